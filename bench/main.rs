@@ -1,0 +1,2 @@
+//! tokload.
+fn main() {}

@@ -1,0 +1,239 @@
+//! Why tokenist itself ends or refuses a session, and how each reason reads on the wire: WebSocket close code,
+//! HTTP status and `error` event. A provider's own closes never pass through here.
+
+use crate::limit::WindowKind;
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a limit counts, with how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    Cost { used: NanoUsd, limit: NanoUsd },
+    Tokens { used: u64, limit: u64 },
+}
+
+/// A reason of ours to end a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// No credential, a bad one, or no usable user id.
+    Unauthorized(Cow<'static, str>),
+    Blocked {
+        reason: Option<Arc<str>>,
+        expires_at: Option<Timestamp>,
+    },
+    LimitReached {
+        measure: Measure,
+        window: WindowKind,
+        resets_at: Option<Timestamp>,
+    },
+    /// The session has lasted `max_seconds`.
+    SessionTooLong {
+        max_seconds: u64,
+    },
+    /// Nothing but pings passed for `idle_seconds`.
+    SessionIdle {
+        idle_seconds: u64,
+    },
+    TooManySessions {
+        max_sessions: u32,
+    },
+    /// An operator ended this one session.
+    Killed,
+    UpstreamFailed(Cow<'static, str>),
+    Overloaded(Cow<'static, str>),
+    Draining,
+    /// A peer broke RFC 6455.
+    Protocol(&'static str),
+    MessageTooBig {
+        max_bytes: u64,
+    },
+    Internal,
+}
+
+impl Ending {
+    /// The WebSocket close code.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Ending::Unauthorized(_) => 4001,
+            Ending::Blocked { .. } | Ending::Killed => 4003,
+            Ending::LimitReached { .. } => 4004,
+            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => 4008,
+            Ending::TooManySessions { .. } => 4029,
+            Ending::UpstreamFailed(_) => 4502,
+            Ending::Overloaded(_) => 4503,
+            Ending::Draining => 1001,
+            Ending::Protocol(_) => 1002,
+            Ending::MessageTooBig { .. } => 1009,
+            Ending::Internal => 1011,
+        }
+    }
+
+    /// The HTTP status, where the client is answered before or instead of an upgrade.
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Ending::Unauthorized(_) => 401,
+            Ending::Blocked { .. } | Ending::Killed => 403,
+            Ending::LimitReached { .. } | Ending::TooManySessions { .. } => 429,
+            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::Protocol(_) => 400,
+            Ending::MessageTooBig { .. } => 413,
+            Ending::UpstreamFailed(_) => 502,
+            Ending::Overloaded(_) | Ending::Draining => 503,
+            Ending::Internal => 500,
+        }
+    }
+
+    /// The machine-readable code in the `error` object, also the word in metrics and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Ending::Unauthorized(_) => "unauthorized",
+            Ending::Blocked { .. } => "user_blocked",
+            Ending::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
+            Ending::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
+            Ending::SessionTooLong { .. } => "session_too_long",
+            Ending::SessionIdle { .. } => "session_idle",
+            Ending::TooManySessions { .. } => "too_many_sessions",
+            Ending::Killed => "session_killed",
+            Ending::UpstreamFailed(_) => "upstream_failed",
+            Ending::Overloaded(_) => "overloaded",
+            Ending::Draining => "draining",
+            Ending::Protocol(_) => "protocol_error",
+            Ending::MessageTooBig { .. } => "message_too_big",
+            Ending::Internal => "internal_error",
+        }
+    }
+
+    /// Whether the same request can succeed later without anybody changing anything.
+    pub fn may_retry(&self) -> bool {
+        match self {
+            Ending::LimitReached { resets_at, .. } => resets_at.is_some(),
+            Ending::Blocked { expires_at, .. } => expires_at.is_some(),
+            Ending::SessionTooLong { .. }
+            | Ending::SessionIdle { .. }
+            | Ending::TooManySessions { .. }
+            | Ending::UpstreamFailed(_)
+            | Ending::Overloaded(_)
+            | Ending::Draining
+            | Ending::Internal => true,
+            Ending::Unauthorized(_) | Ending::Killed | Ending::Protocol(_) | Ending::MessageTooBig { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Seconds after which a retry can help, for `Retry-After`; `None` where a retry cannot help at all.
+    pub fn retry_after_seconds(&self, now: Timestamp) -> Option<u64> {
+        let until = |at: Timestamp| at.since(now).div_ceil(1000).max(1);
+        match self {
+            Ending::LimitReached { resets_at, .. } => resets_at.map(until),
+            Ending::Blocked { expires_at, .. } => expires_at.map(until),
+            _ if self.may_retry() => Some(5),
+            _ => None,
+        }
+    }
+
+    /// One sentence for people. It fits a close frame's reason after cutting to 123 bytes.
+    pub fn message(&self) -> String {
+        match self {
+            Ending::Unauthorized(why) => format!("Not authorized: {why}"),
+            Ending::Blocked { reason: Some(reason), .. } => format!("User is blocked: {reason}"),
+            Ending::Blocked { reason: None, .. } => "User is blocked".into(),
+            Ending::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
+                format!("Cost limit reached: ${:.4} >= ${:.2}", used.usd(), limit.usd())
+            }
+            Ending::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
+                format!("Token limit reached: {used} >= {limit}")
+            }
+            Ending::SessionTooLong { max_seconds } => {
+                format!("Session reached its limit of {max_seconds} seconds")
+            }
+            Ending::SessionIdle { idle_seconds } => format!("Session was idle for {idle_seconds} seconds"),
+            Ending::TooManySessions { max_sessions } => {
+                format!("Too many sessions at once: the limit is {max_sessions}")
+            }
+            Ending::Killed => "Session was ended by an operator".into(),
+            Ending::UpstreamFailed(why) => format!("The provider could not be reached: {why}"),
+            Ending::Overloaded(why) => format!("Overloaded: {why}"),
+            Ending::Draining => "The proxy is shutting down".into(),
+            Ending::Protocol(why) => format!("WebSocket protocol error: {why}"),
+            Ending::MessageTooBig { max_bytes } => format!("Message is larger than {max_bytes} bytes"),
+            Ending::Internal => "Internal error in the proxy".into(),
+        }
+    }
+
+    /// The OpenAI-shaped `error` object, with what the reason knows beside the usual four fields.
+    pub fn error_object(&self) -> Value {
+        let kind = match self {
+            Ending::Unauthorized(_) => "authentication_error",
+            Ending::Blocked { .. } | Ending::Killed => "permission_error",
+            Ending::LimitReached { .. } => "insufficient_quota",
+            Ending::TooManySessions { .. } => "rate_limit_error",
+            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => "session_expired",
+            Ending::Protocol(_) | Ending::MessageTooBig { .. } => "invalid_request_error",
+            Ending::UpstreamFailed(_) | Ending::Overloaded(_) | Ending::Draining | Ending::Internal => {
+                "server_error"
+            }
+        };
+        let mut error = json!({"type": kind, "code": self.code(), "message": self.message(), "param": null});
+        match self {
+            Ending::Blocked { reason, expires_at } => {
+                error["reason"] = json!(reason);
+                error["expires_at"] = json!(expires_at.map(|at| at.to_string()));
+            }
+            Ending::LimitReached { measure, window, resets_at } => {
+                let (name, used, limit) = match *measure {
+                    Measure::Cost { used, limit } => ("cost_usd", json!(used.usd()), json!(limit.usd())),
+                    Measure::Tokens { used, limit } => ("tokens", json!(used), json!(limit)),
+                };
+                error["limit"] = json!({"measure": name, "used": used, "limit": limit, "window": window,
+                    "resets_at": resets_at.map(|at| at.to_string())});
+            }
+            _ => {}
+        }
+        error
+    }
+
+    /// The `error` event that precedes the close frame.
+    pub fn error_event(&self, event_id: &str) -> String {
+        json!({"type": "error", "event_id": event_id, "error": self.error_object()}).to_string()
+    }
+
+    /// The body of an HTTP refusal.
+    pub fn http_body(&self) -> String {
+        json!({"error": self.error_object()}).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_tells_what_was_used_and_when_it_resets() {
+        let ending = Ending::LimitReached {
+            measure: Measure::Cost { used: NanoUsd(10_012_300_000), limit: NanoUsd(10_000_000_000) },
+            window: WindowKind::Daily,
+            resets_at: Some(Timestamp(86_400_000)),
+        };
+        let event: Value = serde_json::from_str(&ending.error_event("event_1")).unwrap();
+        assert_eq!(
+            event,
+            json!({"type": "error", "event_id": "event_1", "error": {
+                "type": "insufficient_quota", "code": "cost_limit_reached", "param": null,
+                "message": "Cost limit reached: $10.0123 >= $10.00",
+                "limit": {"measure": "cost_usd", "used": 10.0123, "limit": 10.0, "window": "daily",
+                    "resets_at": "1970-01-02T00:00:00.000Z"}}})
+        );
+        assert_eq!((ending.close_code(), ending.http_status()), (4004, 429));
+        assert_eq!(ending.retry_after_seconds(Timestamp(86_398_500)), Some(2));
+    }
+
+    #[test]
+    fn a_block_is_final_unless_it_expires() {
+        let blocked = Ending::Blocked { reason: Some("abuse".into()), expires_at: None };
+        assert_eq!(blocked.message(), "User is blocked: abuse");
+        assert_eq!((blocked.close_code(), blocked.retry_after_seconds(Timestamp(0))), (4003, None));
+    }
+}

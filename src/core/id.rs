@@ -1,0 +1,178 @@
+//! Names of things. Each is its own type, so a user can never be passed where an org is meant.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest id, in bytes, that a caller may send.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// Why a caller's id was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdError {
+    Empty,
+    TooLong,
+    ControlCharacter,
+    NotUtf8,
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IdError::Empty => "is empty",
+            IdError::TooLong => "is longer than 256 bytes",
+            IdError::ControlCharacter => "contains a control character",
+            IdError::NotUtf8 => "is not UTF-8",
+        })
+    }
+}
+
+/// Checks what every id of ours must be: 1 to 256 bytes of UTF-8 without control characters.
+pub fn check(bytes: &[u8]) -> Result<&str, IdError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| IdError::NotUtf8)?;
+    match text {
+        "" => Err(IdError::Empty),
+        _ if text.len() > ID_BYTES_MAX => Err(IdError::TooLong),
+        _ if text.chars().any(char::is_control) => Err(IdError::ControlCharacter),
+        _ => Ok(text),
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// From a caller's bytes, checked as [`check`] says.
+            pub fn parse(bytes: &[u8]) -> Result<$name, IdError> {
+                check(bytes).map($name::from)
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> $name {
+                $name(text.into())
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// Whose usage is metered, as the application names its user.
+    UserId
+);
+text_id!(
+    /// The customer or team a user belongs to.
+    OrgId
+);
+text_id!(
+    /// The part of the application that a session serves.
+    Feature
+);
+text_id!(
+    /// A model as the provider names it.
+    Model
+);
+
+/// One session, unique in this process's life and, by its random upper half, across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let digits = text.strip_prefix("sess_")?;
+        if digits.len() != 16 {
+            return None;
+        }
+        u64::from_str_radix(digits, 16).ok().map(SessionId)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sess_{:016x}", self.0)
+    }
+}
+
+/// SHA-256 of a tokenist key. The key itself is never kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyHash({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// Who a session is for: what its cost is booked under. Everything but the user is optional.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub user: UserId,
+    pub org: Option<OrgId>,
+    pub feature: Option<Feature>,
+    pub conversation: Option<Arc<str>>,
+    pub email: Option<Arc<str>>,
+    pub name: Option<Arc<str>>,
+}
+
+impl Identity {
+    pub fn of(user: UserId) -> Identity {
+        Identity { user, org: None, feature: None, conversation: None, email: None, name: None }
+    }
+}
+
+/// What a limit binds: each holder has one account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    User(UserId),
+    Org(OrgId),
+    Key(KeyHash),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_bounded_printable_utf8() {
+        assert_eq!(UserId::parse(b"alice@example.com").unwrap().as_str(), "alice@example.com");
+        assert_eq!(UserId::parse("żółw".as_bytes()).unwrap().as_str(), "żółw");
+        for (bytes, error) in [
+            (&b""[..], IdError::Empty),
+            (b"a\x00b", IdError::ControlCharacter),
+            (b"a\tb", IdError::ControlCharacter),
+            ("a\u{85}b".as_bytes(), IdError::ControlCharacter),
+            (b"\xff", IdError::NotUtf8),
+            (&[b'x'; 257], IdError::TooLong),
+        ] {
+            assert_eq!(UserId::parse(bytes), Err(error));
+        }
+    }
+
+    #[test]
+    fn session_ids_read_back() {
+        let id = SessionId(0xdead_beef);
+        assert_eq!(SessionId::parse(&id.to_string()), Some(id));
+        assert_eq!(SessionId::parse("sess_zz"), None);
+    }
+}

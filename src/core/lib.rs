@@ -1,0 +1,16 @@
+//! The pure core: what tokenist knows about HTTP heads, WebSocket frames, providers' events, usage, prices,
+//! windows, limits and the ledger. Bytes and times come in as values, values go out.
+//!
+//! Start at [`meter`] for what a session counts and at [`ledger`] for what the counts add up to.
+//! Invariant: nothing here opens a socket or a file, starts a thread or asks for the time, and no provider's
+//! bytes can make it fail.
+
+pub mod close;
+pub mod id;
+pub mod limit;
+pub mod message;
+pub mod metric;
+pub mod money;
+pub mod time;
+pub mod usage;
+pub mod verdict;

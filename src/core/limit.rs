@@ -1,0 +1,72 @@
+//! What may be spent over which window, and by whom. What follows from it is decided in [`crate::verdict`].
+
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The span that a limit sums over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowKind {
+    /// From midnight to midnight UTC.
+    Daily,
+    /// From the first of the month, midnight UTC.
+    #[default]
+    Monthly,
+    /// The last 24 hours in 5-minute buckets, of which the oldest counts whole.
+    #[serde(rename = "rolling_24h")]
+    Rolling24h,
+    /// Everything ever counted.
+    Total,
+}
+
+/// What happens when a limit is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    #[default]
+    Enforce,
+    /// Only tell the operator.
+    Warn,
+}
+
+/// A holder's limit. Reached means used ≥ limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// `None` is unlimited; zero denies everybody.
+    pub max_cost: Option<NanoUsd>,
+    /// `None` is unlimited.
+    pub max_tokens: Option<u64>,
+    pub window: WindowKind,
+    pub mode: Mode,
+    /// Sessions that a user may hold open at once; `None` is unlimited.
+    pub max_sessions: Option<u32>,
+}
+
+/// An operator's block of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub reason: Option<Arc<str>>,
+    pub blocked_at: Timestamp,
+    /// `None` lasts until it is lifted.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Block {
+    /// An expired block counts as none.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// Everything about a holder that a verdict needs besides what was used. Published on the holder's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub block: Option<Block>,
+    pub limit: Limit,
+    /// When the limit's window rolls over; `None` for `total`.
+    pub resets_at: Option<Timestamp>,
+    /// The holder is a key that was withdrawn.
+    pub revoked: bool,
+}

@@ -1,0 +1,45 @@
+//! Plain data that crosses threads: what shards report about sessions.
+
+use crate::id::{Identity, Model, SessionId};
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+use crate::usage::Usage;
+use std::sync::Arc;
+
+/// A session that was admitted and answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub session: SessionId,
+    pub identity: Arc<Identity>,
+    pub provider: Arc<str>,
+    /// As the URL named it; the provider's own word follows in deltas.
+    pub model: Option<Model>,
+    pub at: Timestamp,
+}
+
+/// One metered fact: a response, a transcription, or an estimate that took its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// When the provider reported it: decides the windows it counts in.
+    pub at: Timestamp,
+    pub session: SessionId,
+    pub identity: Arc<Identity>,
+    pub provider: Arc<str>,
+    /// The model it was priced at.
+    pub model: Model,
+    pub usage: Usage,
+    pub cost: NanoUsd,
+    /// No provider's figure came; this is our estimate.
+    pub estimated: bool,
+    /// From the response's first sign to its usage.
+    pub latency_ms: Option<u64>,
+}
+
+/// A session that is over. Sent once, after its last delta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    pub session: SessionId,
+    pub at: Timestamp,
+    /// The close code that the downstream was given or gave; 1006 if none.
+    pub close_code: u16,
+}

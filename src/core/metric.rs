@@ -1,0 +1,95 @@
+//! The names of what is counted about the process itself. No label ever holds a user's id.
+
+/// A counter of a shard. All of them only grow; a gauge is the difference of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Metric {
+    ConnectionsAccepted,
+    SessionsOpened,
+    SessionsClosed,
+    SessionsRefused,
+    SessionsPanicked,
+    BytesDownstream,
+    BytesUpstream,
+    MessagesDownstream,
+    MessagesUpstream,
+    EventsMetered,
+    EventsDuplicate,
+    EventsEstimated,
+    EventsUnmetered,
+    EventsUnpriced,
+    EventsWithheld,
+    LimitsReached,
+    UpstreamFailures,
+    ReportsDeferred,
+}
+
+pub const METRIC_COUNT: usize = Metric::ReportsDeferred as usize + 1;
+
+/// Every counter with its Prometheus name and help line.
+pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
+    (
+        Metric::ConnectionsAccepted,
+        "tokenist_connections_accepted_total",
+        "TCP connections accepted on the data port.",
+    ),
+    (Metric::SessionsOpened, "tokenist_sessions_opened_total", "Sessions that reached relay."),
+    (Metric::SessionsClosed, "tokenist_sessions_closed_total", "Sessions that were settled."),
+    (Metric::SessionsRefused, "tokenist_sessions_refused_total", "Requests refused in admit."),
+    (Metric::SessionsPanicked, "tokenist_sessions_panicked_total", "Sessions that died of a bug of ours."),
+    (Metric::BytesDownstream, "tokenist_downstream_bytes_total", "Bytes sent to applications."),
+    (Metric::BytesUpstream, "tokenist_upstream_bytes_total", "Bytes sent to providers."),
+    (Metric::MessagesDownstream, "tokenist_downstream_messages_total", "Messages relayed to applications."),
+    (Metric::MessagesUpstream, "tokenist_upstream_messages_total", "Messages relayed to providers."),
+    (Metric::EventsMetered, "tokenist_events_metered_total", "Events whose usage was counted."),
+    (
+        Metric::EventsDuplicate,
+        "tokenist_events_duplicate_total",
+        "Events whose usage had been counted already.",
+    ),
+    (
+        Metric::EventsEstimated,
+        "tokenist_events_estimated_total",
+        "Responses booked by estimate, without usage from the provider.",
+    ),
+    (
+        Metric::EventsUnmetered,
+        "tokenist_events_unmetered_total",
+        "Events that should carry usage but were too large or not readable.",
+    ),
+    (
+        Metric::EventsUnpriced,
+        "tokenist_events_unpriced_total",
+        "Metered events of unknown models, booked at the fallback price.",
+    ),
+    (
+        Metric::EventsWithheld,
+        "tokenist_events_withheld_total",
+        "Provider events not forwarded because a limit had been reached.",
+    ),
+    (Metric::LimitsReached, "tokenist_limits_reached_total", "Sessions ended or refused by a limit."),
+    (
+        Metric::UpstreamFailures,
+        "tokenist_upstream_failures_total",
+        "Dials that failed and providers that broke off.",
+    ),
+    (
+        Metric::ReportsDeferred,
+        "tokenist_reports_deferred_total",
+        "Reports kept for the next tick because the queue was full.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_own_row_and_name() {
+        for (index, (metric, name, _)) in METRICS.iter().enumerate() {
+            assert_eq!(*metric as usize, index);
+            assert!(name.starts_with("tokenist_") && name.ends_with("_total"), "{name}");
+            assert_eq!(METRICS.iter().filter(|row| row.1 == *name).count(), 1);
+        }
+    }
+}

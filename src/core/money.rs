@@ -1,0 +1,140 @@
+//! Money in integers: nano-dollars, and prices in nano-dollars per million.
+//!
+//! Invariant: a cost is rounded once, upwards, in [`NanoUsd::of`]; nothing else rounds.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
+
+/// A billionth of a US dollar. Signed, because a charge can be taken back when a provider's figure replaces an
+/// estimate. The range is ± 9.2 billion dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NanoUsd(pub i64);
+
+/// Nano-dollars for a million units of what is billed (tokens, characters), or for a million minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PricePerMillion(pub u64);
+
+const NANO: f64 = 1e9;
+const MILLION: u128 = 1_000_000;
+const MS_PER_MINUTE: u128 = 60_000;
+
+impl NanoUsd {
+    pub const ZERO: NanoUsd = NanoUsd(0);
+    pub const MAX: NanoUsd = NanoUsd(i64::MAX);
+
+    /// The cost of `(count, price)` pairs and of `(milliseconds, price per minute)` pairs, summed exactly and
+    /// rounded up once to a whole nano-dollar.
+    pub fn of(counts: &[(u64, PricePerMillion)], durations: &[(u64, NanoUsd)]) -> NanoUsd {
+        let scaled: u128 = counts.iter().map(|&(n, price)| n as u128 * price.0 as u128 * MS_PER_MINUTE).sum();
+        let timed: u128 =
+            durations.iter().map(|&(ms, price)| ms as u128 * price.0.max(0) as u128 * MILLION).sum();
+        let nano = (scaled + timed).div_ceil(MILLION * MS_PER_MINUTE);
+        NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
+    }
+
+    /// Dollars as people and JSON write them. Only the edge (configuration, wire) uses floats.
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / NANO
+    }
+
+    /// The nearest nano-dollar to `usd`; `None` unless it is a finite number within range.
+    pub fn from_usd(usd: f64) -> Option<NanoUsd> {
+        let nano = (usd * NANO).round();
+        (nano.is_finite() && nano.abs() < i64::MAX as f64).then_some(NanoUsd(nano as i64))
+    }
+}
+
+impl PricePerMillion {
+    /// From dollars per million as price lists print them, e.g. `0.075`.
+    pub fn from_usd(usd: f64) -> Option<PricePerMillion> {
+        NanoUsd::from_usd(usd).and_then(|nano| u64::try_from(nano.0).ok()).map(PricePerMillion)
+    }
+}
+
+/// `$1.234567890`: all nine places, so that a figure in a log or a test can be compared to the nano-dollar.
+impl fmt::Display for NanoUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let nano = self.0.unsigned_abs();
+        write!(f, "{sign}${}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
+    }
+}
+
+impl Add for NanoUsd {
+    type Output = NanoUsd;
+    fn add(self, other: NanoUsd) -> NanoUsd {
+        NanoUsd(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for NanoUsd {
+    type Output = NanoUsd;
+    fn sub(self, other: NanoUsd) -> NanoUsd {
+        NanoUsd(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Neg for NanoUsd {
+    type Output = NanoUsd;
+    fn neg(self) -> NanoUsd {
+        NanoUsd(self.0.saturating_neg())
+    }
+}
+
+impl AddAssign for NanoUsd {
+    fn add_assign(&mut self, other: NanoUsd) {
+        *self = *self + other;
+    }
+}
+
+impl SubAssign for NanoUsd {
+    fn sub_assign(&mut self, other: NanoUsd) {
+        *self = *self - other;
+    }
+}
+
+impl Sum for NanoUsd {
+    fn sum<I: Iterator<Item = NanoUsd>>(costs: I) -> NanoUsd {
+        costs.fold(NanoUsd::ZERO, Add::add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_exact_and_rounded_up_once() {
+        let cents = |usd: f64| PricePerMillion::from_usd(usd).unwrap();
+        let rows: &[(&[(u64, PricePerMillion)], &[(u64, NanoUsd)], i64)] = &[
+            (&[], &[], 0),
+            (&[(1000, cents(0.15)), (500, cents(0.60))], &[], 450_000),
+            (&[(1, PricePerMillion(1))], &[], 1),
+            (&[(1, PricePerMillion(1)), (999_999, PricePerMillion(1))], &[], 1),
+            (&[(1, PricePerMillion(1)), (1_000_000, PricePerMillion(1))], &[], 2),
+            (&[], &[(1_700, NanoUsd(6_000_000))], 170_000),
+            (&[], &[(1, NanoUsd(1))], 1),
+        ];
+        for (counts, durations, nano) in rows {
+            assert_eq!(NanoUsd::of(counts, durations), NanoUsd(*nano), "{counts:?} {durations:?}");
+        }
+    }
+
+    #[test]
+    fn an_absurd_cost_saturates() {
+        assert_eq!(NanoUsd::of(&[(u64::MAX, PricePerMillion(u64::MAX / 1_000_000_000))], &[]), NanoUsd::MAX);
+    }
+
+    #[test]
+    fn dollars_survive_the_round_trip() {
+        for usd in [0.0, 0.000000001, 0.0009, 10.0, 123456.789] {
+            assert_eq!(NanoUsd::from_usd(usd).unwrap().usd(), usd);
+        }
+        assert_eq!(NanoUsd::from_usd(f64::NAN), None);
+        assert_eq!(NanoUsd::from_usd(1e12), None);
+        assert_eq!(NanoUsd(-1_500_000_000).to_string(), "-$1.500000000");
+    }
+}

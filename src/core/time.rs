@@ -1,0 +1,125 @@
+//! Instants and calendar steps, all in UTC. Nobody here knows what time it is: a [`Timestamp`] is handed in.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+pub const SECOND_MS: u64 = 1_000;
+pub const MINUTE_MS: u64 = 60 * SECOND_MS;
+pub const HOUR_MS: u64 = 60 * MINUTE_MS;
+pub const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+/// A day or a month on the UTC calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Date {
+    pub year: u64,
+    /// 1 to 12.
+    pub month: u64,
+    /// 1 to 31.
+    pub day: u64,
+}
+
+impl Timestamp {
+    pub const MAX: Timestamp = Timestamp(u64::MAX);
+
+    pub fn plus_ms(self, ms: u64) -> Timestamp {
+        Timestamp(self.0.saturating_add(ms))
+    }
+
+    pub fn minus_ms(self, ms: u64) -> Timestamp {
+        Timestamp(self.0.saturating_sub(ms))
+    }
+
+    /// Milliseconds from `earlier` to here; 0 if the clock went backwards.
+    pub fn since(self, earlier: Timestamp) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub fn day_start(self) -> Timestamp {
+        Timestamp(self.0 - self.0 % DAY_MS)
+    }
+
+    pub fn next_day_start(self) -> Timestamp {
+        self.day_start().plus_ms(DAY_MS)
+    }
+
+    pub fn month_start(self) -> Timestamp {
+        let date = self.date();
+        Timestamp(days_to(date.year, date.month) * DAY_MS)
+    }
+
+    pub fn next_month_start(self) -> Timestamp {
+        let date = self.date();
+        let (year, month) = if date.month == 12 { (date.year + 1, 1) } else { (date.year, date.month + 1) };
+        Timestamp(days_to(year, month) * DAY_MS)
+    }
+
+    /// The UTC calendar date, by the usual count of days from 1 March of year 0.
+    pub fn date(self) -> Date {
+        let days = self.0 / DAY_MS + 719_468;
+        let era = days / 146_097;
+        let day_of_era = days % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        Date { year, month, day: day_of_year - (153 * march_month + 2) / 5 + 1 }
+    }
+}
+
+/// ISO 8601 with milliseconds and `Z`, as every JSON of ours writes it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Date { year, month, day } = self.date();
+        let ms = self.0 % DAY_MS;
+        let (hour, minute, second) = (ms / HOUR_MS, ms / MINUTE_MS % 60, ms / SECOND_MS % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    }
+}
+
+/// Days from the epoch to the first of a month.
+fn days_to(year: u64, month: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let march_month = if month > 2 { month - 3 } else { month + 9 };
+    let (era, year_of_era) = (year / 400, year % 400);
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * march_month + 2) / 5
+        - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_boundaries_follow_the_calendar() {
+        for (ms, text, month_start, next_month) in [
+            (0, "1970-01-01T00:00:00.000Z", "1970-01-01", "1970-02-01"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z", "2000-02-01", "2000-03-01"),
+            (1_795_478_399_999, "2026-11-23T23:59:59.999Z", "2026-11-01", "2026-12-01"),
+            (1_798_761_599_000, "2026-12-31T23:59:59.000Z", "2026-12-01", "2027-01-01"),
+        ] {
+            let at = Timestamp(ms);
+            assert_eq!(at.to_string(), text);
+            assert_eq!(at.month_start().to_string(), format!("{month_start}T00:00:00.000Z"));
+            assert_eq!(at.next_month_start().to_string(), format!("{next_month}T00:00:00.000Z"));
+            assert_eq!(at.next_day_start().0 - at.day_start().0, DAY_MS);
+        }
+    }
+
+    #[test]
+    fn every_month_of_four_centuries_starts_on_the_first() {
+        let mut at = Timestamp(0);
+        for _ in 0..400 * 12 {
+            assert_eq!(at.date().day, 1, "{at}");
+            assert_eq!(at.month_start(), at);
+            assert_eq!(at.next_month_start().minus_ms(1).month_start(), at);
+            at = at.next_month_start();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The only place that decides: a holder's standing and what it has used give a [`Verdict`].
+
+use crate::close::{Ending, Measure};
+use crate::limit::{Mode, Standing};
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+
+/// What a holder has used in its limit's window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    pub cost: NanoUsd,
+    pub tokens: u64,
+}
+
+/// How bad it is, in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    /// A share of a limit has been used that an operator wants to hear of: 80, 95 or, in warn mode, 100.
+    Warn {
+        percent: u8,
+    },
+    Block(Ending),
+}
+
+/// The shares of a limit, in percent, at which the operator is told.
+pub const WARN_PERCENT: [u8; 2] = [80, 95];
+
+/// Judges a holder. Revoked comes before blocked, blocked before cost, cost before tokens.
+pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
+    if standing.revoked {
+        return Verdict::Block(Ending::Unauthorized("this key has been revoked".into()));
+    }
+    if let Some(block) = standing.block.as_ref().filter(|block| block.holds_at(now)) {
+        return Verdict::Block(Ending::Blocked {
+            reason: block.reason.clone(),
+            expires_at: block.expires_at,
+        });
+    }
+    let limit = &standing.limit;
+    let reached =
+        |measure| Ending::LimitReached { measure, window: limit.window, resets_at: standing.resets_at };
+    let cost = limit.max_cost.map(|limit| Measure::Cost { used: used.cost, limit });
+    let tokens = limit.max_tokens.map(|limit| Measure::Tokens { used: used.tokens, limit });
+    let percent = [cost, tokens].into_iter().flatten().map(|measure| measure.percent()).max().unwrap_or(0);
+    let over = [cost, tokens].into_iter().flatten().find(|measure| measure.percent() >= 100);
+    match (over, limit.mode) {
+        (Some(measure), Mode::Enforce) => Verdict::Block(reached(measure)),
+        (Some(_), Mode::Warn) => Verdict::Warn { percent: 100 },
+        (None, _) => match WARN_PERCENT.into_iter().rev().find(|&at| percent >= u64::from(at)) {
+            Some(percent) => Verdict::Warn { percent },
+            None => Verdict::Allow,
+        },
+    }
+}
+
+impl Measure {
+    /// Whole percent of the limit that is used, rounded down; a limit of zero is always reached.
+    fn percent(&self) -> u64 {
+        let (used, limit) = match *self {
+            Measure::Cost { used, limit } => (used.0.max(0) as u128, limit.0.max(0) as u128),
+            Measure::Tokens { used, limit } => (used as u128, limit as u128),
+        };
+        (used * 100).checked_div(limit).map_or(100, |percent| u64::try_from(percent).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Block, Limit, WindowKind};
+
+    fn standing(max_cost: Option<i64>, max_tokens: Option<u64>, mode: Mode) -> Standing {
+        let limit = Limit { max_cost: max_cost.map(NanoUsd), max_tokens, mode, ..Limit::default() };
+        Standing { limit, resets_at: Some(Timestamp(99)), ..Standing::default() }
+    }
+
+    #[test]
+    fn a_limit_is_reached_at_its_figure_and_not_before() {
+        let limited = standing(Some(1000), Some(500), Mode::Enforce);
+        let cost_reached = Verdict::Block(Ending::LimitReached {
+            measure: Measure::Cost { used: NanoUsd(1000), limit: NanoUsd(1000) },
+            window: WindowKind::Monthly,
+            resets_at: Some(Timestamp(99)),
+        });
+        let tokens_reached = Verdict::Block(Ending::LimitReached {
+            measure: Measure::Tokens { used: 500, limit: 500 },
+            window: WindowKind::Monthly,
+            resets_at: Some(Timestamp(99)),
+        });
+        for (cost, tokens, verdict) in [
+            (0, 0, Verdict::Allow),
+            (799, 0, Verdict::Allow),
+            (800, 0, Verdict::Warn { percent: 80 }),
+            (0, 475, Verdict::Warn { percent: 95 }),
+            (999, 499, Verdict::Warn { percent: 95 }),
+            (1000, 0, cost_reached.clone()),
+            (1000, 500, cost_reached),
+            (0, 500, tokens_reached),
+        ] {
+            assert_eq!(judge(&limited, Used { cost: NanoUsd(cost), tokens }, Timestamp(1)), verdict);
+        }
+    }
+
+    #[test]
+    fn a_cost_limit_of_zero_denies_everybody_and_no_limit_denies_nobody() {
+        let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(1));
+        assert!(matches!(denied, Verdict::Block(Ending::LimitReached { .. })));
+        let free = Used { cost: NanoUsd::MAX, tokens: u64::MAX };
+        assert_eq!(judge(&standing(None, None, Mode::Enforce), free, Timestamp(1)), Verdict::Allow);
+    }
+
+    #[test]
+    fn warn_mode_never_blocks() {
+        let used = Used { cost: NanoUsd(5000), tokens: 0 };
+        assert_eq!(
+            judge(&standing(Some(1000), None, Mode::Warn), used, Timestamp(1)),
+            Verdict::Warn { percent: 100 }
+        );
+    }
+
+    #[test]
+    fn a_block_holds_until_it_expires() {
+        let block =
+            Block { reason: Some("abuse".into()), blocked_at: Timestamp(0), expires_at: Some(Timestamp(10)) };
+        let blocked = Standing { block: Some(block), ..Standing::default() };
+        assert!(matches!(
+            judge(&blocked, Used::default(), Timestamp(9)),
+            Verdict::Block(Ending::Blocked { .. })
+        ));
+        assert_eq!(judge(&blocked, Used::default(), Timestamp(10)), Verdict::Allow);
+    }
+}

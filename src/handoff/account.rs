@@ -1,0 +1,210 @@
+//! A limit holder's shared account: the only thing that shards have in common.
+//!
+//! `charged` is added to by any shard at the moment a cost is known. `ceiling` is written by the aggregator alone:
+//! ceiling = what it has applied of those charges + what is left of the limit. So a charge that reaches the
+//! ceiling is the verdict, on the spot, on whichever shard.
+
+use crate::published::Published;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use tokenist_core::limit::Standing;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::verdict::Used;
+
+/// An amount charged to an account. Negative where a provider's figure replaces a higher estimate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    pub cost: NanoUsd,
+    pub tokens: i64,
+}
+
+/// What a charge found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The ceiling is not reached.
+    Under,
+    /// This very charge reached it: exactly one charge of all shards gets this answer.
+    Crossed,
+    /// It had been reached before.
+    Over,
+}
+
+/// One measure of an account.
+#[derive(Debug)]
+pub struct Gauge {
+    charged: AtomicI64,
+    ceiling: AtomicI64,
+}
+
+/// No limit.
+pub const UNLIMITED: i64 = i64::MAX;
+/// Nothing at all is allowed: blocked or revoked.
+pub const SHUT: i64 = i64::MIN;
+
+#[derive(Debug)]
+#[repr(align(64))] // Two busy accounts do not share a cache line.
+pub struct Account {
+    pub cost: Gauge,
+    pub tokens: Gauge,
+    /// Sessions open now, over all shards.
+    sessions: AtomicU32,
+    pub standing: Published<Standing>,
+}
+
+impl Gauge {
+    fn new() -> Gauge {
+        Gauge { charged: AtomicI64::new(0), ceiling: AtomicI64::new(UNLIMITED) }
+    }
+
+    /// Adds to what is charged and tells whether that reached the ceiling.
+    ///
+    /// The two atomics need not be read as one: the aggregator lowers a ceiling between events as it may, and
+    /// sweeps the sessions afterwards.
+    fn charge(&self, amount: i64) -> Reach {
+        let before = self.charged.fetch_add(amount, Ordering::AcqRel);
+        let ceiling = self.ceiling.load(Ordering::Acquire);
+        match (before >= ceiling, before.saturating_add(amount) >= ceiling) {
+            _ if ceiling == UNLIMITED => Reach::Under,
+            (true, _) => Reach::Over,
+            (false, true) => Reach::Crossed,
+            (false, false) => Reach::Under,
+        }
+    }
+
+    pub fn charged(&self) -> i64 {
+        self.charged.load(Ordering::Acquire)
+    }
+
+    pub fn ceiling(&self) -> i64 {
+        self.ceiling.load(Ordering::Acquire)
+    }
+
+    /// For the aggregator alone.
+    pub fn set_ceiling(&self, ceiling: i64) {
+        self.ceiling.store(ceiling, Ordering::Release);
+    }
+
+    fn reached(&self) -> bool {
+        let ceiling = self.ceiling();
+        ceiling != UNLIMITED && self.charged() >= ceiling
+    }
+}
+
+impl Account {
+    pub fn new(standing: Standing) -> Account {
+        Account {
+            cost: Gauge::new(),
+            tokens: Gauge::new(),
+            sessions: AtomicU32::new(0),
+            standing: Published::new(standing),
+        }
+    }
+
+    /// Charges both measures; the stronger answer counts.
+    pub fn charge(&self, charge: Charge) -> Reach {
+        self.cost.charge(charge.cost.0).max(self.tokens.charge(charge.tokens))
+    }
+
+    /// The one comparison that every event makes.
+    pub fn reached(&self) -> bool {
+        self.cost.reached() || self.tokens.reached()
+    }
+
+    /// What the holder has used in its limit's window, estimates included. Follows from
+    /// ceiling = charged + limit − used; zero for a measure without a ceiling.
+    pub fn used(&self) -> Used {
+        let standing = self.standing.load();
+        let used = |gauge: &Gauge, limit: Option<i64>| match (limit, gauge.ceiling()) {
+            (Some(limit), ceiling) if ceiling != UNLIMITED && ceiling != SHUT => {
+                gauge.charged().saturating_sub(ceiling.saturating_sub(limit)).max(0)
+            }
+            _ => 0,
+        };
+        Used {
+            cost: NanoUsd(used(&self.cost, standing.limit.max_cost.map(|limit| limit.0))),
+            tokens: used(&self.tokens, standing.limit.max_tokens.map(|limit| limit as i64)) as u64,
+        }
+    }
+
+    /// Takes a place for one more session, unless `max` are open. The place is given back by [`Account::leave`].
+    pub fn enter(&self, max: Option<u32>) -> bool {
+        let max = max.unwrap_or(u32::MAX);
+        self.sessions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < max).then_some(open + 1))
+            .is_ok()
+    }
+
+    pub fn leave(&self) {
+        let before = self.sessions.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "a session leaves once");
+    }
+
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    fn cost(nano: i64) -> Charge {
+        Charge { cost: NanoUsd(nano), tokens: 0 }
+    }
+
+    #[test]
+    fn exactly_one_charge_crosses() {
+        for round in 0..50 {
+            let account = Arc::new(Account::new(Standing::default()));
+            account.cost.set_ceiling(10_000 + round);
+            let crossings: usize = (0..4)
+                .map(|_| {
+                    let account = Arc::clone(&account);
+                    thread::spawn(move || {
+                        (0..5_000).filter(|_| account.charge(cost(1)) == Reach::Crossed).count()
+                    })
+                })
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum();
+            assert_eq!(crossings, 1);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_reached() {
+        let account = Account::new(Standing::default());
+        assert_eq!(account.charge(Charge { cost: NanoUsd(i64::MAX), tokens: i64::MAX }), Reach::Under);
+        assert!(!account.reached());
+    }
+
+    #[test]
+    fn a_shut_account_lets_nothing_through() {
+        let account = Account::new(Standing::default());
+        account.cost.set_ceiling(SHUT);
+        assert!(account.reached());
+        assert_eq!(account.charge(cost(0)), Reach::Over);
+    }
+
+    #[test]
+    fn an_estimate_is_taken_back() {
+        let account = Account::new(Standing::default());
+        account.cost.set_ceiling(100);
+        assert_eq!(account.charge(cost(99)), Reach::Under);
+        assert_eq!(account.charge(cost(-50)), Reach::Under);
+        assert_eq!(account.charge(cost(51)), Reach::Crossed);
+        assert_eq!(account.charge(cost(1)), Reach::Over);
+    }
+
+    #[test]
+    fn the_sessions_of_a_holder_are_bounded() {
+        let account = Account::new(Standing::default());
+        assert!(account.enter(Some(2)) && account.enter(Some(2)));
+        assert!(!account.enter(Some(2)));
+        account.leave();
+        assert!(account.enter(Some(2)));
+        assert_eq!(account.sessions(), 2);
+    }
+}

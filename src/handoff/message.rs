@@ -1,0 +1,70 @@
+//! What shards and the aggregator say to each other.
+
+use crate::account::Account;
+use std::sync::Arc;
+use tokenist_core::id::{Identity, KeyHash, OrgId, SessionId, UserId};
+use tokenist_core::message::{Closed, Delta, Opened};
+
+/// From a shard to the aggregator.
+#[derive(Debug)]
+pub enum Report {
+    /// A shard does not know one of the accounts that a request would charge. Answered by [`Order::Admission`] to
+    /// shard number `shard`, with the same ticket.
+    Admit {
+        shard: usize,
+        ticket: u64,
+        admission: Admission,
+    },
+    Opened(Opened),
+    Charged(Delta),
+    Closed(Closed),
+}
+
+/// Who wants in.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// The caller brought its own provider key and said who the user is.
+    Identity(Arc<Identity>),
+    /// The caller showed a tokenist key; the identity fields are what its headers claim.
+    Key { key: KeyHash, user: Option<UserId>, org: Option<OrgId> },
+}
+
+/// The accounts that a session charges, and who the session is for after a key's binding was applied.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    pub user_id: UserId,
+    pub org_id: Option<OrgId>,
+    pub user: Arc<Account>,
+    pub org: Option<Arc<Account>>,
+    pub key: Option<Arc<Account>>,
+}
+
+/// The aggregator's answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Admitted(Admitted),
+    UnknownKey,
+    /// The key is bound to no user and the request names none.
+    UserMissing,
+    /// The ledger holds as many users as it may, all with sessions.
+    Full,
+}
+
+/// From the aggregator, or the operator, to a shard.
+#[derive(Debug)]
+pub enum Order {
+    Admission {
+        ticket: u64,
+        answer: Answer,
+    },
+    /// Some standing or ceiling changed for the worse: judge every session now, not at the next tick.
+    Sweep,
+    /// End this one session (4003).
+    Close(SessionId),
+    /// Accept no more; end what is left when `deadline_ms` have passed.
+    Drain {
+        deadline_ms: u64,
+    },
+    /// The certificate files changed.
+    ReloadCertificates,
+}
