@@ -5,12 +5,25 @@
 //! Invariant: nothing here opens a socket or a file, starts a thread or asks for the time, and no provider's
 //! bytes can make it fail.
 
+pub mod batch;
 pub mod close;
+pub mod dialect;
+pub mod http;
 pub mod id;
+pub mod ledger;
 pub mod limit;
 pub mod message;
+pub mod meter;
 pub mod metric;
 pub mod money;
+pub mod price;
+pub mod record;
+pub mod roster;
+pub mod scan;
+pub mod series;
 pub mod time;
+pub mod totals;
 pub mod usage;
 pub mod verdict;
+pub mod window;
+pub mod ws;

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn a_cost_is_exact_and_rounded_up_once() {
         let cents = |usd: f64| PricePerMillion::from_usd(usd).unwrap();
-        let rows: &[(&[(u64, PricePerMillion)], &[(u64, NanoUsd)], i64)] = &[
+        type Row<'a> = (&'a [(u64, PricePerMillion)], &'a [(u64, NanoUsd)], i64);
+        let rows: &[Row<'_>] = &[
             (&[], &[], 0),
             (&[(1000, cents(0.15)), (500, cents(0.60))], &[], 450_000),
             (&[(1, PricePerMillion(1))], &[], 1),

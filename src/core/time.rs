@@ -58,6 +58,21 @@ impl Timestamp {
         Timestamp(days_to(year, month) * DAY_MS)
     }
 
+    /// Midnight UTC of a date written `2026-11-23`; `None` for what is not a date or lies before 1970.
+    pub fn parse_date(text: &str) -> Option<Timestamp> {
+        let (year, month_day) = text.split_once('-')?;
+        let (month, day) = month_day.split_once('-')?;
+        let number = |digits: &str, length| {
+            (digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .then(|| digits.parse().ok())?
+        };
+        let date = Date { year: number(year, 4)?, month: number(month, 2)?, day: number(day, 2)? };
+        // Nonsense such as 30 February does not survive the way back.
+        (date.year >= 1970 && (1..=12).contains(&date.month) && (1..=31).contains(&date.day)).then_some(())?;
+        let at = Timestamp((days_to(date.year, date.month) + date.day - 1) * DAY_MS);
+        (at.date() == date).then_some(at)
+    }
+
     /// The UTC calendar date, by the usual count of days from 1 March of year 0.
     pub fn date(self) -> Date {
         let days = self.0 / DAY_MS + 719_468;
@@ -109,6 +124,26 @@ mod tests {
             assert_eq!(at.month_start().to_string(), format!("{month_start}T00:00:00.000Z"));
             assert_eq!(at.next_month_start().to_string(), format!("{next_month}T00:00:00.000Z"));
             assert_eq!(at.next_day_start().0 - at.day_start().0, DAY_MS);
+        }
+    }
+
+    #[test]
+    fn dates_are_read_and_nonsense_is_not() {
+        for (text, read) in [
+            ("1970-01-01", Some("1970-01-01T00:00:00.000Z")),
+            ("2024-02-29", Some("2024-02-29T00:00:00.000Z")),
+            ("2026-12-31", Some("2026-12-31T00:00:00.000Z")),
+            ("2026-02-29", None),
+            ("2026-13-01", None),
+            ("2026-00-10", None),
+            ("2026-01-00", None),
+            ("1969-12-31", None),
+            ("26-1-1", None),
+            ("2026-11", None),
+            ("+026-11-23", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::parse_date(text).map(|at| at.to_string()).as_deref(), read, "{text}");
         }
     }
 

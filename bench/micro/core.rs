@@ -1,0 +1,61 @@
+//! What an event costs the core: `cargo bench -p tokenist-core`.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
+use tokenist_core::id::Model;
+use tokenist_core::meter::{EstimateMode, Meter};
+use tokenist_core::price::PriceTable;
+use tokenist_core::time::Timestamp;
+
+const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+fn meter(estimate: EstimateMode) -> Meter {
+    Meter::new(Dialect::OpenaiRealtime, "openai".into(), Some(Model::from("gpt-realtime")), estimate)
+}
+
+/// 32 KB of sound, as OpenAI orders its fields.
+fn audio_delta() -> Vec<u8> {
+    let head = r#"{"type":"response.output_audio.delta","event_id":"event_CgZkvYlD1q6Ur","response_id":"resp_CgZkuAhBzDQ2n","item_id":"item_CgZkuVOLqMqA9","output_index":0,"content_index":0,"delta":""#;
+    [head.as_bytes(), &vec![b'A'; 32 * 1024], b"\"}"].concat()
+}
+
+/// With the conversation item of a spoken sentence, as OpenAI sends it.
+const RESPONSE_DONE: &str = r#"{"type":"response.done","event_id":"event_CgZkw0qTzVf2A","response":{"object":"realtime.response","id":"resp_CgZkuAhBzDQ2n","status":"completed","status_details":null,"output":[{"id":"item_CgZkuVOLqMqA9","type":"message","status":"completed","role":"assistant","content":[{"type":"output_audio","transcript":"Of course! The next train to the coast leaves at a quarter past nine from platform four, and there is another one an hour later. Would you like me to book a seat for you, or shall I look for a cheaper fare first?"}]}],"conversation_id":"conv_CgZksWq0RmPqc","output_modalities":["audio"],"max_output_tokens":"inf","audio":{"output":{"format":{"type":"audio/pcm","rate":24000},"voice":"marin"}},"usage":{"total_tokens":1253,"input_tokens":932,"output_tokens":321,"input_token_details":{"text_tokens":419,"audio_tokens":513,"image_tokens":0,"cached_tokens":832,"cached_tokens_details":{"text_tokens":384,"audio_tokens":448,"image_tokens":0}},"output_token_details":{"text_tokens":69,"audio_tokens":252}},"metadata":null}}"#;
+
+fn benches(criterion: &mut Criterion) {
+    let prices = PriceTable::builtin();
+    let delta = audio_delta();
+    let (head, bytes) = (&delta[..HEAD_BYTES_MAX], delta.len() as u64);
+    let speech = br#"{"type":"input_audio_buffer.speech_started","event_id":"event_1","audio_start_ms":96,"item_id":"item_1"}"#;
+
+    criterion.bench_function("sniff/dialect, 32 KB delta", |bench| {
+        bench.iter(|| Dialect::OpenaiRealtime.sniff(black_box(head), black_box(bytes)));
+    });
+    for mode in [EstimateMode::Enforce, EstimateMode::Observe, EstimateMode::Off] {
+        let mut meter = meter(mode);
+        criterion.bench_function(&format!("sniff/meter, 32 KB delta, {mode:?}"), |bench| {
+            bench.iter(|| meter.sniff(black_box(head), black_box(bytes), &prices, NOW));
+        });
+    }
+    let mut idle = meter(EstimateMode::Enforce);
+    criterion.bench_function("sniff/meter, other event", |bench| {
+        bench.iter(|| idle.sniff(black_box(speech), speech.len() as u64, &prices, NOW));
+    });
+    criterion.bench_function("read/dialect, response.done", |bench| {
+        bench.iter(|| Dialect::OpenaiRealtime.read(black_box(RESPONSE_DONE.as_bytes())));
+    });
+    criterion.bench_function("read/meter, response.done", |bench| {
+        bench.iter_batched_ref(
+            || meter(EstimateMode::Enforce),
+            |meter| meter.read(black_box(RESPONSE_DONE.as_bytes()), &prices, NOW),
+            BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("price", |bench| {
+        bench.iter(|| prices.price(black_box("openai"), black_box("gpt-realtime-2025-08-28"), NOW).known);
+    });
+}
+
+criterion_group!(core, benches);
+criterion_main!(core);

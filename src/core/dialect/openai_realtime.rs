@@ -1,0 +1,706 @@
+//! OpenAI Realtime: `session.*`, `response.*` and input transcription, under GA and beta names.
+//!
+//! Usage is looked for in every place and spelling in which servers of this dialect have been seen to put it.
+
+use super::{AudioRate, Fact, Piece, PieceKind, Sign};
+use crate::scan::{self, End, Field, Fields, Text};
+use crate::usage::Usage;
+use memchr::memmem::Finder;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+/// What a type of event is to the meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Other,
+    Session,
+    Begun,
+    Piece(PieceKind),
+    Done,
+    Transcribed,
+}
+
+#[inline]
+pub(super) fn sniff(head: &[u8], event_bytes: u64) -> Sign<'_> {
+    match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
+        Some(Kind::Other) => Sign::Nothing,
+        Some(Kind::Session | Kind::Begun | Kind::Done | Kind::Transcribed) => Sign::Whole,
+        Some(Kind::Piece(kind)) => match sniff_piece(head, event_bytes, kind) {
+            Some(piece) => Sign::Piece(piece),
+            None => sniff_with_care(head, event_bytes),
+        },
+        None => sniff_with_care(head, event_bytes),
+    }
+}
+
+/// A piece as OpenAI writes it: no white space, no escapes in the id, nothing but the text at the end.
+#[inline]
+fn sniff_piece(head: &[u8], event_bytes: u64, kind: PieceKind) -> Option<Piece<'_>> {
+    static RESPONSE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"response_id\":\""));
+    static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"delta\":\""));
+    let after_id = scan::text_after(head, &RESPONSE_ID)?;
+    let id = scan::plain_text(after_id).filter(|id| !id.is_empty())?;
+    let seen = scan::text_after(&after_id[id.len()..], &DELTA)?;
+    let unseen_bytes = event_bytes.saturating_sub(head.len() as u64);
+    let bytes = match scan::string_end(seen, 0, &mut false) {
+        Some(end) => end as u64,
+        // All the rest but for the closing `"}`.
+        None => seen.len() as u64 + unseen_bytes.saturating_sub(2),
+    };
+    Some(Piece { response: Some(Cow::Borrowed(std::str::from_utf8(id).ok()?)), kind, bytes })
+}
+
+/// Any order of keys, white space and escapes.
+#[cold]
+fn sniff_with_care(head: &[u8], event_bytes: u64) -> Sign<'_> {
+    let mut kind = None;
+    let mut response = None;
+    let mut piece_bytes = None;
+    let mut fields = Fields::of(head);
+    while let Some(field) = fields.next() {
+        match field.key.raw {
+            b"type" if !field.cut => match field.value.text().map_or(Kind::Other, kind_of) {
+                Kind::Other => return Sign::Nothing,
+                Kind::Session | Kind::Begun | Kind::Done | Kind::Transcribed => return Sign::Whole,
+                Kind::Piece(piece) => kind = Some(piece),
+            },
+            b"response_id" => response = text(field),
+            b"delta" => piece_bytes = Some(value_bytes(&fields, field, event_bytes)),
+            _ if field.key.is("type") => return Sign::Whole, // Spelt with escapes: `read` takes the trouble.
+            _ => {}
+        }
+        if kind.is_some() && response.is_some() && piece_bytes.is_some() {
+            break;
+        }
+    }
+    let unseen_bytes = event_bytes.saturating_sub(head.len() as u64);
+    match kind {
+        Some(kind) => Sign::Piece(Piece { response, kind, bytes: piece_bytes.unwrap_or(unseen_bytes) }),
+        None if fields.end() == Some(End::Cut) => Sign::Whole,
+        None => Sign::Nothing,
+    }
+}
+
+pub(super) fn read(event: &[u8]) -> Fact<'_> {
+    let mut found = Event::default();
+    let mut fields = Fields::of(event);
+    while let Some(field) = fields.next() {
+        found.take(field, value_bytes(&fields, field, event.len() as u64));
+    }
+    let Some(kind) = found.kind else {
+        return if fields.end() == Some(End::Closed) { Fact::Nothing } else { Fact::Unreadable };
+    };
+    match kind {
+        Kind::Other => Fact::Nothing,
+        Kind::Session => found.session.map_or(Fact::Nothing, session),
+        Kind::Begun => Fact::Begun { response: found.response_id(), output_rate: found.response.output_rate },
+        Kind::Piece(kind) => {
+            Fact::Piece(Piece { response: found.response_id(), kind, bytes: found.piece_bytes })
+        }
+        Kind::Done => match (found.response_id(), found.usage()) {
+            // Whose end it is broke off; to guess would end another response.
+            (None, None) if fields.end() != Some(End::Closed) => Fact::Unreadable,
+            (response, usage) => Fact::Done { response, usage },
+        },
+        Kind::Transcribed => Fact::Transcribed {
+            item: found.item,
+            content_index: found.content_index,
+            usage: found.usage.and_then(usage),
+        },
+    }
+}
+
+fn kind_of(name: Text<'_>) -> Kind {
+    kind_of_name(&name.bytes())
+}
+
+#[inline]
+fn kind_of_name(name: &[u8]) -> Kind {
+    match name {
+        b"response.output_audio.delta" | b"response.audio.delta" => Kind::Piece(PieceKind::Audio),
+        b"response.output_audio_transcript.delta"
+        | b"response.audio_transcript.delta"
+        | b"response.output_text.delta"
+        | b"response.text.delta"
+        | b"response.function_call_arguments.delta"
+        | b"response.mcp_call_arguments.delta" => Kind::Piece(PieceKind::Text),
+        b"response.created" => Kind::Begun,
+        b"response.done" => Kind::Done,
+        b"session.created"
+        | b"session.updated"
+        | b"transcription_session.created"
+        | b"transcription_session.updated" => Kind::Session,
+        b"conversation.item.input_audio_transcription.completed" => Kind::Transcribed,
+        _ => Kind::Other,
+    }
+}
+
+/// How long the text is that `fields` has just come to. If the end of the head cuts it, it is taken to fill the rest
+/// of the event but for the closing `"}`.
+fn value_bytes(fields: &Fields<'_>, field: Field<'_>, event_bytes: u64) -> u64 {
+    let Some(text) = field.value.text() else { return 0 };
+    let seen_bytes = text.raw.len() as u64;
+    let unseen_bytes = event_bytes.saturating_sub(fields.walked() as u64);
+    if field.cut { seen_bytes + unseen_bytes.saturating_sub(2) } else { seen_bytes }
+}
+
+fn text<'a>(field: Field<'a>) -> Option<Cow<'a, str>> {
+    field.value.text().filter(|text| !field.cut && !text.raw.is_empty()).map(|text| text.decode())
+}
+
+fn object<'a>(field: Field<'a>) -> Option<Fields<'a>> {
+    field.value.fields()
+}
+
+/// The top-level fields that matter. Of a key that comes twice the last counts, as it does for the clients.
+#[derive(Debug, Default)]
+struct Event<'a> {
+    kind: Option<Kind>,
+    session: Option<Fields<'a>>,
+    response: Response<'a>,
+    usage: Option<Fields<'a>>,
+    response_id: Option<Cow<'a, str>>,
+    item: Option<Cow<'a, str>>,
+    content_index: u64,
+    piece_bytes: u64,
+}
+
+impl<'a> Event<'a> {
+    fn take(&mut self, field: Field<'a>, value_bytes: u64) {
+        match &*field.key.bytes() {
+            b"type" if !field.cut => self.kind = field.value.text().map(kind_of),
+            b"session" => self.session = object(field),
+            b"response" => self.response = object(field).map(Response::of).unwrap_or_default(),
+            b"usage" if !field.cut => self.usage = object(field),
+            b"response_id" => self.response_id = text(field),
+            b"item_id" => self.item = text(field),
+            b"content_index" => self.content_index = field.value.count().unwrap_or(0),
+            b"delta" => self.piece_bytes = value_bytes,
+            _ => {}
+        }
+    }
+
+    fn response_id(&mut self) -> Option<Cow<'a, str>> {
+        self.response.id.take().or(self.response_id.take())
+    }
+
+    /// The response's own usage if it states a number, else the event's: some servers leave the first one empty.
+    fn usage(&mut self) -> Option<Usage> {
+        self.response.usage.take().and_then(usage).or_else(|| self.usage.take().and_then(usage))
+    }
+}
+
+/// What a `response` object says.
+#[derive(Debug, Default)]
+struct Response<'a> {
+    id: Option<Cow<'a, str>>,
+    usage: Option<Fields<'a>>,
+    output_rate: Option<AudioRate>,
+}
+
+impl<'a> Response<'a> {
+    fn of(fields: Fields<'a>) -> Response<'a> {
+        let mut response = Response::default();
+        for field in fields {
+            match &*field.key.bytes() {
+                b"id" => response.id = text(field),
+                b"usage" if !field.cut => response.usage = object(field),
+                b"output_audio_format" => response.output_rate = field.value.text().and_then(beta_rate),
+                b"audio" => response.output_rate = object(field).and_then(audio_rate),
+                _ => {}
+            }
+        }
+        response
+    }
+}
+
+/// The last field of a name.
+fn find<'a>(fields: Fields<'a>, name: &str) -> Option<Field<'a>> {
+    fields.filter(|field| field.key.is(name)).last()
+}
+
+fn session(fields: Fields<'_>) -> Fact<'_> {
+    let (mut model, mut transcription_model, mut output_rate) = (None, None, None);
+    let model_of = |transcription| find(object(transcription)?, "model").and_then(text);
+    for field in fields {
+        match &*field.key.bytes() {
+            b"model" => model = text(field),
+            b"input_audio_transcription" => transcription_model = model_of(field),
+            b"output_audio_format" => output_rate = field.value.text().and_then(beta_rate),
+            b"audio" => {
+                let input = object(field).and_then(|audio| find(audio, "input")).and_then(object);
+                transcription_model = input.and_then(|input| find(input, "transcription")).and_then(model_of);
+                output_rate = object(field).and_then(audio_rate);
+            }
+            _ => {}
+        }
+    }
+    Fact::Session { model, transcription_model, output_rate }
+}
+
+/// What is set in `audio.output.format`.
+fn audio_rate(audio: Fields<'_>) -> Option<AudioRate> {
+    ga_rate(find(find(audio, "output").and_then(object)?, "format").and_then(object)?)
+}
+
+fn beta_rate(format: Text<'_>) -> Option<AudioRate> {
+    match &*format.decode() {
+        "pcm16" => Some(AudioRate::PCM16_24KHZ),
+        "g711_ulaw" | "g711_alaw" => Some(AudioRate::G711),
+        _ => None,
+    }
+}
+
+fn ga_rate(format: Fields<'_>) -> Option<AudioRate> {
+    match &*find(format.clone(), "type").and_then(text)? {
+        "audio/pcm" => {
+            let hz = find(format, "rate").and_then(|field| field.value.count());
+            let plausible =
+                hz.and_then(|hz| u32::try_from(hz).ok()).filter(|hz| (8_000..=192_000).contains(hz));
+            Some(plausible.map_or(AudioRate::PCM16_24KHZ, |hz| AudioRate { bytes_per_second: 2 * hz }))
+        }
+        "audio/pcmu" | "audio/pcma" => Some(AudioRate::G711),
+        _ => None,
+    }
+}
+
+/// Reads a `usage` object; `None` if there is no number in it.
+fn usage(fields: Fields<'_>) -> Option<Usage> {
+    let mut stated = Stated::default();
+    for field in fields {
+        let count = field.value.count();
+        match &*field.key.bytes() {
+            b"total_tokens" => stated.total = count,
+            b"input_tokens" => stated.input = count,
+            b"output_tokens" => stated.output = count,
+            b"input_token_details" | b"input_tokens_details" => stated.input_parts.read(object(field)),
+            b"output_token_details" | b"output_tokens_details" => stated.output_parts.read(object(field)),
+            b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
+            _ => {}
+        }
+    }
+    stated.has_number().then(|| stated.usage())
+}
+
+/// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
+fn milliseconds(seconds: f64) -> u64 {
+    ((seconds * 1e6).round() as u64).div_ceil(1_000)
+}
+
+/// The numbers of a `usage` object as they stand there.
+#[derive(Debug, Default, PartialEq)]
+struct Stated {
+    total: Option<u64>,
+    input: Option<u64>,
+    output: Option<u64>,
+    input_parts: Parts,
+    output_parts: Parts,
+    duration_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Parts {
+    text: Option<u64>,
+    audio: Option<u64>,
+    image: Option<u64>,
+    reasoning: Option<u64>,
+    cached: Option<u64>,
+    cached_text: Option<u64>,
+    cached_audio: Option<u64>,
+    cached_image: Option<u64>,
+}
+
+impl Parts {
+    fn read(&mut self, fields: Option<Fields<'_>>) {
+        for field in fields.into_iter().flatten() {
+            let count = field.value.count();
+            match &*field.key.bytes() {
+                b"text_tokens" => self.text = count,
+                b"audio_tokens" => self.audio = count,
+                b"image_tokens" => self.image = count,
+                b"reasoning_tokens" => self.reasoning = count,
+                b"cached_tokens" => self.cached = count,
+                b"cached_tokens_details" => {
+                    let mut cached = Parts::default();
+                    cached.read(object(field));
+                    (self.cached_text, self.cached_audio, self.cached_image) =
+                        (cached.text, cached.audio, cached.image);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        [self.text, self.audio, self.image].into_iter().flatten().sum()
+    }
+}
+
+impl Stated {
+    fn has_number(&self) -> bool {
+        *self != Stated::default()
+    }
+
+    /// What the totals say beyond the parts is text: a whole usage without parts, and output that no part names,
+    /// which is reasoning.
+    fn usage(&self) -> Usage {
+        let (input, output) = (&self.input_parts, &self.output_parts);
+        let known_output = self.output.unwrap_or(0).max(output.sum());
+        let total_in = self.input.or_else(|| self.total.map(|total| total.saturating_sub(known_output)));
+        let total_out = self.output.or_else(|| Some(self.total?.saturating_sub(self.input?)));
+        let rest = |total: Option<u64>, parts: &Parts| total.unwrap_or(0).saturating_sub(parts.sum());
+        let usage = Usage {
+            text_in: input.text.unwrap_or(0) + rest(total_in, input),
+            audio_in: input.audio.unwrap_or(0),
+            image_in: input.image.unwrap_or(0),
+            text_out: output.text.unwrap_or(0) + rest(total_out, output),
+            audio_out: output.audio.unwrap_or(0),
+            image_out: output.image.unwrap_or(0),
+            reasoning_out: output.reasoning.unwrap_or(0),
+            duration_ms: self.duration_ms.unwrap_or(0),
+            requests: 1,
+            ..Usage::default()
+        };
+        self.with_cached(usage)
+    }
+
+    /// Cached tokens that no part names are put to text first, then audio, then images. A cache holds the beginning
+    /// of a conversation, and that is instructions and tools; and where the guess is wrong it errs upwards, because
+    /// caching saves the least on text.
+    fn with_cached(&self, mut usage: Usage) -> Usage {
+        let parts = &self.input_parts;
+        usage.cached_text_in = parts.cached_text.unwrap_or(0);
+        usage.cached_audio_in = parts.cached_audio.unwrap_or(0);
+        usage.cached_image_in = parts.cached_image.unwrap_or(0);
+        usage = usage.clamped();
+        let mut rest = parts.cached.unwrap_or(0).saturating_sub(usage.cached_tokens());
+        for (whole, cached) in [
+            (usage.text_in, &mut usage.cached_text_in),
+            (usage.audio_in, &mut usage.cached_audio_in),
+            (usage.image_in, &mut usage.cached_image_in),
+        ] {
+            let more = rest.min(whole - *cached);
+            *cached += more;
+            rest -= more;
+        }
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::HEAD_BYTES_MAX;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn sniffed(event: &str) -> Sign<'_> {
+        sniff(&event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64)
+    }
+
+    fn piece(response: Option<&str>, kind: PieceKind, bytes: u64) -> Piece<'_> {
+        Piece { response: response.map(Cow::Borrowed), kind, bytes }
+    }
+
+    /// Text in, audio in, image in, the cached parts of each, text out, audio out, reasoning, milliseconds.
+    fn counts(usage: Option<Usage>) -> Option<[u64; 10]> {
+        usage.map(|usage| {
+            assert_eq!(usage.requests, 1);
+            [
+                usage.text_in,
+                usage.audio_in,
+                usage.image_in,
+                usage.cached_text_in,
+                usage.cached_audio_in,
+                usage.cached_image_in,
+                usage.text_out,
+                usage.audio_out,
+                usage.reasoning_out,
+                usage.duration_ms,
+            ]
+        })
+    }
+
+    fn stated(usage: &str) -> Option<[u64; 10]> {
+        let event = format!(r#"{{"type":"response.done","response":{{"id":"r","usage":{usage}}}}}"#);
+        match read(event.as_bytes()) {
+            Fact::Done { usage, .. } => counts(usage),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_head_tells_what_an_event_is() {
+        let long = "A".repeat(2000);
+        let other = format!(r#"{{"event_id":"{long}","type":"response.done"}}"#);
+        let late_delta =
+            format!(r#"{{"type":"response.audio.delta","response_id":"r","pad":"{long}","delta":"AAAA"}}"#);
+        let audio = format!(r#"{{"type":"response.output_audio.delta","response_id":"r","delta":"{long}"}}"#);
+        let Sign::Piece(Piece { bytes: late_bytes, .. }) = sniffed(&late_delta) else { panic!() };
+        assert!((1500..2000).contains(&late_bytes), "{late_bytes}");
+        for (event, sign) in [
+            (audio.as_str(), Sign::Piece(piece(Some("r"), PieceKind::Audio, 2000))),
+            (
+                r#" { "delta" : "AAAA" , "response_id" : "r\u0031" , "type" : "response.audio.delta" } "#,
+                Sign::Piece(piece(Some("r1"), PieceKind::Audio, 4)),
+            ),
+            (
+                r#"{"type":"response.text.delta","delta":"hé\n"}"#,
+                Sign::Piece(piece(None, PieceKind::Text, 5)),
+            ),
+            (
+                r#"{"type":"response.output_text.delta","delta":7}"#,
+                Sign::Piece(piece(None, PieceKind::Text, 0)),
+            ),
+            (r#"{"type":"response.output_text.delta"}"#, Sign::Piece(piece(None, PieceKind::Text, 0))),
+            (r#"{"type":"response.done","response":{}}"#, Sign::Whole),
+            (r#"{"type":"response\u002edone","response":{}}"#, Sign::Whole),
+            (r#"{"\u0074ype":"response.done","response":{}}"#, Sign::Whole),
+            (r#"{"response":{"type":"response.audio.delta"},"type":"response.done"}"#, Sign::Whole),
+            (other.as_str(), Sign::Whole),
+            (r#"{"type":"response.do"#, Sign::Whole),
+            (r#"{"item":{"type":"response.done"},"type":"conversation.item.added"}"#, Sign::Nothing),
+            (r#"{"text":"\"type\":\"response.done\"","type":"error"}"#, Sign::Nothing),
+            (r#"{"type":"response.output_audio.done","response_id":"r"}"#, Sign::Nothing),
+            (r#"{"type":["response.done"]}"#, Sign::Nothing),
+            (r#"{"item":{"type":"response.done"}}"#, Sign::Nothing),
+            (r#"[{"type":"response.done"}]"#, Sign::Nothing),
+            ("hello", Sign::Nothing),
+            ("", Sign::Whole),
+        ] {
+            assert_eq!(sniffed(event), sign, "{event}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_usage_is_read() {
+        for (usage, wanted) in [
+            (
+                r#"{"total_tokens":30,"input_tokens":20,"output_tokens":10,"input_token_details":{"text_tokens":5,
+                "audio_tokens":15,"image_tokens":0,"cached_tokens":4,"cached_tokens_details":{"text_tokens":1,
+                "audio_tokens":3,"image_tokens":0}},"output_token_details":{"text_tokens":2,"audio_tokens":8}}"#,
+                Some([5, 15, 0, 1, 3, 0, 2, 8, 0, 0]),
+            ),
+            (
+                r#"{"input_tokens":20,"output_tokens":10,"input_tokens_details":{"text_tokens":5,"audio_tokens":15},
+                "output_tokens_details":{"text_tokens":2,"audio_tokens":8}}"#,
+                Some([5, 15, 0, 0, 0, 0, 2, 8, 0, 0]),
+            ),
+            // No parts: all text.
+            (r#"{"input_tokens":20,"output_tokens":10}"#, Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+            (
+                r#"{"input_tokens":20,"output_tokens":10,"input_token_details":{},"output_token_details":null}"#,
+                Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0]),
+            ),
+            (r#"{"total_tokens":30}"#, Some([30, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+            (r#"{"total_tokens":30,"input_tokens":20}"#, Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+            (r#"{"total_tokens":30,"output_tokens":20}"#, Some([10, 0, 0, 0, 0, 0, 20, 0, 0, 0])),
+            (
+                r#"{"total_tokens":30,"input_token_details":{"audio_tokens":15},"output_token_details":{"audio_tokens":8}}"#,
+                Some([7, 15, 0, 0, 0, 0, 0, 8, 0, 0]),
+            ),
+            // Cached tokens that no part names.
+            (
+                r#"{"input_tokens":30,"input_token_details":{"text_tokens":10,"audio_tokens":15,"image_tokens":5,
+                "cached_tokens":27}}"#,
+                Some([10, 15, 5, 10, 15, 2, 0, 0, 0, 0]),
+            ),
+            (
+                r#"{"input_tokens":30,"input_token_details":{"text_tokens":10,"audio_tokens":20,"cached_tokens":16,
+                "cached_tokens_details":{"audio_tokens":9}}}"#,
+                Some([10, 20, 0, 7, 9, 0, 0, 0, 0, 0]),
+            ),
+            // More cached than there is.
+            (
+                r#"{"input_token_details":{"text_tokens":10,"cached_tokens":99,"cached_tokens_details":{"text_tokens":98,
+                "audio_tokens":1}}}"#,
+                Some([10, 0, 0, 10, 0, 0, 0, 0, 0, 0]),
+            ),
+            // Reasoning beside the parts.
+            (
+                r#"{"output_tokens":50,"output_token_details":{"text_tokens":2,"audio_tokens":8,"reasoning_tokens":40}}"#,
+                Some([0, 0, 0, 0, 0, 0, 42, 8, 40, 0]),
+            ),
+            // One bad field takes no other with it; of a doubled one the last counts.
+            (
+                r#"{"input_tokens":"20","output_tokens":10.0,"total_tokens":1e400,"input_token_details":{"text_tokens":
+                null,"audio_tokens":-3,"image_tokens":{"a":1}},"x":[[[{"output_tokens":9}]]]}"#,
+                Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0]),
+            ),
+            (r#"{"output_tokens":1,"output_tokens":10}"#, Some([0, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+            (r#"{"output\u005ftokens":10}"#, Some([0, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+            (r#"{"output_tokens":0}"#, Some([0; 10])),
+            ("{}", None),
+            ("null", None),
+            ("7", None),
+            ("[]", None),
+            (r#"{"output_tokens":null,"input_token_details":{}}"#, None),
+            (r#""{\"output_tokens\":10}""#, None),
+        ] {
+            assert_eq!(stated(usage), wanted, "{usage}");
+        }
+    }
+
+    #[test]
+    fn usage_stands_in_the_response_or_beside_it() {
+        for (fields, output) in [
+            (r#""response":{"usage":{"output_tokens":1}},"usage":{"output_tokens":2}"#, Some(1)),
+            (r#""response":{"usage":{}},"usage":{"output_tokens":2}"#, Some(2)),
+            (r#""usage":{"output_tokens":2},"response":{"usage":null}"#, Some(2)),
+            (r#""usage":{"output_tokens":2}"#, Some(2)),
+            (r#""response":{"usage":{}},"usage":{}"#, None),
+            (r#""response":{"output":[{"usage":{"output_tokens":2}}]}"#, None),
+            (r#""response":{"output":[{"text":"\"usage\":{\"output_tokens\":2}"}]}"#, None),
+        ] {
+            let event = format!(r#"{{"type":"response.done",{fields}}}"#);
+            let Fact::Done { usage, .. } = read(event.as_bytes()) else { panic!("{event}") };
+            assert_eq!(usage.map(|usage| usage.text_out), output, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_breaks_off_states_only_what_is_whole() {
+        let whole = r#"{"type":"response.done","response":{"id":"r","usage":{"output_tokens":123}}}"#;
+        for cut in 0..whole.len() {
+            match read(&whole.as_bytes()[..cut]) {
+                Fact::Unreadable => assert!(cut < whole.find("r\",").unwrap() + 2, "{cut}"),
+                Fact::Done { usage: None, response } => {
+                    assert_eq!((response.as_deref(), cut < whole.len() - 2), (Some("r"), true));
+                }
+                Fact::Done { usage: Some(usage), .. } => {
+                    assert_eq!((usage.text_out, cut >= whole.len() - 2), (123, true));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_tell_models_and_formats() {
+        let model = |name| Some(Cow::Borrowed(name));
+        for (event, wanted) in [
+            (
+                json!({"type": "session.created", "session": {"type": "realtime", "model": "m", "audio": {
+                    "input": {"transcription": {"model": "t"}}, "output": {"format": {"type": "audio/pcm", "rate": 16000}}}}}),
+                (model("m"), model("t"), Some(32_000)),
+            ),
+            (
+                json!({"type": "session.updated", "session": {"model": "m", "output_audio_format": "g711_ulaw",
+                    "input_audio_transcription": {"model": "t"}}}),
+                (model("m"), model("t"), Some(8_000)),
+            ),
+            (
+                json!({"type": "transcription_session.updated", "session": {"input_audio_transcription": {"model": "t"}}}),
+                (None, model("t"), None),
+            ),
+            (
+                json!({"type": "session.updated", "session": {"model": null, "audio": {"input": {"transcription": null},
+                    "output": {"format": {"type": "audio/pcm", "rate": 3}}}}}),
+                (None, None, Some(48_000)),
+            ),
+            (
+                json!({"type": "session.updated", "session": {"audio": {"output": {"format": {"type": "audio/pcma"}}}}}),
+                (None, None, Some(8_000)),
+            ),
+        ] {
+            let text = event.to_string();
+            let Fact::Session { model, transcription_model, output_rate } = read(text.as_bytes()) else {
+                panic!()
+            };
+            let rate = output_rate.map(|rate| rate.bytes_per_second);
+            assert_eq!((model, transcription_model, rate), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn transcriptions_are_billed_by_tokens_or_by_time() {
+        for (usage, wanted) in [
+            (
+                r#"{"type":"tokens","total_tokens":27,"input_tokens":21,"input_token_details":{"text_tokens":0,
+                "audio_tokens":21},"output_tokens":6}"#,
+                Some([0, 21, 0, 0, 0, 0, 6, 0, 0, 0]),
+            ),
+            (r#"{"type":"duration","seconds":1.7}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1700])),
+            (r#"{"type":"duration","seconds":1.1}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1100])),
+            (r#"{"type":"duration","seconds":0.0001}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+            ("null", None),
+        ] {
+            let event = format!(
+                r#"{{"type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":2,
+                "transcript":"hi","usage":{usage}}}"#
+            );
+            let Fact::Transcribed { item, content_index, usage } = read(event.as_bytes()) else {
+                panic!("{event}")
+            };
+            assert_eq!((item.as_deref(), content_index, counts(usage)), (Some("i"), 2, wanted), "{event}");
+        }
+    }
+
+    /// Writes JSON with its keys in an order, and with white space, drawn from `seed`.
+    fn written(value: &Value, seed: &mut u64) -> String {
+        let mut draw = |n: usize| {
+            *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (*seed >> 33) as usize % n
+        };
+        let blank = ["", "", " ", "\n\t", "  \r\n"][draw(5)];
+        match value {
+            Value::Object(fields) => {
+                let mut left: Vec<_> = fields.iter().collect();
+                let mut parts = Vec::new();
+                while !left.is_empty() {
+                    let (key, value) = left.swap_remove(draw(left.len()));
+                    parts.push((key, value));
+                }
+                let shown: Vec<_> = parts
+                    .into_iter()
+                    .map(|(key, value)| {
+                        format!("{blank}\"{key}\"{blank}:{blank}{}{blank}", written(value, seed))
+                    })
+                    .collect();
+                format!("{{{}}}", shown.join(","))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_white_space_change_nothing(seed: u64, counts: [u16; 8]) {
+            let [text, audio, image, cached_text, cached_audio, text_out, audio_out, rest] = counts.map(u64::from);
+            let event = json!({"type": "response.done", "event_id": "event_1", "response": {
+                "id": "resp_1", "status": "completed", "output": [{"usage": {"total_tokens": 1}, "text": "\"usage\":{"}],
+                "usage": {"input_tokens": text + audio + image, "output_tokens": text_out + audio_out + rest,
+                    "input_token_details": {"text_tokens": text, "audio_tokens": audio, "image_tokens": image,
+                        "cached_tokens": cached_text + cached_audio,
+                        "cached_tokens_details": {"text_tokens": cached_text, "audio_tokens": cached_audio}},
+                    "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out}}}});
+            let (plain, shuffled) = (event.to_string(), written(&event, &mut { seed }));
+            prop_assert_eq!(read(plain.as_bytes()), read(shuffled.as_bytes()));
+            prop_assert!(matches!(sniffed(&shuffled), Sign::Whole));
+            let Fact::Done { response, usage: Some(usage) } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
+            prop_assert_eq!(response.as_deref(), Some("resp_1"));
+            prop_assert_eq!(usage.total_tokens(), text + audio + image + text_out + audio_out + rest);
+        }
+
+        #[test]
+        fn words_of_usage_inside_strings_count_nothing(text in r#"[ -~]{0,40}(usage|output_tokens|response\.done)[ -~]{0,40}"#) {
+            let event = json!({"type": "response.done", "note": text, "response": {"id": text, "output": [text]}});
+            let event = event.to_string();
+            prop_assert_eq!(
+                read(event.as_bytes()),
+                Fact::Done { response: Some(Cow::Owned(text)), usage: None }
+            );
+        }
+
+        #[test]
+        fn damage_never_panics(at in 0usize..600, byte: u8, cut in 0usize..600) {
+            let mut event = br#"{"type":"response.done","response":{"id":"r","usage":{"input_tokens":20,"output_tokens":10,
+                "input_token_details":{"text_tokens":5,"cached_tokens":4,"cached_tokens_details":{"text_tokens":1}}}}}"#.to_vec();
+            let at = at % event.len();
+            event[at] = byte;
+            event.truncate(cut);
+            sniff(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64);
+            read(&event);
+        }
+    }
+}

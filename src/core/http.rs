@@ -1,0 +1,428 @@
+//! HTTP/1.1 heads and the ends of bodies. Bytes in, values out.
+//!
+//! Start at [`request_head`]. Strict where leniency would let two parsers read one request differently: line ends
+//! are CRLF, a length is given once and not beside a transfer coding.
+
+use httparse::{EMPTY_HEADER, Status};
+use std::fmt;
+
+/// The longest head, in bytes, from either side.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The most header lines in a head.
+pub const HEADER_COUNT_MAX: usize = 100;
+
+/// One header line. The name keeps its case; compare with [`Header::is`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub name: String,
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    pub method: String,
+    /// Path and query as they came.
+    pub target: String,
+    pub headers: Headers,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub reason: String,
+    pub headers: Headers,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<Header>);
+
+/// Why a head was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadError {
+    /// More than [`HEAD_BYTES_MAX`] bytes or [`HEADER_COUNT_MAX`] lines.
+    TooBig,
+    Malformed(&'static str),
+}
+
+impl HeadError {
+    pub fn http_status(self) -> u16 {
+        match self {
+            HeadError::TooBig => 431,
+            HeadError::Malformed(_) => 400,
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadError::TooBig => write!(
+                f,
+                "The request's header is too big: at most {HEAD_BYTES_MAX} bytes and {HEADER_COUNT_MAX} lines"
+            ),
+            HeadError::Malformed(what) => write!(f, "The request's header is malformed: {what}"),
+        }
+    }
+}
+
+/// Where the head that starts at `bytes[0]` ends: the index after its empty line. `Ok(None)` if it goes on.
+pub fn head_end(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    match memchr::memmem::find(bytes, b"\r\n\r\n") {
+        Some(at) if at + 4 <= HEAD_BYTES_MAX => Ok(Some(at + 4)),
+        Some(_) => Err(HeadError::TooBig),
+        None if bytes.len() >= HEAD_BYTES_MAX => Err(HeadError::TooBig),
+        None => Ok(None),
+    }
+}
+
+/// Parses a whole head as [`head_end`] cut it.
+pub fn request_head(bytes: &[u8]) -> Result<RequestHead, HeadError> {
+    check_line_ends(bytes)?;
+    let mut lines = [EMPTY_HEADER; HEADER_COUNT_MAX];
+    let mut request = httparse::Request::new(&mut lines);
+    complete(request.parse(bytes))?;
+    let headers = Headers::of(request.headers);
+    headers.check_length()?;
+    Ok(RequestHead {
+        method: request.method.unwrap_or_default().to_owned(),
+        target: request.path.unwrap_or_default().to_owned(),
+        headers,
+    })
+}
+
+/// Parses the head of a provider's answer.
+pub fn response_head(bytes: &[u8]) -> Result<ResponseHead, HeadError> {
+    let mut lines = [EMPTY_HEADER; HEADER_COUNT_MAX];
+    let mut response = httparse::Response::new(&mut lines);
+    complete(response.parse(bytes))?;
+    Ok(ResponseHead {
+        status: response.code.unwrap_or_default(),
+        reason: response.reason.unwrap_or_default().to_owned(),
+        headers: Headers::of(response.headers),
+    })
+}
+
+impl RequestHead {
+    /// The target's path, with runs of slashes collapsed.
+    pub fn path(&self) -> String {
+        let path = self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path);
+        let mut collapsed = String::with_capacity(path.len());
+        for c in path.chars() {
+            if c != '/' || !collapsed.ends_with('/') {
+                collapsed.push(c);
+            }
+        }
+        collapsed
+    }
+
+    /// `name=value` pairs of the query as they came, undecoded.
+    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// Whether this asks for a WebSocket, well formed or not.
+    pub fn wants_websocket(&self) -> bool {
+        self.headers.tokens("upgrade").any(|token| token.eq_ignore_ascii_case("websocket"))
+    }
+
+    /// The `Sec-WebSocket-Key` of a well-formed upgrade request (RFC 6455 §4.2.1).
+    pub fn websocket_key(&self) -> Result<&str, HeadError> {
+        let bad = |what| Err(HeadError::Malformed(what));
+        if self.method != "GET" {
+            return bad("a WebSocket upgrade must be a GET");
+        }
+        if !self.headers.tokens("connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+            return bad("an upgrade needs `Connection: Upgrade`");
+        }
+        if self.headers.get("sec-websocket-version") != Some(b"13") {
+            return bad("only WebSocket version 13 is spoken here");
+        }
+        match self.headers.get("sec-websocket-key").map(std::str::from_utf8) {
+            Some(Ok(key)) if is_websocket_key(key) => Ok(key),
+            _ => bad("`Sec-WebSocket-Key` must be 16 bytes in base64"),
+        }
+    }
+}
+
+impl Headers {
+    fn of(lines: &[httparse::Header<'_>]) -> Headers {
+        Headers(
+            lines
+                .iter()
+                .map(|line| Header { name: line.name.to_owned(), value: line.value.to_vec() })
+                .collect(),
+        )
+    }
+
+    /// The first value under `name`, which is lower-case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|header| header.is(name)).map(|header| header.value.trim_ascii())
+    }
+
+    /// The comma-separated tokens of every line under `name`.
+    pub fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |header| header.is(name))
+            .filter_map(|header| std::str::from_utf8(&header.value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+    }
+
+    /// A body's length must be told once, in one way.
+    fn check_length(&self) -> Result<(), HeadError> {
+        let mut lengths = self.0.iter().filter(|header| header.is("content-length"));
+        let length = lengths.next();
+        if lengths.next().is_some() {
+            return Err(HeadError::Malformed("Content-Length is given twice"));
+        }
+        if let Some(length) = length {
+            let digits = length.value.trim_ascii();
+            if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                return Err(HeadError::Malformed("Content-Length is not a number"));
+            }
+            if self.get("transfer-encoding").is_some() {
+                return Err(HeadError::Malformed("Content-Length and Transfer-Encoding are both given"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    /// `name` is lower-case.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// Where a response body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// This many bytes are still to come.
+    Length(u64),
+    Chunked(Chunks),
+    /// It ends when the connection does.
+    UntilClose,
+}
+
+/// How far a chunked body has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunks {
+    /// In the hexadecimal size of a chunk.
+    Size(u64),
+    /// After the size, before the end of its line.
+    Extension(u64),
+    /// This many bytes of a chunk, with its line end, are still to come.
+    Data(u64),
+    /// In the trailer, with the bytes of the current line so far.
+    Trailer(u64),
+    Done,
+}
+
+impl Body {
+    /// How the body under `head` ends. A malformed length reads as until-close, which loses nothing.
+    pub fn of(head: &ResponseHead) -> Body {
+        if head.status < 200 || head.status == 204 || head.status == 304 {
+            return Body::Length(0);
+        }
+        if head.headers.tokens("transfer-encoding").any(|token| token.eq_ignore_ascii_case("chunked")) {
+            return Body::Chunked(Chunks::Size(0));
+        }
+        let length = head.headers.get("content-length").and_then(|digits| std::str::from_utf8(digits).ok());
+        length.and_then(|digits| digits.parse().ok()).map_or(Body::UntilClose, Body::Length)
+    }
+
+    pub fn is_done(&self) -> bool {
+        matches!(self, Body::Length(0) | Body::Chunked(Chunks::Done))
+    }
+
+    /// Moves on by `bytes` and tells how many of them belong to the body.
+    pub fn advance(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Body::UntilClose => bytes.len(),
+            Body::Length(left) => {
+                let taken = (*left).min(bytes.len() as u64);
+                *left -= taken;
+                taken as usize
+            }
+            Body::Chunked(chunks) => chunks.advance(bytes),
+        }
+    }
+}
+
+impl Chunks {
+    fn advance(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && *self != Chunks::Done {
+            if let Chunks::Data(left) = self {
+                let taken = (*left).min((bytes.len() - at) as u64);
+                at += taken as usize;
+                *self = if *left == taken { Chunks::Size(0) } else { Chunks::Data(*left - taken) };
+                continue;
+            }
+            let byte = bytes[at];
+            at += 1;
+            *self = match (*self, byte) {
+                (Chunks::Size(0) | Chunks::Extension(0), b'\n') => Chunks::Trailer(0),
+                (Chunks::Size(size) | Chunks::Extension(size), b'\n') => Chunks::Data(size.saturating_add(2)),
+                (Chunks::Size(size), _) => match char::from(byte).to_digit(16) {
+                    Some(digit) => Chunks::Size(size.saturating_mul(16).saturating_add(u64::from(digit))),
+                    None => Chunks::Extension(size),
+                },
+                (Chunks::Extension(size), _) => Chunks::Extension(size),
+                (Chunks::Trailer(0), b'\n') => Chunks::Done,
+                (Chunks::Trailer(_), b'\n') => Chunks::Trailer(0),
+                (Chunks::Trailer(line), b'\r') => Chunks::Trailer(line),
+                (Chunks::Trailer(line), _) => Chunks::Trailer(line + 1),
+                (state @ (Chunks::Data(_) | Chunks::Done), _) => state,
+            };
+        }
+        at
+    }
+}
+
+fn complete(parsed: Result<Status<usize>, httparse::Error>) -> Result<(), HeadError> {
+    match parsed {
+        Ok(Status::Complete(_)) => Ok(()),
+        Ok(Status::Partial) => Err(HeadError::Malformed("it is cut off")),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooBig),
+        Err(httparse::Error::HeaderName) => Err(HeadError::Malformed("a header has a bad name")),
+        Err(httparse::Error::HeaderValue) => Err(HeadError::Malformed("a header has a bad value")),
+        Err(httparse::Error::Version) => Err(HeadError::Malformed("only HTTP/1.1 is spoken here")),
+        Err(_) => Err(HeadError::Malformed("the first line is not HTTP")),
+    }
+}
+
+/// httparse takes a bare LF for a line end; other parsers do not, so neither do we.
+fn check_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
+    let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
+    let bare_cr = memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
+    if bare_lf || bare_cr {
+        return Err(HeadError::Malformed("a line does not end in CRLF"));
+    }
+    Ok(())
+}
+
+/// 16 bytes in base64 are 22 characters and two pads.
+fn is_websocket_key(key: &str) -> bool {
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.ends_with("==") && key.as_bytes()[..22].iter().all(base64)
+}
+
+/// Decodes `%41` and `+` of a query value; `None` if it is not UTF-8 or an escape is broken.
+pub fn decode_query(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(text: &str) -> Result<RequestHead, HeadError> {
+        request_head(text.as_bytes())
+    }
+
+    #[test]
+    fn an_upgrade_request_is_read() {
+        let head = head(
+            "GET //x//v1/realtime?model=gpt%2Drealtime&intent=&flag HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+             Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-x\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(head.path(), "/x/v1/realtime");
+        assert_eq!(
+            head.query().collect::<Vec<_>>(),
+            [("model", "gpt%2Drealtime"), ("intent", ""), ("flag", "")]
+        );
+        assert!(head.wants_websocket());
+        assert_eq!(head.websocket_key(), Ok("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert_eq!(
+            head.headers.tokens("sec-websocket-protocol").collect::<Vec<_>>(),
+            ["realtime", "openai-insecure-api-key.sk-x"]
+        );
+    }
+
+    #[test]
+    fn heads_that_two_parsers_could_read_differently_are_refused() {
+        for bad in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\n: empty\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "\x16\x03\x01 HTTP/1.1\r\n\r\n",
+        ] {
+            assert!(matches!(head(bad), Err(HeadError::Malformed(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_bytes_and_lines() {
+        assert_eq!(head_end(b"GET / HTTP/1.1\r\n\r\nrest"), Ok(Some(18)));
+        assert_eq!(head_end(b"GET / HTTP/1.1\r\n"), Ok(None));
+        assert_eq!(head_end(&[b'a'; HEAD_BYTES_MAX]), Err(HeadError::TooBig));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADER_COUNT_MAX + 1));
+        assert_eq!(head(&many), Err(HeadError::TooBig));
+    }
+
+    #[test]
+    fn a_body_ends_where_its_head_says() {
+        let answer = |headers: &str| {
+            response_head(format!("HTTP/1.1 429 Too Many Requests\r\n{headers}\r\n").as_bytes()).unwrap()
+        };
+        let mut length = Body::of(&answer("Content-Length: 3\r\n"));
+        assert_eq!((length.advance(b"ab"), length.is_done()), (2, false));
+        assert_eq!((length.advance(b"cdef"), length.is_done()), (1, true));
+        let mut until_close = Body::of(&answer(""));
+        assert_eq!((until_close.advance(b"abc"), until_close.is_done()), (3, false));
+        for split in 0..24 {
+            let mut chunked = Body::of(&answer("Transfer-Encoding: chunked\r\n"));
+            let wire = b"3;x=y\r\nabc\r\n1\r\n\n\r\n0\r\nT: v\r\n\r\nnext";
+            let taken = chunked.advance(&wire[..split]) + chunked.advance(&wire[split..]);
+            assert_eq!((taken, chunked.is_done()), (wire.len() - 4, true), "split at {split}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_decoded() {
+        assert_eq!(decode_query("a%20b+c%2Fd").as_deref(), Some("a b c/d"));
+        assert_eq!(decode_query("%"), None);
+        assert_eq!(decode_query("%ff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_head_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(head_end(&bytes).is_ok());
+            prop_assert!(request_head(&bytes).is_err() || bytes.contains(&b'\n'));
+            prop_assert!(response_head(&bytes).is_err() || bytes.contains(&b'\n'));
+            let mut body = Body::Chunked(Chunks::Size(0));
+            prop_assert!(body.advance(&bytes) <= bytes.len());
+        }
+    }
+}

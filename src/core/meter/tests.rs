@@ -1,0 +1,372 @@
+use super::*;
+use crate::dialect::HEAD_BYTES_MAX;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+/// A session with everything that was charged and booked in it.
+struct Session {
+    meter: Meter,
+    prices: PriceTable,
+    now: Timestamp,
+    charged: Charge,
+    booked: Vec<Metered>,
+}
+
+impl Session {
+    fn of(estimate: EstimateMode) -> Session {
+        let meter =
+            Meter::new(Dialect::OpenaiRealtime, "openai".into(), Some("gpt-realtime".into()), estimate);
+        Session {
+            meter,
+            prices: PriceTable::builtin(),
+            now: NOW,
+            charged: Charge::default(),
+            booked: Vec::new(),
+        }
+    }
+
+    /// Shows an event to the meter as the tap does, and tells what was charged for it.
+    fn see(&mut self, event: &Value) -> Charge {
+        self.see_bytes(wire(event).as_bytes())
+    }
+
+    fn see_bytes(&mut self, event: &[u8]) -> Charge {
+        self.now = self.now.plus_ms(100);
+        let head = &event[..event.len().min(HEAD_BYTES_MAX)];
+        match self.meter.sniff(head, event.len() as u64, &self.prices, self.now) {
+            Sniff::Pass => Charge::default(),
+            Sniff::Charge(charge) => {
+                self.charged += charge;
+                charge
+            }
+            Sniff::Collect => {
+                let reading = self.meter.read(event, &self.prices, self.now);
+                self.take(reading)
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Charge {
+        let reading = self.meter.settle(self.now);
+        self.take(reading)
+    }
+
+    fn take(&mut self, reading: Reading) -> Charge {
+        self.charged += reading.charge;
+        self.booked.extend(reading.booked);
+        reading.charge
+    }
+
+    fn total(&self) -> Charge {
+        let mut total = Charge::default();
+        for metered in &self.booked {
+            total += Charge::of(metered.cost, &metered.usage);
+        }
+        total
+    }
+}
+
+/// In the order of OpenAI: the type first, the delta last.
+fn wire(event: &Value) -> String {
+    let place = |key: &str| match key {
+        "type" => 0,
+        "delta" => 2,
+        _ => 1,
+    };
+    let mut fields: Vec<_> = event.as_object().unwrap().iter().collect();
+    fields.sort_by_key(|(key, _)| place(key));
+    let shown: Vec<_> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!("{{{}}}", shown.join(","))
+}
+
+fn charge(nano: i64, tokens: i64) -> Charge {
+    Charge { cost: NanoUsd(nano), tokens }
+}
+
+fn created(id: &str) -> Value {
+    json!({"type": "response.created", "response": {"id": id}})
+}
+
+fn audio(id: &str, base64_bytes: usize) -> Value {
+    json!({"type": "response.output_audio.delta", "response_id": id, "delta": "A".repeat(base64_bytes)})
+}
+
+fn text(id: &str, bytes: usize) -> Value {
+    json!({"type": "response.output_text.delta", "response_id": id, "delta": "a".repeat(bytes)})
+}
+
+fn done(id: &str, output: Value) -> Value {
+    json!({"type": "response.done", "response": {"id": id, "usage": {"output_tokens": output}}})
+}
+
+#[test]
+fn an_estimate_is_charged_at_once_and_replaced_by_the_providers_figure() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.see(&created("r"));
+    // A second of sound is 48,000 bytes, 64,000 in base64, 20 tokens at $64 a million.
+    assert_eq!(session.see(&audio("r", 64_000)), charge(20 * 64_000, 20));
+    assert_eq!(session.see(&audio("r", 64_000)), charge(20 * 64_000, 20));
+    assert_eq!(session.see(&done("r", json!(10))), charge(10 * 16_000 - 40 * 64_000, 10 - 40));
+    assert_eq!(session.settle(), Charge::default());
+    let [metered] = &session.booked[..] else { panic!("{:?}", session.booked) };
+    assert_eq!((metered.cost, metered.usage.text_out), (NanoUsd(160_000), 10));
+    assert_eq!((metered.estimated, metered.known_price, metered.latency_ms), (false, true, Some(300)));
+    assert_eq!(session.meter.take_counts(), Counts { metered: 1, ..Counts::default() });
+    assert_eq!(session.meter.take_counts(), Counts::default());
+}
+
+#[test]
+fn small_pieces_do_not_each_round_up() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    let charges: Vec<_> = (0..8).map(|_| session.see(&text("r", 1)).tokens).collect();
+    assert_eq!(charges, [1, 0, 0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn what_dies_without_usage_is_booked_by_its_estimate() {
+    for (mode, booked, charged_before) in [
+        (EstimateMode::Enforce, charge(20 * 64_000 + 25 * 16_000, 45), charge(20 * 64_000 + 25 * 16_000, 45)),
+        (EstimateMode::Observe, charge(20 * 64_000 + 25 * 16_000, 45), Charge::default()),
+        (EstimateMode::Off, Charge::default(), Charge::default()),
+    ] {
+        let without_usage =
+            json!({"type": "response.done", "response": {"id": "r", "status": "cancelled", "usage": null}});
+        for end in [Some(without_usage), None] {
+            let mut session = Session::of(mode);
+            session.see(&created("r"));
+            session.see(&audio("r", 64_000));
+            session.see(&json!({"type": "response.output_audio_transcript.delta", "response_id": "r", "delta": "a".repeat(100)}));
+            assert_eq!(session.charged, charged_before, "{mode:?}");
+            end.iter().for_each(|end| {
+                session.see(end);
+            });
+            session.settle();
+            let [metered] = &session.booked[..] else { panic!("{:?}", session.booked) };
+            assert_eq!((session.charged, session.total()), (booked, booked), "{mode:?}");
+            assert_eq!((metered.estimated, metered.usage.requests), (true, 1));
+            assert_eq!(session.meter.take_counts().estimated, 1);
+        }
+    }
+}
+
+#[test]
+fn a_response_counts_once() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.see(&created("r"));
+    session.see(&done("r", json!(10)));
+    for again in [done("r", json!(10)), created("r"), audio("r", 64_000), done("r", json!(99))] {
+        assert_eq!(session.see(&again), Charge::default());
+    }
+    session.settle();
+    assert_eq!(session.booked.len(), 1);
+    assert_eq!(session.meter.take_counts(), Counts { metered: 1, duplicate: 2, ..Counts::default() });
+}
+
+#[test]
+fn responses_side_by_side_keep_their_own_sums() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    for event in
+        [audio("a", 64_000), audio("b", 6_400), audio("a", 64_000), done("b", json!(1)), audio("a", 64_000)]
+    {
+        session.see(&event);
+    }
+    session.settle();
+    let outputs: Vec<_> = session.booked.iter().map(|metered| metered.usage.output_tokens()).collect();
+    assert_eq!(outputs, [1, 60]);
+    assert_eq!(session.charged, session.total());
+}
+
+#[test]
+fn without_ids_a_session_has_one_response_at_a_time() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    let no_id = json!({"type": "response.audio.delta", "delta": "A".repeat(64_000)});
+    let no_id_done = json!({"type": "response.done", "response": {"usage": {"output_tokens": 5}}});
+    for event in
+        [&created("r"), &no_id, &done("r", json!(7)), &no_id, &no_id_done, &no_id, &done("s", json!(9))]
+    {
+        session.see(event);
+    }
+    assert_eq!(session.settle(), Charge::default());
+    let outputs: Vec<_> = session.booked.iter().map(|metered| metered.usage.output_tokens()).collect();
+    assert_eq!(outputs, [7, 5, 9]);
+    assert_eq!(session.charged, session.total());
+}
+
+#[test]
+fn the_formats_of_session_and_response_decide_how_long_sound_is() {
+    let g711 = json!({"type": "audio/pcmu"});
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.see(&json!({"type": "session.updated", "session": {"audio": {"output": {"format": g711}}}}));
+    // 8,000 bytes a second are 10,667 of base64.
+    assert_eq!(session.see(&audio("a", 10_666)).tokens, 20);
+    session.see(&json!({"type": "response.created", "response": {"id": "b", "audio": {"output": {"format":
+        {"type": "audio/pcm", "rate": 24000}}}}}));
+    assert_eq!(session.see(&audio("b", 64_000)).tokens, 20);
+}
+
+#[test]
+fn the_model_is_what_the_provider_says() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session
+        .see(&json!({"type": "session.created", "session": {"model": "gpt-realtime-mini", "audio": {"input":
+        {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}}));
+    session.see(&done("r", json!(10)));
+    session.see(&json!({"type": "session.updated", "session": {"model": "gpt-realtime-9\n"}}));
+    assert_eq!(session.meter.model().unwrap().as_str(), "gpt-realtime-mini");
+    session.see(&json!({"type": "session.updated", "session": {"model": "gpt-realtime-9"}}));
+    session.see(&done("s", json!(10)));
+    let transcribed = json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": "i",
+        "content_index": 0, "usage": {"type": "tokens", "input_tokens": 21, "output_tokens": 6,
+        "input_token_details": {"text_tokens": 0, "audio_tokens": 21}}});
+    session.see(&transcribed);
+    session.see(&transcribed);
+    session.settle();
+    let booked: Vec<_> = session
+        .booked
+        .iter()
+        .map(|metered| (metered.model.as_str(), metered.cost.0, metered.known_price))
+        .collect();
+    assert_eq!(
+        booked,
+        [
+            ("gpt-realtime-mini", 10 * 2_400, true),
+            ("gpt-realtime-9", 10 * 20_000, false),
+            ("gpt-4o-mini-transcribe", 21 * 3_000 + 6 * 5_000, true),
+        ]
+    );
+    assert_eq!(
+        session.meter.take_counts(),
+        Counts { metered: 3, duplicate: 1, unpriced: 1, ..Counts::default() }
+    );
+}
+
+#[test]
+fn a_model_named_late_prices_what_was_open() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.meter.model = None;
+    assert_eq!(session.see(&audio("r", 64_000)).cost, NanoUsd(20 * 80_000));
+    session.see(&json!({"type": "session.created", "session": {"model": "gpt-realtime"}}));
+    assert_eq!(session.see(&audio("r", 64_000)).cost, NanoUsd(40 * 64_000 - 20 * 80_000));
+    session.settle();
+    assert_eq!((session.booked[0].model.as_str(), session.charged), ("gpt-realtime", session.total()));
+}
+
+#[test]
+fn what_cannot_be_kept_is_used_as_far_as_it_goes() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.see(&audio("r", 64_000));
+    let huge = r#"{"type":"response.done","response":{"id":"r","output":[{"text":"aaaaaaa"#;
+    let reading = session.meter.unmetered(huge.as_bytes(), &session.prices, NOW);
+    session.take(reading);
+    assert!(session.booked[0].estimated);
+    assert_eq!(session.see(&done("r", json!(5))), Charge::default());
+    session.see_bytes(br#"{"event_id":"e","#);
+    assert_eq!(
+        session.meter.take_counts(),
+        Counts { estimated: 1, duplicate: 1, unmetered: 2, ..Counts::default() }
+    );
+}
+
+#[test]
+fn an_event_of_unknown_length_grows() {
+    let (mut whole, mut grown) = (Session::of(EstimateMode::Enforce), Session::of(EstimateMode::Enforce));
+    let event = wire(&audio("r", 64_000));
+    whole.see_bytes(event.as_bytes());
+    let head = &event.as_bytes()[..HEAD_BYTES_MAX];
+    let Sniff::Charge(first) = grown.meter.sniff(head, head.len() as u64, &grown.prices, NOW) else {
+        panic!()
+    };
+    grown.charged += first;
+    for bytes in [1, 10_000, (event.len() - HEAD_BYTES_MAX - 10_003) as u64] {
+        grown.charged += grown.meter.grow(bytes);
+    }
+    assert_eq!(grown.charged, whole.charged);
+    grown.see(&created("s"));
+    grown.meter.sniff(b"{\"type\":\"error\"}", 16, &grown.prices, NOW);
+    assert_eq!(grown.meter.grow(1_000_000), Charge::default());
+}
+
+#[test]
+fn responses_that_never_end_are_bounded() {
+    let mut session = Session::of(EstimateMode::Observe);
+    for index in 0..OPEN_MAX + 10 {
+        session.see(&audio(&format!("r{index}"), 64_000));
+    }
+    assert!(session.booked.is_empty(), "a sniff books nothing");
+    session.see(&done("r0", json!(1)));
+    let overdue: Vec<_> =
+        session.booked.iter().map(|metered| (metered.estimated, metered.usage.audio_out)).collect();
+    assert_eq!((overdue, session.meter.take_counts().duplicate), (vec![(true, 20); 10], 1));
+    session.settle();
+    assert_eq!((session.booked.len(), session.charged), (OPEN_MAX + 10, session.total()));
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let meter = size_of::<Meter>();
+    assert!(meter <= 128, "{meter}");
+    let answered = size_of::<Live>() + 4 * (size_of::<Open>() + size_of::<u64>());
+    assert!(meter + answered <= 1024, "{answered}");
+}
+
+/// One step of a made-up session.
+fn step() -> impl Strategy<Value = Value> {
+    let id = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("")];
+    let base64_bytes = prop_oneof![0usize..64, 0usize..100_000];
+    (id, 0..9, base64_bytes, 0u32..5_000).prop_map(|(id, what, bytes, count)| match what {
+        0 => created(id),
+        1 | 2 => audio(id, bytes),
+        3 => text(id, bytes),
+        4 | 5 => done(id, json!(count)),
+        6 => done(id, Value::Null),
+        7 => json!({"type": "response.audio.delta", "delta": "A".repeat(bytes)}),
+        _ => {
+            let model = ["gpt-realtime", "gpt-realtime-mini", "x"][count as usize % 3];
+            let format = ["pcm16", "g711_ulaw"][count as usize % 2];
+            json!({"type": "session.updated", "session": {"model": model, "output_audio_format": format}})
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn charges_add_up_to_what_is_booked(
+        steps in prop::collection::vec(step(), 0..60),
+        estimate in prop_oneof![Just(EstimateMode::Enforce), Just(EstimateMode::Observe), Just(EstimateMode::Off)],
+        named: bool,
+    ) {
+        let mut session = Session::of(estimate);
+        if !named {
+            session.meter.model = None;
+        }
+        for (index, step) in steps.iter().enumerate() {
+            match index % 4 {
+                0 => session.see_bytes(step.to_string().as_bytes()),
+                _ => session.see(step),
+            };
+            if estimate != EstimateMode::Enforce {
+                // Nothing is charged ahead.
+                prop_assert_eq!(session.charged, session.total());
+            }
+        }
+        session.settle();
+        prop_assert_eq!(session.charged, session.total());
+        prop_assert_eq!(session.settle(), Charge::default());
+        let counts = session.meter.take_counts();
+        prop_assert_eq!((counts.metered + counts.estimated) as usize, session.booked.len());
+    }
+
+    #[test]
+    fn no_bytes_make_it_fail(events: Vec<Vec<u8>>) {
+        let mut session = Session::of(EstimateMode::Enforce);
+        for event in &events {
+            session.see_bytes(event);
+            session.meter.read(event, &session.prices, NOW);
+            session.meter.unmetered(event, &session.prices, NOW);
+            session.meter.grow(u64::MAX);
+        }
+        session.settle();
+    }
+}

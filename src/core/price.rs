@@ -1,0 +1,513 @@
+//! What providers charge, and what a usage costs. Nothing else prices anything.
+//!
+//! Start at [`PriceTable::price`]. Invariant: no usage is free unless a row says 0. An unknown model costs the
+//! [`FALLBACK`], and so does any part of a usage for which its row states no price.
+
+use crate::money::{NanoUsd, PricePerMillion};
+use crate::time::Timestamp;
+use crate::usage::Usage;
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+/// A model's prices. What is `None` is not on its price list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    pub text: KindPrice,
+    pub audio: KindPrice,
+    /// No list prices image output apart; it costs what text output costs.
+    pub image: KindPrice,
+    pub per_minute: Option<NanoUsd>,
+    /// The model was found in the table.
+    pub known: bool,
+}
+
+/// Prices of one kind of token. Without a price for cached input, that costs as much as any input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindPrice {
+    pub input: Option<PricePerMillion>,
+    pub cached: Option<PricePerMillion>,
+    pub output: Option<PricePerMillion>,
+}
+
+/// Rows of prices, from the built-in list and from the operator.
+#[derive(Clone, Debug)]
+pub struct PriceTable {
+    rows: Vec<Row>,
+    fallback: Arc<Price>,
+}
+
+/// What an unknown model costs: the dearest realtime prices that were ever on OpenAI's list (gpt-4o-realtime-preview),
+/// its present image price, and the dearest minute of any provider. Rather too much than nothing.
+pub const FALLBACK: Price = Price {
+    text: KindPrice { input: Some(usd(5)), cached: None, output: Some(usd(20)) },
+    audio: KindPrice { input: Some(usd(40)), cached: None, output: Some(usd(80)) },
+    image: KindPrice { input: Some(usd(5)), cached: None, output: Some(usd(20)) },
+    per_minute: Some(NanoUsd(80_000_000)),
+    known: false,
+};
+
+/// A price list that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceError {
+    /// Counted from 1, the header included.
+    pub line: usize,
+    pub cause: String,
+}
+
+impl PriceTable {
+    /// The prices that tokenist was built with.
+    pub fn builtin() -> PriceTable {
+        static BUILTIN: LazyLock<PriceTable> = LazyLock::new(|| PriceTable {
+            rows: read_rows(include_str!("price/builtin.csv"), Layer::Builtin)
+                .expect("the built-in price list is readable, as a test has shown"),
+            fallback: Arc::new(FALLBACK),
+        });
+        BUILTIN.clone()
+    }
+
+    /// This table with the operator's rows before its own. They are written as the built-in list is: a header, then
+    /// one row a model, without quotes; columns may come in any order, all but `model` may be missing.
+    pub fn with_rows(mut self, csv: &str) -> Result<PriceTable, PriceError> {
+        self.rows.extend(read_rows(csv, Layer::Operator)?);
+        Ok(self)
+    }
+
+    /// What `model` of `provider` costs at a time; the [`FALLBACK`] if no row says.
+    ///
+    /// Rows of the provider itself come before those of any other (a deployment at another host has the same models),
+    /// the operator's before the built-in ones, then a row's name before an alias, an alias before the name without
+    /// its date, that before a pattern, a longer pattern before a shorter one, and of the same row's editions the
+    /// latest that is in effect.
+    pub fn price(&self, provider: &str, model: &str, at: Timestamp) -> &Arc<Price> {
+        let undated = undated(model);
+        let rank = |index: usize| {
+            let row = &self.rows[index];
+            let fit = (row.effective_from <= at).then(|| row.fit(model, undated)).flatten()?;
+            let own = row.provider.is_none() || row.provider.as_deref() == Some(provider);
+            Some((own, row.layer, fit, row.effective_from, Reverse(index)))
+        };
+        let best = (0..self.rows.len()).filter_map(rank).max();
+        best.map_or(&self.fallback, |(.., Reverse(index))| &self.rows[index].price)
+    }
+}
+
+impl Price {
+    /// The cost of a usage, rounded up once. Reasoning is text output already and not charged again.
+    ///
+    /// Where a row prices only minutes and the usage has minutes, its tokens are paid for by them; likewise minutes
+    /// where a row prices only tokens. Otherwise what the row does not price costs the fallback.
+    pub fn cost(&self, usage: &Usage) -> NanoUsd {
+        let usage = usage.clamped();
+        let (tokens, minutes) = self.billed(&usage);
+        let of = |price: fn(&Price) -> Option<PricePerMillion>| {
+            price(self).or(price(&FALLBACK)).unwrap_or_default()
+        };
+        let input = |kind: fn(&Price) -> &KindPrice| {
+            let fresh = kind(self).input.or(kind(&FALLBACK).input).unwrap_or_default();
+            (fresh, kind(self).cached.unwrap_or(fresh))
+        };
+        let (text, cached_text) = input(|price| &price.text);
+        let (audio, cached_audio) = input(|price| &price.audio);
+        let (image, cached_image) = input(|price| &price.image);
+        let counts = [
+            (usage.text_in - usage.cached_text_in, text),
+            (usage.cached_text_in, cached_text),
+            (usage.audio_in - usage.cached_audio_in, audio),
+            (usage.cached_audio_in, cached_audio),
+            (usage.image_in - usage.cached_image_in, image),
+            (usage.cached_image_in, cached_image),
+            (usage.text_out, of(|price| price.text.output)),
+            (usage.audio_out, of(|price| price.audio.output)),
+            (usage.image_out, of(Price::image_output)),
+        ];
+        let durations = [(usage.duration_ms, self.per_minute.or(FALLBACK.per_minute).unwrap_or_default())];
+        NanoUsd::of(if tokens { &counts } else { &[] }, if minutes { &durations } else { &[] })
+    }
+
+    /// [`Price::cost`] of output alone, for estimates: they ask at every event.
+    pub fn output_cost(&self, text_out: u64, audio_out: u64) -> NanoUsd {
+        let text = self.text.output.or(FALLBACK.text.output).unwrap_or_default();
+        let audio = self.audio.output.or(FALLBACK.audio.output).unwrap_or_default();
+        NanoUsd::of(&[(text_out, text), (audio_out, audio)], &[])
+    }
+
+    /// Whether [`Price::cost`] of this usage comes from the model's own price list alone.
+    pub fn covers(&self, usage: &Usage) -> bool {
+        let (tokens, minutes) = self.billed(usage);
+        let counts = [
+            (usage.text_in, self.text.input),
+            (usage.audio_in, self.audio.input),
+            (usage.image_in, self.image.input),
+            (usage.text_out, self.text.output),
+            (usage.audio_out, self.audio.output),
+            (usage.image_out, self.image_output()),
+        ];
+        let counted = !tokens || counts.iter().all(|&(count, price)| count == 0 || price.is_some());
+        let timed = !minutes || usage.duration_ms == 0 || self.per_minute.is_some();
+        self.known && counted && timed
+    }
+
+    /// Whether a usage's tokens, and whether its minutes, are on the bill.
+    fn billed(&self, usage: &Usage) -> (bool, bool) {
+        let prices_minutes = self.per_minute.is_some();
+        let prices_tokens =
+            [self.text, self.audio, self.image].iter().any(|kind| *kind != KindPrice::default());
+        let has_minutes = usage.duration_ms > 0;
+        let has_tokens = usage.total_tokens() > 0;
+        (prices_tokens || !(prices_minutes && has_minutes), prices_minutes || !(prices_tokens && has_tokens))
+    }
+
+    fn image_output(&self) -> Option<PricePerMillion> {
+        self.image.output.or(self.text.output)
+    }
+}
+
+impl fmt::Display for PriceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "price list, line {}: {}", self.line, self.cause)
+    }
+}
+
+impl std::error::Error for PriceError {}
+
+#[derive(Clone, Debug)]
+struct Row {
+    /// `None` is any.
+    provider: Option<Box<str>>,
+    model: Box<str>,
+    /// Its aliases and itself, except those with a `*`.
+    names: Vec<Box<str>>,
+    /// And those.
+    patterns: Vec<Box<str>>,
+    effective_from: Timestamp,
+    layer: Layer,
+    price: Arc<Price>,
+}
+
+/// Whose row it is; the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    Builtin,
+    Operator,
+}
+
+/// How well a row fits a model; the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// With the number of bytes that are not `*`.
+    Pattern(usize),
+    Undated,
+    Alias,
+    Name,
+}
+
+impl Row {
+    fn fit(&self, model: &str, undated: Option<&str>) -> Option<Fit> {
+        let is = |name: &str| {
+            if *self.model == *name {
+                return Some(Fit::Name);
+            }
+            self.names.iter().any(|alias| **alias == *name).then_some(Fit::Alias)
+        };
+        is(model).or_else(|| undated.and_then(is).map(|_| Fit::Undated)).or_else(|| {
+            let fitting = self.patterns.iter().filter(|pattern| matches(pattern, model));
+            fitting.map(|pattern| pattern.replace('*', "").len()).max().map(Fit::Pattern)
+        })
+    }
+}
+
+/// `model` without the date of its edition (`-2026-05-01` or `-20260501`), if it has one.
+fn undated(model: &str) -> Option<&str> {
+    let is_date = |tail: &[u8], shape: &[u8]| {
+        tail.len() == shape.len()
+            && tail.iter().zip(shape).all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == wanted,
+            })
+    };
+    [&b"-0000-00-00"[..], b"-00000000"].into_iter().find_map(|shape| {
+        let (name, tail) = model.split_at_checked(model.len().checked_sub(shape.len())?)?;
+        (!name.is_empty() && is_date(tail.as_bytes(), shape)).then_some(name)
+    })
+}
+
+/// Whether `model` has the parts of `pattern` in their order, with anything where a `*` stands.
+fn matches(pattern: &str, model: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == model };
+    let Some(mut rest) = model.strip_prefix(head) else { return false };
+    let mut parts = tail.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+const fn usd(dollars: u64) -> PricePerMillion {
+    PricePerMillion(dollars * 1_000_000_000)
+}
+
+fn read_rows(csv: &str, layer: Layer) -> Result<Vec<Row>, PriceError> {
+    let mut lines = csv.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let Some((_, header)) = lines.next() else { return Ok(Vec::new()) };
+    let columns: Vec<&str> = header.split(',').map(str::trim).collect();
+    if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
+        return Err(PriceError { line: 1, cause: format!("unknown column `{unknown}`") });
+    }
+    lines
+        .map(|(index, line)| {
+            read_row(&columns, line, layer).map_err(|cause| PriceError { line: index + 1, cause })
+        })
+        .collect()
+}
+
+fn read_row(columns: &[&str], line: &str, layer: Layer) -> Result<Row, String> {
+    let values: Vec<&str> = line.split(',').map(str::trim).collect();
+    if values.len() != columns.len() {
+        return Err(format!("{} values where the header has {}", values.len(), columns.len()));
+    }
+    let value = |name: &str| {
+        let index = columns.iter().position(|column| *column == name)?;
+        Some(values[index]).filter(|value| !value.is_empty())
+    };
+    let price = |name: &str| match value(name) {
+        None => Ok(None),
+        Some(text) => text
+            .parse()
+            .ok()
+            .and_then(PricePerMillion::from_usd)
+            .map(Some)
+            .ok_or_else(|| format!("`{text}` in `{name}` is not a price")),
+    };
+    let kind = |input: &str, cached: &str, output: Option<&str>| -> Result<KindPrice, String> {
+        let output = output.map_or(Ok(None), price)?;
+        Ok(KindPrice { input: price(input)?, cached: price(cached)?, output })
+    };
+    let none = KindPrice::default();
+    let price = Price {
+        text: kind("text_in", "cached_text_in", Some("text_out"))?,
+        audio: kind("audio_in", "cached_audio_in", Some("audio_out"))?,
+        image: kind("image_in", "cached_image_in", None)?,
+        per_minute: price("per_minute")?.and_then(|price| i64::try_from(price.0).ok()).map(NanoUsd),
+        known: true,
+    };
+    if (price.text, price.audio, price.image, price.per_minute) == (none, none, none, None) {
+        return Err("no price at all".into());
+    }
+    let model = value("model").ok_or("no model")?;
+    let names = || value("aliases").into_iter().flat_map(|aliases| aliases.split('|')).chain([model]);
+    Ok(Row {
+        provider: value("provider").filter(|provider| *provider != "*").map(Box::from),
+        model: model.into(),
+        names: names().filter(|name| !name.contains('*')).map(Box::from).collect(),
+        patterns: names().filter(|name| name.contains('*')).map(Box::from).collect(),
+        effective_from: match value("effective_from") {
+            None => Timestamp(0),
+            Some(date) => Timestamp::parse_date(date).ok_or_else(|| format!("`{date}` is not a date"))?,
+        },
+        layer,
+        price: Arc::new(price),
+    })
+}
+
+const COLUMNS: [&str; 15] = [
+    "provider",
+    "model",
+    "aliases",
+    "effective_from",
+    "text_in",
+    "cached_text_in",
+    "text_out",
+    "audio_in",
+    "cached_audio_in",
+    "audio_out",
+    "image_in",
+    "cached_image_in",
+    "per_minute",
+    "source",
+    "as_of",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000); // 2026-11-18
+
+    /// Text in, cached, out, then audio in, cached, out, image in, per minute, in millionths of a dollar per million
+    /// tokens or of a dollar per minute.
+    fn shown(price: &Price) -> String {
+        let micro = |price: Option<PricePerMillion>| price.map_or("-".into(), |p| (p.0 / 1000).to_string());
+        let kind = |kind: &KindPrice| [micro(kind.input), micro(kind.cached), micro(kind.output)].join(" ");
+        let minute = price.per_minute.map_or("-".into(), |price| (price.0 / 1000).to_string());
+        format!("{} / {} / {} / {minute}", kind(&price.text), kind(&price.audio), micro(price.image.input))
+    }
+
+    #[test]
+    fn every_built_in_row_is_readable_and_found_by_all_its_names() {
+        let table = PriceTable::builtin();
+        assert_eq!(table.rows.len(), include_str!("price/builtin.csv").lines().count() - 1);
+        for row in &table.rows {
+            for name in row.names.iter().chain(&row.patterns) {
+                let model = name.replace('*', "-x");
+                let price = table.price(row.provider.as_deref().unwrap(), &model, NOW);
+                assert!(price.known, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn models_have_the_prices_of_their_lists() {
+        let table = PriceTable::builtin();
+        let realtime_2 = "4000000 400000 24000000 / 32000000 400000 64000000 / 5000000 / -";
+        let realtime = "4000000 400000 16000000 / 32000000 400000 64000000 / 5000000 / -";
+        let realtime_mini = "600000 60000 2400000 / 10000000 300000 20000000 / 800000 / -";
+        let preview = "5000000 2500000 20000000 / 40000000 2500000 80000000 / - / -";
+        let mini_preview = "600000 300000 2400000 / 10000000 300000 20000000 / - / -";
+        for (provider, model, wanted) in [
+            ("openai", "gpt-realtime-2.1", realtime_2),
+            ("openai", "gpt-realtime-2.1-2026-05-01", realtime_2),
+            ("openai", "gpt-realtime-2-20260501", realtime_2),
+            ("openai", "gpt-realtime", realtime),
+            ("openai", "gpt-realtime-1.5", realtime),
+            ("openai", "gpt-realtime-2025-08-28", realtime),
+            ("openai", "gpt-realtime-mini-2025-12-15", realtime_mini),
+            ("openai", "gpt-realtime-2.1-mini", realtime_mini),
+            ("openai", "gpt-4o-realtime-preview-2024-12-17", preview),
+            ("openai", "gpt-4o-mini-realtime-preview-2024-12-17", mini_preview),
+            ("azure", "gpt-realtime-2", realtime_2),
+            ("a-gateway", "gpt-realtime", realtime),
+            ("openai", "gpt-4o-transcribe-diarize", "2500000 - 10000000 / 6000000 - - / - / -"),
+            ("openai", "gpt-4o-mini-transcribe-2025-12-15", "1250000 - 5000000 / 3000000 - - / - / -"),
+            ("azure", "whisper-1", "- - - / - - - / - / 6000"),
+            ("openai", "gpt-realtime-whisper", "- - - / - - - / - / 17000"),
+            ("openai", "gpt-transcribe", "- - - / - - - / - / 4500"),
+            ("xai", "grok-voice-latest", "- - - / - - - / - / 80000"),
+            ("aws", "us.amazon.nova-2-sonic-v1:0", "330000 - 2750000 / 3000000 - 12000000 / - / -"),
+        ] {
+            let price = table.price(provider, model, NOW);
+            assert_eq!((shown(price), price.known), (wanted.into(), true), "{provider} {model}");
+        }
+        for model in
+            ["gpt-realtime-9", "gpt-realtim", "", "whisper-1-extra", "-2026-05-01", "gpt-realtime-2026-5-1"]
+        {
+            assert_eq!(**table.price("openai", model, NOW), FALLBACK, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_price_holds_from_its_day() {
+        let table = PriceTable::builtin();
+        let change = Timestamp::parse_date("2027-01-01").unwrap();
+        let text_in = |at| table.price("google", "gemini-3.8-flash", at).text.input;
+        assert_eq!(text_in(change.minus_ms(1)), PricePerMillion::from_usd(0.75));
+        assert_eq!(text_in(change), PricePerMillion::from_usd(1.5));
+    }
+
+    #[test]
+    fn the_better_fit_wins() {
+        let csv = "model,provider,aliases,text_in,effective_from\n\
+                   a-model,x,,1,\n\
+                   a-model,y,,2,\n\
+                   b-*,x,,3,\n\
+                   b-long*,x,,4,\n\
+                   b-long-name,x,c|d,5,\n\
+                   e,x,,6,2026-01-01\n\
+                   e,x,,7,2030-01-01\n\
+                   *mid*dle*,,,8,\n\
+                   gpt-realtime,,,9,\n";
+        let table = PriceTable::builtin().with_rows(csv).unwrap();
+        for (provider, model, usd) in [
+            ("x", "a-model", 1),
+            ("y", "a-model", 2),
+            ("z", "a-model", 1),
+            ("x", "a-model-2026-05-01", 1),
+            ("x", "b-short", 3),
+            ("x", "b-long-", 4),
+            ("x", "b-long-name", 5),
+            ("x", "b-long-name-2026-05-01", 5),
+            ("x", "d", 5),
+            ("x", "e", 6),
+            ("z", "a mid the dle z", 8),
+            ("openai", "gpt-realtime", 9),
+        ] {
+            let price = table.price(provider, model, NOW);
+            assert_eq!(price.text.input, Some(super::usd(usd)), "{provider} {model}");
+        }
+    }
+
+    #[test]
+    fn a_bad_list_is_refused_with_its_line() {
+        for (csv, line, cause) in [
+            ("model,txt_in\na,1", 1, "unknown column `txt_in`"),
+            ("model,text_in\na,1\nb,1,2", 3, "3 values where the header has 2"),
+            ("model,text_in\na,x", 2, "`x` in `text_in` is not a price"),
+            ("model,text_in\na,-1", 2, "`-1` in `text_in` is not a price"),
+            ("model,text_in\n,1", 2, "no model"),
+            ("model,text_in\n\na,", 3, "no price at all"),
+            ("model,text_in,effective_from\na,1,2026-02-30", 2, "`2026-02-30` is not a date"),
+        ] {
+            let error = PriceTable::builtin().with_rows(csv).unwrap_err();
+            assert_eq!(error, PriceError { line, cause: cause.into() });
+        }
+    }
+
+    #[test]
+    fn a_cost_is_exact_to_the_nano_dollar() {
+        let table = PriceTable::builtin();
+        let usage = Usage {
+            text_in: 5,
+            audio_in: 15,
+            cached_text_in: 1,
+            cached_audio_in: 3,
+            text_out: 2,
+            audio_out: 8,
+            ..Usage::default()
+        };
+        let minute = Usage { duration_ms: 1_700, ..Usage::default() };
+        let image = Usage { image_in: 100, cached_image_in: 40, ..Usage::default() };
+        let everything_cached = Usage { text_in: 10, cached_text_in: 99, ..Usage::default() };
+        for (model, usage, nano, covered) in [
+            // 4·4000 + 1·400 + 12·32000 + 3·400 + 2·16000 + 8·64000
+            ("gpt-realtime", usage, 945_600, true),
+            ("gpt-realtime", Usage { reasoning_out: 2, ..usage }, 945_600, true),
+            ("gpt-realtime", image, 60 * 5_000 + 40 * 500, true),
+            ("gpt-realtime", everything_cached, 4_000, true),
+            // 4·5000 + 1·5000 + 12·40000 + 3·40000 + 2·20000 + 8·80000
+            ("no-such-model", usage, 1_305_000, false),
+            ("no-such-model", minute, 2_266_667, false),
+            ("whisper-1", minute, 170_000, true),
+            // A model by the minute that reports tokens, and the other way round.
+            ("whisper-1", Usage { audio_in: 10, ..Usage::default() }, 400_000, false),
+            ("whisper-1", Usage { audio_in: 10, ..minute }, 170_000, true),
+            ("gpt-realtime", minute, 2_266_667, false),
+            ("gpt-realtime", Usage { duration_ms: 1_700, ..usage }, 945_600, true),
+            // A text model that reports audio.
+            ("gpt-4.1", Usage { text_in: 10, audio_in: 10, ..Usage::default() }, 420_000, false),
+            // No cached price: the full one.
+            (
+                "gpt-4o-transcribe",
+                Usage { audio_in: 10, cached_audio_in: 10, ..Usage::default() },
+                60_000,
+                true,
+            ),
+            ("gpt-realtime", Usage { image_out: 10, ..Usage::default() }, 160_000, true),
+            ("gpt-realtime", Usage::default(), 0, true),
+        ] {
+            let price = table.price("openai", model, NOW);
+            let output = Usage { text_out: usage.text_out, audio_out: usage.audio_out, ..Usage::default() };
+            assert_eq!(price.output_cost(usage.text_out, usage.audio_out), price.cost(&output), "{model}");
+            assert_eq!(
+                (price.cost(&usage), price.covers(&usage)),
+                (NanoUsd(nano), covered),
+                "{model} {usage:?}"
+            );
+        }
+    }
+}

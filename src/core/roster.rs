@@ -1,0 +1,199 @@
+//! The ledger's holders: a bounded number of them, found by id or by place.
+//!
+//! A new holder beyond the bound takes the place of the least recently used of some that may be forgotten. A place is
+//! never left empty, so whoever keeps something beside a holder keeps it in a vector by [`Place`].
+
+use crate::id::{Holder, KeyHash, OrgId, UserId};
+use crate::limit::Limit;
+use crate::record::Record;
+use crate::series::Series;
+use crate::time::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+
+/// Where a holder sits. Valid until the holder is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place(u32);
+
+impl Place {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A holder with what the ledger keeps beside its record.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) record: Record,
+    /// A user's usage by model; empty for other holders.
+    pub(crate) series: Vec<Series>,
+    /// Waits in the list of what is to be published.
+    pub(crate) is_changed: bool,
+    /// Waits in the list of what is to be saved, for its usage or for what follows.
+    pub(crate) is_unsaved: bool,
+    pub(crate) profile_unsaved: bool,
+    pub(crate) binding_unsaved: bool,
+    used_at: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Roster {
+    seats: Vec<Seat>,
+    users: HashMap<UserId, Place>,
+    orgs: HashMap<OrgId, Place>,
+    keys: HashMap<KeyHash, Place>,
+    /// Users again, in order of id.
+    order: BTreeMap<UserId, Place>,
+    /// Grows with every use; tells who was used last.
+    uses: u64,
+    /// Where the search for somebody to forget goes on.
+    hand: usize,
+}
+
+/// How many that may be forgotten are compared, and how many seats are looked at to find them. With as many holders
+/// as the first it is exactly the least recently used who goes; with more, somebody who has been idle for long.
+const CANDIDATE_COUNT: usize = 64;
+const SEARCH_COUNT: usize = 4096;
+
+impl Roster {
+    pub(crate) fn new() -> Roster {
+        Roster {
+            seats: Vec::new(),
+            users: HashMap::new(),
+            orgs: HashMap::new(),
+            keys: HashMap::new(),
+            order: BTreeMap::new(),
+            uses: 0,
+            hand: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(crate) fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    pub(crate) fn find(&self, holder: &Holder) -> Option<Place> {
+        match holder {
+            Holder::User(user) => self.user(user),
+            Holder::Org(org) => self.org(org),
+            Holder::Key(key) => self.keys.get(key).copied(),
+        }
+    }
+
+    pub(crate) fn user(&self, user: &UserId) -> Option<Place> {
+        self.users.get(user).copied()
+    }
+
+    pub(crate) fn org(&self, org: &OrgId) -> Option<Place> {
+        self.orgs.get(org).copied()
+    }
+
+    /// Users in order of id, from the first that comes after `after`.
+    pub(crate) fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (Place, &Record)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.order
+            .range::<UserId, _>((from, Unbounded))
+            .map(|(_, &place)| (place, &self.seats[place.index()].record))
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        (0..self.seats.len() as u32).map(Place)
+    }
+
+    pub(crate) fn seat(&self, place: Place) -> &Seat {
+        &self.seats[place.index()]
+    }
+
+    pub(crate) fn seat_mut(&mut self, place: Place) -> &mut Seat {
+        &mut self.seats[place.index()]
+    }
+
+    /// As [`Roster::seat_mut`], and puts off its being forgotten.
+    pub(crate) fn use_seat(&mut self, place: Place) -> &mut Seat {
+        self.uses += 1;
+        let seat = &mut self.seats[place.index()];
+        seat.used_at = self.uses;
+        seat
+    }
+
+    /// Seats a holder who has none, in a new place.
+    pub(crate) fn seat_new(&mut self, holder: &Holder, limit: Limit, now: Timestamp) -> Place {
+        let place = Place(u32::try_from(self.seats.len()).expect("fewer than four billion holders"));
+        self.seats.push(Seat::new(holder, limit, now));
+        self.enlist(holder, place);
+        place
+    }
+
+    /// Seats a holder who has none in the place of another, who is forgotten and returned.
+    pub(crate) fn replace(&mut self, place: Place, holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
+        let old = std::mem::replace(self.seat_mut(place), Seat::new(holder, limit, now));
+        match old.record.holder() {
+            Holder::User(user) => {
+                self.users.remove(user);
+                self.order.remove(user);
+            }
+            Holder::Org(org) => {
+                self.orgs.remove(org);
+            }
+            Holder::Key(key) => {
+                self.keys.remove(key);
+            }
+        }
+        self.enlist(holder, place);
+        old
+    }
+
+    /// Somebody to forget: the longest unused of the next few for whom `may_forget` says yes.
+    pub(crate) fn most_idle(&mut self, mut may_forget: impl FnMut(Place, &Seat) -> bool) -> Option<Place> {
+        let count = self.seats.len();
+        let mut most_idle: Option<Place> = None;
+        let mut candidates = 0;
+        for _ in 0..count.min(SEARCH_COUNT) {
+            self.hand = (self.hand + 1) % count;
+            let place = Place(self.hand as u32);
+            let seat = self.seat(place);
+            if !may_forget(place, seat) {
+                continue;
+            }
+            if most_idle.is_none_or(|other| seat.used_at < self.seat(other).used_at) {
+                most_idle = Some(place);
+            }
+            candidates += 1;
+            if candidates == CANDIDATE_COUNT {
+                break;
+            }
+        }
+        most_idle
+    }
+
+    fn enlist(&mut self, holder: &Holder, place: Place) {
+        let known = match holder {
+            Holder::User(user) => {
+                self.order.insert(user.clone(), place);
+                self.users.insert(user.clone(), place)
+            }
+            Holder::Org(org) => self.orgs.insert(org.clone(), place),
+            Holder::Key(key) => self.keys.insert(*key, place),
+        };
+        assert!(known.is_none(), "a holder has one seat");
+        self.use_seat(place);
+    }
+}
+
+impl Seat {
+    fn new(holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
+        Seat {
+            record: Record::new(holder.clone(), limit, now),
+            series: Vec::new(),
+            is_changed: false,
+            is_unsaved: false,
+            profile_unsaved: false,
+            binding_unsaved: false,
+            used_at: 0,
+        }
+    }
+}

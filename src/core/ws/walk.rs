@@ -1,0 +1,275 @@
+//! Walks the frames in a buffer and says how far it may be forwarded.
+//!
+//! A frame that fits the buffer is forwarded whole or not at all, so that between two writes there is always a
+//! place where a frame of our own may go. A larger one is forwarded as it comes, in parts. Payloads are shown to a
+//! [`Visit`] as they are on the wire, masked ones masked.
+
+use super::frame::{Header, Violation};
+use super::track::Track;
+
+/// A larger frame's first part shows at least this much payload.
+pub const HEAD_BYTES: usize = 512;
+
+/// Which part of a frame's payload is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    First,
+    Middle,
+    Last,
+}
+
+/// What is to become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Pass,
+    /// Take this whole frame out of the stream.
+    Swallow,
+    /// Forward this and nothing after it. For the last frame of a message only.
+    StopAfter,
+    /// Forward nothing from here on. For the first frame of a message only; if its first part has gone already,
+    /// it is completed.
+    StopBefore,
+}
+
+pub trait Visit {
+    /// Sees every frame in order. After a stop it goes on to see the frames that will not be forwarded, and what
+    /// it answers no longer matters.
+    fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act;
+}
+
+/// What a walk found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// Bytes at the front that go on now.
+    pub forward: usize,
+    /// Bytes that count as seen; those behind are an unfinished frame to be kept.
+    pub seen: usize,
+    /// Bytes that are left in all, after frames were swallowed.
+    pub filled: usize,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Go,
+    Stopped,
+    Violated(Violation),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Walker {
+    track: Track,
+    /// The largest frame that is kept until it is whole.
+    capacity: usize,
+    /// A larger frame under way, with how much of its payload is still to come.
+    large: Option<(Header, u64)>,
+}
+
+impl Walker {
+    pub fn new(track: Track, capacity: usize) -> Walker {
+        Walker { track, capacity, large: None }
+    }
+
+    /// Walks `bytes`, which start where the last walk's `seen` ended.
+    pub fn walk(&mut self, bytes: &mut [u8], visitor: &mut impl Visit) -> Walked {
+        let (mut at, mut filled) = (0, bytes.len());
+        let mut stop: Option<(usize, Track)> = None;
+        let mut outcome = Outcome::Go;
+        while at < filled {
+            if let Some((header, left)) = self.large {
+                let taken = left.min((filled - at) as u64);
+                let part = if taken == left { Part::Last } else { Part::Middle };
+                let act = visitor.visit(&header, &bytes[at..at + taken as usize], part);
+                at += taken as usize;
+                self.large = (taken < left).then_some((header, left - taken));
+                if matches!(act, Act::StopAfter | Act::StopBefore) {
+                    stop.get_or_insert((at, self.track));
+                }
+                continue;
+            }
+            let header = match Header::read(&bytes[at..filled]).and_then(|header| match header {
+                Some(header) => self.track.check(&header).map(|()| Some(header)),
+                None => Ok(None),
+            }) {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                Err(violation) => {
+                    outcome = Outcome::Violated(violation);
+                    break;
+                }
+            };
+            let here = filled - at;
+            let payload_at = at + header.header_bytes;
+            if header.frame_bytes() > here as u64 {
+                let fits = header.frame_bytes() <= self.capacity as u64;
+                if fits || here < header.header_bytes + HEAD_BYTES {
+                    break;
+                }
+                let act = visitor.visit(&header, &bytes[payload_at..filled], Part::First);
+                if act == Act::StopBefore {
+                    stop.get_or_insert((at, self.track));
+                }
+                self.track.enter(&header);
+                self.large = Some((header, header.payload_bytes - (filled - payload_at) as u64));
+                at = filled;
+                continue;
+            }
+            let end = at + header.frame_bytes() as usize;
+            let act = visitor.visit(&header, &bytes[payload_at..end], Part::Whole);
+            let before = self.track;
+            self.track.enter(&header);
+            match act {
+                Act::Pass => at = end,
+                Act::Swallow => {
+                    bytes.copy_within(end..filled, at);
+                    filled -= end - at;
+                }
+                Act::StopAfter => {
+                    stop.get_or_insert((end, self.track));
+                    at = end;
+                }
+                Act::StopBefore => {
+                    stop.get_or_insert((at, before));
+                    at = end;
+                }
+            }
+        }
+        let forward = match stop {
+            None => at,
+            Some((forward, track)) => {
+                // What is injected next goes where the stop was, whatever has been seen behind it.
+                (self.track, self.large) = (track, None);
+                outcome = Outcome::Stopped;
+                forward
+            }
+        };
+        Walked { forward, seen: at, filled, outcome }
+    }
+
+    /// Whether a control frame of our own may go after what has been forwarded.
+    pub fn between_frames(&self) -> bool {
+        self.large.is_none() && !self.track.is_closed()
+    }
+
+    /// Whether a data frame of our own may.
+    pub fn between_messages(&self) -> bool {
+        self.large.is_none() && self.track.between_messages()
+    }
+
+    /// A close frame has passed.
+    pub fn is_closed(&self) -> bool {
+        self.track.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{self, Opcode};
+    use super::super::track::Sender;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Gathers payloads, swallows pongs, and stops at a payload that says so.
+    #[derive(Default)]
+    struct Reader {
+        messages: Vec<Vec<u8>>,
+        message: Vec<u8>,
+    }
+
+    impl Visit for Reader {
+        fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+            if header.opcode == Opcode::Pong {
+                return Act::Swallow;
+            }
+            self.message.extend(payload);
+            if header.fin && matches!(part, Part::Whole | Part::Last) {
+                self.messages.push(std::mem::take(&mut self.message));
+            }
+            match payload {
+                b"stop after" => Act::StopAfter,
+                b"stop before" => Act::StopBefore,
+                _ => Act::Pass,
+            }
+        }
+    }
+
+    fn walker() -> Walker {
+        Walker::new(Track::new(Sender::Server, 1 << 20), 4096)
+    }
+
+    /// Walks `wire` in pieces of at most `step` bytes through a buffer, as the relay does.
+    fn relay(wire: &[u8], step: usize) -> (Vec<u8>, Reader) {
+        let (mut walker, mut reader) = (walker(), Reader::default());
+        let (mut forwarded, mut kept) = (Vec::new(), Vec::new());
+        for piece in wire.chunks(step) {
+            kept.extend_from_slice(piece);
+            let walked = walker.walk(&mut kept, &mut reader);
+            assert_eq!(walked.outcome, Outcome::Go);
+            forwarded.extend_from_slice(&kept[..walked.forward]);
+            kept.truncate(walked.filled);
+            kept.drain(..walked.seen);
+        }
+        assert!(kept.is_empty() && walker.between_messages());
+        (forwarded, reader)
+    }
+
+    #[test]
+    fn any_split_forwards_the_same_bytes_and_shows_the_same_payloads() {
+        let mut wire = frame::write(Opcode::Text, b"hello", None);
+        wire.extend([0x01, 3, b'f', b'r', b'a']);
+        wire.extend(frame::write(Opcode::Ping, b"ping", None));
+        wire.extend([0x80, 4, b'g', b'm', b'e', b'n']);
+        wire.extend(frame::write(Opcode::Binary, &[7; 5000], None));
+        wire.extend(frame::write(Opcode::Text, &[8; 4000], None));
+        for step in [1, 2, 3, 7, 100, 512, 4096, 10_000] {
+            let (forwarded, reader) = relay(&wire, step);
+            assert_eq!(forwarded, wire, "step {step}");
+            assert_eq!(reader.messages.len(), 5);
+            assert_eq!(reader.messages[0], b"hello");
+            assert_eq!(reader.messages[3], [7; 5000]);
+        }
+    }
+
+    #[test]
+    fn a_stop_cuts_between_events() {
+        let first = frame::write(Opcode::Text, b"first", None);
+        for (text, forwarded_too) in [("stop after", true), ("stop before", false)] {
+            let stop = frame::write(Opcode::Text, text.as_bytes(), None);
+            let mut wire = [&first[..], &stop, &first, &[0x01, 1, b'x']].concat();
+            let (mut walker, mut reader) = (walker(), Reader::default());
+            let walked = walker.walk(&mut wire, &mut reader);
+            let forward = first.len() + if forwarded_too { stop.len() } else { 0 };
+            assert_eq!((walked.forward, walked.outcome), (forward, Outcome::Stopped));
+            assert!(walker.between_messages(), "what was seen behind the stop is not on the wire");
+            assert_eq!(reader.messages.len(), 3, "what is withheld is still shown");
+        }
+    }
+
+    #[test]
+    fn swallowed_frames_leave_no_trace() {
+        let pong = frame::write(Opcode::Pong, b"ours", None);
+        let text = frame::write(Opcode::Text, b"text", None);
+        let wire = [&pong[..], &text, &pong, &pong, &text].concat();
+        for step in [1, 5, 100] {
+            assert_eq!(relay(&wire, step).0, [&text[..], &text].concat());
+        }
+    }
+
+    #[test]
+    fn a_violation_lets_through_what_came_before() {
+        let text = frame::write(Opcode::Text, b"text", None);
+        let mut wire = [&text[..], &[0xf1, 0]].concat();
+        let walked = walker().walk(&mut wire, &mut Reader::default());
+        assert_eq!(walked.forward, text.len());
+        assert_eq!(walked.outcome, Outcome::Violated(Violation::ReservedBit));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_walk_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let walked = walker().walk(&mut bytes, &mut Reader::default());
+            prop_assert!(walked.forward <= walked.filled && walked.seen <= walked.filled);
+        }
+    }
+}

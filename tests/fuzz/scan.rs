@@ -1,0 +1,35 @@
+//! A session of arbitrary events: nothing may panic, and the charges must add up to what was booked.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Reading, Sniff};
+use tokenist_core::price::PriceTable;
+use tokenist_core::time::Timestamp;
+
+fuzz_target!(|bytes: &[u8]| {
+    let prices = PriceTable::builtin();
+    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), None, EstimateMode::Enforce);
+    let mut all = Reading::default();
+    let mut take = |reading: Reading| {
+        all.charge += reading.charge;
+        all.booked.extend(reading.booked);
+    };
+    // Lines are events; some come without their length, some cannot be kept.
+    for (index, event) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let now = Timestamp(1_795_000_000_000 + index as u64);
+        let head = &event[..event.len().min(HEAD_BYTES_MAX)];
+        let known = if index % 3 == 0 { head.len() } else { event.len() };
+        match meter.sniff(head, known as u64, &prices, now) {
+            Sniff::Pass => {}
+            Sniff::Charge(charge) => take(Reading { charge, booked: Vec::new() }),
+            Sniff::Collect if index % 5 == 4 => take(meter.unmetered(head, &prices, now)),
+            Sniff::Collect => take(meter.read(event, &prices, now)),
+        }
+        take(Reading { charge: meter.grow((event.len() - known) as u64), booked: Vec::new() });
+    }
+    take(meter.settle(Timestamp(1_796_000_000_000)));
+    let cost = all.booked.iter().map(|metered| metered.cost).sum();
+    let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
+    assert_eq!(all.charge, Charge { cost, tokens: tokens as i64 });
+});

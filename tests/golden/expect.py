@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Works out NAME.expected.json for every NAME.jsonl here: `python3 tests/golden/expect.py`.
+
+A second opinion: it shares no code, no price list and no JSON reader with tokenist. Prices are typed in from the
+providers' pages, in dollars per million tokens or per minute; costs are exact fractions, rounded up once.
+"""
+import json
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+# text in, cached, out; audio in, cached, out; image in, cached; per minute
+FALLBACK = ("5", "5", "20", "40", "40", "80", "5", "5", "0.08")
+PRICES = {
+    "gpt-realtime": ("4", "0.4", "16", "32", "0.4", "64", "5", "0.5", None),
+    "gpt-realtime-1.5": ("4", "0.4", "16", "32", "0.4", "64", "5", "0.5", None),
+    "gpt-realtime-2": ("4", "0.4", "24", "32", "0.4", "64", "5", "0.5", None),
+    "gpt-realtime-2.1": ("4", "0.4", "24", "32", "0.4", "64", "5", "0.5", None),
+    "gpt-realtime-2.1-2026-05-01": ("4", "0.4", "24", "32", "0.4", "64", "5", "0.5", None),
+    "gpt-realtime-mini": ("0.6", "0.06", "2.4", "10", "0.3", "20", "0.8", "0.08", None),
+    "gpt-4o-realtime-preview-2024-12-17": ("5", "2.5", "20", "40", "2.5", "80", None, None, None),
+    "gpt-4o-mini-transcribe": ("1.25", None, "5", "3", None, None, None, None, None),
+    "gpt-4o-transcribe": ("2.5", None, "10", "6", None, None, None, None, None),
+    "whisper-1": (None,) * 8 + ("0.006",),
+    "gpt-realtime-whisper": (None,) * 8 + ("0.017",),
+    "gpt-transcribe": (None,) * 8 + ("0.0045",),
+}
+KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in", "audio_out", "image_in", "cached_image_in")
+
+
+def cost(model, usage):
+    """The cost in nano-dollars, and whether the model's own list gave all of it."""
+    row, known, total = PRICES.get(model), True, Fraction(0)
+    if row is None:
+        row, known = FALLBACK, False
+    fresh = dict(usage)
+    for kind in ("text", "audio", "image"):
+        fresh[f"{kind}_in"] -= usage[f"cached_{kind}_in"]
+    for index, kind in enumerate(KINDS):
+        if fresh[kind] == 0:
+            continue
+        price = row[index]
+        if price is None and kind.startswith("cached"):
+            price = row[index - 1]
+        if price is None:
+            price, known = FALLBACK[index], False
+        total += fresh[kind] * Fraction(price) * 1000
+    if usage["duration_ms"]:
+        price = row[8]
+        if price is None:
+            price, known = FALLBACK[8], False
+        total += Fraction(usage["duration_ms"], 60000) * Fraction(price) * 10**9
+    return ceil(total), known
+
+
+def blank():
+    return dict.fromkeys(KINDS + ("reasoning_out", "duration_ms"), 0) | {"requests": 1}
+
+
+def stated(usage):
+    """A provider's usage object as counts; None if it says nothing."""
+    if not isinstance(usage, dict) or not any(isinstance(value, (int, float, dict)) and value != {} for value in usage.values()):
+        return None
+    out = blank()
+    if usage.get("type") == "duration":
+        out["duration_ms"] = ceil(Fraction(str(usage["seconds"])) * 1000)
+        return out
+    ins = usage.get("input_token_details") or {}
+    outs = usage.get("output_token_details") or {}
+    for kind in ("text", "audio", "image"):
+        out[f"{kind}_in"] = ins.get(f"{kind}_tokens", 0)
+    out["text_in"] += usage["input_tokens"] - sum(out[f"{kind}_in"] for kind in ("text", "audio", "image"))
+    out["audio_out"] = outs.get("audio_tokens", 0)
+    out["text_out"] = usage["output_tokens"] - out["audio_out"]
+    out["reasoning_out"] = outs.get("reasoning_tokens", 0)
+    named = ins.get("cached_tokens_details") or {}
+    left = ins.get("cached_tokens", 0)
+    for kind in ("text", "audio", "image"):
+        out[f"cached_{kind}_in"] = named.get(f"{kind}_tokens", 0)
+        left -= out[f"cached_{kind}_in"]
+    for kind in ("text", "audio", "image"):
+        more = max(0, min(left, out[f"{kind}_in"] - out[f"cached_{kind}_in"]))
+        out[f"cached_{kind}_in"] += more
+        left -= more
+    return out
+
+
+def estimated(sums):
+    return blank() | {
+        "audio_out": ceil(Fraction(sums["audio"] * 3 * 20, 4 * sums["rate"])),
+        "text_out": ceil(Fraction(sums["text"], 4)),
+    }
+
+
+def run(lines):
+    model, transcriber, rate = None, "unknown", 48000
+    running, over, booked = {}, set(), []
+
+    def book(name, usage, guess):
+        nano, known = cost(name, usage)
+        booked.append({"model": name, "usage": usage, "cost_nano": nano, "estimated": guess, "known_price": known})
+
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        kind = event["type"]
+        if kind in ("session.created", "session.updated"):
+            session = event["session"]
+            model = session.get("model", model)
+            audio = session.get("audio", {})
+            asr = session.get("input_audio_transcription") or audio.get("input", {}).get("transcription")
+            transcriber = asr["model"] if asr else transcriber
+            if audio.get("output"):
+                rate = 8000 if audio["output"]["format"]["type"] in ("audio/pcmu", "audio/pcma") else 48000
+        elif kind == "response.created":
+            running[event["response"]["id"]] = {"audio": 0, "text": 0, "rate": rate}
+        elif kind.startswith("response.") and kind.endswith(".delta"):
+            if event["response_id"] not in over:
+                of = "audio" if kind.endswith("audio.delta") else "text"
+                # As it stands in the event, escapes included.
+                raw = json.dumps(event["delta"], ensure_ascii=False)
+                running[event["response_id"]][of] += len(raw.encode()) - 2
+        elif kind == "response.done":
+            response = event["response"]
+            sums = running.pop(response["id"], None)
+            if response["id"] in over:
+                continue
+            over.add(response["id"])
+            usage = stated(response.get("usage")) or stated(event.get("usage"))
+            book(model, usage or estimated(sums), usage is None)
+        elif kind == "conversation.item.input_audio_transcription.completed":
+            if event["item_id"] not in over:
+                over.add(event["item_id"])
+                book(transcriber, stated(event["usage"]), False)
+    for sums in running.values():
+        book(model, estimated(sums), True)
+    return booked
+
+
+def main():
+    here = Path(__file__).parent
+    for transcript in sorted(here.glob("*.jsonl")):
+        if transcript.stem == "odd_json":
+            continue  # Written by hand: what is odd about it is how it reads.
+        booked = run(transcript.read_text().splitlines())
+        total = sum(row["cost_nano"] for row in booked)
+        text = json.dumps({"total_cost_nano": total, "booked": booked}, indent=1)
+        transcript.with_suffix("").with_suffix(".expected.json").write_text(text + "\n")
+
+
+main()
