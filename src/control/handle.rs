@@ -1,6 +1,6 @@
 //! What the admin plane may ask and order: the whole public face of the control plane.
 //!
-//! Each method sends one [`Command`] to the aggregator and awaits its answer. Nothing here touches a session or a
+//! Each method sends one command to the aggregator and awaits its answer. Nothing here touches a session or a
 //! store.
 
 use crossbeam::channel::{Sender, TrySendError};
@@ -8,21 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use tokenist_core::id::{Feature, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
-use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
-use tokenist_core::usage::Usage;
+pub use tokenist_core::totals::Totals;
 use tokio::sync::oneshot;
-
-/// Usage and cost of a holder over one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub usage: Usage,
-    pub cost: NanoUsd,
-    /// The part of `cost` that is our estimate.
-    pub estimated_cost: NanoUsd,
-    /// When something was last added.
-    pub updated_at: Option<Timestamp>,
-}
 
 /// A user as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +124,8 @@ pub(crate) enum Command {
     Sessions(Reply<Vec<SessionView>>),
     CloseSession(SessionId, Reply<bool>),
     Pulse(Reply<Pulse>),
+    /// Drain the reports, save what is left, end.
+    Finish,
 }
 
 /// Cheap to clone; every clone speaks to the same aggregator.

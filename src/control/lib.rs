@@ -1,5 +1,115 @@
-//! The control plane: the aggregator around the core's ledger, and the stores.
+//! The control plane: one thread that aggregates, one that writes, and a task that resolves names.
 //!
-//! Start at [`handle`] for what others may ask of it.
+//! Start at [`start`], then [`handle`] for what others may ask of it. Shards report over a bounded queue and are told
+//! what to do through their mailboxes.
+//!
+//! Invariant: a store that fails or blocks holds up nobody. A dead aggregator ends the process: [`Control::ended`]
+//! tells, for shards must never run unmetered.
 
+mod accounts;
+pub mod aggregator;
+pub mod clock;
 pub mod handle;
+pub mod resolver;
+pub mod store;
+pub mod telemetry;
+pub mod writer;
+
+pub use aggregator::Aggregator;
+pub use handle::Handle;
+pub use store::Store;
+pub use writer::Writer;
+
+use crate::clock::Clock;
+use crate::handle::Command;
+use crossbeam::channel::{self, Sender};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokenist_core::ledger::{self, Ledger};
+use tokenist_handoff::{Order, Report};
+use tokio::sync::oneshot;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How much the ledger holds, and the limit of a user without one of its own.
+    pub ledger: ledger::Config,
+    /// Reports that may wait for the aggregator. Past it shards keep theirs for their next tick.
+    pub report_queue: usize,
+    /// Commands that may wait. Past it a caller is told that the ledger is busy.
+    pub command_queue: usize,
+    /// How often windows are looked at, orders tried again and a batch handed to the store.
+    pub tick_ms: u64,
+    /// How long the last batch may take at the end.
+    pub finish_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            ledger: ledger::Config::default(),
+            report_queue: 16_384,
+            command_queue: 1_024,
+            tick_ms: 100,
+            finish_ms: 5_000,
+        }
+    }
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct Control {
+    pub handle: Handle,
+    /// For shards, which only ever `try_send`.
+    pub reports: Sender<Report>,
+    /// Resolves, always to an error, when the aggregator has ended: by [`Thread::finish`], or by a bug.
+    pub ended: oneshot::Receiver<()>,
+    pub thread: Thread,
+}
+
+/// The aggregator's thread.
+#[derive(Debug)]
+pub struct Thread {
+    commands: Sender<Command>,
+    thread: thread::JoinHandle<io::Result<()>>,
+}
+
+/// Reads what the store knows and starts the threads. `shards` are the ways to the shards, in order of their numbers.
+/// Fails where the store cannot be read or no thread be started.
+pub fn start(
+    config: Config,
+    mut store: Box<dyn Store>,
+    shards: Vec<tokenist_handoff::Sender<Order>>,
+) -> io::Result<Control> {
+    let mut clock = Clock::system();
+    let now = clock.read().now;
+    let restored = store.restore(now).map_err(io::Error::other)?;
+    let ledger = Ledger::restore(config.ledger, restored, now);
+    let writer = Writer::start(store)?;
+    let saving = Arc::clone(writer.progress());
+    let aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving);
+    let (reports, reports_waiting) = channel::bounded(config.report_queue);
+    let (commands, commands_waiting) = channel::bounded(config.command_queue);
+    let (running, ended) = oneshot::channel::<()>();
+    let reports_open = reports.clone();
+    let thread = thread::Builder::new().name("aggregator".into()).spawn(move || {
+        // Dropped with the thread, however it ends. The queue outlives its shards, so that it never looks ready for
+        // having no sender.
+        let _alive = (running, reports_open);
+        let beat = Duration::from_millis(config.tick_ms);
+        let patience = Duration::from_millis(config.finish_ms);
+        aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, beat, patience)
+    })?;
+    let handle = Handle::new(commands.clone(), config.ledger.default_limit);
+    Ok(Control { handle, reports, ended, thread: Thread { commands, thread } })
+}
+
+impl Thread {
+    /// Applies every report that has been sent, saves what is left and ends. Call it when all shards have ended.
+    pub fn finish(self) -> io::Result<()> {
+        // If nobody takes the command the thread has ended already, and joining tells how.
+        self.commands.send(Command::Finish).ok();
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the aggregator panicked")))
+    }
+}

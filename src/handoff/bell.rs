@@ -43,6 +43,11 @@ impl Bell {
         self.ringing.store(false, Ordering::Release);
     }
 
+    /// A second descriptor of the same bell, for a runtime that wants to own what it waits for.
+    pub fn try_clone_fd(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
     /// Readable while it rings.
     pub fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()

@@ -1,9 +1,10 @@
 //! How values cross threads: a queue with a bell, the newest of a value, shared counters, and the account that
 //! every shard charges.
 //!
-//! Start at [`mailbox`]. Invariant: nothing here ever waits for another thread, and nothing here decides.
+//! Start at [`mailbox()`]. Invariant: nothing here ever waits for another thread, and nothing here decides.
 
 pub mod account;
+pub mod addresses;
 pub mod bell;
 pub mod counters;
 pub mod mailbox;
@@ -12,9 +13,10 @@ pub mod published;
 pub mod refusals;
 
 pub use account::{Account, Charge, Gauge, Reach};
+pub use addresses::Addresses;
 pub use bell::Bell;
 pub use counters::Counters;
 pub use mailbox::{Mailbox, Sender, mailbox};
-pub use message::{Admission, Admitted, Answer, Order, Report};
+pub use message::{Admission, Admitted, Answer, Order, Report, ReportSender};
 pub use published::Published;
 pub use refusals::Refusals;

@@ -20,6 +20,9 @@ pub enum Report {
     Closed(Closed),
 }
 
+/// A shard's end of the queue to the aggregator.
+pub type ReportSender = crossbeam::channel::Sender<Report>;
+
 /// Who wants in.
 #[derive(Clone, Debug)]
 pub enum Admission {
@@ -65,6 +68,4 @@ pub enum Order {
     Drain {
         deadline_ms: u64,
     },
-    /// The certificate files changed.
-    ReloadCertificates,
 }

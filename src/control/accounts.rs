@@ -1,0 +1,142 @@
+//! The shared accounts of the ledger's holders, and the way to every shard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokenist_core::ledger::Place;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::record::{Applied, Ceiling, Record};
+use tokenist_handoff::account::{SHUT, UNLIMITED};
+use tokenist_handoff::{Account, Charge, Order, Sender};
+
+/// One account for every holder that was ever admitted.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    by_place: Vec<Option<Arc<Account>>>,
+}
+
+impl Accounts {
+    pub(crate) fn find(&self, place: Place) -> Option<&Arc<Account>> {
+        self.by_place.get(place.index())?.as_ref()
+    }
+
+    /// The holder's account, up to date. A new one starts as if everything applied so far had been charged to it.
+    pub(crate) fn open(&mut self, place: Place, record: &Record) -> Arc<Account> {
+        let index = place.index();
+        if self.by_place.len() <= index {
+            self.by_place.resize(index + 1, None);
+        }
+        let account = self.by_place[index].get_or_insert_with(|| {
+            let account = Account::new(record.standing().clone());
+            let Applied { cost, tokens } = record.applied();
+            account.charge(Charge { cost: NanoUsd(cost), tokens });
+            Arc::new(account)
+        });
+        publish(account, record);
+        Arc::clone(account)
+    }
+
+    pub(crate) fn publish(&self, place: Place, record: &Record) {
+        if let Some(account) = self.find(place) {
+            publish(account, record);
+        }
+    }
+
+    /// Nobody else holds the account, and no charge of it is still on its way or may be taken back.
+    pub(crate) fn is_idle(&mut self, place: Place, applied: Applied) -> bool {
+        match self.by_place.get_mut(place.index()) {
+            Some(Some(account)) => {
+                let charged = Applied { cost: account.cost.charged(), tokens: account.tokens.charged() };
+                Arc::get_mut(account).is_some() && charged == applied
+            }
+            Some(None) | None => true,
+        }
+    }
+
+    pub(crate) fn forget(&mut self, place: Place) {
+        if let Some(account) = self.by_place.get_mut(place.index()) {
+            *account = None;
+        }
+    }
+}
+
+/// The standing goes first: whoever finds the ceiling reached can then say why.
+fn publish(account: &Account, record: &Record) {
+    if **account.standing.load() != *record.standing() {
+        account.standing.set(record.standing().clone());
+    }
+    let ceilings = record.ceilings();
+    account.cost.set_ceiling(figure(ceilings.cost));
+    account.tokens.set_ceiling(figure(ceilings.tokens));
+}
+
+fn figure(ceiling: Ceiling) -> i64 {
+    match ceiling {
+        Ceiling::Unlimited => UNLIMITED,
+        Ceiling::Shut => SHUT,
+        Ceiling::At(charge) => charge,
+    }
+}
+
+/// The way to one shard. Orders that find its mailbox full are kept, in order, and tried again with every beat; there
+/// are never more than the shard has requests waiting and sessions open. Sweeps coalesce.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    sender: Sender<Order>,
+    kept: VecDeque<Order>,
+    owes_sweep: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(sender: Sender<Order>) -> Outbox {
+        Outbox { sender, kept: VecDeque::new(), owes_sweep: false }
+    }
+
+    pub(crate) fn send(&mut self, order: Order) {
+        self.kept.push_back(order);
+        self.flush();
+    }
+
+    pub(crate) fn sweep(&mut self) {
+        self.owes_sweep = true;
+        self.flush();
+    }
+
+    pub(crate) fn flush(&mut self) {
+        while let Some(order) = self.kept.pop_front() {
+            if let Err(order) = self.sender.try_send(order) {
+                self.kept.push_front(order);
+                return;
+            }
+        }
+        if self.owes_sweep {
+            self.owes_sweep = self.sender.try_send(Order::Sweep).is_err();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenist_core::id::SessionId;
+    use tokenist_handoff::mailbox;
+
+    #[test]
+    fn orders_wait_for_room_and_sweeps_coalesce() {
+        let (sender, mailbox) = mailbox(2).unwrap();
+        let mut outbox = Outbox::new(sender);
+        for number in 1..=3 {
+            outbox.send(Order::Close(SessionId(number)));
+            outbox.sweep();
+        }
+        let mut received = Vec::new();
+        for _ in 0..4 {
+            received.extend(mailbox.drain().map(|order| match order {
+                Order::Close(SessionId(number)) => number,
+                Order::Sweep => 0,
+                other => panic!("{other:?}"),
+            }));
+            outbox.flush();
+        }
+        assert_eq!(received, [1, 0, 2, 3, 0]);
+    }
+}

@@ -1,0 +1,387 @@
+//! The thread around the core's ledger: takes reports and commands, publishes ceilings and standings, sends orders.
+//!
+//! Start at `run`. No arithmetic happens here, and all but `run` takes the time as an argument, so a simulation can
+//! drive an [`Aggregator`] with a clock of its own.
+//!
+//! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
+//! nobody is judged by what no longer holds.
+
+use crate::accounts::{Accounts, Outbox};
+use crate::clock::Clock;
+use crate::handle::{Command, CommandError, ModelTotals, Pulse, SessionView, UserPage, UserQuery, UserView};
+use crate::writer::{Progress, Writer};
+use crossbeam::channel::{Receiver, Select, TryRecvError};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokenist_core::batch::Batch;
+use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
+use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::record::Record;
+use tokenist_core::time::Timestamp;
+use tokenist_handoff::{Account, Admission, Admitted, Answer, Order, Report, Sender};
+use tracing::{info, warn};
+
+/// Users that one page may show.
+const PAGE_MAX: usize = 1_000;
+
+/// Reports that are applied before commands are looked at again: under a millisecond's worth.
+const BURST: usize = 512;
+/// How long reports may gather. The first question about an unknown user may wait as long.
+const NAP: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub struct Aggregator {
+    ledger: Ledger,
+    users_max: usize,
+    accounts: Accounts,
+    shards: Vec<Outbox>,
+    saving: Arc<Progress>,
+    reports_applied: u64,
+    details_lost: u64,
+}
+
+impl Aggregator {
+    /// `shards` are the ways to the shards, in order of their numbers; `saving` is how the writer does.
+    pub fn new(
+        ledger: Ledger,
+        users_max: usize,
+        shards: Vec<Sender<Order>>,
+        saving: Arc<Progress>,
+    ) -> Aggregator {
+        let shards = shards.into_iter().map(Outbox::new).collect();
+        let accounts = Accounts::default();
+        Aggregator { ledger, users_max, accounts, shards, saving, reports_applied: 0, details_lost: 0 }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Applies one report. What follows from it goes out with the next [`Aggregator::publish`], an admission's answer
+    /// at once.
+    pub fn report(&mut self, report: Report, now: Timestamp) {
+        self.reports_applied += 1;
+        match report {
+            Report::Charged(delta) => self.ledger.apply(delta, now),
+            Report::Opened(opened) => self.ledger.open_session(opened),
+            Report::Closed(closed) => self.ledger.close_session(closed),
+            Report::Admit { shard, ticket, admission } => {
+                let answer = self.admit(&admission, now);
+                match self.shards.get_mut(shard) {
+                    Some(outbox) => outbox.send(Order::Admission { ticket, answer }),
+                    None => warn!(shard, "a shard asks that there is none of"),
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.ledger.tick(now);
+        self.publish();
+        let lost = self.ledger.details_lost();
+        if lost > self.details_lost {
+            warn!(lost, "events were left out of the store: it was away for too long; totals are whole");
+            self.details_lost = lost;
+        }
+    }
+
+    /// What has accumulated for the store, if anything. Take it only when the writer has room: until then the ledger
+    /// coalesces it.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.ledger.take_batch()
+    }
+
+    /// The clock was far ahead and has been corrected to `now`.
+    pub fn set_back(&mut self, now: Timestamp) {
+        warn!(%now, "the clock was set back: windows are kept as they were and end later");
+        self.ledger.set_back(now);
+        self.publish();
+    }
+
+    /// Brings every account up to date, then has the shards judge their sessions anew where less is allowed now.
+    pub fn publish(&mut self) {
+        for place in self.ledger.take_changed() {
+            self.accounts.publish(place, self.ledger.record(place));
+        }
+        if self.ledger.take_sweep() {
+            self.shards.iter_mut().for_each(Outbox::sweep);
+        }
+        self.shards.iter_mut().for_each(Outbox::flush);
+        for warning in self.ledger.take_warnings() {
+            info!(holder = ?warning.holder, percent = warning.percent, "a limit is nearly used up");
+        }
+    }
+
+    pub fn set_limit(
+        &mut self,
+        user: UserId,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Result<UserView, CommandError> {
+        let (place, _) = self.open(&Holder::User(user), now)?;
+        self.ledger.set_limit(place, Some(limit), now);
+        self.publish();
+        Ok(self.user_view(place, None))
+    }
+
+    pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
+        let (place, _) = self.open(&Holder::User(user), now)?;
+        self.ledger.set_block(place, Some(block), now);
+        self.publish();
+        Ok(())
+    }
+
+    /// Whether the user was blocked.
+    pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
+        let Some(place) = self.ledger.find(&Holder::User(user)) else { return false };
+        let was_blocked = holding_block(self.ledger.record(place), now).is_some();
+        self.ledger.set_block(place, None, now);
+        self.publish();
+        was_blocked
+    }
+
+    /// Whether there is such a session. Which shard has it is not known here, so all are told.
+    pub fn close_session(&mut self, session: SessionId) -> bool {
+        let is_live = self.ledger.session(session).is_some();
+        if is_live {
+            self.shards.iter_mut().for_each(|shard| shard.send(Order::Close(session)));
+        }
+        is_live
+    }
+
+    /// Carries out a command and answers it. Whoever no longer waits for an answer gets none.
+    pub(crate) fn command(&mut self, command: Command, now: Timestamp, reports_waiting: usize) {
+        match command {
+            Command::Users(query, reply) => drop(reply.send(self.users(&query, now))),
+            Command::User(user, window, reply) => {
+                let place = self.ledger.find(&Holder::User(user));
+                if let Some(place) = place {
+                    self.ledger.advance(place, now);
+                }
+                drop(reply.send(place.map(|place| self.user_view(place, window))));
+            }
+            Command::Models(user, reply) => drop(reply.send(self.models(user))),
+            Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
+            Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
+            Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
+            Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
+            Command::Sessions(reply) => drop(reply.send(self.sessions())),
+            Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
+            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),
+            Command::Finish => unreachable!("the loop ends at it"),
+        }
+    }
+
+    fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
+        match admission {
+            Admission::Identity(identity) => self.admit_identity(identity, now).unwrap_or(Answer::Full),
+            // No key has been made: they come with a store that outlives the process.
+            Admission::Key { .. } => Answer::UnknownKey,
+        }
+    }
+
+    fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
+        let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.introduce(place, identity);
+        let org = match &identity.org {
+            Some(org) => Some(self.open(&Holder::Org(org.clone()), now)?.1),
+            None => None,
+        };
+        Ok(Answer::Admitted(Admitted {
+            user_id: identity.user.clone(),
+            org_id: identity.org.clone(),
+            user,
+            org,
+            key: None,
+        }))
+    }
+
+    fn open(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
+        let accounts = &mut self.accounts;
+        let admitted = self.ledger.admit(holder, now, |place, applied| accounts.is_idle(place, applied))?;
+        if admitted.replaced {
+            self.accounts.forget(admitted.place);
+        }
+        Ok((admitted.place, self.accounts.open(admitted.place, self.ledger.record(admitted.place))))
+    }
+
+    fn users(&mut self, query: &UserQuery, now: Timestamp) -> UserPage {
+        let wanted = |record: &Record| {
+            let profile = &record.profile;
+            let texts = [Some(user_id(record).as_str()), profile.email.as_deref(), profile.name.as_deref()];
+            let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
+            query.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
+                && query.search.as_deref().is_none_or(found)
+        };
+        let count_max = query.limit.min(PAGE_MAX);
+        let users = self.ledger.users_after(query.after.as_ref());
+        let mut places: Vec<Place> =
+            users.filter(|(_, record)| wanted(record)).map(|(place, _)| place).take(count_max + 1).collect();
+        let more = places.len() > count_max;
+        places.truncate(count_max);
+        for &place in &places {
+            self.ledger.advance(place, now);
+        }
+        UserPage {
+            users: places.into_iter().map(|place| self.user_view(place, query.window)).collect(),
+            more,
+        }
+    }
+
+    fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
+        let record = self.ledger.record(place);
+        let standing = record.standing();
+        UserView {
+            user: user_id(record).clone(),
+            org: record.profile.org.clone(),
+            email: record.profile.email.clone(),
+            name: record.profile.name.clone(),
+            totals: *record.totals(window.unwrap_or(standing.limit.window)),
+            limit: standing.limit,
+            limit_is_default: record.own_limit().is_none(),
+            resets_at: standing.resets_at,
+            block: standing.block.clone(),
+            sessions: self.accounts.find(place).map_or(0, |account| account.sessions()),
+        }
+    }
+
+    fn models(&self, user: UserId) -> Vec<ModelTotals> {
+        let Some(place) = self.ledger.find(&Holder::User(user.clone())) else { return Vec::new() };
+        let mut models: Vec<ModelTotals> = Vec::new();
+        for series in self.ledger.series(place) {
+            // A user's orgs are told apart in the store, not here.
+            match models.iter_mut().find(|sum| sum.model == series.model && sum.feature == series.feature) {
+                Some(sum) => sum.totals += series.totals,
+                None => models.push(ModelTotals {
+                    user: user.clone(),
+                    feature: series.feature.clone(),
+                    model: series.model.clone(),
+                    totals: series.totals,
+                }),
+            }
+        }
+        models.sort_by(|a, b| (&a.model, &a.feature).cmp(&(&b.model, &b.feature)));
+        models
+    }
+
+    fn blocked(&self, now: Timestamp) -> Vec<(UserId, Block)> {
+        let users = self.ledger.users_after(None);
+        users
+            .filter_map(|(_, record)| Some((user_id(record).clone(), holding_block(record, now)?.clone())))
+            .collect()
+    }
+
+    fn sessions(&self) -> Vec<SessionView> {
+        let mut sessions: Vec<SessionView> = self.ledger.sessions().map(session_view).collect();
+        sessions.sort_by_key(|session| (session.opened_at, session.session));
+        sessions
+    }
+
+    fn pulse(&self, reports_waiting: usize) -> Pulse {
+        Pulse {
+            users: self.ledger.user_count(),
+            users_max: self.users_max,
+            sessions: self.ledger.session_count(),
+            reports_applied: self.reports_applied,
+            reports_waiting,
+            store_failing: self.saving.is_failing(),
+            batches_committed: self.saving.batches_committed(),
+        }
+    }
+}
+
+/// Runs until it is told to finish, or everybody who could tell it is gone.
+pub(crate) fn run(
+    mut aggregator: Aggregator,
+    writer: Writer,
+    reports: &Receiver<Report>,
+    commands: &Receiver<Command>,
+    mut clock: Clock,
+    beat: Duration,
+    patience: Duration,
+) -> io::Result<()> {
+    let mut arrivals = Select::new();
+    arrivals.recv(reports);
+    arrivals.recv(commands);
+    let mut next_tick = Instant::now();
+    loop {
+        let reading = clock.read();
+        if reading.set_back {
+            aggregator.set_back(reading.now);
+        }
+        let mut is_idle = true;
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Finish) | Err(TryRecvError::Disconnected) => {
+                    for report in reports.try_iter() {
+                        aggregator.report(report, reading.now);
+                    }
+                    aggregator.publish();
+                    return writer.finish(aggregator.take_batch(), patience);
+                }
+                Ok(command) => aggregator.command(command, reading.now, reports.len()),
+                Err(TryRecvError::Empty) => break,
+            }
+            is_idle = false;
+        }
+        for report in reports.try_iter().take(BURST) {
+            is_idle = false;
+            aggregator.report(report, reading.now);
+        }
+        aggregator.publish();
+        if Instant::now() >= next_tick {
+            aggregator.tick(reading.now);
+            if writer.has_room()
+                && let Some(batch) = aggregator.take_batch()
+            {
+                writer.hand_over(batch);
+            }
+            next_tick = Instant::now() + beat;
+        }
+        if is_idle {
+            // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
+            arrivals.ready_deadline(next_tick).ok();
+        } else if reports.is_empty() {
+            // Under load reports come one by one. A nap lets them gather, so that not each one wakes this thread.
+            thread::sleep(NAP);
+        }
+    }
+}
+
+impl From<Full> for CommandError {
+    fn from(_: Full) -> CommandError {
+        CommandError::Full
+    }
+}
+
+fn user_id(record: &Record) -> &UserId {
+    match record.holder() {
+        Holder::User(user) => user,
+        Holder::Org(_) | Holder::Key(_) => unreachable!("only users are listed"),
+    }
+}
+
+fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {
+    record.standing().block.as_ref().filter(|block| block.holds_at(now))
+}
+
+fn session_view(session: &LiveSession) -> SessionView {
+    SessionView {
+        session: session.opened.session,
+        identity: Arc::clone(&session.opened.identity),
+        provider: Arc::clone(&session.opened.provider),
+        model: session.opened.model.clone(),
+        opened_at: session.opened.at,
+        totals: session.totals,
+    }
+}
+
+/// Whether `text` contains `part`, ignoring ASCII case.
+fn contains(text: &str, part: &str) -> bool {
+    part.is_empty()
+        || text.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+}

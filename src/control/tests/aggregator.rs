@@ -1,0 +1,319 @@
+//! What the control plane promises shards and operators, over its real threads and queues.
+
+mod faulty;
+
+use faulty::{Fault, Faulty};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokenist_control::handle::{CommandError, Handle, UserQuery};
+use tokenist_control::{Config, Control, Store, start};
+use tokenist_core::batch::Restored;
+use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
+use tokenist_core::ledger;
+use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::Timestamp;
+use tokenist_core::usage::Usage;
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
+
+/// A control plane with the shards' ends of its queues.
+struct Bench {
+    control: Control,
+    mailboxes: Vec<Mailbox<Order>>,
+    store: Faulty,
+}
+
+impl Bench {
+    fn start(config: Config, mailbox_size: usize) -> Bench {
+        let (senders, mailboxes) = (0..2).map(|_| mailbox(mailbox_size).unwrap()).unzip();
+        let store = Faulty::new();
+        let control = start(config, Box::new(store.clone()), senders).unwrap();
+        Bench { control, mailboxes, store }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.control.handle
+    }
+
+    fn report(&self, report: Report) {
+        self.control.reports.send(report).unwrap();
+    }
+
+    fn ask(&self, shard: usize, admission: Admission) {
+        self.report(Report::Admit { shard, ticket: 7, admission });
+    }
+
+    /// The next order that a shard gets.
+    fn order(&self, shard: usize) -> Order {
+        eventually(|| self.mailboxes[shard].drain().next())
+    }
+
+    fn admit(&self, shard: usize, name: &str) -> Admitted {
+        self.ask(shard, Admission::Identity(identity(name)));
+        match self.order(shard) {
+            Order::Admission { ticket: 7, answer: Answer::Admitted(admitted) } => admitted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a shard does for a metered response.
+    fn charge(&self, admitted: &Admitted, nano: i64) {
+        for account in [Some(&admitted.user), admitted.org.as_ref()].into_iter().flatten() {
+            account.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
+        }
+        self.report(Report::Charged(delta(admitted.user_id.as_str(), nano)));
+    }
+
+    fn cost(&self, name: &str) -> NanoUsd {
+        let view = wait(self.handle().user(name.into(), Some(WindowKind::Total))).unwrap();
+        view.map_or(NanoUsd::ZERO, |view| view.totals.cost)
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
+        thread::yield_now();
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
+}
+
+fn identity(name: &str) -> Arc<Identity> {
+    let email = Some(format!("{name}@Example.com").as_str().into());
+    Arc::new(Identity { org: Some("acme".into()), email, ..Identity::of(name.into()) })
+}
+
+fn delta(name: &str, nano: i64) -> Delta {
+    Delta {
+        at: now(),
+        session: SessionId(1),
+        identity: identity(name),
+        provider: "openai".into(),
+        model: "gpt-realtime".into(),
+        usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
+        cost: NanoUsd(nano),
+        estimated: false,
+        latency_ms: None,
+    }
+}
+
+fn cost_limit(nano: i64) -> Limit {
+    Limit { max_cost: Some(NanoUsd(nano)), window: WindowKind::Total, ..Limit::default() }
+}
+
+fn config(limit: Limit) -> Config {
+    Config {
+        ledger: ledger::Config { default_limit: limit, ..ledger::Config::default() },
+        ..Config::default()
+    }
+}
+
+#[test]
+fn an_admission_comes_with_accounts_that_know_the_limit() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let first = bench.admit(0, "alice");
+    assert_eq!((first.user.cost.ceiling(), first.user.standing.load().limit), (100, cost_limit(100)));
+    let second = bench.admit(1, "alice");
+    assert!(Arc::ptr_eq(&first.user, &second.user), "all shards charge one account");
+    assert!(Arc::ptr_eq(first.org.as_ref().unwrap(), second.org.as_ref().unwrap()));
+
+    let key = KeyHash([0; 32]);
+    bench.ask(0, Admission::Key { key, user: None, org: None });
+    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::UnknownKey, .. }));
+}
+
+#[test]
+fn the_delta_that_crosses_a_limit_has_every_shard_look_again() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let admitted = bench.admit(0, "alice");
+    bench.charge(&admitted, 99);
+    eventually(|| (bench.cost("alice") == NanoUsd(99)).then_some(()));
+    assert!(!admitted.user.reached());
+    bench.charge(&admitted, 1);
+    for shard in 0..2 {
+        assert!(matches!(bench.order(shard), Order::Sweep));
+    }
+    assert!(admitted.user.reached());
+    let view = wait(bench.handle().set_limit("alice".into(), cost_limit(200))).unwrap();
+    assert_eq!((view.limit, view.limit_is_default), (cost_limit(200), false));
+    assert!(!admitted.user.reached(), "a raised limit holds at once");
+    wait(bench.handle().set_limit("alice".into(), cost_limit(50))).unwrap();
+    assert!(admitted.user.reached());
+    assert!(matches!(bench.order(1), Order::Sweep), "a lowered one closes sessions");
+}
+
+#[test]
+fn a_block_shuts_the_account_before_the_shards_hear_of_it() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let mut slowest = Duration::ZERO;
+    for round in 0..20 {
+        let name = format!("user{round}");
+        let admitted = bench.admit(0, &name);
+        let block = Block { reason: Some("abuse".into()), blocked_at: now(), expires_at: None };
+        let asked = Instant::now();
+        wait(bench.handle().block(name.as_str().into(), block.clone())).unwrap();
+        assert!(matches!(bench.order(1), Order::Sweep));
+        slowest = slowest.max(asked.elapsed());
+        assert!(matches!(bench.order(0), Order::Sweep));
+        assert!(admitted.user.reached());
+        assert_eq!(admitted.user.standing.load().block, Some(block));
+        assert!(wait(bench.handle().unblock(name.as_str().into())).unwrap());
+        assert!(!admitted.user.reached());
+        assert!(!wait(bench.handle().unblock(name.as_str().into())).unwrap());
+    }
+    assert!(slowest < Duration::from_millis(50), "{slowest:?}");
+}
+
+#[test]
+fn an_expired_block_counts_as_none() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let admitted = bench.admit(0, "alice");
+    let block = |end| Block { reason: None, blocked_at: now(), expires_at: Some(end) };
+    wait(bench.handle().block("alice".into(), block(now().plus_ms(60_000)))).unwrap();
+    wait(bench.handle().block("bob".into(), block(now().plus_ms(200)))).unwrap();
+    assert_eq!(wait(bench.handle().blocked()).unwrap().len(), 2);
+    wait(bench.handle().block("alice".into(), block(now().plus_ms(100)))).unwrap();
+    assert!(admitted.user.reached());
+    eventually(|| (!admitted.user.reached()).then_some(()));
+    eventually(|| wait(bench.handle().blocked()).unwrap().is_empty().then_some(()));
+    assert!(!wait(bench.handle().unblock("bob".into())).unwrap());
+}
+
+#[test]
+fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
+    let bench = Bench::start(Config { report_queue: 64, ..config(Limit::default()) }, 16);
+    bench.store.set_fault(Fault::Refuse);
+    thread::scope(|scope| {
+        for shard in 0..2 {
+            let bench = &bench;
+            scope.spawn(move || {
+                let admitted = bench.admit(shard, "alice");
+                (0..5_000).for_each(|_| bench.charge(&admitted, 3));
+            });
+        }
+    });
+    eventually(|| (bench.cost("alice") == NanoUsd(30_000)).then_some(()));
+    let models = wait(bench.handle().models("alice".into())).unwrap();
+    assert_eq!((models.len(), models[0].totals.usage.requests), (1, 10_000));
+    eventually(|| wait(bench.handle().pulse()).unwrap().store_failing.then_some(()));
+    assert_eq!(bench.store.cost(), NanoUsd::ZERO);
+
+    bench.store.set_fault(Fault::LoseAnswer);
+    eventually(|| {
+        let stored = bench.store.clone().restore(now()).unwrap();
+        (stored != Restored::default()).then_some(())
+    });
+
+    let Bench { control, store, .. } = bench;
+    store.set_fault(Fault::None);
+    control.reports.send(Report::Charged(delta("alice", 1))).unwrap();
+    control.thread.finish().unwrap();
+    assert_eq!(store.cost(), NanoUsd(30_001));
+    assert!(control.ended.blocking_recv().is_err());
+    assert_eq!(wait(control.handle.pulse()), Err(CommandError::Gone));
+}
+
+#[test]
+fn live_sessions_are_listed_and_can_be_closed() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let admitted = bench.admit(0, "alice");
+    let session = SessionId(1);
+    let opened =
+        Opened { session, identity: identity("alice"), provider: "openai".into(), model: None, at: now() };
+    bench.report(Report::Opened(opened));
+    bench.charge(&admitted, 5);
+    let sessions = eventually(|| {
+        let sessions = wait(bench.handle().sessions()).unwrap();
+        sessions.iter().any(|session| session.totals.cost == NanoUsd(5)).then_some(sessions)
+    });
+    assert_eq!(sessions[0].model.as_ref().unwrap().as_str(), "gpt-realtime");
+    assert!(wait(bench.handle().close_session(session)).unwrap());
+    for shard in 0..2 {
+        assert!(matches!(bench.order(shard), Order::Close(id) if id == session));
+    }
+    bench.report(Report::Closed(Closed { session, at: now(), close_code: 4003 }));
+    eventually(|| wait(bench.handle().sessions()).unwrap().is_empty().then_some(()));
+    assert!(!wait(bench.handle().close_session(session)).unwrap());
+}
+
+#[test]
+fn answers_that_find_a_shard_busy_arrive_later() {
+    let bench = Bench::start(Config { tick_ms: 5, ..config(Limit::default()) }, 1);
+    for ticket in 0..100 {
+        let admission = Admission::Identity(identity("alice"));
+        bench.report(Report::Admit { shard: 0, ticket, admission });
+    }
+    for expected in 0..100 {
+        assert!(matches!(bench.order(0), Order::Admission { ticket, .. } if ticket == expected));
+    }
+}
+
+#[test]
+fn users_are_listed_by_page_org_and_search() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    for name in ["carol", "alice", "bob"] {
+        bench.admit(0, name);
+    }
+    let list = |query: UserQuery| {
+        let page = wait(bench.handle().users(query)).unwrap();
+        let names: Vec<String> = page.users.iter().map(|view| view.user.to_string()).collect();
+        (names.join(" "), page.more)
+    };
+    let all = UserQuery { limit: 10, ..UserQuery::default() };
+    let after = |name: &str| UserQuery { after: Some(UserId::from(name)), limit: 1, ..UserQuery::default() };
+    assert_eq!(list(all.clone()), ("alice bob carol".into(), false));
+    assert_eq!(list(after("alice")), ("bob".into(), true));
+    assert_eq!(list(after("bob")), ("carol".into(), false));
+    assert_eq!(list(UserQuery { search: Some("AROL@example".into()), ..all.clone() }).0, "carol");
+    assert_eq!(list(UserQuery { org: Some("other".into()), ..all }).0, "");
+}
+
+#[test]
+fn what_was_counted_before_the_first_admission_is_used_up() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    bench.report(Report::Charged(delta("alice", 60)));
+    let admitted = bench.admit(0, "alice");
+    assert_eq!(admitted.user.used().cost, NanoUsd(60));
+    bench.charge(&admitted, 39);
+    assert!(!admitted.user.reached());
+    bench.charge(&admitted, 1);
+    assert!(admitted.user.reached());
+    eventually(|| (bench.cost("alice") == NanoUsd(100)).then_some(()));
+    assert!(admitted.user.reached());
+}
+
+#[test]
+fn a_ledger_full_of_users_in_session_refuses_new_ones() {
+    let mut config = config(Limit::default());
+    config.ledger.holders_max = 2; // A user and the org.
+    let bench = Bench::start(config, 16);
+    let admitted = bench.admit(0, "alice");
+    bench.ask(0, Admission::Identity(identity("bob")));
+    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. }));
+    let block = Block { reason: None, blocked_at: now(), expires_at: None };
+    assert_eq!(wait(bench.handle().block("bob".into(), block)), Err(CommandError::Full));
+
+    // An unsettled estimate keeps the account even when its session is gone.
+    admitted.user.charge(Charge { cost: NanoUsd(9), tokens: 0 });
+    let user = Arc::downgrade(&admitted.user);
+    drop(admitted);
+    bench.ask(0, Admission::Identity(identity("bob")));
+    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. }));
+    user.upgrade().unwrap().charge(Charge { cost: NanoUsd(-9), tokens: 0 });
+    drop(user);
+    bench.admit(0, "bob");
+    assert_eq!(bench.cost("alice"), NanoUsd::ZERO);
+}

@@ -1,0 +1,570 @@
+//! Shards, the aggregator and a faulty store under one virtual clock, one random step after another.
+//!
+//! After every step: what shards have metered is what the ledger holds plus what is still on its way. While the clock
+//! only moves forward: no shard may charge a user who is blocked or has reached a limit by the simulation's own books,
+//! so a limit is passed by the one event that crosses it. At the end, everything is in the store, once.
+//!
+//! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test simulation` runs it alone.
+
+mod faulty;
+
+use faulty::{Fault, Faulty};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use tokenist_control::Aggregator;
+use tokenist_control::clock::Clock;
+use tokenist_control::store::Store;
+use tokenist_core::batch::Batch;
+use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::ledger::{Config, Ledger};
+use tokenist_core::limit::{Block, Limit, Mode, WindowKind};
+use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use tokenist_core::usage::Usage;
+use tokenist_core::verdict::{Used, Verdict, judge};
+use tokenist_core::window::BUCKET_MS;
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Reach, Report, mailbox};
+
+/// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
+const START: Timestamp = Timestamp(1_796_072_400_000);
+
+const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+const SHARD_COUNT: usize = 3;
+const STEP_COUNT: usize = 3_000;
+const REPORT_QUEUE: usize = 20;
+const MAILBOX_SIZE: usize = 4;
+
+#[test]
+fn what_is_metered_is_in_the_ledger_and_in_the_store_while_the_clock_moves_forward() {
+    for seed in seeds(0..40) {
+        let _told = Seed(seed);
+        let mut sim = Sim::new(seed, Mishap::None);
+        for _ in 0..STEP_COUNT {
+            sim.step();
+            sim.check_books();
+        }
+        sim.drain();
+        sim.check_store();
+        sim.check_windows();
+        sim.check_accounts();
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_loses_no_count_and_leaves_no_account_wrong() {
+    for seed in seeds(1_000..1_040) {
+        let _told = Seed(seed);
+        let mut sim = Sim::new(seed, Mishap::ClockJumps);
+        for _ in 0..STEP_COUNT {
+            sim.step();
+            sim.check_books();
+        }
+        sim.drain();
+        sim.check_store();
+        sim.check_accounts();
+    }
+}
+
+#[test]
+fn a_ledger_that_has_to_forget_loses_nothing_for_the_store() {
+    for seed in seeds(2_000..2_040) {
+        let _told = Seed(seed);
+        let mut sim = Sim::new(seed, Mishap::SmallLedger);
+        for _ in 0..STEP_COUNT {
+            sim.step();
+        }
+        sim.drain();
+        sim.check_store();
+    }
+}
+
+fn seeds(range: Range<u64>) -> Vec<u64> {
+    match std::env::var("TOKENIST_SEED") {
+        Ok(seed) => range.filter(|known| seed.parse() == Ok(*known)).collect(),
+        Err(_) => range.collect(),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mishap {
+    None,
+    ClockJumps,
+    SmallLedger,
+}
+
+struct Sim {
+    random: Random,
+    mishap: Mishap,
+    /// What the machine's clock says.
+    system: Timestamp,
+    clock: Clock,
+    aggregator: Aggregator,
+    shards: Vec<Shard>,
+    reports: VecDeque<Report>,
+    store: Faulty,
+    /// The batch that the writer has, and one that waits.
+    batches: VecDeque<Batch>,
+    books: Vec<Books>,
+    session_count: u64,
+}
+
+/// What the simulation itself knows of a user.
+struct Books {
+    limit: Limit,
+    block: Option<Block>,
+    metered: Vec<(Timestamp, i64, u64)>,
+    /// Charged for responses that are not settled.
+    estimated: Charge,
+}
+
+struct Shard {
+    mailbox: Mailbox<Order>,
+    kept: VecDeque<Report>,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    id: SessionId,
+    user: usize,
+    admitted: Admitted,
+    estimate: Charge,
+}
+
+impl Sim {
+    fn new(seed: u64, mishap: Mishap) -> Sim {
+        let default_limit = cost_limit(2_000, WindowKind::Daily);
+        let holders_max = if mishap == Mishap::SmallLedger { 3 } else { 100 };
+        let config =
+            Config { holders_max, series_max: 2, rollups_max: 8, default_limit, ..Config::default() };
+        let (senders, mailboxes): (Vec<_>, Vec<_>) =
+            (0..SHARD_COUNT).map(|_| mailbox(MAILBOX_SIZE).unwrap()).unzip();
+        let new_shard = |mailbox| Shard { mailbox, kept: VecDeque::new(), sessions: Vec::new() };
+        let new_books = |_| Books {
+            limit: default_limit,
+            block: None,
+            metered: Vec::new(),
+            estimated: Charge::default(),
+        };
+        Sim {
+            random: Random(seed),
+            mishap,
+            system: START,
+            clock: Clock::new(START),
+            aggregator: Aggregator::new(Ledger::new(config, START), holders_max, senders, Arc::default()),
+            shards: mailboxes.into_iter().map(new_shard).collect(),
+            reports: VecDeque::new(),
+            store: Faulty::new(),
+            batches: VecDeque::new(),
+            books: USERS.map(new_books).into_iter().collect(),
+            session_count: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        let shard = self.random.below(SHARD_COUNT as u64) as usize;
+        match self.random.below(100) {
+            0..10 => self.ask(shard),
+            10..40 => self.stream(shard),
+            40..55 => self.settle(shard),
+            55..57 => self.end_any(shard),
+            57..72 => self.tick_shard(shard),
+            72..84 => self.aggregate(),
+            84..88 => self.tick_aggregator(),
+            88..91 => self.commit(),
+            91..97 => self.pass_time(),
+            _ => self.operate(),
+        }
+    }
+
+    /// A user wants a session.
+    fn ask(&mut self, shard: usize) {
+        let user = self.random.below(USERS.len() as u64) as usize;
+        let admission = Admission::Identity(identity(user));
+        self.shards[shard].kept.push_back(Report::Admit { shard, ticket: user as u64, admission });
+    }
+
+    /// A part of a response passes: its estimate grows, if the account allows anything at all.
+    fn stream(&mut self, shard: usize) {
+        let Some(index) = self.any_session(shard) else { return };
+        let more =
+            Charge { cost: NanoUsd(self.random.below(60) as i64), tokens: self.random.below(40) as i64 };
+        self.charge(shard, index, more);
+    }
+
+    /// A response's usage arrives: the estimate is taken back for the provider's figure.
+    fn settle(&mut self, shard: usize) {
+        let Some(index) = self.any_session(shard) else { return };
+        let actual =
+            Charge { cost: NanoUsd(self.random.below(150) as i64), tokens: self.random.below(100) as i64 };
+        let session = &mut self.shards[shard].sessions[index];
+        if reached(&session.admitted) {
+            self.end(shard, index);
+            return;
+        }
+        let estimate = std::mem::take(&mut session.estimate);
+        self.books[session.user].estimated = minus(self.books[session.user].estimated, estimate);
+        let correction = minus(actual, estimate);
+        self.allow(shard, index, estimate);
+        let session = &self.shards[shard].sessions[index];
+        let reach = charge(&session.admitted, correction);
+        self.meter(shard, index, actual, Figure::Provider);
+        if reach != Reach::Under {
+            self.end(shard, index);
+        }
+    }
+
+    fn end_any(&mut self, shard: usize) {
+        if let Some(index) = self.any_session(shard) {
+            self.end(shard, index);
+        }
+    }
+
+    fn charge(&mut self, shard: usize, index: usize, more: Charge) {
+        let session = &self.shards[shard].sessions[index];
+        if reached(&session.admitted) {
+            self.end(shard, index);
+            return;
+        }
+        self.allow(shard, index, Charge::default());
+        let session = &mut self.shards[shard].sessions[index];
+        session.estimate = plus(session.estimate, more);
+        let books = &mut self.books[session.user];
+        books.estimated = plus(books.estimated, more);
+        if charge(&session.admitted, more) != Reach::Under {
+            self.end(shard, index);
+        }
+    }
+
+    /// The account let a session go on: our own books have to say the same. `taken_back` is what they have already
+    /// forgotten of the session's estimate.
+    fn allow(&self, shard: usize, index: usize, taken_back: Charge) {
+        if self.mishap != Mishap::None {
+            return;
+        }
+        let user = self.shards[shard].sessions[index].user;
+        let books = &self.books[user];
+        let blocked = books.block.as_ref().is_some_and(|block| block.holds_at(self.system));
+        assert!(!blocked, "{} is blocked", USERS[user]);
+        let (metered, tokens) = books.sum(books.limit.window, self.system);
+        let running = plus(books.estimated, taken_back);
+        if books.limit.mode == Mode::Enforce {
+            let cost_reached = books.limit.max_cost.is_some_and(|max| metered + running.cost.0 >= max.0);
+            let tokens_reached =
+                books.limit.max_tokens.is_some_and(|max| tokens as i64 + running.tokens >= max as i64);
+            assert!(!cost_reached && !tokens_reached, "{} has reached {:?}", USERS[user], books.limit);
+        }
+    }
+
+    /// A session ends: what is not settled is booked by its estimate.
+    fn end(&mut self, shard: usize, index: usize) {
+        let session = &mut self.shards[shard].sessions[index];
+        let estimate = std::mem::take(&mut session.estimate);
+        let books = &mut self.books[session.user];
+        books.estimated = minus(books.estimated, estimate);
+        if estimate != Charge::default() {
+            self.meter(shard, index, estimate, Figure::Estimate);
+        }
+        let Session { id, .. } = self.shards[shard].sessions.swap_remove(index);
+        let closed = Closed { session: id, at: self.system, close_code: 1000 };
+        self.shards[shard].kept.push_back(Report::Closed(closed));
+    }
+
+    fn meter(&mut self, shard: usize, index: usize, amount: Charge, figure: Figure) {
+        let model = ["gpt-realtime", "gpt-realtime-mini", "whisper-1"][self.random.below(3) as usize];
+        let session = &self.shards[shard].sessions[index];
+        self.books[session.user].metered.push((self.system, amount.cost.0, amount.tokens as u64));
+        let delta = Delta {
+            at: self.system,
+            session: session.id,
+            identity: identity(session.user),
+            provider: "openai".into(),
+            model: model.into(),
+            usage: Usage { audio_out: amount.tokens as u64, requests: 1, ..Usage::default() },
+            cost: amount.cost,
+            estimated: figure == Figure::Estimate,
+            latency_ms: None,
+        };
+        self.shards[shard].kept.push_back(Report::Charged(delta));
+    }
+
+    fn tick_shard(&mut self, shard: usize) {
+        while self.reports.len() < REPORT_QUEUE
+            && let Some(report) = self.shards[shard].kept.pop_front()
+        {
+            self.reports.push_back(report);
+        }
+        let orders: Vec<Order> = self.shards[shard].mailbox.drain().collect();
+        for order in orders {
+            match order {
+                Order::Admission { ticket, answer: Answer::Admitted(admitted) } => {
+                    if !reached(&admitted) {
+                        self.open(shard, ticket as usize, admitted);
+                    }
+                }
+                Order::Admission { answer: Answer::Full, .. } => assert!(self.mishap == Mishap::SmallLedger),
+                Order::Sweep => self.end_where(shard, |session| reached(&session.admitted)),
+                Order::Close(id) => self.end_where(shard, |session| session.id == id),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn open(&mut self, shard: usize, user: usize, admitted: Admitted) {
+        self.session_count += 1;
+        let id = SessionId(self.session_count);
+        self.shards[shard].sessions.push(Session { id, user, admitted, estimate: Charge::default() });
+        let provider = "openai".into();
+        let opened = Opened { session: id, identity: identity(user), provider, model: None, at: self.system };
+        self.shards[shard].kept.push_back(Report::Opened(opened));
+    }
+
+    fn end_where(&mut self, shard: usize, which: impl Fn(&Session) -> bool) {
+        while let Some(index) = self.shards[shard].sessions.iter().position(&which) {
+            self.end(shard, index);
+        }
+    }
+
+    fn aggregate(&mut self) {
+        let now = self.now();
+        let count = self.random.below(REPORT_QUEUE as u64 + 1) as usize;
+        for report in self.reports.drain(..count.min(self.reports.len())).collect::<Vec<_>>() {
+            self.aggregator.report(report, now);
+        }
+        self.aggregator.publish();
+    }
+
+    fn tick_aggregator(&mut self) {
+        let now = self.now();
+        self.aggregator.tick(now);
+        if self.batches.len() < 2 {
+            self.batches.extend(self.aggregator.take_batch());
+        }
+    }
+
+    fn commit(&mut self) {
+        let fault = match self.random.below(4) {
+            0 => Fault::Refuse,
+            1 => Fault::LoseAnswer,
+            _ => Fault::None,
+        };
+        self.store.set_fault(fault);
+        if let Some(batch) = self.batches.front()
+            && self.store.commit(batch).is_ok()
+        {
+            self.batches.pop_front();
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let span = [SECOND_MS, MINUTE_MS, 10 * MINUTE_MS, 3 * HOUR_MS, 2 * DAY_MS];
+        let longest = span[self.random.below(span.len() as u64) as usize];
+        let ms = self.random.below(longest);
+        let back = self.mishap == Mishap::ClockJumps && self.random.below(3) == 0;
+        self.system = if back { self.system.minus_ms(ms) } else { self.system.plus_ms(ms) };
+    }
+
+    fn operate(&mut self) {
+        let user = self.random.below(USERS.len() as u64) as usize;
+        let name = UserId::from(USERS[user]);
+        let now = self.now();
+        match self.random.below(5) {
+            0 | 1 => {
+                let limit = self.any_limit();
+                if self.aggregator.set_limit(name, limit, now).is_ok() {
+                    self.books[user].limit = limit;
+                }
+            }
+            2 => {
+                let expires_at = (self.random.below(2) == 0).then(|| now.plus_ms(self.random.below(HOUR_MS)));
+                let block = Block { reason: None, blocked_at: now, expires_at };
+                if self.aggregator.block(name, block.clone(), now).is_ok() {
+                    self.books[user].block = Some(block);
+                }
+            }
+            3 => {
+                self.aggregator.unblock(name, now);
+                self.books[user].block = None;
+            }
+            _ => {
+                let id = SessionId(self.random.below(self.session_count + 1));
+                self.aggregator.close_session(id);
+            }
+        }
+    }
+
+    fn any_limit(&mut self) -> Limit {
+        let windows = [WindowKind::Daily, WindowKind::Monthly, WindowKind::Rolling24h, WindowKind::Total];
+        Limit {
+            max_cost: (self.random.below(4) > 0).then(|| NanoUsd(self.random.below(20_000) as i64)),
+            max_tokens: (self.random.below(4) == 0).then(|| self.random.below(20_000)),
+            window: windows[self.random.below(4) as usize],
+            mode: if self.random.below(6) == 0 { Mode::Warn } else { Mode::Enforce },
+            max_sessions: None,
+        }
+    }
+
+    fn any_session(&mut self, shard: usize) -> Option<usize> {
+        let count = self.shards[shard].sessions.len() as u64;
+        (count > 0).then(|| self.random.below(count) as usize)
+    }
+
+    fn now(&mut self) -> Timestamp {
+        let reading = self.clock.follow(self.system);
+        if reading.set_back {
+            self.aggregator.set_back(reading.now);
+        }
+        reading.now
+    }
+
+    /// Every session ends, every report is applied, every batch committed.
+    fn drain(&mut self) {
+        self.system = self.system.plus_ms(MINUTE_MS);
+        self.store.set_fault(Fault::None);
+        for shard in 0..SHARD_COUNT {
+            self.end_where(shard, |_| true);
+        }
+        while !self.reports.is_empty() || self.shards.iter().any(|shard| !shard.kept.is_empty()) {
+            for shard in 0..SHARD_COUNT {
+                self.tick_shard(shard);
+                self.end_where(shard, |_| true);
+            }
+            self.aggregate();
+        }
+        self.tick_aggregator();
+        for shard in 0..SHARD_COUNT {
+            self.tick_shard(shard);
+        }
+        self.batches.extend(self.aggregator.take_batch());
+        for batch in std::mem::take(&mut self.batches) {
+            self.store.commit(&batch).unwrap();
+        }
+    }
+
+    fn metered(&self) -> i64 {
+        self.books.iter().flat_map(|books| &books.metered).map(|&(_, nano, _)| nano).sum()
+    }
+
+    fn check_books(&self) {
+        let kept = self.shards.iter().flat_map(|shard| &shard.kept).chain(&self.reports);
+        let unreported: i64 = kept
+            .map(|report| match report {
+                Report::Charged(delta) => delta.cost.0,
+                Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) => 0,
+            })
+            .sum();
+        let users = self.aggregator.ledger().users_after(None);
+        let held: i64 = users.map(|(_, record)| record.totals(WindowKind::Total).cost.0).sum();
+        assert_eq!(self.metered(), held + unreported);
+    }
+
+    fn check_store(&self) {
+        assert_eq!(self.store.cost(), NanoUsd(self.metered()));
+    }
+
+    /// The ledger's windows hold what our own books say.
+    fn check_windows(&mut self) {
+        let now = self.now();
+        for (user, name) in USERS.into_iter().enumerate() {
+            let Some(place) = self.aggregator.ledger().find(&Holder::User(name.into())) else { continue };
+            let record = self.aggregator.ledger().record(place);
+            for window in [WindowKind::Daily, WindowKind::Monthly, WindowKind::Rolling24h, WindowKind::Total]
+            {
+                let totals = record.totals(window);
+                let held = (totals.cost.0, totals.usage.total_tokens());
+                assert_eq!(held, self.books[user].sum(window, now), "{name} {window:?}");
+            }
+        }
+    }
+
+    /// With nothing on its way, an account is reached exactly where the verdict is Block.
+    fn check_accounts(&mut self) {
+        let now = self.now();
+        for (user, name) in USERS.into_iter().enumerate() {
+            let admission = Admission::Identity(identity(user));
+            self.aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, now);
+            let answer = self.shards[0].mailbox.drain().find_map(|order| match order {
+                Order::Admission { answer: Answer::Admitted(admitted), .. } => Some(admitted),
+                _ => None,
+            });
+            let admitted = answer.expect("the mailbox is empty but for this");
+            let ledger = self.aggregator.ledger();
+            let record = ledger.record(ledger.find(&Holder::User(name.into())).unwrap());
+            let used: Used = record.used();
+            let block = matches!(judge(record.standing(), used, now), Verdict::Block(_));
+            assert_eq!(reached(&admitted), block, "{name}");
+            assert_eq!(admitted.user.cost.charged(), record.applied().cost, "{name}");
+        }
+    }
+}
+
+impl Books {
+    /// Cost and tokens of a window at a time.
+    fn sum(&self, window: WindowKind, now: Timestamp) -> (i64, u64) {
+        let counts = |at: Timestamp| match window {
+            WindowKind::Daily => at >= now.day_start(),
+            WindowKind::Monthly => at >= now.month_start(),
+            WindowKind::Rolling24h => at.0 / BUCKET_MS + DAY_MS / BUCKET_MS >= now.0 / BUCKET_MS,
+            WindowKind::Total => true,
+        };
+        let metered = self.metered.iter().filter(|(at, _, _)| counts(*at));
+        metered.fold((0, 0), |(cost, tokens), (_, nano, count)| (cost + nano, tokens + count))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Figure {
+    Provider,
+    Estimate,
+}
+
+fn reached(admitted: &Admitted) -> bool {
+    admitted.user.reached() || admitted.org.as_ref().is_some_and(|org| org.reached())
+}
+
+fn charge(admitted: &Admitted, amount: Charge) -> Reach {
+    let org = admitted.org.as_ref().map_or(Reach::Under, |org| org.charge(amount));
+    admitted.user.charge(amount).max(org)
+}
+
+fn plus(a: Charge, b: Charge) -> Charge {
+    Charge { cost: a.cost + b.cost, tokens: a.tokens + b.tokens }
+}
+
+fn minus(a: Charge, b: Charge) -> Charge {
+    Charge { cost: a.cost - b.cost, tokens: a.tokens - b.tokens }
+}
+
+fn cost_limit(nano: i64, window: WindowKind) -> Limit {
+    Limit { max_cost: Some(NanoUsd(nano)), window, ..Limit::default() }
+}
+
+fn identity(user: usize) -> Arc<Identity> {
+    let org = user.is_multiple_of(2).then(|| "acme".into());
+    Arc::new(Identity { org, ..Identity::of(USERS[user].into()) })
+}
+
+/// Told when the test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with TOKENIST_SEED={}", self.0);
+        }
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}

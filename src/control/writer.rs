@@ -1,0 +1,216 @@
+//! The thread that owns the store and may block on it.
+//!
+//! One batch is being committed and one may wait; what accumulates meanwhile stays in the ledger, coalesced, and
+//! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
+//! it succeeds.
+
+use crate::store::{Store, StoreError};
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokenist_core::batch::Batch;
+use tracing::{error, info, warn};
+
+/// How the writer does; shared with whoever asks.
+#[derive(Debug, Default)]
+pub struct Progress {
+    failing: AtomicBool,
+    committed: AtomicU64,
+}
+
+impl Progress {
+    /// The last commit failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    pub fn batches_committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug)]
+pub struct Writer {
+    batches: Sender<Batch>,
+    progress: Arc<Progress>,
+    /// Tells when to give up.
+    last_call: Sender<Instant>,
+    /// Ends with the error that a batch was given up for.
+    thread: thread::JoinHandle<Result<(), StoreError>>,
+}
+
+/// The pause after the first failure, and between the tries after the last call; else it doubles up to the greatest.
+const BACKOFF: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+impl Writer {
+    pub fn start(store: Box<dyn Store>) -> io::Result<Writer> {
+        let (batches, waiting) = channel::bounded(1);
+        let (last_call, called) = channel::bounded(1);
+        let progress = Arc::new(Progress::default());
+        let thread = {
+            let progress = Arc::clone(&progress);
+            thread::Builder::new()
+                .name("writer".into())
+                .spawn(move || run(store, &waiting, &called, &progress))?
+        };
+        Ok(Writer { batches, progress, last_call, thread })
+    }
+
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Whether a batch would be taken now. Stays true until one is handed over, for there is one hand.
+    pub fn has_room(&self) -> bool {
+        !self.batches.is_full()
+    }
+
+    /// Hands a batch over. Call it where there is room.
+    pub fn hand_over(&self, batch: Batch) {
+        if self.batches.try_send(batch).is_err() && !self.progress.failing.swap(true, Ordering::AcqRel) {
+            error!("the store's thread is gone: nothing is saved any more");
+        }
+    }
+
+    /// Commits what is left and ends. Fails if that takes longer than `patience`.
+    pub fn finish(self, last: Option<Batch>, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        // It has room for the one call that is ever made.
+        self.last_call.try_send(deadline).ok();
+        let unsaved = || io::Error::other("the store did not take the last batch in time");
+        if let Some(batch) = last {
+            self.batches.send_deadline(batch, deadline).map_err(|_| unsaved())?;
+        }
+        drop(self.batches);
+        while !self.thread.is_finished() && Instant::now() < deadline + 2 * BACKOFF {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if !self.thread.is_finished() {
+            return Err(unsaved());
+        }
+        match self.thread.join() {
+            Ok(saved) => saved.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other("the store's thread panicked")),
+        }
+    }
+}
+
+fn run(
+    mut store: Box<dyn Store>,
+    batches: &Receiver<Batch>,
+    last_call: &Receiver<Instant>,
+    progress: &Progress,
+) -> Result<(), StoreError> {
+    let mut deadline = None;
+    for batch in batches {
+        let mut backoff = BACKOFF;
+        while let Err(cause) = store.commit(&batch) {
+            if !progress.failing.swap(true, Ordering::AcqRel) {
+                warn!(%cause, "the store failed; trying again");
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
+                return Err(cause);
+            }
+            backoff = match last_call.recv_timeout(backoff) {
+                Ok(at) => {
+                    deadline = Some(at);
+                    BACKOFF
+                }
+                Err(RecvTimeoutError::Timeout) if deadline.is_some() => BACKOFF,
+                Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
+                Err(RecvTimeoutError::Disconnected) => return Err(cause),
+            };
+        }
+        if progress.failing.swap(false, Ordering::AcqRel) {
+            info!("the store works again");
+        }
+        progress.committed.fetch_add(1, Ordering::AcqRel);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Filter, Memory, memory};
+    use std::sync::Mutex;
+    use tokenist_core::batch::{Event, Restored, Rollup, Serial, SessionRecord};
+    use tokenist_core::time::Timestamp;
+    use tokenist_core::totals::Totals;
+
+    /// Fails so many times before each commit succeeds.
+    struct Flaky {
+        store: Arc<Mutex<Memory>>,
+        failures: u32,
+        left: u32,
+    }
+
+    impl Store for Flaky {
+        fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+            self.store.lock().unwrap().restore(now)
+        }
+
+        fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+            if self.left > 0 {
+                self.left -= 1;
+                return Err(StoreError("disk full".into()));
+            }
+            self.left = self.failures;
+            self.store.lock().unwrap().commit(batch)
+        }
+
+        fn rollups(&mut self, filter: &Filter) -> Result<Vec<Rollup>, StoreError> {
+            self.store.lock().unwrap().rollups(filter)
+        }
+
+        fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
+            self.store.lock().unwrap().events(filter)
+        }
+
+        fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
+            self.store.lock().unwrap().sessions(filter)
+        }
+    }
+
+    fn batch(number: u64) -> Batch {
+        let row = Rollup {
+            row: Serial(number),
+            user: "alice".into(),
+            org: None,
+            feature: None,
+            model: "m".into(),
+            hour: Timestamp(0),
+            totals: Totals::default(),
+        };
+        Batch { rollups: vec![row], ..Batch::default() }
+    }
+
+    fn start(failures: u32) -> (Writer, Arc<Mutex<Memory>>) {
+        let store = Arc::new(Mutex::new(Memory::new(memory::Config::default())));
+        let flaky = Flaky { store: Arc::clone(&store), failures, left: failures };
+        (Writer::start(Box::new(flaky)).unwrap(), store)
+    }
+
+    #[test]
+    fn a_batch_is_tried_until_it_is_committed() {
+        let (writer, store) = start(2);
+        let progress = Arc::clone(writer.progress());
+        writer.hand_over(batch(1));
+        writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
+        assert_eq!((progress.batches_committed(), progress.is_failing()), (2, false));
+        assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);
+    }
+
+    #[test]
+    fn a_store_that_never_works_is_told_and_given_up_at_the_end() {
+        let (writer, _) = start(u32::MAX);
+        let progress = Arc::clone(writer.progress());
+        assert!(writer.finish(Some(batch(1)), Duration::from_millis(100)).is_err());
+        assert_eq!((progress.batches_committed(), progress.is_failing()), (0, true));
+    }
+}
