@@ -1,1 +1,125 @@
-//! The admin API.
+//! The admin plane: the HTTP API that operators, dashboards and scrapers speak.
+//!
+//! Start at [`start`], then `route` for what can be asked. A handler parses, asks the control plane's
+//! [`Handle`], and shapes the answer with `wire`.
+//! Invariant: nothing here sums, prices or decides, and no request but those for health and the API's own
+//! description is answered without the operator's token.
+
+mod auth;
+mod edge;
+mod error;
+mod fields;
+mod openapi;
+mod route;
+mod serve;
+mod telemetry;
+mod wire;
+
+pub use auth::{OperatorToken, TokenError, generate_token};
+pub use openapi::openapi_json;
+pub use tokenist_control::telemetry::Telemetry;
+
+use auth::Guard;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::SystemTime;
+use tokenist_control::handle::Handle;
+use tokenist_core::time::Timestamp;
+use tokio::sync::oneshot;
+
+/// How the admin plane listens and whom it trusts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub token: OperatorToken,
+    /// Web origins, e.g. `https://ops.example.com`, that a browser may call this API from; `*` is any.
+    pub cors_origins: Vec<String>,
+    /// Whether `GET /metrics` answers without a token.
+    pub metrics_open: bool,
+    /// Connections at once. More wait in the kernel's queue until one ends.
+    pub connection_max: usize,
+    /// How long a client may take to send a request's head, and again how long the answer may take from there,
+    /// the body's arrival included. Also how long answers that are under way may take once the plane stops.
+    pub request_ms: u64,
+}
+
+/// The running admin plane. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    /// Taken, thus dropped, to stop.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Binds and starts to answer on a thread of its own.
+pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result<Admin> {
+    assert!(config.connection_max > 0, "an admin plane without connections answers nobody");
+    let listener = TcpListener::bind(config.listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = Builder::new().name("admin".into()).spawn(move || {
+        runtime.block_on(async move {
+            let limits =
+                serve::Limits { connection_max: config.connection_max, request_ms: config.request_ms };
+            let app = App::new(config, handle, telemetry);
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => serve::serve(listener, route::router(app), limits, stopped).await,
+                Err(error) => tracing::error!(cause = %error, "admin listener was refused by the runtime"),
+            }
+        });
+    })?;
+    tracing::info!(%address, "admin API listens");
+    Ok(Admin { address, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Admin {
+    /// Where it listens; the actual port if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more, lets answers that are under way finish, and returns when the thread has ended.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.take();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the admin thread panicked");
+        }
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What every handler may use.
+#[derive(Clone, Debug)]
+struct App {
+    handle: Handle,
+    telemetry: Arc<Telemetry>,
+    guard: Arc<Guard>,
+    config: Arc<Config>,
+}
+
+impl App {
+    fn new(config: Config, handle: Handle, telemetry: Telemetry) -> App {
+        let guard = Arc::new(Guard::new(config.token.clone()));
+        App { handle, telemetry: Arc::new(telemetry), guard, config: Arc::new(config) }
+    }
+}
+
+/// The wall clock. Handlers stamp blocks and ages with it.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,65 @@
+//! What every request and answer passes: the deadline, the headers that browsers need, and CORS.
+
+use crate::App;
+use crate::error::ApiError;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::time::Duration;
+use tokio::time::timeout;
+
+pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
+    let origin = allowed(request.headers(), &app.config.cors_origins);
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let deadline = Duration::from_millis(app.config.request_ms);
+        timeout(deadline, next.run(request)).await.unwrap_or_else(|_| ApiError::too_slow().into_response())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type"),
+        );
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// The request's origin if the operator trusts it.
+fn allowed(headers: &HeaderMap, origins: &[String]) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    origins
+        .iter()
+        .any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+        .then(|| origin.clone())
+}
+
+const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_origins_are_told_they_may() {
+        let listed = ["https://ops.example.com".to_owned()];
+        for (origins, origin, expected) in [
+            (&listed[..], "https://ops.example.com", true),
+            (&listed, "https://ops.example.com.evil.example", false),
+            (&listed, "null", false),
+            (&["*".to_owned()], "https://any.example", true),
+            (&[], "https://ops.example.com", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
+            assert_eq!(allowed(&headers, origins).is_some(), expected, "{origin}");
+        }
+    }
+}

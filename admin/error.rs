@@ -1,0 +1,90 @@
+//! An answer that is not the one hoped for: a public half for the caller, a private one for the log.
+
+use crate::wire::{ErrorBody, ErrorText, Issue};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::borrow::Cow;
+use tokenist_control::handle::CommandError;
+
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    public: ErrorText,
+    /// What only the log may know.
+    private: Option<String>,
+    hint: Option<Hint>,
+}
+
+/// What a header tells the caller to do.
+#[derive(Clone, Copy, Debug)]
+enum Hint {
+    ShowBearer,
+    RetryAfter { seconds: u64 },
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, sentence: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError { status, public: ErrorText::Sentence(sentence.into()), private: None, hint: None }
+    }
+
+    pub(crate) fn invalid(issues: Vec<Issue>) -> ApiError {
+        let public = ErrorText::Issues(issues);
+        ApiError { status: StatusCode::BAD_REQUEST, public, private: None, hint: None }
+    }
+
+    pub(crate) fn not_found() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "Not found")
+    }
+
+    pub(crate) fn unauthorized(sentence: &'static str) -> ApiError {
+        ApiError::new(StatusCode::UNAUTHORIZED, sentence).with(Hint::ShowBearer)
+    }
+
+    pub(crate) fn throttled(retry_after_seconds: u64) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong API keys, try again later")
+            .with(Hint::RetryAfter { seconds: retry_after_seconds })
+    }
+
+    pub(crate) fn too_slow() -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
+    }
+
+    fn with(self, hint: Hint) -> ApiError {
+        ApiError { hint: Some(hint), ..self }
+    }
+
+    fn because(self, private: impl ToString) -> ApiError {
+        ApiError { private: Some(private.to_string()), ..self }
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> ApiError {
+        let unavailable = |sentence| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, sentence);
+        match error {
+            CommandError::Busy => {
+                unavailable("The ledger is busy, try again").with(Hint::RetryAfter { seconds: 1 })
+            }
+            CommandError::Gone => unavailable("The ledger has stopped"),
+            CommandError::Full => unavailable("The ledger holds as many users as it may"),
+        }
+        .because(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.private {
+            tracing::warn!(status = self.status.as_u16(), %cause, "admin request failed");
+        }
+        let mut response = (self.status, Json(ErrorBody { error: self.public })).into_response();
+        let header = match self.hint {
+            Some(Hint::ShowBearer) => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Some(Hint::RetryAfter { seconds }) => Some((header::RETRY_AFTER, seconds.into())),
+            None => None,
+        };
+        response.headers_mut().extend(header);
+        response
+    }
+}

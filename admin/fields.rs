@@ -1,0 +1,328 @@
+//! Reads a request's fields and collects everything that is wrong with them, so that a caller hears it all at once.
+//!
+//! Start at [`Fields`]. A wire type says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the extractors.
+//! Unknown fields are ignored.
+
+use crate::error::ApiError;
+use crate::wire::Issue;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde_json::{Map, Value};
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::Timestamp;
+
+/// A type that is read from a JSON object or a query string.
+pub(crate) trait FromFields: Sized {
+    /// A field that is wrong reads as if it were missing; its issue is kept and the whole is refused.
+    fn from_fields(fields: &mut Fields) -> Self;
+}
+
+#[derive(Debug)]
+pub(crate) struct Fields {
+    values: Map<String, Value>,
+    source: Source,
+    issues: Vec<Issue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Body,
+    /// Numbers arrive as text.
+    Query,
+}
+
+impl Fields {
+    pub(crate) fn text(&mut self, name: &str, chars_max: usize) -> Option<String> {
+        match self.values.remove(name)? {
+            Value::String(text) if text.chars().count() <= chars_max => Some(text),
+            Value::String(_) => {
+                self.issue(name, "too_big", format!("String must contain at most {chars_max} character(s)"))
+            }
+            other => self.mistyped(name, "string", &other),
+        }
+    }
+
+    /// An ISO 8601 instant with its offset from UTC, or a date, which is taken as its UTC midnight. Instants before
+    /// 1970 count as 1970.
+    pub(crate) fn time(&mut self, name: &str) -> Option<Timestamp> {
+        match self.values.remove(name)? {
+            Value::String(text) => match parse_time(&text) {
+                Some(time) => Some(time),
+                None => self.issue(name, "invalid_string", "Invalid datetime"),
+            },
+            other => self.mistyped(name, "string", &other),
+        }
+    }
+
+    pub(crate) fn dollars(&mut self, name: &str) -> Option<NanoUsd> {
+        let number = self.number(name)?;
+        match NanoUsd::from_usd(number) {
+            _ if number < 0.0 => self.issue(name, "too_small", "Number must be greater than or equal to 0"),
+            None => self.issue(name, "too_big", "Number must be less than 9 billion"),
+            some => some,
+        }
+    }
+
+    pub(crate) fn count(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
+        let number = self.number(name)?;
+        match number as u64 {
+            _ if number.fract() != 0.0 => {
+                self.issue(name, "invalid_type", "Expected integer, received float")
+            }
+            count if number < 0.0 || count < min => {
+                self.issue(name, "too_small", format!("Number must be greater than or equal to {min}"))
+            }
+            count if count > max => {
+                self.issue(name, "too_big", format!("Number must be less than or equal to {max}"))
+            }
+            count => Some(count),
+        }
+    }
+
+    /// One of `words`.
+    pub(crate) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        match self.values.remove(name)? {
+            Value::String(text) => match words.iter().find(|(word, _)| *word == text) {
+                Some((_, value)) => Some(*value),
+                None => {
+                    let expected: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+                    let message = format!("Invalid enum value. Expected {}", expected.join(" | "));
+                    self.issue(name, "invalid_enum_value", message)
+                }
+            },
+            other => self.mistyped(name, "string", &other),
+        }
+    }
+
+    /// What `parse` makes of a text.
+    pub(crate) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, E>,
+    ) -> Option<T> {
+        match self.values.remove(name)? {
+            Value::String(text) => match parse(text.as_bytes()) {
+                Ok(value) => Some(value),
+                Err(error) => self.issue(name, "invalid_string", format!("{name} {error}")),
+            },
+            other => self.mistyped(name, "string", &other),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Option<f64> {
+        let value = self.values.remove(name)?;
+        let number = match (&value, self.source) {
+            (Value::Number(number), _) => number.as_f64(),
+            (Value::String(text), Source::Query) => {
+                text.parse().ok().filter(|number: &f64| number.is_finite())
+            }
+            _ => None,
+        };
+        number.or_else(|| self.mistyped(name, "number", &value))
+    }
+
+    fn mistyped<T>(&mut self, name: &str, expected: &str, value: &Value) -> Option<T> {
+        self.issue(name, "invalid_type", format!("Expected {expected}, received {}", type_of(value)))
+    }
+
+    fn issue<T>(&mut self, name: &str, code: &'static str, message: impl Into<String>) -> Option<T> {
+        self.issues.push(Issue { path: vec![name.into()], message: message.into(), code });
+        None
+    }
+
+    fn read<T: FromFields>(values: Map<String, Value>, source: Source) -> Result<T, ApiError> {
+        let mut fields = Fields { values, source, issues: Vec::new() };
+        let value = T::from_fields(&mut fields);
+        if fields.issues.is_empty() { Ok(value) } else { Err(ApiError::invalid(fields.issues)) }
+    }
+}
+
+/// A request's body. One that is missing or no JSON counts as `{}`; its Content-Type is not looked at.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: FromFields, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large")
+            }
+            _ => ApiError::new(StatusCode::BAD_REQUEST, "Request body broke off"),
+        })?;
+        read_body(&bytes).map(Body)
+    }
+}
+
+fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, ApiError> {
+    match serde_json::from_slice(bytes).unwrap_or(Value::Object(Map::new())) {
+        Value::Object(values) => Fields::read(values, Source::Body),
+        other => {
+            let message = format!("Expected object, received {}", type_of(&other));
+            Err(ApiError::invalid(vec![Issue { path: Vec::new(), message, code: "invalid_type" }]))
+        }
+    }
+}
+
+/// A request's query string. Of a field that is there twice, the last one counts.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: FromFields, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, ApiError> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Query string is not readable"))?;
+        let values = pairs.0.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
+        Fields::read(values, Source::Query).map(Query)
+    }
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let date = text.len() == "2026-11-23".len();
+        date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
+    })?;
+    Some(Timestamp(u64::try_from(instant.as_millisecond()).unwrap_or(0)))
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{BlockRequest, ThresholdRequest, UsersQuery};
+    use axum::body::to_bytes;
+    use axum::response::IntoResponse;
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    /// Checks what a body is read as, or else the issues as `path code: message`, in order.
+    fn check<T: FromFields + std::fmt::Debug>(body: &str, expected: Result<&str, &[&str]>) {
+        match (read_body::<T>(body.as_bytes()), expected) {
+            (Ok(read), Ok(text)) => assert_eq!(format!("{read:?}"), text, "{body}"),
+            (Err(error), Err(issues)) => assert_eq!(issues_of(error), issues, "{body}"),
+            (read, _) => panic!("{body} was read as {read:?}"),
+        }
+    }
+
+    fn issues_of(error: ApiError) -> Vec<String> {
+        let body = std::pin::pin!(to_bytes(error.into_response().into_body(), usize::MAX))
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(bytes)) = body else { panic!("a body in memory is ready") };
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let issues = body["error"].as_array().expect("issues are an array");
+        let line = |issue: &Value| {
+            let path = issue["path"].as_array().unwrap().first().map_or("", |name| name.as_str().unwrap());
+            format!("{path} {}: {}", issue["code"].as_str().unwrap(), issue["message"].as_str().unwrap())
+        };
+        issues.iter().map(line).collect()
+    }
+
+    #[test]
+    fn thresholds_are_numbers_from_zero() {
+        let read = |cost: &str, tokens: &str, window: &str| {
+            format!(
+                "ThresholdRequest {{ max_cost_usd: {cost}, max_total_tokens: {tokens}, window: {window} }}"
+            )
+        };
+        for (body, cost, tokens, window) in [
+            ("", "None", "None", "None"),
+            ("{ not json", "None", "None", "None"),
+            ("{}", "None", "None", "None"),
+            (r#"{"maxCostUsd":0,"other":1}"#, "Some(NanoUsd(0))", "None", "None"),
+            (r#"{"maxCostUsd":0.0009}"#, "Some(NanoUsd(900000))", "None", "None"),
+            (r#"{"maxTotalTokens":0}"#, "None", "Some(0)", "None"),
+            (r#"{"maxTotalTokens":1e3,"window":"rolling_24h"}"#, "None", "Some(1000)", "Some(Rolling24h)"),
+        ] {
+            check::<ThresholdRequest>(body, Ok(&read(cost, tokens, window)));
+        }
+        let too_small = "too_small: Number must be greater than or equal to 0";
+        for (body, issues) in [
+            (
+                r#"{"maxCostUsd":null}"#,
+                vec!["maxCostUsd invalid_type: Expected number, received null".into()],
+            ),
+            (
+                r#"{"maxCostUsd":"NaN"}"#,
+                vec!["maxCostUsd invalid_type: Expected number, received string".into()],
+            ),
+            (r#"{"maxCostUsd":1e11}"#, vec!["maxCostUsd too_big: Number must be less than 9 billion".into()]),
+            (
+                r#"{"maxCostUsd":-0.01,"maxTotalTokens":-1}"#,
+                vec![format!("maxCostUsd {too_small}"), format!("maxTotalTokens {too_small}")],
+            ),
+            (
+                r#"{"maxTotalTokens":1.5}"#,
+                vec!["maxTotalTokens invalid_type: Expected integer, received float".into()],
+            ),
+            (
+                r#"{"maxTotalTokens":1e300}"#,
+                vec!["maxTotalTokens too_big: Number must be less than or equal to 9007199254740991".into()],
+            ),
+            (
+                r#"{"window":"hourly"}"#,
+                vec![
+                    "window invalid_enum_value: Invalid enum value. Expected \
+                      'daily' | 'monthly' | 'rolling_24h' | 'total'"
+                        .into(),
+                ],
+            ),
+            ("[]", vec![" invalid_type: Expected object, received array".to_owned()]),
+        ] {
+            let issues: Vec<&str> = issues.iter().map(String::as_str).collect();
+            check::<ThresholdRequest>(body, Err(&issues));
+        }
+    }
+
+    #[test]
+    fn a_block_expires_at_an_instant() {
+        for (text, expected) in [
+            ("2026-11-23T10:00:00Z", Some("2026-11-23T10:00:00.000Z")),
+            ("2026-11-23T10:00:00.1239Z", Some("2026-11-23T10:00:00.123Z")),
+            ("2026-11-23T10:00:00+02:00", Some("2026-11-23T08:00:00.000Z")),
+            ("2026-11-23", Some("2026-11-23T00:00:00.000Z")),
+            ("1960-01-01T00:00:00Z", Some("1970-01-01T00:00:00.000Z")),
+            ("2026-11-23T10:00:00", None),
+            ("2026-02-30", None),
+            ("20261123", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_time(text).map(|time| time.to_string()).as_deref(), expected, "{text}");
+        }
+        check::<BlockRequest>(
+            r#"{"reason":7,"expiresAt":"soon"}"#,
+            Err(&[
+                "reason invalid_type: Expected string, received number",
+                "expiresAt invalid_string: Invalid datetime",
+            ]),
+        );
+    }
+
+    #[test]
+    fn numbers_in_a_query_are_text() {
+        let read = |limit: &str| {
+            let values = Map::from_iter([("limit".to_owned(), Value::from(limit))]);
+            Fields::read::<UsersQuery>(values, Source::Query).map(|query| query.limit).map_err(issues_of)
+        };
+        assert_eq!(read("25"), Ok(Some(25)));
+        for limit in ["", "many", "NaN", "-1", "0", "1e9"] {
+            assert!(read(limit).is_err(), "{limit}");
+        }
+    }
+}

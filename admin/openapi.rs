@@ -1,0 +1,87 @@
+//! The API's description, OpenAPI 3.1: made from the routes and the wire shapes, served, and committed as
+//! `openapi.json`, from which clients are generated.
+
+use crate::route;
+use crate::wire::ErrorBody;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::sync::LazyLock;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{OpenApi, ToSchema};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "tokenist", description = "Usage, limits, blocks and live sessions of a tokenist proxy."),
+    tags(
+        (name = "process", description = "The process itself."),
+        (name = "users", description = "Whose usage is metered."),
+        (name = "limits", description = "What a user may spend."),
+        (name = "blocks", description = "Who may not open sessions."),
+        (name = "sessions", description = "What is live."),
+    ),
+)]
+pub(crate) struct Description;
+
+/// The description as it is served.
+pub fn openapi_json() -> &'static str {
+    static JSON: LazyLock<String> = LazyLock::new(|| {
+        let (_, description) = route::routes().split_for_parts();
+        let mut json = description.to_pretty_json().expect("a description is plain data");
+        json.push('\n');
+        json
+    });
+    &JSON
+}
+
+/// The API's own description.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "process",
+    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
+)]
+pub(crate) async fn read_openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
+
+/// Adds to every operation what the operator's token brings with it.
+pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi) {
+    let components = description.components.get_or_insert_with(Components::new);
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    components.add_security_scheme(BEARER, bearer);
+    description.paths.paths.values_mut().flat_map(operations).for_each(|operation| {
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
+        refuse(operation, StatusCode::UNAUTHORIZED, "No token, or a wrong one.");
+        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens from this address.");
+        refuse(operation, StatusCode::SERVICE_UNAVAILABLE, "The ledger is busy, full or gone, or too slow.");
+        if let Some(RefOr::T(body)) = &mut operation.request_body {
+            // A missing body counts as an empty object.
+            body.required = Some(Required::False);
+            refuse(operation, StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 64 KiB.");
+        }
+    });
+}
+
+fn refuse(operation: &mut Operation, status: StatusCode, description: &str) {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(ErrorBody::name()))).build();
+    let response = ResponseBuilder::new().description(description).content("application/json", body).build();
+    operation.responses.responses.insert(status.as_str().to_owned(), response.into());
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, post, put, delete, patch, .. } = path;
+    [get, post, put, delete, patch].into_iter().flatten()
+}
+
+const BEARER: &str = "operator";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect_file;
+
+    #[test]
+    fn the_api_is_what_clients_were_built_from() {
+        expect_file!["openapi.json"].assert_eq(openapi_json());
+    }
+}

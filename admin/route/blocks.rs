@@ -1,0 +1,61 @@
+//! Blocks: who may not open sessions.
+
+use super::UserPath;
+use crate::error::ApiError;
+use crate::fields::Body;
+use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, ErrorBody, UnblockReply};
+use crate::{App, now};
+use axum::Json;
+use axum::extract::State;
+use tokenist_core::limit::Block;
+
+/// Blocks a user. Live sessions end at once with 4003. A block that has expired counts as none.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/block", tag = "blocks", params(UserPath), request_body = BlockRequest,
+    responses(
+        (status = 200, description = "The user is blocked.", body = BlockReply),
+        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn block_user(
+    State(app): State<App>,
+    UserPath { id }: UserPath,
+    Body(request): Body<BlockRequest>,
+) -> Result<Json<BlockReply>, ApiError> {
+    let block = Block {
+        reason: request.reason.as_deref().map(Into::into),
+        blocked_at: now(),
+        expires_at: request.expires_at,
+    };
+    app.handle.block(id.clone(), block).await?;
+    tracing::info!(user = %id, expires_at = ?request.expires_at, "user blocked");
+    Ok(Json(BlockReply::of(&id, request)))
+}
+
+/// Lifts a user's block, if there is one.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/unblock", tag = "blocks", params(UserPath),
+    responses(
+        (status = 200, description = "The user is not blocked.", body = UnblockReply),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn unblock_user(
+    State(app): State<App>,
+    UserPath { id }: UserPath,
+) -> Result<Json<UnblockReply>, ApiError> {
+    let was_blocked = app.handle.unblock(id.clone()).await?;
+    tracing::info!(user = %id, was_blocked, "user unblocked");
+    Ok(Json(UnblockReply::of(&id, was_blocked)))
+}
+
+/// Every block that holds now.
+#[utoipa::path(
+    get, path = "/admin/blocked", tag = "blocks",
+    responses((status = 200, description = "Blocked users.", body = BlockList))
+)]
+pub(crate) async fn list_blocked(State(app): State<App>) -> Result<Json<BlockList>, ApiError> {
+    let blocked = app.handle.blocked().await?;
+    let blocked = blocked.into_iter().map(|(user, block)| BlockedUser::of(&user, block)).collect();
+    Ok(Json(BlockList { blocked }))
+}

@@ -1,0 +1,87 @@
+//! What can be asked: one resource a file. A handler parses, asks the [`Handle`], and shapes the answer.
+//!
+//! [`Handle`]: tokenist_control::handle::Handle
+
+mod blocks;
+mod limits;
+mod process;
+mod sessions;
+mod users;
+
+use crate::error::ApiError;
+use crate::openapi::{self, Description};
+use crate::{App, auth, edge};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::{Router, middleware};
+use tokenist_core::id::UserId;
+use utoipa::{IntoParams, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Everything that is served, with its layers.
+pub(crate) fn router(app: App) -> Router {
+    let require = middleware::from_fn_with_state(app.clone(), auth::require);
+    let router = open_routes().merge(guarded_routes().route_layer(require));
+    Router::from(router)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(app.clone(), edge::edge))
+        .with_state(app)
+}
+
+/// Everything that is described.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    open_routes().merge(guarded_routes())
+}
+
+fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(process::read_health))
+        .routes(routes!(process::read_ready))
+        .routes(routes!(openapi::read_openapi))
+}
+
+fn guarded_routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::new()
+        .routes(routes!(users::list_users))
+        .routes(routes!(users::read_usage))
+        .routes(routes!(users::list_models))
+        .routes(routes!(limits::set_threshold))
+        .routes(routes!(blocks::block_user))
+        .routes(routes!(blocks::unblock_user))
+        .routes(routes!(blocks::list_blocked))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::close_session))
+        .routes(routes!(process::read_metrics));
+    openapi::guard(router.get_openapi_mut());
+    router
+}
+
+async fn not_found() -> ApiError {
+    ApiError::not_found()
+}
+
+/// The user that a path names, decoded and checked.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct UserPath {
+    /// The user's id, URL-encoded.
+    #[param(value_type = String)]
+    id: UserId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for UserPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<UserPath, ApiError> {
+        let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, format!("User id {why}"));
+        let Path(id) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| bad("is not UTF-8".into()))?;
+        UserId::parse(id.as_bytes()).map(|id| UserPath { id }).map_err(|error| bad(error.to_string()))
+    }
+}
+
+const BODY_BYTES_MAX: usize = 64 * 1024;

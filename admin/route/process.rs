@@ -1,0 +1,82 @@
+//! The process itself: health, readiness, metrics.
+
+use crate::telemetry::{CONTENT_TYPE, prometheus};
+use crate::wire::{Health, HealthStatus, Ready};
+use crate::{App, now};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::time::Duration;
+use tokenist_control::handle::{CommandError, Pulse};
+use tokio::time::timeout;
+
+/// Whether the process lives, and how it does. 503 once it cannot go on.
+#[utoipa::path(
+    get, path = "/health", tag = "process",
+    responses(
+        (status = 200, description = "Alive.", body = Health),
+        (status = 503, description = "About to end.", body = Health),
+    )
+)]
+pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
+    let (pulse, telemetry) = (pulse(&app).await, &app.telemetry);
+    let (status, word) = match pulse {
+        Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
+        _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
+        Ok(_) | Err(CommandError::Busy | CommandError::Full) => (StatusCode::OK, HealthStatus::Ok),
+    };
+    let pulse = pulse.ok();
+    let health = Health {
+        status: word,
+        version: telemetry.version,
+        driver: telemetry.driver,
+        draining: telemetry.draining(),
+        started_at: telemetry.started_at.to_string(),
+        uptime_seconds: now().since(telemetry.started_at) / 1000,
+        sessions: pulse.map(|pulse| pulse.sessions),
+        users: pulse.map(|pulse| pulse.users),
+        store: telemetry.store,
+        store_failing: pulse.map(|pulse| pulse.store_failing),
+    };
+    (status, Json(health))
+}
+
+/// Whether new sessions should be sent here.
+#[utoipa::path(
+    get, path = "/ready", tag = "process",
+    responses(
+        (status = 200, description = "Yes.", body = Ready),
+        (status = 503, description = "No: draining, or the ledger does not answer.", body = Ready),
+    )
+)]
+pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
+    let status = match pulse(&app).await {
+        _ if app.telemetry.draining() => HealthStatus::Draining,
+        Ok(_) => HealthStatus::Ok,
+        Err(_) => HealthStatus::Failing,
+    };
+    let code = match status {
+        HealthStatus::Ok => StatusCode::OK,
+        HealthStatus::Draining | HealthStatus::Failing => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(Ready { status }))
+}
+
+/// Metrics in Prometheus text format 0.0.4.
+#[utoipa::path(
+    get, path = "/metrics", tag = "process",
+    responses((status = 200, description = "Metrics.", body = String, content_type = CONTENT_TYPE))
+)]
+pub(crate) async fn read_metrics(State(app): State<App>) -> Response {
+    let page = prometheus(&app.telemetry, pulse(&app).await.ok());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
+}
+
+/// The control plane's pulse; busy if it does not answer soon, so that a probe is never kept waiting.
+async fn pulse(app: &App) -> Result<Pulse, CommandError> {
+    let patience = Duration::from_millis(PULSE_MS_MAX);
+    timeout(patience, app.handle.pulse()).await.unwrap_or(Err(CommandError::Busy))
+}
+
+const PULSE_MS_MAX: u64 = 1000;

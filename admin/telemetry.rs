@@ -1,0 +1,80 @@
+//! The process's numbers as Prometheus text 0.0.4. No label ever holds a user's id.
+
+use std::fmt::{Display, Write};
+use tokenist_control::handle::Pulse;
+use tokenist_control::telemetry::Telemetry;
+use tokenist_core::metric::METRICS;
+
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The page. Without a pulse, the ledger does not answer and its figures are absent.
+pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String {
+    let mut page = String::new();
+    for (metric, name, help) in METRICS {
+        family(&mut page, name, "counter", help, telemetry.count(metric));
+    }
+    family(
+        &mut page,
+        "tokenist_ledger_up",
+        "gauge",
+        "Whether the ledger answers.",
+        u8::from(pulse.is_some()),
+    );
+    if let Some(pulse) = pulse {
+        family(&mut page, "tokenist_sessions", "gauge", "Live sessions.", pulse.sessions);
+        family(&mut page, "tokenist_users", "gauge", "Users in the ledger.", pulse.users);
+        family(&mut page, "tokenist_users_max", "gauge", "Users that the ledger may hold.", pulse.users_max);
+        let help = "Reports from shards that the ledger has not applied yet.";
+        family(&mut page, "tokenist_reports_waiting", "gauge", help, pulse.reports_waiting);
+        let help = "Whether the last commit to the store failed.";
+        family(&mut page, "tokenist_store_failing", "gauge", help, u8::from(pulse.store_failing));
+        let help = "Reports from shards that the ledger has applied.";
+        family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
+        let help = "Batches that the store has committed.";
+        family(&mut page, "tokenist_batches_committed_total", "counter", help, pulse.batches_committed);
+    }
+    let draining = u8::from(telemetry.draining());
+    family(&mut page, "tokenist_draining", "gauge", "Whether new sessions are refused for good.", draining);
+    let started = telemetry.started_at.0 as f64 / 1000.0;
+    let help = "When the process started, in seconds since 1970.";
+    family(&mut page, "tokenist_start_time_seconds", "gauge", help, started);
+    let Telemetry { version, driver, store, .. } = telemetry;
+    let build = format!("tokenist_build_info{{version=\"{version}\",driver=\"{driver}\",store=\"{store}\"}}");
+    sample(&mut page, "tokenist_build_info", "gauge", "What is running; always 1.", &build, 1);
+    page
+}
+
+fn family(page: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {
+    sample(page, name, kind, help, name, value);
+}
+
+fn sample(page: &mut String, name: &str, kind: &str, help: &str, labelled: &str, value: impl Display) {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{labelled} {value}")
+        .expect("a String takes what is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect_file;
+    use std::sync::Arc;
+    use tokenist_core::metric::Metric;
+    use tokenist_core::time::Timestamp;
+
+    #[test]
+    fn the_page_sums_over_shards() {
+        let telemetry = Telemetry {
+            counters: vec![Arc::default(), Arc::default()],
+            driver: "io_uring",
+            store: "memory",
+            version: "0.0.0",
+            started_at: Timestamp(1_795_478_399_500),
+            draining: Arc::default(),
+        };
+        telemetry.counters[0].add(Metric::SessionsOpened, 3);
+        telemetry.counters[1].add(Metric::SessionsOpened, 4);
+        let pulse = Pulse { users: 2, users_max: 10, sessions: 7, store_failing: true, ..Pulse::default() };
+        expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(pulse)));
+        assert!(prometheus(&telemetry, None).contains("\ntokenist_ledger_up 0\n"));
+    }
+}

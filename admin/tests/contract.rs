@@ -1,0 +1,357 @@
+//! What existing clients were promised: every route, status, field and message.
+
+mod kit;
+
+use kit::{Plane, eventually};
+use serde_json::{Value, json};
+use tokenist_handoff::Order;
+
+const FUTURE: &str = "2999-01-01T00:00:00.000Z";
+
+/// Checks that `method path body` answers `status` with exactly this JSON.
+fn check(plane: &Plane, request: &str, status: u16, expected: Value) {
+    let mut words = request.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or("");
+    let answer = plane.ask(word(), word(), word());
+    assert_eq!((answer.status, answer.json()), (status, expected), "{request}");
+}
+
+fn issue(path: &str, code: &str, message: &str) -> Value {
+    json!({"error": [{"path": [path], "code": code, "message": message}]})
+}
+
+#[test]
+fn a_user_that_was_never_seen_has_used_nothing() {
+    let plane = Plane::start();
+    let zeros = json!({"inputTokens": 0, "outputTokens": 0, "totalTokens": 0, "costUsd": 0.0,
+        "estimatedCostUsd": 0.0, "lastUpdated": null});
+    let user = |period: &str| {
+        json!({"userId": "a/b@c d", "orgId": null, "email": null, "name": null, "usage": zeros, "period": period,
+            "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true, "resetsAt": null,
+            "blocked": false, "blockEntry": null, "sessions": 0})
+    };
+    check(&plane, "GET /admin/users/a%2Fb%40c%20d/usage", 200, user("monthly"));
+    check(&plane, "GET /admin/users/a%2Fb%40c%20d/usage?period=total", 200, user("total"));
+    check(&plane, "GET /admin/users/a%2Fb%40c%20d/models", 200, json!({"userId": "a/b@c d", "models": []}));
+    check(&plane, "GET /admin/users", 200, json!({"users": [], "nextCursor": null}));
+    check(&plane, "GET /admin/blocked", 200, json!({"blocked": []}));
+    check(&plane, "GET /admin/sessions", 200, json!({"sessions": [], "total": 0}));
+}
+
+#[test]
+fn ids_and_parameters_are_checked() {
+    let plane = Plane::start();
+    let words = "'daily' | 'monthly' | 'rolling_24h' | 'total'";
+    let period = issue("period", "invalid_enum_value", &format!("Invalid enum value. Expected {words}"));
+    for (request, expected) in [
+        ("GET /admin/users/a%00b/usage", json!({"error": "User id contains a control character"})),
+        ("GET /admin/users//usage", json!({"error": "User id is empty"})),
+        ("GET /admin/users/%ff/usage", json!({"error": "User id is not UTF-8"})),
+        ("POST /admin/users/a%0ab/block", json!({"error": "User id contains a control character"})),
+        ("GET /admin/users/a/usage?period=weekly", period.clone()),
+        ("GET /admin/users?period=", period),
+        (
+            "GET /admin/users?limit=0",
+            issue("limit", "too_small", "Number must be greater than or equal to 1"),
+        ),
+        (
+            "GET /admin/users?limit=10001",
+            issue("limit", "too_big", "Number must be less than or equal to 10000"),
+        ),
+        ("GET /admin/sessions?limit=x", issue("limit", "invalid_type", "Expected number, received string")),
+    ] {
+        check(&plane, request, 400, expected);
+    }
+    let long = "x".repeat(257);
+    let expected = json!({"error": "User id is longer than 256 bytes"});
+    check(&plane, &format!("GET /admin/users/{long}/usage"), 400, expected);
+}
+
+#[test]
+fn a_block_holds_until_it_is_lifted_or_expires() {
+    let plane = Plane::start();
+    check(
+        &plane,
+        "POST /admin/users/alice/block {\"reason\":\"abuse <script>\",\"expiresAt\":\"2999-01-01T00:00:00Z\"}",
+        200,
+        json!({"success": true, "userId": "alice", "blocked": true, "reason": "abuse <script>", "expiresAt": FUTURE}),
+    );
+    check(
+        &plane,
+        "POST /admin/users/bob/block",
+        200,
+        json!({"success": true, "userId": "bob", "blocked": true}),
+    );
+    check(
+        &plane,
+        "POST /admin/users/carol/block {\"expiresAt\":\"2001-01-01\"}",
+        200,
+        json!({"success": true, "userId": "carol", "blocked": true, "expiresAt": "2001-01-01T00:00:00.000Z"}),
+    );
+
+    let blocked = plane.ask("GET", "/admin/blocked", "").json();
+    let at = |index: usize| blocked["blocked"][index]["blockedAt"].clone();
+    assert!(at(0).as_str().is_some_and(|at| at.len() == FUTURE.len() && at.ends_with('Z')), "{blocked}");
+    assert_eq!(
+        blocked,
+        json!({"blocked": [
+            {"userId": "alice", "reason": "abuse <script>", "blockedAt": at(0), "expiresAt": FUTURE},
+            {"userId": "bob", "blockedAt": at(1)},
+        ]})
+    );
+    let alice = plane.ask("GET", "/admin/users/alice/usage", "").json();
+    assert_eq!(alice["blocked"], true);
+    let entry =
+        json!({"endUserId": "alice", "reason": "abuse <script>", "blockedAt": at(0), "expiresAt": FUTURE});
+    assert_eq!(alice["blockEntry"], entry);
+    let carol = plane.ask("GET", "/admin/users/carol/usage", "").json();
+    assert_eq!((&carol["blocked"], &carol["blockEntry"]), (&json!(false), &Value::Null));
+
+    let lifted = |user: &str, was: bool| json!({"success": true, "userId": user, "wasBlocked": was});
+    check(&plane, "POST /admin/users/alice/unblock", 200, lifted("alice", true));
+    check(&plane, "POST /admin/users/alice/unblock", 200, lifted("alice", false));
+    check(&plane, "POST /admin/users/carol/unblock", 200, lifted("carol", false));
+    check(&plane, "POST /admin/users/nobody/unblock", 200, lifted("nobody", false));
+
+    for (body, expected) in [
+        ("{\"expiresAt\":\"soon\"}", issue("expiresAt", "invalid_string", "Invalid datetime")),
+        ("{\"expiresAt\":null}", issue("expiresAt", "invalid_type", "Expected string, received null")),
+        ("{\"reason\":7}", issue("reason", "invalid_type", "Expected string, received number")),
+    ] {
+        check(&plane, &format!("POST /admin/users/alice/block {body}"), 400, expected);
+    }
+}
+
+#[test]
+fn a_threshold_replaces_both_limits() {
+    let plane = Plane::start();
+    for (body, threshold) in [
+        (
+            "{\"maxCostUsd\":0.0009,\"maxTotalTokens\":5}",
+            json!({"maxCostUsd": 0.0009, "maxTotalTokens": 5, "window": "monthly"}),
+        ),
+        ("{\"maxTotalTokens\":7,\"window\":\"daily\"}", json!({"maxTotalTokens": 7, "window": "daily"})),
+        ("{\"maxCostUsd\":0,\"maxTotalTokens\":0}", json!({"maxCostUsd": 0.0, "window": "monthly"})),
+        ("not json", json!({"window": "monthly"})),
+        ("", json!({"window": "monthly"})),
+    ] {
+        let reply = json!({"success": true, "userId": "alice", "threshold": threshold});
+        check(&plane, &format!("POST /admin/users/alice/threshold {body}"), 200, reply);
+        let user = plane.ask("GET", "/admin/users/alice/usage", "").json();
+        assert_eq!((&user["threshold"], &user["thresholdIsDefault"]), (&threshold, &json!(false)), "{body}");
+        assert_eq!(user["period"], threshold["window"]);
+    }
+    for (body, expected) in [
+        ("{\"maxCostUsd\":null}", issue("maxCostUsd", "invalid_type", "Expected number, received null")),
+        (
+            "{\"maxTotalTokens\":null}",
+            issue("maxTotalTokens", "invalid_type", "Expected number, received null"),
+        ),
+        (
+            "{\"maxCostUsd\":-1}",
+            issue("maxCostUsd", "too_small", "Number must be greater than or equal to 0"),
+        ),
+        (
+            "{\"maxTotalTokens\":0.5}",
+            issue("maxTotalTokens", "invalid_type", "Expected integer, received float"),
+        ),
+    ] {
+        check(&plane, &format!("POST /admin/users/alice/threshold {body}"), 400, expected);
+    }
+    let user = plane.ask("GET", "/admin/users/alice/usage", "").json();
+    assert_eq!(user["threshold"], json!({"window": "monthly"}), "a refused threshold changes nothing");
+}
+
+#[test]
+fn usage_is_told_to_the_nano_dollar() {
+    let plane = Plane::start();
+    let session = plane.session("alice", 2);
+    let usage = json!({"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
+        "estimatedCostUsd": 0.00045, "lastUpdated": session.at});
+    let alice = eventually(|| {
+        let answer = plane.ask("GET", "/admin/users/alice/usage", "").json();
+        (answer["usage"] == usage).then_some(answer)
+    });
+    assert_eq!((&alice["orgId"], &alice["sessions"]), (&json!("acme"), &json!(1)));
+    assert!(alice["resetsAt"].as_str().is_some_and(|at| at.ends_with("-01T00:00:00.000Z")), "{alice}");
+    for period in ["daily", "monthly", "rolling_24h", "total"] {
+        let answer = plane.ask("GET", &format!("/admin/users/alice/usage?period={period}"), "").json();
+        assert_eq!((&answer["usage"], &answer["period"]), (&usage, &json!(period)));
+    }
+    let listed = plane.ask("GET", "/admin/users", "").json();
+    assert_eq!(listed, json!({"users": [alice], "nextCursor": null}));
+    check(
+        &plane,
+        "GET /admin/users/alice/models",
+        200,
+        json!({"userId": "alice", "models": [{
+            "feature": "voice", "model": "gpt-4o-mini", "usage": usage, "requests": 2, "durationMs": 0,
+            "tokenDetails": {"cachedInputTokens": 200, "cachedTextInputTokens": 200, "cachedAudioInputTokens": 0,
+                "cachedImageInputTokens": 0, "textInputTokens": 2000, "audioInputTokens": 0, "imageInputTokens": 0,
+                "textOutputTokens": 1000, "audioOutputTokens": 0, "imageOutputTokens": 0, "reasoningTokens": 100},
+        }]}),
+    );
+    let live = plane.ask("GET", "/admin/sessions", "").json();
+    assert!(live["sessions"][0]["ageSeconds"].as_u64().is_some_and(|age| age < 60), "{live}");
+    assert_eq!(
+        live,
+        json!({"sessions": [{"sessionId": session.id, "userId": "alice", "orgId": "acme", "feature": "voice",
+            "provider": "openai", "model": "gpt-4o-mini", "openedAt": session.at,
+            "ageSeconds": live["sessions"][0]["ageSeconds"], "usage": usage}], "total": 1})
+    );
+}
+
+#[test]
+fn users_are_listed_by_page_search_and_org() {
+    let plane = Plane::start();
+    for user in ["carol", "alice", "bob"] {
+        plane.session(user, 1);
+    }
+    let ids = |path: &str| {
+        let answer = plane.ask("GET", path, "").json();
+        let users = answer["users"].as_array().unwrap();
+        let ids: Vec<String> = users.iter().map(|user| user["userId"].as_str().unwrap().into()).collect();
+        (ids.join(" "), answer["nextCursor"].as_str().unwrap_or("").to_owned())
+    };
+    let found = |ids: &str, cursor: &str| (ids.to_owned(), cursor.to_owned());
+    eventually(|| (ids("/admin/users") == found("alice bob carol", "")).then_some(()));
+    assert_eq!(ids("/admin/users?limit=2"), found("alice bob", "bob"));
+    assert_eq!(ids("/admin/users?limit=2&cursor=bob"), found("carol", ""));
+    assert_eq!(ids("/admin/users?limit=3"), found("alice bob carol", ""));
+    assert_eq!(ids("/admin/users?search=AR"), found("carol", ""));
+    assert_eq!(ids("/admin/users?org=acme&limit=1"), found("alice", "alice"));
+    assert_eq!(ids("/admin/users?org=none"), found("", ""));
+}
+
+#[test]
+fn a_page_may_be_longer_than_what_the_ledger_is_asked_at_once() {
+    let plane = Plane::start();
+    for n in 0..1100 {
+        plane.ask("POST", &format!("/admin/users/user{n:04}/block"), "");
+    }
+    let count = |path: &str| {
+        let answer = plane.ask("GET", path, "").json();
+        let users = answer["users"].as_array().unwrap();
+        let last = users.last().unwrap()["userId"].as_str().unwrap();
+        (users.len(), last.to_owned(), answer["nextCursor"].clone())
+    };
+    assert_eq!(count("/admin/users"), (1100, "user1099".into(), json!(null)));
+    assert_eq!(count("/admin/users?limit=1000"), (1000, "user0999".into(), json!("user0999")));
+    assert_eq!(count("/admin/users?limit=1000&cursor=user0999"), (100, "user1099".into(), json!(null)));
+}
+
+#[test]
+fn a_block_and_a_lower_threshold_reach_the_shards() {
+    let plane = Plane::start();
+    plane.session("alice", 1);
+    plane.session("bob", 1);
+    plane.ask("POST", "/admin/users/alice/block", "");
+    assert!(matches!(plane.order(), Order::Sweep));
+    plane.ask("POST", "/admin/users/bob/threshold", "{\"maxTotalTokens\":1}");
+    assert!(matches!(plane.order(), Order::Sweep));
+}
+
+#[test]
+fn without_a_ledger_every_answer_says_so() {
+    let admin = Plane::start().lose_control();
+    for request in ["GET /admin/users", "GET /admin/users/alice/usage", "POST /admin/users/alice/block"] {
+        let (method, path) = request.split_once(' ').unwrap();
+        let answer = kit::ask(admin.address(), method, path, "");
+        assert_eq!((answer.status, answer.json()), (503, json!({"error": "The ledger has stopped"})));
+    }
+    for path in ["/health", "/ready"] {
+        let answer = kit::ask(admin.address(), "GET", path, "");
+        assert_eq!((answer.status, &answer.json()["status"]), (503, &json!("failing")), "{path}");
+    }
+    let metrics = kit::ask(admin.address(), "GET", "/metrics", "");
+    assert!(metrics.status == 200 && metrics.body.contains("\ntokenist_ledger_up 0\n"));
+}
+
+#[test]
+fn a_live_session_can_be_ended() {
+    let plane = Plane::start();
+    let session = plane.session("alice", 1);
+    eventually(|| (plane.ask("GET", "/admin/sessions", "").json()["total"] == 1).then_some(()));
+    let path = format!("DELETE /admin/sessions/{}", session.id);
+    check(&plane, &path, 200, json!({"success": true, "sessionId": session.id}));
+    plane.close(&session);
+    eventually(|| (plane.ask("GET", "/admin/sessions", "").json()["total"] == 0).then_some(()));
+    for path in
+        [path.as_str(), "DELETE /admin/sessions/sess_ffffffffffffffff", "DELETE /admin/sessions/nonsense"]
+    {
+        check(&plane, path, 404, json!({"error": "Session not found"}));
+    }
+}
+
+#[test]
+fn health_tells_how_the_process_does() {
+    let plane = Plane::start();
+    plane.session("alice", 1);
+    eventually(|| (plane.ask("GET", "/health", "").json()["sessions"] == 1).then_some(()));
+    let health = |status: &str, draining: bool| {
+        let answer = kit::ask_with(plane.address(), "GET", "/health", &[], "");
+        let health = answer.json();
+        let expected = json!({"status": status, "version": "1.2.3", "driver": "epoll", "draining": draining,
+            "startedAt": health["startedAt"], "uptimeSeconds": health["uptimeSeconds"], "sessions": 1, "users": 1,
+            "store": "memory", "storeFailing": false});
+        assert_eq!((answer.status, health), (200, expected));
+    };
+    let ready = || {
+        let answer = kit::ask_with(plane.address(), "GET", "/ready", &[], "");
+        (answer.status, answer.json())
+    };
+    health("ok", false);
+    assert_eq!(ready(), (200, json!({"status": "ok"})));
+    plane.drain();
+    health("draining", true);
+    assert_eq!(ready(), (503, json!({"status": "draining"})));
+}
+
+#[test]
+fn metrics_hold_counters_and_gauges_and_no_user() {
+    let plane = Plane::start();
+    plane.session("alice", 1);
+    let page = eventually(|| {
+        let answer = plane.ask("GET", "/metrics", "");
+        answer.body.contains("\ntokenist_sessions 1\n").then_some(answer)
+    });
+    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "# TYPE tokenist_sessions_opened_total counter",
+        "tokenist_sessions_opened_total 3",
+        "tokenist_users 1",
+        "tokenist_ledger_up 1",
+        "tokenist_store_failing 0",
+        "tokenist_build_info{version=\"1.2.3\",driver=\"epoll\",store=\"memory\"} 1",
+    ] {
+        assert!(page.body.lines().any(|found| found == line), "{line} is not in\n{}", page.body);
+    }
+    assert!(!page.body.contains("alice") && !page.body.contains("acme"));
+}
+
+#[test]
+fn the_description_is_the_committed_file() {
+    let plane = Plane::start();
+    let answer = kit::ask_with(plane.address(), "GET", "/openapi.json", &[], "");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.body, include_str!("../openapi.json"));
+}
+
+#[test]
+fn everything_else_is_not_found() {
+    let plane = Plane::start();
+    for request in [
+        "GET /",
+        "GET /admin",
+        "GET /admin/nothing",
+        "GET /admin/users/alice",
+        "POST /admin/users",
+        "DELETE /admin/users/alice/usage",
+        "PUT /admin/users/alice/threshold {}",
+        "GET /admin/users/alice/block",
+        "POST /health",
+        "BREW /health",
+    ] {
+        check(&plane, request, 404, json!({"error": "Not found"}));
+    }
+}

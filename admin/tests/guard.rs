@@ -1,0 +1,178 @@
+//! Who is let in, and what the admin plane bears from clients that mean it no good.
+
+mod kit;
+
+use kit::{Plane, TOKEN, ask_with, send};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+#[test]
+fn only_the_operator_is_let_in() {
+    let plane = Plane::start();
+    let right = format!("Bearer {TOKEN}");
+    let lower = format!("bearer  {TOKEN}");
+    let longer = format!("Bearer {TOKEN}0");
+    let basic = format!("Basic {TOKEN}");
+    let spaced = format!("Bearer {TOKEN} {TOKEN}");
+    let (missing, malformed) = ("Authorization header required", "Invalid API key format");
+    for (authorization, refusal) in [
+        (None, Some(missing)),
+        (Some(""), Some(missing)),
+        (Some(basic.as_str()), Some(missing)),
+        (Some(TOKEN), Some(missing)),
+        (Some("Bearer"), Some(malformed)),
+        (Some("Bearer "), Some(malformed)),
+        (Some("Bearer short"), Some(malformed)),
+        (Some(&spaced), Some(malformed)),
+        (Some("Bearer żółty-żółw-żółty-żółw"), Some(malformed)),
+        (Some(&longer), Some("Invalid API key")),
+        (Some(&right), None),
+        (Some(&lower), None),
+    ] {
+        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        for path in
+            ["/admin/users", "/admin/users/alice/usage", "/admin/blocked", "/admin/sessions", "/metrics"]
+        {
+            let answer = ask_with(plane.address(), "GET", path, &headers, "");
+            match refusal {
+                Some(error) => {
+                    assert_eq!(
+                        (answer.status, answer.json()),
+                        (401, json!({"error": error})),
+                        "{authorization:?}"
+                    );
+                    assert_eq!(answer.header("www-authenticate"), Some("bearer"));
+                }
+                None => assert_eq!(answer.status, 200, "{authorization:?} {path}"),
+            }
+        }
+    }
+    for path in ["/admin/users/alice/block", "/admin/users/alice/unblock", "/admin/users/alice/threshold"] {
+        assert_eq!(ask_with(plane.address(), "POST", path, &[], "{}").status, 401);
+    }
+    assert_eq!(ask_with(plane.address(), "DELETE", "/admin/sessions/nonsense", &[], "").status, 401);
+    let listed = plane.ask("GET", "/admin/users", "").json();
+    assert_eq!(listed["users"], json!([]), "nobody without the token changed anything");
+}
+
+#[test]
+fn guessing_ends_in_429() {
+    let plane = Plane::start();
+    let guess = |n: u32| {
+        let guess = format!("Bearer guess-number-{n:06}");
+        ask_with(plane.address(), "GET", "/admin/users", &[("authorization", &guess)], "")
+    };
+    assert!((0..10).all(|n| guess(n).status == 401));
+    let refused = guess(10);
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.json(), json!({"error": "Too many wrong API keys, try again later"}));
+    let seconds = refused.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
+    assert!(seconds.is_some_and(|seconds| (1..=10).contains(&seconds)));
+    assert_eq!(ask_with(plane.address(), "GET", "/health", &[], "").status, 200);
+}
+
+#[test]
+fn metrics_can_be_opened_to_scrapers() {
+    let plane = Plane::start_with(|config| config.metrics_open = true);
+    assert_eq!(ask_with(plane.address(), "GET", "/metrics", &[], "").status, 200);
+    assert_eq!(ask_with(plane.address(), "GET", "/admin/users", &[], "").status, 401);
+}
+
+#[test]
+fn browsers_are_told_which_origins_may() {
+    let plane = Plane::start_with(|config| config.cors_origins = vec!["https://ops.example.com".into()]);
+    let ask = |method: &str, origin: &str| {
+        let headers = [("origin", origin), ("access-control-request-method", "POST")];
+        ask_with(plane.address(), method, "/admin/users/alice/block", &headers, "")
+    };
+    let preflight = ask("OPTIONS", "https://ops.example.com");
+    assert_eq!((preflight.status, preflight.body.as_str()), (204, ""));
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://ops.example.com"));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type"));
+    assert!(preflight.header("access-control-allow-methods").is_some_and(|methods| methods.contains("post")));
+    let refused = ask("POST", "https://ops.example.com");
+    assert_eq!(
+        (refused.status, refused.header("access-control-allow-origin")),
+        (401, Some("https://ops.example.com"))
+    );
+
+    let stranger = ask("OPTIONS", "https://evil.example");
+    assert_eq!((stranger.status, stranger.header("access-control-allow-origin")), (204, None));
+}
+
+#[test]
+fn no_answer_is_sniffed_or_stored() {
+    let plane = Plane::start();
+    for path in ["/admin/users", "/health", "/nothing"] {
+        let answer = plane.ask("GET", path, "");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+    }
+}
+
+#[test]
+fn a_body_is_bounded() {
+    let plane = Plane::start();
+    let fits = format!("{{\"x\":\"{}\"}}", "x".repeat(64 * 1024 - 8));
+    assert_eq!(plane.ask("POST", "/admin/users/alice/block", &fits).status, 200);
+    let refused = plane.ask("POST", "/admin/users/alice/block", &(fits + " "));
+    assert_eq!((refused.status, refused.json()), (413, json!({"error": "Request body is too large"})));
+}
+
+#[test]
+fn a_head_is_bounded() {
+    let plane = Plane::start();
+    let bomb = format!("GET /health HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(100_000));
+    assert!(send(plane.address(), bomb.as_bytes()).starts_with("HTTP/1.1 431"));
+    assert!(send(plane.address(), b"nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn slow_clients_are_cut_off() {
+    let plane = Plane::start_with(|config| config.request_ms = 300);
+    let begun = Instant::now();
+    assert_eq!(send(plane.address(), b"GET /health HTTP/1.1\r\nhost: "), "");
+    let half = format!(
+        "POST /admin/users/alice/block HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 9\r\n\r\n{{"
+    );
+    let answer = send(plane.address(), half.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.ends_with(r#"{"error":"The request took too long"}"#), "{answer}");
+    let idle = send(plane.address(), b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n");
+    assert!(idle.starts_with("HTTP/1.1 200"), "an idle connection is closed after its answer: {idle}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_their_turn() {
+    let plane = Plane::start_with(|config| (config.connection_max, config.request_ms) = (2, 1000));
+    let held: Vec<_> = (0..2).map(|_| TcpStream::connect(plane.address()).unwrap()).collect();
+    sleep(Duration::from_millis(100));
+    let mut third = TcpStream::connect(plane.address()).unwrap();
+    third.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(third.read(&mut [0; 1]).is_err(), "both places are taken");
+    drop(held);
+    third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut answer = String::new();
+    third.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn stopping_lets_no_idle_connection_linger() {
+    let plane = Plane::start();
+    let address = plane.address();
+    let mut idle = TcpStream::connect(address).unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    idle.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let begun = Instant::now();
+    plane.stop();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(TcpStream::connect(address).is_err());
+}

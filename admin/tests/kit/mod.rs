@@ -1,0 +1,237 @@
+//! A control plane without shards, the admin plane before it, and a client that can also be rude.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokenist_admin::{Admin, Config, OperatorToken, Telemetry};
+use tokenist_control::Control;
+use tokenist_control::store::memory::{self, Memory};
+use tokenist_core::id::{Identity, SessionId};
+use tokenist_core::ledger;
+use tokenist_core::limit::Limit;
+use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::metric::Metric;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::Timestamp;
+use tokenist_core::usage::Usage;
+use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Report, mailbox};
+
+pub(crate) const TOKEN: &str = "ug_0123456789abcdef0123456789abcdef";
+
+/// An admin plane before a control plane whose only shard is the test.
+pub(crate) struct Plane {
+    admin: Admin,
+    control: Control,
+    orders: Mailbox<Order>,
+    draining: Arc<AtomicBool>,
+    session_count: AtomicU64,
+}
+
+/// A session as the API should tell of it.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) at: String,
+    session: SessionId,
+}
+
+impl Plane {
+    pub(crate) fn start() -> Plane {
+        Plane::start_with(|_| ())
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Plane {
+        let default_limit = Limit { max_cost: NanoUsd::from_usd(10.0), ..Limit::default() };
+        let control = tokenist_control::Config {
+            ledger: ledger::Config { default_limit, ..ledger::Config::default() },
+            ..tokenist_control::Config::default()
+        };
+        let (shard, orders) = mailbox(64).expect("an eventfd");
+        let control =
+            tokenist_control::start(control, Box::new(Memory::new(memory::Config::default())), vec![shard])
+                .unwrap();
+        let counters = [Counters::default(), Counters::default()];
+        counters[0].add(Metric::SessionsOpened, 1);
+        counters[1].add(Metric::SessionsOpened, 2);
+        let draining = Arc::new(AtomicBool::new(false));
+        let telemetry = Telemetry {
+            counters: counters.map(Arc::new).into(),
+            driver: "epoll",
+            store: "memory",
+            version: "1.2.3",
+            started_at: now(),
+            draining: Arc::clone(&draining),
+        };
+        let mut config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token: OperatorToken::parse(TOKEN).unwrap(),
+            cors_origins: Vec::new(),
+            metrics_open: false,
+            connection_max: 64,
+            request_ms: 5_000,
+        };
+        change(&mut config);
+        let admin = tokenist_admin::start(config, control.handle.clone(), telemetry).unwrap();
+        Plane { admin, control, orders, draining, session_count: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        ask(self.address(), method, path, body)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn stop(self) {
+        self.admin.stop();
+    }
+
+    /// Ends the control plane under the admin plane.
+    pub(crate) fn lose_control(self) -> Admin {
+        self.control.thread.finish().unwrap();
+        self.admin
+    }
+
+    /// Opens a session with this many responses of 1000 + 500 tokens of gpt-4o-mini, all but the first of them
+    /// estimated.
+    pub(crate) fn session(&self, user: &str, responses: u64) -> Session {
+        let mut identity = Identity::of(user.into());
+        identity.org = Some("acme".into());
+        identity.feature = Some("voice".into());
+        let identity = Arc::new(identity);
+        let session = SessionId(self.session_count.fetch_add(1, Ordering::Relaxed));
+        let (provider, at) = (Arc::<str>::from("openai"), now());
+        let admission = Admission::Identity(Arc::clone(&identity));
+        self.report(Report::Admit { shard: 0, ticket: 7, admission });
+        let Order::Admission { ticket: 7, answer: Admitted::Admitted(admitted) } = self.order() else {
+            panic!("{user} is not admitted")
+        };
+        assert!(admitted.user.enter(None));
+        self.report(Report::Opened(Opened {
+            session,
+            identity: Arc::clone(&identity),
+            provider: Arc::clone(&provider),
+            model: None,
+            at,
+        }));
+        for n in 0..responses {
+            let usage = Usage {
+                text_in: 1000,
+                cached_text_in: 100,
+                text_out: 500,
+                reasoning_out: 50,
+                requests: 1,
+                ..Usage::default()
+            };
+            self.report(Report::Charged(Delta {
+                at,
+                session,
+                identity: Arc::clone(&identity),
+                provider: Arc::clone(&provider),
+                model: "gpt-4o-mini".into(),
+                usage,
+                cost: NanoUsd(450_000),
+                estimated: n > 0,
+                latency_ms: None,
+            }));
+        }
+        Session { id: session.to_string(), at: at.to_string(), session }
+    }
+
+    /// What the shard does once it is told to end a session.
+    pub(crate) fn close(&self, session: &Session) {
+        let told = |order: &Order| matches!(order, Order::Close(id) if *id == session.session);
+        eventually(|| self.orders.drain().find(told));
+        self.report(Report::Closed(Closed { session: session.session, at: now(), close_code: 4003 }));
+    }
+
+    /// The next order to the shard.
+    pub(crate) fn order(&self) -> Order {
+        eventually(|| self.orders.drain().next())
+    }
+
+    fn report(&self, report: Report) {
+        self.control.reports.send(report).expect("the aggregator lives");
+    }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp(since_epoch.as_millis() as u64)
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The head as it came, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// One request on a connection of its own, with the operator's token.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    ask_with(address, method, path, &[("authorization", &format!("Bearer {TOKEN}"))], body)
+}
+
+pub(crate) fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: tokenist\r\nconnection: close\r\n");
+    headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+    request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    let answer = send(address, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer { status: status.expect("a status"), head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// Sends these bytes and reads until the other side closes.
+pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("the admin plane listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero");
+    // A refusal may arrive, and the connection go, before all of it is sent.
+    if let Err(error) = stream.write_all(bytes) {
+        eprintln!("not all was sent: {error}");
+    }
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        eprintln!("not all was read: {error}");
+    }
+    String::from_utf8(answer).expect("answers are UTF-8")
+}
+
+/// Waits until `check` yields something.
+pub(crate) fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not happen within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
