@@ -1,1 +1,170 @@
-//! The data plane.
+//! The data plane: shards that relay sessions between applications and a provider, and meter what passes.
+//!
+//! Start at [`start`], then `session` for what happens to one connection. Invariants: traffic is unaltered; a shard
+//! never waits for another thread; what has been counted is reported.
+
+mod accounts;
+mod authn;
+mod buffer;
+mod config;
+mod dial;
+mod error;
+mod head;
+mod listener;
+mod live;
+mod relay;
+mod session;
+mod shard;
+mod tap;
+mod tls;
+mod upgrade;
+mod wire;
+
+pub use config::{Config, Driver, IdentityRules, Provider, Refuse};
+pub use rustls::ServerConfig;
+pub use tls::{CertificateError, client_config, server_config};
+
+use listener::Sockets;
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use tokenist_core::price::PriceTable;
+use tokenist_handoff::{Addresses, Counters, Mailbox, Order, Published, Refusals, ReportSender};
+
+/// What ties the shards to the other planes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Links {
+    pub reports: ReportSender,
+    pub prices: Arc<Published<PriceTable>>,
+    pub addresses: Arc<Published<Addresses>>,
+    /// One for each shard.
+    pub counters: Vec<Arc<Counters>>,
+    pub refusals: Arc<Refusals>,
+    /// 20 random bits that tell this process's session ids from the last one's.
+    pub boot: u64,
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct Proxy {
+    pub listen: Option<SocketAddr>,
+    pub tls_listen: Option<SocketAddr>,
+    /// What the shards run on: `io_uring` or `epoll`.
+    pub driver: &'static str,
+    /// Each ends when its shard has drained, with an error if it could not run.
+    pub shards: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// Ring entries of a shard. Past them a submission goes to the kernel early.
+const RING_ENTRIES: u32 = 4096;
+
+/// Starts one shard for each mailbox. Both addresses are bound before this returns.
+///
+/// # Errors
+/// An address cannot be bound, or the driver that was asked for is not to be had.
+pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io::Result<Proxy> {
+    let count = mailboxes.len();
+    let driver = choose_driver(config.driver)?;
+    let plain = listener::bind(config.listen, count)?;
+    let tls = listener::bind(config.tls_listen, count)?;
+    let address = |sockets: &[Option<std::net::TcpListener>]| {
+        sockets.first().and_then(Option::as_ref).map(std::net::TcpListener::local_addr).transpose()
+    };
+    let (listen, tls_listen) = (address(&plain)?, address(&tls)?);
+    let cpus = if config.pin { allowed_cpus(count) } else { Vec::new() };
+    let config = Arc::new(config);
+    let mut shards = Vec::with_capacity(count);
+    for (index, ((mailbox, plain), tls)) in mailboxes.into_iter().zip(plain).zip(tls).enumerate() {
+        let (config, links, cpu) = (Arc::clone(&config), links.clone(), cpus.get(index).copied());
+        let serve = move || {
+            if let Some(cpu) = cpu
+                && let Err(error) = monoio::utils::bind_to_cpu_set([cpu])
+            {
+                tracing::warn!(shard = index, cpu, %error, "a shard could not be pinned");
+            }
+            block_on(driver, shard::run(index, config, links, mailbox, Sockets { plain, tls }))
+        };
+        shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
+    }
+    Ok(Proxy { listen, tls_listen, driver: driver.name(), shards })
+}
+
+/// The driver that was settled on.
+#[derive(Clone, Copy)]
+enum Chosen {
+    IoUring(Ring),
+    Epoll,
+}
+
+/// How completions reach a shard.
+#[derive(Clone, Copy)]
+enum Ring {
+    /// When the shard asks for them, and at no other time: it is never interrupted. Since Linux 6.1.
+    Deferred,
+    Plain,
+}
+
+impl Ring {
+    fn builder(self) -> RuntimeBuilder<IoUringDriver> {
+        let mut setup = io_uring::IoUring::builder();
+        if let Ring::Deferred = self {
+            setup.setup_single_issuer().setup_defer_taskrun();
+        }
+        RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).uring_builder(setup)
+    }
+}
+
+impl Chosen {
+    fn name(self) -> &'static str {
+        match self {
+            Chosen::IoUring(_) => "io_uring",
+            Chosen::Epoll => "epoll",
+        }
+    }
+}
+
+/// Tries a ring, because container runtimes often forbid io_uring, and the better one first.
+fn choose_driver(asked: Driver) -> io::Result<Chosen> {
+    let deferred = || Ring::Deferred.builder().build().map(|_| Ring::Deferred);
+    let plain = |_| Ring::Plain.builder().build().map(|_| Ring::Plain);
+    let ring = || deferred().or_else(plain).map(Chosen::IoUring);
+    match asked {
+        Driver::Epoll => Ok(Chosen::Epoll),
+        Driver::IoUring => ring().map_err(|error| {
+            let hint = "set proxy.driver = \"auto\" or \"epoll\"";
+            io::Error::new(error.kind(), format!("io_uring is not to be had here ({error}); {hint}"))
+        }),
+        Driver::Auto => Ok(ring().unwrap_or_else(|error| {
+            tracing::warn!(%error, "io_uring is not to be had here, so shards run on epoll");
+            Chosen::Epoll
+        })),
+    }
+}
+
+fn block_on(driver: Chosen, shard: impl Future<Output = ()>) -> io::Result<()> {
+    match driver {
+        Chosen::IoUring(ring) => ring.builder().enable_timer().build()?.block_on(shard),
+        Chosen::Epoll => RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(shard),
+    }
+    Ok(())
+}
+
+/// A CPU for each shard, of those this process may use; none where shards outnumber them.
+fn allowed_cpus(shard_count: usize) -> Vec<usize> {
+    let cpus: Vec<usize> = affinity().unwrap_or_default();
+    if shard_count <= cpus.len() { cpus } else { Vec::new() }
+}
+
+/// The CPUs in this process's mask, as the kernel lists them.
+fn affinity() -> Option<Vec<usize>> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let mut cpus = Vec::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+    }
+    Some(cpus)
+}

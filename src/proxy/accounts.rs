@@ -1,0 +1,159 @@
+//! The accounts that this shard knows, and how it asks the aggregator for others.
+//!
+//! The usual request finds its user here and costs no other thread anything. Memory is bounded by two generations:
+//! when the young one is full it becomes the old one, and the old one is forgotten.
+
+use crate::live::Holders;
+use std::borrow::Borrow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tokenist_core::id::{Identity, OrgId, UserId};
+use tokenist_handoff::{Account, Admission, Admitted, Answer, Report};
+
+pub(crate) struct Accounts {
+    users: RefCell<Generations<UserId, Arc<Account>>>,
+    orgs: RefCell<Generations<OrgId, Arc<Account>>>,
+    tickets: RefCell<HashMap<u64, Slot>>,
+    next_ticket: Cell<u64>,
+}
+
+/// An answer that is awaited.
+#[derive(Default)]
+struct Slot {
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+impl Accounts {
+    pub(crate) fn new(entries_max: usize) -> Accounts {
+        Accounts {
+            users: RefCell::new(Generations::new(entries_max)),
+            orgs: RefCell::new(Generations::new(entries_max)),
+            tickets: RefCell::default(),
+            next_ticket: Cell::new(0),
+        }
+    }
+
+    /// The accounts of a caller without a tokenist key, if all of them are known.
+    pub(crate) fn known(&self, identity: &Identity) -> Option<Holders> {
+        let user = self.users.borrow_mut().get(identity.user.as_str())?;
+        let org = match &identity.org {
+            Some(org) => Some(self.orgs.borrow_mut().get(org.as_str())?),
+            None => None,
+        };
+        Some(Holders { user, org, key: None })
+    }
+
+    /// Asks the aggregator through `send`, which says whether the question was taken. `None` if it was not.
+    pub(crate) async fn ask(
+        &self,
+        shard: usize,
+        admission: Admission,
+        send: impl FnOnce(Report) -> bool,
+    ) -> Option<Answer> {
+        let ticket = self.next_ticket.replace(self.next_ticket.get() + 1);
+        self.tickets.borrow_mut().insert(ticket, Slot::default());
+        let _withdrawn = Withdraw { accounts: self, ticket };
+        if !send(Report::Admit { shard, ticket, admission }) {
+            return None;
+        }
+        let answer = poll_fn(|context| {
+            let mut tickets = self.tickets.borrow_mut();
+            let Some(slot) = tickets.get_mut(&ticket) else { return Poll::Ready(None) };
+            match slot.answer.take() {
+                Some(answer) => Poll::Ready(Some(answer)),
+                None => {
+                    slot.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        if let Some(Answer::Admitted(admitted)) = &answer {
+            self.remember(admitted);
+        }
+        answer
+    }
+
+    /// Delivers an answer. Whoever asked may have given up.
+    pub(crate) fn answer(&self, ticket: u64, answer: Answer) {
+        if let Some(slot) = self.tickets.borrow_mut().get_mut(&ticket) {
+            slot.answer = Some(answer);
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn remember(&self, admitted: &Admitted) {
+        self.users.borrow_mut().insert(admitted.user_id.clone(), Arc::clone(&admitted.user));
+        if let (Some(id), Some(account)) = (&admitted.org_id, &admitted.org) {
+            self.orgs.borrow_mut().insert(id.clone(), Arc::clone(account));
+        }
+    }
+}
+
+/// Takes a ticket back, also when its session is dropped while it waits.
+struct Withdraw<'a> {
+    accounts: &'a Accounts,
+    ticket: u64,
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        self.accounts.tickets.borrow_mut().remove(&self.ticket);
+    }
+}
+
+/// A map that forgets what was not used for longest, roughly, when it is full.
+struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    young_max: usize,
+}
+
+impl<K: Hash + Eq, V: Clone> Generations<K, V> {
+    fn new(entries_max: usize) -> Generations<K, V> {
+        Generations { young: HashMap::new(), old: HashMap::new(), young_max: (entries_max / 2).max(1) }
+    }
+
+    fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let (key, value) = self.old.remove_entry(key)?;
+        self.insert(key, value.clone());
+        Some(value)
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        if self.young.len() >= self.young_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_memory_is_bounded() {
+        let mut generations = Generations::new(10);
+        for key in 0..1000 {
+            generations.insert(key, key);
+            assert_eq!(generations.get(&0), Some(0), "used all the time");
+            assert!(generations.young.len() + generations.old.len() <= 10);
+        }
+        assert_eq!(generations.get(&500), None);
+        assert_eq!(generations.get(&999), Some(999));
+    }
+}

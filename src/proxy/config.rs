@@ -1,0 +1,109 @@
+//! What the data plane is told at start. Every bound of the plane is here.
+
+use rustls::{ClientConfig, ServerConfig};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokenist_core::id::UserId;
+use tokenist_core::meter::EstimateMode;
+use tokenist_handoff::Published;
+
+#[derive(Debug)]
+pub struct Config {
+    pub listen: Option<SocketAddr>,
+    pub tls_listen: Option<SocketAddr>,
+    /// Newest certificates for `tls_listen`; whoever reloads them publishes here.
+    pub tls: Option<Arc<Published<Arc<ServerConfig>>>>,
+    pub driver: Driver,
+    /// Bind each shard to a CPU of its own.
+    pub pin: bool,
+    /// Sessions a shard holds at once; past it a request gets 503 and `Retry-After`.
+    pub session_max: usize,
+    /// The longest message either side may send; past it the session ends with 1009.
+    pub message_max_bytes: u64,
+    /// Beat of reports, deadlines and sweeps.
+    pub tick_ms: u64,
+    /// From accept to the end of the request's head, TLS included.
+    pub head_ms: u64,
+    /// From the verdict to the provider's answer.
+    pub dial_ms: u64,
+    /// How long a peer may take over the closing handshake.
+    pub close_ms: u64,
+    /// How long the provider may go on after the application has stopped sending.
+    pub half_close_ms: u64,
+    /// A direction that was quiet for this long gives its buffer back.
+    pub release_ms: u64,
+    /// A side silent for this long is pinged; after three times this long it is taken for dead.
+    pub ping_ms: u64,
+    /// Users and keys whose accounts a shard remembers.
+    pub account_cache_max: usize,
+    pub identity: IdentityRules,
+    pub refuse: Refuse,
+    pub session_seconds: Option<u64>,
+    pub idle_seconds: Option<u64>,
+    /// A test hook: sessions of this user panic at their first frame from the provider.
+    pub panic_user: Option<UserId>,
+    pub estimate: EstimateMode,
+    pub provider: Provider,
+}
+
+/// Where sessions go.
+pub struct Provider {
+    pub name: Arc<str>,
+    pub host: String,
+    pub port: u16,
+    /// `None` speaks plain HTTP.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The operator's key, for callers with a tokenist key.
+    pub api_key: Option<String>,
+}
+
+/// Never shows the key.
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Provider({} at {}:{})", self.name, self.host, self.port)
+    }
+}
+
+impl Provider {
+    /// `host:port`, as the resolver is asked for it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// As a `Host` header names it: without the port that the scheme implies.
+    pub(crate) fn host_header(&self) -> String {
+        let implied = if self.tls.is_some() { 443 } else { 80 };
+        if self.port == implied { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
+/// How shards wait for the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where the kernel allows it, else epoll with a warning.
+    #[default]
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct IdentityRules {
+    /// Callers may bring their own provider key.
+    pub passthrough: bool,
+    /// The user may be named in the query.
+    pub query: bool,
+}
+
+/// How a WebSocket client is told that it may not come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refuse {
+    /// 101, an `error` event, a close code: all that browsers can see.
+    Close,
+    /// An HTTP status and a body.
+    Http,
+    /// Close, but HTTP for a client that was refused three times within ten seconds.
+    #[default]
+    Auto,
+}

@@ -1,0 +1,127 @@
+//! Connects to the provider and asks it for the upgrade.
+
+use crate::buffer::Buffer;
+use crate::config::Provider;
+use crate::error::{Cause, Phase, SessionError, Side};
+use crate::head::{NoHead, read_head};
+use crate::live::Live;
+use crate::relay::End;
+use crate::shard::{Shard, wall_clock};
+use crate::tls;
+use crate::wire::{self, Reader, Writer};
+use monoio::net::TcpStream;
+use monoio::time::{Duration, timeout};
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::SocketAddr;
+use tokenist_core::close::Ending;
+use tokenist_core::http::{self, ResponseHead};
+
+/// Each address of the provider gets this share of the time for connecting.
+const CONNECT_MS_MAX: u64 = 3_000;
+
+/// The provider's answer to the upgrade request, with what came behind it.
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
+    pub(crate) end: End,
+}
+
+/// Connects, asks, and reads the head of the answer. The session's deadline bounds all of it, and cuts nothing but
+/// the provider's line meanwhile.
+pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
+    live.dialling.set(true);
+    let answer = exchange(shard, live, request).await;
+    live.dialling.set(false);
+    answer.map_err(|error| match wall_clock() >= live.deadline.get() {
+        true => SessionError { cause: Cause::Malformed("it did not answer in time"), ..error },
+        false => error,
+    })
+}
+
+async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
+    let provider = &shard.config.provider;
+    let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
+    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(failed)?;
+    writer.write_bytes(request).await.map_err(|error| failed(error.into()))?;
+    let ours = |error: io::Error| SessionError::new(Side::Internal, Phase::Dial, error);
+    let buffer = shard.pool.take().map_err(ours)?;
+    let answered =
+        read_head(&mut reader, buffer, live.down.cancel_handle(), Side::Upstream, Phase::Dial).await;
+    let (mut buffer, filled, end) = answered.map_err(|(no_head, _)| match no_head {
+        NoHead::Session(error) => error,
+        NoHead::Refused(_) => failed(Cause::Malformed("its answer is not HTTP")),
+    })?;
+    let head = http::response_head(&buffer.bytes()[..end])
+        .map_err(|_| failed(Cause::Malformed("its answer is not HTTP")))?;
+    buffer.bytes_mut().copy_within(end..filled, 0);
+    Ok(Answer { head, end: End { reader, writer, buffer, filled: filled - end } })
+}
+
+async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), Cause> {
+    let addresses = shard.links.addresses.load().find(&provider.address()).to_vec();
+    if addresses.is_empty() {
+        return Err(Cause::Malformed("its name could not be resolved"));
+    }
+    let stream = connect_any(&addresses, live).await?;
+    let plain = wire::split(stream, &live.upstream)?;
+    let Some(config) = &provider.tls else { return Ok(plain) };
+    let name = ServerName::try_from(provider.host.clone())
+        .map_err(|_| Cause::Malformed("its name is not a host name"))?;
+    Ok(tls::connect(plain, config.clone(), name, &shard.pool).await?)
+}
+
+/// Tries each address in turn, until one answers or the session's deadline has come.
+async fn connect_any(addresses: &[SocketAddr], live: &Live) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::TimedOut);
+    for &address in addresses {
+        let left_ms = live.deadline.get().since(wall_clock());
+        if left_ms == 0 {
+            break;
+        }
+        let patience = Duration::from_millis(left_ms.min(CONNECT_MS_MAX));
+        // A connect that is given up leaves nothing behind but its socket, which the kernel closes.
+        match timeout(patience, TcpStream::connect_addr(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Sends a provider's refusal to the client, head and body, as it comes.
+pub(crate) async fn pass_refusal(
+    live: &Live,
+    answer: Answer,
+    writer: &mut Writer,
+    head: Vec<u8>,
+) -> io::Result<()> {
+    let Answer { head: refused, end: End { mut reader, mut buffer, mut filled, .. } } = answer;
+    writer.write_bytes(head).await?;
+    let mut body = http::Body::of(&refused);
+    loop {
+        let taken = body.advance(&buffer.bytes()[..filled]);
+        let result;
+        (result, buffer) = writer.write(buffer, 0..taken).await;
+        result?;
+        if body.is_done() {
+            return Ok(());
+        }
+        (filled, buffer) = match reader.read(buffer, 0, live.down.cancel_handle()).await {
+            (Ok(0), _) => return Ok(()),
+            (Ok(count), buffer) => (count, buffer),
+            (Err(error), _) => return Err(error),
+        };
+    }
+}
+
+/// What the client is told when its session could not be dialled.
+pub(crate) fn ending(error: &SessionError) -> Ending {
+    Ending::UpstreamFailed(error.cause.to_string().into())
+}
+
+/// A buffer for a connection whose head has been read.
+pub(crate) fn rest(mut buffer: Buffer, filled: usize, end: usize) -> (Buffer, usize) {
+    buffer.bytes_mut().copy_within(end..filled, 0);
+    (buffer, filled - end)
+}

@@ -1,0 +1,210 @@
+//! What the outside may see of a session and do to it: the tick, an order, one pump to the other.
+//!
+//! A session is never stopped by dropping it. Somebody sets what it should do and calls its pumps; if it does not
+//! come to an end by its deadline, its lines are cut.
+
+use crate::wire::Line;
+use monoio::io::{CancelHandle, Canceller};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tokenist_core::close::Ending;
+use tokenist_core::id::{Identity, SessionId};
+use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::{Verdict, judge};
+use tokenist_handoff::{Account, Charge, Reach};
+
+/// Who is charged: every holder that a limit of this session could bind.
+pub(crate) struct Holders {
+    pub(crate) user: Arc<Account>,
+    pub(crate) org: Option<Arc<Account>>,
+    pub(crate) key: Option<Arc<Account>>,
+}
+
+/// One direction of a session, as the outside sees it.
+#[derive(Default)]
+pub(crate) struct Lane {
+    waker: RefCell<Option<Waker>>,
+    called: Cell<bool>,
+    ping_due: Cell<bool>,
+    /// When bytes last came in this direction.
+    pub(crate) heard_at: Cell<Timestamp>,
+    /// When a ping of ours was last asked for in this direction.
+    pub(crate) pinged_at: Cell<Timestamp>,
+    /// Cancels the pending read.
+    canceller: RefCell<Canceller>,
+    /// A read is pending that could give its buffer back.
+    pub(crate) lent: Cell<bool>,
+    /// Whoever is written to in this direction knows that the session ends, or cannot be told.
+    pub(crate) told: Cell<bool>,
+}
+
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) opened_at: Timestamp,
+    pub(crate) identity: OnceCell<Arc<Identity>>,
+    pub(crate) holders: OnceCell<Holders>,
+    pub(crate) downstream: Line,
+    pub(crate) upstream: Line,
+    /// From the provider to the application.
+    pub(crate) down: Lane,
+    /// From the application to the provider.
+    pub(crate) up: Lane,
+    /// When both lines are cut, whatever the session is doing.
+    pub(crate) deadline: Cell<Timestamp>,
+    /// The provider has not answered yet: the deadline is its own.
+    pub(crate) dialling: Cell<bool>,
+    pub(crate) relaying: Cell<bool>,
+    /// When a message last passed, in either direction.
+    pub(crate) active_at: Cell<Timestamp>,
+    /// The application has said goodbye, or is gone.
+    pub(crate) leaving: Cell<bool>,
+    ending: RefCell<Option<Ending>>,
+    /// The close code that downstream was given or gave.
+    pub(crate) close_code: Cell<Option<u16>>,
+}
+
+/// What woke a pump.
+pub(crate) enum Woken<T> {
+    Read(T),
+    Called,
+}
+
+impl Holders {
+    fn all(&self) -> impl Iterator<Item = &Arc<Account>> {
+        [Some(&self.user), self.org.as_ref(), self.key.as_ref()].into_iter().flatten()
+    }
+
+    /// Charges every holder; the strongest answer counts.
+    pub(crate) fn charge(&self, charge: Charge) -> Reach {
+        self.all().map(|account| account.charge(charge)).max().unwrap_or(Reach::Under)
+    }
+
+    pub(crate) fn reached(&self) -> bool {
+        self.all().any(|account| account.reached())
+    }
+
+    /// Why a session of these holders may not go on, if so. Costs nothing while no account is at its ceiling.
+    pub(crate) fn verdict(&self, now: Timestamp) -> Option<Ending> {
+        self.all().filter(|account| account.reached()).find_map(|account| {
+            match judge(&account.standing.load(), account.used(), now) {
+                Verdict::Block(ending) => Some(ending),
+                Verdict::Allow | Verdict::Warn { .. } => None,
+            }
+        })
+    }
+}
+
+impl Lane {
+    /// Wakes the pump to look at what is asked of it.
+    fn call(&self) {
+        self.called.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn ask_ping(&self) {
+        self.ping_due.set(true);
+        self.call();
+    }
+
+    /// For a read that [`Lane::release`] may cancel.
+    pub(crate) fn cancel_handle(&self) -> CancelHandle {
+        self.canceller.borrow().handle()
+    }
+
+    /// Has a quiet lane's pending read give its buffer back. Bytes that arrive meanwhile are read all the same.
+    pub(crate) fn release(&self) {
+        if self.lent.take() {
+            let canceller = self.canceller.take();
+            self.canceller.replace(canceller.cancel());
+        }
+    }
+
+    pub(crate) fn take_ping(&self) -> bool {
+        self.ping_due.take()
+    }
+
+    /// Waits for `read`, which stays pending when the pump is called instead.
+    pub(crate) async fn until<F: Future>(&self, mut read: Pin<&mut F>) -> Woken<F::Output> {
+        poll_fn(|context| {
+            if self.called.take() {
+                return Poll::Ready(Woken::Called);
+            }
+            match read.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Woken::Read(output)),
+                Poll::Pending => {
+                    let mut waker = self.waker.borrow_mut();
+                    if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                        *waker = Some(context.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Live {
+    pub(crate) fn new(id: SessionId, now: Timestamp, deadline: Timestamp) -> Live {
+        Live {
+            id,
+            opened_at: now,
+            identity: OnceCell::new(),
+            holders: OnceCell::new(),
+            downstream: Line::default(),
+            upstream: Line::default(),
+            down: Lane::default(),
+            up: Lane::default(),
+            deadline: Cell::new(deadline),
+            dialling: Cell::new(false),
+            relaying: Cell::new(false),
+            active_at: Cell::new(now),
+            leaving: Cell::new(false),
+            ending: RefCell::new(None),
+            close_code: Cell::new(None),
+        }
+    }
+
+    /// Asks the session to end for this reason, and to be done by then. The first reason stands.
+    pub(crate) fn end(&self, ending: Ending, by: Timestamp) {
+        self.ending.borrow_mut().get_or_insert(ending);
+        self.end_by(by);
+        self.down.call();
+        self.up.call();
+    }
+
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ending.borrow().clone()
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.borrow().is_some()
+    }
+
+    /// Brings the deadline forward to `at`.
+    pub(crate) fn end_by(&self, at: Timestamp) {
+        self.deadline.set(self.deadline.get().min(at));
+    }
+
+    /// The id of an event of our own.
+    pub(crate) fn event_id(&self) -> String {
+        format!("event_tokenist_{:016x}", self.id.0)
+    }
+
+    /// A mask for a frame of our own to the provider: unpredictable, as RFC 6455 §10.3 asks.
+    pub(crate) fn mask_key(&self) -> [u8; 4] {
+        let mut key = [0; 4];
+        aws_lc_rs::rand::fill(&mut key).expect("the system has randomness");
+        key
+    }
+
+    pub(crate) fn cut(&self) {
+        self.downstream.cut();
+        self.upstream.cut();
+    }
+}

@@ -1,0 +1,352 @@
+//! The two pumps of a session. Each has one buffer: what cannot be written is not read, and that is the
+//! backpressure.
+//!
+//! Start at [`relay`]. Bytes go out as they came in. Frames of our own (pings, an `error` event, a close) go where
+//! a frame ended. A pump waits in one place only, [`Lane::until`], where it can be called.
+
+use crate::buffer::{BUFFER_BYTES, Buffer};
+use crate::dial;
+use crate::error::{Cause, Phase, SessionError, Side};
+use crate::live::{Lane, Live, Woken};
+use crate::shard::Shard;
+use crate::tap::Tap;
+use crate::wire::{Reader, Writer, is_cancelled};
+use std::io;
+use std::pin::{Pin, pin};
+use tokenist_core::close::Ending;
+use tokenist_core::metric::Metric;
+use tokenist_core::ws::frame::{self, Header, Opcode, Violation, unmask};
+use tokenist_core::ws::track::{Sender, Track};
+use tokenist_core::ws::walk::{Act, Outcome, Part, Visit, Walker};
+
+/// The payload of our pings. Pongs that carry it are answers to us and go no further.
+pub(crate) const PING: &[u8] = b"tokenist";
+/// What a provider is told when we end a session: it did nothing wrong.
+const CLOSE_NORMAL: u16 = 1000;
+
+/// One connection of a session, with the bytes that were read beyond its head.
+pub(crate) struct End {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) buffer: Buffer,
+    pub(crate) filled: usize,
+}
+
+/// Relays until both directions have ended.
+pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
+    let outlet = |sender, writer, lane| Outlet {
+        live,
+        lane,
+        sender,
+        writer,
+        walker: Walker::new(Track::new(sender, shard.config.message_max_bytes), BUFFER_BYTES),
+        finished: false,
+        broken: false,
+    };
+    let down = Pump {
+        shard,
+        live,
+        reader: upstream.reader,
+        outlet: outlet(Sender::Server, downstream.writer, &live.down),
+    };
+    let up = Pump {
+        shard,
+        live,
+        reader: downstream.reader,
+        outlet: outlet(Sender::Client, upstream.writer, &live.up),
+    };
+    let mut look = Look { shard, live };
+    monoio::join!(
+        down.run(upstream.buffer, upstream.filled, tap),
+        up.run(downstream.buffer, downstream.filled, &mut look)
+    );
+}
+
+/// One direction: what is read, walked and written.
+struct Pump<'a> {
+    shard: &'a Shard,
+    live: &'a Live,
+    reader: Reader,
+    outlet: Outlet<'a>,
+}
+
+/// Where a pump writes, and what it may write there now.
+struct Outlet<'a> {
+    live: &'a Live,
+    lane: &'a Lane,
+    /// Whose frames pass here.
+    sender: Sender,
+    writer: Writer,
+    walker: Walker,
+    /// Nothing more will be written; what is still read is thrown away.
+    finished: bool,
+    /// What is under way will not be completed: its sender is gone or made no sense.
+    broken: bool,
+}
+
+impl Pump<'_> {
+    async fn run(mut self, buffer: Buffer, mut filled: usize, visitor: &mut impl Visit) {
+        let mut buffer = Some(buffer);
+        loop {
+            // What came with the head is relayed before anything is read.
+            if let Some(full) = buffer.take_if(|_| filled > 0 && !self.outlet.finished) {
+                let rest;
+                (rest, filled) = self.forward(full, filled, visitor).await;
+                buffer = Some(rest);
+            }
+            if self.live.is_ending() {
+                Box::pin(self.outlet.farewell()).await;
+            }
+            if self.outlet.finished {
+                filled = 0;
+            }
+            let result;
+            (result, buffer) = self.read(buffer, filled).await;
+            match result {
+                Ok(count @ 1..) => filled += count,
+                Err(error) if is_cancelled(&error) => buffer = buffer.filter(|_| filled > 0),
+                end => return Box::pin(self.silence(end.err())).await,
+            }
+        }
+    }
+
+    /// Shows what is in the buffer and writes as much of it as may go on. Gives back what is left.
+    async fn forward(
+        &mut self,
+        mut buffer: Buffer,
+        filled: usize,
+        visitor: &mut impl Visit,
+    ) -> (Buffer, usize) {
+        let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
+        if walked.forward > 0 {
+            let result;
+            (result, buffer) = self.outlet.writer.write(buffer, 0..walked.forward).await;
+            match result {
+                Ok(()) => self.count_bytes(walked.forward),
+                Err(error) => self.lost_reader(&error),
+            }
+        }
+        buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
+        match walked.outcome {
+            Outcome::Go => {}
+            Outcome::Stopped => debug_assert!(self.live.is_ending(), "a stop has a reason"),
+            Outcome::Violated(violation) => {
+                self.outlet.broken = true;
+                self.shard.end(self.live, violated(violation));
+            }
+        }
+        if self.outlet.walker.is_closed() {
+            self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+        }
+        (buffer, walked.filled - walked.seen)
+    }
+
+    /// Reads once; without a buffer it waits for something to come before it takes one. While it waits, it does
+    /// what it is called for: pings, and the words that end a session.
+    async fn read(&mut self, buffer: Option<Buffer>, filled: usize) -> (io::Result<usize>, Option<Buffer>) {
+        let Pump { shard, live, reader, outlet } = self;
+        let taken = match buffer {
+            Some(buffer) => Ok(buffer),
+            None => match outlet.attend(pin!(reader.readable())).await {
+                Ok(()) => shard.pool.take(),
+                Err(error) => Err(error),
+            },
+        };
+        let buffer = match taken {
+            Ok(buffer) => buffer,
+            Err(error) => return (Err(error), None),
+        };
+        let lane = outlet.lane;
+        lane.lent.set(filled == 0);
+        let (result, buffer) = outlet.attend(pin!(reader.read(buffer, filled, lane.cancel_handle()))).await;
+        lane.lent.set(false);
+        if result.is_ok() {
+            lane.heard_at.set(shard.now());
+        }
+        debug_assert!(live.relaying.get(), "pumps run in relay only");
+        (result, Some(buffer))
+    }
+
+    /// The side that is read here says no more.
+    async fn silence(mut self, error: Option<io::Error>) {
+        let shard = self.shard;
+        match self.outlet.sender {
+            Sender::Server => {
+                // A provider that leaves without a close frame has failed, unless it was asked to go.
+                if !self.outlet.walker.is_closed() && !self.live.leaving.get() && !self.live.is_ending() {
+                    shard.counters.add(Metric::UpstreamFailures, 1);
+                    let cause = error.map_or(Cause::Malformed("it left without a close frame"), Cause::Io);
+                    let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
+                    tracing::warn!(session = %self.live.id, %error, "session failed");
+                    shard.end(self.live, dial::ending(&error));
+                }
+                self.outlet.broken = true;
+                if self.live.is_ending() {
+                    self.outlet.farewell().await;
+                }
+                self.outlet.finish().await;
+                self.live.end_by(shard.now().plus_ms(shard.config.close_ms));
+            }
+            Sender::Client if error.is_some() || self.live.is_ending() => {
+                self.live.leaving.set(true);
+                self.live.cut();
+            }
+            // It may still listen.
+            Sender::Client => {
+                self.live.leaving.set(true);
+                self.outlet.finish().await;
+                self.outlet.told();
+                self.live.end_by(shard.now().plus_ms(shard.config.half_close_ms));
+            }
+        }
+    }
+
+    /// The side that is written here takes no more.
+    fn lost_reader(&mut self, error: &io::Error) {
+        tracing::debug!(session = %self.live.id, side = ?self.outlet.sender, %error, "a peer takes no more");
+        self.outlet.finished = true;
+        match self.outlet.sender {
+            // The application is gone, and nobody is left to relay for.
+            Sender::Server => {
+                self.live.leaving.set(true);
+                self.live.cut();
+            }
+            // The provider may have more to say.
+            Sender::Client => {
+                self.outlet.told();
+                self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+            }
+        }
+    }
+
+    fn count_bytes(&self, count: usize) {
+        let metric = match self.outlet.sender {
+            Sender::Server => Metric::BytesDownstream,
+            Sender::Client => Metric::BytesUpstream,
+        };
+        self.shard.counters.add(metric, count as u64);
+    }
+}
+
+impl Outlet<'_> {
+    /// Waits for something to come from the other side, and does meanwhile what the pump is called for.
+    async fn attend<F: Future>(&mut self, mut coming: Pin<&mut F>) -> F::Output {
+        loop {
+            match self.lane.until(coming.as_mut()).await {
+                Woken::Read(output) => return output,
+                // Boxed, because they are rare and a waiting pump should be small.
+                Woken::Called if self.live.is_ending() => Box::pin(self.farewell()).await,
+                Woken::Called => Box::pin(self.ping()).await,
+            }
+        }
+    }
+
+    /// Says what is to be said when a session ends: to the application the reason, to the provider a plain close.
+    /// Inside a message that has been begun it waits for the message's end, or for the session's deadline.
+    async fn farewell(&mut self) {
+        let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
+        let (between_messages, between_frames) =
+            (self.walker.between_messages(), self.walker.between_frames());
+        match self.sender {
+            Sender::Server if between_messages || self.broken || self.walker.is_closed() => {
+                let mut last_words = Vec::new();
+                if between_messages {
+                    let event = ending.error_event(&self.live.event_id());
+                    last_words = frame::write(Opcode::Text, event.as_bytes(), None);
+                }
+                if between_frames {
+                    self.live.close_code.set(Some(ending.close_code()));
+                    last_words.extend(frame::write_close(ending.close_code(), &ending.message(), None));
+                    self.say(last_words).await;
+                }
+                self.finish().await;
+                self.told();
+            }
+            Sender::Server => {}
+            Sender::Client => {
+                if between_frames {
+                    self.say(frame::write_close(CLOSE_NORMAL, "", Some(self.live.mask_key()))).await;
+                }
+                self.finished = true;
+                self.told();
+            }
+        }
+    }
+
+    /// This side knows that the session ends, or cannot be told. When both do, the provider's last words are no longer
+    /// wanted: its pending read ends with its line.
+    fn told(&self) {
+        self.lane.told.set(true);
+        if self.live.is_ending() && self.live.up.told.get() && self.live.down.told.get() {
+            self.live.upstream.cut();
+        }
+    }
+
+    async fn ping(&mut self) {
+        if self.lane.take_ping() && self.walker.between_frames() && !self.finished {
+            let mask = (self.sender == Sender::Client).then(|| self.live.mask_key());
+            self.say(frame::write(Opcode::Ping, PING, mask)).await;
+        }
+    }
+
+    /// Writes frames of our own. A peer that does not take them is noticed by whoever reads it.
+    async fn say(&mut self, frames: Vec<u8>) {
+        if let Err(error) = self.writer.write_bytes(frames).await {
+            tracing::debug!(session = %self.live.id, to = ?self.sender, %error, "could not be said");
+        }
+    }
+
+    async fn finish(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            self.writer.finish().await;
+        }
+    }
+}
+
+/// A look at what the application sends: our own pongs, and its close.
+struct Look<'a> {
+    shard: &'a Shard,
+    live: &'a Live,
+}
+
+impl Visit for Look<'_> {
+    fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+        match header.opcode {
+            Opcode::Pong if is_ours(header, payload) => return Act::Swallow,
+            Opcode::Close => {
+                self.live.leaving.set(true);
+                if self.live.close_code.get().is_none() {
+                    let mut code = [0; 2];
+                    if let (Some(bytes), Some(key)) = (payload.get(..2), header.mask) {
+                        code.copy_from_slice(bytes);
+                        unmask(&mut code, key, 0);
+                        self.live.close_code.set(Some(u16::from_be_bytes(code)));
+                    }
+                }
+            }
+            Opcode::Ping | Opcode::Pong => {}
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                self.live.active_at.set(self.shard.now());
+                if header.fin && matches!(part, Part::Whole | Part::Last) {
+                    self.shard.counters.add(Metric::MessagesUpstream, 1);
+                }
+            }
+        }
+        Act::Pass
+    }
+}
+
+fn is_ours(header: &Header, payload: &[u8]) -> bool {
+    let Some(key) = header.mask else { return payload == PING };
+    let mut payload = payload.to_vec();
+    unmask(&mut payload, key, 0);
+    payload == PING
+}
+
+fn violated(violation: Violation) -> Ending {
+    match violation {
+        Violation::MessageTooBig { max_bytes } => Ending::MessageTooBig { max_bytes },
+        violation => Ending::Protocol(violation.describe()),
+    }
+}

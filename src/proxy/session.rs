@@ -1,0 +1,481 @@
+//! One session's life, top to bottom: admit, dial, relay, settle.
+//!
+//! Start at [`run`]. Bytes move in `relay`, meaning is found in `tap`.
+//! Invariant: every way out of `run` goes through `settle`, so no usage is lost and no place stays taken.
+
+use crate::authn::{self, Caller, Credential};
+use crate::config::Refuse;
+use crate::error::{Cause, Phase, SessionError, Side};
+use crate::head::{NoHead, read_head};
+use crate::listener::Scheme;
+use crate::live::{Holders, Live};
+use crate::relay::{self, End};
+use crate::shard::{Shard, wall_clock};
+use crate::tap::Tap;
+use crate::wire::{self, Reader, Writer};
+use crate::{dial, tls, upgrade};
+use monoio::net::TcpStream;
+use monoio::time::{Duration, timeout};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use tokenist_core::close::Ending;
+use tokenist_core::dialect::Dialect;
+use tokenist_core::http::{HeadError, RequestHead, decode_query, request_head};
+use tokenist_core::id::{Identity, Model};
+use tokenist_core::message::{Closed, Opened};
+use tokenist_core::meter::Meter;
+use tokenist_core::metric::Metric;
+use tokenist_core::ws::frame::{self, Opcode};
+use tokenist_handoff::{Admission, Answer, Report};
+
+/// The one path that is relayed, behind any prefix.
+const REALTIME_PATH: &str = "/v1/realtime";
+/// A client that was refused this often within ten seconds is told so in HTTP.
+const REFUSALS_MAX: u64 = 3;
+/// How long the aggregator may take over an unknown user.
+const ADMISSION_WAIT: Duration = Duration::from_secs(5);
+/// Told to the operator and the metrics where neither side sent a close frame.
+const CLOSE_ABNORMAL: u16 = 1006;
+
+/// Runs one connection to its end. A panic ends this session alone.
+pub(crate) async fn run(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+    let Some(live) = shard.open() else {
+        return turn_away(&shard, stream).await;
+    };
+    let mut tap = None;
+    let outcome = {
+        let mut life = pin!(life(&shard, &live, stream, peer, scheme, &mut tap));
+        poll_fn(|context| match panic::catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Some(outcome)),
+            Err(_) => Poll::Ready(None),
+        })
+        .await
+    };
+    settle(&shard, &live, tap, outcome);
+}
+
+async fn life(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+    tap: &mut Option<Tap>,
+) -> Result<(), SessionError> {
+    // The phases before relay are boxed, so that a session in relay does not carry their size.
+    let Some(admitted) = Box::pin(admit(shard, live, stream, peer, scheme)).await? else { return Ok(()) };
+    let Some((downstream, upstream)) = Box::pin(connect(shard, live, admitted)).await? else { return Ok(()) };
+    let meter = Meter::new(
+        Dialect::OpenaiRealtime,
+        Arc::clone(&shard.config.provider.name),
+        None,
+        shard.config.estimate,
+    );
+    let tap = tap.insert(Tap::new(
+        Rc::clone(shard),
+        Rc::clone(live),
+        meter,
+        Arc::clone(&shard.config.provider.name),
+    ));
+    relay::relay(shard, live, downstream, upstream, tap).await;
+    Ok(())
+}
+
+/// A request that may be dialled.
+struct Admittance {
+    head: RequestHead,
+    websocket_key: String,
+    provider_key: String,
+    end: End,
+}
+
+/// Reads the request, finds out who is calling, and judges. `None`: the request was answered.
+async fn admit(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+) -> Result<Option<Admittance>, SessionError> {
+    let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
+    let mut plain = wire::split(stream, &live.downstream).map_err(failed)?;
+    if scheme == Scheme::Tls {
+        let Some(config) = &shard.config.tls else { return Ok(None) };
+        let config = Arc::clone(&**config.load());
+        plain = tls::accept(plain, config, &shard.pool).await.map_err(failed)?;
+    }
+    let (mut reader, mut writer) = plain;
+    let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
+    let buffer = shard.pool.take().map_err(ours)?;
+    let read = read_head(&mut reader, buffer, live.up.cancel_handle(), Side::Downstream, Phase::Admit).await;
+    let (buffer, filled, end) = match read {
+        Ok(read) => read,
+        Err((NoHead::Session(error), _)) => return Err(error),
+        Err((NoHead::Refused(error), _)) => {
+            answer_malformed(shard, live, reader, writer, error).await;
+            return Ok(None);
+        }
+    };
+    let head = match request_head(&buffer.bytes()[..end]) {
+        Ok(head) => head,
+        Err(error) => {
+            answer_malformed(shard, live, reader, writer, error).await;
+            return Ok(None);
+        }
+    };
+    if let Some(answer) = answer_http(shard, &head) {
+        respond(shard, live, reader, writer, answer).await;
+        return Ok(None);
+    }
+    let websocket_key = match head.websocket_key() {
+        Ok(key) => key.to_owned(),
+        Err(error) => {
+            answer_malformed(shard, live, reader, writer, error).await;
+            return Ok(None);
+        }
+    };
+    let judged = match authn::caller(&head, &shard.config.identity) {
+        Ok(caller) => judge(shard, live, caller).await,
+        Err(ending) => Err(ending),
+    };
+    match judged {
+        Ok(provider_key) => {
+            let (buffer, filled) = dial::rest(buffer, filled, end);
+            let end = End { reader, writer, buffer, filled };
+            Ok(Some(Admittance { head, websocket_key, provider_key, end }))
+        }
+        Err(ending) => {
+            let refused = Refused { head: &head, websocket_key: &websocket_key, ending: &ending };
+            refuse(shard, live, reader, &mut writer, peer.ip(), refused).await;
+            Err(SessionError::new(Side::Downstream, Phase::Admit, ending))
+        }
+    }
+}
+
+/// Finds the caller's accounts and the verdict on them, takes a place for the session, and says which key goes
+/// upstream.
+async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String, Ending> {
+    if shard.is_draining() {
+        return Err(Ending::Draining);
+    }
+    let (identity, holders, provider_key) = accounts(shard, caller).await?;
+    if let Some(ending) = holders.verdict(wall_clock()) {
+        shard.counters.add(Metric::LimitsReached, 1);
+        return Err(ending);
+    }
+    let max_sessions = holders.user.standing.load().limit.max_sessions;
+    if !holders.user.enter(max_sessions) {
+        return Err(Ending::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
+    }
+    // From here on settle gives the place back.
+    let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
+    assert!(first, "a session is admitted once");
+    Ok(provider_key)
+}
+
+async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, Holders, String), Ending> {
+    let Caller { credential, user, org, feature, conversation, email, name } = caller;
+    let (admission, provider_key) = match credential {
+        Credential::Own(key) => {
+            let Some(user) = user else {
+                return Err(Ending::Unauthorized("the x-user-id header is missing".into()));
+            };
+            let identity = Arc::new(Identity { user, org, feature, conversation, email, name });
+            if let Some(holders) = shard.accounts.known(&identity) {
+                return Ok((identity, holders, key));
+            }
+            let answer = ask(shard, Admission::Identity(Arc::clone(&identity))).await?;
+            return Ok((identity, holders_of(answer)?.2, key));
+        }
+        Credential::Key(key) => {
+            let Some(provider_key) = shard.config.provider.api_key.clone() else {
+                return Err(Ending::Unauthorized(
+                    "this proxy holds no provider key for tokenist keys".into(),
+                ));
+            };
+            (Admission::Key { key, user, org }, provider_key)
+        }
+    };
+    let (user, org, holders) = holders_of(ask(shard, admission).await?)?;
+    Ok((Arc::new(Identity { user, org, feature, conversation, email, name }), holders, provider_key))
+}
+
+type Found = (tokenist_core::id::UserId, Option<tokenist_core::id::OrgId>, Holders);
+
+fn holders_of(answer: Answer) -> Result<Found, Ending> {
+    match answer {
+        Answer::Admitted(admitted) => {
+            let holders = Holders { user: admitted.user, org: admitted.org, key: admitted.key };
+            Ok((admitted.user_id, admitted.org_id, holders))
+        }
+        Answer::UnknownKey => {
+            Err(Ending::Unauthorized("this tokenist key is not known or was revoked".into()))
+        }
+        Answer::UserMissing => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
+        Answer::Full => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
+    }
+}
+
+async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Ending> {
+    let send = |report| shard.links.reports.try_send(report).is_ok();
+    match timeout(ADMISSION_WAIT, shard.accounts.ask(shard.index, admission, send)).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) | Err(_) => Err(Ending::Overloaded("the ledger is behind".into())),
+    }
+}
+
+/// Dials the provider and passes its answer on. `None`: the provider refused, and the client has been told.
+async fn connect(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    admitted: Admittance,
+) -> Result<Option<(End, End)>, SessionError> {
+    let Admittance { head, websocket_key, provider_key, end: mut downstream } = admitted;
+    live.deadline.set(wall_clock().plus_ms(shard.config.dial_ms));
+    let provider = &shard.config.provider;
+    let request = upgrade::request(
+        &head,
+        &provider.host_header(),
+        &websocket_key,
+        &provider_key,
+        shard.config.identity.query,
+    );
+    let answer = match dial::dial(shard, live, request).await {
+        Ok(answer) if answer.head.status == 101 && !upgrade::is_accepted(&answer.head, &websocket_key) => {
+            Err(SessionError::new(
+                Side::Upstream,
+                Phase::Dial,
+                Cause::Malformed("its upgrade answer is not valid"),
+            ))
+        }
+        answer => answer,
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            shard.counters.add(Metric::UpstreamFailures, 1);
+            live.upstream.let_go();
+            let ending = dial::ending(&error);
+            live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
+            let refused = Refused { head: &head, websocket_key: &websocket_key, ending: &ending };
+            say_refusal(shard, live, &mut downstream.writer, refused, false).await;
+            linger(shard, live, downstream.reader, downstream.writer).await;
+            return Err(error);
+        }
+    };
+    let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Dial, error);
+    if answer.head.status != 101 {
+        let refusal = upgrade::refusal(&answer.head);
+        let passed = dial::pass_refusal(live, answer, &mut downstream.writer, refusal).await;
+        live.upstream.let_go();
+        passed.map_err(failed)?;
+        linger(shard, live, downstream.reader, downstream.writer).await;
+        return Ok(None);
+    }
+    let chosen = answer.head.headers.get("sec-websocket-protocol");
+    let subprotocol = upgrade::subprotocol(&head.headers, chosen);
+    let switching = upgrade::switching(&websocket_key, subprotocol.as_deref(), &answer.head.headers);
+    // The provider's first event is often here already, and can travel with the answer.
+    let more = frame::Header::read(&answer.end.buffer.bytes()[..answer.end.filled]).ok().flatten();
+    let answered = match more {
+        Some(first) if first.frame_bytes() <= answer.end.filled as u64 => {
+            downstream.writer.write_ahead(switching).await
+        }
+        _ => downstream.writer.write_bytes(switching).await,
+    };
+    answered.map_err(failed)?;
+    begin(shard, live, &head);
+    Ok(Some((downstream, answer.end)))
+}
+
+/// The session is in relay: no deadline but its caps, and the operator sees it.
+fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
+    let now = wall_clock();
+    live.deadline.set(tokenist_core::time::Timestamp::MAX);
+    live.active_at.set(now);
+    live.up.heard_at.set(now);
+    live.down.heard_at.set(now);
+    live.relaying.set(true);
+    shard.counters.add(Metric::SessionsOpened, 1);
+    if let Some(identity) = live.identity.get() {
+        shard.report(Report::Opened(Opened {
+            session: live.id,
+            identity: Arc::clone(identity),
+            provider: Arc::clone(&shard.config.provider.name),
+            model: url_model(head),
+            at: now,
+        }));
+    }
+}
+
+/// Every way out: what was metered is booked, the place is given back, the record is written once.
+fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(), SessionError>>) {
+    if let Some(mut tap) = tap {
+        tap.settle(wall_clock());
+    }
+    shard.forget(live);
+    if let Some(holders) = live.holders.get() {
+        holders.user.leave();
+    }
+    if live.relaying.get() {
+        let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
+        shard.counters.add(Metric::SessionsClosed, 1);
+        shard.report(Report::Closed(Closed { session: live.id, at: wall_clock(), close_code }));
+        tracing::debug!(session = %live.id, close_code, ending = live.ending().map(|ending| ending.code()), "session closed");
+    }
+    let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
+    match outcome {
+        Some(Ok(())) => {}
+        Some(Err(error)) if error.side == Side::Downstream => {
+            tracing::debug!(session = %live.id, %error, "session failed")
+        }
+        Some(Err(error)) => tracing::warn!(session = %live.id, user = user(), %error, "session failed"),
+        None => {
+            shard.counters.add(Metric::SessionsPanicked, 1);
+            tracing::error!(session = %live.id, user = user(), "a session panicked; the others go on");
+        }
+    }
+}
+
+/// What a client is to be told.
+struct Refused<'a> {
+    head: &'a RequestHead,
+    websocket_key: &'a str,
+    ending: &'a Ending,
+}
+
+/// Refuses an upgrade and counts the refusal against its user, or its address if the user is not known.
+async fn refuse(
+    shard: &Shard,
+    live: &Live,
+    reader: Reader,
+    writer: &mut Writer,
+    peer: IpAddr,
+    refused: Refused<'_>,
+) {
+    shard.counters.add(Metric::SessionsRefused, 1);
+    live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
+    let now = wall_clock();
+    let count = match refused.head.headers.get("x-user-id") {
+        Some(user) => shard.links.refusals.note(&user, now),
+        None => shard.links.refusals.note(&peer, now),
+    };
+    say_refusal(shard, live, writer, refused, count > REFUSALS_MAX).await;
+    finish_and_drain(shard, live, reader, writer).await;
+}
+
+/// In WebSocket terms, or in HTTP for those who are set to it or storm.
+async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: Refused<'_>, storming: bool) {
+    let Refused { head, websocket_key, ending } = refused;
+    let in_http = match shard.config.refuse {
+        Refuse::Close => false,
+        Refuse::Http => true,
+        Refuse::Auto => storming,
+    };
+    let wire = if in_http {
+        http_refusal(ending)
+    } else {
+        live.close_code.set(Some(ending.close_code()));
+        let subprotocol = upgrade::subprotocol(&head.headers, None);
+        let mut wire = upgrade::switching(websocket_key, subprotocol.as_deref(), &Default::default());
+        wire.extend(frame::write(Opcode::Text, ending.error_event(&live.event_id()).as_bytes(), None));
+        wire.extend(frame::write_close(ending.close_code(), &ending.message(), None));
+        wire
+    };
+    if let Err(error) = writer.write_bytes(wire).await {
+        tracing::trace!(session = %live.id, %error, "a refusal could not be told");
+    }
+}
+
+fn http_refusal(ending: &Ending) -> Vec<u8> {
+    let mut extra = Vec::new();
+    match ending.retry_after_seconds(wall_clock()) {
+        Some(seconds) => extra.push(("Retry-After", seconds.to_string())),
+        None => extra.push(("x-should-retry", "false".to_owned())),
+    }
+    upgrade::answer(ending.http_status(), &ending.http_body(), &extra)
+}
+
+/// Answers what is not an upgrade of the one path that is relayed.
+fn answer_http(shard: &Shard, head: &RequestHead) -> Option<Vec<u8>> {
+    let path = head.path();
+    let error = |status, kind: &str, code: &str, message: String| {
+        let error =
+            serde_json::json!({"error": {"type": kind, "code": code, "message": message, "param": null}});
+        Some(upgrade::answer(status, &error.to_string(), &[("x-should-retry", "false".to_owned())]))
+    };
+    match path.trim_end_matches('/') {
+        "/health" | "/ready" if shard.is_draining() => {
+            Some(upgrade::answer(503, r#"{"status":"draining"}"#, &[]))
+        }
+        "/health" | "/ready" => Some(upgrade::answer(200, r#"{"status":"ok"}"#, &[])),
+        path if !path.ends_with(REALTIME_PATH) => {
+            let message =
+                format!("Unknown path {path:?}: tokenist relays WebSocket upgrades of GET …{REALTIME_PATH}");
+            error(404, "invalid_request_error", "unknown_path", message)
+        }
+        _ if !head.wants_websocket() => {
+            let message = format!("{REALTIME_PATH} is a WebSocket endpoint: send an upgrade request");
+            error(400, "invalid_request_error", "upgrade_required", message)
+        }
+        _ => None,
+    }
+}
+
+async fn answer_malformed(shard: &Shard, live: &Live, reader: Reader, writer: Writer, error: HeadError) {
+    shard.counters.add(Metric::SessionsRefused, 1);
+    let object = serde_json::json!({"error": {
+        "type": "invalid_request_error", "code": "bad_request", "message": error.to_string(), "param": null}});
+    let answer =
+        upgrade::answer(error.http_status(), &object.to_string(), &[("x-should-retry", "false".to_owned())]);
+    respond(shard, live, reader, writer, answer).await;
+}
+
+async fn respond(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer, answer: Vec<u8>) {
+    live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
+    if let Err(error) = writer.write_bytes(answer).await {
+        tracing::trace!(session = %live.id, %error, "an answer could not be told");
+    }
+    linger(shard, live, reader, writer).await;
+}
+
+async fn linger(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer) {
+    finish_and_drain(shard, live, reader, &mut writer).await;
+}
+
+/// Tells the peer that this is all, and throws away what it still sends: closing with bytes unread would reset the
+/// connection, and the peer might never read the answer. The session's deadline ends the wait.
+async fn finish_and_drain(shard: &Shard, live: &Live, mut reader: Reader, writer: &mut Writer) {
+    writer.finish().await;
+    let Ok(mut buffer) = shard.pool.take() else { return };
+    loop {
+        let result;
+        (result, buffer) = reader.read(buffer, 0, live.up.cancel_handle()).await;
+        if !matches!(result, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// The shard is full. Nothing was read yet, so only HTTP can be spoken.
+async fn turn_away(shard: &Shard, stream: TcpStream) {
+    shard.counters.add(Metric::SessionsRefused, 1);
+    let line = wire::Line::default();
+    let Ok((_reader, mut writer)) = wire::split(stream, &line) else { return };
+    let ending = Ending::Overloaded("this shard holds as many sessions as it may".into());
+    if let Err(error) = writer.write_bytes(http_refusal(&ending)).await {
+        tracing::trace!(%error, "a client that was turned away is gone");
+    }
+    line.let_go();
+}
+
+fn url_model(head: &RequestHead) -> Option<Model> {
+    let (_, value) = head.query().find(|(name, _)| *name == "model")?;
+    decode_query(value).filter(|model| !model.is_empty()).map(|model| Model::from(&*model))
+}

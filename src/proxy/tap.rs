@@ -1,0 +1,282 @@
+//! A read-only look at the provider's passing events: shows them to the session's meter and charges what it finds.
+//!
+//! Start at [`Tap::visit`]. Invariants: no byte is changed; every event that carries usage is counted, also one
+//! that a limit keeps from being forwarded.
+
+use crate::live::Live;
+use crate::shard::{Shard, wall_clock};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokenist_core::message::Delta;
+use tokenist_core::meter::{self, Meter, Reading, Sniff};
+use tokenist_core::metric::Metric;
+use tokenist_core::time::Timestamp;
+use tokenist_core::ws::frame::{Header, Opcode};
+use tokenist_core::ws::walk::{Act, HEAD_BYTES, Part, Visit};
+use tokenist_handoff::{Charge, Reach};
+
+/// The longest event that is read in parts; a longer one that should carry usage counts as unmetered.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+
+pub(crate) struct Tap {
+    shard: Rc<Shard>,
+    live: Rc<Live>,
+    meter: Meter,
+    provider: Arc<str>,
+    /// A message that comes in several frames or parts.
+    gathering: Option<Box<Gathering>>,
+    /// Nothing more is forwarded.
+    stopped: bool,
+    now: Timestamp,
+}
+
+/// What is kept of a message until its end.
+struct Gathering {
+    /// The message so far, as long as it is worth keeping.
+    bytes: Vec<u8>,
+    message_bytes: u64,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Not enough has come to tell.
+    Unsure,
+    /// To be read when it is whole.
+    Whole,
+    /// Only how long it gets: a piece of output whose length no header told.
+    Length,
+    Nothing,
+}
+
+impl Tap {
+    pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<str>) -> Tap {
+        Tap { shard, live, meter, provider, gathering: None, stopped: false, now: Timestamp(0) }
+    }
+
+    /// Every way out: responses that are still open are booked by their estimates.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        self.now = now;
+        let reading = self.meter.settle(now);
+        self.book(reading);
+    }
+
+    /// A whole event.
+    fn event(&mut self, payload: &[u8]) -> Act {
+        match self.sniff(payload, payload.len() as u64) {
+            Sniff::Pass => Act::Pass,
+            Sniff::Charge(charge) => self.charge(charge),
+            Sniff::Collect => self.read(payload),
+        }
+    }
+
+    fn sniff(&mut self, event: &[u8], event_bytes: u64) -> Sniff {
+        let head = &event[..event.len().min(HEAD_BYTES)];
+        self.meter.sniff(head, event_bytes, &self.shard.prices.load(), self.now)
+    }
+
+    fn read(&mut self, event: &[u8]) -> Act {
+        let reading = self.meter.read(event, &self.shard.prices.load(), self.now);
+        self.book(reading)
+    }
+
+    /// Charges what the meter read and reports it.
+    fn book(&mut self, reading: Reading) -> Act {
+        // The charge goes first: when a report is applied, the account must already hold it.
+        let act = self.charge(reading.charge);
+        let Some(identity) = self.live.identity.get() else { return act };
+        for metered in reading.booked {
+            if !metered.known_price {
+                self.shard.warn_unpriced(&metered.model);
+            }
+            self.shard.charged(Delta {
+                at: self.now,
+                session: self.live.id,
+                identity: Arc::clone(identity),
+                provider: Arc::clone(&self.provider),
+                model: metered.model,
+                usage: metered.usage,
+                cost: metered.cost,
+                estimated: metered.estimated,
+                latency_ms: metered.latency_ms,
+            });
+        }
+        self.count();
+        act
+    }
+
+    fn count(&mut self) {
+        let counts = self.meter.take_counts();
+        for (metric, count) in [
+            (Metric::EventsMetered, counts.metered),
+            (Metric::EventsDuplicate, counts.duplicate),
+            (Metric::EventsEstimated, counts.estimated),
+            (Metric::EventsUnmetered, counts.unmetered),
+            (Metric::EventsUnpriced, counts.unpriced),
+        ] {
+            if count > 0 {
+                self.shard.counters.add(metric, u64::from(count));
+            }
+        }
+    }
+
+    /// The event that crosses a limit is delivered; one that comes after it is not.
+    fn charge(&mut self, charge: meter::Charge) -> Act {
+        if charge == meter::Charge::default() {
+            return Act::Pass;
+        }
+        let charge = Charge { cost: charge.cost, tokens: charge.tokens };
+        let Some(holders) = self.live.holders.get() else { return Act::Pass };
+        match holders.charge(charge) {
+            Reach::Under => Act::Pass,
+            Reach::Crossed => self.stop(Act::StopAfter),
+            Reach::Over => self.stop(Act::StopBefore),
+        }
+    }
+
+    /// Ends the session if the verdict on its holders says so.
+    fn stop(&mut self, act: Act) -> Act {
+        let verdict = self.live.holders.get().and_then(|holders| holders.verdict(self.now));
+        match verdict {
+            Some(ending) => {
+                self.shard.counters.add(Metric::LimitsReached, 1);
+                self.shard.end(&self.live, ending);
+                self.stopped = true;
+                act
+            }
+            None => Act::Pass,
+        }
+    }
+
+    /// The verdict before an event is forwarded: one comparison while nothing is reached.
+    fn may_begin(&mut self) -> Act {
+        if self.live.is_ending() {
+            self.stopped = true;
+            return Act::StopBefore;
+        }
+        match self.live.holders.get() {
+            Some(holders) if holders.reached() => self.stop(Act::StopBefore),
+            _ => Act::Pass,
+        }
+    }
+
+    /// A message that comes in more than one part begins. A large frame's header tells its length; that of a
+    /// fragmented message is not known before its end.
+    fn begin(&mut self, header: &Header, payload: &[u8]) {
+        let message_bytes = header.fin.then_some(header.payload_bytes);
+        let gathering = Gathering { bytes: Vec::new(), message_bytes: 0, wanted: Wanted::Unsure };
+        let mut gathering = Box::new(gathering);
+        self.gather(&mut gathering, payload, message_bytes, false);
+        self.gathering = Some(gathering);
+    }
+
+    /// Takes the next part of a message. What it charges may end the session, but never inside the message.
+    fn gather(&mut self, gathering: &mut Gathering, part: &[u8], message_bytes: Option<u64>, last: bool) {
+        gathering.keep(part);
+        if gathering.wanted == Wanted::Length {
+            let charge = self.meter.grow(part.len() as u64);
+            self.charge(charge);
+        }
+        if gathering.wanted == Wanted::Unsure && (last || gathering.bytes.len() >= HEAD_BYTES) {
+            let known = message_bytes.unwrap_or(gathering.message_bytes);
+            gathering.wanted = match self.sniff(&gathering.bytes, known) {
+                Sniff::Pass => Wanted::Nothing,
+                Sniff::Collect => Wanted::Whole,
+                Sniff::Charge(charge) => {
+                    self.charge(charge);
+                    if message_bytes.is_some() { Wanted::Nothing } else { Wanted::Length }
+                }
+            };
+        }
+        if last && gathering.wanted == Wanted::Whole {
+            if gathering.bytes.len() as u64 == gathering.message_bytes {
+                self.read(&gathering.bytes);
+            } else {
+                self.unmetered(&gathering.bytes);
+            }
+        }
+    }
+
+    /// An event that should be read but is too long to keep. Its beginning may still tell which response is over.
+    fn unmetered(&mut self, beginning: &[u8]) {
+        tracing::warn!(session = %self.live.id, bytes_max = EVENT_BYTES_MAX, "an event is too long to be metered");
+        let head = &beginning[..beginning.len().min(HEAD_BYTES)];
+        let reading = self.meter.unmetered(head, &self.shard.prices.load(), self.now);
+        self.book(reading);
+    }
+
+    fn data(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+        let first = header.opcode != Opcode::Continuation && matches!(part, Part::Whole | Part::First);
+        let last = header.fin && matches!(part, Part::Whole | Part::Last);
+        if first {
+            match self.may_begin() {
+                // The rest is seen only to be counted.
+                Act::Pass => {}
+                stop if last => {
+                    self.shard.counters.add(Metric::EventsWithheld, 1);
+                    self.event(payload);
+                    return stop;
+                }
+                stop => {
+                    self.begin(header, payload);
+                    return stop;
+                }
+            }
+            if last {
+                return self.event(payload);
+            }
+            self.begin(header, payload);
+            return Act::Pass;
+        }
+        let Some(mut gathering) = self.gathering.take() else { return Act::Pass };
+        self.gather(&mut gathering, payload, None, last);
+        match (last, self.live.is_ending()) {
+            (false, _) => {
+                self.gathering = Some(gathering);
+                Act::Pass
+            }
+            // Its first part went before the session began to end, so it is completed, and is the last.
+            (true, true) => Act::StopAfter,
+            (true, false) => Act::Pass,
+        }
+    }
+}
+
+impl Gathering {
+    fn keep(&mut self, part: &[u8]) {
+        self.message_bytes += part.len() as u64;
+        let kept_max = match self.wanted {
+            Wanted::Unsure | Wanted::Whole => EVENT_BYTES_MAX,
+            Wanted::Length | Wanted::Nothing => 0,
+        };
+        let room = kept_max.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&part[..part.len().min(room)]);
+    }
+}
+
+impl Visit for Tap {
+    fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+        if self.shard.config.panic_user.is_some() {
+            self.shard.panic_if_asked(&self.live);
+        }
+        match header.opcode {
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                self.now = wall_clock();
+                self.live.active_at.set(self.now);
+                let act = self.data(header, payload, part);
+                if !self.stopped && header.fin && matches!(part, Part::Whole | Part::Last) {
+                    self.shard.counters.add(Metric::MessagesDownstream, 1);
+                }
+                act
+            }
+            Opcode::Close => {
+                if let &[high, low, ..] = payload {
+                    self.live.close_code.set(Some(u16::from_be_bytes([high, low])));
+                }
+                Act::Pass
+            }
+            Opcode::Pong if payload == crate::relay::PING => Act::Swallow,
+            Opcode::Ping | Opcode::Pong => Act::Pass,
+        }
+    }
+}
