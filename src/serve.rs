@@ -1,0 +1,348 @@
+//! `tokenist serve`: starts the planes, waits for signals, drains.
+
+use crate::config::{self, Config, Driver, Origin, Provider, Refuse, StoreKind};
+use anyhow::{Context, anyhow, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokenist_admin::OperatorToken;
+use tokenist_control::store::memory::{self, Memory};
+use tokenist_control::telemetry::Telemetry;
+use tokenist_core::id::UserId;
+use tokenist_core::ledger;
+use tokenist_core::limit::Limit;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::price::PriceTable;
+use tokenist_core::time::Timestamp;
+use tokenist_handoff::{Addresses, Counters, Order, Published, Refusals, mailbox};
+use tokenist_proxy::{IdentityRules, Links, ServerConfig};
+use tracing_subscriber::EnvFilter;
+
+/// Orders that may wait for a shard; an admission is one.
+const ORDERS_MAX: usize = 8_192;
+/// What a peer is given for the closing handshake.
+const CLOSE_MS: u64 = 2_000;
+/// What a provider is given to finish after the application has stopped sending.
+const HALF_CLOSE_MS: u64 = 30_000;
+/// A direction that was quiet for this long gives its buffer back.
+const RELEASE_MS: u64 = 1_000;
+const ACCOUNT_CACHE_MAX: usize = 50_000;
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+const ADMIN_REQUEST_MS: u64 = 10_000;
+/// Names a user whose sessions panic, for the test that the others live on.
+const PANIC_USER_VARIABLE: &str = "TOKENIST_TEST_PANIC_USER";
+
+/// What wakes the main thread.
+enum Event {
+    Signal(i32),
+    ShardEnded(usize, Result<(), String>),
+    AggregatorEnded,
+}
+
+/// Everything in the configuration that names a file or a secret, loaded.
+struct Loaded {
+    prices: PriceTable,
+    tls: Option<Arc<ServerConfig>>,
+    provider: tokenist_proxy::Provider,
+}
+
+/// Fails as [`serve`] would for what the configuration names.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    load(config)?;
+    operator_token(config)?;
+    Ok(())
+}
+
+pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    tracing::info!("in force:\n{}", config::effective(config));
+    let loaded = load(config)?;
+    let token = operator_token(config)?;
+    rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
+
+    let shard_count = match config.proxy.shard_count {
+        0 => thread::available_parallelism().context("counting CPUs")?.get(),
+        count => count,
+    };
+    let (orders, mailboxes): (Vec<_>, Vec<_>) = (0..shard_count)
+        .map(|_| mailbox::<Order>(ORDERS_MAX))
+        .collect::<std::io::Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    let StoreKind::Memory = config.store.kind;
+    let store = Box::new(Memory::new(memory::Config::default()));
+    let control = tokenist_control::start(control_config(config, shard_count), store, orders.clone())
+        .context("the ledger")?;
+
+    let addresses = Arc::new(Published::new(Addresses::default()));
+    tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses))
+        .context("the resolver")?;
+    let prices = Arc::new(Published::new(loaded.prices));
+    let tls = loaded.tls.map(|tls| Arc::new(Published::new(tls)));
+    let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
+    let links = Links {
+        reports: control.reports.clone(),
+        prices: Arc::clone(&prices),
+        addresses,
+        counters: counters.clone(),
+        refusals: Arc::new(Refusals::default()),
+        boot: boot_bits(),
+    };
+    let proxy = tokenist_proxy::start(proxy_config(config, loaded.provider, tls.clone()), links, mailboxes)
+        .context("the proxy's listeners")?;
+
+    let draining = Arc::new(AtomicBool::new(false));
+    let telemetry = Telemetry {
+        counters,
+        driver: proxy.driver,
+        store: "memory",
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: now(),
+        draining: Arc::clone(&draining),
+    };
+    let admin = tokenist_admin::start(admin_config(config, token)?, control.handle.clone(), telemetry)
+        .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
+    announce(&proxy, admin.address())?;
+
+    let events = watch(proxy.shards, control.ended)?;
+    let mut shards_left = shard_count;
+    let mut drain_asked = false;
+    for event in events {
+        match event {
+            Event::Signal(SIGHUP) => reload(config, &prices, tls.as_deref()),
+            Event::Signal(_) if drain_asked => bail!("a second signal: ended without draining"),
+            Event::Signal(_) => {
+                drain_asked = true;
+                draining.store(true, Ordering::Release);
+                tracing::info!(deadline_seconds = config.proxy.drain_seconds, "draining");
+                for shard in &orders {
+                    let mut order = Order::Drain { deadline_ms: config.proxy.drain_seconds * 1000 };
+                    while let Err(returned) = shard.try_send(order) {
+                        order = returned;
+                        thread::sleep(Duration::from_millis(config.proxy.tick_ms));
+                    }
+                }
+            }
+            Event::ShardEnded(index, outcome) => {
+                outcome.map_err(|cause| anyhow!("shard {index} died: {cause}"))?;
+                shards_left -= 1;
+                if shards_left == 0 {
+                    break;
+                }
+            }
+            // Shards must never run unmetered.
+            Event::AggregatorEnded => bail!("the aggregator died"),
+        }
+    }
+    control.thread.finish().context("the last batch")?;
+    admin.stop();
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Threads that turn what may happen into events.
+fn watch(
+    shards: Vec<thread::JoinHandle<std::io::Result<()>>>,
+    aggregator_ended: impl Future<Output: Sized> + Send + 'static,
+) -> anyhow::Result<mpsc::Receiver<Event>> {
+    let (sender, events) = mpsc::channel();
+    let tell = |sender: &Sender<Event>, event| {
+        // Nobody listens any more once the process is about to end.
+        sender.send(event).ok();
+    };
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
+    let told = sender.clone();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        signals.forever().for_each(|signal| tell(&told, Event::Signal(signal)));
+    })?;
+    for (index, shard) in shards.into_iter().enumerate() {
+        let told = sender.clone();
+        thread::Builder::new().name(format!("watch-{index}")).spawn(move || {
+            let outcome = match shard.join() {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_) => Err("it panicked".into()),
+            };
+            tell(&told, Event::ShardEnded(index, outcome));
+        })?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    thread::Builder::new().name("watch-aggregator".into()).spawn(move || {
+        runtime.block_on(aggregator_ended);
+        tell(&sender, Event::AggregatorEnded);
+    })?;
+    Ok(events)
+}
+
+/// One line on standard output for whoever started us: where we listen, in JSON.
+#[expect(clippy::print_stdout, reason = "the one line that programs read")]
+fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyhow::Result<()> {
+    let bound = serde_json::json!({"listen": proxy.listen, "tls_listen": proxy.tls_listen, "admin": admin, "driver": proxy.driver});
+    println!("{bound}");
+    std::io::Write::flush(&mut std::io::stdout())?;
+    tracing::info!(listen = ?proxy.listen, tls_listen = ?proxy.tls_listen, %admin, driver = proxy.driver, "serving");
+    Ok(())
+}
+
+/// On SIGHUP: certificates and prices are read again. What cannot be read leaves the old in force.
+fn reload(config: &Config, prices: &Published<PriceTable>, tls: Option<&Published<Arc<ServerConfig>>>) {
+    match load(config) {
+        Ok(loaded) => {
+            prices.set(loaded.prices);
+            if let (Some(published), Some(fresh)) = (tls, loaded.tls) {
+                published.set(fresh);
+            }
+            tracing::info!("certificates and prices were read again");
+        }
+        Err(error) => tracing::error!("nothing was read again, the old is in force: {error:#}"),
+    }
+}
+
+fn load(config: &Config) -> anyhow::Result<Loaded> {
+    let mut prices = PriceTable::builtin();
+    if let Some(path) = config::file(&config.metering.prices_file) {
+        let rows = std::fs::read_to_string(&path)
+            .with_context(|| format!("metering.prices_file {}", path.display()))?;
+        prices =
+            prices.with_rows(&rows).with_context(|| format!("metering.prices_file {}", path.display()))?;
+    }
+    let tls = match config.proxy.tls_listen.is_empty() {
+        true => None,
+        false => {
+            let (cert, key) = (Path::new(&config.proxy.tls_cert), Path::new(&config.proxy.tls_key));
+            Some(tokenist_proxy::server_config(cert, key).context("proxy.tls_cert and proxy.tls_key")?)
+        }
+    };
+    let provider = provider(config.provider.first().context("a [[provider]] is needed")?)?;
+    Ok(Loaded { prices, tls, provider })
+}
+
+fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
+    let origin = Origin::parse(&provider.base_url).context("provider.base_url")?;
+    let roots = config::file(&provider.ca_file);
+    let tls = match origin.tls {
+        true => Some(tokenist_proxy::client_config(roots.as_deref()).context("provider.ca_file")?),
+        false => None,
+    };
+    let key = std::env::var(&provider.api_key_env).ok().filter(|key| !key.is_empty());
+    let usable = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.as_ref().is_some_and(|key| !usable(key)) {
+        bail!(
+            "{} holds something that is no API key: it has blanks or control characters",
+            provider.api_key_env
+        );
+    }
+    Ok(tokenist_proxy::Provider {
+        name: provider.name.as_str().into(),
+        host: origin.host,
+        port: origin.port,
+        tls,
+        api_key: key,
+    })
+}
+
+/// The configured token, or a fresh one that is printed this once.
+fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
+    match config.admin.token.as_str() {
+        "" => Ok(None),
+        token => Ok(Some(OperatorToken::parse(token).context("admin.token")?)),
+    }
+}
+
+fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result<tokenist_admin::Config> {
+    let token = match token {
+        Some(token) => token,
+        None => {
+            let fresh = tokenist_admin::generate_token();
+            eprintln!("tokenist: no admin.token is set; for this run it is {fresh}");
+            OperatorToken::parse(&fresh).context("a generated token")?
+        }
+    };
+    let origins = config.admin.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    Ok(tokenist_admin::Config {
+        listen: config.admin.listen.parse().context("admin.listen")?,
+        token,
+        cors_origins: origins.map(str::to_owned).collect(),
+        metrics_open: config.admin.metrics_open,
+        connection_max: ADMIN_CONNECTIONS_MAX,
+        request_ms: ADMIN_REQUEST_MS,
+    })
+}
+
+fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Config {
+    let limits = &config.limits;
+    let default_limit = Limit {
+        max_cost: NanoUsd::from_usd(limits.max_cost_usd).filter(|cost| cost.0 >= 0),
+        max_tokens: (limits.max_total_tokens > 0).then_some(limits.max_total_tokens),
+        window: limits.window,
+        mode: limits.mode,
+        max_sessions: (limits.sessions_per_user > 0).then_some(limits.sessions_per_user),
+    };
+    tokenist_control::Config {
+        ledger: ledger::Config {
+            holders_max: config.store.users_max,
+            sessions_max: config.proxy.session_max.saturating_mul(shard_count),
+            default_limit,
+            ..ledger::Config::default()
+        },
+        tick_ms: config.proxy.tick_ms,
+        ..tokenist_control::Config::default()
+    }
+}
+
+fn proxy_config(
+    config: &Config,
+    provider: tokenist_proxy::Provider,
+    tls: Option<Arc<Published<Arc<ServerConfig>>>>,
+) -> tokenist_proxy::Config {
+    let (proxy, limits) = (&config.proxy, &config.limits);
+    let some = |seconds: u64| (seconds > 0).then_some(seconds);
+    tokenist_proxy::Config {
+        listen: proxy.listen.parse().ok(),
+        tls_listen: proxy.tls_listen.parse().ok(),
+        tls,
+        driver: match proxy.driver {
+            Driver::Auto => tokenist_proxy::Driver::Auto,
+            Driver::IoUring => tokenist_proxy::Driver::IoUring,
+            Driver::Epoll => tokenist_proxy::Driver::Epoll,
+        },
+        pin: proxy.pin,
+        session_max: proxy.session_max,
+        message_max_bytes: proxy.message_max_bytes,
+        tick_ms: proxy.tick_ms,
+        head_ms: proxy.head_seconds * 1000,
+        dial_ms: proxy.dial_seconds * 1000,
+        close_ms: CLOSE_MS,
+        half_close_ms: HALF_CLOSE_MS,
+        release_ms: RELEASE_MS,
+        ping_ms: proxy.ping_seconds * 1000,
+        account_cache_max: ACCOUNT_CACHE_MAX,
+        identity: IdentityRules { passthrough: config.identity.passthrough, query: config.identity.query },
+        refuse: match config.admission.refuse {
+            Refuse::Close => tokenist_proxy::Refuse::Close,
+            Refuse::Http => tokenist_proxy::Refuse::Http,
+            Refuse::Auto => tokenist_proxy::Refuse::Auto,
+        },
+        session_seconds: some(limits.session_seconds),
+        idle_seconds: some(limits.idle_seconds),
+        panic_user: std::env::var(PANIC_USER_VARIABLE).ok().map(|user| UserId::from(&*user)),
+        estimate: config.metering.estimate.into(),
+        provider,
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+}
+
+/// 20 bits that tell this process's session ids from the last one's: the hasher's keys are random.
+fn boot_bits() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(now()) >> 44
+}
