@@ -1,0 +1,497 @@
+//! Who says a scenario: opens its sessions, keeps the measured window, ends everything in bounded time.
+//!
+//! Start at [`run`]. What a session does once it is open is in `talk`.
+
+use crate::beat::Beat;
+use crate::link::{self, Bytes, HangUp, Outbox, Signal};
+use crate::scenario::{Kind, Scenario};
+use crate::schedule::Schedule;
+use crate::tally::Tally;
+use crate::target::{NONCE, Target};
+use crate::ws::{CLOSE, End, FIN, Inbound, TEXT, close_payload};
+use crate::{http, runtime, talk};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+/// Handshakes in flight while sessions are opened ahead of the window.
+const OPENING_MAX: usize = 64;
+const OPEN_WAIT: Duration = Duration::from_secs(10);
+/// How long sessions may take to end after the window.
+const END_WAIT: Duration = Duration::from_secs(15);
+/// Between the last session's opening and the window, so that what is measured is steady.
+const SETTLE: Duration = Duration::from_millis(300);
+/// What the last closes need.
+const CLOSING: Duration = Duration::from_millis(50);
+/// A send so much after its due time is counted as late.
+const LATE: Duration = Duration::from_millis(2);
+
+/// The measured window's beginning and end, told to whoever measures processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    Start,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Measuring,
+    Over,
+}
+
+/// What the sessions of one thread share.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) scenario: Scenario,
+    pub(crate) target: Target,
+    pub(crate) tally: RefCell<Tally>,
+    pub(crate) beat: Rc<Beat>,
+    phase: Cell<Phase>,
+    /// When the window began.
+    start: Cell<Instant>,
+    changed: Signal,
+    live: Cell<usize>,
+    outboxes: RefCell<Vec<Rc<Outbox>>>,
+}
+
+/// A session that is open: its greeting has been read.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) inbound: Inbound,
+    pub(crate) outbox: Rc<Outbox>,
+    pub(crate) greeting: Vec<u8>,
+}
+
+/// Runs a scenario on `thread_count` threads. `edge` is called once at each edge of the window.
+pub(crate) fn run(
+    scenario: &Scenario,
+    target: &Target,
+    thread_count: usize,
+    edge: &(dyn Fn(Edge) + Sync),
+) -> io::Result<(Tally, Duration)> {
+    let barrier = Barrier::new(thread_count);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..thread_count)
+            .map(|index| {
+                let (barrier, target) = (&barrier, target.clone());
+                scope.spawn(move || {
+                    let sessions = (index..scenario.sessions).step_by(thread_count).collect();
+                    let on_edge = |at| {
+                        if barrier.wait().is_leader() {
+                            edge(at);
+                        }
+                        barrier.wait();
+                    };
+                    runtime::block_on(run_thread(scenario.clone(), target, sessions, &on_edge))
+                })
+            })
+            .collect();
+        let mut sum = (Tally::default(), Duration::ZERO);
+        for thread in threads {
+            let (tally, window) = thread.join().map_err(|_| io::Error::other("a load thread panicked"))??;
+            sum.0 += tally;
+            sum.1 = sum.1.max(window);
+        }
+        Ok(sum)
+    })
+}
+
+async fn run_thread(
+    scenario: Scenario,
+    target: Target,
+    sessions: Vec<usize>,
+    on_edge: &dyn Fn(Edge),
+) -> io::Result<(Tally, Duration)> {
+    let run = Rc::new(Run {
+        scenario,
+        target,
+        tally: RefCell::default(),
+        beat: Beat::start()?,
+        phase: Cell::new(Phase::Opening),
+        start: Cell::new(Instant::now()),
+        changed: Signal::default(),
+        live: Cell::new(0),
+        outboxes: RefCell::default(),
+    });
+    match run.scenario.kind {
+        // These open sessions as part of what is measured.
+        Kind::Churn | Kind::Turns => {
+            run.begin(on_edge);
+            for index in sessions {
+                run.spawn(index, None);
+            }
+        }
+        Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Idle => {
+            run.open_all(sessions).await;
+            monoio::time::sleep(SETTLE).await;
+            run.begin(on_edge);
+        }
+    }
+    let window = Duration::from_secs_f64(run.scenario.seconds);
+    // Turns may be done before the time is; anything else that ends early has failed and is counted as such.
+    match run.scenario.kind {
+        Kind::Turns => drop(monoio::time::timeout(window, run.everybody_left()).await),
+        _ => monoio::time::sleep(window).await,
+    }
+    let window = run.finish(on_edge);
+    run.end().await;
+    let tally = run.tally.take();
+    drop(run);
+    // Closing a file is an operation of the ring like any other: the runtime has to live to see it done.
+    monoio::time::sleep(CLOSING).await;
+    Ok((tally, window))
+}
+
+impl Run {
+    pub(crate) fn measuring(&self) -> bool {
+        self.phase.get() == Phase::Measuring
+    }
+
+    /// Whether a session may begin something new.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.phase.get() != Phase::Over
+    }
+
+    /// The window begins.
+    fn begin(&self, on_edge: &dyn Fn(Edge)) {
+        on_edge(Edge::Start);
+        self.start.set(Instant::now());
+        self.phase.set(Phase::Measuring);
+        self.changed.ring();
+    }
+
+    /// The window is over; returns how long it was.
+    fn finish(&self, on_edge: &dyn Fn(Edge)) -> Duration {
+        let window = self.start.get().elapsed();
+        self.phase.set(Phase::Over);
+        on_edge(Edge::End);
+        self.changed.ring();
+        window
+    }
+
+    async fn open_all(self: &Rc<Run>, sessions: Vec<usize>) {
+        let waiting = Rc::new(RefCell::new(sessions));
+        let openers: Vec<_> = (0..OPENING_MAX)
+            .map(|_| {
+                let (run, waiting) = (self.clone(), waiting.clone());
+                monoio::spawn(async move {
+                    loop {
+                        let next = waiting.borrow_mut().pop();
+                        let Some(index) = next else { return };
+                        if let Some(open) = run.open(index, Instant::now()).await {
+                            run.spawn(index, Some(open));
+                        }
+                    }
+                })
+            })
+            .collect();
+        for opener in openers {
+            opener.await;
+        }
+    }
+
+    /// Starts a session's task, with an open session or with none yet.
+    fn spawn(self: &Rc<Run>, index: usize, open: Option<Open>) {
+        self.live.set(self.live.get() + 1);
+        let run = self.clone();
+        monoio::spawn(async move {
+            match (run.scenario.kind, open) {
+                (Kind::Churn, _) => run.churn(index).await,
+                (Kind::Turns, _) => {
+                    if let Some(open) = run.open(index, Instant::now()).await {
+                        talk::turns(&run, index, open).await;
+                    }
+                }
+                (_, Some(open)) => talk::listen(&run, index, open).await,
+                (_, None) => {}
+            }
+            run.live.set(run.live.get() - 1);
+            run.changed.ring();
+        });
+    }
+
+    /// Opens a session that was due at `due`; counts it, or why it failed.
+    pub(crate) async fn open(&self, index: usize, due: Instant) -> Option<Open> {
+        let opening = self.shake_hands(index);
+        let result = match monoio::time::timeout(OPEN_WAIT, opening).await {
+            Ok(Ok(open)) => Ok(open),
+            Ok(Err(error)) => Err(format!("open: {error}")),
+            Err(_) => Err("open: timed out".to_owned()),
+        };
+        let mut tally = self.tally.borrow_mut();
+        match result {
+            Ok(open) => {
+                tally.sessions_opened += 1;
+                tally.connect.record(due.elapsed());
+                Some(open)
+            }
+            Err(word) => {
+                tally.error(&word);
+                None
+            }
+        }
+    }
+
+    async fn shake_hands(&self, index: usize) -> io::Result<Open> {
+        let link = link::connect(self.target.address, self.target.tls.clone()).await?;
+        let mut inbound = Inbound::new(link.read);
+        let outbox = Outbox::start(link.write);
+        let user = self.user(index);
+        let upgrade = self.target.upgrade(&user, self.scenario.query(&user).as_deref());
+        outbox.put(Bytes::Owned(upgrade));
+        match greeting(&mut inbound).await {
+            Ok(greeting) => {
+                if self.scenario.kind != Kind::Churn {
+                    self.outboxes.borrow_mut().push(outbox.clone());
+                }
+                Ok(Open { inbound, outbox, greeting })
+            }
+            Err(error) => {
+                outbox.hang_up(HangUp::Fin);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn user(&self, index: usize) -> String {
+        format!("user-{}", index % self.scenario.users)
+    }
+
+    /// Opens and closes sessions: at the scenario's rate, or one after the other.
+    async fn churn(&self, index: usize) {
+        let schedule = Schedule::shared(self.scenario.rate, self.scenario.sessions, index);
+        for act in 0.. {
+            let due = match schedule {
+                Some(schedule) => self.due(schedule, act).await,
+                None => self.goes_on().then(Instant::now),
+            };
+            let Some(due) = due else { return };
+            let Some(Open { mut inbound, outbox, .. }) = self.open(index, due).await else {
+                // A target that refuses at once must not turn this into a spin.
+                monoio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            say_goodbye(&outbox);
+            let farewell = async {
+                while matches!(inbound.message().await, Ok(Some(message)) if message.opcode != CLOSE) {}
+            };
+            if monoio::time::timeout(OPEN_WAIT, farewell).await.is_err() {
+                self.tally.borrow_mut().error("close: timed out");
+            }
+            outbox.hang_up(HangUp::Fin);
+        }
+    }
+
+    /// Waits for the next act's due time; `None` once the window is over.
+    pub(crate) async fn due(&self, schedule: Schedule, act: u64) -> Option<Instant> {
+        self.changed.until(|| (self.phase.get() != Phase::Opening).then_some(())).await;
+        let due = self.beat.on_beat(self.start.get() + schedule.due(act));
+        if due.duration_since(self.start.get()).as_secs_f64() > self.scenario.seconds {
+            return None;
+        }
+        self.beat.until(due).await;
+        if !self.goes_on() {
+            return None;
+        }
+        if due.elapsed() > LATE {
+            self.tally.borrow_mut().late_sends += 1;
+        }
+        Some(due)
+    }
+
+    async fn everybody_left(&self) {
+        self.changed.until(|| (self.live.get() == 0).then_some(())).await;
+    }
+
+    async fn end(&self) {
+        if self.scenario.kind != Kind::Turns {
+            for outbox in self.outboxes.borrow().iter() {
+                say_goodbye(outbox);
+                outbox.hang_up(HangUp::Fin);
+            }
+        }
+        if monoio::time::timeout(END_WAIT, self.everybody_left()).await.is_err() {
+            self.tally.borrow_mut().error("end: sessions did not end");
+        }
+        for outbox in self.outboxes.borrow().iter() {
+            outbox.hang_up(HangUp::Fin);
+        }
+    }
+}
+
+/// Reads the answer to the upgrade and the first event.
+async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
+    let response = http::read_response(inbound).await?;
+    if response.status != 101 {
+        return Err(io::Error::other(format!("HTTP {}", response.status)));
+    }
+    let accept = tungstenite::handshake::derive_accept_key(NONCE.as_bytes());
+    if response.header("sec-websocket-accept") != Some(accept.as_str()) {
+        return Err(io::Error::other("wrong sec-websocket-accept"));
+    }
+    loop {
+        match inbound.message().await? {
+            Some(message) if message.opcode == TEXT => return Ok(message.payload.to_vec()),
+            Some(message) if message.opcode == CLOSE => {
+                return Err(io::Error::other(format!("closed with {}", message.close_reason().0)));
+            }
+            Some(_) => {}
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+pub(crate) fn say_goodbye(outbox: &Outbox) {
+    let mut frame = Vec::new();
+    End::Client.frame(FIN | CLOSE, &close_payload(1000, ""), &mut frame);
+    outbox.put(Bytes::Owned(frame));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::sim::Sim;
+    use crate::provider::{self, Bound};
+    use crate::target::{Handshake, Reach};
+    use crate::tls;
+    use serde_json::Value;
+    use std::io::{Read, Write};
+    use std::path::{Path, PathBuf};
+    use tokenist_core::usage::Usage;
+
+    /// A provider on ports of its own, with the authority of its certificate in a file.
+    struct Provider {
+        bound: Bound,
+        ca: PathBuf,
+    }
+
+    impl Provider {
+        fn start(sim: &str) -> Provider {
+            let (config, authority) = tls::server_generated().unwrap();
+            let any = "127.0.0.1:0".parse().unwrap();
+            let options = provider::Options {
+                listen: any,
+                tls: Some((any, config)),
+                shard_count: 2,
+                seed: 42,
+                key: None,
+                beta: false,
+                sim: Sim::default().with(sim).unwrap(),
+            };
+            let bound = provider::start(options).unwrap();
+            let name = format!("tokload-{}-{}.pem", std::process::id(), bound.listen.port());
+            let ca = std::env::temp_dir().join(name);
+            std::fs::write(&ca, authority).unwrap();
+            Provider { bound, ca }
+        }
+
+        fn plain(&self) -> String {
+            format!("ws://{}", self.bound.listen)
+        }
+
+        fn tls(&self) -> String {
+            format!("wss://{}", self.bound.tls_listen.unwrap())
+        }
+
+        fn load(&self, url: &str, scenario: &str) -> Tally {
+            let handshake =
+                Handshake { model: "gpt-realtime-2.1".into(), key: "k".into(), headers: Vec::new() };
+            let ca = tls::client(Path::new(&self.ca)).unwrap();
+            let target = Target::parse(url, Reach::Loopback, Some(&ca), handshake).unwrap();
+            run(&Scenario::parse(scenario).unwrap(), &target, 2, &|_| {}).unwrap().0
+        }
+
+        fn audit(&self) -> Value {
+            self.request("GET /audit")
+        }
+
+        fn request(&self, what: &str) -> Value {
+            let mut stream = std::net::TcpStream::connect(self.bound.listen).unwrap();
+            write!(stream, "{what} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        }
+    }
+
+    impl Drop for Provider {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.ca).unwrap();
+        }
+    }
+
+    fn usage(of: &Value) -> Usage {
+        serde_json::from_value(of.clone()).unwrap()
+    }
+
+    #[test]
+    fn the_audit_equals_what_the_users_were_told() {
+        for sim in [
+            "",
+            "chunks=3,chunk_bytes=100,split=7",
+            "fragment=50,type_last",
+            "bytewise,chunks=1",
+            "status=failed",
+        ] {
+            let provider = Provider::start(sim);
+            for url in [provider.plain(), provider.tls()] {
+                let tally = provider.load(&url, "turns,sessions=6,users=3,turns=4,seconds=20");
+                assert_eq!((tally.turns, tally.error_count()), (24, 0), "{sim} {url}: {:?}", tally.errors);
+                let audit = provider.audit();
+                for (user, models) in &tally.users {
+                    for (model, told) in models {
+                        assert_eq!(*told, usage(&audit["by_key"][user][model]), "{sim} {url} {user} {model}");
+                    }
+                }
+                assert_eq!(tally.usage(), usage(&audit["totals"]));
+                assert_eq!(audit["totals"]["responses"], 24);
+                provider.request("POST /audit/reset");
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_that_dies_is_no_usage() {
+        let provider = Provider::start("die@end");
+        let tally = provider.load(&provider.plain(), "turns,sessions=4,turns=1,seconds=20");
+        assert_eq!(tally.errors.get("session ended early"), Some(&4));
+        let totals = &provider.audit()["totals"];
+        assert_eq!((&totals["responses"], &totals["undelivered"]), (&0.into(), &4.into()));
+        assert_eq!(usage(&totals["undelivered_usage"]).requests, 4);
+    }
+
+    #[test]
+    fn usage_told_twice_is_counted_once() {
+        let provider = Provider::start("usage=twice");
+        let tally = provider.load(&provider.plain(), "turns,sessions=4,turns=1,seconds=20");
+        assert_eq!(tally.usage(), usage(&provider.audit()["totals"]));
+    }
+
+    #[test]
+    fn every_scenario_flows_and_ends_by_itself() {
+        let provider = Provider::start("");
+        for (scenario, has_messages) in [
+            ("ping,sessions=4,rate=200,seconds=0.5", true),
+            ("speech,sessions=4,seconds=0.5", true),
+            ("saturate,sessions=2,seconds=0.3", true),
+            ("saturate,sessions=2,event_bytes=300,send_bytes=1,seconds=0.3", true),
+            ("churn,sessions=4,rate=40,seconds=0.5", false),
+            ("idle,sessions=8,seconds=0.2", false),
+        ] {
+            let tally = provider.load(&provider.plain(), scenario);
+            assert_eq!(tally.error_count(), 0, "{scenario}: {:?}", tally.errors);
+            assert!(tally.sessions_opened > 0, "{scenario}");
+            assert_eq!(tally.messages_received > 0, has_messages, "{scenario}");
+        }
+    }
+
+    #[test]
+    fn a_refused_handshake_is_an_error_with_its_status() {
+        let provider = Provider::start("refuse=429:3");
+        let tally = provider.load(&provider.plain(), "idle,sessions=3,seconds=0.1");
+        assert_eq!(tally.errors.get("open: HTTP 429"), Some(&3));
+    }
+}

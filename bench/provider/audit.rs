@@ -1,0 +1,180 @@
+//! The provider's own account of what it delivered, for tests to hold the proxy's totals against.
+//!
+//! Invariant: a response's usage is counted once, and only when the kernel took every byte of its
+//! `response.done`; what died on the way is counted apart.
+
+use crate::http::Request;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
+use tokenist_core::usage::Usage;
+
+const SESSIONS_MAX: usize = 4_096;
+const HANDSHAKES_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    totals: Tally,
+    by_key: BTreeMap<String, BTreeMap<String, Tally>>,
+    sessions: VecDeque<SessionRecord>,
+    handshakes: VecDeque<Value>,
+    handshake_count: u64,
+    session_count: u64,
+}
+
+/// What was delivered, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    usage: Usage,
+    responses: u64,
+    transcriptions: u64,
+    /// Delivered, but told no usage.
+    without_usage: u64,
+    /// Responses whose end never left, and what they would have told.
+    undelivered: u64,
+    undelivered_usage: Usage,
+}
+
+/// What is being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Response(Usage),
+    ResponseWithoutUsage,
+    Transcription(Usage),
+    /// The response died; this is what it would have told.
+    Undelivered(Usage),
+}
+
+#[derive(Debug)]
+struct SessionRecord {
+    id: String,
+    key: String,
+    model: String,
+    responses: u64,
+    close_code: Option<u16>,
+}
+
+impl Tally {
+    fn of(fact: Fact) -> Tally {
+        let none = Tally::default();
+        match fact {
+            Fact::Response(usage) => Tally { usage, responses: 1, ..none },
+            Fact::ResponseWithoutUsage => Tally { responses: 1, without_usage: 1, ..none },
+            Fact::Transcription(usage) => Tally { usage, transcriptions: 1, ..none },
+            Fact::Undelivered(usage) => Tally { undelivered: 1, undelivered_usage: usage, ..none },
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut json = serde_json::to_value(self.usage).expect("a usage is plain numbers");
+        json["total_tokens"] = self.usage.total_tokens().into();
+        json["responses"] = self.responses.into();
+        json["transcriptions"] = self.transcriptions.into();
+        json["without_usage"] = self.without_usage.into();
+        json["undelivered"] = self.undelivered.into();
+        json["undelivered_usage"] = serde_json::to_value(self.undelivered_usage).expect("plain numbers");
+        json
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.usage += other.usage;
+        self.responses += other.responses;
+        self.transcriptions += other.transcriptions;
+        self.without_usage += other.without_usage;
+        self.undelivered += other.undelivered;
+        self.undelivered_usage += other.undelivered_usage;
+    }
+}
+
+impl Audit {
+    pub(crate) fn handshake(&mut self, request: &Request) {
+        self.handshake_count += 1;
+        if self.handshakes.len() == HANDSHAKES_MAX {
+            self.handshakes.pop_front();
+        }
+        self.handshakes.push_back(json!({
+            "method": request.method,
+            "path": request.path,
+            "query": request.query,
+            "headers": request.headers,
+            "extensions": request.header("sec-websocket-extensions"),
+            "protocols": request.header("sec-websocket-protocol"),
+        }));
+    }
+
+    pub(crate) fn opened(&mut self, id: &str, key: &str, model: &str) {
+        self.session_count += 1;
+        if self.sessions.len() == SESSIONS_MAX {
+            self.sessions.pop_front();
+        }
+        let (id, key, model) = (id.to_owned(), key.to_owned(), model.to_owned());
+        self.sessions.push_back(SessionRecord { id, key, model, responses: 0, close_code: None });
+    }
+
+    /// The code that the peer closed with; 1006 if none.
+    pub(crate) fn closed(&mut self, id: &str, close_code: u16) {
+        if let Some(session) = self.sessions.iter_mut().rev().find(|session| session.id == id) {
+            session.close_code = Some(close_code);
+        }
+    }
+
+    pub(crate) fn count(&mut self, session: &str, key: &str, model: &str, fact: Fact) {
+        let tally = Tally::of(fact);
+        self.totals += tally;
+        *self.by_key.entry(key.to_owned()).or_default().entry(model.to_owned()).or_default() += tally;
+        if let Some(session) = self.sessions.iter_mut().rev().find(|record| record.id == session) {
+            session.responses += tally.responses;
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let by_key: BTreeMap<&String, BTreeMap<&String, Value>> = self
+            .by_key
+            .iter()
+            .map(|(key, models)| (key, models.iter().map(|(model, tally)| (model, tally.json())).collect()))
+            .collect();
+        let sessions: Vec<Value> = self
+            .sessions
+            .iter()
+            .map(|session| {
+                json!({"id": session.id, "key": session.key, "model": session.model,
+                    "responses": session.responses, "close_code": session.close_code})
+            })
+            .collect();
+        json!({
+            "totals": self.totals.json(),
+            "by_key": by_key,
+            "session_count": self.session_count,
+            "sessions": sessions,
+            "handshake_count": self.handshake_count,
+            "handshakes": self.handshakes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_died_is_counted_apart() {
+        let mut audit = Audit::default();
+        let usage = Usage { text_in: 3, audio_out: 4, requests: 1, ..Usage::default() };
+        audit.opened("sess_1", "k", "m");
+        audit.count("sess_1", "k", "m", Fact::Response(usage));
+        audit.count("sess_1", "k", "m", Fact::Undelivered(usage));
+        audit.count("sess_1", "k", "asr", Fact::Transcription(usage));
+        audit.count("sess_1", "-", "m", Fact::ResponseWithoutUsage);
+        audit.closed("sess_1", 1000);
+        let json = audit.json();
+        assert_eq!(json["totals"]["text_in"], 6);
+        assert_eq!(json["totals"]["responses"], 2);
+        assert_eq!(json["by_key"]["k"]["m"]["audio_out"], 4);
+        assert_eq!(json["by_key"]["k"]["m"]["undelivered_usage"]["audio_out"], 4);
+        assert_eq!(json["by_key"]["-"]["m"]["without_usage"], 1);
+        assert_eq!(json["sessions"][0]["responses"], 2);
+        assert_eq!(json["sessions"][0]["close_code"], 1000);
+    }
+}

@@ -1,0 +1,396 @@
+//! How a session or a response shall look and misbehave, read from text that passes through unaltered SDKs.
+//!
+//! The text is a comma-separated list of `key`, `key=value` and `fault@point=value`; `:` serves as `=` where
+//! that saves escaping. Later words win; a response starts from its session's words. `tokload provider --help`
+//! prints [`HELP`].
+
+use tokenist_core::usage::Usage;
+
+/// What one send of a blast carries unless something else is asked for.
+pub(crate) const SEND_BYTES: usize = 64 << 10;
+
+/// Every word there is.
+pub(crate) const HELP: &str = "\
+Words of --sim, of ?sim= and x-sim at the handshake, and of response.metadata.sim (comma-separated):
+ shape     chunks=N  chunk_bytes=BYTES (raw audio a delta)  pace=speech|MS (between deltas; 0: as fast as possible)
+           status=completed|incomplete|content_filter|failed
+ usage     usage=once|twice|null|absent|empty|toplevel
+           text_in= audio_in= image_in= cached_text= cached_audio= cached_image= text_out= audio_out= reasoning=
+ bytes     split=N (N bytes a send)  bytewise (split=1)  fragment=N (N bytes a frame, a ping between)  binary
+ faults    die  reset  stall  runaway  close=CODE:REASON  giant=BYTES  giant_header=BYTES  invalid_json
+           odd=masked|rsv1|opcode|long_ping|split_ping|bad_close|bad_utf8
+           each at a point: fault@greeting|created|middle|end|done (before response.done is end, after it done)
+           calm (forgets the faults named so far)
+ handshake delay_ms=N  silent  refuse=STATUS[:RETRY_AFTER_SECONDS]  protocol=NAME  extension=TEXT
+ session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the URL says)
+           type_last (the event's type stands at its end)
+ load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sim {
+    pub(crate) chunks: u32,
+    pub(crate) chunk_bytes: usize,
+    pub(crate) pace: Pace,
+    pub(crate) status: Status,
+    pub(crate) usage: UsageForm,
+    /// Counts that take the formula's place.
+    pub(crate) fixed: Vec<(Kind, u64)>,
+    /// 0 sends every frame whole.
+    pub(crate) split_bytes: usize,
+    /// 0 sends every message in one frame.
+    pub(crate) fragment_bytes: usize,
+    pub(crate) binary: bool,
+    pub(crate) faults: Vec<(Point, Fault)>,
+    pub(crate) delay_ms: u64,
+    pub(crate) silent: bool,
+    pub(crate) refuse: Option<(u16, Option<u64>)>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) extension: Option<String>,
+    pub(crate) vad_ms: Option<u64>,
+    pub(crate) ping_ms: u64,
+    pub(crate) model: Option<String>,
+    pub(crate) type_last: bool,
+    pub(crate) load: Option<Load>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As long as the chunk takes to play.
+    Speech,
+    Millis(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Completed,
+    Incomplete,
+    ContentFilter,
+    Failed,
+}
+
+/// How `response.done` tells the usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UsageForm {
+    Once,
+    /// The whole event twice, with one response id.
+    Twice,
+    Null,
+    Absent,
+    Empty,
+    /// `response.usage` is `{}` and the figures stand beside it, as xAI does.
+    TopLevel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    TextIn,
+    AudioIn,
+    ImageIn,
+    CachedTextIn,
+    CachedAudioIn,
+    CachedImageIn,
+    TextOut,
+    AudioOut,
+    Reasoning,
+}
+
+/// When in a session or response a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// After `session.created`.
+    Greeting,
+    /// After `response.created`.
+    Created,
+    /// After half of the deltas.
+    Middle,
+    /// Before `response.done`.
+    End,
+    /// After `response.done`.
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Die,
+    Reset,
+    Stall,
+    /// Audio until the session ends.
+    Runaway,
+    Close(u16, String),
+    Giant(usize),
+    /// The header of a frame that never comes.
+    GiantHeader(u64),
+    InvalidJson,
+    Odd(Odd),
+}
+
+/// Frames that break RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Odd {
+    Masked,
+    Rsv1,
+    /// A reserved opcode.
+    Opcode,
+    /// A ping with more than 125 bytes.
+    LongPing,
+    /// A ping without FIN.
+    SplitPing,
+    /// A close with one byte of payload.
+    BadClose,
+    BadUtf8,
+}
+
+/// A session that is only load: prebuilt events, no turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    Echo,
+    /// Whole events, as many as fit into `send_bytes` and at least one, in each send.
+    Blast {
+        event_bytes: usize,
+        send_bytes: usize,
+    },
+    Speech {
+        event_bytes: usize,
+        period_ms: u64,
+    },
+}
+
+impl Default for Sim {
+    fn default() -> Sim {
+        Sim {
+            chunks: 4,
+            chunk_bytes: 4_800,
+            pace: Pace::Millis(0),
+            status: Status::Completed,
+            usage: UsageForm::Once,
+            fixed: Vec::new(),
+            split_bytes: 0,
+            fragment_bytes: 0,
+            binary: false,
+            faults: Vec::new(),
+            delay_ms: 0,
+            silent: false,
+            refuse: None,
+            protocol: None,
+            extension: None,
+            vad_ms: None,
+            ping_ms: 20_000,
+            model: None,
+            type_last: false,
+            load: None,
+        }
+    }
+}
+
+impl Sim {
+    /// This with the words of `text` applied; the error names the word that is not understood.
+    pub(crate) fn with(&self, text: &str) -> Result<Sim, String> {
+        let mut sim = self.clone();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            sim.apply(word).ok_or_else(|| format!("not understood: {word:?}"))?;
+        }
+        Ok(sim)
+    }
+
+    fn apply(&mut self, word: &str) -> Option<()> {
+        let (key, value) = word.split_once(['=', ':']).unwrap_or((word, ""));
+        match key {
+            "chunks" => self.chunks = value.parse().ok()?,
+            "chunk_bytes" | "audio_chunk_bytes" => self.chunk_bytes = value.parse().ok()?,
+            "pace" if value == "speech" => self.pace = Pace::Speech,
+            "pace" => self.pace = Pace::Millis(value.parse().ok()?),
+            "status" => self.status = Status::parse(value)?,
+            "usage" => self.usage = UsageForm::parse(value)?,
+            "split" => self.split_bytes = value.parse().ok()?,
+            "bytewise" => self.split_bytes = 1,
+            "fragment" => self.fragment_bytes = value.parse().ok()?,
+            "binary" => self.binary = true,
+            "delay_ms" => self.delay_ms = value.parse().ok()?,
+            "silent" => self.silent = true,
+            "refuse" => {
+                let (status, retry) = value.split_once(':').map_or((value, None), |(s, r)| (s, Some(r)));
+                let retry = retry.map(|seconds| seconds.parse().ok()).map_or(Some(None), |s| s.map(Some))?;
+                self.refuse = Some((status.parse().ok()?, retry));
+            }
+            "protocol" => self.protocol = Some(value.to_owned()),
+            "extension" => self.extension = Some(value.to_owned()),
+            "vad" => self.vad_ms = Some(value.parse().ok()?),
+            "ping_ms" => self.ping_ms = value.parse().ok()?,
+            "calm" => self.faults.clear(),
+            "model" => self.model = Some(value.to_owned()),
+            "type_last" => self.type_last = true,
+            "load" => self.load = Some(Load::parse(value)?),
+            _ => match Kind::parse(key) {
+                Some(kind) => self.fixed.push((kind, value.parse().ok()?)),
+                None => self.faults.push(fault(key, value)?),
+            },
+        }
+        Some(())
+    }
+
+    /// The formula's usage with the counts that were asked for in their place.
+    pub(crate) fn fix(&self, mut usage: Usage) -> Usage {
+        for &(kind, count) in &self.fixed {
+            *match kind {
+                Kind::TextIn => &mut usage.text_in,
+                Kind::AudioIn => &mut usage.audio_in,
+                Kind::ImageIn => &mut usage.image_in,
+                Kind::CachedTextIn => &mut usage.cached_text_in,
+                Kind::CachedAudioIn => &mut usage.cached_audio_in,
+                Kind::CachedImageIn => &mut usage.cached_image_in,
+                Kind::TextOut => &mut usage.text_out,
+                Kind::AudioOut => &mut usage.audio_out,
+                Kind::Reasoning => &mut usage.reasoning_out,
+            } = count;
+        }
+        usage.clamped()
+    }
+
+    pub(crate) fn faults_at(&self, point: Point) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(move |(at, _)| *at == point).map(|(_, fault)| fault)
+    }
+}
+
+impl Status {
+    fn parse(text: &str) -> Option<Status> {
+        Some(match text {
+            "completed" => Status::Completed,
+            "incomplete" => Status::Incomplete,
+            "content_filter" => Status::ContentFilter,
+            "failed" => Status::Failed,
+            _ => return None,
+        })
+    }
+}
+
+impl UsageForm {
+    fn parse(text: &str) -> Option<UsageForm> {
+        Some(match text {
+            "once" => UsageForm::Once,
+            "twice" => UsageForm::Twice,
+            "null" => UsageForm::Null,
+            "absent" => UsageForm::Absent,
+            "empty" => UsageForm::Empty,
+            "toplevel" => UsageForm::TopLevel,
+            _ => return None,
+        })
+    }
+}
+
+impl Kind {
+    fn parse(text: &str) -> Option<Kind> {
+        Some(match text {
+            "text_in" => Kind::TextIn,
+            "audio_in" => Kind::AudioIn,
+            "image_in" => Kind::ImageIn,
+            "cached_text" => Kind::CachedTextIn,
+            "cached_audio" => Kind::CachedAudioIn,
+            "cached_image" => Kind::CachedImageIn,
+            "text_out" => Kind::TextOut,
+            "audio_out" => Kind::AudioOut,
+            "reasoning" => Kind::Reasoning,
+            _ => return None,
+        })
+    }
+}
+
+impl Load {
+    fn parse(text: &str) -> Option<Load> {
+        let parts: Vec<&str> = text.split(':').collect();
+        Some(match parts[..] {
+            ["echo"] => Load::Echo,
+            ["blast", bytes] => Load::Blast { event_bytes: bytes.parse().ok()?, send_bytes: SEND_BYTES },
+            ["blast", bytes, send_bytes] => {
+                Load::Blast { event_bytes: bytes.parse().ok()?, send_bytes: send_bytes.parse().ok()? }
+            }
+            ["speech", bytes, ms] => Load::Speech {
+                event_bytes: bytes.parse().ok()?,
+                period_ms: ms.parse().ok().filter(|&ms| ms > 0)?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn fault(key: &str, value: &str) -> Option<(Point, Fault)> {
+    let (name, point) = key.split_once('@').map_or((key, None), |(name, point)| (name, Some(point)));
+    let fault = match name {
+        "die" => Fault::Die,
+        "reset" => Fault::Reset,
+        "stall" => Fault::Stall,
+        "runaway" => Fault::Runaway,
+        "close" => {
+            let (code, reason) = value.split_once(':').unwrap_or((value, ""));
+            Fault::Close(code.parse().ok()?, reason.to_owned())
+        }
+        "giant" => Fault::Giant(value.parse().ok()?),
+        "giant_header" => Fault::GiantHeader(value.parse().ok()?),
+        "invalid_json" => Fault::InvalidJson,
+        "odd" => Fault::Odd(match value {
+            "masked" => Odd::Masked,
+            "rsv1" => Odd::Rsv1,
+            "opcode" => Odd::Opcode,
+            "long_ping" => Odd::LongPing,
+            "split_ping" => Odd::SplitPing,
+            "bad_close" => Odd::BadClose,
+            "bad_utf8" => Odd::BadUtf8,
+            _ => return None,
+        }),
+        _ => return None,
+    };
+    let point = match point {
+        None if matches!(fault, Fault::Close(..)) => Point::Done,
+        None | Some("middle") => Point::Middle,
+        Some("greeting") => Point::Greeting,
+        Some("created") => Point::Created,
+        Some("end") => Point::End,
+        Some("done") => Point::Done,
+        Some(_) => return None,
+    };
+    Some((point, fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_understood_with_either_sign() {
+        let sim = Sim::default()
+            .with("chunks=9, pace:speech,usage:twice,die,close@created=4000:a b:c,giant@end:20000000,bytewise,text_in=7")
+            .unwrap();
+        assert_eq!(
+            (sim.chunks, sim.pace, sim.usage, sim.split_bytes),
+            (9, Pace::Speech, UsageForm::Twice, 1)
+        );
+        assert_eq!(
+            sim.faults,
+            [
+                (Point::Middle, Fault::Die),
+                (Point::Created, Fault::Close(4000, "a b:c".into())),
+                (Point::End, Fault::Giant(20_000_000)),
+            ]
+        );
+        assert_eq!(sim.fix(Usage::default()).text_in, 7);
+        assert_eq!(sim.with("calm,stall").unwrap().faults, [(Point::Middle, Fault::Stall)]);
+        let sim = sim.with("load=speech:8192:40,refuse=429:3,close=1000").unwrap();
+        assert_eq!(sim.load, Some(Load::Speech { event_bytes: 8192, period_ms: 40 }));
+        assert_eq!(sim.refuse, Some((429, Some(3))));
+        assert_eq!(sim.faults.last(), Some(&(Point::Done, Fault::Close(1000, String::new()))));
+    }
+
+    #[test]
+    fn a_word_that_is_not_understood_is_named() {
+        for word in [
+            "chunks=x",
+            "die@noon",
+            "usage=thrice",
+            "load=speech:1:0",
+            "odd=fish",
+            "refuse=429:x",
+            "nonsense",
+        ] {
+            assert_eq!(Sim::default().with(word), Err(format!("not understood: {word:?}")));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a run comes to: JSON that says on which machine and by which command it was made, and text.
+
+use crate::scenario::Scenario;
+use crate::tally::{Latency, Tally};
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokenist_core::time::Timestamp;
+
+/// Raised when a field changes its meaning.
+const SCHEMA: u64 = 1;
+
+/// The head of every result.
+pub(crate) fn head(commit: Option<&str>) -> Value {
+    let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    json!({
+        "schema": SCHEMA,
+        "at": Timestamp(ms).to_string(),
+        "machine": machine(),
+        "commit": commit,
+        "command": std::env::args().collect::<Vec<_>>().join(" "),
+    })
+}
+
+fn machine() -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    json!({
+        "cpu": field(&read("/proc/cpuinfo"), "model name"),
+        "cores": std::thread::available_parallelism().map_or(1, usize::from),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "memory": field(&read("/proc/meminfo"), "MemTotal"),
+    })
+}
+
+/// The figures of one run.
+pub(crate) fn figures(scenario: &Scenario, tally: &Tally, window: Duration) -> Value {
+    let seconds = window.as_secs_f64();
+    json!({
+        "scenario": scenario,
+        "seconds": seconds,
+        "sessions_opened": tally.sessions_opened,
+        "sessions_per_second": tally.sessions_opened as f64 / seconds,
+        "messages_received": tally.messages_received,
+        "messages_sent": tally.messages_sent,
+        "messages_per_second": (tally.messages_received + tally.messages_sent) as f64 / seconds,
+        "bytes_received": tally.bytes_received,
+        "bytes_sent": tally.bytes_sent,
+        "turns": tally.turns,
+        "late_sends": tally.late_sends,
+        "latency_us": latency(&tally.latency),
+        "connect_us": latency(&tally.connect),
+        "error_count": tally.error_count(),
+        "errors": tally.errors,
+        "close_codes": tally.close_codes,
+        "usage": tally.usage(),
+        "users": tally.users,
+    })
+}
+
+fn latency(latency: &Latency) -> Value {
+    if latency.count() == 0 {
+        return Value::Null;
+    }
+    let us = |quantile| round(latency.us(quantile));
+    json!({"count": latency.count(), "mean": round(latency.us_mean()), "p50": us(0.5), "p90": us(0.9),
+        "p99": us(0.99), "p99_9": us(0.999), "max": round(latency.us_max())})
+}
+
+pub(crate) fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+/// A run in a few lines.
+pub(crate) fn text(figures: &Value, scenario: &Scenario) -> String {
+    let number = |key: &str| figures[key].as_f64().unwrap_or(0.0);
+    let mut text = format!(
+        "{scenario}\n  {:.1} s · {} sessions · {:.0} messages/s · {} turns · errors {} · late sends {}\n",
+        number("seconds"),
+        figures["sessions_opened"],
+        number("messages_per_second"),
+        figures["turns"],
+        figures["error_count"],
+        figures["late_sends"],
+    );
+    for (name, key) in [("latency", "latency_us"), ("connect", "connect_us")] {
+        let of = &figures[key];
+        if !of.is_null() {
+            let parts =
+                ["p50", "p90", "p99", "p99_9", "max"].map(|quantile| format!("{quantile} {}", of[quantile]));
+            text.push_str(&format!("  {name} µs  {}\n", parts.join("  ")));
+        }
+    }
+    for (word, count) in figures["errors"].as_object().into_iter().flatten() {
+        text.push_str(&format!("  error  {word}: {count}\n"));
+    }
+    for (code, count) in figures["close_codes"].as_object().into_iter().flatten() {
+        text.push_str(&format!("  closed with {code}: {count}\n"));
+    }
+    for (user, models) in figures["users"].as_object().into_iter().flatten() {
+        for (model, usage) in models.as_object().into_iter().flatten() {
+            text.push_str(&format!("  {user}  {model}  {usage}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,148 @@
+//! Where load goes: a URL, resolved once, with what each session says in its handshake.
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    authority: String,
+    path: String,
+    query: String,
+    pub(crate) handshake: Handshake,
+}
+
+/// What all sessions of a run say.
+#[derive(Clone, Debug)]
+pub(crate) struct Handshake {
+    pub(crate) model: String,
+    pub(crate) key: String,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// May load leave this machine?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Loopback,
+    Anywhere,
+}
+
+/// Any nonce does: nobody caches an upgrade.
+pub(crate) const NONCE: &str = "dG9rbG9hZCBhc2tzIGl0IQ==";
+
+impl Target {
+    /// Parses and resolves `ws://host[:port][/path][?query]`, or the same with wss, http or https.
+    pub(crate) fn parse(
+        url: &str,
+        reach: Reach,
+        ca: Option<&Arc<ClientConfig>>,
+        handshake: Handshake,
+    ) -> Result<Target, String> {
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| format!("{url:?} has no scheme, such as ws://"))?;
+        let (secure, default_port) = match scheme {
+            "ws" | "http" => (false, 80),
+            "wss" | "https" => (true, 443),
+            _ => return Err(format!("{scheme}:// is not understood; use ws:// or wss://")),
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let with_port = if host.len() < authority.len() {
+            authority.to_owned()
+        } else {
+            format!("{host}:{default_port}")
+        };
+        let address = resolve(&with_port, reach)?;
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let tls = match (secure, ca) {
+            (false, _) => None,
+            (true, Some(config)) => {
+                Some((config.clone(), ServerName::try_from(name).map_err(|error| error.to_string())?))
+            }
+            (true, None) => return Err("wss:// needs --ca FILE with the authority to trust".to_owned()),
+        };
+        Ok(Target {
+            address,
+            tls,
+            authority: authority.to_owned(),
+            path: if path.is_empty() || path == "/" { "/v1/realtime".to_owned() } else { path.to_owned() },
+            query: query.to_owned(),
+            handshake,
+        })
+    }
+
+    /// The request that opens a session.
+    pub(crate) fn upgrade(&self, user: &str, words: Option<&str>) -> Vec<u8> {
+        let mut query = format!("model={}", self.handshake.model);
+        for words in words.into_iter().chain((!self.query.is_empty()).then_some(self.query.as_str())) {
+            query.push('&');
+            query.push_str(words);
+        }
+        let mut head = format!(
+            "GET {}?{query} HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: {NONCE}\r\nauthorization: Bearer {}\r\nx-user-id: {user}\r\n",
+            self.path, self.authority, self.handshake.key
+        );
+        for (name, value) in &self.handshake.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Target({}{})", self.address, self.path)
+    }
+}
+
+fn resolve(host_and_port: &str, reach: Reach) -> Result<SocketAddr, String> {
+    let mut addresses = host_and_port
+        .to_socket_addrs()
+        .map_err(|error| format!("{host_and_port} does not resolve: {error}"))?;
+    let address = addresses.next().ok_or_else(|| format!("{host_and_port} has no address"))?;
+    match reach {
+        Reach::Loopback if !address.ip().is_loopback() => Err(format!(
+            "{host_and_port} is not on this machine; load leaves it only with --allow-remote, for targets that are yours to load"
+        )),
+        Reach::Loopback | Reach::Anywhere => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str, reach: Reach) -> Result<Target, String> {
+        let handshake =
+            Handshake { model: "m".into(), key: "k".into(), headers: vec![("x-a".into(), "b".into())] };
+        Target::parse(url, reach, None, handshake)
+    }
+
+    #[test]
+    fn a_url_becomes_an_upgrade() {
+        let target = parse("ws://127.0.0.1:81/p/v1/realtime?audit=a", Reach::Loopback).unwrap();
+        let head = String::from_utf8(target.upgrade("user-1", Some("load=echo"))).unwrap();
+        assert!(
+            head.starts_with(
+                "GET /p/v1/realtime?model=m&load=echo&audit=a HTTP/1.1\r\nhost: 127.0.0.1:81\r\n"
+            )
+        );
+        assert!(head.ends_with("x-user-id: user-1\r\nx-a: b\r\n\r\n"));
+        assert_eq!(parse("ws://127.0.0.1", Reach::Loopback).unwrap().address.port(), 80);
+    }
+
+    #[test]
+    fn load_stays_on_this_machine_unless_allowed() {
+        let refused = parse("ws://192.0.2.1:80/", Reach::Loopback).unwrap_err();
+        assert!(refused.contains("--allow-remote"));
+        assert!(parse("ws://192.0.2.1:80/", Reach::Anywhere).is_ok());
+        assert!(parse("wss://127.0.0.1/", Reach::Loopback).unwrap_err().contains("--ca"));
+        assert!(parse("ftp://127.0.0.1/", Reach::Loopback).is_err());
+    }
+}
