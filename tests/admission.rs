@@ -1,0 +1,461 @@
+//! Who is let in, how the others are told, and what cannot shake a shard. Both ends are raw sockets.
+
+mod raw;
+
+use raw::*;
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::Instant;
+use tokenist_kit::{PATIENCE, Tokenist, eventually};
+
+const BEARER: &str = "Authorization: Bearer sk-test";
+const ALICE: &str = "x-user-id: alice";
+
+/// Sends `wire` and gives the answer.
+fn ask(proxy: &Tokenist, wire: impl AsRef<[u8]>) -> Answer {
+    let mut app = Wire::connect(proxy.listen);
+    app.send(wire);
+    app.answer()
+}
+
+/// The code in an HTTP refusal's error object.
+fn code(answer: &Answer) -> String {
+    let body: serde_json::Value =
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+    assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{body}");
+    body["error"]["code"].as_str().unwrap().to_owned()
+}
+
+/// A session from its opening to its close, to show that the shard still serves.
+fn serve_one(proxy: &Tokenist, provider: &Upstream) {
+    let (mut app, mut server) = provider.session(proxy.listen);
+    let (down, up) = (frame(TEXT, b"{\"type\":\"session.created\"}", None), frame(TEXT, b"{}", Some(KEY)));
+    server.send(&down);
+    app.expect(&down, "an event");
+    app.send(&up);
+    server.expect(&up, "an event");
+    app.send(close(1000, "", Some(KEY)));
+    assert_eq!(server.frame().close_code(), 1000);
+    server.send(close(1000, "", None));
+    assert_eq!(app.frame().close_code(), 1000);
+}
+
+#[test]
+fn who_does_not_say_who_he_is_gets_an_event_and_4001() {
+    let provider = Upstream::start();
+    // Always in WebSocket terms: the test refuses more often than a storming client may.
+    let proxy = start(&provider.origin(), &[("admission.refuse", "close")]);
+    let long = format!("x-user-id: {}", "a".repeat(257));
+    for (what, headers) in [
+        ("no key", vec![ALICE]),
+        ("an empty key", vec!["Authorization: Bearer ", ALICE]),
+        ("another scheme", vec!["Authorization: Basic c2s=", ALICE]),
+        ("an unknown tokenist key", vec!["Authorization: Bearer ug_00000000000000000000000000000000", ALICE]),
+        ("no user", vec![BEARER]),
+        ("an empty user", vec![BEARER, "x-user-id: "]),
+        ("a user given twice", vec![BEARER, ALICE, "X-User-Id: bob"]),
+        ("a user with a tab", vec![BEARER, "x-user-id: al\tice"]),
+        ("a user of 257 bytes", vec![BEARER, &long]),
+        ("an org that is empty", vec![BEARER, ALICE, "x-org-id: "]),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&headers));
+        assert_eq!(app.answer().status, 101, "{what}");
+        assert_eq!(app.refusal(), ("unauthorized".to_owned(), 4001), "{what}");
+        app.expect_end();
+    }
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn a_user_may_be_named_in_256_bytes_of_anything() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    for user in ["a".repeat(256), "ä→語 %/?#\"<script>".to_owned()] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&[BEARER, &format!("x-user-id: {user}")]));
+        let mut server = provider.accept();
+        assert!(!server.head().contains(&user));
+        server.send(switching(&[]));
+        assert_eq!(app.answer().status, 101);
+        let users = || {
+            let sessions = proxy.get("/admin/sessions");
+            let sessions = sessions["sessions"].as_array().unwrap();
+            sessions.iter().map(|session| session["userId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let seen = eventually(PATIENCE, users, |users| users.contains(&user));
+        assert!(seen.contains(&user), "{seen:?}");
+    }
+}
+
+#[test]
+fn heads_that_are_no_heads_get_an_http_error() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let upgraded = |headers: &[&str]| upgrade(&[&[BEARER, ALICE], headers].concat());
+    let replaced = |from: &str, to: &str| upgraded(&[]).replace(from, to);
+    for (what, status, wire) in [
+        ("a NUL in a user", 400, upgrade(&[BEARER, "x-user-id: al\0ice"])),
+        ("an escape in a user", 400, upgrade(&[BEARER, "x-user-id: al\x1bice"])),
+        ("a DEL in a user", 400, upgrade(&[BEARER, "x-user-id: al\x7fice"])),
+        ("both lengths", 400, upgraded(&["Content-Length: 5", "Transfer-Encoding: chunked"])),
+        ("two lengths", 400, upgraded(&["Content-Length: 0", "Content-Length: 0"])),
+        ("a length with a sign", 400, upgraded(&["Content-Length: +5"])),
+        ("a folded line", 400, upgraded(&["X-A: b\r\n folded"])),
+        ("a bare LF", 400, upgraded(&["X-A: b\nX-B: c"])),
+        ("a bare CR", 400, upgraded(&["X-A: b\rX-B: c"])),
+        ("bare LFs throughout", 400, format!("{}\r\n\r\n", upgraded(&[]).replace("\r\n", "\n"))),
+        ("a blank before the colon", 400, upgraded(&["X-A : b"])),
+        ("a name that is empty", 400, upgraded(&[": b"])),
+        ("HTTP/2", 400, replaced("HTTP/1.1", "HTTP/2.0")),
+        ("TLS on the plain port", 400, "\x16\x03\x01\x02\0\x01\0\r\n\r\n".to_owned()),
+        ("a WebSocket key that is none", 400, replaced("dGhlIHNhbXBsZSBub25jZQ==", "short")),
+        ("another WebSocket version", 400, replaced("Version: 13", "Version: 8")),
+        ("an upgrade that is a POST", 400, replaced("GET ", "POST ")),
+        ("no Connection: Upgrade", 400, replaced("Connection: Upgrade", "Connection: close")),
+        ("101 lines", 431, upgraded(&["X-A: b"; 101])),
+        ("a name of 70 KB", 431, upgraded(&[&format!("{}: b", "X".repeat(70_000))])),
+        ("a target of 70 KB", 431, replaced("model=", &"m".repeat(70_000))),
+    ] {
+        let answer = ask(&proxy, wire);
+        assert_eq!((answer.status, code(&answer).as_str()), (status, "bad_request"), "{what}");
+        assert!(answer.head.contains("Connection: close\r\n"), "{what}: {}", answer.head);
+        assert!(answer.head.contains("x-should-retry: false\r\n"), "{what}: {}", answer.head);
+    }
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn what_is_no_upgrade_of_the_relayed_path_is_answered_in_json() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    for path in ["/", "/v1", "/v1/realtimes", "/v1/realtime/calls", "/v2/realtime", "/v1/chat/completions"] {
+        let answer = ask(&proxy, request(&format!("GET {path}"), &[&UPGRADE[..], &[BEARER, ALICE]].concat()));
+        assert_eq!((answer.status, code(&answer).as_str()), (404, "unknown_path"), "{path}");
+        assert!(answer.head.contains("Content-Type: application/json\r\n"), "{}", answer.head);
+    }
+    for line in ["GET /v1/realtime", "POST /v1/realtime?model=m", "GET /x/v1/realtime"] {
+        let answer = ask(&proxy, request(line, &[BEARER, ALICE]));
+        assert_eq!((answer.status, code(&answer).as_str()), (400, "upgrade_required"), "{line}");
+    }
+    let health = ask(&proxy, request("GET /health", &[]));
+    assert_eq!((health.status, health.body.as_str()), (200, r#"{"status":"ok"}"#));
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn prefixes_slashes_and_parameters_go_upstream_as_they_came() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("identity.query", "true")]);
+    for (asked, target) in [
+        ("/v1/realtime?model=gpt-realtime", "/v1/realtime?model=gpt-realtime"),
+        ("//v1//realtime?model=a%2Fb&x=%20", "/v1/realtime?model=a%2Fb&x=%20"),
+        ("/team/a/v1/realtime?call_id=rtc_1", "/team/a/v1/realtime?call_id=rtc_1"),
+        ("/v1/realtime/?intent=transcription", "/v1/realtime/?intent=transcription"),
+        ("/v1/realtime", "/v1/realtime"),
+        ("/v1/realtime?flag&empty=&model=m", "/v1/realtime?flag&empty=&model=m"),
+        (
+            "/v1/realtime?user_id=u&model=m&org_id=o&feature=f&key=sk-x&api-key=sk-y&access_token=z",
+            "/v1/realtime?model=m",
+        ),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(request(&format!("GET {asked}"), &[&UPGRADE[..], &[BEARER, ALICE]].concat()));
+        let mut server = provider.accept();
+        let head = server.head();
+        assert_eq!(head.lines().next(), Some(&*format!("GET {target} HTTP/1.1")), "{asked}");
+        server.send(switching(&[]));
+        assert_eq!(app.answer().status, 101);
+    }
+}
+
+#[test]
+fn only_what_is_the_providers_goes_upstream_and_only_what_is_the_clients_comes_back() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(upgrade(&[
+        BEARER,
+        ALICE,
+        "x-org-id: acme",
+        "x-feature: chat",
+        "x-conversation-id: 7",
+        "x-user-email: a@example.org",
+        "x-user-name: Alice",
+        "api-key: sk-other",
+        "x-api-key: sk-other",
+        "Cookie: session=1",
+        "OpenAI-Beta: realtime=v1",
+        "OpenAI-Project: proj_1",
+        "User-Agent: OpenAI/Python 3.54.0",
+        "Keep-Alive: 5",
+        "TE: trailers",
+        "Sec-WebSocket-Extensions: permessage-deflate",
+    ]));
+    let mut server = provider.accept();
+    let host = provider.origin().replace("http://", "");
+    let mut lines: Vec<String> =
+        server.head().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    lines[1..].sort();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/realtime?model=gpt-realtime HTTP/1.1".to_owned(),
+            "Authorization: Bearer sk-test".to_owned(),
+            "Connection: Upgrade".to_owned(),
+            format!("Host: {host}"),
+            "OpenAI-Project: proj_1".to_owned(),
+            UPGRADE[3].to_owned(),
+            UPGRADE[2].to_owned(),
+            "Upgrade: websocket".to_owned(),
+            "User-Agent: OpenAI/Python 3.54.0".to_owned(),
+        ]
+    );
+    server.send(switching(&["openai-processing-ms: 12", "x-request-id: req_1"]));
+    let answer = app.answer().head;
+    assert!(answer.contains("openai-processing-ms: 12\r\n") && answer.contains("x-request-id: req_1\r\n"));
+    assert_eq!(answer.matches("Sec-WebSocket-Accept").count(), 1);
+}
+
+#[test]
+fn a_providers_refusal_reaches_the_client_whole() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let body = format!("{{\"error\":{{\"message\":\"{}\"}}}}", "x".repeat(100_000));
+    let chunked = format!("{:x}\r\n{body}\r\n3;ext=1\r\nend\r\n0\r\nTrailer: t\r\n\r\n", body.len());
+    for (status, framing, sent) in [
+        ("401 Unauthorized", format!("Content-Length: {}\r\n", body.len()), &body),
+        ("403 Forbidden", "Content-Length: 0\r\n".to_owned(), &String::new()),
+        ("404 Not Found", String::new(), &body),
+        ("429 Too Many Requests", "retry-after: 7\r\nTransfer-Encoding: chunked\r\n".to_owned(), &chunked),
+        ("500 Internal Server Error", format!("content-length: {}\r\n", body.len()), &body),
+        ("503 Slow Down, Please", String::new(), &String::new()),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&[BEARER, ALICE]));
+        let mut server = provider.accept();
+        server.head();
+        server.send(format!("HTTP/1.1 {status}\r\nx-request-id: req_1\r\n{framing}\r\n"));
+        server.send(sent.as_bytes());
+        // Where the length is told, the client need not wait for the provider to hang up.
+        if framing.is_empty() {
+            server.finish();
+        }
+        let answer = app.answer();
+        assert!(answer.head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{}", answer.head);
+        assert!(answer.head.contains("x-request-id: req_1\r\n") && answer.head.contains(&framing));
+        assert!(answer.body == **sent, "{status}: {} bytes of {}", answer.body.len(), sent.len());
+        server.expect_end();
+    }
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn a_provider_that_does_not_answer_is_told_of_with_4502() {
+    let refused = |app: &mut Wire, what: &str| {
+        assert_eq!(app.answer().status, 101, "{what}");
+        assert_eq!(app.refusal(), ("upstream_failed".to_owned(), 4502), "{what}");
+        app.expect_end();
+    };
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("proxy.dial_seconds", "1")]);
+    for (what, said) in [
+        ("closes", ""),
+        ("closes in its head", "HTTP/1.1 101 Switching"),
+        ("speaks something else", "220 smtp.example.org ESMTP\r\n\r\n"),
+        (
+            "proves nothing",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        ),
+        (
+            "proves something else",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+        ),
+        ("sends a head without end", &format!("HTTP/1.1 101 S\r\nX: {}", "x".repeat(17_000))),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&[BEARER, ALICE]));
+        let mut server = provider.accept();
+        server.head();
+        server.send(said);
+        drop(server);
+        refused(&mut app, what);
+    }
+    // It accepts, and that is all.
+    let mut app = Wire::connect(proxy.listen);
+    app.send(upgrade(&[BEARER, ALICE]));
+    let mut server = provider.accept();
+    server.head();
+    refused(&mut app, "says nothing");
+    serve_one(&proxy, &provider);
+    // Nobody listens there.
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for origin in [format!("http://{nowhere}"), "http://tokenist.invalid".to_owned()] {
+        let proxy = start(&origin, &[]);
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&[BEARER, ALICE]));
+        refused(&mut app, &origin);
+    }
+}
+
+#[test]
+fn a_head_without_end_costs_no_memory() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    serve_one(&proxy, &provider);
+    let before = memory(&proxy, "VmHWM");
+    for _ in 0..3 {
+        let mut app = Wire::connect(proxy.listen);
+        app.send("GET /v1/realtime HTTP/1.1\r\nX-Bomb: ");
+        // It has been answered long before its end, so the rest may find the connection closed.
+        let piece = vec![b'x'; 1 << 20];
+        let taken = (0..48).take_while(|_| app.stream.write_all(&piece).is_ok()).count();
+        let answer = app.answer();
+        assert_eq!((answer.status, code(&answer).as_str()), (431, "bad_request"), "after {taken} MB");
+    }
+    let grown = memory(&proxy, "VmHWM") - before;
+    assert!(grown < 4 << 20, "{grown} bytes for a head that was refused");
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn who_is_slow_with_his_head_is_cut_off() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("proxy.head_seconds", "1")]);
+    let head = upgrade(&[BEARER, ALICE]);
+    let mut slow: Vec<Wire> = (0..200).map(|_| Wire::connect(proxy.listen)).collect();
+    slow.iter_mut().for_each(|app| app.send(&head[..40]));
+    // One that goes on sending is no better off.
+    let mut busy = Wire::connect(proxy.listen);
+    busy.send(&head[..40]);
+    while busy.stream.write_all(b"x").is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    slow.iter_mut().for_each(Wire::expect_end);
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn a_full_shard_says_when_to_come_again() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("proxy.session_max", "1")]);
+    let (app, server) = provider.session(proxy.listen);
+    let answer = ask(&proxy, "");
+    assert_eq!((answer.status, code(&answer).as_str()), (503, "overloaded"));
+    assert!(answer.head.contains("Retry-After: "), "{}", answer.head);
+    // With the session its place becomes free.
+    drop((app, server));
+    let attempt = || {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(upgrade(&[BEARER, ALICE]));
+        while !app.is_readable() {
+            if let Some(server) = provider.poll() {
+                return Some(server);
+            }
+        }
+        None
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while attempt().is_none() {
+        assert!(Instant::now() < deadline, "the place stays taken");
+    }
+}
+
+#[test]
+fn a_client_that_storms_is_told_in_http() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let statuses: Vec<u16> = (0..5).map(|_| ask_without_end(&proxy)).collect();
+    assert_eq!(statuses, [101, 101, 101, 401, 401]);
+    serve_one(&proxy, &provider);
+    for (refuse, status) in [("close", 101), ("http", 401)] {
+        let proxy = start(&provider.origin(), &[("admission.refuse", refuse)]);
+        assert!((0..5).all(|_| ask_without_end(&proxy) == status), "{refuse}");
+    }
+}
+
+/// The status with which a client without a key is refused.
+fn ask_without_end(proxy: &Tokenist) -> u16 {
+    let answer = ask(proxy, upgrade(&[ALICE]));
+    if answer.status != 101 {
+        assert_eq!(code(&answer), "unauthorized");
+        assert!(answer.head.contains("x-should-retry: false\r\n"), "{}", answer.head);
+    }
+    answer.status
+}
+
+#[test]
+fn a_hundred_megabytes_in_a_header_cost_nothing() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    serve_one(&proxy, &provider);
+    let (mut app, mut server) = provider.session(proxy.listen);
+    let before = memory(&proxy, "VmHWM");
+    app.send(header(BINARY, 100 << 20, Some(KEY)));
+    assert_eq!(app.refusal(), ("message_too_big".to_owned(), 1009));
+    assert_eq!(server.frame().close_code(), 1000);
+    let grown = memory(&proxy, "VmHWM") - before;
+    assert!(grown < 4 << 20, "{grown} bytes for a header");
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn the_epoll_driver_serves_as_well() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("proxy.driver", "epoll"), ("proxy.dial_seconds", "1")]);
+    assert_eq!(proxy.driver, "epoll");
+    for _ in 0..3 {
+        serve_one(&proxy, &provider);
+    }
+    let answer = ask(&proxy, upgrade(&[BEARER, ALICE, &format!("{}: b", "X".repeat(70_000))]));
+    assert_eq!(answer.status, 431);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(upgrade(&[BEARER]));
+    assert_eq!((app.answer().status, app.refusal()), (101, ("unauthorized".to_owned(), 4001)));
+    let mut app = Wire::connect(proxy.listen);
+    app.send(upgrade(&[BEARER, ALICE]));
+    let _silent = provider.accept();
+    assert_eq!((app.answer().status, app.refusal()), (101, ("upstream_failed".to_owned(), 4502)));
+    let (mut app, mut server) = provider.session(proxy.listen);
+    let big = frame(BINARY, &noise(1, 5 << 20), None);
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.send(&big));
+        app.expect(&big, "5 MB");
+    });
+    drop(server);
+    assert_eq!(app.refusal(), ("upstream_failed".to_owned(), 4502));
+    serve_one(&proxy, &provider);
+}
+
+#[test]
+fn no_key_and_no_body_is_ever_logged() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("log.level", "trace"), ("identity.query", "true")]);
+    let secret = "sk-SECRET-0123456789";
+    let asked = [
+        upgrade(&[&format!("Authorization: Bearer {secret}"), ALICE]),
+        upgrade(&[
+            "x-user-id: alice",
+            &format!("Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.{secret}"),
+        ]),
+        upgrade(&[ALICE]).replace("model=", &format!("key={secret}&model=")),
+    ];
+    for head in asked {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(head);
+        let mut server = provider.accept();
+        server.head();
+        server.send(switching(&[]));
+        assert_eq!(app.answer().status, 101);
+        let event = frame(TEXT, format!("{{\"type\":\"error\",\"text\":\"{secret}\"}}").as_bytes(), None);
+        server.send(&event);
+        app.expect(&event, "an event");
+        drop(server);
+        assert_eq!(app.refusal().1, 4502);
+    }
+    ask(&proxy, upgrade(&[&format!("X-A: {secret}\0")]));
+    ask(&proxy, upgrade(&[&format!("Authorization: Basic {secret}"), ALICE]));
+    let log = proxy.output();
+    assert!(log.contains("session failed") && !log.contains("SECRET"), "{log}");
+}

@@ -1,0 +1,274 @@
+//! The walls between the crates: who may import whom, what the core may not know, and that every file is in use.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a crate of ours may depend on, tests and benches aside: of ours these and no other, and none of those.
+struct Wall {
+    package: &'static str,
+    ours: &'static [&'static str],
+    outside: Outside,
+}
+
+enum Outside {
+    Only(&'static [&'static str]),
+    Never(&'static [&'static str]),
+}
+
+const WALLS: [Wall; 8] = [
+    Wall {
+        package: "tokenist-core",
+        ours: &[],
+        outside: Outside::Only(&["httparse", "memchr", "serde", "serde_json", "sonic-rs"]),
+    },
+    Wall {
+        package: "tokenist-handoff",
+        ours: &["tokenist-core"],
+        outside: Outside::Only(&["arc-swap", "crossbeam", "libc"]),
+    },
+    Wall {
+        package: "tokenist-proxy",
+        ours: &["tokenist-core", "tokenist-handoff"],
+        outside: Outside::Never(&["tokio", "axum", "hyper", "rusqlite", "mongodb", "redis", "parking_lot"]),
+    },
+    Wall {
+        package: "tokenist-control",
+        ours: &["tokenist-core", "tokenist-handoff"],
+        outside: Outside::Never(&["monoio", "axum", "hyper"]),
+    },
+    Wall {
+        package: "tokenist-admin",
+        ours: &["tokenist-core", "tokenist-control"],
+        outside: Outside::Never(&["monoio", "rusqlite", "mongodb", "redis"]),
+    },
+    Wall {
+        package: "tokenist",
+        ours: &["tokenist-core", "tokenist-handoff", "tokenist-proxy", "tokenist-control", "tokenist-admin"],
+        outside: Outside::Never(&["monoio", "axum", "hyper", "rusqlite", "mongodb", "redis"]),
+    },
+    Wall { package: "tokload", ours: &["tokenist-core"], outside: Outside::Never(&["tokio", "axum"]) },
+    Wall { package: "tokenist-kit", ours: &[], outside: Outside::Never(&["monoio", "tokio"]) },
+];
+
+/// The only files that may say `unsafe`.
+const UNSAFE: [&str; 6] = [
+    "bench/link.rs",
+    "bench/process.rs",
+    "bench/stamp.rs",
+    "src/handoff/bell.rs",
+    "src/proxy/buffer.rs",
+    "src/proxy/wire.rs",
+];
+
+/// What the core may not name outside its tests: sockets, files, threads, clocks, the environment, a log.
+const IMPURE: [&str; 12] = [
+    "std::net",
+    "std::fs",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "std::sync::Mutex",
+    "std::sync::mpsc",
+    "std::io::",
+    "SystemTime",
+    "Instant::now",
+    "tracing",
+    "println!",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn packages() -> Vec<Value> {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be asked");
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: Value = serde_json::from_slice(&cargo.stdout).expect("metadata is JSON");
+    metadata["packages"].as_array().expect("a list of packages").clone()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// Every Rust file of the project, relative to its root.
+fn sources() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders: Vec<_> = ["src", "admin", "bench", "tests"].map(|top| root().join(top)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of ours") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
+            let foreign = name.starts_with('.') || ["target", "node_modules"].contains(&name);
+            if path.is_dir() && !foreign {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.insert(path.strip_prefix(root()).expect("below the root").to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[test]
+fn no_crate_imports_what_it_may_not_know() {
+    let packages = packages();
+    let ours: BTreeSet<&str> = packages.iter().map(|package| text(&package["name"])).collect();
+    let walled: BTreeSet<&str> = WALLS.iter().map(|wall| wall.package).collect();
+    assert_eq!(ours, walled, "every crate of the workspace has its wall here");
+    for wall in &WALLS {
+        let package = packages.iter().find(|package| package["name"] == wall.package).expect("checked above");
+        let dependencies = package["dependencies"].as_array().expect("a list");
+        let real = dependencies.iter().filter(|dependency| dependency["kind"] != "dev");
+        for name in real.map(|dependency| text(&dependency["name"])) {
+            let allowed = match (ours.contains(name), &wall.outside) {
+                (true, _) => wall.ours.contains(&name),
+                (false, Outside::Only(names)) => names.contains(&name),
+                (false, Outside::Never(names)) => !names.contains(&name),
+            };
+            assert!(allowed, "{} may not depend on {name}", wall.package);
+        }
+    }
+}
+
+#[test]
+fn monoio_and_tokio_are_never_named_in_one_crate() {
+    for package in packages() {
+        let names: BTreeSet<&str> = package["dependencies"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|found| text(&found["name"]))
+            .collect();
+        let both = names.contains("monoio") && names.contains("tokio");
+        assert!(!both, "{} names both runtimes, tests included", package["name"]);
+    }
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    for package in packages() {
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        let manifest = fs::read_to_string(manifest).expect("a manifest");
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{} sets its own lints", package["name"]);
+    }
+}
+
+#[test]
+fn every_file_is_part_of_some_crate() {
+    let mut included = BTreeSet::new();
+    for package in packages() {
+        for target in package["targets"].as_array().expect("a list") {
+            let file = fs::canonicalize(text(&target["src_path"])).expect("a target has a file");
+            let root = fs::canonicalize(root()).expect("the root is there");
+            let file = file.strip_prefix(root).expect("targets are below the root").to_owned();
+            include(file, Place::Root, &mut included);
+        }
+    }
+    let fuzz = read(Path::new("tests/fuzz/Cargo.toml"));
+    let orphans: Vec<_> = sources()
+        .into_iter()
+        .filter(|file| !included.contains(file))
+        // The fuzzers are a workspace of their own.
+        .filter(|file| {
+            let name = file.strip_prefix("tests/fuzz").ok().and_then(Path::to_str);
+            !name.is_some_and(|name| fuzz.contains(&format!("path = \"{name}\"")))
+        })
+        .collect();
+    assert_eq!(orphans, Vec::<PathBuf>::new(), "no module includes these");
+}
+
+/// Where a file looks for its modules.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Beside itself: a target's root, or a `mod.rs`.
+    Root,
+    /// In the folder of its own name.
+    Module,
+}
+
+fn include(file: PathBuf, place: Place, included: &mut BTreeSet<PathBuf>) {
+    if !included.insert(file.clone()) {
+        return;
+    }
+    let folder = file.parent().expect("a file is in a folder").to_owned();
+    let home = match place {
+        Place::Root => folder.clone(),
+        Place::Module => folder.join(file.file_stem().expect("a file has a name")),
+    };
+    for (name, path) in modules(&read(&file)) {
+        let (flat, nested) = (home.join(format!("{name}.rs")), home.join(&name).join("mod.rs"));
+        match path {
+            Some(path) => include(folder.join(path), Place::Root, included),
+            None if root().join(&flat).exists() => include(flat, Place::Module, included),
+            None => include(nested, Place::Root, included),
+        }
+    }
+}
+
+/// The modules that a file declares in files of their own, with the path if it names one.
+fn modules(source: &str) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let mut path = None;
+    for line in source.lines().map(str::trim) {
+        if let Some(named) = line.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) {
+            path = Some(named.to_owned());
+            continue;
+        }
+        let words = line.strip_suffix(';').and_then(|line| line.rsplit_once("mod "));
+        if let Some((before, name)) = words {
+            let visible = before.is_empty() || (before.starts_with("pub") && before.ends_with(' '));
+            if visible && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_') {
+                found.push((name.to_owned(), path.take()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn unsafe_is_where_it_may_be_and_nowhere_else() {
+    let this = Path::new(file!());
+    let found: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|file| file != this && read(file).contains("unsafe"))
+        .map(|file| file.display().to_string())
+        .collect();
+    assert_eq!(found, UNSAFE.map(String::from).into(), "left: found, right: allowed");
+}
+
+#[test]
+fn the_core_knows_no_socket_file_thread_or_clock() {
+    let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for file in
+        sources().iter().filter(|file| file.starts_with("src/core") && !file.starts_with("src/core/tests"))
+    {
+        let source = read(file);
+        let product = source.split("#[cfg(test)]").next().expect("the part before its tests");
+        let named: Vec<_> = IMPURE.into_iter().filter(|name| product.contains(name)).collect();
+        if !named.is_empty() {
+            found.insert(file.display().to_string(), named);
+        }
+    }
+    assert_eq!(found, BTreeMap::new());
+}
+
+#[test]
+fn the_data_plane_holds_no_lock() {
+    for file in sources().iter().filter(|file| file.starts_with("src/proxy")) {
+        for lock in ["Mutex", "RwLock", "Condvar"] {
+            assert!(!read(file).contains(lock), "{} names a {lock}", file.display());
+        }
+    }
+}

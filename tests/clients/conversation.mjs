@@ -1,0 +1,63 @@
+// What every Node client here says, and what it makes of what it hears.
+
+export const MODEL = 'gpt-realtime'
+
+const silence = (bytes) => Buffer.alloc(bytes).toString('base64')
+const append = (bytes) => ({ type: 'input_audio_buffer.append', audio: silence(bytes) })
+const commit = { type: 'input_audio_buffer.commit' }
+const say = (text) => ({
+  type: 'conversation.item.create',
+  item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
+})
+const answerTool = (output) => ({
+  type: 'conversation.item.create',
+  item: { type: 'function_call_output', call_id: 'call_1', output: JSON.stringify(output) },
+})
+const listen = {
+  type: 'session.update',
+  session: {
+    type: 'realtime',
+    audio: { input: { turn_detection: null, transcription: { model: 'gpt-4o-mini-transcribe' } } },
+  },
+}
+const respond = (response) => ({ type: 'response.create', response })
+
+// A spoken turn that is transcribed, a written one, one with a tool's output, a long spoken one.
+export const TURNS = [
+  [listen, ...Array.from({ length: 5 }, () => append(4800)), commit, respond()],
+  [say('Zażółć gęślą jaźń, 你好'), respond({ output_modalities: ['text'] })],
+  [answerTool({ celsius: 21 }), respond()],
+  [append(480_000), commit, respond()],
+]
+
+// Sums the usage that is heard, and says the next turn when one is over.
+export class Conversation {
+  over = false
+  #turns = [...TURNS]
+  #result = { input_tokens: 0, output_tokens: 0, responses: 0, error: null, close_code: null }
+
+  // Takes a server event; returns the client events to answer with.
+  hear(event) {
+    const result = this.#result
+    if (event.type === 'error') result.error = event.error.code
+    if (event.type === 'conversation.item.input_audio_transcription.completed') this.#add(event.usage)
+    if (event.type === 'response.done') {
+      this.#add(event.response.usage)
+      result.responses += 1
+      this.over = this.#turns.length === 0
+    }
+    const maySpeak = event.type === 'session.created' || event.type === 'response.done'
+    return (maySpeak && this.#turns.shift()) || []
+  }
+
+  // The connection is closed: prints what was heard, and the code unless the close was ours.
+  closed(code) {
+    if (!this.over) this.#result.close_code = code
+    console.log(JSON.stringify(this.#result))
+  }
+
+  #add(usage) {
+    this.#result.input_tokens += usage.input_tokens
+    this.#result.output_tokens += usage.output_tokens
+  }
+}

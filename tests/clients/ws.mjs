@@ -1,0 +1,16 @@
+// The `ws` package, compression and all: ws.mjs BASE_URL USER, with the key in OPENAI_API_KEY.
+
+import WebSocket from 'ws'
+import { Conversation, MODEL } from './conversation.mjs'
+
+const [baseURL, user] = process.argv.slice(2)
+const conversation = new Conversation()
+
+const socket = new WebSocket(`${baseURL.replace('http', 'ws')}/realtime?model=${MODEL}`, {
+  headers: { Authorization: `Bearer ${process.env.OPENAI_API_KEY}`, 'x-user-id': user },
+})
+socket.on('message', (data) => {
+  for (const reply of conversation.hear(JSON.parse(data))) socket.send(JSON.stringify(reply))
+  if (conversation.over) socket.close()
+})
+socket.on('close', (code) => conversation.closed(code))

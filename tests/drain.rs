@@ -1,0 +1,100 @@
+//! SIGTERM drains: nobody new, those who are there may finish, and the process ends by itself.
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+use tokenist_kit::{Client, PATIENCE, Provider, Signal, Tokenist, eventually, request};
+
+/// Longer than any test would wait.
+const FOR_EVER: (&str, &str) = ("proxy.drain_seconds", "600");
+
+fn start(provider: &Provider, drain: (&str, &str)) -> Tokenist {
+    Tokenist::start(&provider.origin(), &[("proxy.shard_count", "2"), drain])
+}
+
+/// Sends the first signal and waits until it has been heard.
+fn begin(tokenist: &Tokenist, signal: Signal) {
+    assert_eq!(tokenist.ask("GET", "/ready", &serde_json::Value::Null).status, 200);
+    assert_eq!(request(tokenist.listen, "GET", "/ready", &[], "").status, 200);
+    tokenist.signal(signal);
+    let ready = || tokenist.ask("GET", "/ready", &serde_json::Value::Null).status;
+    assert_eq!(eventually(PATIENCE, ready, |&status| status == 503), 503);
+}
+
+#[track_caller]
+fn ended(tokenist: &mut Tokenist) -> ExitStatus {
+    tokenist.wait(PATIENCE).expect("the process ends by itself")
+}
+
+#[test]
+fn sessions_may_finish_while_nobody_new_comes_in() {
+    let provider = Provider::start(&[]);
+    for signal in [Signal::Terminate, Signal::Interrupt] {
+        let mut tokenist = start(&provider, FOR_EVER);
+        let mut sessions: Vec<_> = (0..10).map(|_| tokenist.session("alice").unwrap()).collect();
+        sessions.iter_mut().for_each(|session| drop(session.turn("").unwrap()));
+        begin(&tokenist, signal);
+        // The port says no as long as it is open, and then it is closed.
+        let port = || request(tokenist.listen, "GET", "/ready", &[], "").status;
+        assert!([503, 0].contains(&eventually(PATIENCE, port, |&status| status != 200)));
+        assert_eq!(eventually(PATIENCE, port, |&status| status == 0), 0);
+        assert!(tokenist.session("bob").is_err());
+        for mut session in sessions {
+            assert_eq!(session.turn("chunks=50").unwrap()["response"]["status"], "completed");
+            assert!(tokenist.wait(Duration::ZERO).is_none(), "it waits for the others");
+            session.leave();
+        }
+        assert_eq!(ended(&mut tokenist).code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn sessions_that_do_not_finish_are_told_to_go_at_the_deadline() {
+    let provider = Provider::start(&[]);
+    let mut tokenist = start(&provider, ("proxy.drain_seconds", "1"));
+    let mut sessions: Vec<_> = (0..10).map(|_| tokenist.session("alice").unwrap()).collect();
+    let mut speaking = tokenist.session("bob").unwrap();
+    speaking.ask_response("chunks=100000,pace=5");
+    speaking.hear_until("response.output_audio.delta").unwrap();
+    sessions.push(speaking);
+    let signalled_at = Instant::now();
+    begin(&tokenist, Signal::Terminate);
+    for mut session in sessions {
+        let (events, close) = session.hear_out();
+        assert_eq!(events.last().expect("a last word")["error"]["code"], "draining");
+        assert_eq!(close.expect("a close").0, 1001);
+        assert!(signalled_at.elapsed() >= Duration::from_millis(900), "not before the deadline");
+    }
+    assert_eq!(ended(&mut tokenist).code(), Some(0));
+}
+
+#[test]
+fn a_process_without_sessions_ends_at_once() {
+    let provider = Provider::start(&[]);
+    let mut tokenist = start(&provider, FOR_EVER);
+    tokenist.signal(Signal::Terminate);
+    assert_eq!(ended(&mut tokenist).code(), Some(0));
+}
+
+#[test]
+fn a_client_that_is_deaf_to_its_end_delays_it_by_no_more_than_the_closing_time() {
+    let provider = Provider::start(&[]);
+    let mut tokenist = start(&provider, ("proxy.drain_seconds", "1"));
+    // It neither reads nor answers.
+    let deaf: Client = tokenist.session("alice").unwrap();
+    tokenist.signal(Signal::Terminate);
+    assert_eq!(ended(&mut tokenist).code(), Some(0));
+    drop(deaf);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let provider = Provider::start(&[]);
+    let mut tokenist = start(&provider, FOR_EVER);
+    let mut session = tokenist.session("alice").unwrap();
+    session.turn("").unwrap();
+    begin(&tokenist, Signal::Terminate);
+    assert!(tokenist.wait(Duration::ZERO).is_none(), "it waits for the session");
+    tokenist.signal(Signal::Terminate);
+    let status = ended(&mut tokenist);
+    assert!(!status.success(), "what was under way was broken off: {status}");
+}

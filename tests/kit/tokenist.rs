@@ -1,0 +1,114 @@
+//! The proxy under test.
+
+use crate::http::{Answer, request};
+use crate::process::{Process, Signal, address, binary};
+use crate::websocket::{Client, Handshake};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// The operator's token of every tokenist that is started here.
+pub const TOKEN: &str = "operator-token-of-the-tests";
+
+#[derive(Debug)]
+pub struct Tokenist {
+    /// All zeros if it listens in TLS only.
+    pub listen: SocketAddr,
+    pub tls_listen: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    pub driver: String,
+    process: Process,
+}
+
+impl Tokenist {
+    /// `tokenist serve` in front of a provider's origin. A setting is a key of the configuration, such as
+    /// `("proxy.shard_count", "2")`, or, in capitals, a variable of the environment as it is.
+    pub fn start(origin: &str, settings: &[(&str, &str)]) -> Tokenist {
+        let mut command = Command::new(binary("tokenist"));
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_string_lossy().starts_with("TOKENIST_") || name == "OPENAI_API_KEY";
+            if ours {
+                command.env_remove(name);
+            }
+        }
+        let ours = [
+            ("proxy.listen", "127.0.0.1:0"),
+            ("admin.listen", "127.0.0.1:0"),
+            ("admin.token", TOKEN),
+            ("provider.base_url", origin),
+        ];
+        for (key, value) in ours.iter().chain(settings) {
+            match key.contains('.') {
+                true => command.env(format!("TOKENIST_{}", key.replace('.', "_").to_uppercase()), value),
+                false => command.env(key, value),
+            };
+        }
+        let (process, line) = Process::start("tokenist", {
+            command.arg("serve");
+            command
+        });
+        Tokenist {
+            listen: address(&line, "listen").unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
+            tls_listen: address(&line, "tls_listen"),
+            admin: address(&line, "admin").unwrap_or_else(|| panic!("tokenist said {line}")),
+            driver: line["driver"].as_str().unwrap_or_default().to_owned(),
+            process,
+        }
+    }
+
+    /// Asks the admin API, as the operator.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers =
+            [("Authorization", format!("Bearer {TOKEN}")), ("Content-Type", "application/json".into())];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        request(self.admin, method, path, &headers, &body)
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, &Value::Null).json()
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path, body)
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path, &Value::Null)
+    }
+
+    /// The page of metrics as it is.
+    pub fn metrics(&self) -> String {
+        self.ask("GET", "/metrics", &Value::Null).body
+    }
+
+    /// One metric without labels. `None` if there is no such metric.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let page = self.metrics();
+        page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// A session of this user with everything else as usual.
+    pub fn session(&self, user: &str) -> Result<Client, Answer> {
+        Client::open(self.listen, &Handshake::of(user))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// How it ended, if it does by the deadline.
+    pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        self.process.wait(deadline)
+    }
+
+    /// Everything it has printed so far, on both streams.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+}

@@ -1,0 +1,77 @@
+//! SIGHUP reads certificates and prices again; what cannot be read leaves the old in force, and sessions live on.
+
+use std::fs;
+use tokenist_kit::{
+    Certificate, Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually, leaf,
+};
+
+const REFUSED: &str = "nothing was read again";
+
+fn start(provider: &Provider, certificate: &Certificate, more: &[(&str, &str)]) -> Tokenist {
+    let path = |path: &std::path::Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let (cert, key) = (path(&certificate.certificate), path(&certificate.key));
+    let tls = [("proxy.tls_listen", "127.0.0.1:0"), ("proxy.tls_cert", &*cert), ("proxy.tls_key", &*key)];
+    Tokenist::start(&provider.origin(), &[&tls, more].concat())
+}
+
+#[test]
+fn new_certificates_are_shown_to_new_clients_and_old_sessions_go_on() {
+    let provider = Provider::start(&[]);
+    let scratch = Scratch::new();
+    let first = Certificate::write(&scratch);
+    let tokenist = start(&provider, &first, &[]);
+    let address = tokenist.tls_listen.expect("it listens in TLS");
+    let old_trust = first.trust();
+    let mut old = Client::open_tls(address, old_trust.clone(), &Handshake::of("alice")).expect("let in");
+    old.turn("").unwrap();
+
+    let second = Certificate::write(&scratch);
+    let new_trust = second.trust();
+    assert!(leaf(address, new_trust.clone()).is_none(), "files alone change nothing");
+    tokenist.signal(Signal::Hangup);
+    let shown = || leaf(address, new_trust.clone());
+    assert!(eventually(PATIENCE, shown, Option::is_some).is_some(), "the new certificate is shown");
+    assert!(leaf(address, old_trust).is_none(), "the old one is not");
+    old.turn("chunks=50").unwrap();
+    let mut new = Client::open_tls(address, new_trust.clone(), &Handshake::of("bob")).expect("let in");
+    new.turn("").unwrap();
+
+    fs::write(&second.certificate, "no certificate").unwrap();
+    tokenist.signal(Signal::Hangup);
+    assert!(eventually(PATIENCE, || tokenist.output(), |output| output.contains(REFUSED)).contains(REFUSED));
+    assert!(leaf(address, new_trust).is_some(), "the last good one stays");
+    old.leave();
+    new.leave();
+}
+
+#[test]
+fn new_prices_hold_for_what_comes_after_them() {
+    let provider = Provider::start(&[]);
+    let scratch = Scratch::new();
+    let certificate = Certificate::write(&scratch);
+    let file = scratch.path().join("prices.csv");
+    let set_price = |usd: u32| {
+        let rows =
+            format!("model,text_in,text_out,audio_in,audio_out\ngpt-realtime,{usd},{usd},{usd},{usd}\n");
+        fs::write(&file, rows).unwrap();
+    };
+    set_price(1);
+    let prices_file = [("metering.prices_file", file.to_str().expect("a path in UTF-8"))];
+    let tokenist = start(&provider, &certificate, &prices_file);
+    // A million tokens cost as many dollars as the price says.
+    let turn =
+        "chunks=0,text_in=0,cached_text=0,audio_in=1000000,cached_audio=0,image_in=0,text_out=0,audio_out=0";
+    let cost = |user: &str| {
+        let mut client = tokenist.session(user).unwrap();
+        client.turn(turn).unwrap();
+        client.leave();
+        let page = || tokenist.get(&format!("/admin/users/{user}/usage"))["usage"]["costUsd"].as_f64();
+        eventually(PATIENCE, page, |cost| cost.is_some_and(|cost| cost > 0.0))
+    };
+    assert_eq!(cost("before"), Some(1.0));
+    set_price(3);
+    tokenist.signal(Signal::Hangup);
+    let reread = "certificates and prices were read again";
+    assert!(eventually(PATIENCE, || tokenist.output(), |output| output.contains(reread)).contains(reread));
+    assert_eq!(cost("after"), Some(3.0));
+}
