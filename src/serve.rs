@@ -109,9 +109,11 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let admin = tokenist_admin::start(admin_config(config, token)?, control.handle.clone(), telemetry)
         .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
+    // Whoever reads where we listen may send a signal at once.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
     announce(&proxy, admin.address())?;
 
-    let events = watch(proxy.shards, control.ended)?;
+    let events = watch(signals, proxy.shards, control.ended)?;
     let mut shards_left = shard_count;
     let mut drain_asked = false;
     for event in events {
@@ -149,6 +151,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Threads that turn what may happen into events.
 fn watch(
+    mut signals: Signals,
     shards: Vec<thread::JoinHandle<std::io::Result<()>>>,
     aggregator_ended: impl Future<Output: Sized> + Send + 'static,
 ) -> anyhow::Result<mpsc::Receiver<Event>> {
@@ -157,7 +160,6 @@ fn watch(
         // Nobody listens any more once the process is about to end.
         sender.send(event).ok();
     };
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
     let told = sender.clone();
     thread::Builder::new().name("signals".into()).spawn(move || {
         signals.forever().for_each(|signal| tell(&told, Event::Signal(signal)));

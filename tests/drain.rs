@@ -70,9 +70,12 @@ fn sessions_that_do_not_finish_are_told_to_go_at_the_deadline() {
 #[test]
 fn a_process_without_sessions_ends_at_once() {
     let provider = Provider::start(&[]);
-    let mut tokenist = start(&provider, FOR_EVER);
-    tokenist.signal(Signal::Terminate);
-    assert_eq!(ended(&mut tokenist).code(), Some(0));
+    // The signal may come as soon as the process says that it serves.
+    for _ in 0..20 {
+        let mut tokenist = start(&provider, FOR_EVER);
+        tokenist.signal(Signal::Terminate);
+        assert_eq!(ended(&mut tokenist).code(), Some(0));
+    }
 }
 
 #[test]
