@@ -62,12 +62,14 @@ impl ApiError {
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> ApiError {
         let unavailable = |sentence| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, sentence);
-        match error {
+        match &error {
             CommandError::Busy => {
                 unavailable("The ledger is busy, try again").with(Hint::RetryAfter { seconds: 1 })
             }
             CommandError::Gone => unavailable("The ledger has stopped"),
             CommandError::Full => unavailable("The ledger holds as many users as it may"),
+            CommandError::KeysFull => unavailable("The ledger holds as many keys as it may"),
+            CommandError::Store(_) => unavailable("The store cannot be read, try again"),
         }
         .because(error)
     }

@@ -270,6 +270,9 @@ pub(crate) struct Health {
     /// The last commit to the store failed.
     #[schema(required)]
     pub(crate) store_failing: Option<bool>,
+    /// Why it failed, in a sentence.
+    #[schema(required)]
+    pub(crate) store_failure: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

@@ -1,286 +1,15 @@
 //! The only reader of files and environment: one typed value out of `tokenist.toml` and `TOKENIST_<SECTION>_<KEY>`.
 //!
-//! Start at [`load`]. The defaults below are the schema: a key that they do not name is refused with the nearest
-//! one that they do, and an environment variable is read as the type its default has.
+//! Start at [`load`]. The defaults in [`settings`] are the schema: a key that they do not name is refused with the
+//! nearest one that they do, and an environment variable is read as the type its default has.
 
-use serde::{Deserialize, Serialize};
+mod settings;
+
+pub(crate) use settings::{Config, Driver, Provider, Refuse, StoreKind};
+
 use std::fmt;
 use std::path::{Path, PathBuf};
-use tokenist_core::limit::{Mode, WindowKind};
-use tokenist_core::meter::EstimateMode;
 use toml::{Table, Value};
-
-/// Everything an operator can set. Each field's comment says its unit and what happens at its edge.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Config {
-    pub(crate) proxy: Proxy,
-    pub(crate) identity: Identity,
-    pub(crate) admission: Admission,
-    pub(crate) admin: Admin,
-    pub(crate) store: Store,
-    pub(crate) limits: Limits,
-    pub(crate) metering: Metering,
-    pub(crate) log: Log,
-    pub(crate) provider: Vec<Provider>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Proxy {
-    /// Where applications connect in plain; empty for nowhere.
-    pub(crate) listen: String,
-    /// Where they connect over TLS; empty for nowhere. Needs the two files.
-    pub(crate) tls_listen: String,
-    /// PEM: the certificate chain, leaf first. Read again on SIGHUP.
-    pub(crate) tls_cert: String,
-    /// PEM: its private key.
-    pub(crate) tls_key: String,
-    /// Threads that relay; 0: one per CPU the process may use.
-    pub(crate) shard_count: usize,
-    /// Bind each shard to a CPU of its own. Turn it off where other busy processes share the machine.
-    pub(crate) pin: bool,
-    /// Sessions per shard; past it a request gets 503 and `Retry-After`.
-    pub(crate) session_max: usize,
-    /// The longest message of either side; past it the session ends with 1009.
-    pub(crate) message_max_bytes: u64,
-    pub(crate) driver: Driver,
-    /// Beat of reports, deadlines and sweeps.
-    pub(crate) tick_ms: u64,
-    /// From accept to the end of the request's head; past it the connection is closed.
-    pub(crate) head_seconds: u64,
-    /// From there to the provider's answer; past it the client gets 4502.
-    pub(crate) dial_seconds: u64,
-    /// A side silent for this long is pinged; after three times this long it is taken for dead.
-    pub(crate) ping_seconds: u64,
-    /// What sessions are given to end in after SIGTERM; then they get 1001.
-    pub(crate) drain_seconds: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Driver {
-    #[default]
-    Auto,
-    IoUring,
-    Epoll,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Identity {
-    /// Callers may bring their own provider key.
-    pub(crate) passthrough: bool,
-    /// Accept `?user_id= &org_id= &feature=`; they are stripped before forwarding.
-    pub(crate) query: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Admission {
-    pub(crate) refuse: Refuse,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Refuse {
-    Close,
-    Http,
-    /// Close, but HTTP for a client that was refused three times within ten seconds.
-    #[default]
-    Auto,
-}
-
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Admin {
-    /// Where operators connect.
-    pub(crate) listen: String,
-    /// The operator's token; if empty, one is generated and printed once.
-    pub(crate) token: String,
-    /// Serve `/metrics` to anybody who reaches the port.
-    pub(crate) metrics_open: bool,
-    /// Origins that browsers may call from, separated by commas; empty for none.
-    pub(crate) cors_origins: String,
-}
-
-/// Never shows the token.
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Admin({})", self.listen)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Store {
-    pub(crate) kind: StoreKind,
-    /// Users, orgs and keys kept in memory; past it the one that was idle longest is forgotten.
-    pub(crate) users_max: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StoreKind {
-    /// Nothing outlives the process.
-    #[default]
-    Memory,
-}
-
-/// What binds every user that has no limit of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Limits {
-    /// US dollars; 0 denies everybody, a negative number is no limit.
-    pub(crate) max_cost_usd: f64,
-    /// 0: none.
-    pub(crate) max_total_tokens: u64,
-    pub(crate) window: WindowKind,
-    /// `enforce`, or `warn` to tell only the operator.
-    pub(crate) mode: Mode,
-    /// 0: none.
-    pub(crate) sessions_per_user: u32,
-    /// A session's longest life; 0: none.
-    pub(crate) session_seconds: u64,
-    /// A session without messages for this long ends; 0: none.
-    pub(crate) idle_seconds: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Metering {
-    pub(crate) estimate: Estimate,
-    /// A CSV of prices that go before the built-in ones; empty for none. Read again on SIGHUP.
-    pub(crate) prices_file: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Estimate {
-    #[default]
-    Enforce,
-    Observe,
-    Off,
-}
-
-impl From<Estimate> for EstimateMode {
-    fn from(estimate: Estimate) -> EstimateMode {
-        match estimate {
-            Estimate::Enforce => EstimateMode::Enforce,
-            Estimate::Observe => EstimateMode::Observe,
-            Estimate::Off => EstimateMode::Off,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,tokenist_proxy=debug`.
-    pub(crate) level: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Provider {
-    pub(crate) name: String,
-    pub(crate) dialect: Dialect,
-    /// Scheme, host and port; paths are kept as they come.
-    pub(crate) base_url: String,
-    /// The environment variable that holds the operator's key.
-    pub(crate) api_key_env: String,
-    /// PEM: an extra root for a private upstream; empty for none.
-    pub(crate) ca_file: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Dialect {
-    #[default]
-    Openai,
-}
-
-impl Default for Proxy {
-    fn default() -> Proxy {
-        Proxy {
-            listen: "127.0.0.1:8080".into(),
-            tls_listen: String::new(),
-            tls_cert: String::new(),
-            tls_key: String::new(),
-            shard_count: 0,
-            pin: true,
-            session_max: 20_000,
-            message_max_bytes: 32 << 20,
-            driver: Driver::Auto,
-            tick_ms: 100,
-            head_seconds: 10,
-            dial_seconds: 10,
-            ping_seconds: 20,
-            drain_seconds: 30,
-        }
-    }
-}
-
-impl Default for Identity {
-    fn default() -> Identity {
-        Identity { passthrough: true, query: false }
-    }
-}
-
-impl Default for Admin {
-    fn default() -> Admin {
-        Admin {
-            listen: "127.0.0.1:8081".into(),
-            token: String::new(),
-            metrics_open: false,
-            cors_origins: String::new(),
-        }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Store {
-        Store { kind: StoreKind::Memory, users_max: 1_000_000 }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            max_cost_usd: 10.0,
-            max_total_tokens: 0,
-            window: WindowKind::Monthly,
-            mode: Mode::Enforce,
-            sessions_per_user: 0,
-            session_seconds: 0,
-            idle_seconds: 0,
-        }
-    }
-}
-
-impl Default for Metering {
-    fn default() -> Metering {
-        Metering { estimate: Estimate::Enforce, prices_file: String::new() }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Log {
-        Log { level: "info".into() }
-    }
-}
-
-impl Default for Provider {
-    fn default() -> Provider {
-        Provider {
-            name: "openai".into(),
-            dialect: Dialect::Openai,
-            base_url: "https://api.openai.com".into(),
-            api_key_env: "OPENAI_API_KEY".into(),
-            ca_file: String::new(),
-        }
-    }
-}
 
 /// What is wrong, where, and how to mend it.
 #[derive(Debug, PartialEq)]
@@ -460,6 +189,7 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
         ("proxy.dial_seconds", proxy.dial_seconds),
         ("proxy.ping_seconds", proxy.ping_seconds),
         ("store.users_max", config.store.users_max as u64),
+        ("store.commit_ms", config.store.commit_ms),
     ] {
         if value == 0 {
             return Err(wrong(at, format!("{key} must be at least 1")));
@@ -467,6 +197,9 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     if !config.limits.max_cost_usd.is_finite() {
         return Err(wrong(at, "limits.max_cost_usd must be a number"));
+    }
+    if config.store.kind == StoreKind::Sqlite && config.store.path.is_empty() {
+        return Err(wrong(at, "store.path must name a folder for the ledger"));
     }
     if config.provider.len() > 1 {
         return Err(wrong(at, "one [[provider]] is served so far; run one tokenist for each"));
@@ -522,6 +255,7 @@ pub(crate) fn file(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokenist_core::limit::WindowKind;
 
     fn check(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
@@ -549,6 +283,7 @@ mod tests {
             ),
             ("[provider]\n", "tokenist.toml: write `[[provider]]`, in double brackets"),
             ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
+            ("[store]\npath = \"\"", "tokenist.toml: store.path must name a folder for the ledger"),
             (
                 "[proxy]\nlisten = \"here\"",
                 "tokenist.toml: proxy.listen = \"here\" is not an address and a port, such as \"127.0.0.1:8080\"",

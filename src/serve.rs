@@ -11,7 +11,9 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokenist_admin::OperatorToken;
+use tokenist_control::Store;
 use tokenist_control::store::memory::{self, Memory};
+use tokenist_control::store::sqlite::{self, Sqlite};
 use tokenist_control::telemetry::Telemetry;
 use tokenist_core::id::UserId;
 use tokenist_core::ledger;
@@ -76,15 +78,19 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         .collect::<std::io::Result<Vec<_>>>()?
         .into_iter()
         .unzip();
-    let StoreKind::Memory = config.store.kind;
-    let store = Box::new(Memory::new(memory::Config::default()));
-    let control = tokenist_control::start(control_config(config, shard_count), store, orders.clone())
-        .context("the ledger")?;
+    let store = open_store(config).context("the store")?;
+    let prices = Arc::new(Published::new(loaded.prices));
+    let control = tokenist_control::start(
+        control_config(config, shard_count),
+        store,
+        orders.clone(),
+        Arc::clone(&prices),
+    )
+    .context("the ledger")?;
 
     let addresses = Arc::new(Published::new(Addresses::default()));
     tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses))
         .context("the resolver")?;
-    let prices = Arc::new(Published::new(loaded.prices));
     let tls = loaded.tls.map(|tls| Arc::new(Published::new(tls)));
     let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
     let links = Links {
@@ -102,7 +108,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let telemetry = Telemetry {
         counters,
         driver: proxy.driver,
-        store: "memory",
+        store: store_name(config.store.kind),
         version: env!("CARGO_PKG_VERSION"),
         started_at: now(),
         draining: Arc::clone(&draining),
@@ -294,7 +300,27 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
             ..ledger::Config::default()
         },
         tick_ms: config.proxy.tick_ms,
+        commit_ms: config.store.commit_ms,
         ..tokenist_control::Config::default()
+    }
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(Box::new(Memory::new(memory::Config::default()))),
+        StoreKind::Sqlite => Ok(Box::new(Sqlite::open(sqlite::Config {
+            directory: config.store.path.clone().into(),
+            details_days: config.store.details_days,
+            rollups_days: config.store.rollups_days,
+        })?)),
+    }
+}
+
+/// As the configuration names it.
+fn store_name(kind: StoreKind) -> &'static str {
+    match kind {
+        StoreKind::Memory => "memory",
+        StoreKind::Sqlite => "sqlite",
     }
 }
 

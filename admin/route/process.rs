@@ -24,7 +24,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     let (status, word) = match pulse {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
-        Ok(_) | Err(CommandError::Busy | CommandError::Full) => (StatusCode::OK, HealthStatus::Ok),
+        Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
     };
     let pulse = pulse.ok();
     let health = Health {
@@ -34,10 +34,11 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         draining: telemetry.draining(),
         started_at: telemetry.started_at.to_string(),
         uptime_seconds: now().since(telemetry.started_at) / 1000,
-        sessions: pulse.map(|pulse| pulse.sessions),
-        users: pulse.map(|pulse| pulse.users),
+        sessions: pulse.as_ref().map(|pulse| pulse.sessions),
+        users: pulse.as_ref().map(|pulse| pulse.users),
         store: telemetry.store,
-        store_failing: pulse.map(|pulse| pulse.store_failing),
+        store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
+        store_failure: pulse.and_then(|pulse| pulse.store_failure),
     };
     (status, Json(health))
 }

@@ -8,7 +8,10 @@
 
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
-use crate::handle::{Command, CommandError, ModelTotals, Pulse, SessionView, UserPage, UserQuery, UserView};
+use crate::fact::Fact;
+use crate::handle::{
+    Call, Command, CommandError, ModelTotals, Pulse, SessionView, UserPage, UserQuery, UserView,
+};
 use crate::writer::{Progress, Writer};
 use crossbeam::channel::{Receiver, Select, TryRecvError};
 use std::io;
@@ -17,11 +20,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::Batch;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
-use tokenist_handoff::{Account, Admission, Admitted, Answer, Order, Report, Sender};
+use tokenist_handoff::{Account, Admission, Admitted, Answer, Charge, KeyRefusal, Order, Report, Sender};
 use tracing::{info, warn};
 
 /// Users that one page may show.
@@ -153,6 +157,78 @@ impl Aggregator {
         is_live
     }
 
+    /// Makes a user known, with what is said of it.
+    pub fn introduce(&mut self, identity: &Identity, now: Timestamp) -> Result<UserView, CommandError> {
+        let (place, _) = self.open(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.introduce(place, identity, now);
+        self.publish();
+        Ok(self.user_view(place, None))
+    }
+
+    /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first.
+    pub fn record(&mut self, call: Call, now: Timestamp) -> Result<UserView, CommandError> {
+        let Call { delta, log } = call;
+        let identity = Arc::clone(&delta.identity);
+        let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.introduce(place, &identity, now);
+        let charge = Charge {
+            cost: delta.cost,
+            tokens: i64::try_from(delta.usage.total_tokens()).unwrap_or(i64::MAX),
+        };
+        user.charge(charge);
+        let others = identity.org.clone().map(Holder::Org).into_iter().chain(identity.key.map(Holder::Key));
+        for holder in others {
+            self.open(&holder, now)?.1.charge(charge);
+        }
+        self.ledger.apply(delta, now);
+        if let Some(log) = log {
+            self.ledger.log(log);
+        }
+        self.publish();
+        Ok(self.user_view(place, None))
+    }
+
+    /// Makes a key known, or changes it; its live sessions end if it does.
+    pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), CommandError> {
+        self.ledger.set_key(key, now).map_err(|Full| CommandError::KeysFull)?;
+        self.publish();
+        Ok(())
+    }
+
+    /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key.
+    pub fn end_key(&mut self, id: &KeyId, at: Timestamp, now: Timestamp) -> Option<Key> {
+        let mut key = self.ledger.key_of(id)?.clone();
+        if at <= now {
+            key.revoked_at.get_or_insert(now);
+        } else {
+            key.expires_at = Some(key.expires_at.map_or(at, |expiry| expiry.min(at)));
+        }
+        // It is known, so there is room.
+        self.set_key(key.clone(), now).ok()?;
+        Some(key)
+    }
+
+    /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
+    pub fn adopt(&mut self, facts: Vec<Fact>, now: Timestamp) -> usize {
+        let mut adopted = 0;
+        for fact in facts {
+            let is_news = match fact {
+                Fact::Holder(state) => self.ledger.adopt(state, now),
+                Fact::Key(key) => self.ledger.adopt_key(key, now),
+            };
+            adopted += usize::from(is_news);
+        }
+        self.publish();
+        adopted
+    }
+
+    /// The oldest first.
+    fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.ledger.keys().cloned().collect();
+        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        keys
+    }
+
     /// Carries out a command and answers it. Whoever no longer waits for an answer gets none.
     pub(crate) fn command(&mut self, command: Command, now: Timestamp, reports_waiting: usize) {
         match command {
@@ -171,6 +247,13 @@ impl Aggregator {
             Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
             Command::Sessions(reply) => drop(reply.send(self.sessions())),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
+            Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
+            Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
+            Command::Keys(reply) => drop(reply.send(self.keys())),
+            Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
+            Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
+            Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
+            Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
@@ -179,16 +262,35 @@ impl Aggregator {
     fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
         match admission {
             Admission::Identity(identity) => self.admit_identity(identity, now).unwrap_or(Answer::Full),
-            // No key has been made: they come with a store that outlives the process.
-            Admission::Key { .. } => Answer::UnknownKey,
+            Admission::Key { key, user, org, email, name } => {
+                let found = match self.ledger.key(key) {
+                    None => return Answer::KeyRefused(KeyRefusal::Unknown),
+                    Some(key) if !key.holds_at(now) => return Answer::KeyRefused(KeyRefusal::Ended),
+                    Some(key) if !key.scopes.proxy => return Answer::KeyRefused(KeyRefusal::OutOfScope),
+                    Some(key) => key,
+                };
+                let Some(user) = found.user.as_ref().or(user.as_ref()) else { return Answer::UserMissing };
+                let identity = Identity {
+                    org: found.org.as_ref().or(org.as_ref()).cloned(),
+                    email: email.clone(),
+                    name: name.clone(),
+                    key: Some(*key),
+                    ..Identity::of(user.clone())
+                };
+                self.admit_identity(&identity, now).unwrap_or(Answer::Full)
+            }
         }
     }
 
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
         let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, identity);
+        self.ledger.introduce(place, identity, now);
         let org = match &identity.org {
             Some(org) => Some(self.open(&Holder::Org(org.clone()), now)?.1),
+            None => None,
+        };
+        let key = match identity.key {
+            Some(key) => Some(self.open(&Holder::Key(key), now)?.1),
             None => None,
         };
         Ok(Answer::Admitted(Admitted {
@@ -196,7 +298,7 @@ impl Aggregator {
             org_id: identity.org.clone(),
             user,
             org,
-            key: None,
+            key,
         }))
     }
 
@@ -289,9 +391,18 @@ impl Aggregator {
             reports_applied: self.reports_applied,
             reports_waiting,
             store_failing: self.saving.is_failing(),
+            store_failure: self.saving.failure(),
             batches_committed: self.saving.batches_committed(),
         }
     }
+}
+
+/// The aggregator's beats, and its patience at the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) tick: Duration,
+    pub(crate) commit: Duration,
+    pub(crate) finish: Duration,
 }
 
 /// Runs until it is told to finish, or everybody who could tell it is gone.
@@ -301,13 +412,13 @@ pub(crate) fn run(
     reports: &Receiver<Report>,
     commands: &Receiver<Command>,
     mut clock: Clock,
-    beat: Duration,
-    patience: Duration,
+    pace: Pace,
 ) -> io::Result<()> {
     let mut arrivals = Select::new();
     arrivals.recv(reports);
     arrivals.recv(commands);
     let mut next_tick = Instant::now();
+    let mut next_commit = Instant::now();
     loop {
         let reading = clock.read();
         if reading.set_back {
@@ -321,7 +432,7 @@ pub(crate) fn run(
                         aggregator.report(report, reading.now);
                     }
                     aggregator.publish();
-                    return writer.finish(aggregator.take_batch(), patience);
+                    return writer.finish(aggregator.take_batch(), pace.finish);
                 }
                 Ok(command) => aggregator.command(command, reading.now, reports.len()),
                 Err(TryRecvError::Empty) => break,
@@ -335,16 +446,19 @@ pub(crate) fn run(
         aggregator.publish();
         if Instant::now() >= next_tick {
             aggregator.tick(reading.now);
+            next_tick = Instant::now() + pace.tick;
+        }
+        if Instant::now() >= next_commit {
             if writer.has_room()
                 && let Some(batch) = aggregator.take_batch()
             {
                 writer.hand_over(batch);
             }
-            next_tick = Instant::now() + beat;
+            next_commit = Instant::now() + pace.commit;
         }
         if is_idle {
             // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
-            arrivals.ready_deadline(next_tick).ok();
+            arrivals.ready_deadline(next_tick.min(next_commit)).ok();
         } else if reports.is_empty() {
             // Under load reports come one by one. A nap lets them gather, so that not each one wakes this thread.
             thread::sleep(NAP);

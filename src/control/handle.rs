@@ -1,15 +1,25 @@
 //! What the admin plane may ask and order: the whole public face of the control plane.
 //!
-//! Each method sends one command to the aggregator and awaits its answer. Nothing here touches a session or a
-//! store.
+//! Most methods send one command to the aggregator and await its answer; those that read what is past ask the
+//! store's readers. Nothing here touches a session.
 
+use crate::fact::Fact;
+use crate::reads::Job;
+use crate::store::{Filter, Reader, StoreError, UsageQuery, UsageRow};
 use crossbeam::channel::{Sender, TrySendError};
 use std::fmt;
 use std::sync::Arc;
-use tokenist_core::id::{Feature, Identity, Model, OrgId, SessionId, UserId};
+use tokenist_core::batch::{Event, Log, SessionRecord};
+use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::message::Delta;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 pub use tokenist_core::totals::Totals;
+use tokenist_core::usage::Usage;
+use tokenist_handoff::Published;
 use tokio::sync::oneshot;
 
 /// A user as operators see it.
@@ -72,8 +82,15 @@ pub struct ModelTotals {
     pub totals: Totals,
 }
 
+/// A call that did not pass through the proxy, with what its application sent of it if it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub delta: Delta,
+    pub log: Option<Log>,
+}
+
 /// How the control plane does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
     pub users: usize,
     pub users_max: usize,
@@ -82,6 +99,8 @@ pub struct Pulse {
     pub reports_waiting: usize,
     /// The last commit to the store failed.
     pub store_failing: bool,
+    /// Why, in a sentence.
+    pub store_failure: Option<String>,
     pub batches_committed: u64,
 }
 
@@ -94,15 +113,22 @@ pub enum CommandError {
     Gone,
     /// As many users as the ledger may hold, and none can be forgotten.
     Full,
+    /// As many keys as the ledger may hold.
+    KeysFull,
+    /// The store could not be read.
+    Store(StoreError),
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             CommandError::Busy => "the ledger is busy, try again",
             CommandError::Gone => "the ledger has stopped",
             CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
-        })
+            CommandError::KeysFull => "the ledger holds as many keys as it may",
+            CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
+        };
+        f.write_str(text)
     }
 }
 
@@ -123,21 +149,41 @@ pub(crate) enum Command {
     Blocked(Reply<Vec<(UserId, Block)>>),
     Sessions(Reply<Vec<SessionView>>),
     CloseSession(SessionId, Reply<bool>),
+    Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
+    Record(Box<Call>, Reply<Result<UserView, CommandError>>),
+    Keys(Reply<Vec<Key>>),
+    FindKey(KeyHash, Reply<Option<Key>>),
+    SetKey(Box<Key>, Reply<Result<(), CommandError>>),
+    EndKey(KeyId, Timestamp, Reply<Option<Key>>),
+    Adopt(Vec<Fact>, Reply<usize>),
     Pulse(Reply<Pulse>),
     /// Drain the reports, save what is left, end.
     Finish,
 }
 
 /// Cheap to clone; every clone speaks to the same aggregator.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     commands: Sender<Command>,
+    reads: Sender<Job>,
+    prices: Arc<Published<PriceTable>>,
     default_limit: Limit,
 }
 
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
 impl Handle {
-    pub(crate) fn new(commands: Sender<Command>, default_limit: Limit) -> Handle {
-        Handle { commands, default_limit }
+    pub(crate) fn new(
+        commands: Sender<Command>,
+        reads: Sender<Job>,
+        prices: Arc<Published<PriceTable>>,
+        default_limit: Limit,
+    ) -> Handle {
+        Handle { commands, reads, prices, default_limit }
     }
 
     /// What binds a user without a limit of its own.
@@ -191,6 +237,80 @@ impl Handle {
     /// Ends one session with 4003; false if there is none of that id.
     pub async fn close_session(&self, session: SessionId) -> Result<bool, CommandError> {
         self.ask(|reply| Command::CloseSession(session, reply)).await
+    }
+
+    /// Makes a user known, with what is said of it. Live sessions are not touched.
+    pub async fn introduce(&self, identity: Identity) -> Result<UserView, CommandError> {
+        self.ask(|reply| Command::Introduce(Arc::new(identity), reply)).await?
+    }
+
+    /// What a usage of `model` costs at `at`, by the prices in force.
+    pub fn cost(&self, provider: &str, model: &Model, usage: &Usage, at: Timestamp) -> NanoUsd {
+        self.prices.load().price(provider, model.as_str(), at).cost(usage)
+    }
+
+    /// Counts a call that did not pass through the proxy; gives its user afterwards.
+    pub async fn record(&self, call: Call) -> Result<UserView, CommandError> {
+        self.ask(|reply| Command::Record(Box::new(call), reply)).await?
+    }
+
+    /// All keys, ended ones included, the oldest first.
+    pub async fn keys(&self) -> Result<Vec<Key>, CommandError> {
+        self.ask(Command::Keys).await
+    }
+
+    /// Whether it still holds is for the caller to ask.
+    pub async fn find_key(&self, hash: KeyHash) -> Result<Option<Key>, CommandError> {
+        self.ask(|reply| Command::FindKey(hash, reply)).await
+    }
+
+    /// Makes a key known, or changes it. Live sessions of a key that has ended end with 4001.
+    pub async fn set_key(&self, key: Key) -> Result<(), CommandError> {
+        self.ask(|reply| Command::SetKey(Box::new(key), reply)).await?
+    }
+
+    /// Has a key end at `at`: at once if that is past, and never later than it would have. `None`: no such key.
+    pub async fn end_key(&self, id: KeyId, at: Timestamp) -> Result<Option<Key>, CommandError> {
+        self.ask(|reply| Command::EndKey(id, at, reply)).await
+    }
+
+    /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
+    pub async fn adopt(&self, facts: Vec<Fact>) -> Result<usize, CommandError> {
+        self.ask(|reply| Command::Adopt(facts, reply)).await
+    }
+
+    /// What the store knows of past usage. The last fifth of a second may be missing.
+    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, CommandError> {
+        self.read(move |reader| reader.usage(&query)).await
+    }
+
+    /// Metered responses, the newest first; likewise.
+    pub async fn events(&self, filter: Filter) -> Result<Vec<Event>, CommandError> {
+        self.read(move |reader| reader.events(&filter)).await
+    }
+
+    /// Sessions that are over, the newest first; likewise.
+    pub async fn past_sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>, CommandError> {
+        self.read(move |reader| reader.sessions(&filter)).await
+    }
+
+    /// Calls that applications described, the newest first; likewise.
+    pub async fn logs(&self, filter: Filter) -> Result<Vec<Log>, CommandError> {
+        self.read(move |reader| reader.logs(&filter)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        // Whoever no longer waits for an answer gets none.
+        let job: Job = Box::new(move |reader| drop(reply.send(question(reader))));
+        match self.reads.try_send(job) {
+            Ok(()) => answer.await.map_err(|_| CommandError::Gone)?.map_err(CommandError::Store),
+            Err(TrySendError::Full(_)) => Err(CommandError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(CommandError::Gone),
+        }
     }
 
     pub async fn pulse(&self) -> Result<Pulse, CommandError> {

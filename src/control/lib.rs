@@ -9,7 +9,11 @@
 mod accounts;
 pub mod aggregator;
 pub mod clock;
+pub mod fact;
+pub mod fleet;
 pub mod handle;
+pub mod outbox;
+mod reads;
 pub mod resolver;
 pub mod store;
 pub mod telemetry;
@@ -20,6 +24,7 @@ pub use handle::Handle;
 pub use store::Store;
 pub use writer::Writer;
 
+use crate::aggregator::Pace;
 use crate::clock::Clock;
 use crate::handle::Command;
 use crossbeam::channel::{self, Sender};
@@ -28,7 +33,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokenist_core::ledger::{self, Ledger};
-use tokenist_handoff::{Order, Report};
+use tokenist_core::price::PriceTable;
+use tokenist_handoff::{Order, Published, Report};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +45,10 @@ pub struct Config {
     pub report_queue: usize,
     /// Commands that may wait. Past it a caller is told that the ledger is busy.
     pub command_queue: usize,
-    /// How often windows are looked at, orders tried again and a batch handed to the store.
+    /// How often windows are looked at and orders tried again.
     pub tick_ms: u64,
+    /// How often what has changed is handed to the store.
+    pub commit_ms: u64,
     /// How long the last batch may take at the end.
     pub finish_ms: u64,
 }
@@ -52,10 +60,14 @@ impl Default for Config {
             report_queue: 16_384,
             command_queue: 1_024,
             tick_ms: 100,
+            commit_ms: 100,
             finish_ms: 5_000,
         }
     }
 }
+
+/// Questions to the store that are answered at once.
+const READER_COUNT: usize = 2;
 
 /// A running control plane.
 #[derive(Debug)]
@@ -75,17 +87,21 @@ pub struct Thread {
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
-/// Reads what the store knows and starts the threads. `shards` are the ways to the shards, in order of their numbers.
+/// Reads what the store knows and starts the threads. `shards` are the ways to the shards, in order of their numbers,
+/// `prices` what calls cost that applications report themselves.
 /// Fails where the store cannot be read or no thread be started.
 pub fn start(
     config: Config,
     mut store: Box<dyn Store>,
     shards: Vec<tokenist_handoff::Sender<Order>>,
+    prices: Arc<Published<PriceTable>>,
 ) -> io::Result<Control> {
     let mut clock = Clock::system();
     let now = clock.read().now;
     let restored = store.restore(now).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
+    let readers: Result<Vec<_>, _> = (0..READER_COUNT).map(|_| store.reader()).collect();
+    let reads = reads::start(readers.map_err(io::Error::other)?, config.command_queue)?;
     let writer = Writer::start(store)?;
     let saving = Arc::clone(writer.progress());
     let aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving);
@@ -97,11 +113,14 @@ pub fn start(
         // Dropped with the thread, however it ends. The queue outlives its shards, so that it never looks ready for
         // having no sender.
         let _alive = (running, reports_open);
-        let beat = Duration::from_millis(config.tick_ms);
-        let patience = Duration::from_millis(config.finish_ms);
-        aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, beat, patience)
+        let pace = Pace {
+            tick: Duration::from_millis(config.tick_ms),
+            commit: Duration::from_millis(config.commit_ms),
+            finish: Duration::from_millis(config.finish_ms),
+        };
+        aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace)
     })?;
-    let handle = Handle::new(commands.clone(), config.ledger.default_limit);
+    let handle = Handle::new(commands.clone(), reads, prices, config.ledger.default_limit);
     Ok(Control { handle, reports, ended, thread: Thread { commands, thread } })
 }
 

@@ -1,43 +1,63 @@
-//! Where batches last: one trait, one driver a file, one contract suite for all of them.
+//! Where batches last: one trait to write and one to read, one driver a file, one contract suite for all of them.
 //!
-//! Start at [`Store`]. Every driver runs on the writer thread and may block there.
+//! Start at [`Store`]. It runs on the writer thread and may block there; a [`Reader`] runs on a thread of its own.
 //!
-//! Invariant: a store is a set of greatest values. Rollup rows grow, the greater revision of a holder holds, events
-//! and session records are written once; so a batch may be committed again, late, or after a newer one.
+//! Invariant: a store is a set of greatest values. Rollup rows grow, the greater revision of a setting holds, events,
+//! logs and session records are written once; so a batch may be committed again, late, or after a newer one.
 
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod memory;
+pub mod sqlite;
 
 pub use memory::Memory;
+pub use sqlite::Sqlite;
 
 use std::fmt;
-use tokenist_core::batch::{Batch, Event, Restored, Rollup, SessionRecord};
-use tokenist_core::id::{OrgId, UserId};
+use std::sync::Arc;
+use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
+use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
+use tokenist_core::totals::Totals;
 
 /// Rows belong to a writer: one opening of one store by one process. A driver that persists names its writer anew
 /// each time it is opened, before the first commit, for a ledger begins to number its rows afresh with each start.
 pub trait Store: Send {
-    /// What a ledger needs to go on: the latest revision of every holder, and everybody's usage up to `now`, over all
-    /// writers.
+    /// What a ledger needs to go on: the latest revision of every setting, and everybody's usage up to `now`, over all
+    /// writers of this store.
     fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError>;
 
     /// Commits the whole batch or, failing, any part of it: the writer commits it again until it succeeds. What is
     /// committed survives a crash if the store persists at all.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Rollup rows of all writers by their hour, the oldest first.
-    fn rollups(&mut self, filter: &Filter) -> Result<Vec<Rollup>, StoreError>;
+    /// A way to read what is committed while the writer goes on.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+
+    /// Drops what is older than it has to be kept, and does what else keeps the store small. Called now and then
+    /// between commits, so it does a little each time; whether there is more to do.
+    fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        let _ = now;
+        Ok(false)
+    }
+}
+
+/// Reads what is committed, over all writers.
+pub trait Reader: Send {
+    /// Usage summed by the dimensions asked for.
+    fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
     /// Metered responses by the time they were reported, the newest first.
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError>;
 
     /// Sessions by the time they closed, the newest first.
     fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Calls that applications described, the newest first.
+    fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError>;
 }
 
-/// Which rows to read.
+/// Which details to read.
 #[derive(Clone, Debug)]
 pub struct Filter {
     pub user: Option<UserId>,
@@ -45,14 +65,112 @@ pub struct Filter {
     pub from: Timestamp,
     /// Exclusive.
     pub to: Timestamp,
+    /// Leaves out so many of the first.
+    pub offset: usize,
     /// At most so many.
     pub limit: usize,
 }
 
+/// What to sum up, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// Usage counts where its rollup row begins, so times within an hour are only as exact as the row is fine.
+    pub from: Timestamp,
+    /// Exclusive.
+    pub to: Timestamp,
+    /// Empty is everybody.
+    pub users: Vec<UserId>,
+    pub org: Option<OrgId>,
+    pub feature: Option<Feature>,
+    pub provider: Option<Arc<str>>,
+    pub model: Option<Model>,
+    /// One row for each combination of these; empty is one row in all, or none if nothing was used.
+    pub by: Vec<Dimension>,
+    pub order: Order,
+    /// At most so many rows.
+    pub limit: usize,
+}
+
+/// What usage can be told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    User,
+    Org,
+    Feature,
+    Provider,
+    Model,
+    /// By the hour's, day's or month's start in UTC; at most one of the three in a query.
+    Hour,
+    Day,
+    Month,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The dearest first, those of the same cost by their keys.
+    #[default]
+    Cost,
+    /// By time, the oldest first, then by the other dimensions as [`UsageKey`] lists them.
+    Key,
+}
+
+/// What a sum is of. What was not asked for is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsageKey {
+    /// The start of the hour, day or month.
+    pub at: Option<Timestamp>,
+    pub user: Option<UserId>,
+    /// `None` too where the usage had none; likewise the feature.
+    pub org: Option<OrgId>,
+    pub feature: Option<Feature>,
+    pub provider: Option<Arc<str>>,
+    pub model: Option<Model>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageRow {
+    pub key: UsageKey,
+    pub totals: Totals,
+}
+
+impl Default for UsageQuery {
+    fn default() -> UsageQuery {
+        UsageQuery {
+            from: Timestamp(0),
+            to: Timestamp::MAX,
+            users: Vec::new(),
+            org: None,
+            feature: None,
+            provider: None,
+            model: None,
+            by: Vec::new(),
+            order: Order::Cost,
+            limit: usize::MAX,
+        }
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Filter {
+        Filter { user: None, org: None, from: Timestamp(0), to: Timestamp::MAX, offset: 0, limit: usize::MAX }
+    }
+}
+
+impl UsageQuery {
+    pub fn admits(&self, row: &Rollup) -> bool {
+        (self.from..self.to).contains(&row.start)
+            && (self.users.is_empty() || self.users.contains(&row.user))
+            && self.org.as_ref().is_none_or(|org| row.org.as_ref() == Some(org))
+            && self.feature.as_ref().is_none_or(|feature| row.feature.as_ref() == Some(feature))
+            && self.provider.as_ref().is_none_or(|provider| row.provider == *provider)
+            && self.model.as_ref().is_none_or(|model| row.model == *model)
+    }
+}
+
 impl Filter {
-    fn admits(&self, user: &UserId, org: Option<&OrgId>, at: Timestamp) -> bool {
-        self.user.as_ref().is_none_or(|wanted| wanted == user)
-            && self.org.as_ref().is_none_or(|wanted| Some(wanted) == org)
+    fn admits(&self, identity: &Identity, at: Timestamp) -> bool {
+        self.user.as_ref().is_none_or(|wanted| *wanted == identity.user)
+            && self.org.as_ref().is_none_or(|wanted| Some(wanted) == identity.org.as_ref())
             && (self.from..self.to).contains(&at)
     }
 }

@@ -7,17 +7,20 @@
 use crate::store::{Store, StoreError};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokenist_core::batch::Batch;
+use tokenist_core::time::Timestamp;
 use tracing::{error, info, warn};
 
 /// How the writer does; shared with whoever asks.
 #[derive(Debug, Default)]
 pub struct Progress {
     failing: AtomicBool,
+    /// Why the last commit failed, if it did.
+    failure: Mutex<Option<String>>,
     committed: AtomicU64,
 }
 
@@ -25,6 +28,15 @@ impl Progress {
     /// The last commit failed.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
+    }
+
+    /// What is wrong, for operators. `None` while the store works.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_failure(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     pub fn batches_committed(&self) -> u64 {
@@ -45,6 +57,8 @@ pub struct Writer {
 /// The pause after the first failure, and between the tries after the last call; else it doubles up to the greatest.
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Between two times that the store is tidied.
+const TIDY_PAUSE: Duration = Duration::from_secs(60);
 
 impl Writer {
     pub fn start(store: Box<dyn Store>) -> io::Result<Writer> {
@@ -106,11 +120,13 @@ fn run(
     progress: &Progress,
 ) -> Result<(), StoreError> {
     let mut deadline = None;
+    let mut tidied_at = Instant::now();
     for batch in batches {
         let mut backoff = BACKOFF;
         while let Err(cause) = store.commit(&batch) {
+            progress.set_failure(Some(cause.to_string()));
             if !progress.failing.swap(true, Ordering::AcqRel) {
-                warn!(%cause, "the store failed; trying again");
+                error!(%cause, "the store failed: what is counted waits in memory until it works again");
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
@@ -127,20 +143,39 @@ fn run(
             };
         }
         if progress.failing.swap(false, Ordering::AcqRel) {
+            progress.set_failure(None);
             info!("the store works again");
         }
         progress.committed.fetch_add(1, Ordering::AcqRel);
+        if tidied_at.elapsed() >= TIDY_PAUSE {
+            tidied_at = Instant::now();
+            tidy(&mut *store, batches);
+        }
     }
     Ok(())
+}
+
+/// Until the store is tidy or there is something to commit.
+fn tidy(store: &mut dyn Store, batches: &Receiver<Batch>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    loop {
+        match store.tidy(Timestamp(now)) {
+            Ok(true) if batches.is_empty() => {}
+            Ok(_) => return,
+            Err(cause) => {
+                warn!(%cause, "the store could not be tidied");
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Filter, Memory, memory};
+    use crate::store::{Memory, Reader, memory};
     use std::sync::Mutex;
-    use tokenist_core::batch::{Event, Restored, Rollup, Serial, SessionRecord};
-    use tokenist_core::time::Timestamp;
+    use tokenist_core::batch::{Grain, Restored, Rollup, Serial};
     use tokenist_core::totals::Totals;
 
     /// Fails so many times before each commit succeeds.
@@ -164,16 +199,8 @@ mod tests {
             self.store.lock().unwrap().commit(batch)
         }
 
-        fn rollups(&mut self, filter: &Filter) -> Result<Vec<Rollup>, StoreError> {
-            self.store.lock().unwrap().rollups(filter)
-        }
-
-        fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
-            self.store.lock().unwrap().events(filter)
-        }
-
-        fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
-            self.store.lock().unwrap().sessions(filter)
+        fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+            self.store.lock().unwrap().reader()
         }
     }
 
@@ -182,9 +209,12 @@ mod tests {
             row: Serial(number),
             user: "alice".into(),
             org: None,
+            key: None,
             feature: None,
+            provider: "openai".into(),
             model: "m".into(),
-            hour: Timestamp(0),
+            start: Timestamp(0),
+            grain: Grain::Hour,
             totals: Totals::default(),
         };
         Batch { rollups: vec![row], ..Batch::default() }

@@ -1,13 +1,18 @@
 //! What the ledger hands to a store, and what it wants back at the next start.
 //!
-//! Invariant: everything in a [`Batch`] is absolute and carries a serial number, so committing it twice, or after a
-//! newer one, changes nothing.
+//! Invariant: everything in a [`Batch`] is absolute and carries a serial number or a revision, so committing it twice,
+//! or after a newer one, changes nothing.
 
-use crate::id::{Feature, Holder, Model, OrgId, UserId};
+use crate::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, UserId};
+use crate::key::Key;
 use crate::limit::{Block, Limit};
 use crate::message::{Closed, Delta, Opened};
-use crate::time::Timestamp;
+use crate::money::NanoUsd;
+use crate::time::{HOUR_MS, Timestamp};
 use crate::totals::Totals;
+use crate::usage::Usage;
+use crate::window::BUCKET_MS;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What changed since the last batch.
@@ -15,24 +20,49 @@ use std::sync::Arc;
 pub struct Batch {
     pub rollups: Vec<Rollup>,
     pub holders: Vec<HolderState>,
+    pub keys: Vec<Stamped<Key>>,
     pub sessions: Vec<SessionRecord>,
     pub events: Vec<Event>,
+    pub logs: Vec<Log>,
 }
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
         self.rollups.is_empty()
             && self.holders.is_empty()
+            && self.keys.is_empty()
             && self.sessions.is_empty()
             && self.events.is_empty()
+            && self.logs.is_empty()
     }
 }
 
 /// A number that one ledger gives once. Greater means later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Serial(pub u64);
 
-/// The growing sum of one user's usage of a model within an hour, by one writer.
+/// Which of two settings of the same thing is the later one, also where two instances made them: the wall clock's
+/// milliseconds above 16 bits that tell settings of the same millisecond apart. Zero was never set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+/// A value with the revision that set it. The greater revision holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped<T> {
+    pub revision: Revision,
+    pub value: T,
+}
+
+/// The span of a rollup row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grain {
+    /// For those whose limit sums over the last 24 hours, so that a restart knows their buckets.
+    FiveMinutes,
+    Hour,
+}
+
+/// The growing sum of one user's usage of a model within an hour, or five minutes, by one writer.
 ///
 /// There can be several rows of the same hour: a ledger that has forgotten one begins another under a new serial.
 /// So a row is never begun twice, and a reader adds up what it finds.
@@ -42,26 +72,29 @@ pub struct Rollup {
     pub row: Serial,
     pub user: UserId,
     pub org: Option<OrgId>,
+    /// The tokenist key by which the user came.
+    pub key: Option<KeyHash>,
     pub feature: Option<Feature>,
+    pub provider: Arc<str>,
     pub model: Model,
-    /// The start of the hour.
-    pub hour: Timestamp,
+    pub start: Timestamp,
+    pub grain: Grain,
     pub totals: Totals,
 }
 
-/// Who a holder is and what binds it. The greater revision holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who a holder is and what binds it, each part with a revision of its own, for different operators and instances
+/// may set them at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderState {
     pub holder: Holder,
-    pub revision: Serial,
-    pub profile: Profile,
+    pub profile: Stamped<Profile>,
     /// `None` is bound by the default.
-    pub limit: Option<Limit>,
-    pub block: Option<Block>,
+    pub limit: Stamped<Option<Limit>>,
+    pub block: Stamped<Option<Block>>,
 }
 
 /// What sessions have said of their user, each field the latest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     pub org: Option<OrgId>,
     pub email: Option<Arc<str>>,
@@ -83,22 +116,109 @@ pub struct Event {
     pub delta: Delta,
 }
 
+/// A call that an application described whole. Written once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Unique: `log_` and 32 hexadecimal digits.
+    pub id: Arc<str>,
+    pub at: Timestamp,
+    pub identity: Arc<Identity>,
+    pub model: Model,
+    /// JSON, as it was sent.
+    pub request: Option<Arc<str>>,
+    pub response: Option<Arc<str>>,
+    /// The application's word, such as `success`.
+    pub status: Arc<str>,
+    pub latency_ms: Option<u64>,
+    /// What the response says was used, if it says, and what that cost.
+    pub usage: Option<(Usage, NanoUsd)>,
+}
+
 /// What a ledger needs to go on where an earlier one stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The latest revision of every holder.
     pub holders: Vec<HolderState>,
-    /// The usage of every user, in whatever pieces the store has; the sum is what matters.
+    pub keys: Vec<Stamped<Key>>,
+    /// The usage of every holder, in whatever pieces the store has; the sum is what matters.
     pub usage: Vec<Piece>,
 }
 
-/// Usage that lies in the same windows altogether: not more than a month of the past months, a day of this month, or
-/// the store's finest grain of the last 24 hours.
+/// Usage of one holder that lies in the same windows altogether: not more than a month of the past months, a day of
+/// this month, or the store's finest grain of the last 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    pub user: UserId,
-    pub org: Option<OrgId>,
+    pub holder: Holder,
     /// Decides the windows that it counts in; where in doubt, the latest time it may be of.
     pub at: Timestamp,
     pub totals: Totals,
+}
+
+impl Grain {
+    pub fn ms(self) -> u64 {
+        match self {
+            Grain::FiveMinutes => BUCKET_MS,
+            Grain::Hour => HOUR_MS,
+        }
+    }
+
+    /// The start of the span that `at` lies in.
+    pub fn start(self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0 - at.0 % self.ms())
+    }
+}
+
+impl Rollup {
+    /// The latest time that the row may hold something of.
+    pub fn last(&self) -> Timestamp {
+        self.start.plus_ms(self.grain.ms() - 1)
+    }
+
+    /// Whose windows the row counts in.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> {
+        let org = self.org.clone().map(Holder::Org);
+        let key = self.key.map(Holder::Key);
+        [Some(Holder::User(self.user.clone())), org, key].into_iter().flatten()
+    }
+}
+
+impl Revision {
+    /// A revision that is later than `last`, set at `now`.
+    pub fn after(last: Revision, now: Timestamp) -> Revision {
+        Revision((last.0 + 1).max(now.0 << 16))
+    }
+}
+
+impl<T> Stamped<T> {
+    /// Takes over what was set later. Whether it was.
+    pub fn join(&mut self, other: Stamped<T>) -> bool {
+        let is_later = other.revision > self.revision;
+        if is_later {
+            *self = other;
+        }
+        is_later
+    }
+}
+
+impl HolderState {
+    /// A holder of whom nothing was ever set.
+    pub fn of(holder: Holder) -> HolderState {
+        HolderState {
+            holder,
+            profile: Stamped::default(),
+            limit: Stamped::default(),
+            block: Stamped::default(),
+        }
+    }
+
+    /// Takes over whatever was set later. Whether something was.
+    pub fn join(&mut self, other: HolderState) -> bool {
+        let HolderState { holder: _, profile, limit, block } = other;
+        self.profile.join(profile) | self.limit.join(limit) | self.block.join(block)
+    }
+
+    /// The latest revision of any part.
+    pub fn revision(&self) -> Revision {
+        self.profile.revision.max(self.limit.revision).max(self.block.revision)
+    }
 }

@@ -114,9 +114,44 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// SHA-256 of a tokenist key. The key itself is never kept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// SHA-256 of a tokenist key. The key itself is never kept. Written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<KeyHash> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(KeyHash(hash))
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> String {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<KeyHash, &'static str> {
+        KeyHash::parse(&text).ok_or("a key's hash is 64 hexadecimal digits")
+    }
+}
 
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,16 +168,19 @@ pub struct Identity {
     pub conversation: Option<Arc<str>>,
     pub email: Option<Arc<str>>,
     pub name: Option<Arc<str>>,
+    /// The tokenist key by which the caller came.
+    pub key: Option<KeyHash>,
 }
 
 impl Identity {
     pub fn of(user: UserId) -> Identity {
-        Identity { user, org: None, feature: None, conversation: None, email: None, name: None }
+        Identity { user, org: None, feature: None, conversation: None, email: None, name: None, key: None }
     }
 }
 
 /// What a limit binds: each holder has one account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Holder {
     User(UserId),
     Org(OrgId),
@@ -174,5 +212,8 @@ mod tests {
         let id = SessionId(0xdead_beef);
         assert_eq!(SessionId::parse(&id.to_string()), Some(id));
         assert_eq!(SessionId::parse("sess_zz"), None);
+        let hash = KeyHash([0xa5; 32]);
+        assert_eq!(KeyHash::parse(&hash.to_string()), Some(hash));
+        assert_eq!(KeyHash::parse("a5"), None);
     }
 }

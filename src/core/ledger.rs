@@ -11,13 +11,17 @@
 //! anew each hour: the counts stay exact, only their hour becomes coarse. Events and session records are details
 //! beyond `details_max`, of which the newest are left out and counted.
 
-use crate::batch::{Batch, Event, HolderState, Profile, Restored, Rollup, Serial, SessionRecord};
-use crate::id::{Holder, Identity, SessionId, UserId};
-use crate::limit::{Block, Limit};
+use crate::batch::{
+    Batch, Event, Grain, HolderState, Log, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
+    Stamped,
+};
+use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
+use crate::key::{Key, KeyId};
+use crate::limit::{Block, Limit, WindowKind};
 use crate::message::{Closed, Delta, Opened};
 use crate::record::{Applied, Consequence, Record};
 pub use crate::roster::Place;
-use crate::roster::{Roster, Seat};
+use crate::roster::{Revisions, Roster, Seat};
 use crate::series::Series;
 use crate::time::Timestamp;
 use crate::totals::Totals;
@@ -35,6 +39,8 @@ pub struct Config {
     pub rollups_max: usize,
     /// Events and, as many again, session records that wait likewise.
     pub details_max: usize,
+    /// Tokenist keys, revoked ones included.
+    pub keys_max: usize,
     /// Live sessions that are listed; more are metered all the same.
     pub sessions_max: usize,
     /// What binds a user without a limit of its own.
@@ -48,6 +54,7 @@ impl Default for Config {
             series_max: 64,
             rollups_max: 100_000,
             details_max: 100_000,
+            keys_max: 1_000_000,
             sessions_max: 100_000,
             default_limit: Limit::default(),
         }
@@ -85,9 +92,12 @@ pub struct LiveSession {
 pub struct Ledger {
     config: Config,
     roster: Roster,
+    keys: HashMap<KeyHash, Stamped<Key>>,
     sessions: HashMap<SessionId, LiveSession>,
     /// The last number given.
     serial: u64,
+    /// The latest revision given or heard of.
+    revision: Revision,
     /// Places to publish; one may be in it twice.
     changed: Vec<Place>,
     /// Places with something to save; likewise.
@@ -114,8 +124,10 @@ impl Ledger {
         Ledger {
             config,
             roster: Roster::new(),
+            keys: HashMap::new(),
             sessions: HashMap::new(),
             serial: 0,
+            revision: Revision::default(),
             changed: Vec::new(),
             unsaved: Vec::new(),
             pending: Batch::default(),
@@ -130,24 +142,15 @@ impl Ledger {
     /// Goes on where an earlier ledger stopped.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
+        for key in restored.keys {
+            ledger.take_over_key(key, now);
+        }
         for state in restored.holders {
-            ledger.serial = ledger.serial.max(state.revision.0);
-            let place = ledger.seat(&state.holder, now);
-            let seat = ledger.roster.seat_mut(place);
-            seat.record.profile = state.profile;
-            if state.limit.is_some() {
-                seat.record.set_limit(state.limit, now);
-            }
-            if state.block.is_some() {
-                seat.record.set_block(state.block, now);
-            }
+            ledger.take_over(state, now);
         }
         for piece in restored.usage {
-            let orgs = piece.org.map(Holder::Org);
-            for holder in [Some(Holder::User(piece.user)), orgs].into_iter().flatten() {
-                let place = ledger.seat(&holder, now);
-                ledger.roster.use_seat(place).record.restore(piece.at.min(now), &piece.totals);
-            }
+            let place = ledger.seat(&piece.holder, now);
+            ledger.roster.use_seat(place).record.restore(piece.at.min(now), &piece.totals);
         }
         for place in ledger.roster.places() {
             ledger.roster.seat_mut(place).record.advance(now);
@@ -165,15 +168,22 @@ impl Ledger {
             Some(place) => place,
             None => self.seat(&Holder::User(identity.user.clone()), now),
         };
-        self.post(user, delta.at, &totals, now);
-        self.note_series(user, &delta, &totals);
-        if let Some(org) = &identity.org {
-            let place = match self.roster.org(org) {
-                Some(place) => place,
-                None => self.seat(&Holder::Org(org.clone()), now),
-            };
+        let org = identity.org.as_ref().map(|org| match self.roster.org(org) {
+            Some(place) => place,
+            None => self.seat(&Holder::Org(org.clone()), now),
+        });
+        let key = identity.key.as_ref().map(|key| match self.roster.key(key) {
+            Some(place) => place,
+            None => self.seat(&Holder::Key(*key), now),
+        });
+        let mut grain = Grain::Hour;
+        for place in [Some(user), org, key].into_iter().flatten() {
             self.post(place, delta.at, &totals, now);
+            if self.record(place).standing().limit.window == WindowKind::Rolling24h {
+                grain = Grain::FiveMinutes;
+            }
         }
+        self.note_series(user, &delta, &totals, grain);
         if let Some(session) = self.sessions.get_mut(&delta.session) {
             session.totals += totals;
             if session.opened.model.as_ref() != Some(&delta.model) {
@@ -230,23 +240,38 @@ impl Ledger {
         let limit = self.default_limit(holder);
         let mut forgotten = self.roster.replace(place, holder, limit, now);
         take_rollups(&mut forgotten, &mut self.pending.rollups);
+        self.bound_key(place, now);
         self.conclude(place, Consequence { publish: true, ..Consequence::default() });
         Ok(Admitted { place, replaced: true })
     }
 
+    /// Keeps what an application says of a call of its own.
+    pub fn log(&mut self, log: Log) {
+        if self.pending.logs.len() < self.config.details_max {
+            self.pending.logs.push(log);
+        } else {
+            self.details_lost += 1;
+        }
+    }
+
     /// Notes what a session says of its user. What it does not say stays as it was.
-    pub fn introduce(&mut self, user: Place, identity: &Identity) {
+    pub fn introduce(&mut self, user: Place, identity: &Identity, now: Timestamp) {
         let seat = self.roster.seat_mut(user);
         let Profile { org, email, name } = &mut seat.record.profile;
         let news = [learn(org, &identity.org), learn(email, &identity.email), learn(name, &identity.name)];
         if news.contains(&true) {
             seat.profile_unsaved = true;
+            let revision = self.next_revision(now);
+            self.roster.seat_mut(user).revisions.profile = revision;
             self.save_later(user);
         }
     }
 
     pub fn set_limit(&mut self, place: Place, limit: Option<Limit>, now: Timestamp) {
-        let consequence = self.roster.use_seat(place).record.set_limit(limit, now);
+        let revision = self.next_revision(now);
+        let seat = self.roster.use_seat(place);
+        seat.revisions.limit = revision;
+        let consequence = seat.record.set_limit(limit, now);
         self.rebind(place, consequence);
     }
 
@@ -255,8 +280,63 @@ impl Ledger {
         if let Some(end) = block.as_ref().and_then(|block| block.expires_at) {
             self.due = self.due.min(end);
         }
-        let consequence = self.roster.use_seat(place).record.set_block(block, now);
+        let revision = self.next_revision(now);
+        let seat = self.roster.use_seat(place);
+        seat.revisions.block = revision;
+        let consequence = seat.record.set_block(block, now);
         self.rebind(place, consequence);
+    }
+
+    /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
+    /// anything was.
+    pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
+        // A mere profile waits in the store until its user comes.
+        let is_bound = state.limit.value.is_some() || state.block.value.is_some();
+        if !is_bound && self.find(&state.holder).is_none() {
+            return false;
+        }
+        let Some(place) = self.take_over(state, now) else { return false };
+        let seat = self.roster.seat_mut(place);
+        seat.profile_unsaved = true;
+        seat.binding_unsaved = true;
+        self.save_later(place);
+        true
+    }
+
+    /// As [`Ledger::adopt`], for a key.
+    pub fn adopt_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
+        let hash = key.value.hash;
+        let is_news = self.take_over_key(key, now);
+        if is_news {
+            self.save_key(hash);
+        }
+        is_news
+    }
+
+    /// Makes a key known, or changes it. Live sessions of a key that has ended are swept.
+    pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), Full> {
+        let hash = key.hash;
+        if self.keys.len() >= self.config.keys_max && !self.keys.contains_key(&hash) {
+            return Err(Full);
+        }
+        let revision = self.next_revision(now);
+        self.take_over_key(Stamped { revision, value: key }, now);
+        self.save_key(hash);
+        Ok(())
+    }
+
+    /// Whether it still holds is for the caller to ask.
+    pub fn key(&self, hash: &KeyHash) -> Option<&Key> {
+        self.keys.get(hash).map(|key| &key.value)
+    }
+
+    pub fn key_of(&self, id: &KeyId) -> Option<&Key> {
+        self.keys().find(|key| key.id == *id)
+    }
+
+    /// In no order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.values().map(|key| &key.value)
     }
 
     /// Lets time pass: windows roll, blocks expire. Cheap while nothing is due.
@@ -270,7 +350,7 @@ impl Ledger {
         for place in self.roster.places().skip(start).take(WALK_COUNT) {
             let record = &mut self.roster.seat_mut(place).record;
             let consequence = record.advance(now);
-            if let Some(end) = record.standing().block.as_ref().and_then(|block| block.expires_at) {
+            if let Some(end) = record.due() {
                 self.due = self.due.min(end);
             }
             self.conclude(place, consequence);
@@ -359,11 +439,10 @@ impl Ledger {
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.pending);
         for place in std::mem::take(&mut self.unsaved) {
-            let revision = self.next_serial();
             let seat = self.roster.seat_mut(place);
             seat.is_unsaved = false;
             take_rollups(seat, &mut batch.rollups);
-            batch.holders.extend(take_state(seat, revision));
+            batch.holders.extend(take_state(seat));
         }
         (!batch.is_empty()).then_some(batch)
     }
@@ -373,6 +452,7 @@ impl Ledger {
             return place;
         }
         let place = self.roster.seat_new(holder, self.default_limit(holder), now);
+        self.bound_key(place, now);
         self.conclude(place, Consequence { publish: true, ..Consequence::default() });
         place
     }
@@ -389,10 +469,72 @@ impl Ledger {
         self.conclude(place, consequence);
     }
 
-    fn note_series(&mut self, user: Place, delta: &Delta, totals: &Totals) {
+    /// Joins the state of a holder, which is seated for it if need be. `None` if all of it was known.
+    fn take_over(&mut self, state: HolderState, now: Timestamp) -> Option<Place> {
+        self.revision = self.revision.max(state.revision());
+        let place = self.seat(&state.holder, now);
+        let seat = self.roster.seat_mut(place);
+        let mut joined = seat.state();
+        if !joined.join(state) {
+            return None;
+        }
+        let before = std::mem::replace(
+            &mut seat.revisions,
+            Revisions {
+                profile: joined.profile.revision,
+                limit: joined.limit.revision,
+                block: joined.block.revision,
+            },
+        );
+        seat.record.profile = joined.profile.value;
+        if before.limit != seat.revisions.limit {
+            let consequence = seat.record.set_limit(joined.limit.value, now);
+            self.conclude(place, consequence);
+        }
+        let seat = self.roster.seat_mut(place);
+        if before.block != seat.revisions.block {
+            if let Some(end) = joined.block.value.as_ref().and_then(|block| block.expires_at) {
+                self.due = self.due.min(end);
+            }
+            let consequence = seat.record.set_block(joined.block.value, now);
+            self.conclude(place, consequence);
+        }
+        Some(place)
+    }
+
+    fn take_over_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
+        self.revision = self.revision.max(key.revision);
+        let hash = key.value.hash;
+        let is_news = match self.keys.get_mut(&hash) {
+            Some(known) => known.join(key),
+            None => self.keys.insert(hash, key).is_none(),
+        };
+        if let Some(place) = self.roster.key(&hash).filter(|_| is_news) {
+            self.bound_key(place, now);
+        }
+        is_news
+    }
+
+    /// A key's record ends when the key does.
+    fn bound_key(&mut self, place: Place, now: Timestamp) {
+        let Holder::Key(hash) = self.record(place).holder() else { return };
+        let end = self.keys.get(hash).and_then(|key| key.value.ends_at());
+        if let Some(end) = end {
+            self.due = self.due.min(end);
+        }
+        let consequence = self.roster.seat_mut(place).record.set_end(end, now);
+        self.conclude(place, consequence);
+    }
+
+    fn save_key(&mut self, hash: KeyHash) {
+        self.pending.keys.retain(|key| key.value.hash != hash);
+        self.pending.keys.extend(self.keys.get(&hash).cloned());
+    }
+
+    fn note_series(&mut self, user: Place, delta: &Delta, totals: &Totals, grain: Grain) {
         let row = self.next_serial();
         let seat = self.roster.seat_mut(user);
-        let found = seat.series.iter().position(|series| series.is_of(&delta.identity, &delta.model));
+        let found = seat.series.iter().position(|series| series.is_of(delta));
         let index = found.unwrap_or_else(|| {
             if seat.series.len() >= self.config.series_max {
                 let idle = (0..seat.series.len()).min_by_key(|&index| seat.series[index].totals.updated_at);
@@ -402,13 +544,13 @@ impl Ledger {
             if seat.series.is_empty() {
                 seat.series.reserve_exact(1); // Most users have one, and there may be a million of them.
             }
-            seat.series.push(Series::new(delta, row));
+            seat.series.push(Series::new(delta, row, grain));
             seat.series.len() - 1
         });
         let series = &mut seat.series[index];
-        if series.has_left(delta.at) && self.pending.rollups.len() < self.config.rollups_max {
+        if series.has_left(delta.at, grain) && self.pending.rollups.len() < self.config.rollups_max {
             self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
-            series.begin_row(row, delta.at);
+            series.begin_row(row, delta.at, grain);
         }
         series.add(totals);
         self.save_later(user);
@@ -441,6 +583,11 @@ impl Ledger {
         }
     }
 
+    fn next_revision(&mut self, now: Timestamp) -> Revision {
+        self.revision = Revision::after(self.revision, now);
+        self.revision
+    }
+
     fn next_serial(&mut self) -> Serial {
         self.serial += 1;
         Serial(self.serial)
@@ -462,9 +609,9 @@ fn take_rollups(seat: &mut Seat, rollups: &mut Vec<Rollup>) {
     }
 }
 
-fn take_state(seat: &mut Seat, revision: Serial) -> Option<HolderState> {
+fn take_state(seat: &mut Seat) -> Option<HolderState> {
     let unsaved = std::mem::take(&mut seat.profile_unsaved) | std::mem::take(&mut seat.binding_unsaved);
-    unsaved.then(|| seat.record.state(revision))
+    unsaved.then(|| seat.state())
 }
 
 fn next_bucket(now: Timestamp) -> Timestamp {
@@ -472,259 +619,4 @@ fn next_bucket(now: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limit::WindowKind;
-    use crate::money::NanoUsd;
-    use crate::record::Ceiling;
-    use crate::time::{DAY_MS, HOUR_MS};
-    use crate::usage::Usage;
-    use crate::{batch::Piece, id::Feature, id::Model};
-    use std::sync::Arc;
-
-    const NOON: Timestamp = Timestamp(1_795_435_200_000);
-
-    fn small() -> Config {
-        Config {
-            holders_max: 3,
-            series_max: 2,
-            default_limit: Limit {
-                max_cost: Some(NanoUsd(100)),
-                window: WindowKind::Daily,
-                ..Limit::default()
-            },
-            ..Config::default()
-        }
-    }
-
-    fn user(name: &str) -> Holder {
-        Holder::User(UserId::from(name))
-    }
-
-    fn delta(name: &str, model: &str, nano: i64, at: Timestamp) -> Delta {
-        let identity = Identity {
-            org: Some("acme".into()),
-            feature: Some(Feature::from("voice")),
-            ..Identity::of(name.into())
-        };
-        Delta {
-            at,
-            session: SessionId(1),
-            identity: Arc::new(identity),
-            provider: "openai".into(),
-            model: Model::from(model),
-            usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
-            cost: NanoUsd(nano),
-            estimated: false,
-            latency_ms: None,
-        }
-    }
-
-    fn cost_of(ledger: &Ledger, holder: &Holder, window: WindowKind) -> Option<i64> {
-        ledger.find(holder).map(|place| ledger.record(place).totals(window).cost.0)
-    }
-
-    fn admit(ledger: &mut Ledger, name: &str) -> Result<Admitted, Full> {
-        ledger.admit(&user(name), NOON, |_, _| true)
-    }
-
-    /// Name of the user, hour of the day and cost of every row, in order.
-    fn rows(batch: &Batch) -> Vec<(&str, u64, i64)> {
-        let mut rows: Vec<_> = batch
-            .rollups
-            .iter()
-            .map(|row| (row.user.as_str(), row.hour.0 % DAY_MS / HOUR_MS, row.totals.cost.0))
-            .collect();
-        rows.sort();
-        rows
-    }
-
-    #[test]
-    fn a_delta_counts_for_its_user_its_org_and_its_session() {
-        let mut ledger = Ledger::new(small(), NOON);
-        let first = delta("alice", "m", 30, NOON);
-        ledger.open_session(Opened {
-            session: SessionId(1),
-            identity: Arc::clone(&first.identity),
-            provider: "openai".into(),
-            model: None,
-            at: NOON,
-        });
-        ledger.apply(first, NOON);
-        ledger.apply(Delta { estimated: true, ..delta("alice", "m2", 20, NOON) }, NOON);
-        let org = Holder::Org("acme".into());
-        assert_eq!(cost_of(&ledger, &user("alice"), WindowKind::Daily), Some(50));
-        assert_eq!(cost_of(&ledger, &org, WindowKind::Total), Some(50));
-        let session = ledger.session(SessionId(1)).unwrap();
-        assert_eq!((session.totals.cost, session.totals.estimated_cost), (NanoUsd(50), NanoUsd(20)));
-        assert_eq!(session.opened.model, Some(Model::from("m2")));
-        ledger.close_session(Closed { session: SessionId(1), at: NOON, close_code: 1000 });
-        let batch = ledger.take_batch().unwrap();
-        assert_eq!(rows(&batch), [("alice", 12, 20), ("alice", 12, 30)]);
-        assert_eq!((batch.events.len(), batch.sessions.len()), (2, 1));
-        assert_eq!(ledger.take_batch(), None);
-    }
-
-    #[test]
-    fn rows_are_absolute_within_an_hour_and_late_deltas_get_rows_of_their_own() {
-        let mut ledger = Ledger::new(small(), NOON);
-        let next = NOON.plus_ms(HOUR_MS);
-        ledger.apply(delta("alice", "m", 1, NOON), NOON);
-        assert_eq!(rows(&ledger.take_batch().unwrap()), [("alice", 12, 1)]);
-        ledger.apply(delta("alice", "m", 2, NOON), NOON);
-        assert_eq!(rows(&ledger.take_batch().unwrap()), [("alice", 12, 3)]);
-        ledger.apply(delta("alice", "m", 4, next), next);
-        ledger.apply(delta("alice", "m", 8, next.minus_ms(1)), next);
-        ledger.apply(delta("alice", "m", 16, next), next);
-        let batch = ledger.take_batch().unwrap();
-        assert_eq!(rows(&batch), [("alice", 12, 8), ("alice", 13, 4), ("alice", 13, 16)]);
-        let mut serials: Vec<_> = batch.rollups.iter().map(|row| row.row).collect();
-        serials.dedup();
-        assert_eq!(serials.len(), 3);
-    }
-
-    #[test]
-    fn rows_that_find_no_room_to_wait_grow_on() {
-        let mut ledger = Ledger::new(Config { rollups_max: 1, details_max: 2, ..small() }, NOON);
-        for hour in 0..5 {
-            let at = NOON.plus_ms(hour * HOUR_MS);
-            ledger.apply(delta("alice", "m", 1, at), at);
-        }
-        assert_eq!(ledger.details_lost(), 3);
-        let batch = ledger.take_batch().unwrap();
-        assert_eq!((rows(&batch), batch.events.len()), (vec![("alice", 12, 1), ("alice", 13, 4)], 2));
-    }
-
-    #[test]
-    fn series_beyond_the_bound_are_left_to_the_store() {
-        let mut ledger = Ledger::new(small(), NOON);
-        for (index, model) in ["a", "b", "a", "c"].into_iter().enumerate() {
-            ledger.apply(delta("alice", model, 1, NOON.plus_ms(index as u64)), NOON);
-        }
-        let place = ledger.find(&user("alice")).unwrap();
-        let mut models: Vec<_> = ledger.series(place).iter().map(|series| series.model.as_str()).collect();
-        models.sort();
-        assert_eq!(models, ["a", "c"]);
-        assert_eq!(rows(&ledger.take_batch().unwrap()).len(), 3);
-    }
-
-    #[test]
-    fn the_least_recently_used_holder_is_forgotten_first() {
-        let mut ledger = Ledger::new(small(), NOON);
-        for name in ["a", "b", "c"] {
-            assert_eq!(admit(&mut ledger, name).map(|admitted| admitted.replaced), Ok(false));
-        }
-        admit(&mut ledger, "a").unwrap();
-        assert!(admit(&mut ledger, "d").unwrap().replaced);
-        assert_eq!(ledger.find(&user("b")), None);
-        let ids: Vec<_> =
-            ledger.users_after(Some(&"a".into())).map(|(_, record)| record.holder().clone()).collect();
-        assert_eq!(ids, [user("c"), user("d")]);
-    }
-
-    #[test]
-    fn whoever_is_bound_or_in_use_is_not_forgotten() {
-        let mut ledger = Ledger::new(small(), NOON);
-        let [limited, blocked, spent] = ["a", "b", "c"].map(|name| admit(&mut ledger, name).unwrap().place);
-        ledger.set_limit(limited, Some(Limit::default()), NOON);
-        let block = Block { reason: None, blocked_at: NOON, expires_at: None };
-        ledger.set_block(blocked, Some(block), NOON);
-        ledger.apply(
-            Delta { identity: Arc::new(Identity::of("c".into())), ..delta("c", "m", 100, NOON) },
-            NOON,
-        );
-        assert_eq!(admit(&mut ledger, "d"), Err(Full));
-
-        // The lifted block has to be saved before its holder may go.
-        ledger.set_block(blocked, None, NOON);
-        assert_eq!(admit(&mut ledger, "d"), Err(Full));
-        ledger.take_batch();
-        let held = ledger.admit(&user("d"), NOON, |_, _| false);
-        assert_eq!(held, Err(Full), "somebody holds the account");
-        assert_eq!(admit(&mut ledger, "d"), Ok(Admitted { place: blocked, replaced: true }));
-
-        // A new day, and what was used up no longer is.
-        ledger.tick(NOON.next_day_start());
-        ledger.admit(&user("d"), NOON.next_day_start(), |_, _| true).unwrap();
-        let next = ledger.admit(&user("e"), NOON.next_day_start(), |_, _| true);
-        assert_eq!(next, Ok(Admitted { place: spent, replaced: true }));
-    }
-
-    #[test]
-    fn a_forgotten_user_loses_no_row_and_comes_back_with_his_next_delta() {
-        let mut ledger = Ledger::new(Config { holders_max: 1, ..small() }, NOON);
-        let lone =
-            |nano| Delta { identity: Arc::new(Identity::of("a".into())), ..delta("a", "m", nano, NOON) };
-        ledger.apply(lone(5), NOON);
-        admit(&mut ledger, "b").unwrap();
-        ledger.apply(lone(6), NOON);
-        assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(6));
-        assert_eq!(rows(&ledger.take_batch().unwrap()), [("a", 12, 5), ("a", 12, 6)]);
-    }
-
-    #[test]
-    fn what_a_session_says_of_its_user_is_saved_when_it_is_new() {
-        let mut ledger = Ledger::new(small(), NOON);
-        let place = admit(&mut ledger, "a").unwrap().place;
-        let email = Identity { email: Some("a@example.com".into()), ..Identity::of("a".into()) };
-        let org = Identity { org: Some("acme".into()), ..Identity::of("a".into()) };
-        for (identity, is_news) in [(&email, true), (&org, true), (&email, false), (&org, false)] {
-            ledger.introduce(place, identity);
-            assert_eq!(ledger.take_batch().is_some(), is_news);
-        }
-        let known = Profile { org: org.org, email: email.email, name: None };
-        assert_eq!(ledger.record(place).profile, known);
-    }
-
-    #[test]
-    fn time_alone_rolls_windows_and_lifts_blocks() {
-        let mut ledger = Ledger::new(small(), NOON);
-        let place = admit(&mut ledger, "a").unwrap().place;
-        ledger.apply(delta("a", "m", 100, NOON), NOON);
-        assert!(ledger.take_sweep());
-        let block = |end: u64| Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(end)) };
-        ledger.set_block(place, Some(block(10)), NOON);
-        ledger.take_changed();
-        ledger.tick(NOON.plus_ms(9));
-        assert_eq!(ledger.take_changed(), []);
-        ledger.tick(NOON.plus_ms(10));
-        assert_eq!(ledger.take_changed(), [place]);
-        assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(100));
-        ledger.tick(NOON.next_day_start());
-        assert!(ledger.take_changed().contains(&place));
-        assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(200));
-    }
-
-    #[test]
-    fn a_restored_ledger_goes_on_with_the_same_sums_and_bindings() {
-        let block = Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(10)) };
-        let piece = |days_ago: u64, nano| Piece {
-            user: "a".into(),
-            org: Some("acme".into()),
-            at: NOON.minus_ms(days_ago * DAY_MS),
-            totals: Totals { cost: NanoUsd(nano), ..Totals::default() },
-        };
-        let restored = Restored {
-            holders: vec![HolderState {
-                holder: user("a"),
-                revision: Serial(41),
-                profile: Profile::default(),
-                limit: Some(Limit { max_cost: Some(NanoUsd(50)), ..Limit::default() }),
-                block: Some(block),
-            }],
-            usage: vec![piece(40, 1), piece(3, 10), piece(0, 20)],
-        };
-        let mut ledger = Ledger::restore(small(), restored, NOON);
-        assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(31));
-        assert_eq!(cost_of(&ledger, &Holder::Org("acme".into()), WindowKind::Daily), Some(20));
-        assert_eq!(ledger.take_batch(), None);
-        let place = ledger.find(&user("a")).unwrap();
-        assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
-        ledger.tick(NOON);
-        ledger.tick(NOON.plus_ms(10));
-        // Nothing has been charged in this process: 50 less the 30 of this month is left.
-        assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(20));
-        ledger.set_limit(place, None, NOON.plus_ms(10));
-        assert!(ledger.take_batch().unwrap().holders[0].revision > Serial(41));
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ pub mod close;
 pub mod dialect;
 pub mod http;
 pub mod id;
+pub mod key;
 pub mod ledger;
 pub mod limit;
 pub mod message;

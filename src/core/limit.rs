@@ -32,7 +32,7 @@ pub enum Mode {
 }
 
 /// A holder's limit. Reached means used ≥ limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
     /// `None` is unlimited; zero denies everybody.
     pub max_cost: Option<NanoUsd>,
@@ -45,7 +45,7 @@ pub struct Limit {
 }
 
 /// An operator's block of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub reason: Option<Arc<str>>,
     pub blocked_at: Timestamp,

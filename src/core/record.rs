@@ -6,7 +6,7 @@
 //!
 //! Invariant: once every charge has been applied, charged ≥ ceiling exactly where [`judge`] says Block.
 
-use crate::batch::{HolderState, Profile, Serial};
+use crate::batch::Profile;
 use crate::id::Holder;
 use crate::limit::{Block, Limit, Mode, Standing, WindowKind};
 use crate::time::Timestamp;
@@ -55,6 +55,8 @@ pub struct Record {
     default_limit: Limit,
     own_limit: Option<Limit>,
     standing: Standing,
+    /// When a key stops to open anything.
+    ends_at: Option<Timestamp>,
     applied: Applied,
     ceilings: Ceilings,
     /// The latest verdict was Block.
@@ -72,6 +74,7 @@ impl Record {
             default_limit,
             own_limit: None,
             standing: Standing { limit: default_limit, ..Standing::default() },
+            ends_at: None,
             applied: Applied::default(),
             ceilings: Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited },
             barred: false,
@@ -120,6 +123,19 @@ impl Record {
         Consequence { publish: true, ..self.advance(now) }
     }
 
+    /// The holder is a key that opens nothing from `end` on.
+    pub fn set_end(&mut self, end: Option<Timestamp>, now: Timestamp) -> Consequence {
+        self.ends_at = end;
+        Consequence { publish: true, ..self.advance(now) }
+    }
+
+    /// When something changes next by itself, besides windows.
+    pub fn due(&self) -> Option<Timestamp> {
+        let block_end = self.standing.block.as_ref().and_then(|block| block.expires_at);
+        let key_end = self.ends_at.filter(|_| !self.standing.revoked);
+        block_end.into_iter().chain(key_end).min()
+    }
+
     pub fn holder(&self) -> &Holder {
         &self.holder
     }
@@ -152,18 +168,8 @@ impl Record {
 
     /// Whether forgetting this holder would set somebody free: an own limit, a block, or a limit that was used up.
     pub fn must_stay(&self) -> bool {
-        let used_up = self.barred && self.used() != Used::default();
-        self.own_limit.is_some() || self.standing.block.is_some() || self.standing.revoked || used_up
-    }
-
-    pub fn state(&self, revision: Serial) -> HolderState {
-        HolderState {
-            holder: self.holder.clone(),
-            revision,
-            profile: self.profile.clone(),
-            limit: self.own_limit,
-            block: self.standing.block.clone(),
-        }
+        let used_up = self.barred && !self.standing.revoked && self.used() != Used::default();
+        self.own_limit.is_some() || self.standing.block.is_some() || used_up
     }
 
     /// Draws every conclusion from the present sums, limit and block.
@@ -173,6 +179,8 @@ impl Record {
             self.standing.block = None;
         }
         let resets_at = self.windows.resets_at(self.standing.limit.window);
+        let ended = self.ends_at.is_some_and(|end| now >= end);
+        let revoked = ended != std::mem::replace(&mut self.standing.revoked, ended);
         let moved = resets_at != self.standing.resets_at;
         self.standing.resets_at = resets_at;
 
@@ -190,7 +198,7 @@ impl Record {
         self.barred = barred;
         let warning = (percent > self.warned_percent).then_some(percent);
         self.warned_percent = if percent == 0 { 0 } else { percent.max(self.warned_percent) };
-        Consequence { publish: expired || moved || before != self.ceilings, sweep, warning }
+        Consequence { publish: expired || revoked || moved || before != self.ceilings, sweep, warning }
     }
 
     fn compute_ceilings(&self) -> Ceilings {

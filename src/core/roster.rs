@@ -3,6 +3,7 @@
 //! A new holder beyond the bound takes the place of the least recently used of some that may be forgotten. A place is
 //! never left empty, so whoever keeps something beside a holder keeps it in a vector by [`Place`].
 
+use crate::batch::{HolderState, Revision, Stamped};
 use crate::id::{Holder, KeyHash, OrgId, UserId};
 use crate::limit::Limit;
 use crate::record::Record;
@@ -32,7 +33,16 @@ pub(crate) struct Seat {
     pub(crate) is_unsaved: bool,
     pub(crate) profile_unsaved: bool,
     pub(crate) binding_unsaved: bool,
+    pub(crate) revisions: Revisions,
     used_at: u64,
+}
+
+/// When the parts of a holder's state were set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Revisions {
+    pub(crate) profile: Revision,
+    pub(crate) limit: Revision,
+    pub(crate) block: Revision,
 }
 
 #[derive(Debug)]
@@ -79,8 +89,12 @@ impl Roster {
         match holder {
             Holder::User(user) => self.user(user),
             Holder::Org(org) => self.org(org),
-            Holder::Key(key) => self.keys.get(key).copied(),
+            Holder::Key(key) => self.key(key),
         }
+    }
+
+    pub(crate) fn key(&self, key: &KeyHash) -> Option<Place> {
+        self.keys.get(key).copied()
     }
 
     pub(crate) fn user(&self, user: &UserId) -> Option<Place> {
@@ -185,6 +199,16 @@ impl Roster {
 }
 
 impl Seat {
+    pub(crate) fn state(&self) -> HolderState {
+        let Revisions { profile, limit, block } = self.revisions;
+        HolderState {
+            holder: self.record.holder().clone(),
+            profile: Stamped { revision: profile, value: self.record.profile.clone() },
+            limit: Stamped { revision: limit, value: self.record.own_limit() },
+            block: Stamped { revision: block, value: self.record.standing().block.clone() },
+        }
+    }
+
     fn new(holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
         Seat {
             record: Record::new(holder.clone(), limit, now),
@@ -193,6 +217,7 @@ impl Seat {
             is_unsaved: false,
             profile_unsaved: false,
             binding_unsaved: false,
+            revisions: Revisions::default(),
             used_at: 0,
         }
     }

@@ -29,7 +29,7 @@ pub const WARN_PERCENT: [u8; 2] = [80, 95];
 /// Judges a holder. Revoked comes before blocked, blocked before cost, cost before tokens.
 pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     if standing.revoked {
-        return Verdict::Block(Ending::Unauthorized("this key has been revoked".into()));
+        return Verdict::Block(Ending::Unauthorized("this tokenist key was revoked or has expired".into()));
     }
     if let Some(block) = standing.block.as_ref().filter(|block| block.holds_at(now)) {
         return Verdict::Block(Ending::Blocked {

@@ -17,6 +17,6 @@ pub use addresses::Addresses;
 pub use bell::Bell;
 pub use counters::Counters;
 pub use mailbox::{Mailbox, Sender, mailbox};
-pub use message::{Admission, Admitted, Answer, Order, Report, ReportSender};
+pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender};
 pub use published::Published;
 pub use refusals::Refusals;

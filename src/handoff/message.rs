@@ -28,8 +28,14 @@ pub type ReportSender = crossbeam::channel::Sender<Report>;
 pub enum Admission {
     /// The caller brought its own provider key and said who the user is.
     Identity(Arc<Identity>),
-    /// The caller showed a tokenist key; the identity fields are what its headers claim.
-    Key { key: KeyHash, user: Option<UserId>, org: Option<OrgId> },
+    /// The caller showed a tokenist key; the rest is what its headers claim.
+    Key {
+        key: KeyHash,
+        user: Option<UserId>,
+        org: Option<OrgId>,
+        email: Option<Arc<str>>,
+        name: Option<Arc<str>>,
+    },
 }
 
 /// The accounts that a session charges, and who the session is for after a key's binding was applied.
@@ -46,11 +52,21 @@ pub struct Admitted {
 #[derive(Clone, Debug)]
 pub enum Answer {
     Admitted(Admitted),
-    UnknownKey,
+    KeyRefused(KeyRefusal),
     /// The key is bound to no user and the request names none.
     UserMissing,
     /// The ledger holds as many users as it may, all with sessions.
     Full,
+}
+
+/// Why a tokenist key opens nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRefusal {
+    Unknown,
+    /// Revoked or expired.
+    Ended,
+    /// It is for something else than sessions.
+    OutOfScope,
 }
 
 /// From the aggregator, or the operator, to a shard.

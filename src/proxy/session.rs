@@ -31,7 +31,7 @@ use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::Meter;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Opcode};
-use tokenist_handoff::{Admission, Answer, Report};
+use tokenist_handoff::{Admission, Answer, KeyRefusal, Report};
 
 /// The one path that is relayed, behind any prefix.
 const REALTIME_PATH: &str = "/v1/realtime";
@@ -181,12 +181,12 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
 
 async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, Holders, String), Ending> {
     let Caller { credential, user, org, feature, conversation, email, name } = caller;
-    let (admission, provider_key) = match credential {
+    let (key, admission, provider_key) = match credential {
         Credential::Own(key) => {
             let Some(user) = user else {
                 return Err(Ending::Unauthorized("the x-user-id header is missing".into()));
             };
-            let identity = Arc::new(Identity { user, org, feature, conversation, email, name });
+            let identity = Arc::new(Identity { user, org, feature, conversation, email, name, key: None });
             if let Some(holders) = shard.accounts.known(&identity) {
                 return Ok((identity, holders, key));
             }
@@ -199,11 +199,13 @@ async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, H
                     "this proxy holds no provider key for tokenist keys".into(),
                 ));
             };
-            (Admission::Key { key, user, org }, provider_key)
+            let (email, name) = (email.clone(), name.clone());
+            (key, Admission::Key { key, user, org, email, name }, provider_key)
         }
     };
     let (user, org, holders) = holders_of(ask(shard, admission).await?)?;
-    Ok((Arc::new(Identity { user, org, feature, conversation, email, name }), holders, provider_key))
+    let identity = Identity { user, org, feature, conversation, email, name, key: Some(key) };
+    Ok((Arc::new(identity), holders, provider_key))
 }
 
 type Found = (tokenist_core::id::UserId, Option<tokenist_core::id::OrgId>, Holders);
@@ -214,9 +216,14 @@ fn holders_of(answer: Answer) -> Result<Found, Ending> {
             let holders = Holders { user: admitted.user, org: admitted.org, key: admitted.key };
             Ok((admitted.user_id, admitted.org_id, holders))
         }
-        Answer::UnknownKey => {
-            Err(Ending::Unauthorized("this tokenist key is not known or was revoked".into()))
-        }
+        Answer::KeyRefused(refusal) => Err(Ending::Unauthorized(
+            match refusal {
+                KeyRefusal::Unknown => "this tokenist key is not known",
+                KeyRefusal::Ended => "this tokenist key was revoked or has expired",
+                KeyRefusal::OutOfScope => "this tokenist key is not for sessions: it lacks the scope proxy",
+            }
+            .into(),
+        )),
         Answer::UserMissing => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
         Answer::Full => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
     }

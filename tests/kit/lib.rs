@@ -1,19 +1,30 @@
 //! Starts and stops the built binaries for the tests, and speaks to them: HTTP, raw WebSocket, certificates.
 //!
-//! Start at [`Tokenist::start`] and [`Provider::start`]: both take free ports, and both are killed on drop. Nothing
-//! here judges what it sees; what cannot even be tried (no binary, no answer in time) panics and says so.
+//! Start at [`Tokenist::start`] and [`Provider::start`]: both take free ports, and both are killed on drop. So are the
+//! servers behind a store, [`Mongo`] and [`Redis`], which can also go away and come back, and [`MongoProxy`], which
+//! misbehaves on their behalf. Nothing here judges what it sees; what cannot even be tried (no binary, no answer in
+//! time) panics and says so.
 
 mod certificates;
 mod http;
+mod load;
+mod mongo;
+mod mongo_proxy;
 mod process;
 mod provider;
+mod redis;
+mod server;
 mod tokenist;
 mod websocket;
 
 pub use certificates::{Certificate, Scratch, leaf};
 pub use http::{Answer, request};
+pub use load::Load;
+pub use mongo::Mongo;
+pub use mongo_proxy::{Mode, MongoProxy};
 pub use process::Signal;
 pub use provider::Provider;
+pub use redis::Redis;
 pub use tokenist::{TOKEN, Tokenist};
 pub use websocket::{Client, Frame, Handshake, Heard, opcode};
 

@@ -15,6 +15,10 @@ pub enum Signal {
     Terminate,
     Interrupt,
     Hangup,
+    Kill,
+    /// The process stands still, and its connections stay open: to the others it is cut off.
+    Pause,
+    Resume,
 }
 
 #[derive(Debug)]
@@ -27,7 +31,19 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a command that prints one line of JSON once it serves; gives that line too.
-    pub(crate) fn start(name: &'static str, mut command: Command) -> (Process, Value) {
+    pub(crate) fn start(name: &'static str, command: Command) -> (Process, Value) {
+        let (process, line) = Process::spawn(name, command);
+        let line = match line.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(error) => panic!("{name} did not say where it listens ({error}):\n{}", process.output()),
+        };
+        let line =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name} began with {line:?}: {error}"));
+        (process, line)
+    }
+
+    /// Starts a command; gives also what will be the first line that it prints.
+    pub(crate) fn spawn(name: &'static str, mut command: Command) -> (Process, mpsc::Receiver<String>) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let output = Arc::new(Mutex::new(Vec::new()));
@@ -38,14 +54,7 @@ impl Process {
             collect(stdout, Arc::clone(&output), Some(first)),
             collect(BufReader::new(stderr), Arc::clone(&output), None),
         ];
-        let process = Process { name, child, output, readers };
-        let line = match line.recv_timeout(PATIENCE) {
-            Ok(line) => line,
-            Err(error) => panic!("{name} did not say where it listens ({error}):\n{}", process.output()),
-        };
-        let line =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name} began with {line:?}: {error}"));
-        (process, line)
+        (Process { name, child, output, readers }, line)
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -63,6 +72,9 @@ impl Process {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
             Signal::Hangup => "HUP",
+            Signal::Kill => "KILL",
+            Signal::Pause => "STOP",
+            Signal::Resume => "CONT",
         };
         let sent = Command::new("sh").args(["-c", &format!("kill -{word} {}", self.id())]).status();
         let sent = sent.unwrap_or_else(|error| panic!("no shell to send a signal with: {error}"));

@@ -1,5 +1,6 @@
 //! The proxy under test.
 
+use crate::certificates::Scratch;
 use crate::http::{Answer, request};
 use crate::process::{Process, Signal, address, binary};
 use crate::websocket::{Client, Handshake};
@@ -19,42 +20,33 @@ pub struct Tokenist {
     pub admin: SocketAddr,
     pub driver: String,
     process: Process,
+    /// Its ledger, unless the settings name another folder.
+    ledger: Scratch,
 }
 
 impl Tokenist {
     /// `tokenist serve` in front of a provider's origin. A setting is a key of the configuration, such as
     /// `("proxy.shard_count", "2")`, or, in capitals, a variable of the environment as it is.
     pub fn start(origin: &str, settings: &[(&str, &str)]) -> Tokenist {
-        let mut command = Command::new(binary("tokenist"));
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_string_lossy().starts_with("TOKENIST_") || name == "OPENAI_API_KEY";
-            if ours {
-                command.env_remove(name);
-            }
-        }
-        let ours = [
-            ("proxy.listen", "127.0.0.1:0"),
-            ("admin.listen", "127.0.0.1:0"),
-            ("admin.token", TOKEN),
-            ("provider.base_url", origin),
-        ];
-        for (key, value) in ours.iter().chain(settings) {
-            match key.contains('.') {
-                true => command.env(format!("TOKENIST_{}", key.replace('.', "_").to_uppercase()), value),
-                false => command.env(key, value),
-            };
-        }
-        let (process, line) = Process::start("tokenist", {
-            command.arg("serve");
-            command
-        });
+        let ledger = Scratch::new();
+        let (process, line) = Process::start("tokenist", serve(origin, &ledger, settings));
         Tokenist {
             listen: address(&line, "listen").unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
             tls_listen: address(&line, "tls_listen"),
             admin: address(&line, "admin").unwrap_or_else(|| panic!("tokenist said {line}")),
             driver: line["driver"].as_str().unwrap_or_default().to_owned(),
             process,
+            ledger,
         }
+    }
+
+    /// As [`Tokenist::start`], for one that should not come up: whether it ended well, and what it printed.
+    pub fn refused(origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
+        let ledger = Scratch::new();
+        let output = serve(origin, &ledger, settings).output();
+        let output = output.unwrap_or_else(|error| panic!("tokenist cannot be started: {error}"));
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Asks the admin API, as the operator.
@@ -108,7 +100,44 @@ impl Tokenist {
         self.process.output()
     }
 
+    /// The folder of its ledger, for as long as this is held.
+    pub fn ledger(&self) -> std::path::PathBuf {
+        self.ledger.path().join("ledger")
+    }
+
+    /// `kill -9`, and away.
+    pub fn kill(&mut self) {
+        self.signal(Signal::Kill);
+        assert!(self.wait(crate::PATIENCE).is_some(), "a killed process ends");
+    }
+
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// `tokenist serve`, with nothing of the environment that it reads but these settings.
+fn serve(origin: &str, ledger: &Scratch, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary("tokenist"));
+    command.arg("serve");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOKENIST_") || name == "OPENAI_API_KEY" {
+            command.env_remove(name);
+        }
+    }
+    let path = ledger.path().join("ledger");
+    let ours = [
+        ("proxy.listen", "127.0.0.1:0"),
+        ("admin.listen", "127.0.0.1:0"),
+        ("admin.token", TOKEN),
+        ("provider.base_url", origin),
+        ("store.path", path.to_str().expect("temporary folders have plain names")),
+    ];
+    for (key, value) in ours.iter().chain(settings) {
+        match key.contains('.') {
+            true => command.env(format!("TOKENIST_{}", key.replace('.', "_").to_uppercase()), value),
+            false => command.env(key, value),
+        };
+    }
+    command
 }

@@ -17,9 +17,10 @@ use tokenist_core::limit::Limit;
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::metric::Metric;
 use tokenist_core::money::NanoUsd;
+use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Report, mailbox};
+use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Published, Report, mailbox};
 
 pub(crate) const TOKEN: &str = "ug_0123456789abcdef0123456789abcdef";
 
@@ -51,9 +52,9 @@ impl Plane {
             ..tokenist_control::Config::default()
         };
         let (shard, orders) = mailbox(64).expect("an eventfd");
-        let control =
-            tokenist_control::start(control, Box::new(Memory::new(memory::Config::default())), vec![shard])
-                .unwrap();
+        let store = Box::new(Memory::new(memory::Config::default()));
+        let prices = Arc::new(Published::new(PriceTable::builtin()));
+        let control = tokenist_control::start(control, store, vec![shard], prices).unwrap();
         let counters = [Counters::default(), Counters::default()];
         counters[0].add(Metric::SessionsOpened, 1);
         counters[1].add(Metric::SessionsOpened, 2);

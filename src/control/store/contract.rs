@@ -1,9 +1,10 @@
 //! What every store promises, as one suite that each driver's tests run.
 
-use super::{Filter, Store};
+use super::{Dimension, Filter, Order, Store, UsageQuery, UsageRow};
 use std::sync::Arc;
-use tokenist_core::batch::{Event, Restored, Rollup, SessionRecord};
-use tokenist_core::id::{Feature, Holder, Identity, Model, SessionId, UserId};
+use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
+use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, SessionId, UserId};
+use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened};
@@ -26,8 +27,12 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     committing_twice_is_committing_once((subject.open)(1));
     an_older_batch_changes_nothing_after_a_newer((subject.open)(2));
     a_restored_ledger_has_the_sums_of_the_first((subject.open)(3));
-    reads_are_filtered_ordered_and_limited((subject.open)(4));
+    details_are_filtered_ordered_and_limited((subject.open)(4));
     a_lifted_binding_stays_lifted((subject.open)(5));
+    usage_is_summed_by_what_is_asked_for((subject.open)(8));
+    a_rolling_limit_is_restored_to_five_minutes((subject.open)(9));
+    each_part_of_a_holder_has_its_own_revision((subject.open)(10));
+    keys_are_kept_as_they_were_set_last((subject.open)(11));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -37,8 +42,6 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
 }
 
 const NOON: Timestamp = Timestamp(1_795_435_200_000);
-const ALL: Filter =
-    Filter { user: None, org: None, from: Timestamp(0), to: Timestamp::MAX, limit: usize::MAX };
 
 fn committing_twice_is_committing_once(mut store: Box<dyn Store>) {
     let mut ledger = ledger();
@@ -49,7 +52,7 @@ fn committing_twice_is_committing_once(mut store: Box<dyn Store>) {
     let before = contents(&mut *store);
     store.commit(&batch).unwrap();
     assert_eq!(contents(&mut *store), before);
-    assert_eq!((before.rollups.len(), before.events.len(), before.sessions.len()), (1, 1, 1));
+    assert_eq!((before.usage.len(), before.events.len(), before.sessions.len()), (1, 1, 1));
 }
 
 fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
@@ -64,7 +67,7 @@ fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
     store.commit(&newer).unwrap();
     store.commit(&older).unwrap();
     assert_eq!(cost(&mut *store), 3);
-    assert_eq!(store.restore(NOON).unwrap().holders[0].limit, Some(limit(20)));
+    assert_eq!(store.restore(NOON).unwrap().holders[0].limit.value, Some(limit(20)));
 }
 
 fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
@@ -95,31 +98,192 @@ fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
     assert_eq!(second.record(bob).standing().block, Some(block));
 }
 
-fn reads_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
+fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
     let mut ledger = ledger();
     for (index, name) in ["alice", "bob", "alice"].into_iter().enumerate() {
         let at = NOON.plus_ms(index as u64 * HOUR_MS);
         ledger.apply(delta(name, 1 << index, at), at);
         close_session(&mut ledger, index as u64, name, at);
+        ledger.log(log(name, 1 << index, at));
     }
     store.commit(&ledger.take_batch().unwrap()).unwrap();
-    let alice = Filter { user: Some("alice".into()), ..ALL };
-    let late = Filter { from: NOON.plus_ms(HOUR_MS), ..ALL };
-    let early = Filter { to: NOON.plus_ms(HOUR_MS), ..ALL };
-    let one = Filter { limit: 1, ..ALL };
-    let nobody = Filter { org: Some("other".into()), ..ALL };
-    for (filter, costs) in
-        [(ALL, &[1, 2, 4][..]), (alice, &[1, 4]), (late, &[2, 4]), (early, &[1]), (nobody, &[])]
-    {
-        let rollups = store.rollups(&filter).unwrap();
-        assert_eq!(rollups.iter().map(|row| row.totals.cost.0).collect::<Vec<_>>(), costs);
-        let events = store.events(&filter).unwrap();
-        assert!(events.iter().rev().map(|event| &event.delta.cost.0).eq(costs));
-        assert_eq!(store.sessions(&filter).unwrap().len(), costs.len());
+    let mut reader = store.reader().unwrap();
+    let alice = Filter { user: Some("alice".into()), ..Filter::default() };
+    let late = Filter { from: NOON.plus_ms(HOUR_MS), ..Filter::default() };
+    let early = Filter { to: NOON.plus_ms(HOUR_MS), ..Filter::default() };
+    let one = Filter { limit: 1, ..Filter::default() };
+    let second = Filter { limit: 1, offset: 1, ..Filter::default() };
+    let nobody = Filter { org: Some("other".into()), ..Filter::default() };
+    for (filter, costs) in [
+        (Filter::default(), &[4, 2, 1][..]),
+        (alice, &[4, 1]),
+        (late, &[4, 2]),
+        (early, &[1]),
+        (one, &[4]),
+        (second, &[2]),
+        (nobody, &[]),
+    ] {
+        let events = reader.events(&filter).unwrap();
+        assert!(events.iter().map(|event| event.delta.cost.0).eq(costs.iter().copied()), "{filter:?}");
+        let logs = reader.logs(&filter).unwrap();
+        assert!(logs.iter().map(|log| log.usage.unwrap().1.0).eq(costs.iter().copied()), "{filter:?}");
+        let sessions = reader.sessions(&filter).unwrap();
+        let ids = costs.iter().map(|cost: &i64| SessionId(u64::from(cost.ilog2())));
+        assert!(sessions.iter().map(|session| session.closed.session).eq(ids), "{filter:?}");
     }
-    assert_eq!(store.rollups(&one).unwrap()[0].totals.cost, NanoUsd(1));
-    assert_eq!(store.events(&one).unwrap()[0].delta.cost, NanoUsd(4));
-    assert_eq!(store.sessions(&one).unwrap()[0].closed.session, SessionId(2));
+    let whole = reader.events(&Filter::default()).unwrap().remove(0);
+    assert_eq!(whole.delta, delta("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
+    let whole = reader.logs(&Filter::default()).unwrap().remove(0);
+    assert_eq!(whole, log("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
+    let SessionRecord { opened, closed, .. } = reader.sessions(&Filter::default()).unwrap().remove(0);
+    assert_eq!((opened.at, closed.close_code), (NOON.plus_ms(2 * HOUR_MS), 1000));
+    assert_eq!(opened.identity, delta("alice", 0, NOON).identity);
+}
+
+fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
+    let mut ledger = ledger();
+    let november = NOON.month_start();
+    for (days, name, model, feature, nano) in [
+        (0, "alice", "a", Some("voice"), 1),
+        (0, "alice", "b", None, 10),
+        (1, "bob", "a", Some("voice"), 100),
+        (31, "alice", "a", Some("chat"), 1_000),
+    ] {
+        let at = november.plus_ms(days * DAY_MS + 90 * 60_000);
+        let mut delta = delta(name, nano, at);
+        let identity = Arc::make_mut(&mut delta.identity);
+        identity.feature = feature.map(|feature| feature.into());
+        identity.org = (name == "alice").then(|| "acme".into());
+        delta.model = model.into();
+        ledger.apply(delta, at);
+    }
+    store.commit(&ledger.take_batch().unwrap()).unwrap();
+    let mut reader = store.reader().unwrap();
+    let day = |days: u64| november.plus_ms(days * DAY_MS);
+    let by = |dimensions: &[Dimension]| UsageQuery {
+        by: dimensions.to_vec(),
+        order: Order::Key,
+        ..UsageQuery::default()
+    };
+    use Dimension::*;
+    let rows: &[(UsageQuery, &[(&str, i64)])] = &[
+        (by(&[]), &[("", 1_111)]),
+        (UsageQuery { order: Order::Cost, ..by(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
+        (UsageQuery { order: Order::Cost, limit: 1, ..by(&[Model]) }, &[("a", 1_101)]),
+        (by(&[Org]), &[("", 100), ("acme", 1_011)]),
+        (by(&[Feature]), &[("", 10), ("chat", 1_000), ("voice", 101)]),
+        (by(&[User, Model]), &[("alice a", 1_001), ("alice b", 10), ("bob a", 100)]),
+        (by(&[Provider]), &[("openai", 1_111)]),
+        (by(&[Hour]), &[("0d1h", 11), ("1d1h", 100), ("31d1h", 1_000)]),
+        (by(&[Day]), &[("0d0h", 11), ("1d0h", 100), ("31d0h", 1_000)]),
+        (by(&[Month]), &[("0d0h", 111), ("30d0h", 1_000)]),
+        (UsageQuery { org: Some("acme".into()), ..by(&[Day]) }, &[("0d0h", 11), ("31d0h", 1_000)]),
+        (UsageQuery { users: vec!["bob".into()], ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { users: vec!["bob".into(), "alice".into()], ..by(&[]) }, &[("", 1_111)]),
+        (UsageQuery { feature: Some("voice".into()), ..by(&[User]) }, &[("alice", 1), ("bob", 100)]),
+        (UsageQuery { model: Some("b".into()), ..by(&[]) }, &[("", 10)]),
+        (UsageQuery { provider: Some("other".into()), ..by(&[]) }, &[]),
+        (UsageQuery { from: day(1), to: day(2), ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { from: day(0), to: day(30), ..by(&[User]) }, &[("alice", 11), ("bob", 100)]),
+        (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { from: day(40), ..by(&[]) }, &[]),
+    ];
+    for (query, expected) in rows {
+        let found = reader.usage(query).unwrap();
+        let found: Vec<(String, i64)> =
+            found.iter().map(|row| (words(row, november), row.totals.cost.0)).collect();
+        let found: Vec<(&str, i64)> = found.iter().map(|(key, nano)| (key.as_str(), *nano)).collect();
+        assert_eq!(found, *expected, "{query:?}");
+    }
+    let whole = reader.usage(&by(&[])).unwrap().remove(0).totals;
+    assert_eq!((whole.usage.audio_in, whole.usage.text_out, whole.usage.requests), (1_111, 12, 4));
+    assert_eq!(whole.estimated_cost, NanoUsd(1_110));
+    assert_eq!(whole.updated_at, Some(day(31).plus_ms(90 * 60_000)));
+}
+
+/// What a row is of, times in days and hours from `zero`.
+fn words(row: &UsageRow, zero: Timestamp) -> String {
+    let key = &row.key;
+    let at = key.at.map(|at| {
+        let hours = at.since(zero) / HOUR_MS;
+        format!("{}d{}h", hours / 24, hours % 24)
+    });
+    let words = [
+        at,
+        key.user.as_ref().map(ToString::to_string),
+        key.org.as_ref().map(ToString::to_string),
+        key.feature.as_ref().map(ToString::to_string),
+        key.provider.as_ref().map(ToString::to_string),
+        key.model.as_ref().map(ToString::to_string),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn a_rolling_limit_is_restored_to_five_minutes(mut store: Box<dyn Store>) {
+    let mut first = ledger();
+    let alice = admit(&mut first, "alice");
+    first.set_limit(alice, Some(Limit { window: WindowKind::Rolling24h, ..limit(1_000) }), NOON);
+    for minutes in [0, 7, 59] {
+        let at = NOON.plus_ms(minutes * 60_000);
+        first.apply(delta("alice", 1, at), at);
+    }
+    store.commit(&first.take_batch().unwrap()).unwrap();
+    let now = NOON.plus_ms(DAY_MS + 6 * 60_000);
+    let second = Ledger::restore(config(), store.restore(now).unwrap(), now);
+    let record = second.record(second.find(&Holder::User("alice".into())).unwrap());
+    assert_eq!(record.totals(WindowKind::Rolling24h).cost, NanoUsd(2));
+    assert_eq!(record.own_limit().map(|limit| limit.window), Some(WindowKind::Rolling24h));
+}
+
+fn each_part_of_a_holder_has_its_own_revision(mut store: Box<dyn Store>) {
+    let (mut one, mut other) = (ledger(), ledger());
+    let (in_one, in_other) = (admit(&mut one, "alice"), admit(&mut other, "alice"));
+    let block = Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(9)) };
+    one.set_limit(in_one, Some(limit(7)), NOON.plus_ms(2));
+    other.set_limit(in_other, Some(limit(5)), NOON.plus_ms(1));
+    other.set_block(in_other, Some(block.clone()), NOON.plus_ms(3));
+    let email = Identity { email: Some("a@example.com".into()), ..Identity::of("alice".into()) };
+    one.introduce(in_one, &email, NOON.plus_ms(4));
+    store.commit(&one.take_batch().unwrap()).unwrap();
+    store.commit(&other.take_batch().unwrap()).unwrap();
+    let restored = store.restore(NOON).unwrap().holders;
+    assert_eq!(restored.len(), 1);
+    assert_eq!((&restored[0].limit.value, &restored[0].block.value), (&Some(limit(7)), &Some(block)));
+    assert_eq!(restored[0].profile.value.email.as_deref(), Some("a@example.com"));
+}
+
+fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
+    let mut ledger = ledger();
+    let key = Key {
+        id: KeyId::from("key_1"),
+        hash: KeyHash([7; 32]),
+        name: "ci".into(),
+        hint: "ug_0123456789".into(),
+        user: Some("alice".into()),
+        org: Some("acme".into()),
+        scopes: Scopes { proxy: true, sdk: false, admin: true },
+        created_at: NOON,
+        expires_at: Some(NOON.plus_ms(DAY_MS)),
+        revoked_at: None,
+    };
+    ledger.set_key(key.clone(), NOON).unwrap();
+    let created = ledger.take_batch().unwrap();
+    let revoked = Key { revoked_at: Some(NOON), ..key };
+    ledger.set_key(revoked.clone(), NOON).unwrap();
+    let ended = ledger.take_batch().unwrap();
+    for batch in [&created, &ended, &created] {
+        store.commit(batch).unwrap();
+    }
+    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    assert_eq!(restored.keys().collect::<Vec<_>>(), [&revoked]);
+
+    let mut keyed = delta("alice", 3, NOON);
+    Arc::make_mut(&mut keyed.identity).key = Some(revoked.hash);
+    ledger.apply(keyed, NOON);
+    store.commit(&ledger.take_batch().unwrap()).unwrap();
+    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    let place = restored.find(&Holder::Key(revoked.hash)).unwrap();
+    assert_eq!(restored.record(place).totals(WindowKind::Monthly).cost, NanoUsd(3));
 }
 
 fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {
@@ -132,7 +296,7 @@ fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {
     for batch in [&blocked, &lifted, &blocked] {
         store.commit(batch).unwrap();
     }
-    assert_eq!(store.restore(NOON).unwrap().holders[0].block, None);
+    assert_eq!(store.restore(NOON).unwrap().holders[0].block.value, None);
 }
 
 fn a_crash_between_batches_loses_and_repeats_nothing(open: &mut dyn FnMut() -> Box<dyn Store>) {
@@ -162,38 +326,47 @@ fn the_bound_is_kept(mut store: Box<dyn Store>, max: usize) {
         let name = format!("user{index}");
         let at = NOON.plus_ms(index * HOUR_MS);
         let place = admit(&mut ledger, &name);
-        ledger.introduce(place, &Identity { org: Some("acme".into()), ..Identity::of(name.as_str().into()) });
+        ledger.introduce(
+            place,
+            &Identity { org: Some("acme".into()), ..Identity::of(name.as_str().into()) },
+            at,
+        );
         ledger.apply(delta(&name, 1, at), at);
         close_session(&mut ledger, index, &name, at);
         store.commit(&ledger.take_batch().unwrap()).unwrap();
     }
-    let Contents { rollups, events, sessions, restored } = contents(&mut *store);
-    assert_eq!((rollups.len(), events.len(), sessions.len(), restored.holders.len()), (max, max, max, max));
-    assert_eq!(rollups[max - 1].user.as_str(), format!("user{}", 3 * max - 1));
-    assert!(restored.holders.iter().any(|state| state.limit == Some(limit(10))), "bindings go last");
+    let Contents { usage, events, sessions, restored } = contents(&mut *store);
+    assert_eq!((usage.len(), events.len(), sessions.len(), restored.holders.len()), (max, max, max, max));
+    let last = format!("user{}", 3 * max - 1);
+    assert!(usage.iter().any(|row| row.key.user.as_ref().is_some_and(|user| user.as_str() == last)));
+    assert!(restored.holders.iter().any(|state| state.limit.value == Some(limit(10))), "bindings go last");
 }
 
 #[derive(Debug, PartialEq)]
 struct Contents {
-    rollups: Vec<Rollup>,
+    usage: Vec<UsageRow>,
     events: Vec<Event>,
     sessions: Vec<SessionRecord>,
     restored: Restored,
 }
 
 fn contents(store: &mut dyn Store) -> Contents {
-    let mut restored = store.restore(Timestamp::MAX).unwrap();
+    let mut restored = store.restore(Timestamp(1 << 42)).unwrap();
     restored.holders.sort_by(|a, b| a.holder.cmp(&b.holder));
+    restored.usage.sort_by(|a, b| (&a.holder, a.at).cmp(&(&b.holder, b.at)));
+    let by = vec![Dimension::User, Dimension::Org, Dimension::Feature, Dimension::Model, Dimension::Hour];
+    let mut reader = store.reader().unwrap();
     Contents {
-        rollups: store.rollups(&ALL).unwrap(),
-        events: store.events(&ALL).unwrap(),
-        sessions: store.sessions(&ALL).unwrap(),
+        usage: reader.usage(&UsageQuery { by, order: Order::Key, ..UsageQuery::default() }).unwrap(),
+        events: reader.events(&Filter::default()).unwrap(),
+        sessions: reader.sessions(&Filter::default()).unwrap(),
         restored,
     }
 }
 
 fn cost(store: &mut dyn Store) -> i64 {
-    store.rollups(&ALL).unwrap().iter().map(|row| row.totals.cost.0).sum()
+    let mut reader = store.reader().unwrap();
+    reader.usage(&UsageQuery::default()).unwrap().iter().map(|row| row.totals.cost.0).sum()
 }
 
 fn config() -> Config {
@@ -236,4 +409,19 @@ fn close_session(ledger: &mut Ledger, number: u64, name: &str, at: Timestamp) {
     let identity = Arc::clone(&delta(name, 0, at).identity);
     ledger.open_session(Opened { session, identity, provider: "openai".into(), model: None, at });
     ledger.close_session(Closed { session, at, close_code: 1000 });
+}
+
+fn log(name: &str, nano: i64, at: Timestamp) -> Log {
+    let Delta { identity, model, usage, cost, .. } = delta(name, nano, at);
+    Log {
+        id: format!("log_{nano}").as_str().into(),
+        at,
+        identity,
+        model,
+        request: Some(r#"{"messages":[]}"#.into()),
+        response: None,
+        status: "success".into(),
+        latency_ms: Some(5),
+        usage: Some((usage, cost)),
+    }
 }

@@ -1,10 +1,15 @@
 //! A store for trying out: bounded, and gone with the process.
 
-use super::{Filter, Store, StoreError};
+use super::{Dimension, Filter, Order, Reader, Store, StoreError, UsageKey, UsageQuery, UsageRow};
 use std::collections::{BTreeMap, HashMap};
-use tokenist_core::batch::{Batch, Event, HolderState, Piece, Restored, Rollup, Serial, SessionRecord};
-use tokenist_core::id::{Holder, SessionId};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokenist_core::batch::{
+    Batch, Event, HolderState, Log, Piece, Restored, Rollup, Serial, SessionRecord, Stamped,
+};
+use tokenist_core::id::{Holder, Identity, KeyHash, SessionId};
+use tokenist_core::key::Key;
 use tokenist_core::time::{HOUR_MS, Timestamp};
+use tokenist_core::totals::Totals;
 
 /// How much is kept. Past each bound the oldest goes.
 #[derive(Clone, Copy, Debug)]
@@ -13,73 +18,81 @@ pub struct Config {
     pub holders_max: usize,
     pub events_max: usize,
     pub sessions_max: usize,
+    pub logs_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { rollups_max: 200_000, holders_max: 200_000, events_max: 20_000, sessions_max: 20_000 }
+        Config {
+            rollups_max: 200_000,
+            holders_max: 200_000,
+            events_max: 20_000,
+            sessions_max: 20_000,
+            logs_max: 2_000,
+        }
     }
 }
 
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Mutex<Rows>>);
+
 #[derive(Debug)]
-pub struct Memory {
+struct Rows {
     config: Config,
     rollups: BTreeMap<(Timestamp, Serial), Rollup>,
     holders: HashMap<Holder, HolderState>,
+    keys: HashMap<KeyHash, Stamped<Key>>,
     events: BTreeMap<Serial, Event>,
     sessions: BTreeMap<(Timestamp, SessionId), SessionRecord>,
+    logs: BTreeMap<(Timestamp, Arc<str>), Log>,
 }
 
 impl Memory {
     pub fn new(config: Config) -> Memory {
-        Memory {
+        Memory(Arc::new(Mutex::new(Rows {
             config,
             rollups: BTreeMap::new(),
             holders: HashMap::new(),
+            keys: HashMap::new(),
             events: BTreeMap::new(),
             sessions: BTreeMap::new(),
-        }
+            logs: BTreeMap::new(),
+        })))
     }
 
+    fn rows<T>(&self, look: impl FnOnce(&mut Rows) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Rows {
     /// Holders that nothing binds go first, then those that were changed longest ago.
     fn keep_holders_bounded(&mut self) {
         let excess = self.holders.len().saturating_sub(self.config.holders_max);
         if excess > 0 {
-            let importance =
-                |state: &HolderState| (state.limit.is_some() || state.block.is_some(), state.revision);
+            let importance = |state: &HolderState| {
+                (state.limit.value.is_some() || state.block.value.is_some(), state.revision())
+            };
             let mut ranks: Vec<_> = self.holders.values().map(importance).collect();
             ranks.sort_unstable();
             let lowest_kept = ranks[excess..].first().copied();
             self.holders.retain(|_, state| lowest_kept.is_some_and(|lowest| importance(state) >= lowest));
         }
     }
-}
 
-impl Store for Memory {
-    /// A row counts at the end of its hour, the latest time it may be of.
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-        let piece = |row: &Rollup| Piece {
-            user: row.user.clone(),
-            org: row.org.clone(),
-            at: row.hour.plus_ms(HOUR_MS - 1).min(now),
-            totals: row.totals,
-        };
-        Ok(Restored {
-            holders: self.holders.values().cloned().collect(),
-            usage: self.rollups.values().map(piece).collect(),
-        })
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &Batch) {
         for row in &batch.rollups {
-            let stored = self.rollups.entry((row.hour, row.row)).or_insert_with(|| row.clone());
+            let stored = self.rollups.entry((row.start, row.row)).or_insert_with(|| row.clone());
             stored.totals = stored.totals.join(row.totals);
         }
         for state in &batch.holders {
-            let stored = self.holders.entry(state.holder.clone()).or_insert_with(|| state.clone());
-            if stored.revision < state.revision {
-                *stored = state.clone();
-            }
+            let holder = &state.holder;
+            let stored =
+                self.holders.entry(holder.clone()).or_insert_with(|| HolderState::of(holder.clone()));
+            stored.join(state.clone());
+        }
+        for key in &batch.keys {
+            self.keys.entry(key.value.hash).or_insert_with(|| key.clone()).join(key.clone());
         }
         for event in &batch.events {
             self.events.entry(event.serial).or_insert_with(|| event.clone());
@@ -88,38 +101,105 @@ impl Store for Memory {
             let key = (session.closed.at, session.closed.session);
             self.sessions.entry(key).or_insert_with(|| session.clone());
         }
+        for log in &batch.logs {
+            self.logs.entry((log.at, Arc::clone(&log.id))).or_insert_with(|| log.clone());
+        }
         keep_newest(&mut self.rollups, self.config.rollups_max);
         keep_newest(&mut self.events, self.config.events_max);
         keep_newest(&mut self.sessions, self.config.sessions_max);
+        keep_newest(&mut self.logs, self.config.logs_max);
         self.keep_holders_bounded();
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Vec<UsageRow> {
+        let mut sums: BTreeMap<UsageKey, Totals> = BTreeMap::new();
+        for (_, row) in self.rollups.range((query.from, Serial(0))..) {
+            if query.admits(row) {
+                *sums.entry(key_of(row, &query.by)).or_default() += row.totals;
+            }
+        }
+        let mut rows: Vec<UsageRow> =
+            sums.into_iter().map(|(key, totals)| UsageRow { key, totals }).collect();
+        if query.order == Order::Cost {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.totals.cost));
+        }
+        rows.truncate(query.limit);
+        rows
+    }
+}
+
+impl Store for Memory {
+    /// A row counts at its end, the latest time it may be of.
+    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+        let pieces = |row: &Rollup| {
+            let (at, totals) = (row.last().min(now), row.totals);
+            row.holders().map(|holder| Piece { holder, at, totals }).collect::<Vec<_>>()
+        };
+        Ok(self.rows(|rows| Restored {
+            holders: rows.holders.values().cloned().collect(),
+            keys: rows.keys.values().cloned().collect(),
+            usage: rows.rollups.values().flat_map(pieces).collect(),
+        }))
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.rows(|rows| rows.commit(batch));
         Ok(())
     }
 
-    fn rollups(&mut self, filter: &Filter) -> Result<Vec<Rollup>, StoreError> {
-        let rows = self.rollups.values();
-        let wanted = rows.filter(|row| filter.admits(&row.user, row.org.as_ref(), row.hour));
-        Ok(wanted.take(filter.limit).cloned().collect())
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Reader for Memory {
+    fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        Ok(self.rows(|rows| rows.usage(query)))
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
-        let mut wanted: Vec<&Event> = self
-            .events
-            .values()
-            .filter(|Event { delta, .. }| {
-                filter.admits(&delta.identity.user, delta.identity.org.as_ref(), delta.at)
-            })
-            .collect();
-        // Shards' deltas interleave, so the order of numbers is only nearly that of times.
-        wanted.sort_by_key(|event| std::cmp::Reverse((event.delta.at, event.serial)));
-        Ok(wanted.into_iter().take(filter.limit).cloned().collect())
+        let place = |event: &Event| (event.delta.at, event.serial);
+        Ok(self.rows(|rows| pick(rows.events.values(), filter, |event| &event.delta.identity, place)))
     }
 
     fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
-        let wanted = self.sessions.values().rev().filter(|SessionRecord { opened, closed, .. }| {
-            filter.admits(&opened.identity.user, opened.identity.org.as_ref(), closed.at)
-        });
-        Ok(wanted.take(filter.limit).cloned().collect())
+        let place = |session: &SessionRecord| (session.closed.at, Serial(session.closed.session.0));
+        Ok(self.rows(|rows| pick(rows.sessions.values(), filter, |session| &session.opened.identity, place)))
     }
+
+    fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
+        Ok(self.rows(|rows| pick(rows.logs.values(), filter, |log| &log.identity, |log| (log.at, Serial(0)))))
+    }
+}
+
+/// The newest first. Shards' deltas interleave, so the order of numbers is only nearly that of times.
+fn pick<'a, T: Clone + 'a>(
+    details: impl Iterator<Item = &'a T>,
+    filter: &Filter,
+    identity: impl Fn(&T) -> &Identity,
+    place: impl Fn(&T) -> (Timestamp, Serial),
+) -> Vec<T> {
+    let mut wanted: Vec<&T> =
+        details.filter(|detail| filter.admits(identity(detail), place(detail).0)).collect();
+    wanted.sort_by_key(|detail| std::cmp::Reverse(place(detail)));
+    wanted.into_iter().skip(filter.offset).take(filter.limit).cloned().collect()
+}
+
+fn key_of(row: &Rollup, by: &[Dimension]) -> UsageKey {
+    let mut key = UsageKey::default();
+    for dimension in by {
+        match dimension {
+            Dimension::User => key.user = Some(row.user.clone()),
+            Dimension::Org => key.org.clone_from(&row.org),
+            Dimension::Feature => key.feature.clone_from(&row.feature),
+            Dimension::Provider => key.provider = Some(Arc::clone(&row.provider)),
+            Dimension::Model => key.model = Some(row.model.clone()),
+            Dimension::Hour => key.at = Some(Timestamp(row.start.0 - row.start.0 % HOUR_MS)),
+            Dimension::Day => key.at = Some(row.start.day_start()),
+            Dimension::Month => key.at = Some(row.start.month_start()),
+        }
+    }
+    key
 }
 
 fn keep_newest<K: Ord, V>(rows: &mut BTreeMap<K, V>, max: usize) {
@@ -143,8 +223,13 @@ mod tests {
         check(&mut Subject {
             open: &mut |_| {
                 let max = 10;
-                let config =
-                    Config { rollups_max: max, holders_max: max, events_max: max, sessions_max: max };
+                let config = Config {
+                    rollups_max: max,
+                    holders_max: max,
+                    events_max: max,
+                    sessions_max: max,
+                    logs_max: max,
+                };
                 Box::new(Memory::new(config))
             },
             persists: false,

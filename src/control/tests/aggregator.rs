@@ -6,17 +6,21 @@ use faulty::{Fault, Faulty};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokenist_control::handle::{CommandError, Handle, UserQuery};
+use tokenist_control::handle::{Call, CommandError, Handle, UserQuery};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
+use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger;
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
+use tokenist_handoff::{
+    Admission, Admitted, Answer, Charge, KeyRefusal, Mailbox, Order, Published, Report, mailbox,
+};
 
 /// A control plane with the shards' ends of its queues.
 struct Bench {
@@ -29,7 +33,8 @@ impl Bench {
     fn start(config: Config, mailbox_size: usize) -> Bench {
         let (senders, mailboxes) = (0..2).map(|_| mailbox(mailbox_size).unwrap()).unzip();
         let store = Faulty::new();
-        let control = start(config, Box::new(store.clone()), senders).unwrap();
+        let prices = Arc::new(Published::new(PriceTable::builtin()));
+        let control = start(config, Box::new(store.clone()), senders, prices).unwrap();
         Bench { control, mailboxes, store }
     }
 
@@ -64,6 +69,22 @@ impl Bench {
             account.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
         }
         self.report(Report::Charged(delta(admitted.user_id.as_str(), nano)));
+    }
+
+    fn ask_by_key(&self, key: KeyHash, user: Option<&str>) -> Answer {
+        let user = user.map(UserId::from);
+        self.ask(0, Admission::Key { key, user, org: None, email: None, name: None });
+        match self.order(0) {
+            Order::Admission { answer, .. } => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(&self, key: KeyHash) -> KeyRefusal {
+        match self.ask_by_key(key, Some("alice")) {
+            Answer::KeyRefused(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn cost(&self, name: &str) -> NanoUsd {
@@ -131,8 +152,7 @@ fn an_admission_comes_with_accounts_that_know_the_limit() {
     assert!(Arc::ptr_eq(first.org.as_ref().unwrap(), second.org.as_ref().unwrap()));
 
     let key = KeyHash([0; 32]);
-    bench.ask(0, Admission::Key { key, user: None, org: None });
-    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::UnknownKey, .. }));
+    assert_eq!(bench.refusal(key), KeyRefusal::Unknown);
 }
 
 #[test]
@@ -316,4 +336,64 @@ fn a_ledger_full_of_users_in_session_refuses_new_ones() {
     drop(user);
     bench.admit(0, "bob");
     assert_eq!(bench.cost("alice"), NanoUsd::ZERO);
+}
+
+fn key(number: u8) -> Key {
+    Key {
+        id: KeyId::from(format!("key_{number}").as_str()),
+        hash: KeyHash([number; 32]),
+        name: "ci".into(),
+        hint: "ug_000000000".into(),
+        user: None,
+        org: Some("acme".into()),
+        scopes: Scopes { proxy: true, ..Scopes::default() },
+        created_at: now(),
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+#[test]
+fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let handle = bench.handle();
+    let bound = Key { user: Some("alice".into()), ..key(2) };
+    let admin = Key { scopes: Scopes { admin: true, ..Scopes::default() }, ..key(3) };
+    for key in [key(1), bound, admin] {
+        wait(handle.set_key(key)).unwrap();
+    }
+    let admitted = |answer: Answer| match answer {
+        Answer::Admitted(admitted) => admitted,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(bench.ask_by_key(KeyHash([1; 32]), None), Answer::UserMissing));
+    let bob = admitted(bench.ask_by_key(KeyHash([1; 32]), Some("bob")));
+    assert_eq!((bob.user_id.as_str(), bob.org_id), ("bob", Some("acme".into())));
+    let alice = admitted(bench.ask_by_key(KeyHash([2; 32]), Some("bob")));
+    assert_eq!(alice.user_id.as_str(), "alice");
+    assert_eq!(bench.refusal(KeyHash([3; 32])), KeyRefusal::OutOfScope);
+
+    let ended = wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
+    assert!(ended.revoked_at.is_some());
+    assert!(bob.key.unwrap().reached(), "before its answer goes out");
+    assert!(matches!(bench.order(0), Order::Sweep));
+    assert_eq!(bench.refusal(KeyHash([1; 32])), KeyRefusal::Ended);
+    let soon = now().plus_ms(50);
+    wait(handle.end_key(KeyId::from("key_2"), soon)).unwrap().unwrap();
+    let account = alice.key.unwrap();
+    assert!(!account.reached());
+    eventually(|| account.reached().then_some(()));
+    assert_eq!(wait(handle.end_key(KeyId::from("key_9"), soon)).unwrap(), None);
+}
+
+#[test]
+fn a_recorded_call_counts_at_once_for_live_sessions_too() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let admitted = bench.admit(0, "alice");
+    let call = Call { delta: delta("alice", 100), log: None };
+    let view = wait(bench.handle().record(call)).unwrap();
+    assert_eq!(view.totals.cost, NanoUsd(100));
+    assert!(admitted.user.reached());
+    assert!(matches!(bench.order(0), Order::Sweep));
+    assert_eq!(admitted.user.used().cost, NanoUsd(100));
 }

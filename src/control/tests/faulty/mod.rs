@@ -1,8 +1,8 @@
 //! A memory store that fails when it is told to, and that can be looked into while a writer owns it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokenist_control::store::{Filter, Memory, Store, StoreError, memory};
-use tokenist_core::batch::{Batch, Event, Restored, Rollup, SessionRecord};
+use tokenist_control::store::{Memory, Reader, Store, StoreError, UsageQuery, memory};
+use tokenist_core::batch::{Batch, Restored};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 
@@ -31,8 +31,8 @@ impl Faulty {
 
     /// Of all rollup rows.
     pub(crate) fn cost(&self) -> NanoUsd {
-        let all = Filter { user: None, org: None, from: Timestamp(0), to: Timestamp::MAX, limit: usize::MAX };
-        self.inner().0.rollups(&all).unwrap().iter().map(|row| row.totals.cost).sum()
+        let sums = self.inner().0.usage(&UsageQuery::default()).unwrap();
+        sums.iter().map(|row| row.totals.cost).sum()
     }
 
     fn inner(&self) -> MutexGuard<'_, (Memory, Fault)> {
@@ -53,15 +53,7 @@ impl Store for Faulty {
         if *fault == Fault::None { Ok(()) } else { Err(StoreError(format!("{fault:?}"))) }
     }
 
-    fn rollups(&mut self, filter: &Filter) -> Result<Vec<Rollup>, StoreError> {
-        self.inner().0.rollups(filter)
-    }
-
-    fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
-        self.inner().0.events(filter)
-    }
-
-    fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
-        self.inner().0.sessions(filter)
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        self.inner().0.reader()
     }
 }

@@ -1,0 +1,295 @@
+//! Every setting with its default.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tokenist_core::limit::{Mode, WindowKind};
+use tokenist_core::meter::EstimateMode;
+
+/// Everything an operator can set. Each field's comment says its unit and what happens at its edge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    pub(crate) proxy: Proxy,
+    pub(crate) identity: Identity,
+    pub(crate) admission: Admission,
+    pub(crate) admin: Admin,
+    pub(crate) store: Store,
+    pub(crate) limits: Limits,
+    pub(crate) metering: Metering,
+    pub(crate) log: Log,
+    pub(crate) provider: Vec<Provider>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Proxy {
+    /// Where applications connect in plain; empty for nowhere.
+    pub(crate) listen: String,
+    /// Where they connect over TLS; empty for nowhere. Needs the two files.
+    pub(crate) tls_listen: String,
+    /// PEM: the certificate chain, leaf first. Read again on SIGHUP.
+    pub(crate) tls_cert: String,
+    /// PEM: its private key.
+    pub(crate) tls_key: String,
+    /// Threads that relay; 0: one per CPU the process may use.
+    pub(crate) shard_count: usize,
+    /// Bind each shard to a CPU of its own. Turn it off where other busy processes share the machine.
+    pub(crate) pin: bool,
+    /// Sessions per shard; past it a request gets 503 and `Retry-After`.
+    pub(crate) session_max: usize,
+    /// The longest message of either side; past it the session ends with 1009.
+    pub(crate) message_max_bytes: u64,
+    pub(crate) driver: Driver,
+    /// Beat of reports, deadlines and sweeps.
+    pub(crate) tick_ms: u64,
+    /// From accept to the end of the request's head; past it the connection is closed.
+    pub(crate) head_seconds: u64,
+    /// From there to the provider's answer; past it the client gets 4502.
+    pub(crate) dial_seconds: u64,
+    /// A side silent for this long is pinged; after three times this long it is taken for dead.
+    pub(crate) ping_seconds: u64,
+    /// What sessions are given to end in after SIGTERM; then they get 1001.
+    pub(crate) drain_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Driver {
+    #[default]
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Identity {
+    /// Callers may bring their own provider key.
+    pub(crate) passthrough: bool,
+    /// Accept `?user_id= &org_id= &feature=`; they are stripped before forwarding.
+    pub(crate) query: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Admission {
+    pub(crate) refuse: Refuse,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Refuse {
+    Close,
+    Http,
+    /// Close, but HTTP for a client that was refused three times within ten seconds.
+    #[default]
+    Auto,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Admin {
+    /// Where operators connect.
+    pub(crate) listen: String,
+    /// The operator's token; if empty, one is generated and printed once.
+    pub(crate) token: String,
+    /// Serve `/metrics` to anybody who reaches the port.
+    pub(crate) metrics_open: bool,
+    /// Origins that browsers may call from, separated by commas; empty for none.
+    pub(crate) cors_origins: String,
+}
+
+/// Never shows the token.
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Admin({})", self.listen)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Store {
+    pub(crate) kind: StoreKind,
+    /// The folder of the embedded ledger; relative to where tokenist was started. One process at a time uses it.
+    pub(crate) path: String,
+    /// How often what was counted is written and synced: what a kill can lose.
+    pub(crate) commit_ms: u64,
+    /// Events, sessions and logs are kept for so many days; 0: for ever.
+    pub(crate) details_days: u64,
+    /// Hourly rollups likewise. Sums by day and month stay.
+    pub(crate) rollups_days: u64,
+    /// Users, orgs and keys kept in memory; past it the one that was idle longest is forgotten.
+    pub(crate) users_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoreKind {
+    /// Nothing outlives the process.
+    Memory,
+    /// A file of this instance's own.
+    #[default]
+    Sqlite,
+}
+
+/// What binds every user that has no limit of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Limits {
+    /// US dollars; 0 denies everybody, a negative number is no limit.
+    pub(crate) max_cost_usd: f64,
+    /// 0: none.
+    pub(crate) max_total_tokens: u64,
+    pub(crate) window: WindowKind,
+    /// `enforce`, or `warn` to tell only the operator.
+    pub(crate) mode: Mode,
+    /// 0: none.
+    pub(crate) sessions_per_user: u32,
+    /// A session's longest life; 0: none.
+    pub(crate) session_seconds: u64,
+    /// A session without messages for this long ends; 0: none.
+    pub(crate) idle_seconds: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Metering {
+    pub(crate) estimate: Estimate,
+    /// A CSV of prices that go before the built-in ones; empty for none. Read again on SIGHUP.
+    pub(crate) prices_file: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Estimate {
+    #[default]
+    Enforce,
+    Observe,
+    Off,
+}
+
+impl From<Estimate> for EstimateMode {
+    fn from(estimate: Estimate) -> EstimateMode {
+        match estimate {
+            Estimate::Enforce => EstimateMode::Enforce,
+            Estimate::Observe => EstimateMode::Observe,
+            Estimate::Off => EstimateMode::Off,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,tokenist_proxy=debug`.
+    pub(crate) level: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Provider {
+    pub(crate) name: String,
+    pub(crate) dialect: Dialect,
+    /// Scheme, host and port; paths are kept as they come.
+    pub(crate) base_url: String,
+    /// The environment variable that holds the operator's key.
+    pub(crate) api_key_env: String,
+    /// PEM: an extra root for a private upstream; empty for none.
+    pub(crate) ca_file: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dialect {
+    #[default]
+    Openai,
+}
+
+impl Default for Proxy {
+    fn default() -> Proxy {
+        Proxy {
+            listen: "127.0.0.1:8080".into(),
+            tls_listen: String::new(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            shard_count: 0,
+            pin: true,
+            session_max: 20_000,
+            message_max_bytes: 32 << 20,
+            driver: Driver::Auto,
+            tick_ms: 100,
+            head_seconds: 10,
+            dial_seconds: 10,
+            ping_seconds: 20,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Identity {
+        Identity { passthrough: true, query: false }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            listen: "127.0.0.1:8081".into(),
+            token: String::new(),
+            metrics_open: false,
+            cors_origins: String::new(),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            kind: StoreKind::Sqlite,
+            path: "tokenist-data".into(),
+            commit_ms: 100,
+            details_days: 90,
+            rollups_days: 400,
+            users_max: 1_000_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_cost_usd: 10.0,
+            max_total_tokens: 0,
+            window: WindowKind::Monthly,
+            mode: Mode::Enforce,
+            sessions_per_user: 0,
+            session_seconds: 0,
+            idle_seconds: 0,
+        }
+    }
+}
+
+impl Default for Metering {
+    fn default() -> Metering {
+        Metering { estimate: Estimate::Enforce, prices_file: String::new() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".into() }
+    }
+}
+
+impl Default for Provider {
+    fn default() -> Provider {
+        Provider {
+            name: "openai".into(),
+            dialect: Dialect::Openai,
+            base_url: "https://api.openai.com".into(),
+            api_key_env: "OPENAI_API_KEY".into(),
+            ca_file: String::new(),
+        }
+    }
+}

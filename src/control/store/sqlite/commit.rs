@@ -1,0 +1,208 @@
+//! A batch into the tables, in one transaction.
+//!
+//! Invariant: the sums by day and month grow by exactly what each rollup row has grown since it was last written, in
+//! the transaction that writes it. So a batch that is committed again adds nothing.
+
+use super::counts::{self, growth, identity_values, names, org_text, time, values};
+use super::schema::COUNTS;
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
+use serde::Serialize;
+use tokenist_core::batch::{Batch, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::id::Holder;
+use tokenist_core::totals::Totals;
+
+pub(super) fn write(transaction: &Transaction<'_>, generation: i64, batch: &Batch) -> rusqlite::Result<()> {
+    let writer = Writer { transaction, generation };
+    batch.rollups.iter().try_for_each(|row| writer.rollup(row))?;
+    batch.holders.iter().try_for_each(|state| writer.holder(state))?;
+    batch
+        .keys
+        .iter()
+        .try_for_each(|key| writer.setting("keys", "hash", Value::Blob(key.value.hash.0.to_vec()), key))?;
+    for event in &batch.events {
+        let delta = &event.delta;
+        let row = [
+            vec![
+                Value::Integer(generation),
+                Value::Integer(event.serial.0 as i64),
+                Value::Integer(time(delta.at)),
+                // The bits of the id: SQLite has no unsigned integers.
+                Value::Integer(delta.session.0 as i64),
+                Value::Text(delta.provider.to_string()),
+                Value::Text(delta.model.to_string()),
+                Value::Integer(delta.estimated.into()),
+                delta.latency_ms.map_or(Value::Null, |ms| Value::Integer(ms as i64)),
+            ],
+            identity_values(&delta.identity).into(),
+            values(&Totals::of(delta)).into(),
+        ];
+        writer.insert(
+            "events",
+            "generation, serial, at, session, provider, model, estimated, latency_ms",
+            row,
+        )?;
+    }
+    batch.sessions.iter().try_for_each(|session| writer.session(session))?;
+    batch.logs.iter().try_for_each(|log| writer.log(log))
+}
+
+struct Writer<'a> {
+    transaction: &'a Transaction<'a>,
+    generation: i64,
+}
+
+impl Writer<'_> {
+    fn rollup(&self, row: &Rollup) -> rusqlite::Result<()> {
+        let known = format!("SELECT {} FROM rollups WHERE generation = ? AND row = ?", names());
+        let mut known = self.transaction.prepare_cached(&known)?;
+        let serial = row.row.0 as i64;
+        let before = known.query_row([self.generation, serial], |row| counts::read(row, 0)).optional()?;
+        let now = before.map_or(row.totals, |before| before.join(row.totals));
+        let growth = growth(&now, &before.unwrap_or_default());
+        let org = org_text(row.org.as_ref());
+        let key = row.key.map_or(Value::Null, |key| Value::Blob(key.0.to_vec()));
+        let columns = vec![
+            Value::Integer(self.generation),
+            Value::Integer(serial),
+            Value::Text(row.user.to_string()),
+            Value::Text(org.to_owned()),
+            key.clone(),
+            Value::Text(row.feature.as_ref().map(ToString::to_string).unwrap_or_default()),
+            Value::Text(row.provider.to_string()),
+            Value::Text(row.model.to_string()),
+            Value::Integer(time(row.start)),
+            Value::Integer(row.grain.ms() as i64),
+        ];
+        let sql = format!(
+            "INSERT OR REPLACE INTO rollups (generation, row, user, org, key, feature, provider, model, start, \
+             span_ms, {}) VALUES ({})",
+            names(),
+            marks(10 + COUNTS.len())
+        );
+        let all = columns.into_iter().chain(values(&now));
+        self.transaction.prepare_cached(&sql)?.execute(params_from_iter(all))?;
+
+        let day = Value::Integer(time(row.start.day_start()));
+        let month = Value::Integer(time(row.start.month_start()));
+        let (org, user) = (Value::Text(org.to_owned()), Value::Text(row.user.to_string()));
+        self.add(
+            "member_day",
+            &["start", "org", "user"],
+            vec![day.clone(), org.clone(), user.clone()],
+            &growth,
+        )?;
+        self.add("member_month", &["start", "org", "user"], vec![month, org.clone(), user], &growth)?;
+        self.add("org_day", &["start", "org"], vec![day.clone(), org], &growth)?;
+        match key {
+            Value::Null => Ok(()),
+            key => self.add("key_day", &["start", "key"], vec![day, key], &growth),
+        }
+    }
+
+    /// Adds to a row of sums, which begins with the first addition.
+    fn add(&self, table: &str, key: &[&str], of: Vec<Value>, growth: &Totals) -> rusqlite::Result<()> {
+        let sums = COUNTS.iter().map(|name| match *name {
+            "updated_at" => {
+                "updated_at = max(ifnull(updated_at, 0), ifnull(excluded.updated_at, 0))".to_owned()
+            }
+            name => format!("{name} = {name} + excluded.{name}"),
+        });
+        let sql = format!(
+            "INSERT INTO {table} ({key}, {names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {sums}",
+            key = key.join(", "),
+            names = names(),
+            marks = marks(key.len() + COUNTS.len()),
+            sums = sums.collect::<Vec<_>>().join(", ")
+        );
+        let all = of.into_iter().chain(values(growth));
+        self.transaction.prepare_cached(&sql)?.execute(params_from_iter(all)).map(drop)
+    }
+
+    fn holder(&self, state: &HolderState) -> rusqlite::Result<()> {
+        let holder = || Value::Text(holder_text(&state.holder));
+        self.setting("users", "holder", holder(), &state.profile)?;
+        self.setting("limits", "holder", holder(), &state.limit)?;
+        self.setting("blocks", "holder", holder(), &state.block)
+    }
+
+    /// The greater revision holds; zero was never set.
+    fn setting<T: Serialize>(
+        &self,
+        table: &str,
+        key: &str,
+        of: Value,
+        set: &Stamped<T>,
+    ) -> rusqlite::Result<()> {
+        if set.revision.0 == 0 {
+            return Ok(());
+        }
+        let sql = format!(
+            "INSERT INTO {table} ({key}, revision, value) VALUES (?, ?, ?) ON CONFLICT ({key}) DO UPDATE \
+             SET revision = excluded.revision, value = excluded.value WHERE excluded.revision > revision"
+        );
+        let value = serde_json::to_string(&set.value).expect("settings are plain values");
+        self.transaction.prepare_cached(&sql)?.execute(params![of, set.revision.0 as i64, value]).map(drop)
+    }
+
+    fn session(&self, session: &SessionRecord) -> rusqlite::Result<()> {
+        let SessionRecord { opened, closed, totals } = session;
+        let row = [
+            vec![
+                Value::Integer(self.generation),
+                Value::Integer(opened.session.0 as i64),
+                Value::Integer(time(opened.at)),
+                Value::Integer(time(closed.at)),
+                Value::Text(opened.provider.to_string()),
+                opened.model.as_ref().map_or(Value::Null, |model| Value::Text(model.to_string())),
+                Value::Integer(closed.close_code.into()),
+            ],
+            identity_values(&opened.identity).into(),
+            values(totals).into(),
+        ];
+        self.insert("sessions", "generation, session, opened_at, closed_at, provider, model, close_code", row)
+    }
+
+    fn log(&self, log: &Log) -> rusqlite::Result<()> {
+        let text = |text: &Option<std::sync::Arc<str>>| {
+            text.as_ref().map_or(Value::Null, |text| Value::Text(text.to_string()))
+        };
+        let totals = log.usage.map(|(usage, cost)| Totals { usage, cost, ..Totals::default() });
+        let row = [
+            vec![
+                Value::Text(log.id.to_string()),
+                Value::Integer(time(log.at)),
+                Value::Text(log.model.to_string()),
+                text(&log.request),
+                text(&log.response),
+                Value::Text(log.status.to_string()),
+                log.latency_ms.map_or(Value::Null, |ms| Value::Integer(ms as i64)),
+                Value::Integer(totals.is_some().into()),
+            ],
+            identity_values(&log.identity).into(),
+            values(&totals.unwrap_or_default()).into(),
+        ];
+        self.insert("logs", "id, at, model, request, response, status, latency_ms, has_usage", row)
+    }
+
+    /// A detail is written once: its columns, then its identity's, then its counts.
+    fn insert(&self, table: &str, columns: &str, row: [Vec<Value>; 3]) -> rusqlite::Result<()> {
+        let row: Vec<Value> = row.into_iter().flatten().collect();
+        let sql = format!(
+            "INSERT OR IGNORE INTO {table} ({columns}, {}, {}) VALUES ({})",
+            counts::IDENTITY,
+            names(),
+            marks(row.len())
+        );
+        self.transaction.prepare_cached(&sql)?.execute(params_from_iter(row)).map(drop)
+    }
+}
+
+/// `{"user":"alice"}`
+pub(super) fn holder_text(holder: &Holder) -> String {
+    serde_json::to_string(holder).expect("a holder is a plain value")
+}
+
+fn marks(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}

@@ -1,0 +1,262 @@
+//! Questions to the file, each from the smallest table that can answer it.
+
+use super::counts::{
+    COUNT_SUMS, names, org_text, read, read_identity, read_model, read_org, read_time, time,
+};
+use super::{Place, StoreError};
+use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+use std::sync::Arc;
+use tokenist_core::batch::{Event, Log, Serial, SessionRecord};
+use tokenist_core::id::{Feature, SessionId, UserId};
+use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::time::Timestamp;
+
+pub(super) struct FileReader {
+    pub(super) connection: Connection,
+    pub(super) place: Place,
+}
+
+impl Reader for FileReader {
+    fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        self.ask(&usage_question(query), |row| usage_row(row, &query.by))
+    }
+
+    fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
+        let columns = "serial, at, session, provider, model, estimated, latency_ms";
+        self.ask(&details("events", columns, "at", "serial", filter), |row| {
+            let totals = read(row, 14)?;
+            Ok(Event {
+                serial: Serial(row.get::<_, i64>(0)? as u64),
+                delta: Delta {
+                    at: read_time(row, 1)?,
+                    session: SessionId(row.get::<_, i64>(2)? as u64),
+                    identity: read_identity(row, 7)?,
+                    provider: row.get(3)?,
+                    model: read_model(row, 4)?.unwrap_or_else(|| "".into()),
+                    usage: totals.usage,
+                    cost: totals.cost,
+                    estimated: row.get(5)?,
+                    latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
+                },
+            })
+        })
+    }
+
+    fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
+        let columns = "session, opened_at, closed_at, provider, model, close_code";
+        self.ask(&details("sessions", columns, "closed_at", "session", filter), |row| {
+            let session = SessionId(row.get::<_, i64>(0)? as u64);
+            Ok(SessionRecord {
+                opened: Opened {
+                    session,
+                    identity: read_identity(row, 6)?,
+                    provider: row.get(3)?,
+                    model: read_model(row, 4)?,
+                    at: read_time(row, 1)?,
+                },
+                closed: Closed { session, at: read_time(row, 2)?, close_code: row.get(5)? },
+                totals: read(row, 13)?,
+            })
+        })
+    }
+
+    fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
+        let columns = "id, at, model, request, response, status, latency_ms, has_usage";
+        self.ask(&details("logs", columns, "at", "id", filter), |row| {
+            let totals = read(row, 15)?;
+            Ok(Log {
+                id: row.get(0)?,
+                at: read_time(row, 1)?,
+                identity: read_identity(row, 8)?,
+                model: read_model(row, 2)?.unwrap_or_else(|| "".into()),
+                request: row.get(3)?,
+                response: row.get(4)?,
+                status: row.get(5)?,
+                latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
+                usage: row.get::<_, bool>(7)?.then_some((totals.usage, totals.cost)),
+            })
+        })
+    }
+}
+
+impl FileReader {
+    fn ask<T>(
+        &self,
+        question: &Question,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached(&question.sql).map_err(|error| self.place.error(&error))?;
+        let rows = statement.query_map(params_from_iter(&question.values), read);
+        rows.and_then(Iterator::collect).map_err(|error| self.place.error(&error))
+    }
+}
+
+struct Question {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Question {
+    fn when(&mut self, condition: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.sql.push_str(" AND ");
+            self.sql.push_str(condition);
+            self.values.push(value);
+        }
+    }
+}
+
+fn text(text: impl ToString) -> Value {
+    Value::Text(text.to_string())
+}
+
+/// The newest first. `ties` orders what happened at the same time.
+fn details(table: &str, columns: &str, at: &str, ties: &str, filter: &Filter) -> Question {
+    let sql = format!(
+        "SELECT {columns}, {}, {} FROM {table} WHERE {at} >= ? AND {at} < ?",
+        super::counts::IDENTITY,
+        names()
+    );
+    let values = vec![Value::Integer(time(filter.from)), Value::Integer(time(filter.to))];
+    let mut question = Question { sql, values };
+    question.when("user = ?", filter.user.as_ref().map(text));
+    question.when("org = ?", filter.org.as_ref().map(text));
+    question.sql.push_str(&format!(" ORDER BY {at} DESC, {ties} DESC LIMIT ? OFFSET ?"));
+    question.values.extend([filter.limit, filter.offset].map(count));
+    question
+}
+
+fn count(count: usize) -> Value {
+    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn usage_question(query: &UsageQuery) -> Question {
+    let table = Table::for_query(query);
+    let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
+    let mut select: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    select.push(COUNT_SUMS.to_owned());
+    let sql = format!("SELECT {} FROM {} WHERE start >= ? AND start < ?", select.join(", "), table.name());
+    let values = vec![Value::Integer(time(query.from)), Value::Integer(time(query.to))];
+    let mut question = Question { sql, values };
+    match query.users.as_slice() {
+        [] => {}
+        [user] => question.when("user = ?", Some(text(user))),
+        users => {
+            let list = serde_json::to_string(users).expect("ids are texts");
+            question.when("user IN (SELECT value FROM json_each(?))", Some(Value::Text(list)));
+        }
+    }
+    question.when("org = ?", query.org.as_ref().map(|org| text(org_text(Some(org)))));
+    question.when("feature = ?", query.feature.as_ref().map(text));
+    question.when("provider = ?", query.provider.as_ref().map(text));
+    question.when("model = ?", query.model.as_ref().map(text));
+    if !columns.is_empty() {
+        question.sql.push_str(&format!(" GROUP BY {}", columns.join(", ")));
+    }
+    // Without groups there is one row even of nothing.
+    question.sql.push_str(" HAVING count(*) > 0");
+    let mut order: Vec<(Dimension, String)> =
+        query.by.iter().map(|dimension| (*dimension, table.column(*dimension).to_owned())).collect();
+    order.sort_by_key(|(dimension, _)| key_rank(*dimension));
+    let mut order: Vec<String> = order.into_iter().map(|(_, column)| column).collect();
+    if query.order == Order::Cost {
+        order.insert(0, "sum(cost_nano) DESC".to_owned());
+    }
+    if !order.is_empty() {
+        question.sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
+    }
+    question.sql.push_str(" LIMIT ?");
+    question.values.push(count(query.limit));
+    question
+}
+
+/// In the order of [`UsageKey`]'s fields.
+fn key_rank(dimension: Dimension) -> usize {
+    match dimension {
+        Dimension::Hour | Dimension::Day | Dimension::Month => 0,
+        Dimension::User => 1,
+        Dimension::Org => 2,
+        Dimension::Feature => 3,
+        Dimension::Provider => 4,
+        Dimension::Model => 5,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Rollups,
+    MemberDay,
+    MemberMonth,
+    OrgDay,
+}
+
+impl Table {
+    fn for_query(query: &UsageQuery) -> Table {
+        let asks = |dimension| query.by.contains(&dimension);
+        let aligned = |start: fn(Timestamp) -> Timestamp| {
+            start(query.from) == query.from && (query.to == Timestamp::MAX || start(query.to) == query.to)
+        };
+        let fine = query.feature.is_some()
+            || query.provider.is_some()
+            || query.model.is_some()
+            || [Dimension::Feature, Dimension::Provider, Dimension::Model, Dimension::Hour]
+                .into_iter()
+                .any(asks);
+        if fine || !aligned(Timestamp::day_start) {
+            Table::Rollups
+        } else if query.users.is_empty() && !asks(Dimension::User) {
+            Table::OrgDay
+        } else if aligned(Timestamp::month_start) && !asks(Dimension::Day) {
+            Table::MemberMonth
+        } else {
+            Table::MemberDay
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Table::Rollups => "rollups",
+            Table::MemberDay => "member_day",
+            Table::MemberMonth => "member_month",
+            Table::OrgDay => "org_day",
+        }
+    }
+
+    fn column(self, dimension: Dimension) -> &'static str {
+        match (dimension, self) {
+            (Dimension::User, _) => "user",
+            (Dimension::Org, _) => "org",
+            (Dimension::Feature, _) => "feature",
+            (Dimension::Provider, _) => "provider",
+            (Dimension::Model, _) => "model",
+            (Dimension::Hour, _) => "start - start % 3600000",
+            (Dimension::Day, Table::Rollups) => "start - start % 86400000",
+            (Dimension::Day, Table::MemberDay | Table::MemberMonth | Table::OrgDay) => "start",
+            (Dimension::Month, Table::MemberMonth) => "start",
+            (Dimension::Month, Table::Rollups | Table::MemberDay | Table::OrgDay) => {
+                "unixepoch(start / 1000, 'unixepoch', 'start of month') * 1000"
+            }
+        }
+    }
+}
+
+fn usage_row(row: &Row<'_>, by: &[Dimension]) -> rusqlite::Result<UsageRow> {
+    let mut key = UsageKey::default();
+    for (index, dimension) in by.iter().enumerate() {
+        match dimension {
+            Dimension::User => key.user = Some(UserId::from(&*row.get::<_, Arc<str>>(index)?)),
+            Dimension::Org => key.org = read_org(row, index)?,
+            Dimension::Feature => {
+                let text: Arc<str> = row.get(index)?;
+                key.feature = Some(&*text).filter(|text| !text.is_empty()).map(Feature::from);
+            }
+            Dimension::Provider => key.provider = row.get(index)?,
+            Dimension::Model => key.model = read_model(row, index)?,
+            Dimension::Hour | Dimension::Day | Dimension::Month => key.at = Some(read_time(row, index)?),
+        }
+    }
+    Ok(UsageRow { key, totals: read(row, by.len())? })
+}

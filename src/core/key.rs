@@ -1,0 +1,111 @@
+//! Tokenist keys: what is known of one without knowing the key itself.
+//!
+//! A key is `ug_` and 64 hexadecimal digits, shown once. Its SHA-256 and its first characters are kept.
+
+use crate::id::{KeyHash, OrgId, UserId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What every tokenist key begins with.
+pub const KEY_PREFIX: &str = "ug_";
+/// How many characters of a key are kept to tell it by.
+pub const HINT_CHARS: usize = 12;
+
+/// A key's name for operators; it opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(Arc<str>);
+
+/// What a key opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scopes {
+    /// Sessions through the proxy.
+    pub proxy: bool,
+    /// Checking, recording and logging calls that do not pass through the proxy.
+    pub sdk: bool,
+    /// The admin API.
+    pub admin: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    pub id: KeyId,
+    pub hash: KeyHash,
+    pub name: Arc<str>,
+    /// The key's first characters.
+    pub hint: Arc<str>,
+    /// Whom the key speaks for. `None`: the request names the user.
+    pub user: Option<UserId>,
+    /// The org that everything under this key counts for. `None`: the request may name one.
+    pub org: Option<OrgId>,
+    pub scopes: Scopes,
+    pub created_at: Timestamp,
+    /// `None` lasts until it is revoked.
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// When the key stops to open anything.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match (self.expires_at, self.revoked_at) {
+            (Some(expiry), Some(revocation)) => Some(expiry.min(revocation)),
+            (end, None) | (None, end) => end,
+        }
+    }
+
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.ends_at().is_none_or(|end| now < end)
+    }
+}
+
+impl KeyId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for KeyId {
+    fn from(text: &str) -> KeyId {
+        KeyId(text.into())
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_ends_at_the_first_of_its_ends() {
+        let key = |expires: Option<u64>, revoked: Option<u64>| Key {
+            id: KeyId::from("key_1"),
+            hash: KeyHash([0; 32]),
+            name: "ci".into(),
+            hint: "ug_000000000".into(),
+            user: None,
+            org: None,
+            scopes: Scopes::default(),
+            created_at: Timestamp(0),
+            expires_at: expires.map(Timestamp),
+            revoked_at: revoked.map(Timestamp),
+        };
+        for (expires, revoked, end) in [
+            (None, None, None),
+            (Some(5), None, Some(5)),
+            (None, Some(7), Some(7)),
+            (Some(5), Some(7), Some(5)),
+        ] {
+            let key = key(expires, revoked);
+            assert_eq!(key.ends_at(), end.map(Timestamp));
+            assert!(end.is_none_or(|end| key.holds_at(Timestamp(end - 1)) && !key.holds_at(Timestamp(end))));
+        }
+    }
+}

@@ -1,0 +1,349 @@
+use super::*;
+use crate::limit::WindowKind;
+use crate::money::NanoUsd;
+use crate::record::Ceiling;
+use crate::time::{DAY_MS, HOUR_MS};
+use crate::usage::Usage;
+use crate::{batch::Piece, id::Feature, id::Model};
+use std::sync::Arc;
+
+const NOON: Timestamp = Timestamp(1_795_435_200_000);
+
+fn small() -> Config {
+    Config {
+        holders_max: 3,
+        series_max: 2,
+        default_limit: Limit { max_cost: Some(NanoUsd(100)), window: WindowKind::Daily, ..Limit::default() },
+        ..Config::default()
+    }
+}
+
+fn user(name: &str) -> Holder {
+    Holder::User(UserId::from(name))
+}
+
+fn delta(name: &str, model: &str, nano: i64, at: Timestamp) -> Delta {
+    let identity = Identity {
+        org: Some("acme".into()),
+        feature: Some(Feature::from("voice")),
+        ..Identity::of(name.into())
+    };
+    Delta {
+        at,
+        session: SessionId(1),
+        identity: Arc::new(identity),
+        provider: "openai".into(),
+        model: Model::from(model),
+        usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
+        cost: NanoUsd(nano),
+        estimated: false,
+        latency_ms: None,
+    }
+}
+
+fn cost_of(ledger: &Ledger, holder: &Holder, window: WindowKind) -> Option<i64> {
+    ledger.find(holder).map(|place| ledger.record(place).totals(window).cost.0)
+}
+
+fn admit(ledger: &mut Ledger, name: &str) -> Result<Admitted, Full> {
+    ledger.admit(&user(name), NOON, |_, _| true)
+}
+
+/// Name of the user, hour of the day and cost of every row, in order.
+fn rows(batch: &Batch) -> Vec<(&str, u64, i64)> {
+    let mut rows: Vec<_> = batch
+        .rollups
+        .iter()
+        .map(|row| (row.user.as_str(), row.start.0 % DAY_MS / HOUR_MS, row.totals.cost.0))
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_delta_counts_for_its_user_its_org_and_its_session() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let first = delta("alice", "m", 30, NOON);
+    ledger.open_session(Opened {
+        session: SessionId(1),
+        identity: Arc::clone(&first.identity),
+        provider: "openai".into(),
+        model: None,
+        at: NOON,
+    });
+    ledger.apply(first, NOON);
+    ledger.apply(Delta { estimated: true, ..delta("alice", "m2", 20, NOON) }, NOON);
+    let org = Holder::Org("acme".into());
+    assert_eq!(cost_of(&ledger, &user("alice"), WindowKind::Daily), Some(50));
+    assert_eq!(cost_of(&ledger, &org, WindowKind::Total), Some(50));
+    let session = ledger.session(SessionId(1)).unwrap();
+    assert_eq!((session.totals.cost, session.totals.estimated_cost), (NanoUsd(50), NanoUsd(20)));
+    assert_eq!(session.opened.model, Some(Model::from("m2")));
+    ledger.close_session(Closed { session: SessionId(1), at: NOON, close_code: 1000 });
+    let batch = ledger.take_batch().unwrap();
+    assert_eq!(rows(&batch), [("alice", 12, 20), ("alice", 12, 30)]);
+    assert_eq!((batch.events.len(), batch.sessions.len()), (2, 1));
+    assert_eq!(ledger.take_batch(), None);
+}
+
+#[test]
+fn rows_are_absolute_within_an_hour_and_late_deltas_get_rows_of_their_own() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let next = NOON.plus_ms(HOUR_MS);
+    ledger.apply(delta("alice", "m", 1, NOON), NOON);
+    assert_eq!(rows(&ledger.take_batch().unwrap()), [("alice", 12, 1)]);
+    ledger.apply(delta("alice", "m", 2, NOON), NOON);
+    assert_eq!(rows(&ledger.take_batch().unwrap()), [("alice", 12, 3)]);
+    ledger.apply(delta("alice", "m", 4, next), next);
+    ledger.apply(delta("alice", "m", 8, next.minus_ms(1)), next);
+    ledger.apply(delta("alice", "m", 16, next), next);
+    let batch = ledger.take_batch().unwrap();
+    assert_eq!(rows(&batch), [("alice", 12, 8), ("alice", 13, 4), ("alice", 13, 16)]);
+    let mut serials: Vec<_> = batch.rollups.iter().map(|row| row.row).collect();
+    serials.dedup();
+    assert_eq!(serials.len(), 3);
+}
+
+#[test]
+fn rows_that_find_no_room_to_wait_grow_on() {
+    let mut ledger = Ledger::new(Config { rollups_max: 1, details_max: 2, ..small() }, NOON);
+    for hour in 0..5 {
+        let at = NOON.plus_ms(hour * HOUR_MS);
+        ledger.apply(delta("alice", "m", 1, at), at);
+    }
+    assert_eq!(ledger.details_lost(), 3);
+    let batch = ledger.take_batch().unwrap();
+    assert_eq!((rows(&batch), batch.events.len()), (vec![("alice", 12, 1), ("alice", 13, 4)], 2));
+}
+
+#[test]
+fn series_beyond_the_bound_are_left_to_the_store() {
+    let mut ledger = Ledger::new(small(), NOON);
+    for (index, model) in ["a", "b", "a", "c"].into_iter().enumerate() {
+        ledger.apply(delta("alice", model, 1, NOON.plus_ms(index as u64)), NOON);
+    }
+    let place = ledger.find(&user("alice")).unwrap();
+    let mut models: Vec<_> = ledger.series(place).iter().map(|series| series.model.as_str()).collect();
+    models.sort();
+    assert_eq!(models, ["a", "c"]);
+    assert_eq!(rows(&ledger.take_batch().unwrap()).len(), 3);
+}
+
+#[test]
+fn the_least_recently_used_holder_is_forgotten_first() {
+    let mut ledger = Ledger::new(small(), NOON);
+    for name in ["a", "b", "c"] {
+        assert_eq!(admit(&mut ledger, name).map(|admitted| admitted.replaced), Ok(false));
+    }
+    admit(&mut ledger, "a").unwrap();
+    assert!(admit(&mut ledger, "d").unwrap().replaced);
+    assert_eq!(ledger.find(&user("b")), None);
+    let ids: Vec<_> =
+        ledger.users_after(Some(&"a".into())).map(|(_, record)| record.holder().clone()).collect();
+    assert_eq!(ids, [user("c"), user("d")]);
+}
+
+#[test]
+fn whoever_is_bound_or_in_use_is_not_forgotten() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let [limited, blocked, spent] = ["a", "b", "c"].map(|name| admit(&mut ledger, name).unwrap().place);
+    ledger.set_limit(limited, Some(Limit::default()), NOON);
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    ledger.set_block(blocked, Some(block), NOON);
+    ledger.apply(Delta { identity: Arc::new(Identity::of("c".into())), ..delta("c", "m", 100, NOON) }, NOON);
+    assert_eq!(admit(&mut ledger, "d"), Err(Full));
+
+    // The lifted block has to be saved before its holder may go.
+    ledger.set_block(blocked, None, NOON);
+    assert_eq!(admit(&mut ledger, "d"), Err(Full));
+    ledger.take_batch();
+    let held = ledger.admit(&user("d"), NOON, |_, _| false);
+    assert_eq!(held, Err(Full), "somebody holds the account");
+    assert_eq!(admit(&mut ledger, "d"), Ok(Admitted { place: blocked, replaced: true }));
+
+    // A new day, and what was used up no longer is.
+    ledger.tick(NOON.next_day_start());
+    ledger.admit(&user("d"), NOON.next_day_start(), |_, _| true).unwrap();
+    let next = ledger.admit(&user("e"), NOON.next_day_start(), |_, _| true);
+    assert_eq!(next, Ok(Admitted { place: spent, replaced: true }));
+}
+
+#[test]
+fn a_forgotten_user_loses_no_row_and_comes_back_with_his_next_delta() {
+    let mut ledger = Ledger::new(Config { holders_max: 1, ..small() }, NOON);
+    let lone = |nano| Delta { identity: Arc::new(Identity::of("a".into())), ..delta("a", "m", nano, NOON) };
+    ledger.apply(lone(5), NOON);
+    admit(&mut ledger, "b").unwrap();
+    ledger.apply(lone(6), NOON);
+    assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(6));
+    assert_eq!(rows(&ledger.take_batch().unwrap()), [("a", 12, 5), ("a", 12, 6)]);
+}
+
+#[test]
+fn what_a_session_says_of_its_user_is_saved_when_it_is_new() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let place = admit(&mut ledger, "a").unwrap().place;
+    let email = Identity { email: Some("a@example.com".into()), ..Identity::of("a".into()) };
+    let org = Identity { org: Some("acme".into()), ..Identity::of("a".into()) };
+    for (identity, is_news) in [(&email, true), (&org, true), (&email, false), (&org, false)] {
+        ledger.introduce(place, identity, NOON);
+        assert_eq!(ledger.take_batch().is_some(), is_news);
+    }
+    let known = Profile { org: org.org, email: email.email, name: None };
+    assert_eq!(ledger.record(place).profile, known);
+}
+
+#[test]
+fn time_alone_rolls_windows_and_lifts_blocks() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let place = admit(&mut ledger, "a").unwrap().place;
+    ledger.apply(delta("a", "m", 100, NOON), NOON);
+    assert!(ledger.take_sweep());
+    let block = |end: u64| Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(end)) };
+    ledger.set_block(place, Some(block(10)), NOON);
+    ledger.take_changed();
+    ledger.tick(NOON.plus_ms(9));
+    assert_eq!(ledger.take_changed(), []);
+    ledger.tick(NOON.plus_ms(10));
+    assert_eq!(ledger.take_changed(), [place]);
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(100));
+    ledger.tick(NOON.next_day_start());
+    assert!(ledger.take_changed().contains(&place));
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(200));
+}
+
+#[test]
+fn a_restored_ledger_goes_on_with_the_same_sums_and_bindings() {
+    let block = Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(10)) };
+    let piece = |holder: Holder, days_ago: u64, nano| Piece {
+        holder,
+        at: NOON.minus_ms(days_ago * DAY_MS),
+        totals: Totals { cost: NanoUsd(nano), ..Totals::default() },
+    };
+    let org = Holder::Org("acme".into());
+    let restored = Restored {
+        holders: vec![HolderState {
+            limit: stamped(40, Some(Limit { max_cost: Some(NanoUsd(50)), ..Limit::default() })),
+            block: stamped(41, Some(block)),
+            ..HolderState::of(user("a"))
+        }],
+        usage: vec![
+            piece(user("a"), 40, 1),
+            piece(user("a"), 3, 10),
+            piece(user("a"), 0, 20),
+            piece(org, 0, 20),
+        ],
+        ..Restored::default()
+    };
+    let mut ledger = Ledger::restore(small(), restored, NOON);
+    assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(31));
+    assert_eq!(cost_of(&ledger, &Holder::Org("acme".into()), WindowKind::Daily), Some(20));
+    assert_eq!(ledger.take_batch(), None);
+    let place = ledger.find(&user("a")).unwrap();
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    ledger.tick(NOON);
+    ledger.tick(NOON.plus_ms(10));
+    // Nothing has been charged in this process: 50 less the 30 of this month is left.
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(20));
+    ledger.set_limit(place, None, NOON.plus_ms(10));
+    assert!(ledger.take_batch().unwrap().holders[0].limit.revision > Revision(41));
+}
+
+fn stamped<T>(revision: u64, value: T) -> Stamped<T> {
+    Stamped { revision: Revision(revision), value }
+}
+
+#[test]
+fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let place = admit(&mut ledger, "a").unwrap().place;
+    ledger.set_limit(place, Some(Limit::default()), NOON);
+    ledger.take_batch();
+    ledger.take_sweep();
+    let now = Revision::after(Revision::default(), NOON).0;
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    let news = HolderState {
+        limit: stamped(now - 1, None),
+        block: stamped(now + 9, Some(block.clone())),
+        ..HolderState::of(user("a"))
+    };
+    assert!(ledger.adopt(news.clone(), NOON));
+    assert!(!ledger.adopt(news, NOON), "known by now");
+    assert!(ledger.take_sweep());
+    assert_eq!(ledger.record(place).own_limit(), Some(Limit::default()));
+    assert_eq!(ledger.record(place).standing().block, Some(block));
+    assert_eq!(ledger.take_batch().unwrap().holders.len(), 1, "it is saved here too");
+    ledger.set_block(place, None, NOON);
+    let lifted = ledger.take_batch().unwrap().holders.remove(0).block;
+    assert!(lifted.revision > Revision(now + 9), "whoever heard of the block lifts it later");
+    let nobody = HolderState { profile: stamped(now, Profile::default()), ..HolderState::of(user("z")) };
+    assert!(!ledger.adopt(nobody, NOON));
+    assert_eq!(ledger.find(&user("z")), None);
+}
+
+#[test]
+fn a_key_counts_for_itself_and_shuts_its_account_when_it_ends() {
+    let mut ledger = Ledger::new(Config { holders_max: 9, ..small() }, NOON);
+    let key = key(7, Some(NOON.plus_ms(50)));
+    let holder = Holder::Key(key.hash);
+    ledger.set_key(key.clone(), NOON).unwrap();
+    let place = ledger.admit(&holder, NOON, |_, _| true).unwrap().place;
+    let identity = Identity { key: Some(key.hash), ..Identity::of("a".into()) };
+    ledger.apply(Delta { identity: Arc::new(identity), ..delta("a", "m", 3, NOON) }, NOON);
+    assert_eq!(cost_of(&ledger, &holder, WindowKind::Total), Some(3));
+    let batch = ledger.take_batch().unwrap();
+    assert_eq!((batch.keys.len(), batch.rollups[0].key), (1, Some(key.hash)));
+
+    ledger.tick(NOON.plus_ms(49));
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Unlimited);
+    ledger.tick(NOON.plus_ms(50));
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    assert!(ledger.take_sweep());
+    ledger.set_key(Key { expires_at: None, ..key.clone() }, NOON.plus_ms(60)).unwrap();
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Unlimited);
+    ledger.set_key(Key { revoked_at: Some(NOON.plus_ms(70)), ..key }, NOON.plus_ms(70)).unwrap();
+    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    assert!(ledger.take_sweep());
+}
+
+#[test]
+fn keys_are_bounded_and_known_ones_can_still_be_changed() {
+    let mut ledger = Ledger::new(Config { keys_max: 1, ..small() }, NOON);
+    ledger.set_key(key(1, None), NOON).unwrap();
+    assert_eq!(ledger.set_key(key(2, None), NOON), Err(Full));
+    ledger.set_key(key(1, Some(NOON)), NOON).unwrap();
+    assert_eq!(ledger.take_batch().unwrap().keys.len(), 1, "the last state alone");
+}
+
+#[test]
+fn rows_of_a_rolling_limit_span_five_minutes() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let place = admit(&mut ledger, "alice").unwrap().place;
+    let rolling = Limit { window: WindowKind::Rolling24h, ..Limit::default() };
+    ledger.apply(delta("alice", "m", 1, NOON), NOON);
+    ledger.set_limit(place, Some(rolling), NOON);
+    for minutes in [1, 4, 5] {
+        let at = NOON.plus_ms(minutes * 60_000);
+        ledger.apply(delta("alice", "m", 2, at), at);
+    }
+    let mut rows: Vec<_> = ledger.take_batch().unwrap().rollups;
+    rows.sort_by_key(|row| row.row);
+    let spans: Vec<_> =
+        rows.iter().map(|row| (row.start.since(NOON), row.grain, row.totals.cost.0)).collect();
+    assert_eq!(spans, [(0, Grain::Hour, 1), (0, Grain::FiveMinutes, 4), (300_000, Grain::FiveMinutes, 2)]);
+}
+
+fn key(number: u8, expires_at: Option<Timestamp>) -> Key {
+    Key {
+        id: KeyId::from(format!("key_{number}").as_str()),
+        hash: KeyHash([number; 32]),
+        name: "ci".into(),
+        hint: "ug_000000000".into(),
+        user: None,
+        org: None,
+        scopes: crate::key::Scopes::default(),
+        created_at: NOON,
+        expires_at,
+        revoked_at: None,
+    }
+}

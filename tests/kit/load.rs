@@ -1,0 +1,36 @@
+//! Load by `tokload run`.
+
+use crate::eventually;
+use crate::process::binary_of;
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// Running load. It ends by itself when its scenario does, and is killed on drop.
+#[derive(Debug)]
+pub struct Load(Child);
+
+impl Load {
+    /// A scenario such as `turns,sessions=20,users=5,rate=50,turns=0,seconds=60`. Its users are named `user-0` and so
+    /// on, to the provider's audit too.
+    pub fn start(listen: SocketAddr, scenario: &str) -> Load {
+        let mut command = Command::new(binary_of("tokload"));
+        let url = format!("ws://{listen}/v1/realtime");
+        command.args(["run", "--url", &url, "--scenario", scenario]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Load(command.spawn().unwrap_or_else(|error| panic!("tokload cannot be started: {error}")))
+    }
+
+    /// How it ended, if it does by the deadline. It fails where a session of it did.
+    pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        let look = || self.0.try_wait().unwrap_or_else(|error| panic!("{error}"));
+        eventually(deadline, look, Option::is_some)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().and_then(|()| self.0.wait()).ok();
+    }
+}
