@@ -1,0 +1,156 @@
+//! What happens to the ledger's disk, and what tokenist says and does then.
+//!
+//! The faults come from a small library that is loaded before the C library and fails the ledger's own calls.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use tokenist_kit::{PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
+
+/// A disk that fails on command.
+struct Disk {
+    scratch: Scratch,
+    library: PathBuf,
+}
+
+impl Disk {
+    fn new() -> Disk {
+        let scratch = Scratch::new();
+        let library = scratch.path().join("shim.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shim.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).args([source, "-ldl"]);
+        assert!(compiler.status().unwrap().success(), "cc builds the library");
+        let disk = Disk { scratch, library };
+        disk.fail("none");
+        disk
+    }
+
+    fn fail(&self, how: &str) {
+        std::fs::write(self.word(), how).unwrap();
+    }
+
+    fn word(&self) -> PathBuf {
+        self.scratch.path().join("fault")
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.scratch.path().join("ledger")
+    }
+
+    fn start(&self, provider: &Provider) -> Tokenist {
+        self.with_settings(|settings| Tokenist::start(&provider.origin(), settings))
+    }
+
+    fn refused(&self, provider: &Provider) -> String {
+        let (ended_well, output) =
+            self.with_settings(|settings| Tokenist::refused(&provider.origin(), settings));
+        assert!(!ended_well, "{output}");
+        output
+    }
+
+    fn with_settings<T>(&self, run: impl FnOnce(&[(&str, &str)]) -> T) -> T {
+        let (folder, library, word) = (self.folder(), self.library.clone(), self.word());
+        run(&[
+            ("store.path", folder.to_str().unwrap()),
+            ("LD_PRELOAD", library.to_str().unwrap()),
+            // Not `TOKENIST_<SECTION>_…` of any section that there is.
+            ("TOKENIST_TEST_FAULT", word.to_str().unwrap()),
+        ])
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_loudly_disturbs_nobody_and_loses_nothing_once_there_is_room() {
+    outlives("full", "full");
+}
+
+#[test]
+fn a_disk_that_cannot_sync_is_told_loudly_disturbs_nobody_and_loses_nothing_once_it_can() {
+    outlives("sync", "I/O");
+}
+
+fn outlives(fault: &str, word: &str) {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let mut tokenist = disk.start(&provider);
+    let mut session = tokenist.session("alice").unwrap();
+    session.turn("").unwrap();
+    disk.fail(fault);
+    for _ in 0..5 {
+        session.turn("").unwrap();
+    }
+    let health = || tokenist.get("/health");
+    let failing = eventually(PATIENCE, health, |health| health["storeFailing"] == true);
+    assert_eq!(failing["storeFailing"], true);
+    assert_eq!(failing["status"], "ok", "sessions are served all the same");
+    assert!(failing["storeFailure"].as_str().is_some_and(|text| text.contains(word)), "{failing}");
+    assert_eq!(tokenist.metric("tokenist_store_failing"), Some(1.0));
+    assert!(tokenist.output().contains("the store failed"), "it is in the log");
+    session.turn("").unwrap();
+    disk.fail("none");
+    let works = eventually(PATIENCE, health, |health| health["storeFailing"] == false);
+    assert_eq!((&works["storeFailing"], &works["storeFailure"]), (&Value::from(false), &Value::Null));
+    session.turn("").unwrap();
+    let counted = tokens(&tokenist);
+    assert_eq!(counted, provider.audit()["totals"]["total_tokens"]);
+    // What was counted while the disk failed is written by now: it survives even a kill after one more beat.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    tokenist.kill();
+    assert_eq!(tokens(&disk.start(&provider)), counted);
+}
+
+#[test]
+fn a_shutdown_that_cannot_save_says_so_and_fails() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let mut tokenist = disk.start(&provider);
+    let mut session = tokenist.session("alice").unwrap();
+    session.turn("").unwrap();
+    disk.fail("full");
+    session.turn("").unwrap();
+    session.leave();
+    tokenist.signal(Signal::Terminate);
+    let status = tokenist.wait(PATIENCE).expect("it ends");
+    assert!(!status.success());
+    assert!(tokenist.output().contains("a batch is lost"), "{}", tokenist.output());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_at_the_start() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    disk.fail("readonly");
+    let said = disk.refused(&provider);
+    let folder = disk.folder();
+    assert!(said.contains(folder.to_str().unwrap()) && said.contains("Read-only file system"), "{said}");
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_refused_and_the_first_goes_on() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let tokenist = disk.start(&provider);
+    let said = disk.refused(&provider);
+    let first = tokenist.process_id().to_string();
+    assert!(said.contains(disk.folder().to_str().unwrap()) && said.contains(&first), "{said}");
+    tokenist.session("alice").unwrap().turn("").unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    drop(disk.start(&provider));
+    let file = disk.folder().join("ledger.sqlite3");
+    let garbage = vec![0x5a; 20_000];
+    std::fs::write(&file, &garbage).unwrap();
+    let said = disk.refused(&provider);
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("recover"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), garbage);
+}
+
+/// Of alice, once everything that she was told is counted.
+fn tokens(tokenist: &Tokenist) -> Value {
+    tokenist.get("/admin/users/alice/usage?period=total")["usage"]["totalTokens"].clone()
+}
