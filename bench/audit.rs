@@ -30,6 +30,7 @@ type Counts = [u64; COLUMNS.len()];
 /// By user and model: what the provider delivered, and what tokenist counted with its cost in dollars.
 pub(crate) struct Audit {
     rows: BTreeMap<(String, String), Row>,
+    compared: bool,
 }
 
 #[derive(Default)]
@@ -39,22 +40,40 @@ struct Row {
     cost_usd: f64,
 }
 
-/// Asks both. `provider` and `admin` are `http://host:port`.
-pub(crate) fn audit(provider: &str, admin: &str, token: &str) -> Result<Audit, Box<dyn Error>> {
+/// Whom to ask: `http://host:port` each.
+pub(crate) struct Sides<'a> {
+    /// Without it there is only what tokenist holds.
+    pub(crate) provider: Option<&'a str>,
+    pub(crate) admin: &'a str,
+    pub(crate) token: &'a str,
+    /// Leave out what tokenist's ledger holds from before it started.
+    pub(crate) since_start: bool,
+}
+
+/// Asks both.
+pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
     let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
-    let delivered = get(provider, "/audit", None)?;
-    for (user, models) in
-        delivered["by_key"].as_object().into_iter().flatten().filter(|(user, _)| *user != "-")
-    {
-        for (model, counts) in models.as_object().into_iter().flatten() {
-            let row = rows.entry((user.clone(), model.clone())).or_default();
-            row.delivered = COLUMNS.map(|(name, _, _)| counts[name].as_u64().unwrap_or(0));
+    if let Some(provider) = sides.provider {
+        let delivered = get(provider, "/audit", None)?;
+        let keys = delivered["by_key"].as_object().into_iter().flatten();
+        for (user, models) in keys.filter(|(user, _)| *user != "-") {
+            for (model, counts) in models.as_object().into_iter().flatten() {
+                let row = rows.entry((user.clone(), model.clone())).or_default();
+                row.delivered = COLUMNS.map(|(name, _, _)| counts[name].as_u64().unwrap_or(0));
+            }
         }
     }
+    let ask = |path: String| get(sides.admin, &path, Some(sides.token));
     let mut users: Vec<String> = rows.keys().map(|(user, _)| user.clone()).collect();
+    if sides.provider.is_none() {
+        let known = ask("/admin/users?limit=1000".to_owned())?;
+        let names = known["users"].as_array().into_iter().flatten().map(|user| user["userId"].as_str());
+        users = names.flatten().map(str::to_owned).collect();
+    }
     users.dedup();
+    let since = if sides.since_start { "?since=start" } else { "" };
     for user in users {
-        let counted = get(admin, &format!("/admin/users/{user}/models"), Some(token))?;
+        let counted = ask(format!("/admin/users/{user}/models{since}"))?;
         for series in counted["models"].as_array().into_iter().flatten() {
             let model = series["model"].as_str().unwrap_or_default().to_owned();
             let row = rows.entry((user.clone(), model)).or_default();
@@ -64,7 +83,7 @@ pub(crate) fn audit(provider: &str, admin: &str, token: &str) -> Result<Audit, B
             row.cost_usd += series["usage"]["costUsd"].as_f64().unwrap_or(0.0);
         }
     }
-    Ok(Audit { rows })
+    Ok(Audit { rows, compared: sides.provider.is_some() })
 }
 
 impl Audit {
@@ -79,7 +98,7 @@ impl Audit {
         for (_, _, heading) in COLUMNS {
             write!(table, " {heading:>12}").expect("a string grows");
         }
-        table.push_str("     cost USD  provider\n");
+        table.push_str(if self.compared { "     cost USD  provider\n" } else { "     cost USD\n" });
         for ((user, model), row) in &self.rows {
             let mut line = |counts: &Counts, cost: &str, says: &str| {
                 write!(table, "{user:<10} {model:<24}").expect("a string grows");
@@ -89,7 +108,9 @@ impl Audit {
                 writeln!(table, " {cost:>12}  {says}").expect("a string grows");
             };
             let cost = format!("{:.6}", row.cost_usd);
-            if row.delivered == row.counted {
+            if !self.compared {
+                line(&row.counted, &cost, "");
+            } else if row.delivered == row.counted {
                 line(&row.counted, &cost, "the same");
             } else {
                 line(&row.counted, &cost, "differs:");

@@ -7,10 +7,12 @@ use crate::http::Request;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokenist_core::usage::Usage;
 
 const SESSIONS_MAX: usize = 4_096;
 const HANDSHAKES_MAX: usize = 256;
+const RECENT_MAX: usize = 8_192;
 
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
@@ -18,6 +20,8 @@ pub(crate) struct Audit {
     by_key: BTreeMap<String, BTreeMap<String, Tally>>,
     sessions: VecDeque<SessionRecord>,
     handshakes: VecDeque<Value>,
+    /// The latest deliveries: when, in milliseconds since 1970, to whom, and how many tokens.
+    recent: VecDeque<(u64, String, u64)>,
     handshake_count: u64,
     session_count: u64,
 }
@@ -123,6 +127,13 @@ impl Audit {
     pub(crate) fn count(&mut self, session: &str, key: &str, model: &str, fact: Fact) {
         let tally = Tally::of(fact);
         self.totals += tally;
+        if tally.usage.total_tokens() > 0 {
+            if self.recent.len() == RECENT_MAX {
+                self.recent.pop_front();
+            }
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+            self.recent.push_back((now, key.to_owned(), tally.usage.total_tokens()));
+        }
         *self.by_key.entry(key.to_owned()).or_default().entry(model.to_owned()).or_default() += tally;
         if let Some(session) = self.sessions.iter_mut().rev().find(|record| record.id == session) {
             session.responses += tally.responses;
@@ -146,6 +157,7 @@ impl Audit {
         json!({
             "totals": self.totals.json(),
             "by_key": by_key,
+            "recent": self.recent,
             "session_count": self.session_count,
             "sessions": sessions,
             "handshake_count": self.handshake_count,
@@ -171,6 +183,7 @@ mod tests {
         let json = audit.json();
         assert_eq!(json["totals"]["text_in"], 6);
         assert_eq!(json["totals"]["responses"], 2);
+        assert_eq!((&json["recent"][1][1], &json["recent"][1][2]), (&"k".into(), &3.into()));
         assert_eq!(json["by_key"]["k"]["m"]["audio_out"], 4);
         assert_eq!(json["by_key"]["k"]["m"]["undelivered_usage"]["audio_out"], 4);
         assert_eq!(json["by_key"]["-"]["m"]["without_usage"], 1);
