@@ -28,6 +28,13 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         family(&mut page, "tokenist_reports_waiting", "gauge", help, pulse.reports_waiting);
         let help = "Whether the last commit to the store failed.";
         family(&mut page, "tokenist_store_failing", "gauge", help, u8::from(pulse.store_failing));
+        if let Some(waiting) = pulse.mirror_waiting {
+            let help = "Whether MongoDB could not be written or read at the last try.";
+            let failing = u8::from(pulse.mirror_failure.is_some());
+            family(&mut page, "tokenist_mirror_failing", "gauge", help, failing);
+            let help = "Rows of the ledger file that are not copied to MongoDB yet.";
+            family(&mut page, "tokenist_mirror_rows_waiting", "gauge", help, waiting);
+        }
         let help = "Reports from shards that the ledger has applied.";
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
         let help = "Batches that the store has committed.";
@@ -74,6 +81,7 @@ mod tests {
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);
         let pulse = Pulse { users: 2, users_max: 10, sessions: 7, store_failing: true, ..Pulse::default() };
+        let pulse = Pulse { mirror_waiting: Some(5), ..pulse };
         expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(pulse)));
         assert!(prometheus(&telemetry, None).contains("\ntokenist_ledger_up 0\n"));
     }

@@ -273,6 +273,12 @@ pub(crate) struct Health {
     /// Why it failed, in a sentence.
     #[schema(required)]
     pub(crate) store_failure: Option<String>,
+    /// Why MongoDB cannot be written or read, if so: what is counted waits in the ledger file meanwhile.
+    #[schema(required)]
+    pub(crate) mirror_failure: Option<String>,
+    /// Rows that are not copied to MongoDB yet; null without one.
+    #[schema(required)]
+    pub(crate) mirror_waiting: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

@@ -198,8 +198,27 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     if !config.limits.max_cost_usd.is_finite() {
         return Err(wrong(at, "limits.max_cost_usd must be a number"));
     }
-    if config.store.kind == StoreKind::Sqlite && config.store.path.is_empty() {
+    let store = &config.store;
+    if store.kind != StoreKind::Memory && store.path.is_empty() {
         return Err(wrong(at, "store.path must name a folder for the ledger"));
+    }
+    match (store.kind, store.mongodb_uri.is_empty()) {
+        (StoreKind::Mongodb, true) => {
+            return Err(wrong(
+                at,
+                "store.kind = \"mongodb\" needs store.mongodb_uri, such as \"mongodb://host:27017/\"",
+            ));
+        }
+        (StoreKind::Memory | StoreKind::Sqlite, false) => {
+            return Err(wrong(
+                at,
+                "store.mongodb_uri is used with store.kind = \"mongodb\" only; set that, or leave it out",
+            ));
+        }
+        (StoreKind::Mongodb, false) | (StoreKind::Memory | StoreKind::Sqlite, true) => {}
+    }
+    if store.mongodb_db.is_empty() || store.mongodb_db.contains(['/', '\\', '.', '"', '$', ' ', '\0']) {
+        return Err(wrong(at, format!("store.mongodb_db = {:?} is no name of a database", store.mongodb_db)));
     }
     if config.provider.len() > 1 {
         return Err(wrong(at, "one [[provider]] is served so far; run one tokenist for each"));
@@ -244,6 +263,9 @@ pub(crate) fn effective(config: &Config) -> String {
     if !shown.admin.token.is_empty() {
         shown.admin.token = "(set)".into();
     }
+    if !shown.store.mongodb_uri.is_empty() {
+        shown.store.mongodb_uri = "(set)".into();
+    }
     toml::to_string(&shown).expect("a configuration is a table")
 }
 
@@ -284,6 +306,14 @@ mod tests {
             ("[provider]\n", "tokenist.toml: write `[[provider]]`, in double brackets"),
             ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
             ("[store]\npath = \"\"", "tokenist.toml: store.path must name a folder for the ledger"),
+            (
+                "[store]\nkind = \"mongodb\"",
+                "tokenist.toml: store.kind = \"mongodb\" needs store.mongodb_uri, such as \"mongodb://host:27017/\"",
+            ),
+            (
+                "[store]\nmongodb_uri = \"mongodb://host/\"",
+                "tokenist.toml: store.mongodb_uri is used with store.kind = \"mongodb\" only; set that, or leave it out",
+            ),
             (
                 "[proxy]\nlisten = \"here\"",
                 "tokenist.toml: proxy.listen = \"here\" is not an address and a port, such as \"127.0.0.1:8080\"",
@@ -328,9 +358,11 @@ mod tests {
 
     #[test]
     fn what_is_in_force_shows_no_secret() {
-        let shown = effective(&check("[admin]\ntoken = \"very-secret\"", &[]).unwrap());
-        assert!(!shown.contains("very-secret") && shown.contains("token = \"(set)\""));
-        assert!(!format!("{:?}", check("[admin]\ntoken = \"very-secret\"", &[])).contains("very-secret"));
+        let text = "[admin]\ntoken = \"very-secret\"\n[store]\nkind = \"mongodb\"\nmongodb_uri = \"mongodb://me:very-secret@h/\"";
+        let config = check(text, &[]).unwrap();
+        let shown = effective(&config);
+        assert!(!shown.contains("very-secret") && shown.contains("token = \"(set)\""), "{shown}");
+        assert!(!format!("{config:?}").contains("very-secret"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
 use tokenist_control::store::memory::{self, Memory};
+use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
 use tokenist_control::telemetry::Telemetry;
 use tokenist_core::id::UserId;
@@ -306,14 +307,26 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
-    match config.store.kind {
-        StoreKind::Memory => Ok(Box::new(Memory::new(memory::Config::default()))),
-        StoreKind::Sqlite => Ok(Box::new(Sqlite::open(sqlite::Config {
-            directory: config.store.path.clone().into(),
-            details_days: config.store.details_days,
-            rollups_days: config.store.rollups_days,
-        })?)),
-    }
+    let store = &config.store;
+    let file = || sqlite::Config {
+        directory: store.path.clone().into(),
+        details_days: store.details_days,
+        rollups_days: store.rollups_days,
+    };
+    Ok(match store.kind {
+        StoreKind::Memory => Box::new(Memory::new(memory::Config::default())),
+        StoreKind::Sqlite => Box::new(Sqlite::open(file())?),
+        StoreKind::Mongodb => Box::new(Mongo::open(
+            file(),
+            mongo::Config {
+                uri: store.mongodb_uri.clone(),
+                database: store.mongodb_db.clone(),
+                batch: store.mongodb_batch,
+                details_days: store.details_days,
+                rollups_days: store.rollups_days,
+            },
+        )?),
+    })
 }
 
 /// As the configuration names it.
@@ -321,6 +334,7 @@ fn store_name(kind: StoreKind) -> &'static str {
     match kind {
         StoreKind::Memory => "memory",
         StoreKind::Sqlite => "sqlite",
+        StoreKind::Mongodb => "mongodb",
     }
 }
 

@@ -38,7 +38,9 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         users: pulse.as_ref().map(|pulse| pulse.users),
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
-        store_failure: pulse.and_then(|pulse| pulse.store_failure),
+        store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
+        mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
+        mirror_waiting: pulse.and_then(|pulse| pulse.mirror_waiting),
     };
     (status, Json(health))
 }

@@ -106,7 +106,7 @@ impl fmt::Debug for Admin {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Store {
     pub(crate) kind: StoreKind,
@@ -118,8 +118,20 @@ pub(crate) struct Store {
     pub(crate) details_days: u64,
     /// Hourly rollups likewise. Sums by day and month stay.
     pub(crate) rollups_days: u64,
+    /// Where instances meet, with `kind = "mongodb"`: `mongodb://…` or `mongodb+srv://…`.
+    pub(crate) mongodb_uri: String,
+    pub(crate) mongodb_db: String,
+    /// Statements that one command to MongoDB has; 0: as many as the server bears.
+    pub(crate) mongodb_batch: usize,
     /// Users, orgs and keys kept in memory; past it the one that was idle longest is forgotten.
     pub(crate) users_max: usize,
+}
+
+/// Never shows an address, which may hold a password.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({:?}, {})", self.kind, self.path)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -130,6 +142,8 @@ pub(crate) enum StoreKind {
     /// A file of this instance's own.
     #[default]
     Sqlite,
+    /// That file, and a copy of it where instances meet.
+    Mongodb,
 }
 
 /// What binds every user that has no limit of its own.
@@ -251,6 +265,9 @@ impl Default for Store {
             commit_ms: 100,
             details_days: 90,
             rollups_days: 400,
+            mongodb_uri: String::new(),
+            mongodb_db: "tokenist".into(),
+            mongodb_batch: 0,
             users_max: 1_000_000,
         }
     }

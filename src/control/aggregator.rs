@@ -12,7 +12,8 @@ use crate::fact::Fact;
 use crate::handle::{
     Call, Command, CommandError, ModelTotals, Pulse, SessionView, UserPage, UserQuery, UserView,
 };
-use crate::writer::{Progress, Writer};
+use crate::progress::{Mirroring, Progress};
+use crate::writer::Writer;
 use crossbeam::channel::{Receiver, Select, TryRecvError};
 use std::io;
 use std::sync::Arc;
@@ -43,21 +44,31 @@ pub struct Aggregator {
     accounts: Accounts,
     shards: Vec<Outbox>,
     saving: Arc<Progress>,
+    mirroring: Option<Arc<Mirroring>>,
     reports_applied: u64,
     details_lost: u64,
 }
 
 impl Aggregator {
-    /// `shards` are the ways to the shards, in order of their numbers; `saving` is how the writer does.
+    /// `shards` are the ways to the shards, in order of their numbers; `saving` is how the writer does, `mirroring`
+    /// how the store's copy elsewhere does.
     pub fn new(
         ledger: Ledger,
         users_max: usize,
         shards: Vec<Sender<Order>>,
         saving: Arc<Progress>,
+        mirroring: Option<Arc<Mirroring>>,
     ) -> Aggregator {
-        let shards = shards.into_iter().map(Outbox::new).collect();
-        let accounts = Accounts::default();
-        Aggregator { ledger, users_max, accounts, shards, saving, reports_applied: 0, details_lost: 0 }
+        Aggregator {
+            ledger,
+            users_max,
+            accounts: Accounts::default(),
+            shards: shards.into_iter().map(Outbox::new).collect(),
+            saving,
+            mirroring,
+            reports_applied: 0,
+            details_lost: 0,
+        }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -392,7 +403,9 @@ impl Aggregator {
             reports_waiting,
             store_failing: self.saving.is_failing(),
             store_failure: self.saving.failure(),
-            batches_committed: self.saving.batches_committed(),
+            batches_committed: self.saving.done(),
+            mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
+            mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Clock {
     }
 }
 
-fn system_time() -> Timestamp {
+pub(crate) fn system_time() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

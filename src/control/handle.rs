@@ -3,20 +3,23 @@
 //! Most methods send one command to the aggregator and await its answer; those that read what is past ask the
 //! store's readers. Nothing here touches a session.
 
+use crate::clock::system_time;
 use crate::fact::Fact;
+use crate::progress::Mirroring;
 use crate::reads::Job;
-use crate::store::{Filter, Reader, StoreError, UsageQuery, UsageRow};
+use crate::store::{Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
 use crossbeam::channel::{Sender, TrySendError};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use tokenist_core::batch::{Event, Log, SessionRecord};
+use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{DAY_MS, Timestamp};
 pub use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
 use tokenist_handoff::Published;
@@ -102,6 +105,10 @@ pub struct Pulse {
     /// Why, in a sentence.
     pub store_failure: Option<String>,
     pub batches_committed: u64,
+    /// What is wrong with the copy in the central store.
+    pub mirror_failure: Option<String>,
+    /// Rows that are not copied there yet; `None` where there is no such store.
+    pub mirror_waiting: Option<u64>,
 }
 
 /// Why a command was not carried out.
@@ -168,6 +175,8 @@ pub struct Handle {
     reads: Sender<Job>,
     prices: Arc<Published<PriceTable>>,
     default_limit: Limit,
+    /// Where other instances count into the same store, how that does.
+    mirroring: Option<Arc<Mirroring>>,
 }
 
 impl fmt::Debug for Handle {
@@ -182,8 +191,9 @@ impl Handle {
         reads: Sender<Job>,
         prices: Arc<Published<PriceTable>>,
         default_limit: Limit,
+        mirroring: Option<Arc<Mirroring>>,
     ) -> Handle {
-        Handle { commands, reads, prices, default_limit }
+        Handle { commands, reads, prices, default_limit, mirroring }
     }
 
     /// What binds a user without a limit of its own.
@@ -192,7 +202,10 @@ impl Handle {
     }
 
     pub async fn users(&self, query: UserQuery) -> Result<UserPage, CommandError> {
-        self.ask(|reply| Command::Users(query, reply)).await
+        let window = query.window;
+        let mut page = self.ask(|reply| Command::Users(query, reply)).await?;
+        self.add_others(&mut page.users, window).await?;
+        Ok(page)
     }
 
     /// `None` if the ledger has never heard of the user.
@@ -201,7 +214,9 @@ impl Handle {
         user: UserId,
         window: Option<WindowKind>,
     ) -> Result<Option<UserView>, CommandError> {
-        self.ask(|reply| Command::User(user, window, reply)).await
+        let mut view = self.ask(|reply| Command::User(user, window, reply)).await?;
+        self.add_others(view.as_mut_slice(), window).await?;
+        Ok(view)
     }
 
     /// What a user used by feature and model, all time.
@@ -297,6 +312,43 @@ impl Handle {
     /// Calls that applications described, the newest first; likewise.
     pub async fn logs(&self, filter: Filter) -> Result<Vec<Log>, CommandError> {
         self.read(move |reader| reader.logs(&filter)).await
+    }
+
+    /// Takes the totals over all instances, where there are several. The store may be behind what is counted here, so
+    /// the greater figure is the later one. While it is away, what is counted here has to do.
+    async fn add_others(
+        &self,
+        views: &mut [UserView],
+        window: Option<WindowKind>,
+    ) -> Result<(), CommandError> {
+        let Some(mirroring) = &self.mirroring else { return Ok(()) };
+        if mirroring.failure().is_some() {
+            return Ok(());
+        }
+        let now = system_time();
+        for kind in [WindowKind::Daily, WindowKind::Monthly, WindowKind::Rolling24h, WindowKind::Total] {
+            let of_kind = |view: &&mut UserView| window.unwrap_or(view.limit.window) == kind;
+            let users: Vec<UserId> = views.iter_mut().filter(of_kind).map(|view| view.user.clone()).collect();
+            if users.is_empty() {
+                continue;
+            }
+            let from = match kind {
+                WindowKind::Daily => now.day_start(),
+                WindowKind::Monthly => now.month_start(),
+                // Of rows by the hour the oldest counts whole.
+                WindowKind::Rolling24h => Grain::Hour.start(now.minus_ms(DAY_MS)),
+                WindowKind::Total => Timestamp(0),
+            };
+            let query = UsageQuery { from, users, by: vec![Dimension::User], ..UsageQuery::default() };
+            let rows = self.usage(query).await?;
+            let sums: HashMap<_, _> = rows.into_iter().map(|row| (row.key.user, row.totals)).collect();
+            for view in views.iter_mut().filter(of_kind) {
+                if let Some(sum) = sums.get(&Some(view.user.clone())) {
+                    view.totals = view.totals.join(*sum);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn read<T: Send + 'static>(

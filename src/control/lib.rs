@@ -12,7 +12,7 @@ pub mod clock;
 pub mod fact;
 pub mod fleet;
 pub mod handle;
-pub mod outbox;
+pub mod progress;
 mod reads;
 pub mod resolver;
 pub mod store;
@@ -102,11 +102,14 @@ pub fn start(
     let ledger = Ledger::restore(config.ledger, restored, now);
     let readers: Result<Vec<_>, _> = (0..READER_COUNT).map(|_| store.reader()).collect();
     let reads = reads::start(readers.map_err(io::Error::other)?, config.command_queue)?;
-    let writer = Writer::start(store)?;
-    let saving = Arc::clone(writer.progress());
-    let aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving);
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
+    let mirroring = store.mirroring();
+    let handle = Handle::new(commands.clone(), reads, prices, config.ledger.default_limit, mirroring.clone());
+    store.attach(&handle).map_err(io::Error::other)?;
+    let writer = Writer::start(store)?;
+    let saving = Arc::clone(writer.progress());
+    let aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
     let (running, ended) = oneshot::channel::<()>();
     let reports_open = reports.clone();
     let thread = thread::Builder::new().name("aggregator".into()).spawn(move || {
@@ -120,7 +123,6 @@ pub fn start(
         };
         aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace)
     })?;
-    let handle = Handle::new(commands.clone(), reads, prices, config.ledger.default_limit);
     Ok(Control { handle, reports, ended, thread: Thread { commands, thread } })
 }
 

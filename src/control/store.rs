@@ -8,13 +8,19 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod memory;
+pub mod mongo;
+mod row;
 pub mod sqlite;
 
 pub use memory::Memory;
+pub use mongo::Mongo;
 pub use sqlite::Sqlite;
 
+use crate::handle::Handle;
+use crate::progress::Mirroring;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
@@ -39,6 +45,22 @@ pub trait Store: Send {
     fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
         let _ = now;
         Ok(false)
+    }
+
+    /// Called once, before the first commit, where the store brings what others have set: see [`Handle::adopt`].
+    fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
+        let _ = handle;
+        Ok(())
+    }
+
+    /// How the copy elsewhere does, if there is one.
+    fn mirroring(&self) -> Option<Arc<Mirroring>> {
+        None
+    }
+
+    /// Called after the last commit: time to finish copies elsewhere, until the deadline.
+    fn close(&mut self, deadline: Instant) {
+        let _ = deadline;
     }
 }
 

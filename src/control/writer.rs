@@ -4,45 +4,16 @@
 //! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
 //! it succeeds.
 
+use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokenist_core::batch::Batch;
 use tokenist_core::time::Timestamp;
 use tracing::{error, info, warn};
-
-/// How the writer does; shared with whoever asks.
-#[derive(Debug, Default)]
-pub struct Progress {
-    failing: AtomicBool,
-    /// Why the last commit failed, if it did.
-    failure: Mutex<Option<String>>,
-    committed: AtomicU64,
-}
-
-impl Progress {
-    /// The last commit failed.
-    pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Acquire)
-    }
-
-    /// What is wrong, for operators. `None` while the store works.
-    pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_failure(&self, failure: Option<String>) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-    }
-
-    pub fn batches_committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
-    }
-}
 
 #[derive(Debug)]
 pub struct Writer {
@@ -85,7 +56,7 @@ impl Writer {
 
     /// Hands a batch over. Call it where there is room.
     pub fn hand_over(&self, batch: Batch) {
-        if self.batches.try_send(batch).is_err() && !self.progress.failing.swap(true, Ordering::AcqRel) {
+        if self.batches.try_send(batch).is_err() && self.progress.fail(&"the store's thread is gone") {
             error!("the store's thread is gone: nothing is saved any more");
         }
     }
@@ -124,8 +95,7 @@ fn run(
     for batch in batches {
         let mut backoff = BACKOFF;
         while let Err(cause) = store.commit(&batch) {
-            progress.set_failure(Some(cause.to_string()));
-            if !progress.failing.swap(true, Ordering::AcqRel) {
+            if progress.fail(&cause) {
                 error!(%cause, "the store failed: what is counted waits in memory until it works again");
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -142,15 +112,16 @@ fn run(
                 Err(RecvTimeoutError::Disconnected) => return Err(cause),
             };
         }
-        if progress.failing.swap(false, Ordering::AcqRel) {
-            progress.set_failure(None);
+        if progress.succeed() {
             info!("the store works again");
         }
-        progress.committed.fetch_add(1, Ordering::AcqRel);
         if tidied_at.elapsed() >= TIDY_PAUSE {
             tidied_at = Instant::now();
             tidy(&mut *store, batches);
         }
+    }
+    if let Some(deadline) = deadline.or_else(|| last_call.try_recv().ok()) {
+        store.close(deadline);
     }
     Ok(())
 }
@@ -232,7 +203,7 @@ mod tests {
         let progress = Arc::clone(writer.progress());
         writer.hand_over(batch(1));
         writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
-        assert_eq!((progress.batches_committed(), progress.is_failing()), (2, false));
+        assert_eq!((progress.done(), progress.is_failing()), (2, false));
         assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);
     }
 
@@ -241,6 +212,6 @@ mod tests {
         let (writer, _) = start(u32::MAX);
         let progress = Arc::clone(writer.progress());
         assert!(writer.finish(Some(batch(1)), Duration::from_millis(100)).is_err());
-        assert_eq!((progress.batches_committed(), progress.is_failing()), (0, true));
+        assert_eq!((progress.done(), progress.is_failing()), (0, true));
     }
 }

@@ -254,12 +254,12 @@ impl Ledger {
         }
     }
 
-    /// Notes what a session says of its user. What it does not say stays as it was.
+    /// Notes what a session says of its user, and that there is such a user. What it does not say stays as it was.
     pub fn introduce(&mut self, user: Place, identity: &Identity, now: Timestamp) {
         let seat = self.roster.seat_mut(user);
         let Profile { org, email, name } = &mut seat.record.profile;
         let news = [learn(org, &identity.org), learn(email, &identity.email), learn(name, &identity.name)];
-        if news.contains(&true) {
+        if news.contains(&true) || seat.revisions.profile == Revision::default() {
             seat.profile_unsaved = true;
             let revision = self.next_revision(now);
             self.roster.seat_mut(user).revisions.profile = revision;
@@ -290,9 +290,10 @@ impl Ledger {
     /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
     /// anything was.
     pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
-        // A mere profile waits in the store until its user comes.
+        // For a mere profile nobody is forgotten; it waits in the store until its user comes.
         let is_bound = state.limit.value.is_some() || state.block.value.is_some();
-        if !is_bound && self.find(&state.holder).is_none() {
+        let is_full = self.roster.len() >= self.config.holders_max;
+        if is_full && !is_bound && self.find(&state.holder).is_none() {
             return false;
         }
         let Some(place) = self.take_over(state, now) else { return false };

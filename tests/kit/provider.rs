@@ -3,6 +3,7 @@
 use crate::http::request;
 use crate::process::{Process, address, binary_of};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -37,6 +38,17 @@ impl Provider {
     /// What it has delivered: totals, by key and model, sessions, handshakes.
     pub fn audit(&self) -> Value {
         request(self.listen, "GET", "/audit", &[], "").json()
+    }
+
+    /// Tokens delivered, by the key that clients came with, which is the user's name in all traffic of ours.
+    pub fn delivered(&self) -> BTreeMap<String, u64> {
+        let audit = self.audit();
+        let keys = audit["by_key"].as_object().into_iter().flatten().filter(|(key, _)| *key != "-");
+        let sum = |models: &Value| {
+            let tallies = models.as_object().into_iter().flatten();
+            tallies.filter_map(|(_, tally)| tally["total_tokens"].as_u64()).sum()
+        };
+        keys.map(|(key, models)| (key.clone(), sum(models))).collect()
     }
 
     pub fn output(&self) -> String {

@@ -8,10 +8,12 @@
 
 mod commit;
 mod counts;
-mod read;
+pub(crate) mod outbox;
+pub(crate) mod read;
 mod restore;
 mod schema;
 
+use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
 use self::schema::SchemaError;
 use super::{Reader, Store, StoreError};
@@ -42,6 +44,9 @@ pub struct Sqlite {
     connection: Option<Connection>,
     /// This opening of the file.
     generation: i64,
+    /// The file is copied elsewhere, so what changes in it is noted until it is.
+    mirrored: bool,
+    copied: Arc<Copied>,
     /// Held for as long as the process uses the folder.
     _lock: File,
 }
@@ -58,6 +63,15 @@ const TIDY_ROWS: i64 = 5_000;
 impl Sqlite {
     /// Takes the folder for this process, brings the file up to date and counts this opening.
     pub fn open(config: Config) -> Result<Sqlite, StoreError> {
+        Sqlite::open_as(config, false)
+    }
+
+    /// As [`Sqlite::open`], for a file that is copied elsewhere.
+    pub(crate) fn open_mirrored(config: Config) -> Result<Sqlite, StoreError> {
+        Sqlite::open_as(config, true)
+    }
+
+    fn open_as(config: Config, mirrored: bool) -> Result<Sqlite, StoreError> {
         let directory = &config.directory;
         let failed = |what: &str, error: std::io::Error| {
             StoreError(format!(
@@ -74,8 +88,21 @@ impl Sqlite {
         let place = Place(directory.join("ledger.sqlite3").into());
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
-        let generation = begin_generation(&mut connection).map_err(|error| place.error(&error))?;
-        Ok(Sqlite { config, place, connection: Some(connection), generation, _lock: lock })
+        let generation = begin_generation(&mut connection, mirrored).map_err(|error| place.error(&error))?;
+        let copied = Arc::default();
+        Ok(Sqlite { config, place, connection: Some(connection), generation, mirrored, copied, _lock: lock })
+    }
+
+    /// What has changed and is not copied yet, where the file is mirrored.
+    pub(crate) fn outbox(&self) -> Result<Outbox, StoreError> {
+        let connection = self.read_only()?;
+        Outbox::new(connection, self.place.clone(), Arc::clone(&self.copied), self.generation)
+    }
+
+    fn read_only(&self) -> Result<Connection, StoreError> {
+        let connection = self.place.connect()?;
+        connection.pragma_update(None, "query_only", true).map_err(|error| self.place.error(&error))?;
+        Ok(connection)
     }
 
     /// The open file; opened anew after a failure.
@@ -111,14 +138,17 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let generation = self.generation;
-        self.transact(|transaction| commit::write(transaction, generation, batch))
+        let (generation, mirrored, copied) = (self.generation, self.mirrored, Arc::clone(&self.copied));
+        self.transact(|transaction| {
+            if mirrored {
+                outbox::forget(transaction, &copied)?;
+            }
+            commit::write(transaction, generation, batch, mirrored)
+        })
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        let connection = self.place.connect()?;
-        connection.pragma_update(None, "query_only", true).map_err(|error| self.place.error(&error))?;
-        Ok(Box::new(FileReader { connection, place: self.place.clone() }))
+        Ok(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() }))
     }
 
     fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
@@ -225,7 +255,7 @@ fn lock(directory: &Path, failed: &dyn Fn(&str, std::io::Error) -> StoreError) -
 }
 
 /// Rows are numbered anew with each opening, so each has a number of its own, on the disk before the first row.
-fn begin_generation(connection: &mut Connection) -> rusqlite::Result<i64> {
+fn begin_generation(connection: &mut Connection, mirrored: bool) -> rusqlite::Result<i64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("INSERT OR IGNORE INTO meta VALUES ('uuid', lower(hex(randomblob(16))))", [])?;
     transaction.execute(
@@ -234,6 +264,7 @@ fn begin_generation(connection: &mut Connection) -> rusqlite::Result<i64> {
     )?;
     let generation =
         transaction.query_row("SELECT value FROM meta WHERE key = 'generation'", [], |row| row.get(0))?;
+    outbox::set_mirrored(&transaction, mirrored)?;
     transaction.commit()?;
     Ok(generation)
 }

@@ -4,6 +4,7 @@
 //! the transaction that writes it. So a batch that is committed again adds nothing.
 
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
+use super::outbox;
 use super::schema::COUNTS;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
@@ -12,8 +13,14 @@ use tokenist_core::batch::{Batch, HolderState, Log, Rollup, SessionRecord, Stamp
 use tokenist_core::id::Holder;
 use tokenist_core::totals::Totals;
 
-pub(super) fn write(transaction: &Transaction<'_>, generation: i64, batch: &Batch) -> rusqlite::Result<()> {
-    let writer = Writer { transaction, generation };
+/// Where rows are copied elsewhere, each that changes is noted in the outbox.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    generation: i64,
+    batch: &Batch,
+    mirrored: bool,
+) -> rusqlite::Result<()> {
+    let writer = Writer { transaction, generation, mirrored };
     batch.rollups.iter().try_for_each(|row| writer.rollup(row))?;
     batch.holders.iter().try_for_each(|state| writer.holder(state))?;
     batch
@@ -40,6 +47,7 @@ pub(super) fn write(transaction: &Transaction<'_>, generation: i64, batch: &Batc
         writer.insert(
             "events",
             "generation, serial, at, session, provider, model, estimated, latency_ms",
+            2,
             row,
         )?;
     }
@@ -50,6 +58,7 @@ pub(super) fn write(transaction: &Transaction<'_>, generation: i64, batch: &Batc
 struct Writer<'a> {
     transaction: &'a Transaction<'a>,
     generation: i64,
+    mirrored: bool,
 }
 
 impl Writer<'_> {
@@ -82,6 +91,7 @@ impl Writer<'_> {
         );
         let all = columns.into_iter().chain(values(&now));
         self.transaction.prepare_cached(&sql)?.execute(params_from_iter(all))?;
+        self.note("rollups", &[Value::Integer(self.generation), Value::Integer(serial)])?;
 
         let day = Value::Integer(time(row.start.day_start()));
         let month = Value::Integer(time(row.start.month_start()));
@@ -115,6 +125,7 @@ impl Writer<'_> {
             marks = marks(key.len() + COUNTS.len()),
             sums = sums.collect::<Vec<_>>().join(", ")
         );
+        self.note(table, &of)?;
         let all = of.into_iter().chain(values(growth));
         self.transaction.prepare_cached(&sql)?.execute(params_from_iter(all)).map(drop)
     }
@@ -142,7 +153,13 @@ impl Writer<'_> {
              SET revision = excluded.revision, value = excluded.value WHERE excluded.revision > revision"
         );
         let value = serde_json::to_string(&set.value).expect("settings are plain values");
-        self.transaction.prepare_cached(&sql)?.execute(params![of, set.revision.0 as i64, value]).map(drop)
+        let changed =
+            self.transaction.prepare_cached(&sql)?.execute(params![of, set.revision.0 as i64, value])?;
+        if changed > 0 { self.note(table, &[of]) } else { Ok(()) }
+    }
+
+    fn note(&self, table: &str, key: &[Value]) -> rusqlite::Result<()> {
+        if self.mirrored { outbox::note(self.transaction, table, key) } else { Ok(()) }
     }
 
     fn session(&self, session: &SessionRecord) -> rusqlite::Result<()> {
@@ -160,7 +177,8 @@ impl Writer<'_> {
             identity_values(&opened.identity).into(),
             values(totals).into(),
         ];
-        self.insert("sessions", "generation, session, opened_at, closed_at, provider, model, close_code", row)
+        let columns = "generation, session, opened_at, closed_at, provider, model, close_code";
+        self.insert("sessions", columns, 2, row)
     }
 
     fn log(&self, log: &Log) -> rusqlite::Result<()> {
@@ -182,19 +200,28 @@ impl Writer<'_> {
             identity_values(&log.identity).into(),
             values(&totals.unwrap_or_default()).into(),
         ];
-        self.insert("logs", "id, at, model, request, response, status, latency_ms, has_usage", row)
+        self.insert("logs", "id, at, model, request, response, status, latency_ms, has_usage", 1, row)
     }
 
-    /// A detail is written once: its columns, then its identity's, then its counts.
-    fn insert(&self, table: &str, columns: &str, row: [Vec<Value>; 3]) -> rusqlite::Result<()> {
+    /// A detail is written once: its columns, of which the first `key_columns` are its key, then its identity's, then
+    /// its counts.
+    fn insert(
+        &self,
+        table: &str,
+        columns: &str,
+        key_columns: usize,
+        row: [Vec<Value>; 3],
+    ) -> rusqlite::Result<()> {
         let row: Vec<Value> = row.into_iter().flatten().collect();
+        let key = row[..key_columns].to_vec();
         let sql = format!(
             "INSERT OR IGNORE INTO {table} ({columns}, {}, {}) VALUES ({})",
             counts::IDENTITY,
             names(),
             marks(row.len())
         );
-        self.transaction.prepare_cached(&sql)?.execute(params_from_iter(row)).map(drop)
+        let written = self.transaction.prepare_cached(&sql)?.execute(params_from_iter(row))?;
+        if written > 0 { self.note(table, &key) } else { Ok(()) }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, Usage
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::sync::Arc;
-use tokenist_core::batch::{Event, Log, Serial, SessionRecord};
-use tokenist_core::id::{Feature, SessionId, UserId};
+use tokenist_core::batch::{Event, Grain, Log, Rollup, Serial, SessionRecord};
+use tokenist_core::id::{Feature, KeyHash, Model, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::time::Timestamp;
 
@@ -24,60 +24,15 @@ impl Reader for FileReader {
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
-        let columns = "serial, at, session, provider, model, estimated, latency_ms";
-        self.ask(&details("events", columns, "at", "serial", filter), |row| {
-            let totals = read(row, 14)?;
-            Ok(Event {
-                serial: Serial(row.get::<_, i64>(0)? as u64),
-                delta: Delta {
-                    at: read_time(row, 1)?,
-                    session: SessionId(row.get::<_, i64>(2)? as u64),
-                    identity: read_identity(row, 7)?,
-                    provider: row.get(3)?,
-                    model: read_model(row, 4)?.unwrap_or_else(|| "".into()),
-                    usage: totals.usage,
-                    cost: totals.cost,
-                    estimated: row.get(5)?,
-                    latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
-                },
-            })
-        })
+        self.ask(&details("events", EVENT, "at", "serial", filter), event_of)
     }
 
     fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
-        let columns = "session, opened_at, closed_at, provider, model, close_code";
-        self.ask(&details("sessions", columns, "closed_at", "session", filter), |row| {
-            let session = SessionId(row.get::<_, i64>(0)? as u64);
-            Ok(SessionRecord {
-                opened: Opened {
-                    session,
-                    identity: read_identity(row, 6)?,
-                    provider: row.get(3)?,
-                    model: read_model(row, 4)?,
-                    at: read_time(row, 1)?,
-                },
-                closed: Closed { session, at: read_time(row, 2)?, close_code: row.get(5)? },
-                totals: read(row, 13)?,
-            })
-        })
+        self.ask(&details("sessions", SESSION, "closed_at", "session", filter), session_of)
     }
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
-        let columns = "id, at, model, request, response, status, latency_ms, has_usage";
-        self.ask(&details("logs", columns, "at", "id", filter), |row| {
-            let totals = read(row, 15)?;
-            Ok(Log {
-                id: row.get(0)?,
-                at: read_time(row, 1)?,
-                identity: read_identity(row, 8)?,
-                model: read_model(row, 2)?.unwrap_or_else(|| "".into()),
-                request: row.get(3)?,
-                response: row.get(4)?,
-                status: row.get(5)?,
-                latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
-                usage: row.get::<_, bool>(7)?.then_some((totals.usage, totals.cost)),
-            })
-        })
+        self.ask(&details("logs", LOG, "at", "id", filter), log_of)
     }
 }
 
@@ -92,6 +47,82 @@ impl FileReader {
         let rows = statement.query_map(params_from_iter(&question.values), read);
         rows.and_then(Iterator::collect).map_err(|error| self.place.error(&error))
     }
+}
+
+/// The columns of an event before its identity and its counts; likewise the next two.
+pub(super) const EVENT: &str = "serial, at, session, provider, model, estimated, latency_ms";
+pub(super) const SESSION: &str = "session, opened_at, closed_at, provider, model, close_code";
+pub(super) const LOG: &str = "id, at, model, request, response, status, latency_ms, has_usage";
+
+pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let totals = read(row, 14)?;
+    Ok(Event {
+        serial: Serial(row.get::<_, i64>(0)? as u64),
+        delta: Delta {
+            at: read_time(row, 1)?,
+            session: SessionId(row.get::<_, i64>(2)? as u64),
+            identity: read_identity(row, 7)?,
+            provider: row.get(3)?,
+            model: read_model(row, 4)?.unwrap_or_else(|| "".into()),
+            usage: totals.usage,
+            cost: totals.cost,
+            estimated: row.get(5)?,
+            latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
+        },
+    })
+}
+
+pub(super) fn session_of(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
+    let session = SessionId(row.get::<_, i64>(0)? as u64);
+    Ok(SessionRecord {
+        opened: Opened {
+            session,
+            identity: read_identity(row, 6)?,
+            provider: row.get(3)?,
+            model: read_model(row, 4)?,
+            at: read_time(row, 1)?,
+        },
+        closed: Closed { session, at: read_time(row, 2)?, close_code: row.get(5)? },
+        totals: read(row, 13)?,
+    })
+}
+
+pub(super) fn log_of(row: &Row<'_>) -> rusqlite::Result<Log> {
+    let totals = read(row, 15)?;
+    Ok(Log {
+        id: row.get(0)?,
+        at: read_time(row, 1)?,
+        identity: read_identity(row, 8)?,
+        model: read_model(row, 2)?.unwrap_or_else(|| "".into()),
+        request: row.get(3)?,
+        response: row.get(4)?,
+        status: row.get(5)?,
+        latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
+        usage: row.get::<_, bool>(7)?.then_some((totals.usage, totals.cost)),
+    })
+}
+
+/// The columns of a rollup row before its counts.
+pub(super) const ROLLUP: &str = "generation, row, user, org, key, feature, provider, model, start, span_ms";
+
+/// With the generation that numbered it.
+pub(super) fn rollup_of(row: &Row<'_>) -> rusqlite::Result<(u64, Rollup)> {
+    let text = |index: usize| row.get::<_, Arc<str>>(index);
+    let feature = Some(text(5)?).filter(|text| !text.is_empty()).map(|text| Feature::from(&*text));
+    let span_ms = row.get::<_, i64>(9)? as u64;
+    let rollup = Rollup {
+        row: Serial(row.get::<_, i64>(1)? as u64),
+        user: UserId::from(&*text(2)?),
+        org: read_org(row, 3)?,
+        key: row.get::<_, Option<[u8; 32]>>(4)?.map(KeyHash),
+        feature,
+        provider: text(6)?,
+        model: Model::from(&*text(7)?),
+        start: read_time(row, 8)?,
+        grain: if span_ms == Grain::Hour.ms() { Grain::Hour } else { Grain::FiveMinutes },
+        totals: read(row, 10)?,
+    };
+    Ok((row.get::<_, i64>(0)? as u64, rollup))
 }
 
 struct Question {
@@ -185,8 +216,9 @@ fn key_rank(dimension: Dimension) -> usize {
     }
 }
 
+/// The tables of sums, by the same names wherever they are copied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Table {
+pub(crate) enum Table {
     Rollups,
     MemberDay,
     MemberMonth,
@@ -194,7 +226,8 @@ enum Table {
 }
 
 impl Table {
-    fn for_query(query: &UsageQuery) -> Table {
+    /// The smallest one that can answer.
+    pub(crate) fn for_query(query: &UsageQuery) -> Table {
         let asks = |dimension| query.by.contains(&dimension);
         let aligned = |start: fn(Timestamp) -> Timestamp| {
             start(query.from) == query.from && (query.to == Timestamp::MAX || start(query.to) == query.to)
@@ -216,7 +249,7 @@ impl Table {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Table::Rollups => "rollups",
             Table::MemberDay => "member_day",

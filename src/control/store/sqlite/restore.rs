@@ -123,11 +123,11 @@ fn user(row: &Row<'_>, index: usize) -> rusqlite::Result<UserId> {
     Ok(UserId::from(&*row.get::<_, Arc<str>>(index)?))
 }
 
-fn revision(row: &Row<'_>, index: usize) -> rusqlite::Result<Revision> {
+pub(super) fn revision(row: &Row<'_>, index: usize) -> rusqlite::Result<Revision> {
     row.get::<_, i64>(index).map(|revision| Revision(revision.max(0) as u64))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     let text: Arc<str> = row.get(index)?;
     serde_json::from_str(&text).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 1] = [VERSION_1];
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -101,6 +101,17 @@ CREATE TABLE users (holder TEXT PRIMARY KEY, revision INTEGER NOT NULL, value TE
 CREATE TABLE limits (holder TEXT PRIMARY KEY, revision INTEGER NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (holder TEXT PRIMARY KEY, revision INTEGER NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE keys (hash BLOB PRIMARY KEY, revision INTEGER NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+const VERSION_2: &str = "
+-- Rows that are not copied to a central store yet, in the order in which they changed: the table's name and the row's
+-- key. Kept while there is such a store only.
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, class INTEGER NOT NULL, kind TEXT NOT NULL,
+    a NOT NULL, b NOT NULL, c NOT NULL,
+    UNIQUE (kind, a, b, c)
+);
+CREATE INDEX outbox_in_order ON outbox (class, number);
 ";
 
 /// Why a file cannot be used as it is.

@@ -1,0 +1,162 @@
+//! MongoDB, where instances meet: settings are shared there, and every instance's counts and details are copied there
+//! from its ledger file.
+//!
+//! Start at [`Mongo::open`]. What is committed goes to the file and is safe; `mirror` copies it, `follow` brings what
+//! other instances set, `read` answers over all of them. Rows and documents are told apart in `document` alone.
+//!
+//! Invariant: MongoDB may be away, slow, or forget its answers for as long as there is disk. No commit waits for it.
+
+mod document;
+mod follow;
+mod mirror;
+mod read;
+mod server;
+mod tidy;
+
+use self::document::{SETTINGS, Writer};
+use self::follow::{Cursors, Follower, read_all};
+use self::mirror::{Mirror, Running};
+use self::read::MongoReader;
+use self::server::Server;
+use super::sqlite::{self, Sqlite};
+use super::{Reader, Store, StoreError};
+use crate::fact::Fact;
+use crate::handle::Handle;
+use crate::progress::Mirroring;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use tokenist_core::batch::{Batch, Restored};
+use tokenist_core::time::Timestamp;
+use tracing::{info, warn};
+
+#[derive(Clone, Default)]
+pub struct Config {
+    /// `mongodb://…` or `mongodb+srv://…`. May hold a password.
+    pub uri: String,
+    pub database: String,
+    /// Statements that one command may have; 0: as many as the server bears.
+    pub batch: usize,
+    /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
+    pub details_days: u64,
+    pub rollups_days: u64,
+}
+
+/// Never shows the address.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config({})", self.database)
+    }
+}
+
+#[derive(Debug)]
+pub struct Mongo {
+    file: Sqlite,
+    config: Config,
+    server: Arc<Server>,
+    writer: Writer,
+    status: Arc<Mirroring>,
+    cursors: Option<Cursors>,
+    mirror: Option<Running>,
+}
+
+impl Mongo {
+    /// Opens the ledger file and looks at the address; the server may be away.
+    pub fn open(file: sqlite::Config, config: Config) -> Result<Mongo, StoreError> {
+        let server = Arc::new(Server::new(config.clone())?);
+        let file = Sqlite::open_mirrored(file)?;
+        let outbox = file.outbox()?;
+        let writer = Writer { ledger: Arc::clone(outbox.writer()), generation: outbox.generation() };
+        let status = Arc::default();
+        Ok(Mongo { file, config, server, writer, status, cursors: None, mirror: None })
+    }
+
+    fn mirror(&self) -> Result<Mirror, StoreError> {
+        let (server, status) = (Arc::clone(&self.server), Arc::clone(&self.status));
+        Ok(Mirror::new(server, self.file.outbox()?, self.writer.clone(), status))
+    }
+
+    /// What is set on other instances goes into the file first: the next start may be without MongoDB.
+    fn take_settings(&mut self) -> Result<(), StoreError> {
+        let (cursors, facts) = read_all(&self.server)?;
+        let mut batch = Batch::default();
+        for fact in facts {
+            match fact {
+                Fact::Holder(state) => batch.holders.push(state),
+                Fact::Key(key) => batch.keys.push(key),
+            }
+        }
+        info!(holders = batch.holders.len(), keys = batch.keys.len(), "settings read from MongoDB");
+        self.file.commit(&batch)?;
+        self.cursors = Some(cursors);
+        Ok(())
+    }
+}
+
+impl Store for Mongo {
+    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+        if let Err(cause) = self.take_settings() {
+            warn!(%cause, "MongoDB is away: starting with what the ledger file knows");
+        }
+        self.file.restore(now)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.file.commit(batch)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(Box::new(MongoReader { server: Arc::clone(&self.server), sums_here: AtomicBool::new(false) }))
+    }
+
+    fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        self.file.tidy(now)
+    }
+
+    fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| StoreError(format!("the threads for MongoDB: {error}"));
+        self.mirror = Some(self.mirror()?.start().map_err(failed)?);
+        let follower = Follower {
+            server: Arc::clone(&self.server),
+            writer: self.writer.clone(),
+            status: Arc::clone(&self.status),
+            config: self.config.clone(),
+            cursors: self.cursors.take(),
+        };
+        follower.start(handle.clone()).map_err(failed)
+    }
+
+    fn mirroring(&self) -> Option<Arc<Mirroring>> {
+        Some(Arc::clone(&self.status))
+    }
+
+    fn close(&mut self, deadline: Instant) {
+        if let Some(mirror) = self.mirror.take() {
+            mirror.finish(deadline);
+        }
+    }
+}
+
+/// Makes sure of what the questions need.
+fn index(server: &Server) -> Result<(), StoreError> {
+    for collection in SETTINGS {
+        server.index(collection, &["writer", "number"])?;
+    }
+    for (collection, at) in [("events", "at"), ("sessions", "closed_at"), ("logs", "at")] {
+        server.index(collection, &[at])?;
+        server.index(collection, &["user", at])?;
+        server.index(collection, &["org", at])?;
+    }
+    for collection in ["rollups", "member_day", "member_month", "org_day"] {
+        server.index(collection, &["start"])?;
+        server.index(collection, &["org", "start"])?;
+    }
+    for collection in ["rollups", "member_day", "member_month"] {
+        server.index(collection, &["user", "start"])?;
+    }
+    server.index("key_day", &["key", "start"])
+}
+
+#[cfg(test)]
+mod tests;

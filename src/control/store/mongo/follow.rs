@@ -1,0 +1,156 @@
+//! Follows what other instances set: asks MongoDB again and again, and hands what is new to the aggregator.
+//!
+//! Every opening of a ledger numbers its settings and announces, in `writers`, up to which number all of them are
+//! there. So a look that finds nothing new is one small question, and nothing is missed for anybody's clock.
+
+use super::StoreError;
+use super::document::{SETTINGS, Writer, fact_of, int, integer, text};
+use super::server::{IdTaken, Server};
+use super::{Config, tidy};
+use crate::clock::system_time;
+use crate::fact::Fact;
+use crate::handle::{CommandError, Handle};
+use crate::progress::Mirroring;
+use mongodb::bson::{Document, doc};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{Builder, sleep};
+use std::time::{Duration, Instant};
+use tokenist_core::time::{DAY_MS, Timestamp};
+use tracing::{error, info, warn};
+
+/// Between two looks: what is set elsewhere holds here within two seconds, the copying included.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often this opening says that it is there.
+const SIGN_PAUSE: Duration = Duration::from_secs(60);
+/// An opening of which nothing was heard for so long is struck off.
+const SIGN_MAX_MS: u64 = 7 * DAY_MS;
+const TIDY_PAUSE: Duration = Duration::from_secs(600);
+
+/// By opening, the number up to which its settings are known here.
+pub(super) type Cursors = HashMap<String, i64>;
+
+pub(super) struct Follower {
+    pub(super) server: Arc<Server>,
+    pub(super) writer: Writer,
+    pub(super) status: Arc<Mirroring>,
+    pub(super) config: Config,
+    /// `None` until everything has been read once.
+    pub(super) cursors: Option<Cursors>,
+}
+
+/// Everything that is set, and how far that is.
+pub(super) fn read_all(server: &Server) -> Result<(Cursors, Vec<Fact>), StoreError> {
+    // What is written between the two reads is read twice.
+    let cursors = announced(server)?;
+    let mut facts = Vec::new();
+    for collection in SETTINGS {
+        let documents = server.find(collection, doc! {}, doc! {}, 0, 0)?;
+        facts.extend(facts_of(collection, &documents));
+    }
+    Ok((cursors, facts))
+}
+
+fn announced(server: &Server) -> Result<Cursors, StoreError> {
+    let writers = server.find("writers", doc! {}, doc! {}, 0, 0)?;
+    let cursor =
+        |writer: &Document| Some((text(writer, "_id")?.to_owned(), integer(writer, "upto").unwrap_or(0)));
+    Ok(writers.iter().filter_map(cursor).collect())
+}
+
+fn facts_of<'a>(collection: &'a str, documents: &'a [Document]) -> impl Iterator<Item = Fact> + 'a {
+    documents.iter().filter_map(move |document| {
+        let fact = fact_of(collection, document);
+        if fact.is_none() {
+            warn!(collection, id = ?document.get("_id"), "a setting in MongoDB is not understood and left out");
+        }
+        fact
+    })
+}
+
+impl Follower {
+    pub(super) fn start(self, handle: Handle) -> std::io::Result<()> {
+        Builder::new().name("follower".into()).spawn(move || self.run(&handle)).map(drop)
+    }
+
+    /// Until the aggregator is gone.
+    fn run(mut self, handle: &Handle) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+            Ok(runtime) => runtime,
+            Err(cause) => return error!(%cause, "settings of other instances are not followed"),
+        };
+        let mut indexed = false;
+        let (mut sign_at, mut tidy_at) = (Instant::now(), Instant::now() + TIDY_PAUSE);
+        loop {
+            let look = self.news().and_then(|(cursors, facts)| {
+                if !indexed {
+                    super::index(&self.server)?;
+                    indexed = true;
+                }
+                if Instant::now() >= sign_at {
+                    self.sign(system_time())?;
+                    sign_at = Instant::now() + SIGN_PAUSE;
+                }
+                Ok((cursors, facts))
+            });
+            match look {
+                Ok((cursors, facts)) => {
+                    if self.status.reading.succeed() {
+                        info!("MongoDB tells what other instances set again");
+                    }
+                    if !facts.is_empty() {
+                        match runtime.block_on(handle.adopt(facts)) {
+                            Ok(_) => self.cursors = Some(cursors),
+                            Err(CommandError::Gone) => return,
+                            // It is asked again with the next look.
+                            Err(cause) => warn!(%cause, "what other instances set was not taken"),
+                        }
+                    } else {
+                        self.cursors = Some(cursors);
+                    }
+                }
+                Err(cause) => {
+                    if self.status.reading.fail(&cause) {
+                        error!(%cause, "MongoDB fails: what other instances set is not known here until it works again");
+                    }
+                }
+            }
+            if Instant::now() >= tidy_at {
+                tidy_at = Instant::now() + TIDY_PAUSE;
+                if let Err(cause) = tidy::tidy(&self.server, &self.config, system_time()) {
+                    warn!(%cause, "MongoDB could not be tidied");
+                }
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// What other openings have set since the last look.
+    pub(super) fn news(&self) -> Result<(Cursors, Vec<Fact>), StoreError> {
+        let Some(known) = &self.cursors else { return read_all(&self.server) };
+        let cursors = announced(&self.server)?;
+        let own = self.writer.opening();
+        let mut facts = Vec::new();
+        for (opening, &upto) in cursors.iter().filter(|(opening, _)| **opening != own) {
+            let after = known.get(opening).copied().unwrap_or(0);
+            if upto <= after {
+                continue;
+            }
+            let filter = doc! {"writer": opening, "number": {"$gt": after, "$lte": upto}};
+            for collection in SETTINGS {
+                let documents = self.server.find(collection, filter.clone(), doc! {}, 0, 0)?;
+                facts.extend(facts_of(collection, &documents));
+            }
+        }
+        Ok((cursors, facts))
+    }
+
+    /// Says that this opening is there, and strikes off those that are not any more.
+    fn sign(&self, now: Timestamp) -> Result<(), StoreError> {
+        let seen = doc! {"$max": {"seen_at": int(now.0)}};
+        let statement = doc! {"q": {"_id": self.writer.opening()}, "u": seen, "upsert": true};
+        self.server.write(doc! {"update": "writers", "updates": [statement]}, IdTaken::Fails)?;
+        let old = doc! {"seen_at": {"$lt": int(now.minus_ms(SIGN_MAX_MS).0)}};
+        self.server.write(doc! {"delete": "writers", "deletes": [{"q": old, "limit": 0}]}, IdTaken::Fails)
+    }
+}

@@ -1,0 +1,170 @@
+//! Copies what changed in the ledger file to MongoDB, on a thread of its own.
+//!
+//! Invariant: a change is behind us only when the server has answered for it. Whatever fails is sent again, from there.
+
+use super::StoreError;
+use super::document::{SETTINGS, Write, Writer, int};
+use super::server::{IdTaken, Server};
+use crate::progress::Mirroring;
+use crate::store::row::Change;
+use crate::store::sqlite::outbox::{Class, Outbox};
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use mongodb::bson::{Document, doc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// Between two looks at the outbox while nothing waits in it.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The pause after the first failure; it doubles up to the greatest.
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Commands' worth of counts between two looks for settings, which go first.
+const COMMANDS: usize = 4;
+/// Documents that one command inserts; of logs, which may be large, so many that they stay below the server's bound
+/// for a message.
+const INSERTS: usize = 1_000;
+const INSERTS_LOGS: usize = 16;
+
+pub(super) struct Mirror {
+    pub(super) server: Arc<Server>,
+    pub(super) outbox: Outbox,
+    pub(super) writer: Writer,
+    pub(super) status: Arc<Mirroring>,
+    /// What one command may hold, once the server has been asked.
+    batch: Option<usize>,
+    after_settings: u64,
+    after_counts: u64,
+}
+
+/// The thread, and the way to tell it until when it may finish.
+#[derive(Debug)]
+pub(super) struct Running {
+    last_call: Sender<Instant>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until all is copied, or the deadline is past.
+    pub(super) fn finish(self, deadline: Instant) {
+        // It has room for the one call that is ever made, and who is gone needs none.
+        self.last_call.try_send(deadline).ok();
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Mirror {
+    pub(super) fn new(server: Arc<Server>, outbox: Outbox, writer: Writer, status: Arc<Mirroring>) -> Mirror {
+        Mirror { server, outbox, writer, status, batch: None, after_settings: 0, after_counts: 0 }
+    }
+
+    pub(super) fn start(self) -> std::io::Result<Running> {
+        let (last_call, called) = channel::bounded(1);
+        let thread = Builder::new().name("mirror".into()).spawn(move || self.run(&called))?;
+        Ok(Running { last_call, thread })
+    }
+
+    fn run(mut self, called: &Receiver<Instant>) {
+        let mut deadline: Option<Instant> = None;
+        let mut backoff = BACKOFF;
+        loop {
+            let pause = match self.copy_some() {
+                Ok(copied) => {
+                    if self.status.writing.succeed() {
+                        info!("MongoDB takes what was counted again");
+                    }
+                    backoff = BACKOFF;
+                    match copied {
+                        0 if deadline.is_some() => return,
+                        0 => PAUSE,
+                        _ => Duration::ZERO,
+                    }
+                }
+                Err(cause) => {
+                    if self.status.writing.fail(&cause) {
+                        error!(%cause, "MongoDB fails: what is counted waits in the ledger file until it works again");
+                    }
+                    let pause = backoff;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    pause
+                }
+            };
+            self.status.set_waiting(self.outbox.waiting().unwrap_or(0));
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let rows = self.status.waiting();
+                warn!(rows, "not everything is in MongoDB; the ledger file keeps it for the next start");
+                return;
+            }
+            match called.recv_timeout(pause) {
+                Ok(at) => deadline = Some(at),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Copies all settings that wait, and some of the counts. How many changes that were.
+    pub(super) fn copy_some(&mut self) -> Result<usize, StoreError> {
+        let batch = match self.batch {
+            Some(batch) => batch,
+            None => *self.batch.insert(self.server.batch()?),
+        };
+        let settings = self.outbox.changes(Class::Settings, self.after_settings, batch)?;
+        if let Some(last) = settings.last() {
+            self.write(&settings, batch)?;
+            self.announce(last.number)?;
+            self.after_settings = last.number;
+            self.outbox.set_copied(Class::Settings, last.number);
+        }
+        let counts = self.outbox.changes(Class::Counts, self.after_counts, batch * COMMANDS)?;
+        if let Some(last) = counts.last() {
+            self.write(&counts, batch)?;
+            self.after_counts = last.number;
+            self.outbox.set_copied(Class::Counts, last.number);
+        }
+        Ok(settings.len() + counts.len())
+    }
+
+    fn write(&self, changes: &[Change], batch: usize) -> Result<(), StoreError> {
+        let mut updates: BTreeMap<&str, Vec<Document>> = BTreeMap::new();
+        let mut inserts: BTreeMap<&str, Vec<Document>> = BTreeMap::new();
+        for Change { number, row } in changes {
+            for write in row.iter().flat_map(|row| self.writer.writes(*number, row)) {
+                match write {
+                    Write::Update { collection, statement } => {
+                        updates.entry(collection).or_default().push(statement)
+                    }
+                    Write::Insert { collection, document } => {
+                        inserts.entry(collection).or_default().push(document)
+                    }
+                }
+            }
+        }
+        for (collection, statements) in updates {
+            let taken = if SETTINGS.contains(&collection) { IdTaken::IsDone } else { IdTaken::Fails };
+            for statements in statements.chunks(batch) {
+                self.server.write(doc! {"update": collection, "updates": statements.to_vec()}, taken)?;
+            }
+        }
+        for (collection, documents) in inserts {
+            let count = if collection == "logs" { INSERTS_LOGS } else { INSERTS };
+            for documents in documents.chunks(count) {
+                let command = doc! {"insert": collection, "documents": documents.to_vec()};
+                self.server.write(command, IdTaken::IsDone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the others that all settings up to this number are there to be read.
+    fn announce(&self, upto: u64) -> Result<(), StoreError> {
+        let statement = doc! {
+            "q": {"_id": self.writer.opening()}, "u": {"$max": {"upto": int(upto)}}, "upsert": true,
+        };
+        self.server.write(doc! {"update": "writers", "updates": [statement]}, IdTaken::Fails)
+    }
+}

@@ -1,0 +1,166 @@
+//! Questions to MongoDB, over all instances. Sums are made there; what it cannot make, by hour or by month, is made of
+//! finer ones here.
+//!
+//! FerretDB has no `$max` over groups, and of several `$sum` it fills in only the first: a server that refuses the one
+//! is asked for the documents, and all is summed here.
+
+use super::StoreError;
+use super::document::{
+    COUNTS, UPDATED_AT, event_of, int, log_of, org_of, session_of, text, time_of, totals_of,
+};
+use super::server::{Refusal, Server};
+use crate::store::sqlite::read::Table;
+use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use mongodb::bson::{Bson, Document, doc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokenist_core::batch::{Event, Log, SessionRecord};
+use tokenist_core::id::{Feature, Model, OrgId, UserId};
+use tokenist_core::time::{HOUR_MS, Timestamp};
+use tokenist_core::totals::Totals;
+
+pub(super) struct MongoReader {
+    pub(super) server: Arc<Server>,
+    /// The server cannot sum up as we need it.
+    pub(super) sums_here: AtomicBool,
+}
+
+impl Reader for MongoReader {
+    fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let collection = Table::for_query(query).name();
+        let mut groups = Err(Refusal::NotImplemented);
+        if !self.sums_here.load(Ordering::Relaxed) {
+            groups = self.server.aggregate(collection, pipeline(query));
+        }
+        if let Err(Refusal::NotImplemented) = groups {
+            self.sums_here.store(true, Ordering::Relaxed);
+            groups = Ok(self.server.find(collection, wanted(query), doc! {}, 0, 0)?);
+        }
+        let mut sums: BTreeMap<UsageKey, Totals> = BTreeMap::new();
+        for group in &groups? {
+            // A document that is no group has its dimensions in itself.
+            let dimensions = group.get_document("_id").unwrap_or(group);
+            *sums.entry(key_of(dimensions, query)).or_default() += totals_of(group);
+        }
+        let mut rows: Vec<UsageRow> =
+            sums.into_iter().map(|(key, totals)| UsageRow { key, totals }).collect();
+        if query.order == Order::Cost {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.totals.cost));
+        }
+        rows.truncate(query.limit);
+        Ok(rows)
+    }
+
+    fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
+        Ok(self.details("events", "at", filter)?.iter().map(event_of).collect())
+    }
+
+    fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
+        Ok(self.details("sessions", "closed_at", filter)?.iter().map(session_of).collect())
+    }
+
+    fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
+        Ok(self.details("logs", "at", filter)?.iter().map(log_of).collect())
+    }
+}
+
+impl MongoReader {
+    /// The newest first.
+    fn details(&self, collection: &str, at: &str, filter: &Filter) -> Result<Vec<Document>, StoreError> {
+        let mut wanted = doc! {at: {"$gte": int(filter.from.0), "$lt": int(filter.to.0)}};
+        if let Some(user) = &filter.user {
+            wanted.insert("user", user.as_str());
+        }
+        if let Some(org) = &filter.org {
+            wanted.insert("org", org.as_str());
+        }
+        if filter.limit == 0 {
+            return Ok(Vec::new()); // To MongoDB it would mean all.
+        }
+        self.server.find(collection, wanted, doc! {at: -1, "_id": -1}, filter.offset, filter.limit)
+    }
+}
+
+fn wanted(query: &UsageQuery) -> Document {
+    let mut wanted = doc! {"start": {"$gte": int(query.from.0), "$lt": int(query.to.0)}};
+    match query.users.as_slice() {
+        [] => {}
+        [user] => drop(wanted.insert("user", user.as_str())),
+        users => {
+            let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            wanted.insert("user", doc! {"$in": users});
+        }
+    }
+    let equal = [
+        ("org", query.org.as_ref().map(OrgId::as_str)),
+        ("feature", query.feature.as_ref().map(Feature::as_str)),
+        ("provider", query.provider.as_deref()),
+        ("model", query.model.as_ref().map(Model::as_str)),
+    ];
+    for (name, value) in equal {
+        if let Some(value) = value {
+            wanted.insert(name, value);
+        }
+    }
+    wanted
+}
+
+fn pipeline(query: &UsageQuery) -> Vec<Document> {
+    let fields: Document = query.by.iter().map(|by| (field(*by).0.to_owned(), field(*by).1.into())).collect();
+    let id = if fields.is_empty() { Bson::Null } else { Bson::Document(fields) };
+    let mut group = doc! {"_id": id};
+    for name in COUNTS {
+        group.insert(name, doc! {"$sum": format!("${name}")});
+    }
+    group.insert(UPDATED_AT, doc! {"$max": format!("${UPDATED_AT}")});
+    let mut pipeline = vec![doc! {"$match": wanted(query)}, doc! {"$group": group}];
+    // What is folded here has to be here whole.
+    let is_folded = query.by.iter().any(|by| is_time(*by));
+    if query.order == Order::Cost && !is_folded && query.limit < usize::MAX {
+        pipeline.push(doc! {"$sort": {"cost_nano": -1, "_id": 1}});
+        pipeline.push(doc! {"$limit": int(query.limit.max(1) as u64)});
+    }
+    pipeline
+}
+
+fn is_time(dimension: Dimension) -> bool {
+    match dimension {
+        Dimension::Hour | Dimension::Day | Dimension::Month => true,
+        Dimension::User | Dimension::Org | Dimension::Feature | Dimension::Provider | Dimension::Model => {
+            false
+        }
+    }
+}
+
+/// A dimension's name in a group, and what it is made of.
+fn field(dimension: Dimension) -> (&'static str, &'static str) {
+    match dimension {
+        Dimension::User => ("user", "$user"),
+        Dimension::Org => ("org", "$org"),
+        Dimension::Feature => ("feature", "$feature"),
+        Dimension::Provider => ("provider", "$provider"),
+        Dimension::Model => ("model", "$model"),
+        Dimension::Hour | Dimension::Day | Dimension::Month => ("start", "$start"),
+    }
+}
+
+fn key_of(id: &Document, query: &UsageQuery) -> UsageKey {
+    let mut key = UsageKey::default();
+    let start = time_of(id, "start");
+    for dimension in &query.by {
+        match dimension {
+            Dimension::User => key.user = text(id, "user").map(UserId::from),
+            Dimension::Org => key.org = org_of(id),
+            Dimension::Feature => {
+                key.feature = text(id, "feature").filter(|text| !text.is_empty()).map(Feature::from);
+            }
+            Dimension::Provider => key.provider = text(id, "provider").map(Arc::from),
+            Dimension::Model => key.model = text(id, "model").map(Model::from),
+            Dimension::Hour => key.at = Some(Timestamp(start.0 - start.0 % HOUR_MS)),
+            Dimension::Day => key.at = Some(start.day_start()),
+            Dimension::Month => key.at = Some(start.month_start()),
+        }
+    }
+    key
+}

@@ -1,0 +1,249 @@
+//! One MongoDB, and how it is spoken to: every command has a deadline, and an error says what was asked for.
+//!
+//! Whoever calls blocks; a runtime of our own does the talking. FerretDB is asked for the same things; what it does not
+//! implement it refuses with [`NOT_IMPLEMENTED`], and the caller does without.
+
+use super::{Config, StoreError};
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ClientOptions, ConnectionString};
+use mongodb::{Client, Database};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// What a command may take, the answer included. A server that answers after seconds is slow, not away.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// What looking for a server may take.
+const SELECTION: Duration = Duration::from_secs(2);
+/// Statements of one command.
+const BATCH: usize = 1_000;
+/// Likewise on FerretDB: each statement keeps a connection to its own store until the command ends, and with too many
+/// of them it hangs.
+const BATCH_FERRETDB: usize = 16;
+const DUPLICATE_KEY: i32 = 11_000;
+const NOT_IMPLEMENTED: i32 = 238;
+/// An index that is there already with other options; nothing to worry about.
+const INDEX_CONFLICTS: [i32; 2] = [85, 86];
+
+pub(super) struct Server {
+    config: Config,
+    runtime: Runtime,
+    /// Connected with the first question, for the server may be away when tokenist starts.
+    database: Mutex<Option<Database>>,
+}
+
+/// What it means that an insert, or an upsert's, finds its `_id` taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdTaken {
+    /// What was to be written is there already, or something later.
+    IsDone,
+    /// Two upserts met, and this one has changed nothing.
+    Fails,
+}
+
+/// Why the server did not do as asked.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It does not know how. It said so, and will say it again.
+    NotImplemented,
+    Failed(StoreError),
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> StoreError {
+        match refusal {
+            Refusal::NotImplemented => StoreError("MongoDB does not implement what was asked for".into()),
+            Refusal::Failed(error) => error,
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.config.database)
+    }
+}
+
+impl Server {
+    /// Looks at the address, not at the server.
+    pub(super) fn new(config: Config) -> Result<Server, StoreError> {
+        ConnectionString::parse(&config.uri).map_err(|error| {
+            StoreError(format!(
+                "store.mongodb_uri is no MongoDB address such as mongodb://host:27017/: {}",
+                without_secrets(&config.uri, &error.to_string())
+            ))
+        })?;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("mongodb").enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError(format!("the thread for MongoDB: {error}")))?;
+        Ok(Server { config, runtime, database: Mutex::default() })
+    }
+
+    /// Statements that one command may have.
+    pub(super) fn batch(&self) -> Result<usize, StoreError> {
+        if self.config.batch > 0 {
+            return Ok(self.config.batch);
+        }
+        let build = self.run(doc! {"buildInfo": 1})?;
+        let is_ferretdb = build.keys().any(|key| key.starts_with("ferretdb"));
+        Ok(if is_ferretdb { BATCH_FERRETDB } else { BATCH })
+    }
+
+    /// Runs a command for its answer. Its failed statements are for the caller to look at.
+    pub(super) fn run(&self, command: Document) -> Result<Document, StoreError> {
+        let name = command.keys().next().cloned().unwrap_or_default();
+        self.within(&name, |database| async move { database.run_command(command).await })
+            .map_err(StoreError::from)
+    }
+
+    /// Writes and waits until a majority has it. A statement that fails fails the whole, though the others are done.
+    pub(super) fn write(&self, mut command: Document, taken: IdTaken) -> Result<(), StoreError> {
+        command.insert("ordered", false);
+        command.insert("writeConcern", doc! {"w": "majority"});
+        let name = command.keys().next().cloned().unwrap_or_default();
+        let answer = self.run(command)?;
+        let failures = answer.get_array("writeErrors").into_iter().flatten();
+        let failed = failures
+            .filter_map(|failure| failure.as_document())
+            .find(|failure| taken == IdTaken::Fails || failure.get_i32("code").ok() != Some(DUPLICATE_KEY));
+        match failed.or_else(|| answer.get_document("writeConcernError").ok()) {
+            None => Ok(()),
+            Some(failure) => {
+                Err(self.error(&name, failure.get_str("errmsg").unwrap_or("a statement failed")))
+            }
+        }
+    }
+
+    pub(super) fn find(
+        &self,
+        collection: &str,
+        filter: Document,
+        sort: Document,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (skip, limit) = (skip as u64, i64::try_from(limit).unwrap_or(0));
+        let found = self.within("find", |database| {
+            let collection = database.collection::<Document>(collection);
+            async move {
+                let mut cursor = collection.find(filter).sort(sort).skip(skip).limit(limit).await?;
+                let mut found = Vec::new();
+                while cursor.advance().await? {
+                    found.push(cursor.deserialize_current()?);
+                }
+                Ok(found)
+            }
+        });
+        found.map_err(StoreError::from)
+    }
+
+    pub(super) fn aggregate(
+        &self,
+        collection: &str,
+        pipeline: Vec<Document>,
+    ) -> Result<Vec<Document>, Refusal> {
+        self.within("aggregate", |database| {
+            let collection = database.collection::<Document>(collection);
+            async move {
+                let mut cursor = collection.aggregate(pipeline).await?;
+                let mut found = Vec::new();
+                while cursor.advance().await? {
+                    found.push(cursor.deserialize_current()?);
+                }
+                Ok(found)
+            }
+        })
+    }
+
+    /// Makes sure of an index over these fields.
+    pub(super) fn index(&self, collection: &str, fields: &[&str]) -> Result<(), StoreError> {
+        let keys: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
+        let index = doc! {"key": keys, "name": fields.join("_")};
+        self.within("createIndexes", |database| {
+            let command = doc! {"createIndexes": collection, "indexes": [index]};
+            async move {
+                match database.run_command(command).await {
+                    Err(error) if code(&error).is_some_and(|code| INDEX_CONFLICTS.contains(&code)) => Ok(()),
+                    made => made.map(drop),
+                }
+            }
+        })
+        .map_err(StoreError::from)
+    }
+
+    fn within<T, F: Future<Output = mongodb::error::Result<T>>>(
+        &self,
+        what: &str,
+        ask: impl FnOnce(Database) -> F,
+    ) -> Result<T, Refusal> {
+        let asked = async {
+            let database = self.database().await?;
+            ask(database).await
+        };
+        match self.runtime.block_on(async { tokio::time::timeout(DEADLINE, asked).await }) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if code(&error) == Some(NOT_IMPLEMENTED) => Err(Refusal::NotImplemented),
+            Ok(Err(error)) => Err(Refusal::Failed(self.error(what, &error.to_string()))),
+            Err(_) => {
+                let cause = format!("no answer within {} s", DEADLINE.as_secs());
+                Err(Refusal::Failed(self.error(what, &cause)))
+            }
+        }
+    }
+
+    async fn database(&self) -> mongodb::error::Result<Database> {
+        let known = || self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = known().as_ref() {
+            return Ok(database.clone());
+        }
+        let mut options = ClientOptions::parse(&self.config.uri).await?;
+        options.app_name.get_or_insert_with(|| "tokenist".into());
+        options.server_selection_timeout.get_or_insert(SELECTION);
+        options.connect_timeout.get_or_insert(SELECTION);
+        let database = Client::with_options(options)?.database(&self.config.database);
+        *known() = Some(database.clone());
+        Ok(database)
+    }
+
+    fn error(&self, what: &str, cause: &str) -> StoreError {
+        let cause = without_secrets(&self.config.uri, cause);
+        StoreError(format!("MongoDB (database {}): {what}: {cause}", self.config.database))
+    }
+}
+
+fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match &*error.kind {
+        mongodb::error::ErrorKind::Command(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// An address may hold a password; no error of ours repeats it.
+fn without_secrets(uri: &str, text: &str) -> String {
+    let authority = uri.split_once("://").map_or("", |(_, rest)| rest);
+    match authority.rsplit_once('@') {
+        Some((secret, _)) if !secret.is_empty() => {
+            let password = secret.split_once(':').map_or(secret, |(_, password)| password);
+            text.replace(secret, "…").replace(password, "…")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_told_without_its_password() {
+        let config = Config { uri: "mongodb://me:geheim@host:99999999/".into(), ..Config::default() };
+        let StoreError(said) = Server::new(config).unwrap_err();
+        assert!(said.contains("store.mongodb_uri") && !said.contains("geheim"), "{said}");
+        assert_eq!(
+            without_secrets("mongodb://me:geheim@host/", "cannot log in with geheim"),
+            "cannot log in with …"
+        );
+        assert_eq!(without_secrets("mongodb://host/", "host is away"), "host is away");
+    }
+}

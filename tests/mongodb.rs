@@ -1,0 +1,183 @@
+//! MongoDB as the place where instances meet: it may be away, slow, forgetful or out of order, and in the end it holds
+//! what the provider delivered, to the token; what is set on one instance holds on the others.
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokenist_kit::{Load, Mode, Mongo, MongoProxy, PATIENCE, Provider, Scratch, Tokenist, eventually};
+
+/// How long MongoDB is away under load.
+const OUTAGE: Duration = Duration::from_secs(120);
+/// What copying may take that has piled up; FerretDB takes some hundred rows a second.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// Tokens by user.
+type Tokens = BTreeMap<String, u64>;
+
+struct Instance {
+    tokenist: Tokenist,
+    _folder: Scratch,
+}
+
+fn start(provider: &Provider, uri: &str, database: &str, settings: &[(&str, &str)]) -> Instance {
+    let folder = Scratch::new();
+    let path = folder.path().join("ledger");
+    let ours = [
+        ("store.kind", "mongodb"),
+        ("store.path", path.to_str().unwrap()),
+        ("store.mongodb_uri", uri),
+        ("store.mongodb_db", database),
+        ("limits.max_cost_usd", "-1"),
+    ];
+    Instance {
+        tokenist: Tokenist::start(&provider.origin(), &[&ours[..], settings].concat()),
+        _folder: folder,
+    }
+}
+
+/// What MongoDB holds of every user in a collection of counts.
+fn held(uri: &str, database: &str, collection: &str) -> Tokens {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Client::with_uri_str(uri).await.unwrap().database(database);
+        let mut found = database.collection::<Document>(collection).find(doc! {}).await.unwrap();
+        let mut tokens = Tokens::new();
+        while found.advance().await.unwrap() {
+            let document = found.deserialize_current().unwrap();
+            let kinds = ["text_in", "audio_in", "image_in", "text_out", "audio_out", "image_out"];
+            let sum: i64 = kinds.iter().map(|kind| document.get_i64(kind).unwrap()).sum();
+            *tokens.entry(document.get_str("user").unwrap().to_owned()).or_default() += sum as u64;
+        }
+        tokens
+    })
+}
+
+/// Every table of counts comes to agree with the provider.
+#[track_caller]
+fn agrees(provider: &Provider, uri: &str, database: &str) {
+    let delivered = provider.delivered();
+    assert!(delivered.values().sum::<u64>() > 0);
+    for collection in ["events", "rollups", "member_day", "member_month"] {
+        let look = || held(uri, database, collection);
+        assert_eq!(eventually(SETTLE, look, |held| *held == delivered), delivered, "{collection}");
+    }
+}
+
+#[track_caller]
+fn ends_well(load: &mut Load) {
+    let status = load.wait(OUTAGE + PATIENCE * 3).expect("the load ends by itself");
+    assert!(status.success(), "a session was disturbed");
+}
+
+fn total(tokenist: &Tokenist, user: &str) -> u64 {
+    let view = tokenist.get(&format!("/admin/users/{user}/usage?period=total"));
+    view["usage"]["totalTokens"].as_u64().unwrap_or_else(|| panic!("{view}"))
+}
+
+#[test]
+fn two_minutes_without_mongodb_disturb_no_session_and_lose_no_token() {
+    let mut mongo = Mongo::start();
+    if !mongo.is_ours() {
+        return; // It cannot be stopped; the other tests have it all the same.
+    }
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let instance = start(&provider, &mongo.uri(), &database, &[]);
+    let seconds = OUTAGE.as_secs() + 6;
+    let scenario = format!("turns,sessions=40,users=10,rate=20,turns=0,seconds={seconds}");
+    let mut load = Load::start(instance.tokenist.listen, &scenario);
+    std::thread::sleep(Duration::from_secs(2));
+    mongo.stop();
+    std::thread::sleep(OUTAGE);
+    let health = instance.tokenist.get("/health");
+    assert!(health["mirrorFailure"].as_str().is_some_and(|cause| cause.contains("MongoDB")), "{health}");
+    assert!(health["mirrorWaiting"].as_u64() > Some(0) && health["storeFailing"] == false, "{health}");
+    eprintln!("rows that wait after {OUTAGE:?}: {}", health["mirrorWaiting"]);
+    mongo.restart();
+    ends_well(&mut load);
+    let ended = Instant::now();
+    agrees(&provider, &mongo.uri(), &database);
+    eprintln!("MongoDB agrees {:?} after the load", ended.elapsed());
+    let health = || instance.tokenist.get("/health");
+    let healthy = eventually(SETTLE, health, |health| health["mirrorWaiting"] == 0);
+    assert_eq!((&healthy["mirrorFailure"], &healthy["mirrorWaiting"]), (&Value::Null, &json!(0)));
+}
+
+#[test]
+fn a_mongodb_that_is_slow_forgetful_or_out_of_order_holds_every_token_once() {
+    let mongo = Mongo::start();
+    let proxy = MongoProxy::start(&mongo);
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let instance = start(&provider, &proxy.uri(), &database, &[]);
+    let mut load =
+        Load::start(instance.tokenist.listen, "turns,sessions=20,users=5,rate=20,turns=0,seconds=24");
+    for mode in [
+        Mode::DropAnswer { commands: &["update", "insert"], times: 3 },
+        Mode::Reorder,
+        Mode::Delay(Duration::from_secs(5)),
+        Mode::Refuse,
+        Mode::Pass,
+    ] {
+        proxy.set(mode.clone());
+        std::thread::sleep(Duration::from_secs(if matches!(mode, Mode::Delay(_)) { 12 } else { 3 }));
+    }
+    ends_well(&mut load);
+    assert!(proxy.dropped() > 0 && proxy.replayed() > 0, "{} {}", proxy.dropped(), proxy.replayed());
+    agrees(&provider, &mongo.uri(), &database);
+}
+
+#[test]
+fn what_is_set_on_one_instance_holds_on_the_other_within_two_seconds() {
+    let mongo = Mongo::start();
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let one = start(&provider, &mongo.uri(), &database, &[]);
+    let other = start(&provider, &mongo.uri(), &database, &[]);
+    let mut blocked: Vec<_> = (0..3).map(|_| other.tokenist.session("mallory").unwrap()).collect();
+    let mut limited = other.tokenist.session("alice").unwrap();
+    limited.turn("").unwrap();
+
+    let asked = Instant::now();
+    let answer = one.tokenist.post("/admin/users/mallory/block", &json!({"reason": "abuse"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for session in &mut blocked {
+        assert_eq!(session.hear_out().1.map(|(code, _)| code), Some(4003));
+    }
+    eprintln!("from a block here to the last of 3 closes there: {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5));
+
+    let asked = Instant::now();
+    let answer = one.tokenist.post("/admin/users/alice/threshold", &json!({"maxTotalTokens": 1}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(limited.hear_out().1.map(|(code, _)| code), Some(4004));
+    eprintln!("from a limit here to the close there: {:?}", asked.elapsed());
+
+    // And back: what the other sets holds here, and an instance that comes later knows it at once.
+    other.tokenist.post("/admin/users/mallory/unblock", &Value::Null);
+    let blocked = || one.tokenist.get("/admin/blocked")["blocked"].clone();
+    assert_eq!(eventually(PATIENCE, blocked, |blocked| *blocked == json!([])), json!([]));
+    let third = start(&provider, &mongo.uri(), &database, &[]);
+    assert_eq!(third.tokenist.get("/admin/users/alice/usage")["threshold"]["maxTotalTokens"], 1);
+}
+
+#[test]
+fn operators_see_on_each_instance_what_was_used_on_all() {
+    let mongo = Mongo::start();
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let one = start(&provider, &mongo.uri(), &database, &[]);
+    let other = start(&provider, &mongo.uri(), &database, &[]);
+    for instance in [&one, &other] {
+        instance.tokenist.session("alice").unwrap().turn("").unwrap();
+    }
+    other.tokenist.session("bob").unwrap().turn("").unwrap();
+    let delivered = provider.audit()["totals"]["total_tokens"].as_u64().unwrap();
+    for instance in [&one, &other] {
+        let look = || total(&instance.tokenist, "alice") + total(&instance.tokenist, "bob");
+        assert_eq!(eventually(PATIENCE, look, |seen| *seen == delivered), delivered);
+        let users = || {
+            let page = instance.tokenist.get("/admin/users?period=daily");
+            page["users"].as_array().unwrap().iter().map(|user| user["userId"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(eventually(PATIENCE, users, |users| users.len() == 2), ["alice", "bob"]);
+    }
+}
