@@ -1,0 +1,27 @@
+//! What every refusal looks like.
+
+use serde::Serialize;
+use std::borrow::Cow;
+use utoipa::ToSchema;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    pub(crate) error: ErrorText,
+}
+
+/// One sentence for people, or everything that is wrong with a request's fields.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ErrorText {
+    Sentence(Cow<'static, str>),
+    Issues(Vec<Issue>),
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Issue {
+    /// The field's name; empty where the whole body is meant.
+    pub(crate) path: Vec<String>,
+    pub(crate) message: String,
+    pub(crate) code: &'static str,
+}

@@ -1,0 +1,110 @@
+//! Every JSON shape of the API, and how values of ours become one: one question a file. No other file knows the
+//! field names.
+//!
+//! Existing clients know these names. On the wire a `threshold` is a user's whole limit and a `period` a window.
+//! Costs are dollars as the shortest decimal that is the nano-dollar exactly; times are ISO 8601 with milliseconds.
+
+mod blocks;
+mod error;
+mod limits;
+mod process;
+mod sessions;
+mod users;
+
+pub(crate) use blocks::*;
+pub(crate) use error::*;
+pub(crate) use limits::*;
+pub(crate) use process::*;
+pub(crate) use sessions::*;
+pub(crate) use users::*;
+
+use crate::fields::Fields;
+use serde::Serialize;
+use tokenist_control::handle::Totals;
+use tokenist_core::limit::WindowKind;
+use utoipa::ToSchema;
+
+/// The span that usage is summed over, in UTC.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) enum Window {
+    #[serde(rename = "daily")]
+    Daily,
+    #[serde(rename = "monthly")]
+    Monthly,
+    #[serde(rename = "rolling_24h")]
+    Rolling24h,
+    #[serde(rename = "total")]
+    Total,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Usage {
+    input_tokens: u64,
+    output_tokens: u64,
+    total_tokens: u64,
+    cost_usd: f64,
+    /// The part of `costUsd` that is our estimate, for responses that ended without the provider's figure.
+    estimated_cost_usd: f64,
+    #[schema(required, format = DateTime)]
+    last_updated: Option<String>,
+}
+
+fn list_limit(fields: &mut Fields) -> Option<usize> {
+    fields.count("limit", 1, LIST_MAX as u64).map(|limit| limit as usize)
+}
+
+impl From<&Totals> for Usage {
+    fn from(totals: &Totals) -> Usage {
+        Usage {
+            input_tokens: totals.usage.input_tokens(),
+            output_tokens: totals.usage.output_tokens(),
+            total_tokens: totals.usage.total_tokens(),
+            cost_usd: totals.cost.usd(),
+            estimated_cost_usd: totals.estimated_cost.usd(),
+            last_updated: totals.updated_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl From<WindowKind> for Window {
+    fn from(window: WindowKind) -> Window {
+        match window {
+            WindowKind::Daily => Window::Daily,
+            WindowKind::Monthly => Window::Monthly,
+            WindowKind::Rolling24h => Window::Rolling24h,
+            WindowKind::Total => Window::Total,
+        }
+    }
+}
+
+/// As many as one list answers, and what it answers if not told.
+pub(crate) const LIST_MAX: usize = 10_000;
+
+const WINDOWS: [(&str, WindowKind); 4] = [
+    ("daily", WindowKind::Daily),
+    ("monthly", WindowKind::Monthly),
+    ("rolling_24h", WindowKind::Rolling24h),
+    ("total", WindowKind::Total),
+];
+/// The largest integer that every JSON reader keeps exact.
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+#[cfg(test)]
+mod tests {
+    use tokenist_core::money::NanoUsd;
+
+    #[test]
+    fn a_cost_is_written_without_noise() {
+        for (nano, text) in [
+            (0, "0.0"),
+            (1, "1e-9"),
+            (900_000, "0.0009"),
+            (300_000_000, "0.3"),
+            (10_000_000_000, "10.0"),
+            (123_456_789_012_345, "123456.789012345"),
+        ] {
+            assert_eq!(serde_json::to_string(&NanoUsd(nano).usd()).unwrap(), text);
+        }
+    }
+}

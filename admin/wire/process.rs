@@ -1,0 +1,52 @@
+//! The process itself.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How the process does. Counts are null while the ledger does not answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Health {
+    pub(crate) status: HealthStatus,
+    pub(crate) version: &'static str,
+    /// What moves the bytes: `io_uring` or `epoll`.
+    pub(crate) driver: &'static str,
+    pub(crate) draining: bool,
+    #[schema(format = DateTime)]
+    pub(crate) started_at: String,
+    pub(crate) uptime_seconds: u64,
+    /// Live sessions.
+    #[schema(required)]
+    pub(crate) sessions: Option<usize>,
+    #[schema(required)]
+    pub(crate) users: Option<usize>,
+    /// The store's kind.
+    pub(crate) store: &'static str,
+    /// The last commit to the store failed.
+    #[schema(required)]
+    pub(crate) store_failing: Option<bool>,
+    /// Why it failed, in a sentence.
+    #[schema(required)]
+    pub(crate) store_failure: Option<String>,
+    /// Why MongoDB cannot be written or read, if so: what is counted waits in the ledger file meanwhile.
+    #[schema(required)]
+    pub(crate) mirror_failure: Option<String>,
+    /// Rows that are not copied to MongoDB yet; null without one.
+    #[schema(required)]
+    pub(crate) mirror_waiting: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HealthStatus {
+    Ok,
+    /// No new session is accepted.
+    Draining,
+    /// The ledger has stopped; the process is about to end.
+    Failing,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    pub(crate) status: HealthStatus,
+}

@@ -1,0 +1,248 @@
+//! Users, with what they used, whole and by model.
+
+use super::{BlockEntry, Threshold, Usage, WINDOWS, Window, list_limit};
+use crate::fields::{Fields, FromFields};
+use serde::Serialize;
+use tokenist_control::handle::{ModelTotals, Totals, UserView};
+use tokenist_core::id::{OrgId, UserId};
+use tokenist_core::limit::{Limit, WindowKind};
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    user_id: String,
+    #[schema(required)]
+    org_id: Option<String>,
+    #[schema(required)]
+    email: Option<String>,
+    #[schema(required)]
+    name: Option<String>,
+    /// Over `period`.
+    usage: Usage,
+    period: Window,
+    threshold: Threshold,
+    /// The user has no threshold of its own.
+    threshold_is_default: bool,
+    /// When the threshold's window rolls over; null if it never does or the user has not been seen.
+    #[schema(required, format = DateTime)]
+    resets_at: Option<String>,
+    blocked: bool,
+    #[schema(required)]
+    block_entry: Option<BlockEntry>,
+    /// Live sessions.
+    sessions: u32,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Users {
+    /// In order of id.
+    pub(crate) users: Vec<User>,
+    /// Give it as `cursor` to read on; null after the last page.
+    #[schema(required)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Models {
+    #[serde(rename = "userId")]
+    user_id: String,
+    models: Vec<ModelUsage>,
+}
+
+/// What one user used of one model for one feature, all time.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModelUsage {
+    #[schema(required)]
+    feature: Option<String>,
+    model: String,
+    usage: Usage,
+    /// Responses and transcriptions.
+    requests: u64,
+    /// Billed time, for models that cost by the minute.
+    duration_ms: u64,
+    token_details: TokenDetails,
+}
+
+/// Tokens by kind. Cached counts are parts of the input count of their kind, reasoning of text output.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenDetails {
+    cached_input_tokens: u64,
+    cached_text_input_tokens: u64,
+    cached_audio_input_tokens: u64,
+    cached_image_input_tokens: u64,
+    text_input_tokens: u64,
+    audio_input_tokens: u64,
+    image_input_tokens: u64,
+    text_output_tokens: u64,
+    audio_output_tokens: u64,
+    image_output_tokens: u64,
+    reasoning_tokens: u64,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct UsersQuery {
+    /// At most this many users.
+    #[param(nullable = false, minimum = 1, maximum = 10_000, default = 10_000)]
+    pub(crate) limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(value_type = Option<String>, nullable = false)]
+    pub(crate) cursor: Option<UserId>,
+    /// Only users whose id, email or name contains this, ignoring ASCII case.
+    #[param(nullable = false, max_length = 256)]
+    pub(crate) search: Option<String>,
+    /// Only users of this org.
+    #[param(value_type = Option<String>, nullable = false)]
+    pub(crate) org: Option<OrgId>,
+    /// What usage is summed over; by default each threshold's own window.
+    #[param(value_type = Option<Window>, nullable = false)]
+    pub(crate) period: Option<WindowKind>,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PeriodQuery {
+    /// What usage is summed over; by default the threshold's own window.
+    #[param(value_type = Option<Window>, nullable = false)]
+    pub(crate) period: Option<WindowKind>,
+}
+
+impl FromFields for UsersQuery {
+    fn from_fields(fields: &mut Fields) -> UsersQuery {
+        UsersQuery {
+            limit: list_limit(fields),
+            cursor: fields.parsed("cursor", UserId::parse),
+            search: fields.text("search", SEARCH_CHARS_MAX),
+            org: fields.parsed("org", OrgId::parse),
+            period: fields.word("period", &WINDOWS),
+        }
+    }
+}
+
+impl FromFields for PeriodQuery {
+    fn from_fields(fields: &mut Fields) -> PeriodQuery {
+        PeriodQuery { period: fields.word("period", &WINDOWS) }
+    }
+}
+
+impl User {
+    pub(crate) fn of(view: UserView, period: Option<WindowKind>) -> User {
+        User {
+            period: period.unwrap_or(view.limit.window).into(),
+            usage: (&view.totals).into(),
+            threshold: (&view.limit).into(),
+            threshold_is_default: view.limit_is_default,
+            resets_at: view.resets_at.map(|at| at.to_string()),
+            blocked: view.block.is_some(),
+            block_entry: view.block.map(|block| BlockEntry::of(&view.user, block)),
+            sessions: view.sessions,
+            user_id: view.user.to_string(),
+            org_id: view.org.map(|org| org.to_string()),
+            email: view.email.map(|email| email.to_string()),
+            name: view.name.map(|name| name.to_string()),
+        }
+    }
+
+    /// A user that the ledger has never heard of.
+    pub(crate) fn unknown(user: UserId, default: Limit, period: Option<WindowKind>) -> User {
+        let view = UserView {
+            user,
+            org: None,
+            email: None,
+            name: None,
+            totals: Totals::default(),
+            limit: default,
+            limit_is_default: true,
+            resets_at: None,
+            block: None,
+            sessions: 0,
+        };
+        User::of(view, period)
+    }
+}
+
+impl Models {
+    pub(crate) fn of(user: &UserId, models: &[ModelTotals]) -> Models {
+        Models { user_id: user.to_string(), models: models.iter().map(ModelUsage::from).collect() }
+    }
+}
+
+impl From<&ModelTotals> for ModelUsage {
+    fn from(model: &ModelTotals) -> ModelUsage {
+        let usage = &model.totals.usage;
+        ModelUsage {
+            feature: model.feature.as_ref().map(|feature| feature.to_string()),
+            model: model.model.to_string(),
+            usage: (&model.totals).into(),
+            requests: usage.requests,
+            duration_ms: usage.duration_ms,
+            token_details: TokenDetails {
+                cached_input_tokens: usage.cached_tokens(),
+                cached_text_input_tokens: usage.cached_text_in,
+                cached_audio_input_tokens: usage.cached_audio_in,
+                cached_image_input_tokens: usage.cached_image_in,
+                text_input_tokens: usage.text_in,
+                audio_input_tokens: usage.audio_in,
+                image_input_tokens: usage.image_in,
+                text_output_tokens: usage.text_out,
+                audio_output_tokens: usage.audio_out,
+                image_output_tokens: usage.image_out,
+                reasoning_tokens: usage.reasoning_out,
+            },
+        }
+    }
+}
+
+const SEARCH_CHARS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tokenist_core::limit::Block;
+    use tokenist_core::money::NanoUsd;
+    use tokenist_core::time::Timestamp;
+    use tokenist_core::usage::Usage as Counts;
+
+    #[test]
+    fn a_user_is_shaped_as_existing_clients_read_it() {
+        let block = Block { reason: None, blocked_at: Timestamp(1), expires_at: Some(Timestamp(2000)) };
+        let view = UserView {
+            user: "alice".into(),
+            org: Some("acme".into()),
+            email: None,
+            name: None,
+            totals: Totals {
+                usage: Counts { text_in: 2000, audio_out: 1000, ..Counts::default() },
+                cost: NanoUsd(900_000),
+                estimated_cost: NanoUsd(0),
+                updated_at: Some(Timestamp(1_795_478_399_999)),
+            },
+            limit: Limit { max_cost: Some(NanoUsd(10_000_000_000)), ..Limit::default() },
+            limit_is_default: true,
+            resets_at: Some(Timestamp(86_400_000)),
+            block: Some(block),
+            sessions: 1,
+        };
+        assert_eq!(
+            serde_json::to_value(User::of(view, Some(WindowKind::Rolling24h))).unwrap(),
+            json!({
+                "userId": "alice", "orgId": "acme", "email": null, "name": null,
+                "usage": {"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
+                    "estimatedCostUsd": 0.0, "lastUpdated": "2026-11-23T23:59:59.999Z"},
+                "period": "rolling_24h",
+                "threshold": {"maxCostUsd": 10.0, "window": "monthly"},
+                "thresholdIsDefault": true,
+                "resetsAt": "1970-01-02T00:00:00.000Z",
+                "blocked": true,
+                "blockEntry": {"endUserId": "alice", "blockedAt": "1970-01-01T00:00:00.001Z",
+                    "expiresAt": "1970-01-01T00:00:02.000Z"},
+                "sessions": 1,
+            })
+        );
+    }
+}
