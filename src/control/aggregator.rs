@@ -10,11 +10,13 @@ use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::fact::Fact;
 use crate::handle::{
-    Call, Command, CommandError, ModelTotals, Pulse, SessionView, UserPage, UserQuery, UserView,
+    Call, Command, CommandError, Judged, KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserPage,
+    UserQuery, UserView,
 };
 use crate::progress::{Mirroring, Progress};
 use crate::writer::Writer;
 use crossbeam::channel::{Receiver, Select, TryRecvError};
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -26,6 +28,7 @@ use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::{Remaining, Verdict, judge};
 use tokenist_handoff::{Account, Admission, Admitted, Answer, Charge, KeyRefusal, Order, Report, Sender};
 use tracing::{info, warn};
 
@@ -177,7 +180,7 @@ impl Aggregator {
     }
 
     /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first.
-    pub fn record(&mut self, call: Call, now: Timestamp) -> Result<UserView, CommandError> {
+    pub fn record(&mut self, call: Call, now: Timestamp) -> Result<Judged, CommandError> {
         let Call { delta, log } = call;
         let identity = Arc::clone(&delta.identity);
         let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
@@ -196,7 +199,39 @@ impl Aggregator {
             self.ledger.log(log);
         }
         self.publish();
-        Ok(self.user_view(place, None))
+        Ok(self.judge(&identity, now))
+    }
+
+    /// Whether a call of this identity would be let through, and how its user stands. Nobody becomes known by it.
+    pub fn judge(&mut self, identity: &Identity, now: Timestamp) -> Judged {
+        let user = Holder::User(identity.user.clone());
+        let others = identity.org.clone().map(Holder::Org).into_iter().chain(identity.key.map(Holder::Key));
+        // The first block is the one that is told: the user's own, then its org's, then its key's.
+        let verdicts = std::iter::once(user.clone()).chain(others).map(|holder| self.verdict(holder, now));
+        let mut verdicts: Vec<Verdict> = verdicts.collect();
+        let first = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Block(_))).unwrap_or(0);
+        let verdict = verdicts.swap_remove(first);
+        let record = self.known_or_stranger(user, now);
+        Judged {
+            verdict,
+            remaining: Remaining::of(&record.standing().limit, record.used()),
+            user: self.view(&record, None),
+        }
+    }
+
+    fn verdict(&mut self, holder: Holder, now: Timestamp) -> Verdict {
+        if let Some(place) = self.ledger.find(&holder) {
+            self.ledger.advance(place, now);
+        }
+        let record = self.known_or_stranger(holder, now);
+        judge(record.standing(), record.used(), now)
+    }
+
+    fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {
+        match self.ledger.find(&holder) {
+            Some(place) => Cow::Borrowed(self.ledger.record(place)),
+            None => Cow::Owned(self.ledger.stranger(holder, now)),
+        }
     }
 
     /// Makes a key known, or changes it; its live sessions end if it does.
@@ -206,11 +241,12 @@ impl Aggregator {
         Ok(())
     }
 
-    /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key.
+    /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key, or it has
+    /// been revoked before.
     pub fn end_key(&mut self, id: &KeyId, at: Timestamp, now: Timestamp) -> Option<Key> {
-        let mut key = self.ledger.key_of(id)?.clone();
+        let mut key = self.ledger.key_of(id).filter(|key| key.revoked_at.is_none())?.clone();
         if at <= now {
-            key.revoked_at.get_or_insert(now);
+            key.revoked_at = Some(now);
         } else {
             key.expires_at = Some(key.expires_at.map_or(at, |expiry| expiry.min(at)));
         }
@@ -233,11 +269,20 @@ impl Aggregator {
         adopted
     }
 
-    /// The oldest first.
-    fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.ledger.keys().cloned().collect();
-        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        keys
+    fn keys(&self, query: &KeyQuery) -> KeyPage {
+        let wanted = |key: &&Key| {
+            query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
+                && query.holds_at.is_none_or(|at| key.holds_at(at))
+        };
+        let mut keys: Vec<&Key> = self.ledger.keys().filter(wanted).collect();
+        keys.sort_by_key(|key| (key.created_at, &key.id));
+        let total = keys.len();
+        KeyPage { keys: keys.into_iter().skip(query.offset).take(query.limit).cloned().collect(), total }
+    }
+
+    fn names(&self, users: Vec<UserId>) -> Vec<Option<Arc<str>>> {
+        let name = |user| self.ledger.record(self.ledger.find(&Holder::User(user))?).profile.name.clone();
+        users.into_iter().map(name).collect()
     }
 
     /// Carries out a command and answers it. Whoever no longer waits for an answer gets none.
@@ -260,7 +305,9 @@ impl Aggregator {
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
-            Command::Keys(reply) => drop(reply.send(self.keys())),
+            Command::Judge(identity, reply) => drop(reply.send(self.judge(&identity, now))),
+            Command::Names(users, reply) => drop(reply.send(self.names(users))),
+            Command::Keys(query, reply) => drop(reply.send(self.keys(&query))),
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
             Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
@@ -346,8 +393,12 @@ impl Aggregator {
     }
 
     fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
-        let record = self.ledger.record(place);
+        self.view(self.ledger.record(place), window)
+    }
+
+    fn view(&self, record: &Record, window: Option<WindowKind>) -> UserView {
         let standing = record.standing();
+        let account = self.ledger.find(record.holder()).and_then(|place| self.accounts.find(place));
         UserView {
             user: user_id(record).clone(),
             org: record.profile.org.clone(),
@@ -358,7 +409,7 @@ impl Aggregator {
             limit_is_default: record.own_limit().is_none(),
             resets_at: standing.resets_at,
             block: standing.block.clone(),
-            sessions: self.accounts.find(place).map_or(0, |account| account.sessions()),
+            sessions: account.map_or(0, |account| account.sessions()),
         }
     }
 

@@ -22,6 +22,7 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{DAY_MS, Timestamp};
 pub use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
+use tokenist_core::verdict::{Remaining, Verdict};
 use tokenist_handoff::Published;
 use tokio::sync::oneshot;
 
@@ -92,6 +93,37 @@ pub struct Call {
     pub log: Option<Log>,
 }
 
+/// How a call is judged that has not been made yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The first block of user, org and key; without one, what there is to say of the user.
+    pub verdict: Verdict,
+    /// Of the user's own limit.
+    pub remaining: Remaining,
+    /// Over its limit's window. A stranger has used nothing and is bound by the default.
+    pub user: UserView,
+}
+
+/// Which keys to list, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyQuery {
+    /// Only keys that are bound to this user.
+    pub user: Option<UserId>,
+    /// Only keys that open something at this time.
+    pub holds_at: Option<Timestamp>,
+    /// Leaves out so many of the first.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPage {
+    pub keys: Vec<Key>,
+    /// How many there are without offset and limit.
+    pub total: usize,
+}
+
 /// How the control plane does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
@@ -157,8 +189,10 @@ pub(crate) enum Command {
     Sessions(Reply<Vec<SessionView>>),
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
-    Record(Box<Call>, Reply<Result<UserView, CommandError>>),
-    Keys(Reply<Vec<Key>>),
+    Record(Box<Call>, Reply<Result<Judged, CommandError>>),
+    Judge(Arc<Identity>, Reply<Judged>),
+    Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
+    Keys(KeyQuery, Reply<KeyPage>),
     FindKey(KeyHash, Reply<Option<Key>>),
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
     EndKey(KeyId, Timestamp, Reply<Option<Key>>),
@@ -264,14 +298,23 @@ impl Handle {
         self.prices.load().price(provider, model.as_str(), at).cost(usage)
     }
 
-    /// Counts a call that did not pass through the proxy; gives its user afterwards.
-    pub async fn record(&self, call: Call) -> Result<UserView, CommandError> {
+    /// Counts a call that did not pass through the proxy; judges the next one like it.
+    pub async fn record(&self, call: Call) -> Result<Judged, CommandError> {
         self.ask(|reply| Command::Record(Box::new(call), reply)).await?
     }
 
-    /// All keys, ended ones included, the oldest first.
-    pub async fn keys(&self) -> Result<Vec<Key>, CommandError> {
-        self.ask(Command::Keys).await
+    /// Judges a call before it is made. It makes nobody known.
+    pub async fn judge(&self, identity: Identity) -> Result<Judged, CommandError> {
+        self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await
+    }
+
+    /// What users are called, in the order in which they are asked for.
+    pub async fn names(&self, users: Vec<UserId>) -> Result<Vec<Option<Arc<str>>>, CommandError> {
+        self.ask(|reply| Command::Names(users, reply)).await
+    }
+
+    pub async fn keys(&self, query: KeyQuery) -> Result<KeyPage, CommandError> {
+        self.ask(|reply| Command::Keys(query, reply)).await
     }
 
     /// Whether it still holds is for the caller to ask.
@@ -284,7 +327,8 @@ impl Handle {
         self.ask(|reply| Command::SetKey(Box::new(key), reply)).await?
     }
 
-    /// Has a key end at `at`: at once if that is past, and never later than it would have. `None`: no such key.
+    /// Has a key end at `at`: at once if that is past, and never later than it would have. `None`: no such key, or
+    /// one that has been revoked before.
     pub async fn end_key(&self, id: KeyId, at: Timestamp) -> Result<Option<Key>, CommandError> {
         self.ask(|reply| Command::EndKey(id, at, reply)).await
     }
@@ -297,6 +341,11 @@ impl Handle {
     /// What the store knows of past usage. The last fifth of a second may be missing.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, CommandError> {
         self.read(move |reader| reader.usage(&query)).await
+    }
+
+    /// How many rows [`Handle::usage`] would give without a limit.
+    pub async fn usage_count(&self, query: UsageQuery) -> Result<usize, CommandError> {
+        self.read(move |reader| reader.usage_count(&query)).await
     }
 
     /// Metered responses, the newest first; likewise.

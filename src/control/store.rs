@@ -69,6 +69,11 @@ pub trait Reader: Send {
     /// Usage summed by the dimensions asked for.
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// How many rows [`Reader::usage`] would give without a limit.
+    fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
+        self.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).map(|rows| rows.len())
+    }
+
     /// Metered responses by the time they were reported, the newest first.
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError>;
 

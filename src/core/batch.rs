@@ -168,6 +168,13 @@ impl Grain {
     }
 }
 
+impl Log {
+    /// How much its request and response take.
+    pub fn body_bytes(&self) -> usize {
+        [&self.request, &self.response].into_iter().flatten().map(|body| body.len()).sum()
+    }
+}
+
 impl Rollup {
     /// The latest time that the row may hold something of.
     pub fn last(&self) -> Timestamp {

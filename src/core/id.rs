@@ -98,6 +98,9 @@ text_id!(
 pub struct SessionId(pub u64);
 
 impl SessionId {
+    /// What did not pass through a session is booked under this.
+    pub const NONE: SessionId = SessionId(0);
+
     /// Reads what [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<SessionId> {
         let digits = text.strip_prefix("sess_")?;

@@ -37,8 +37,10 @@ pub struct Config {
     pub series_max: usize,
     /// Rollup rows that wait for a store which is away.
     pub rollups_max: usize,
-    /// Events and, as many again, session records that wait likewise.
+    /// Events and, as many again, session records and logs that wait likewise.
     pub details_max: usize,
+    /// Bytes of requests and responses in logs that wait likewise: a log can be a million times an event.
+    pub log_bytes_max: usize,
     /// Tokenist keys, revoked ones included.
     pub keys_max: usize,
     /// Live sessions that are listed; more are metered all the same.
@@ -54,6 +56,7 @@ impl Default for Config {
             series_max: 64,
             rollups_max: 100_000,
             details_max: 100_000,
+            log_bytes_max: 64 * 1024 * 1024,
             keys_max: 1_000_000,
             sessions_max: 100_000,
             default_limit: Limit::default(),
@@ -104,6 +107,8 @@ pub struct Ledger {
     unsaved: Vec<Place>,
     /// What does not wait in a seat until it is taken.
     pending: Batch,
+    /// Of the logs among it.
+    pending_log_bytes: usize,
     details_lost: u64,
     sweep: bool,
     warnings: Vec<Warning>,
@@ -131,6 +136,7 @@ impl Ledger {
             changed: Vec::new(),
             unsaved: Vec::new(),
             pending: Batch::default(),
+            pending_log_bytes: 0,
             details_lost: 0,
             sweep: false,
             warnings: Vec::new(),
@@ -247,7 +253,9 @@ impl Ledger {
 
     /// Keeps what an application says of a call of its own.
     pub fn log(&mut self, log: Log) {
-        if self.pending.logs.len() < self.config.details_max {
+        let bytes = self.pending_log_bytes + log.body_bytes();
+        if self.pending.logs.len() < self.config.details_max && bytes <= self.config.log_bytes_max {
+            self.pending_log_bytes = bytes;
             self.pending.logs.push(log);
         } else {
             self.details_lost += 1;
@@ -379,6 +387,12 @@ impl Ledger {
         self.roster.find(holder)
     }
 
+    /// The record that a holder would have that was never seen. It is not seated.
+    pub fn stranger(&self, holder: Holder, now: Timestamp) -> Record {
+        let limit = self.default_limit(&holder);
+        Record::new(holder, limit, now)
+    }
+
     pub fn record(&self, place: Place) -> &Record {
         &self.roster.seat(place).record
     }
@@ -413,7 +427,7 @@ impl Ledger {
         self.roster.len()
     }
 
-    /// Events and session records that did not reach the store because it was away for too long.
+    /// Events, session records and logs that did not reach the store because it was away for too long.
     pub fn details_lost(&self) -> u64 {
         self.details_lost
     }
@@ -439,6 +453,7 @@ impl Ledger {
     /// What is to be saved, if anything. Whoever takes it sees that it is.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.pending);
+        self.pending_log_bytes = 0;
         for place in std::mem::take(&mut self.unsaved) {
             let seat = self.roster.seat_mut(place);
             seat.is_unsaved = false;

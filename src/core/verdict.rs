@@ -1,7 +1,7 @@
 //! The only place that decides: a holder's standing and what it has used give a [`Verdict`].
 
 use crate::close::{Ending, Measure};
-use crate::limit::{Mode, Standing};
+use crate::limit::{Limit, Mode, Standing};
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 
@@ -10,6 +10,13 @@ use crate::time::Timestamp;
 pub struct Used {
     pub cost: NanoUsd,
     pub tokens: u64,
+}
+
+/// What is left of a limit, never less than nothing. `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    pub cost: Option<NanoUsd>,
+    pub tokens: Option<u64>,
 }
 
 /// How bad it is, in ascending order.
@@ -54,6 +61,15 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     }
 }
 
+impl Remaining {
+    pub fn of(limit: &Limit, used: Used) -> Remaining {
+        Remaining {
+            cost: limit.max_cost.map(|max| (max - used.cost).max(NanoUsd::ZERO)),
+            tokens: limit.max_tokens.map(|max| max.saturating_sub(used.tokens)),
+        }
+    }
+}
+
 impl Measure {
     /// Whole percent of the limit that is used, rounded down; a limit of zero is always reached.
     fn percent(&self) -> u64 {
@@ -68,7 +84,7 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Block, Limit, WindowKind};
+    use crate::limit::{Block, WindowKind};
 
     fn standing(max_cost: Option<i64>, max_tokens: Option<u64>, mode: Mode) -> Standing {
         let limit = Limit { max_cost: max_cost.map(NanoUsd), max_tokens, mode, ..Limit::default() };
@@ -108,6 +124,19 @@ mod tests {
         assert!(matches!(denied, Verdict::Block(Ending::LimitReached { .. })));
         let free = Used { cost: NanoUsd::MAX, tokens: u64::MAX };
         assert_eq!(judge(&standing(None, None, Mode::Enforce), free, Timestamp(1)), Verdict::Allow);
+    }
+
+    #[test]
+    fn what_remains_is_never_less_than_nothing() {
+        let limit = Limit { max_cost: Some(NanoUsd(100)), max_tokens: Some(10), ..Limit::default() };
+        for (cost, tokens, left) in
+            [(0, 0, (100, 10)), (40, 4, (60, 6)), (100, 10, (0, 0)), (900, 90, (0, 0))]
+        {
+            let remaining = Remaining::of(&limit, Used { cost: NanoUsd(cost), tokens });
+            assert_eq!(remaining, Remaining { cost: Some(NanoUsd(left.0)), tokens: Some(left.1) });
+        }
+        let unlimited = Remaining { cost: None, tokens: None };
+        assert_eq!(Remaining::of(&Limit::default(), Used::default()), unlimited);
     }
 
     #[test]

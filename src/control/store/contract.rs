@@ -194,6 +194,8 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
             found.iter().map(|row| (words(row, november), row.totals.cost.0)).collect();
         let found: Vec<(&str, i64)> = found.iter().map(|(key, nano)| (key.as_str(), *nano)).collect();
         assert_eq!(found, *expected, "{query:?}");
+        let unlimited = reader.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).unwrap();
+        assert_eq!(reader.usage_count(query).unwrap(), unlimited.len(), "{query:?}");
     }
     let whole = reader.usage(&by(&[])).unwrap().remove(0).totals;
     assert_eq!((whole.usage.audio_in, whole.usage.text_out, whole.usage.requests), (1_111, 12, 4));

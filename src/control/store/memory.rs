@@ -19,6 +19,8 @@ pub struct Config {
     pub events_max: usize,
     pub sessions_max: usize,
     pub logs_max: usize,
+    /// Bytes of requests and responses in logs.
+    pub log_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -29,6 +31,7 @@ impl Default for Config {
             events_max: 20_000,
             sessions_max: 20_000,
             logs_max: 2_000,
+            log_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -108,6 +111,12 @@ impl Rows {
         keep_newest(&mut self.events, self.config.events_max);
         keep_newest(&mut self.sessions, self.config.sessions_max);
         keep_newest(&mut self.logs, self.config.logs_max);
+        let mut log_bytes: usize = self.logs.values().map(Log::body_bytes).sum();
+        while log_bytes > self.config.log_bytes_max
+            && let Some((_, log)) = self.logs.pop_first()
+        {
+            log_bytes -= log.body_bytes();
+        }
         self.keep_holders_bounded();
     }
 
@@ -229,6 +238,7 @@ mod tests {
                     events_max: max,
                     sessions_max: max,
                     logs_max: max,
+                    ..Config::default()
                 };
                 Box::new(Memory::new(config))
             },

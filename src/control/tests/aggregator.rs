@@ -6,9 +6,10 @@ use faulty::{Fault, Faulty};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokenist_control::handle::{Call, CommandError, Handle, UserQuery};
+use tokenist_control::handle::{Call, CommandError, Handle, KeyQuery, UserQuery};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
+use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger;
@@ -17,7 +18,9 @@ use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
+use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
+use tokenist_core::verdict::Verdict;
 use tokenist_handoff::{
     Admission, Admitted, Answer, Charge, KeyRefusal, Mailbox, Order, Published, Report, mailbox,
 };
@@ -383,7 +386,41 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
     let account = alice.key.unwrap();
     assert!(!account.reached());
     eventually(|| account.reached().then_some(()));
-    assert_eq!(wait(handle.end_key(KeyId::from("key_9"), soon)).unwrap(), None);
+    for gone in ["key_1", "key_9"] {
+        assert_eq!(wait(handle.end_key(KeyId::from(gone), soon)).unwrap(), None);
+    }
+    let listed = |user: Option<&str>, holds_at: Option<Timestamp>, offset: usize| {
+        let user = user.map(UserId::from);
+        let page = wait(handle.keys(KeyQuery { user, holds_at, offset, limit: 2 })).unwrap();
+        (page.keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(" "), page.total)
+    };
+    assert_eq!(listed(None, None, 0), ("key_1 key_2".into(), 3));
+    assert_eq!(listed(None, None, 2), ("key_3".into(), 3));
+    assert_eq!(listed(None, Some(now().plus_ms(60)), 0), ("key_3".into(), 1));
+    assert_eq!(listed(Some("alice"), None, 0), ("key_2".into(), 1));
+}
+
+#[test]
+fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let handle = bench.handle();
+    let stranger = wait(handle.judge(Identity::of("bob".into()))).unwrap();
+    assert_eq!((stranger.verdict, stranger.remaining.cost), (Verdict::Allow, Some(NanoUsd(100))));
+    assert!(stranger.user.limit_is_default && stranger.user.totals == Totals::default());
+    assert_eq!(wait(handle.user("bob".into(), None)).unwrap(), None);
+
+    let named = Identity { name: Some("Bob".into()), ..Identity::of("bob".into()) };
+    wait(handle.introduce(named)).unwrap();
+    let names = wait(handle.names(vec!["alice".into(), "bob".into()])).unwrap();
+    assert_eq!(names, [None, Some("Bob".into())]);
+
+    wait(handle.set_key(key(1))).unwrap();
+    bench.ask_by_key(KeyHash([1; 32]), Some("bob"));
+    wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
+    let by_key = Identity { key: Some(KeyHash([1; 32])), ..Identity::of("bob".into()) };
+    let judged = wait(handle.judge(by_key)).unwrap();
+    assert!(matches!(judged.verdict, Verdict::Block(Ending::Unauthorized(_))), "{judged:?}");
+    assert_eq!(wait(handle.judge(Identity::of("bob".into()))).unwrap().verdict, Verdict::Allow);
 }
 
 #[test]
@@ -391,8 +428,10 @@ fn a_recorded_call_counts_at_once_for_live_sessions_too() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let admitted = bench.admit(0, "alice");
     let call = Call { delta: delta("alice", 100), log: None };
-    let view = wait(bench.handle().record(call)).unwrap();
-    assert_eq!(view.totals.cost, NanoUsd(100));
+    let judged = wait(bench.handle().record(call)).unwrap();
+    assert_eq!(judged.user.totals.cost, NanoUsd(100));
+    assert!(matches!(judged.verdict, Verdict::Block(Ending::LimitReached { .. })));
+    assert_eq!(judged.remaining.cost, Some(NanoUsd::ZERO));
     assert!(admitted.user.reached());
     assert!(matches!(bench.order(0), Order::Sweep));
     assert_eq!(admitted.user.used().cost, NanoUsd(100));

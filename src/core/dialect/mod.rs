@@ -6,8 +6,15 @@
 
 mod openai_realtime;
 
+use crate::scan::Fields;
 use crate::usage::Usage;
 use std::borrow::Cow;
+
+/// Reads the JSON of a `usage` object, in the words of the realtime, responses or chat API; `None` if it states no
+/// number.
+pub fn read_usage(object: &[u8]) -> Option<Usage> {
+    openai_realtime::usage(Fields::of(object))
+}
 
 /// How many bytes of an event [`Dialect::sniff`] wants to see.
 pub const HEAD_BYTES_MAX: usize = 512;

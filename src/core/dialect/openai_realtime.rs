@@ -265,16 +265,20 @@ fn ga_rate(format: Fields<'_>) -> Option<AudioRate> {
 }
 
 /// Reads a `usage` object; `None` if there is no number in it.
-fn usage(fields: Fields<'_>) -> Option<Usage> {
+pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = Stated::default();
     for field in fields {
         let count = field.value.count();
         match &*field.key.bytes() {
             b"total_tokens" => stated.total = count,
-            b"input_tokens" => stated.input = count,
-            b"output_tokens" => stated.output = count,
-            b"input_token_details" | b"input_tokens_details" => stated.input_parts.read(object(field)),
-            b"output_token_details" | b"output_tokens_details" => stated.output_parts.read(object(field)),
+            b"input_tokens" | b"prompt_tokens" => stated.input = count,
+            b"output_tokens" | b"completion_tokens" => stated.output = count,
+            b"input_token_details" | b"input_tokens_details" | b"prompt_tokens_details" => {
+                stated.input_parts.read(object(field));
+            }
+            b"output_token_details" | b"output_tokens_details" | b"completion_tokens_details" => {
+                stated.output_parts.read(object(field));
+            }
             b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
             _ => {}
         }
@@ -485,6 +489,13 @@ mod tests {
                 r#"{"input_tokens":20,"output_tokens":10,"input_tokens_details":{"text_tokens":5,"audio_tokens":15},
                 "output_tokens_details":{"text_tokens":2,"audio_tokens":8}}"#,
                 Some([5, 15, 0, 0, 0, 0, 2, 8, 0, 0]),
+            ),
+            // As the chat API says it.
+            (
+                r#"{"prompt_tokens":20,"completion_tokens":10,"total_tokens":30,"prompt_tokens_details":
+                {"cached_tokens":4,"audio_tokens":5},"completion_tokens_details":{"reasoning_tokens":3,
+                "audio_tokens":2,"accepted_prediction_tokens":1}}"#,
+                Some([15, 5, 0, 4, 0, 0, 8, 2, 3, 0]),
             ),
             // No parts: all text.
             (r#"{"input_tokens":20,"output_tokens":10}"#, Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0])),

@@ -117,6 +117,30 @@ fn rows_that_find_no_room_to_wait_grow_on() {
 }
 
 #[test]
+fn logs_wait_only_as_far_as_their_bytes_fit() {
+    let mut ledger = Ledger::new(Config { log_bytes_max: 10, ..small() }, NOON);
+    let log = |bytes: usize| Log {
+        id: "log_1".into(),
+        at: NOON,
+        identity: Arc::new(Identity::of("alice".into())),
+        model: "m".into(),
+        request: Some("x".repeat(bytes - 1).into()),
+        response: Some("y".into()),
+        status: "success".into(),
+        latency_ms: None,
+        usage: None,
+    };
+    for bytes in [6, 5, 4] {
+        ledger.log(log(bytes));
+    }
+    assert_eq!(ledger.details_lost(), 1);
+    let kept: Vec<usize> = ledger.take_batch().unwrap().logs.iter().map(Log::body_bytes).collect();
+    assert_eq!(kept, [6, 4]);
+    ledger.log(log(10));
+    assert_eq!(ledger.take_batch().unwrap().logs.len(), 1, "what was taken waits no more");
+}
+
+#[test]
 fn series_beyond_the_bound_are_left_to_the_store() {
     let mut ledger = Ledger::new(small(), NOON);
     for (index, model) in ["a", "b", "a", "c"].into_iter().enumerate() {

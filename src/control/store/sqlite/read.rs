@@ -23,6 +23,11 @@ impl Reader for FileReader {
         self.ask(&usage_question(query), |row| usage_row(row, &query.by))
     }
 
+    fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
+        let counts = self.ask(&count_question(query), |row| row.get::<_, i64>(0))?;
+        Ok(counts.first().map_or(0, |&count| usize::try_from(count).unwrap_or(0)))
+    }
+
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
         self.ask(&details("events", EVENT, "at", "serial", filter), event_of)
     }
@@ -167,8 +172,32 @@ fn count(count: usize) -> Value {
 fn usage_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
-    let mut select: Vec<String> = columns.iter().map(ToString::to_string).collect();
-    select.push(COUNT_SUMS.to_owned());
+    let mut question = grouped(query, table, &[&columns[..], &[COUNT_SUMS]].concat(), &columns);
+    let mut order: Vec<(Dimension, String)> =
+        query.by.iter().map(|dimension| (*dimension, table.column(*dimension).to_owned())).collect();
+    order.sort_by_key(|(dimension, _)| key_rank(*dimension));
+    let mut order: Vec<String> = order.into_iter().map(|(_, column)| column).collect();
+    if query.order == Order::Cost {
+        order.insert(0, "sum(cost_nano) DESC".to_owned());
+    }
+    if !order.is_empty() {
+        question.sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
+    }
+    question.sql.push_str(" LIMIT ?");
+    question.values.push(count(query.limit));
+    question
+}
+
+fn count_question(query: &UsageQuery) -> Question {
+    let table = Table::for_query(query);
+    let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
+    let mut question = grouped(query, table, &["1"], &columns);
+    question.sql = format!("SELECT count(*) FROM ({})", question.sql);
+    question
+}
+
+/// What was asked for, a row for each combination of `columns`.
+fn grouped(query: &UsageQuery, table: Table, select: &[&str], columns: &[&str]) -> Question {
     let sql = format!("SELECT {} FROM {} WHERE start >= ? AND start < ?", select.join(", "), table.name());
     let values = vec![Value::Integer(time(query.from)), Value::Integer(time(query.to))];
     let mut question = Question { sql, values };
@@ -189,18 +218,6 @@ fn usage_question(query: &UsageQuery) -> Question {
     }
     // Without groups there is one row even of nothing.
     question.sql.push_str(" HAVING count(*) > 0");
-    let mut order: Vec<(Dimension, String)> =
-        query.by.iter().map(|dimension| (*dimension, table.column(*dimension).to_owned())).collect();
-    order.sort_by_key(|(dimension, _)| key_rank(*dimension));
-    let mut order: Vec<String> = order.into_iter().map(|(_, column)| column).collect();
-    if query.order == Order::Cost {
-        order.insert(0, "sum(cost_nano) DESC".to_owned());
-    }
-    if !order.is_empty() {
-        question.sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
-    }
-    question.sql.push_str(" LIMIT ?");
-    question.values.push(count(query.limit));
     question
 }
 
