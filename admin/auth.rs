@@ -1,20 +1,23 @@
-//! Who may ask: the operator's token, and how often a wrong one may be tried.
+//! Who may ask for what: the operator's token, tokenist keys by their scopes, and how often a wrong one may be tried.
 //!
-//! Invariant: a token is kept and compared as its hash only, in constant time.
+//! Invariant: a credential is kept and compared as its hash only, the operator's in constant time.
 
 use crate::App;
 use crate::error::ApiError;
+use crate::now;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
+use tokenist_core::id::KeyHash;
+use tokenist_core::key::{KEY_PREFIX, Key};
 
 /// The operator's credential: SHA-256 of 16 to 512 printable characters without spaces.
 #[derive(Clone)]
@@ -26,13 +29,6 @@ pub enum TokenError {
     TooShort,
     TooLong,
     NotPrintable,
-}
-
-/// A new random token of the form that existing clients expect: `ug_` and 64 hexadecimal digits.
-pub fn generate_token() -> String {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().fold(String::from("ug_"), |token, byte| format!("{token}{byte:02x}"))
 }
 
 impl OperatorToken {
@@ -72,17 +68,69 @@ impl std::error::Error for TokenError {}
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Lets a request through that carries the operator's token.
-pub(crate) async fn require(
+/// Whose request it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    Operator,
+    /// Holds a key that was not ended when the request came.
+    Key(Arc<Key>),
+}
+
+/// What a credential can open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Area {
+    Admin,
+    Sdk,
+}
+
+/// Lets a request through that may be made in the admin area.
+pub(crate) async fn require_admin(
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if !(app.config.metrics_open && request.uri().path() == "/metrics") {
-        let peer = request.extensions().get::<Peer>().expect("serve names every connection's peer");
-        app.guard.check(request.headers(), peer.0, Instant::now())?;
+    if app.config.metrics_open && request.uri().path() == "/metrics" {
+        return Ok(next.run(request).await);
     }
+    require(&app, Area::Admin, request, next).await
+}
+
+/// Lets a request through that may be made in the SDK's area.
+pub(crate) async fn require_sdk(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    require(&app, Area::Sdk, request, next).await
+}
+
+/// Handlers find the [`Caller`] among the request's extensions.
+async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    let peer = *request.extensions().get::<Peer>().expect("serve names every connection's peer");
+    let caller = match app.guard.check(request.headers(), peer.0, Instant::now())? {
+        Shown::Operator => Caller::Operator,
+        Shown::Key(hash) => match app.handle.find_key(hash).await? {
+            Some(key) if key.holds_at(now()) => Caller::Key(Arc::new(key)),
+            Some(_) | None => return Err(app.guard.wrong(peer.0, OperatorToken(hash.0), Instant::now())),
+        },
+    };
+    caller.may_enter(area)?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+impl Caller {
+    fn may_enter(&self, area: Area) -> Result<(), ApiError> {
+        let Caller::Key(key) = self else { return Ok(()) };
+        // No route makes such a key, but a store may be shared with versions to come.
+        let is_admin = key.scopes.admin && key.user.is_none() && key.org.is_none();
+        match area {
+            _ if is_admin => Ok(()),
+            Area::Sdk if key.scopes.sdk => Ok(()),
+            Area::Sdk => Err(ApiError::new(StatusCode::FORBIDDEN, SDK_FORBIDDEN)),
+            Area::Admin => Err(ApiError::new(StatusCode::FORBIDDEN, ADMIN_FORBIDDEN)),
+        }
+    }
 }
 
 /// Knows the token, and who has tried wrong ones.
@@ -91,6 +139,14 @@ pub(crate) struct Guard {
     token: OperatorToken,
     wrong: Mutex<Box<[Option<Wrong>]>>,
     hasher: RandomState,
+}
+
+/// What a request's credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Operator,
+    /// Whether it is known is for the ledger to say.
+    Key(KeyHash),
 }
 
 /// An address and its wrong tokens since the first of them. A client that keeps sending the same stale token is
@@ -108,17 +164,22 @@ impl Guard {
         Guard { token, wrong: Mutex::new(vec![None; SLOT_COUNT].into()), hasher: RandomState::new() }
     }
 
-    fn check(&self, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<(), ApiError> {
-        let token = credential(headers)?;
-        let address = network(peer);
-        if let Some(seconds) = self.retry_after_seconds(address, now) {
+    fn check(&self, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<Shown, ApiError> {
+        let (text, token) = credential(headers)?;
+        if let Some(seconds) = self.retry_after_seconds(network(peer), now) {
             return Err(ApiError::throttled(seconds));
         }
-        if !token.is(&self.token) {
-            self.note(address, token, now);
-            return Err(ApiError::unauthorized("Invalid API key"));
+        match token.is(&self.token) {
+            true => Ok(Shown::Operator),
+            false if text.starts_with(KEY_PREFIX) => Ok(Shown::Key(KeyHash(token.0))),
+            false => Err(self.wrong(peer, token, now)),
         }
-        Ok(())
+    }
+
+    /// Notes that this was tried, and says so.
+    fn wrong(&self, peer: IpAddr, token: OperatorToken, now: Instant) -> ApiError {
+        self.note(network(peer), token, now);
+        ApiError::unauthorized("Invalid API key")
     }
 
     /// Whether `address` has used up its tries, and how long that lasts.
@@ -151,8 +212,8 @@ impl Guard {
     }
 }
 
-/// The token that a request shows.
-fn credential(headers: &HeaderMap) -> Result<OperatorToken, ApiError> {
+/// The token that a request shows, and its hash.
+fn credential(headers: &HeaderMap) -> Result<(&str, OperatorToken), ApiError> {
     const MISSING: &str = "Authorization header required";
     const MALFORMED: &str = "Invalid API key format";
     let value = headers.get(header::AUTHORIZATION).ok_or(ApiError::unauthorized(MISSING))?;
@@ -161,7 +222,9 @@ fn credential(headers: &HeaderMap) -> Result<OperatorToken, ApiError> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(ApiError::unauthorized(MISSING));
     }
-    OperatorToken::parse(token.trim()).map_err(|_| ApiError::unauthorized(MALFORMED))
+    let token = token.trim();
+    let hash = OperatorToken::parse(token).map_err(|_| ApiError::unauthorized(MALFORMED))?;
+    Ok((token, hash))
 }
 
 /// What one party is assumed to hold: an IPv4 address or an IPv6 /64.
@@ -172,6 +235,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+const ADMIN_FORBIDDEN: &str = "This API key does not have the admin scope: use one that was created with \
+    \"scopes\": [\"admin\"], or the operator's token";
+const SDK_FORBIDDEN: &str = "This API key has neither the sdk nor the admin scope: use one that was created with \
+    \"scopes\": [\"sdk\"]";
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 512;
 /// Different wrong tokens from one address within [`SPAN`], after which it is refused unheard.
@@ -182,7 +249,7 @@ const SLOT_COUNT: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderValue, StatusCode};
+    use axum::http::HeaderValue;
     use axum::response::IntoResponse;
 
     const TOKEN: &str = "correct-horse-battery";
@@ -195,7 +262,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
         match guard.check(&headers, peer.parse().unwrap(), now) {
-            Ok(()) => StatusCode::OK,
+            Ok(_) => StatusCode::OK,
             Err(error) => error.into_response().status(),
         }
     }
@@ -233,9 +300,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_printable() {
-        assert!(OperatorToken::parse(&generate_token()).is_ok());
-        assert_eq!(generate_token().len(), 67);
-        assert_ne!(generate_token(), generate_token());
+        assert!(OperatorToken::parse(&crate::generate_token()).is_ok());
         for (text, error) in [
             ("", TokenError::TooShort),
             ("fifteen-chars-x", TokenError::TooShort),

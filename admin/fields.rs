@@ -4,19 +4,22 @@
 //! Unknown fields are ignored.
 
 use crate::error::ApiError;
+use crate::now;
 use crate::wire::Issue;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 
 /// A type that is read from a JSON object or a query string.
 pub(crate) trait FromFields: Sized {
-    /// A field that is wrong reads as if it were missing; its issue is kept and the whole is refused.
-    fn from_fields(fields: &mut Fields) -> Self;
+    /// A field that is wrong reads as if it were missing; its issue is kept and the whole is refused. `None` only
+    /// where a field that is needed has left an issue.
+    fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
 
 #[derive(Debug)]
@@ -34,12 +37,30 @@ enum Source {
 }
 
 impl Fields {
-    pub(crate) fn text(&mut self, name: &str, chars_max: usize) -> Option<String> {
+    /// The field must be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Fields, &str) -> Option<T>,
+    ) -> Option<T> {
+        match self.values.contains_key(name) {
+            true => read(self, name),
+            false => self.issue(name, "invalid_type", "Required"),
+        }
+    }
+
+    pub(crate) fn text(&mut self, name: &str, chars: RangeInclusive<usize>) -> Option<String> {
+        let (min, max) = (*chars.start(), *chars.end());
         match self.values.remove(name)? {
-            Value::String(text) if text.chars().count() <= chars_max => Some(text),
-            Value::String(_) => {
-                self.issue(name, "too_big", format!("String must contain at most {chars_max} character(s)"))
-            }
+            Value::String(text) => match text.chars().count() {
+                count if count < min => {
+                    self.issue(name, "too_small", format!("String must contain at least {min} character(s)"))
+                }
+                count if count > max => {
+                    self.issue(name, "too_big", format!("String must contain at most {max} character(s)"))
+                }
+                _ => Some(text),
+            },
             other => self.mistyped(name, "string", &other),
         }
     }
@@ -53,6 +74,23 @@ impl Fields {
                 None => self.issue(name, "invalid_string", "Invalid datetime"),
             },
             other => self.mistyped(name, "string", &other),
+        }
+    }
+
+    /// As [`Fields::time`], but the end of a span: of a mere date all of the day is meant.
+    pub(crate) fn time_to(&mut self, name: &str) -> Option<Timestamp> {
+        let is_date = self.values.get(name).and_then(Value::as_str).is_some_and(|text| date(text).is_some());
+        let time = self.time(name)?;
+        Some(if is_date { time.next_day_start() } else { time })
+    }
+
+    /// As [`Fields::time`], for what would otherwise be over before it begins.
+    pub(crate) fn time_to_come(&mut self, name: &str) -> Option<Timestamp> {
+        match self.time(name)? {
+            time if time > now() => Some(time),
+            _ => {
+                self.issue(name, "too_small", "This time is past; give one that is to come, or leave it out")
+            }
         }
     }
 
@@ -81,18 +119,73 @@ impl Fields {
         }
     }
 
+    /// Whole milliseconds of what may be a fraction.
+    pub(crate) fn milliseconds(&mut self, name: &str) -> Option<u64> {
+        match self.number(name)? {
+            ms if ms < 0.0 => self.issue(name, "too_small", "Number must be greater than or equal to 0"),
+            ms => Some(ms.round() as u64),
+        }
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        match (self.values.remove(name)?, self.source) {
+            (Value::Bool(flag), _) => Some(flag),
+            (Value::String(text), Source::Query) if text == "true" || text == "false" => Some(text == "true"),
+            (other, _) => self.mistyped(name, "boolean", &other),
+        }
+    }
+
+    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.values.remove(name)? {
+            Value::Object(object) => Some(object),
+            other => self.mistyped(name, "object", &other),
+        }
+    }
+
     /// One of `words`.
     pub(crate) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        let value = self.values.remove(name)?;
+        self.word_of(name, &value, words)
+    }
+
+    /// An array of `words`, not empty.
+    pub(crate) fn words<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
         match self.values.remove(name)? {
-            Value::String(text) => match words.iter().find(|(word, _)| *word == text) {
-                Some((_, value)) => Some(*value),
-                None => {
-                    let expected: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
-                    let message = format!("Invalid enum value. Expected {}", expected.join(" | "));
-                    self.issue(name, "invalid_enum_value", message)
-                }
-            },
-            other => self.mistyped(name, "string", &other),
+            Value::Array(values) if values.is_empty() => {
+                self.issue(name, "too_small", "Array must contain at least 1 element(s)")
+            }
+            Value::Array(values) => values.iter().map(|value| self.word_of(name, value, words)).collect(),
+            other => self.mistyped(name, "array", &other),
+        }
+    }
+
+    fn word_of<T: Copy>(&mut self, name: &str, value: &Value, words: &[(&str, T)]) -> Option<T> {
+        let Value::String(text) = value else { return self.mistyped(name, "string", value) };
+        match words.iter().find(|(word, _)| word == text) {
+            Some((_, value)) => Some(*value),
+            None => {
+                let expected: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+                let message = format!("Invalid enum value. Expected {}", expected.join(" | "));
+                self.issue(name, "invalid_enum_value", message)
+            }
+        }
+    }
+
+    /// What `parse` makes of the parts of a text between commas, at most `max` of them. Empty if there is no such field.
+    pub(crate) fn list<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        max: usize,
+        parse: impl Fn(&[u8]) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let Some(text) = self.values.remove(name) else { return Some(Vec::new()) };
+        let Value::String(text) = text else { return self.mistyped(name, "string", &text) };
+        if text.split(',').count() > max {
+            return self.issue(name, "too_big", format!("List must contain at most {max} element(s)"));
+        }
+        match text.split(',').map(|part| parse(part.as_bytes())).collect() {
+            Ok(list) => Some(list),
+            Err(error) => self.issue(name, "invalid_string", format!("An element of {name} {error}")),
         }
     }
 
@@ -127,7 +220,12 @@ impl Fields {
         self.issue(name, "invalid_type", format!("Expected {expected}, received {}", type_of(value)))
     }
 
-    fn issue<T>(&mut self, name: &str, code: &'static str, message: impl Into<String>) -> Option<T> {
+    pub(crate) fn issue<T>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Option<T> {
         self.issues.push(Issue { path: vec![name.into()], message: message.into(), code });
         None
     }
@@ -135,7 +233,10 @@ impl Fields {
     fn read<T: FromFields>(values: Map<String, Value>, source: Source) -> Result<T, ApiError> {
         let mut fields = Fields { values, source, issues: Vec::new() };
         let value = T::from_fields(&mut fields);
-        if fields.issues.is_empty() { Ok(value) } else { Err(ApiError::invalid(fields.issues)) }
+        match value.filter(|_| fields.issues.is_empty()) {
+            Some(value) => Ok(value),
+            None => Err(ApiError::invalid(fields.issues)),
+        }
     }
 }
 
@@ -184,11 +285,14 @@ impl<T: FromFields, S: Send + Sync> FromRequestParts<S> for Query<T> {
 }
 
 fn parse_time(text: &str) -> Option<Timestamp> {
-    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let date = text.len() == "2026-11-23".len();
-        date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
-    })?;
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| date(text))?;
     Some(Timestamp(u64::try_from(instant.as_millisecond()).unwrap_or(0)))
+}
+
+/// The UTC midnight of a date.
+fn date(text: &str) -> Option<jiff::Timestamp> {
+    let is_date = text.len() == "2026-11-23".len();
+    is_date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
 }
 
 fn type_of(value: &Value) -> &'static str {

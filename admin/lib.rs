@@ -3,20 +3,22 @@
 //! Start at [`start`], then `route` for what can be asked. A handler parses, asks the control plane's
 //! [`Handle`], and shapes the answer with `wire`.
 //! Invariant: nothing here sums, prices or decides, and no request but those for health and the API's own
-//! description is answered without the operator's token.
+//! description is answered without a credential that opens it.
 
 mod auth;
 mod edge;
 mod error;
 mod fields;
 mod openapi;
+mod random;
 mod route;
 mod serve;
 mod telemetry;
 mod wire;
 
-pub use auth::{OperatorToken, TokenError, generate_token};
+pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
+pub use random::generate_token;
 pub use tokenist_control::telemetry::Telemetry;
 
 use auth::Guard;
@@ -109,12 +111,20 @@ struct App {
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
     config: Arc<Config>,
+    /// Held while a user's keys are looked at and then changed, so that of two who find none only one makes one.
+    key_changes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl App {
     fn new(config: Config, handle: Handle, telemetry: Telemetry) -> App {
         let guard = Arc::new(Guard::new(config.token.clone()));
-        App { handle, telemetry: Arc::new(telemetry), guard, config: Arc::new(config) }
+        App {
+            handle,
+            telemetry: Arc::new(telemetry),
+            guard,
+            config: Arc::new(config),
+            key_changes: Arc::default(),
+        }
     }
 }
 

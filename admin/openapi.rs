@@ -1,6 +1,7 @@
 //! The API's description, OpenAPI 3.1: made from the routes and the wire shapes, served, and committed as
 //! `openapi.json`, from which clients are generated.
 
+use crate::auth::Area;
 use crate::route;
 use crate::wire::ErrorBody;
 use axum::http::{StatusCode, header};
@@ -17,9 +18,12 @@ use utoipa::{OpenApi, ToSchema};
     tags(
         (name = "process", description = "The process itself."),
         (name = "users", description = "Whose usage is metered."),
+        (name = "orgs", description = "What users used together."),
+        (name = "keys", description = "What opens the proxy and this API."),
         (name = "limits", description = "What a user may spend."),
         (name = "blocks", description = "Who may not open sessions."),
         (name = "sessions", description = "What is live."),
+        (name = "sdk", description = "Calls that do not pass through the proxy."),
     ),
 )]
 pub(crate) struct Description;
@@ -44,20 +48,26 @@ pub(crate) async fn read_openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
-/// Adds to every operation what the operator's token brings with it.
-pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi) {
+/// Adds to every operation what its credential brings with it.
+pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body_bytes_max: usize) {
     let components = description.components.get_or_insert_with(Components::new);
+    let forbidden = match area {
+        Area::Admin => "The API key does not have the admin scope.",
+        Area::Sdk => "The API key does not have the sdk scope, or speaks for another user or org.",
+    };
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     components.add_security_scheme(BEARER, bearer);
     description.paths.paths.values_mut().flat_map(operations).for_each(|operation| {
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
-        refuse(operation, StatusCode::UNAUTHORIZED, "No token, or a wrong one.");
-        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens from this address.");
+        refuse(operation, StatusCode::UNAUTHORIZED, "No API key, or a wrong one.");
+        refuse(operation, StatusCode::FORBIDDEN, forbidden);
+        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong API keys from this address.");
         refuse(operation, StatusCode::SERVICE_UNAVAILABLE, "The ledger is busy, full or gone, or too slow.");
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             // A missing body counts as an empty object.
             body.required = Some(Required::False);
-            refuse(operation, StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 64 KiB.");
+            let too_large = format!("The body is larger than {} KiB.", body_bytes_max / 1024);
+            refuse(operation, StatusCode::PAYLOAD_TOO_LARGE, &too_large);
         }
     });
 }
@@ -73,7 +83,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, put, delete, patch].into_iter().flatten()
 }
 
-const BEARER: &str = "operator";
+const BEARER: &str = "key";
 
 #[cfg(test)]
 mod tests {
@@ -83,5 +93,14 @@ mod tests {
     #[test]
     fn the_api_is_what_clients_were_built_from() {
         expect_file!["openapi.json"].assert_eq(openapi_json());
+    }
+
+    #[test]
+    fn every_shape_that_is_referred_to_is_there() {
+        let description: serde_json::Value = serde_json::from_str(openapi_json()).unwrap();
+        let references = openapi_json().split("\"$ref\": \"#").skip(1);
+        for reference in references.map(|rest| rest.split('"').next().unwrap()) {
+            assert!(description.pointer(reference).is_some(), "{reference}");
+        }
     }
 }

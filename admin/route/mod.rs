@@ -3,11 +3,15 @@
 //! [`Handle`]: tokenist_control::handle::Handle
 
 mod blocks;
+mod keys;
 mod limits;
+mod orgs;
 mod process;
+mod sdk;
 mod sessions;
 mod users;
 
+use crate::auth::Area;
 use crate::error::ApiError;
 use crate::openapi::{self, Description};
 use crate::{App, auth, edge};
@@ -22,8 +26,11 @@ use utoipa_axum::routes;
 
 /// Everything that is served, with its layers.
 pub(crate) fn router(app: App) -> Router {
-    let require = middleware::from_fn_with_state(app.clone(), auth::require);
-    let router = open_routes().merge(guarded_routes().route_layer(require));
+    let require_admin = middleware::from_fn_with_state(app.clone(), auth::require_admin);
+    let require_sdk = middleware::from_fn_with_state(app.clone(), auth::require_sdk);
+    let router = open_routes()
+        .merge(admin_routes().route_layer(require_admin))
+        .merge(sdk_routes().route_layer(require_sdk));
     Router::from(router)
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
@@ -34,7 +41,7 @@ pub(crate) fn router(app: App) -> Router {
 
 /// Everything that is described.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    open_routes().merge(guarded_routes())
+    open_routes().merge(admin_routes()).merge(sdk_routes())
 }
 
 fn open_routes() -> OpenApiRouter<App> {
@@ -44,19 +51,35 @@ fn open_routes() -> OpenApiRouter<App> {
         .routes(routes!(openapi::read_openapi))
 }
 
-fn guarded_routes() -> OpenApiRouter<App> {
+fn admin_routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::new()
-        .routes(routes!(users::list_users))
+        .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::read_usage))
+        .routes(routes!(users::read_history))
         .routes(routes!(users::list_models))
         .routes(routes!(limits::set_threshold))
         .routes(routes!(blocks::block_user))
         .routes(routes!(blocks::unblock_user))
         .routes(routes!(blocks::list_blocked))
+        .routes(routes!(orgs::read_summary))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::close_session))
         .routes(routes!(process::read_metrics));
-    openapi::guard(router.get_openapi_mut());
+    openapi::guard(router.get_openapi_mut(), Area::Admin, BODY_BYTES_MAX);
+    router
+}
+
+/// Nearer to its routes than the general one, this bound of bodies holds for them.
+fn sdk_routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::new()
+        .routes(routes!(sdk::check_call))
+        .routes(routes!(sdk::record_call))
+        .routes(routes!(sdk::log_call))
+        .layer(DefaultBodyLimit::max(SDK_BODY_BYTES_MAX));
+    openapi::guard(router.get_openapi_mut(), Area::Sdk, SDK_BODY_BYTES_MAX);
     router
 }
 
@@ -85,3 +108,5 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
 }
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Applications log whole conversations.
+const SDK_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;

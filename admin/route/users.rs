@@ -1,13 +1,20 @@
 //! Users: who they are and what they used.
 
 use super::UserPath;
-use crate::App;
+use super::keys::{self, Draft};
 use crate::error::ApiError;
-use crate::fields::Query;
-use crate::wire::{ErrorBody, LIST_MAX, Models, PeriodQuery, User, Users, UsersQuery};
+use crate::fields::{Body, Query};
+use crate::wire::{
+    CreatedUser, ErrorBody, History, HistoryQuery, LIST_MAX, Models, ModelsQuery, PeriodQuery, Since, User,
+    UserRequest, Users, UsersQuery, key_name,
+};
+use crate::{App, now, random};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use tokenist_control::handle::UserQuery;
+use tokenist_control::store::{Dimension, UsageQuery};
+use tokenist_core::id::Identity;
 
 /// Users in order of id, with what they used.
 #[utoipa::path(
@@ -43,6 +50,47 @@ pub(crate) async fn list_users(
     }
 }
 
+/// Makes a user known and gives it a key, which the answer alone shows. A user may be known already; only one that
+/// has a key is refused, so that asking twice leaves no key that nobody remembers.
+#[utoipa::path(
+    post, path = "/admin/users", tag = "users", request_body = UserRequest,
+    responses(
+        (status = 201, description = "The user and its key.", body = CreatedUser),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 409, description = "The user has a key.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn create_user(
+    State(app): State<App>,
+    Body(request): Body<UserRequest>,
+) -> Result<(StatusCode, Json<CreatedUser>), ApiError> {
+    let user = request.user_id.unwrap_or_else(|| random::id("user_").as_str().into());
+    let _alone = app.key_changes.lock().await;
+    if !keys::keys_of(&app, &user).await?.is_empty() {
+        let sentence = format!(
+            "User {user} has an API key already; POST /admin/users/:id/rotate-key replaces it, and POST \
+             /auth/api-keys with this userId adds another"
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, sentence));
+    }
+    let identity = Identity {
+        org: request.org_id.clone(),
+        email: request.email,
+        name: request.name,
+        ..Identity::of(user.clone())
+    };
+    let view = app.handle.introduce(identity).await?;
+    let draft = Draft {
+        name: key_name(&user),
+        user: Some(user),
+        org: request.org_id,
+        scopes: request.scopes,
+        expires_at: request.expires_at,
+    };
+    let created = keys::create(&app, draft).await?;
+    Ok((StatusCode::CREATED, Json(CreatedUser::of(view, created))))
+}
+
 /// What one user used. A user that was never seen has used nothing.
 #[utoipa::path(
     get, path = "/admin/users/{id}/usage", tag = "users", params(UserPath, PeriodQuery),
@@ -54,29 +102,55 @@ pub(crate) async fn list_users(
 pub(crate) async fn read_usage(
     State(app): State<App>,
     UserPath { id }: UserPath,
-    Query(PeriodQuery { period }): Query<PeriodQuery>,
+    Query(query): Query<PeriodQuery>,
 ) -> Result<Json<User>, ApiError> {
-    let user = match app.handle.user(id.clone(), period).await? {
-        Some(view) => User::of(view, period),
-        None => User::unknown(id, app.handle.default_limit(), period),
+    let user = match app.handle.user(id.clone(), query.period).await? {
+        Some(view) => User::of(view, query.period),
+        None => User::unknown(id.clone(), app.handle.default_limit(), query.period),
     };
-    Ok(Json(user))
+    let Some(span) = query.range(now()) else { return Ok(Json(user)) };
+    let question = UsageQuery { from: span.from, to: span.to, users: vec![id], ..UsageQuery::default() };
+    let rows = app.handle.usage(question).await?;
+    Ok(Json(user.over(span, &rows.first().map(|row| row.totals).unwrap_or_default())))
 }
 
-/// What one user used by feature and model, all kinds of tokens, all time.
+/// What one user used, point by point. What was used in the last second may be missing.
 #[utoipa::path(
-    get, path = "/admin/users/{id}/models", tag = "users", params(UserPath),
+    get, path = "/admin/users/{id}/usage/history", tag = "users", params(UserPath, HistoryQuery),
+    responses(
+        (status = 200, description = "The user's history.", body = History),
+        (status = 400, description = "The id or a parameter is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn read_history(
+    State(app): State<App>,
+    UserPath { id }: UserPath,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<History>, ApiError> {
+    let now = now();
+    let rows = app.handle.usage(query.question(&id, now)).await?;
+    Ok(Json(History::of(&id, &query, &rows, now)))
+}
+
+/// What one user used by feature and model, all kinds of tokens.
+#[utoipa::path(
+    get, path = "/admin/users/{id}/models", tag = "users", params(UserPath, ModelsQuery),
     responses(
         (status = 200, description = "The user's usage by feature and model.", body = Models),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
+        (status = 400, description = "The id or the parameter is wrong.", body = ErrorBody),
     )
 )]
 pub(crate) async fn list_models(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    Query(query): Query<ModelsQuery>,
 ) -> Result<Json<Models>, ApiError> {
-    let models = app.handle.models(id.clone()).await?;
-    Ok(Json(Models::of(&id, &models)))
+    let Some(Since::Start) = query.since else {
+        let by = vec![Dimension::Feature, Dimension::Model];
+        let question = UsageQuery { users: vec![id.clone()], by, ..UsageQuery::default() };
+        return Ok(Json(Models::stored(&id, app.handle.usage(question).await?)));
+    };
+    Ok(Json(Models::of(&id, &app.handle.models(id.clone()).await?)))
 }
 
 /// Users asked for at once, so that no question keeps the ledger from its reports for long.

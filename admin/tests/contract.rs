@@ -2,23 +2,11 @@
 
 mod kit;
 
-use kit::{Plane, eventually};
+use kit::{Plane, check, eventually, issue};
 use serde_json::{Value, json};
 use tokenist_handoff::Order;
 
 const FUTURE: &str = "2999-01-01T00:00:00.000Z";
-
-/// Checks that `method path body` answers `status` with exactly this JSON.
-fn check(plane: &Plane, request: &str, status: u16, expected: Value) {
-    let mut words = request.splitn(3, ' ');
-    let mut word = || words.next().unwrap_or("");
-    let answer = plane.ask(word(), word(), word());
-    assert_eq!((answer.status, answer.json()), (status, expected), "{request}");
-}
-
-fn issue(path: &str, code: &str, message: &str) -> Value {
-    json!({"error": [{"path": [path], "code": code, "message": message}]})
-}
 
 #[test]
 fn a_user_that_was_never_seen_has_used_nothing() {
@@ -57,6 +45,28 @@ fn ids_and_parameters_are_checked() {
         (
             "GET /admin/users?limit=10001",
             issue("limit", "too_big", "Number must be less than or equal to 10000"),
+        ),
+        (
+            "GET /admin/users/a/models?since=monday",
+            issue("since", "invalid_enum_value", "Invalid enum value. Expected 'start'"),
+        ),
+        (
+            "GET /admin/users/a/usage?from=2024-03-02&to=2024-03-01",
+            issue("from", "custom", "from must come before to"),
+        ),
+        ("GET /admin/users/a/usage?to=soon", issue("to", "invalid_string", "Invalid datetime")),
+        (
+            "GET /admin/users/a/usage/history?grain=hour&from=2020-01-01",
+            issue("from", "too_big", "More than 10000 points: ask for a shorter range or a coarser grain"),
+        ),
+        ("GET /admin/orgs/a%00b/summary", json!({"error": "Org id contains a control character"})),
+        (
+            "GET /admin/orgs/acme/summary?userIds=a,,b",
+            issue("userIds", "invalid_string", "An element of userIds is empty"),
+        ),
+        (
+            "GET /auth/api-keys?ended=maybe",
+            issue("ended", "invalid_type", "Expected boolean, received string"),
         ),
         ("GET /admin/sessions?limit=x", issue("limit", "invalid_type", "Expected number, received string")),
     ] {
@@ -182,7 +192,7 @@ fn usage_is_told_to_the_nano_dollar() {
     assert_eq!(listed, json!({"users": [alice], "nextCursor": null}));
     check(
         &plane,
-        "GET /admin/users/alice/models",
+        "GET /admin/users/alice/models?since=start",
         200,
         json!({"userId": "alice", "models": [{
             "feature": "voice", "model": "gpt-4o-mini", "usage": usage, "requests": 2, "durationMs": 0,
@@ -191,6 +201,10 @@ fn usage_is_told_to_the_nano_dollar() {
                 "textOutputTokens": 1000, "audioOutputTokens": 0, "imageOutputTokens": 0, "reasoningTokens": 100},
         }]}),
     );
+    // The store has the same soon.
+    let all_time = |path: &str| plane.ask("GET", path, "").json();
+    let started = all_time("/admin/users/alice/models?since=start");
+    eventually(|| (all_time("/admin/users/alice/models") == started).then_some(()));
     let live = plane.ask("GET", "/admin/sessions", "").json();
     assert!(live["sessions"][0]["ageSeconds"].as_u64().is_some_and(|age| age < 60), "{live}");
     assert_eq!(
@@ -293,7 +307,7 @@ fn health_tells_how_the_process_does() {
         let health = answer.json();
         let expected = json!({"status": status, "version": "1.2.3", "driver": "epoll", "draining": draining,
             "startedAt": health["startedAt"], "uptimeSeconds": health["uptimeSeconds"], "sessions": 1, "users": 1,
-            "store": "memory", "storeFailing": false});
+            "store": "memory", "storeFailing": false, "storeFailure": null});
         assert_eq!((answer.status, health), (200, expected));
     };
     let ready = || {
@@ -345,7 +359,11 @@ fn everything_else_is_not_found() {
         "GET /admin",
         "GET /admin/nothing",
         "GET /admin/users/alice",
-        "POST /admin/users",
+        "PUT /admin/users",
+        "POST /admin/users/alice/usage",
+        "GET /auth/api-keys/key_1",
+        "GET /sdk/check",
+        "GET /admin/orgs/acme",
         "DELETE /admin/users/alice/usage",
         "PUT /admin/users/alice/threshold {}",
         "GET /admin/users/alice/block",

@@ -59,6 +59,54 @@ fn only_the_operator_is_let_in() {
 }
 
 #[test]
+fn a_key_opens_what_its_scopes_say() {
+    let plane = Plane::start();
+    let key = |scopes: &[&str]| {
+        let created = plane.created("/auth/api-keys", &json!({"name": "k", "scopes": scopes}));
+        created["apiKey"].as_str().unwrap().to_owned()
+    };
+    let admin_forbidden = "This API key does not have the admin scope: use one that was created with \
+        \"scopes\": [\"admin\"], or the operator's token";
+    let sdk_forbidden = "This API key has neither the sdk nor the admin scope: use one that was created with \
+        \"scopes\": [\"sdk\"]";
+    for (scopes, admin, sdk) in [
+        (&["proxy"][..], 403, 403),
+        (&["sdk"], 403, 200),
+        (&["proxy", "sdk"], 403, 200),
+        (&["admin"], 200, 200),
+    ] {
+        let key = key(scopes);
+        let bearer = format!("Bearer {key}");
+        let ask = |method: &str, path: &str, body: &str| {
+            ask_with(plane.address(), method, path, &[("authorization", &bearer)], body)
+        };
+        for path in ["/admin/users", "/admin/orgs/acme/summary", "/auth/api-keys", "/metrics"] {
+            let answer = ask("GET", path, "");
+            assert_eq!(answer.status, admin, "{scopes:?} {path}");
+            if admin == 403 {
+                assert_eq!(answer.json(), json!({"error": admin_forbidden}));
+            }
+        }
+        let call = json!({"userId": "alice", "model": "gpt-4o", "requestType": "chat"}).to_string();
+        let answer = ask("POST", "/sdk/check", &call);
+        assert_eq!(answer.status, sdk, "{scopes:?}");
+        if sdk == 403 {
+            assert_eq!(answer.json(), json!({"error": sdk_forbidden}));
+        }
+    }
+    assert_eq!(plane.ask("POST", "/sdk/check", "{}").status, 400, "the operator's token opens everything");
+    assert_eq!(ask_with(plane.address(), "POST", "/sdk/check", &[], "{}").status, 401);
+}
+
+#[test]
+fn keys_that_nobody_made_are_guesses() {
+    let plane = Plane::start();
+    let guess = |n: u32| plane.ask_by(&format!("ug_{n:064x}"), "POST", "/sdk/check", "{}");
+    assert!((0..10).all(|n| guess(n).status == 401));
+    assert_eq!(guess(10).status, 429);
+}
+
+#[test]
 fn guessing_ends_in_429() {
     let plane = Plane::start();
     let guess = |n: u32| {

@@ -74,8 +74,11 @@ pub(crate) struct BlockRequest {
 }
 
 impl FromFields for BlockRequest {
-    fn from_fields(fields: &mut Fields) -> BlockRequest {
-        BlockRequest { reason: fields.text("reason", REASON_CHARS_MAX), expires_at: fields.time("expiresAt") }
+    fn from_fields(fields: &mut Fields) -> Option<BlockRequest> {
+        Some(BlockRequest {
+            reason: fields.text("reason", 0..=REASON_CHARS_MAX),
+            expires_at: fields.time("expiresAt"),
+        })
     }
 }
 

@@ -46,12 +46,12 @@ pub(crate) struct ThresholdRequest {
 }
 
 impl FromFields for ThresholdRequest {
-    fn from_fields(fields: &mut Fields) -> ThresholdRequest {
-        ThresholdRequest {
+    fn from_fields(fields: &mut Fields) -> Option<ThresholdRequest> {
+        Some(ThresholdRequest {
             max_cost_usd: fields.dollars("maxCostUsd"),
             max_total_tokens: fields.count("maxTotalTokens", 0, INTEGER_MAX),
             window: fields.word("window", &WINDOWS),
-        }
+        })
     }
 }
 

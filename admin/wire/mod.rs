@@ -6,15 +6,24 @@
 
 mod blocks;
 mod error;
+mod history;
+mod keys;
 mod limits;
+mod orgs;
 mod process;
+mod sdk;
 mod sessions;
+mod span;
 mod users;
 
 pub(crate) use blocks::*;
 pub(crate) use error::*;
+pub(crate) use history::*;
+pub(crate) use keys::*;
 pub(crate) use limits::*;
+pub(crate) use orgs::*;
 pub(crate) use process::*;
+pub(crate) use sdk::*;
 pub(crate) use sessions::*;
 pub(crate) use users::*;
 

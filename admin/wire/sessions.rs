@@ -51,8 +51,8 @@ pub(crate) struct SessionsQuery {
 }
 
 impl FromFields for SessionsQuery {
-    fn from_fields(fields: &mut Fields) -> SessionsQuery {
-        SessionsQuery { limit: list_limit(fields) }
+    fn from_fields(fields: &mut Fields) -> Option<SessionsQuery> {
+        Some(SessionsQuery { limit: list_limit(fields) })
     }
 }
 

@@ -1,11 +1,17 @@
 //! Users, with what they used, whole and by model.
 
-use super::{BlockEntry, Threshold, Usage, WINDOWS, Window, list_limit};
+use super::keys::read_scopes;
+use super::span::{Period, Span, read_ends};
+use super::{ApiKey, BlockEntry, CreatedKey, Scope, Threshold, Usage, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
+use std::sync::Arc;
 use tokenist_control::handle::{ModelTotals, Totals, UserView};
-use tokenist_core::id::{OrgId, UserId};
+use tokenist_control::store::UsageRow;
+use tokenist_core::id::{self, OrgId, UserId};
+use tokenist_core::key::Scopes;
 use tokenist_core::limit::{Limit, WindowKind};
+use tokenist_core::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,7 +26,15 @@ pub(crate) struct User {
     name: Option<String>,
     /// Over `period`.
     usage: Usage,
-    period: Window,
+    period: Period,
+    /// Where a range was asked for: its first hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    from: Option<String>,
+    /// Where a range was asked for: its end, exclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    to: Option<String>,
     threshold: Threshold,
     /// The user has no threshold of its own.
     threshold_is_default: bool,
@@ -51,7 +65,7 @@ pub(crate) struct Models {
     models: Vec<ModelUsage>,
 }
 
-/// What one user used of one model for one feature, all time.
+/// What one user used of one model for one feature.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ModelUsage {
@@ -106,26 +120,112 @@ pub(crate) struct UsersQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PeriodQuery {
-    /// What usage is summed over; by default the threshold's own window.
+    /// A window of now, exact to the last response; by default the threshold's own.
     #[param(value_type = Option<Window>, nullable = false)]
     pub(crate) period: Option<WindowKind>,
+    /// Goes before `period`. ISO 8601 with an offset, or a date; its hour counts whole. What was used in the last
+    /// second may be missing.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Likewise. Exclusive, or a date, of which all is meant. By default the end of today.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    to: Option<Timestamp>,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ModelsQuery {
+    /// `start`: only what this process has counted since it started. By default all time.
+    #[param(inline, nullable = false)]
+    pub(crate) since: Option<Since>,
+}
+
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum Since {
+    Start,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct UserRequest {
+    /// One is made if absent.
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) user_id: Option<UserId>,
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) org_id: Option<OrgId>,
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) email: Option<Arc<str>>,
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) name: Option<Arc<str>>,
+    /// What the user's key opens: `proxy`, `sdk`, or both, as it is if absent.
+    #[schema(value_type = Vec<Scope>, nullable = false, required = false)]
+    pub(crate) scopes: Scopes,
+    /// When the key ends; never if absent.
+    #[schema(value_type = String, nullable = false, required = false, format = DateTime)]
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreatedUser {
+    user_id: String,
+    #[schema(required)]
+    org_id: Option<String>,
+    #[schema(required)]
+    email: Option<String>,
+    #[schema(required)]
+    name: Option<String>,
+    /// The user's key. Only its hash is kept: it cannot be shown again.
+    api_key: String,
+    /// Its first 12 characters.
+    key_hint: String,
+    key: ApiKey,
 }
 
 impl FromFields for UsersQuery {
-    fn from_fields(fields: &mut Fields) -> UsersQuery {
-        UsersQuery {
+    fn from_fields(fields: &mut Fields) -> Option<UsersQuery> {
+        Some(UsersQuery {
             limit: list_limit(fields),
             cursor: fields.parsed("cursor", UserId::parse),
-            search: fields.text("search", SEARCH_CHARS_MAX),
+            search: fields.text("search", 0..=SEARCH_CHARS_MAX),
             org: fields.parsed("org", OrgId::parse),
             period: fields.word("period", &WINDOWS),
-        }
+        })
     }
 }
 
 impl FromFields for PeriodQuery {
-    fn from_fields(fields: &mut Fields) -> PeriodQuery {
-        PeriodQuery { period: fields.word("period", &WINDOWS) }
+    fn from_fields(fields: &mut Fields) -> Option<PeriodQuery> {
+        let period = fields.word("period", &WINDOWS);
+        let (from, to) = read_ends(fields);
+        Some(PeriodQuery { period, from, to })
+    }
+}
+
+impl PeriodQuery {
+    /// `None` if a window of now is asked for.
+    pub(crate) fn range(&self, now: Timestamp) -> Option<Span> {
+        Span::between(self.from, self.to, now)
+    }
+}
+
+impl FromFields for ModelsQuery {
+    fn from_fields(fields: &mut Fields) -> Option<ModelsQuery> {
+        Some(ModelsQuery { since: fields.word("since", &[("start", Since::Start)]) })
+    }
+}
+
+impl FromFields for UserRequest {
+    fn from_fields(fields: &mut Fields) -> Option<UserRequest> {
+        let text =
+            |fields: &mut Fields, name: &str| fields.parsed(name, |bytes| id::check(bytes).map(Arc::from));
+        let user_id = fields.parsed("userId", UserId::parse);
+        let org_id = fields.parsed("orgId", OrgId::parse);
+        let (email, name) = (text(fields, "email"), text(fields, "name"));
+        let scopes = read_scopes(fields, true);
+        let expires_at = fields.time_to_come("expiresAt");
+        Some(UserRequest { user_id, org_id, email, name, scopes: scopes?, expires_at })
     }
 }
 
@@ -133,6 +233,8 @@ impl User {
     pub(crate) fn of(view: UserView, period: Option<WindowKind>) -> User {
         User {
             period: period.unwrap_or(view.limit.window).into(),
+            from: None,
+            to: None,
             usage: (&view.totals).into(),
             threshold: (&view.limit).into(),
             threshold_is_default: view.limit_is_default,
@@ -144,6 +246,17 @@ impl User {
             org_id: view.org.map(|org| org.to_string()),
             email: view.email.map(|email| email.to_string()),
             name: view.name.map(|name| name.to_string()),
+        }
+    }
+
+    /// The same user with what it used in `span`.
+    pub(crate) fn over(self, span: Span, totals: &Totals) -> User {
+        User {
+            usage: totals.into(),
+            period: Period::Range,
+            from: Some(span.from.to_string()),
+            to: Some(span.to.to_string()),
+            ..self
         }
     }
 
@@ -165,7 +278,34 @@ impl User {
     }
 }
 
+impl CreatedUser {
+    pub(crate) fn of(user: UserView, created: CreatedKey) -> CreatedUser {
+        CreatedUser {
+            user_id: user.user.to_string(),
+            org_id: user.org.map(|org| org.to_string()),
+            email: user.email.map(|email| email.to_string()),
+            name: user.name.map(|name| name.to_string()),
+            key_hint: created.key.hint().to_owned(),
+            api_key: created.api_key,
+            key: created.key,
+        }
+    }
+}
+
 impl Models {
+    /// From what the store knows.
+    pub(crate) fn stored(user: &UserId, rows: Vec<UsageRow>) -> Models {
+        let model = |row: UsageRow| ModelTotals {
+            user: user.clone(),
+            feature: row.key.feature,
+            model: row.key.model.unwrap_or_else(|| "".into()),
+            totals: row.totals,
+        };
+        let mut models: Vec<ModelTotals> = rows.into_iter().map(model).collect();
+        models.sort_by(|a, b| (&a.model, &a.feature).cmp(&(&b.model, &b.feature)));
+        Models::of(user, &models)
+    }
+
     pub(crate) fn of(user: &UserId, models: &[ModelTotals]) -> Models {
         Models { user_id: user.to_string(), models: models.iter().map(ModelUsage::from).collect() }
     }
@@ -205,7 +345,6 @@ mod tests {
     use serde_json::json;
     use tokenist_core::limit::Block;
     use tokenist_core::money::NanoUsd;
-    use tokenist_core::time::Timestamp;
     use tokenist_core::usage::Usage as Counts;
 
     #[test]

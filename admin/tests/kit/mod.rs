@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Plane {
         };
         change(&mut config);
         let admin = tokenist_admin::start(config, control.handle.clone(), telemetry).unwrap();
-        Plane { admin, control, orders, draining, session_count: AtomicU64::new(0) }
+        Plane { admin, control, orders, draining, session_count: AtomicU64::new(1) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -86,6 +86,18 @@ impl Plane {
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         ask(self.address(), method, path, body)
+    }
+
+    /// Asks with this key instead of the operator's token.
+    pub(crate) fn ask_by(&self, key: &str, method: &str, path: &str, body: &str) -> Answer {
+        ask_with(self.address(), method, path, &[("authorization", &format!("Bearer {key}"))], body)
+    }
+
+    /// What a request makes that should make something.
+    pub(crate) fn created(&self, path: &str, body: &Value) -> Value {
+        let answer = self.ask("POST", path, &body.to_string());
+        assert_eq!(answer.status, 201, "{path} {body}: {}", answer.body);
+        answer.json()
     }
 
     pub(crate) fn drain(&self) {
@@ -165,7 +177,21 @@ impl Plane {
     }
 }
 
-fn now() -> Timestamp {
+/// Checks that `method path body` answers `status` with exactly this JSON.
+#[track_caller]
+pub(crate) fn check(plane: &Plane, request: &str, status: u16, expected: Value) {
+    let mut words = request.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or("");
+    let answer = plane.ask(word(), word(), word());
+    assert_eq!((answer.status, answer.json()), (status, expected), "{request}");
+}
+
+/// A refusal for the sake of one field.
+pub(crate) fn issue(path: &str, code: &str, message: &str) -> Value {
+    json!({"error": [{"path": [path], "code": code, "message": message}]})
+}
+
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Timestamp(since_epoch.as_millis() as u64)
 }

@@ -1,0 +1,175 @@
+//! Tokenist keys: made and shown once, listed by what is kept of them, ended.
+
+use super::UserPath;
+use crate::error::ApiError;
+use crate::fields::{Body, Query};
+use crate::random::{self, NewKey};
+use crate::wire::{
+    ApiKey, CreatedKey, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest, RotatedKey,
+};
+use crate::{App, now};
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use std::sync::Arc;
+use tokenist_control::handle::KeyQuery;
+use tokenist_core::id::{OrgId, UserId};
+use tokenist_core::key::{Key, KeyId, Scopes};
+use tokenist_core::time::Timestamp;
+use utoipa::IntoParams;
+
+/// Makes a key. The answer alone shows it.
+#[utoipa::path(
+    post, path = "/auth/api-keys", tag = "keys", request_body = KeyRequest,
+    responses(
+        (status = 201, description = "The key.", body = CreatedKey),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn create_key(
+    State(app): State<App>,
+    Body(request): Body<KeyRequest>,
+) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    let draft = Draft {
+        name: request.name.into(),
+        user: request.user_id,
+        org: request.org_id,
+        scopes: request.scopes,
+        expires_at: request.expires_at,
+    };
+    Ok((StatusCode::CREATED, Json(create(&app, draft).await?)))
+}
+
+/// Keys, oldest first.
+#[utoipa::path(
+    get, path = "/auth/api-keys", tag = "keys", params(KeysQuery),
+    responses(
+        (status = 200, description = "Keys.", body = KeyList),
+        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_keys(
+    State(app): State<App>,
+    Query(query): Query<KeysQuery>,
+) -> Result<Json<KeyList>, ApiError> {
+    let (offset, limit) = (query.offset, query.limit());
+    let holds_at = (!query.ended).then(now);
+    let page = app.handle.keys(KeyQuery { user: query.user_id, holds_at, offset, limit }).await?;
+    Ok(Json(KeyList::of(&page.keys, page.total)))
+}
+
+/// Revokes a key. Its live sessions end at once with 4001.
+#[utoipa::path(
+    delete, path = "/auth/api-keys/{id}", tag = "keys", params(KeyPath),
+    responses(
+        (status = 200, description = "The key opens nothing any more.", body = KeyReply),
+        (status = 404, description = "There is no such key, or it has been revoked before.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn revoke_key(
+    State(app): State<App>,
+    KeyPath { id }: KeyPath,
+) -> Result<Json<KeyReply>, ApiError> {
+    if app.handle.end_key(id.clone(), Timestamp(0)).await?.is_none() {
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found"));
+    }
+    tracing::info!(key = %id, "key revoked");
+    Ok(Json(KeyReply { success: true }))
+}
+
+/// Makes a user a new key like its newest one. All keys of before end at once, or after a grace.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/rotate-key", tag = "keys", params(UserPath), request_body = RotateRequest,
+    responses(
+        (status = 201, description = "The new key.", body = RotatedKey),
+        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
+        (status = 404, description = "The user has no key.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn rotate_key(
+    State(app): State<App>,
+    UserPath { id }: UserPath,
+    Body(request): Body<RotateRequest>,
+) -> Result<(StatusCode, Json<RotatedKey>), ApiError> {
+    let _alone = app.key_changes.lock().await;
+    let keys = keys_of(&app, &id).await?;
+    let Some(newest) = keys.last() else {
+        let sentence = format!("User {id} has no API key; POST /admin/users with this userId makes one");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, sentence));
+    };
+    let draft = Draft {
+        name: Arc::clone(&newest.name),
+        user: newest.user.clone(),
+        org: newest.org.clone(),
+        scopes: newest.scopes,
+        expires_at: None,
+    };
+    // The new key comes first: whatever fails after it, the user is not locked out.
+    let created = create(&app, draft).await?;
+    let end = request.end(now());
+    let mut retired = Vec::with_capacity(keys.len());
+    for key in &keys {
+        // `None`: somebody has revoked it meanwhile.
+        if let Some(key) = app.handle.end_key(key.id.clone(), end).await? {
+            tracing::info!(key = %key.id, user = %id, %end, "key rotated out");
+            retired.push(ApiKey::from(&key));
+        }
+    }
+    Ok((StatusCode::CREATED, Json(RotatedKey { created, retired })))
+}
+
+/// What a key is to be.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: Arc<str>,
+    pub(super) user: Option<UserId>,
+    pub(super) org: Option<OrgId>,
+    pub(super) scopes: Scopes,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+pub(super) async fn create(app: &App, draft: Draft) -> Result<CreatedKey, ApiError> {
+    let secret = NewKey::generate();
+    let Draft { name, user, org, scopes, expires_at } = draft;
+    let key = Key {
+        id: KeyId::from(&*random::id("key_")),
+        hash: secret.hash,
+        name,
+        hint: secret.hint,
+        user,
+        org,
+        scopes,
+        created_at: now(),
+        expires_at,
+        revoked_at: None,
+    };
+    app.handle.set_key(key.clone()).await?;
+    tracing::info!(key = %key.id, user = ?key.user, org = ?key.org, ?scopes, "key created");
+    Ok(CreatedKey { api_key: secret.text, key: ApiKey::from(&key) })
+}
+
+/// A user's keys that open something, the oldest first.
+pub(super) async fn keys_of(app: &App, user: &UserId) -> Result<Vec<Key>, ApiError> {
+    let query = KeyQuery { user: Some(user.clone()), holds_at: Some(now()), offset: 0, limit: usize::MAX };
+    Ok(app.handle.keys(query).await?.keys)
+}
+
+/// The key that a path names.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct KeyPath {
+    /// The key's id.
+    #[param(value_type = String)]
+    id: KeyId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<KeyPath, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| KeyPath { id: KeyId::from(&*id) })
+            .map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "API key not found"))
+    }
+}

@@ -1,0 +1,159 @@
+//! Calls that do not pass through the proxy: may they be made, what did they use, what was said.
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::fields::Body;
+use crate::random;
+use crate::wire::{
+    CheckReply, CheckRequest, ErrorBody, Issue, LogReply, LogRequest, RecordReply, RecordRequest,
+};
+use crate::{App, now};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde_json::Value;
+use std::sync::Arc;
+use tokenist_control::handle::Call;
+use tokenist_core::batch::Log;
+use tokenist_core::id::{Feature, Identity, Model, OrgId, SessionId, UserId};
+use tokenist_core::message::Delta;
+use tokenist_core::time::Timestamp;
+use tokenist_core::usage::Usage;
+
+/// Whether a user may make a call now. Nothing is reserved.
+#[utoipa::path(
+    post, path = "/sdk/check", tag = "sdk", request_body = CheckRequest,
+    responses(
+        (status = 200, description = "Yes or no.", body = CheckReply),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn check_call(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<CheckRequest>,
+) -> Result<Json<CheckReply>, ApiError> {
+    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
+    Ok(Json(CheckReply::of(&app.handle.judge(identity).await?)))
+}
+
+/// Counts what a call used. Live sessions of its user end if that reaches a limit.
+#[utoipa::path(
+    post, path = "/sdk/record", tag = "sdk", request_body = RecordRequest,
+    responses(
+        (status = 200, description = "It is counted.", body = RecordReply),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn record_call(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<RecordRequest>,
+) -> Result<Json<RecordReply>, ApiError> {
+    let usage = request.usage();
+    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
+    let (model, at) = (request.model, request.timestamp.unwrap_or(Timestamp::MAX).min(now()));
+    let delta = delta(&app, Arc::new(identity), model, usage, Some(request.latency_ms), at);
+    Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None }).await?)))
+}
+
+/// Keeps a call's request and response, and counts what the response states.
+#[utoipa::path(
+    post, path = "/sdk/log", tag = "sdk", request_body = LogRequest,
+    responses(
+        (status = 201, description = "It is kept.", body = LogReply),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn log_call(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<LogRequest>,
+) -> Result<(StatusCode, Json<LogReply>), ApiError> {
+    let (usage, at) = (request.usage(), now());
+    let user = request.user_id.or_else(|| default_user(&caller)).ok_or_else(|| {
+        let (path, message) = (vec!["userId".to_owned()], "Required".to_owned());
+        ApiError::invalid(vec![Issue { path, message, code: "invalid_type" }])
+    })?;
+    let conversation = request.conversation_id.unwrap_or_else(|| random::id("conv_").into());
+    let identity = Arc::new(Identity {
+        conversation: Some(Arc::clone(&conversation)),
+        email: request.user_email,
+        name: request.user_name,
+        ..identity(&caller, user, request.org_id, request.feature)?
+    });
+    let counted = usage.unwrap_or(Usage { requests: 1, ..Usage::default() });
+    let model = request.model.clone();
+    let delta = delta(&app, Arc::clone(&identity), model, counted, request.latency_ms, at);
+    let cost = usage.map(|_| delta.cost);
+    let id = random::id("log_");
+    let log = Log {
+        id: id.as_str().into(),
+        at,
+        identity,
+        model: request.model,
+        request: Some(Value::Object(request.request).to_string().into()),
+        response: request.response.map(|response| Value::Object(response).to_string().into()),
+        status: request.status.as_deref().unwrap_or("success").into(),
+        latency_ms: request.latency_ms,
+        usage: usage.zip(cost),
+    };
+    app.handle.record(Call { delta, log: Some(log) }).await?;
+    Ok((StatusCode::CREATED, Json(LogReply::of(id, &conversation, cost))))
+}
+
+/// For whom a call counts. What a key is bound to nobody can say otherwise.
+fn identity(
+    caller: &Caller,
+    user: UserId,
+    org: Option<OrgId>,
+    feature: Option<Feature>,
+) -> Result<Identity, ApiError> {
+    let unbound = Identity { org, feature, ..Identity::of(user) };
+    let Caller::Key(key) = caller else { return Ok(unbound) };
+    let forbidden = |sentence: String| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
+    if let Some(own) = key.user.as_ref().filter(|own| **own != unbound.user) {
+        return forbidden(format!(
+            "This API key speaks for user {own} only: send that userId, or use another key"
+        ));
+    }
+    if let Some(own) = key.org.as_ref().filter(|own| unbound.org.as_ref().is_some_and(|org| org != *own)) {
+        return forbidden(format!(
+            "This API key counts for org {own} only: leave out orgId, or use another key"
+        ));
+    }
+    Ok(Identity { org: key.org.clone().or(unbound.org), key: Some(key.hash), ..unbound })
+}
+
+/// Whose call it is if nobody says: that of the key's user, or else of the key, as if it were a user.
+fn default_user(caller: &Caller) -> Option<UserId> {
+    match caller {
+        Caller::Operator => None,
+        Caller::Key(key) => Some(key.user.clone().unwrap_or_else(|| key.id.as_str().into())),
+    }
+}
+
+fn delta(
+    app: &App,
+    identity: Arc<Identity>,
+    model: Model,
+    usage: Usage,
+    latency_ms: Option<u64>,
+    at: Timestamp,
+) -> Delta {
+    let cost = app.handle.cost(PROVIDER, &model, &usage, at);
+    Delta {
+        at,
+        session: SessionId::NONE,
+        identity,
+        provider: PROVIDER.into(),
+        model,
+        usage,
+        cost,
+        estimated: false,
+        latency_ms,
+    }
+}
+
+/// Whose prices come first. The SDK's requests name none; a model of another provider is found by its name.
+const PROVIDER: &str = "openai";

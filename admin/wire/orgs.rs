@@ -1,0 +1,186 @@
+//! What an org and its users used.
+
+use super::span::{Period, Span, read_ends, window_label};
+use super::{Usage, WINDOWS};
+use crate::fields::{Fields, FromFields};
+use serde::Serialize;
+use std::sync::Arc;
+use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
+use tokenist_core::id::{Feature, OrgId, UserId};
+use tokenist_core::limit::WindowKind;
+use tokenist_core::time::Timestamp;
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct SummaryQuery {
+    /// A window of now.
+    #[param(value_type = Option<super::Window>, nullable = false, default = "monthly")]
+    period: Option<WindowKind>,
+    /// Goes before `period`. ISO 8601 with an offset, or a date; its hour counts whole.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Likewise. Exclusive, or a date, of which all is meant. By default the end of today.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    to: Option<Timestamp>,
+    /// Only these users: up to 1,000 ids with commas between them.
+    #[param(value_type = Option<String>, nullable = false)]
+    user_ids: Vec<UserId>,
+    /// Only usage of this feature.
+    #[param(value_type = Option<String>, nullable = false)]
+    feature: Option<Feature>,
+}
+
+/// The tiers of existing clients. There is one as yet, and it limits nothing.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Tier {
+    Free,
+}
+
+/// What a tier allows an org. Null is unlimited.
+#[derive(Debug, Serialize, ToSchema)]
+struct TierLimits {
+    #[serde(rename = "requestsPerMonth")]
+    #[schema(required)]
+    requests_per_month: Option<u64>,
+    #[serde(rename = "overagePer1k")]
+    #[schema(required)]
+    overage_per_1k: Option<f64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    org_id: String,
+    period: Period,
+    /// The period for people, in UTC: `Nov 2026`, `2026-11-23`, `Last 24 hours`, `1 – 7 Nov 2026`.
+    period_label: String,
+    #[schema(format = DateTime)]
+    from: String,
+    /// Exclusive.
+    #[schema(required, format = DateTime)]
+    to: Option<String>,
+    /// Dollars, of all users.
+    total_cost: f64,
+    /// Of all users.
+    usage: Usage,
+    /// How many used something, also where `users` is cut.
+    user_count: usize,
+    /// The dearest first, at most 1,000.
+    users: Vec<Member>,
+    #[schema(required)]
+    feature_filter: Option<String>,
+    tier: Tier,
+    tier_limits: TierLimits,
+    /// The whole org's responses, transcriptions and recorded calls since the first of the month.
+    requests_this_month: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    user_id: String,
+    /// The user's id where no name is known.
+    display_name: String,
+    usage: Usage,
+}
+
+/// What the store is asked for a summary.
+#[derive(Debug)]
+pub(crate) struct Questions {
+    pub(crate) whole: UsageQuery,
+    pub(crate) by_user: UsageQuery,
+    /// `None` where `whole` asks the same.
+    pub(crate) this_month: Option<UsageQuery>,
+}
+
+/// What it says.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(crate) whole: Vec<UsageRow>,
+    pub(crate) by_user: Vec<UsageRow>,
+    pub(crate) user_count: usize,
+    /// In order of `by_user`.
+    pub(crate) names: Vec<Option<Arc<str>>>,
+    pub(crate) this_month: Option<Vec<UsageRow>>,
+}
+
+impl FromFields for SummaryQuery {
+    fn from_fields(fields: &mut Fields) -> Option<SummaryQuery> {
+        let period = fields.word("period", &WINDOWS);
+        let (from, to) = read_ends(fields);
+        let user_ids = fields.list("userIds", USERS_MAX, UserId::parse);
+        let feature = fields.parsed("feature", Feature::parse);
+        Some(SummaryQuery { period, from, to, user_ids: user_ids?, feature })
+    }
+}
+
+impl SummaryQuery {
+    pub(crate) fn questions(&self, org: &OrgId, now: Timestamp) -> Questions {
+        let Span { from, to } = self.span(now);
+        let of_org = UsageQuery { org: Some(org.clone()), ..UsageQuery::default() };
+        let month = Span::of(WindowKind::Monthly, now);
+        let this_month = UsageQuery { from: month.from, to: month.to, ..of_org.clone() };
+        let whole =
+            UsageQuery { from, to, users: self.user_ids.clone(), feature: self.feature.clone(), ..of_org };
+        Questions {
+            by_user: UsageQuery { by: vec![Dimension::User], limit: USERS_MAX, ..whole.clone() },
+            this_month: (this_month != whole).then_some(this_month),
+            whole,
+        }
+    }
+
+    fn span(&self, now: Timestamp) -> Span {
+        self.range(now).unwrap_or_else(|| Span::of(self.window(), now))
+    }
+
+    fn range(&self, now: Timestamp) -> Option<Span> {
+        Span::between(self.from, self.to, now)
+    }
+
+    fn window(&self) -> WindowKind {
+        self.period.unwrap_or(WindowKind::Monthly)
+    }
+}
+
+impl Summary {
+    pub(crate) fn of(org: &OrgId, query: &SummaryQuery, answers: Answers, now: Timestamp) -> Summary {
+        let (span, range) = (query.span(now), query.range(now));
+        let whole = answers.whole.first().map(|row| row.totals).unwrap_or_default();
+        let this_month = match &answers.this_month {
+            Some(rows) => rows.first().map(|row| row.totals).unwrap_or_default(),
+            None => whole,
+        };
+        let members = answers.by_user.iter().zip(answers.names);
+        Summary {
+            org_id: org.to_string(),
+            period: range.map_or(query.window().into(), |_| Period::Range),
+            period_label: range.map_or_else(|| window_label(query.window(), now), Span::label),
+            from: span.from.to_string(),
+            to: (span.to < Timestamp::MAX).then(|| span.to.to_string()),
+            total_cost: whole.cost.usd(),
+            usage: (&whole).into(),
+            user_count: answers.user_count,
+            users: members.map(|(row, name)| Member::of(row, name)).collect(),
+            feature_filter: query.feature.as_ref().map(|feature| feature.to_string()),
+            tier: Tier::Free,
+            tier_limits: TierLimits { requests_per_month: None, overage_per_1k: None },
+            requests_this_month: this_month.usage.requests,
+        }
+    }
+}
+
+impl Member {
+    fn of(row: &UsageRow, name: Option<Arc<str>>) -> Member {
+        let user_id = row.key.user.as_ref().map(|user| user.to_string()).unwrap_or_default();
+        Member {
+            display_name: name.map_or_else(|| user_id.clone(), |name| name.to_string()),
+            user_id,
+            usage: (&row.totals).into(),
+        }
+    }
+}
+
+/// As many as one summary lists, and may be asked for.
+pub(crate) const USERS_MAX: usize = 1_000;
