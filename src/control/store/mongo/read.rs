@@ -6,7 +6,7 @@
 
 use super::StoreError;
 use super::document::{
-    COUNTS, UPDATED_AT, event_of, int, log_of, org_of, session_of, text, time_of, totals_of,
+    COUNTS, UPDATED_AT, event_of, int, integer, log_of, org_of, session_of, text, time_of, totals_of,
 };
 use super::server::{Refusal, Server};
 use crate::store::sqlite::read::Table;
@@ -50,6 +50,21 @@ impl Reader for MongoReader {
         }
         rows.truncate(query.limit);
         Ok(rows)
+    }
+
+    fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
+        if query.by.iter().any(|by| is_time(*by)) {
+            let whole = UsageQuery { limit: usize::MAX, ..query.clone() };
+            return self.usage(&whole).map(|rows| rows.len());
+        }
+        let counting = vec![
+            doc! {"$match": wanted(query)},
+            doc! {"$group": {"_id": group_id(query)}},
+            doc! {"$count": "count"},
+        ];
+        let counted = self.server.aggregate(Table::for_query(query).name(), counting)?;
+        // Of nothing there is no document.
+        Ok(counted.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize)
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
@@ -107,9 +122,7 @@ fn wanted(query: &UsageQuery) -> Document {
 }
 
 fn pipeline(query: &UsageQuery) -> Vec<Document> {
-    let fields: Document = query.by.iter().map(|by| (field(*by).0.to_owned(), field(*by).1.into())).collect();
-    let id = if fields.is_empty() { Bson::Null } else { Bson::Document(fields) };
-    let mut group = doc! {"_id": id};
+    let mut group = doc! {"_id": group_id(query)};
     for name in COUNTS {
         group.insert(name, doc! {"$sum": format!("${name}")});
     }
@@ -122,6 +135,12 @@ fn pipeline(query: &UsageQuery) -> Vec<Document> {
         pipeline.push(doc! {"$limit": int(query.limit.max(1) as u64)});
     }
     pipeline
+}
+
+/// What a sum is of.
+fn group_id(query: &UsageQuery) -> Bson {
+    let fields: Document = query.by.iter().map(|by| (field(*by).0.to_owned(), field(*by).1.into())).collect();
+    if fields.is_empty() { Bson::Null } else { Bson::Document(fields) }
 }
 
 fn is_time(dimension: Dimension) -> bool {
