@@ -91,7 +91,7 @@ impl Stage {
 
     /// What the proxy has counted for a user, by model, once it has counted `requests`.
     fn counted(&self, user: &str, requests: u64) -> Vec<Value> {
-        let path = format!("/admin/users/{user}/models");
+        let path = format!("/admin/users/{user}/models?since=start");
         let models = || self.proxy.get(&path)["models"].as_array().cloned().unwrap_or_default();
         eventually(PATIENCE, models, |models| sum(models, "/requests") == requests)
     }

@@ -35,7 +35,7 @@ fn a_session_that_panics_leaves_its_shards_other_sessions_running() {
     assert_eq!(sessions["total"], 11);
     for index in 0..10 {
         let models = |count: &u64| {
-            let models = tokenist.get(&format!("/admin/users/user-{index}/models"));
+            let models = tokenist.get(&format!("/admin/users/user-{index}/models?since=start"));
             models["models"][0]["requests"] == json!(count)
         };
         assert!(eventually(PATIENCE, || models(&2), |booked| *booked));

@@ -90,7 +90,7 @@ pub(crate) fn booked(tokenist: &Tokenist, user: &str) -> BTreeMap<String, Bill> 
 
 /// What the proxy booked for a user, by feature and model.
 pub(crate) fn rows(tokenist: &Tokenist, user: &str) -> Vec<(Option<String>, String, Bill)> {
-    let rows = tokenist.get(&format!("/admin/users/{user}/models"));
+    let rows = tokenist.get(&format!("/admin/users/{user}/models?since=start"));
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let rows = rows["models"].as_array().expect("a list of models");
     rows.iter().map(|row| (text(&row["feature"]), text(&row["model"]).expect("a name"), bill(row))).collect()
