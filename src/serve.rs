@@ -292,6 +292,7 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         window: limits.window,
         mode: limits.mode,
         max_sessions: (limits.sessions_per_user > 0).then_some(limits.sessions_per_user),
+        on_redis_down: limits.on_redis_down,
     };
     tokenist_control::Config {
         ledger: ledger::Config {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tokenist_core::limit::{Mode, WindowKind};
+use tokenist_core::limit::{Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::EstimateMode;
 
 /// Everything an operator can set. Each field's comment says its unit and what happens at its edge.
@@ -163,6 +163,8 @@ pub(crate) struct Limits {
     pub(crate) session_seconds: u64,
     /// A session without messages for this long ends; 0: none.
     pub(crate) idle_seconds: u64,
+    /// What holds while `store.redis_uri` cannot be reached: `local_share`, `allow` or `refuse`.
+    pub(crate) on_redis_down: OnRedisDown,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,6 +285,7 @@ impl Default for Limits {
             sessions_per_user: 0,
             session_seconds: 0,
             idle_seconds: 0,
+            on_redis_down: OnRedisDown::LocalShare,
         }
     }
 }

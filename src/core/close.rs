@@ -44,6 +44,8 @@ pub enum Ending {
     Killed,
     UpstreamFailed(Cow<'static, str>),
     Overloaded(Cow<'static, str>),
+    /// The other instances cannot be asked what is left of a limit.
+    LimitUnsure,
     Draining,
     /// A peer broke RFC 6455.
     Protocol(&'static str),
@@ -63,7 +65,7 @@ impl Ending {
             Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => 4008,
             Ending::TooManySessions { .. } => 4029,
             Ending::UpstreamFailed(_) => 4502,
-            Ending::Overloaded(_) => 4503,
+            Ending::Overloaded(_) | Ending::LimitUnsure => 4503,
             Ending::Draining => 1001,
             Ending::Protocol(_) => 1002,
             Ending::MessageTooBig { .. } => 1009,
@@ -80,7 +82,7 @@ impl Ending {
             Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::Protocol(_) => 400,
             Ending::MessageTooBig { .. } => 413,
             Ending::UpstreamFailed(_) => 502,
-            Ending::Overloaded(_) | Ending::Draining => 503,
+            Ending::Overloaded(_) | Ending::LimitUnsure | Ending::Draining => 503,
             Ending::Internal => 500,
         }
     }
@@ -98,6 +100,7 @@ impl Ending {
             Ending::Killed => "session_killed",
             Ending::UpstreamFailed(_) => "upstream_failed",
             Ending::Overloaded(_) => "overloaded",
+            Ending::LimitUnsure => "limit_unsure",
             Ending::Draining => "draining",
             Ending::Protocol(_) => "protocol_error",
             Ending::MessageTooBig { .. } => "message_too_big",
@@ -115,6 +118,7 @@ impl Ending {
             | Ending::TooManySessions { .. }
             | Ending::UpstreamFailed(_)
             | Ending::Overloaded(_)
+            | Ending::LimitUnsure
             | Ending::Draining
             | Ending::Internal => true,
             Ending::Unauthorized(_) | Ending::Killed | Ending::Protocol(_) | Ending::MessageTooBig { .. } => {
@@ -156,6 +160,7 @@ impl Ending {
             Ending::Killed => "Session was ended by an operator".into(),
             Ending::UpstreamFailed(why) => format!("The provider could not be reached: {why}"),
             Ending::Overloaded(why) => format!("Overloaded: {why}"),
+            Ending::LimitUnsure => "What is left of the limit cannot be known at the moment".into(),
             Ending::Draining => "The proxy is shutting down".into(),
             Ending::Protocol(why) => format!("WebSocket protocol error: {why}"),
             Ending::MessageTooBig { max_bytes } => format!("Message is larger than {max_bytes} bytes"),
@@ -172,9 +177,11 @@ impl Ending {
             Ending::TooManySessions { .. } => "rate_limit_error",
             Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => "session_expired",
             Ending::Protocol(_) | Ending::MessageTooBig { .. } => "invalid_request_error",
-            Ending::UpstreamFailed(_) | Ending::Overloaded(_) | Ending::Draining | Ending::Internal => {
-                "server_error"
-            }
+            Ending::UpstreamFailed(_)
+            | Ending::Overloaded(_)
+            | Ending::LimitUnsure
+            | Ending::Draining
+            | Ending::Internal => "server_error",
         };
         let mut error = json!({"type": kind, "code": self.code(), "message": self.message(), "param": null});
         match self {

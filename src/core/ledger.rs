@@ -15,6 +15,7 @@ use crate::batch::{
     Batch, Event, Grain, HolderState, Log, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
     Stamped,
 };
+use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, Limit, WindowKind};
@@ -47,6 +48,8 @@ pub struct Config {
     pub sessions_max: usize,
     /// What binds a user without a limit of its own.
     pub default_limit: Limit,
+    /// Other instances count for the same holders: whoever is used is told by [`Ledger::take_touched`].
+    pub in_fleet: bool,
 }
 
 impl Default for Config {
@@ -60,6 +63,7 @@ impl Default for Config {
             keys_max: 1_000_000,
             sessions_max: 100_000,
             default_limit: Limit::default(),
+            in_fleet: false,
         }
     }
 }
@@ -116,6 +120,12 @@ pub struct Ledger {
     due: Timestamp,
     /// How far the walk over all holders has come that `due` began.
     walk: Option<usize>,
+    /// Holders that were used, for the fleet.
+    touched: Vec<Place>,
+    /// How many instances there are, while they cannot hear each other.
+    apart: Option<u32>,
+    /// How often that has changed, so that a record is told once.
+    apart_epoch: u32,
 }
 
 /// How many holders one tick lets time pass for, so that a tick stays short. All others follow in the next ticks.
@@ -142,6 +152,9 @@ impl Ledger {
             warnings: Vec::new(),
             due: next_bucket(now),
             walk: None,
+            touched: Vec::new(),
+            apart: None,
+            apart_epoch: 0,
         }
     }
 
@@ -161,6 +174,7 @@ impl Ledger {
         for place in ledger.roster.places() {
             ledger.roster.seat_mut(place).record.advance(now);
         }
+        ledger.take_touched(); // Nobody has been used yet.
         ledger.due = now; // Restored blocks may expire before the next bucket begins.
         ledger
     }
@@ -205,6 +219,13 @@ impl Ledger {
     }
 
     pub fn open_session(&mut self, opened: Opened) {
+        let Identity { user, org, key, .. } = &*opened.identity;
+        let places = [
+            self.roster.user(user),
+            org.as_ref().and_then(|org| self.roster.org(org)),
+            key.and_then(|key| self.roster.key(&key)),
+        ];
+        places.into_iter().flatten().for_each(|place| self.touch(place));
         if self.sessions.len() < self.config.sessions_max {
             self.sessions.insert(opened.session, LiveSession { opened, totals: Totals::default() });
         }
@@ -230,6 +251,7 @@ impl Ledger {
         if let Some(place) = self.roster.find(holder) {
             self.roster.use_seat(place);
             self.advance(place, now);
+            self.touch(place);
             return Ok(Admitted { place, replaced: false });
         }
         if self.roster.len() < self.config.holders_max {
@@ -246,8 +268,7 @@ impl Ledger {
         let limit = self.default_limit(holder);
         let mut forgotten = self.roster.replace(place, holder, limit, now);
         take_rollups(&mut forgotten, &mut self.pending.rollups);
-        self.bound_key(place, now);
-        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
+        self.settle_in(place, now);
         Ok(Admitted { place, replaced: true })
     }
 
@@ -293,6 +314,16 @@ impl Ledger {
         seat.revisions.block = revision;
         let consequence = seat.record.set_block(block, now);
         self.rebind(place, consequence);
+    }
+
+    /// What holds of a holder, with when it was set.
+    pub fn state(&self, place: Place) -> HolderState {
+        self.roster.seat(place).state()
+    }
+
+    /// As [`Ledger::key`], with when it was set.
+    pub fn stamped_key(&self, hash: &KeyHash) -> Option<&Stamped<Key>> {
+        self.keys.get(hash)
     }
 
     /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
@@ -357,6 +388,7 @@ impl Ledger {
         }
         let Some(start) = self.walk else { return };
         for place in self.roster.places().skip(start).take(WALK_COUNT) {
+            self.align(place, now);
             let record = &mut self.roster.seat_mut(place).record;
             let consequence = record.advance(now);
             if let Some(end) = record.due() {
@@ -369,8 +401,51 @@ impl Ledger {
 
     /// Lets one holder's time pass, before it is looked at.
     pub fn advance(&mut self, place: Place, now: Timestamp) {
+        self.align(place, now);
         let consequence = self.roster.seat_mut(place).record.advance(now);
         self.conclude(place, consequence);
+    }
+
+    /// Holders that were posted to, admitted, or have a session that began, since this was last asked.
+    pub fn take_touched(&mut self) -> Vec<Place> {
+        let touched = std::mem::take(&mut self.touched);
+        for &place in &touched {
+            self.roster.seat_mut(place).is_touched = false;
+        }
+        touched
+    }
+
+    /// What this instance has counted for a holder. `None` where no limit binds it.
+    pub fn share(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Share> {
+        self.advance(place, now);
+        let record = self.record(place);
+        let counts = record.share(scope);
+        (!counts.is_empty()).then(|| Share { holder: record.holder().clone(), counts })
+    }
+
+    /// Takes in what the others have counted for a holder. `None` if it has been forgotten meanwhile.
+    pub fn hear(&mut self, holder: &Holder, heard: &[Heard], now: Timestamp) -> Option<Place> {
+        let place = self.find(holder)?;
+        self.align(place, now);
+        let consequence = self.roster.seat_mut(place).record.hear(heard, now);
+        self.conclude(place, consequence);
+        Some(place)
+    }
+
+    /// From now on so many instances cannot hear each other, or, with `None`, can. Whoever is used is told at once,
+    /// all others in the next ticks.
+    pub fn part(&mut self, instance_count: Option<u32>) {
+        if self.apart != instance_count {
+            self.apart = instance_count;
+            self.apart_epoch = self.apart_epoch.wrapping_add(1);
+            self.due = Timestamp(0);
+            self.walk = None;
+        }
+    }
+
+    /// The holder that sits there. Places are numbered from zero up to [`Ledger::holder_count`].
+    pub fn place_at(&self, index: usize) -> Option<Place> {
+        self.roster.place_at(index)
     }
 
     /// The clock was far ahead and has been corrected to `now`. See [`crate::window`].
@@ -468,9 +543,32 @@ impl Ledger {
             return place;
         }
         let place = self.roster.seat_new(holder, self.default_limit(holder), now);
-        self.bound_key(place, now);
-        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
+        self.settle_in(place, now);
         place
+    }
+
+    fn settle_in(&mut self, place: Place, now: Timestamp) {
+        self.bound_key(place, now);
+        self.align(place, now);
+        self.touch(place);
+        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
+    }
+
+    /// Tells a record whether the other instances can be heard, if that has changed.
+    fn align(&mut self, place: Place, now: Timestamp) {
+        let seat = self.roster.seat_mut(place);
+        if std::mem::replace(&mut seat.apart_epoch, self.apart_epoch) != self.apart_epoch {
+            let consequence = seat.record.part(self.apart, now);
+            self.conclude(place, consequence);
+        }
+    }
+
+    fn touch(&mut self, place: Place) {
+        let seat = self.roster.seat_mut(place);
+        if self.config.in_fleet && !seat.is_touched {
+            seat.is_touched = true;
+            self.touched.push(place);
+        }
     }
 
     fn default_limit(&self, holder: &Holder) -> Limit {
@@ -481,8 +579,10 @@ impl Ledger {
     }
 
     fn post(&mut self, place: Place, at: Timestamp, totals: &Totals, now: Timestamp) {
+        self.align(place, now);
         let consequence = self.roster.use_seat(place).record.post(at, totals, now);
         self.conclude(place, consequence);
+        self.touch(place);
     }
 
     /// Joins the state of a holder, which is seated for it if need be. `None` if all of it was known.

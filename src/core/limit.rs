@@ -21,6 +21,11 @@ pub enum WindowKind {
     Total,
 }
 
+impl WindowKind {
+    pub const ALL: [WindowKind; 4] =
+        [WindowKind::Daily, WindowKind::Monthly, WindowKind::Rolling24h, WindowKind::Total];
+}
+
 /// What happens when a limit is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +34,19 @@ pub enum Mode {
     Enforce,
     /// Only tell the operator.
     Warn,
+}
+
+/// What a limit that several instances hold together allows while they cannot tell each other what was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRedisDown {
+    /// Each instance its part of what was left.
+    #[default]
+    LocalShare,
+    /// What is left as far as this instance knows: at worst, the fleet uses what was left once for each instance.
+    Allow,
+    /// No new session; live ones go on with their instance's part of what was left.
+    Refuse,
 }
 
 /// A holder's limit. Reached means used ≥ limit.
@@ -42,6 +60,8 @@ pub struct Limit {
     pub mode: Mode,
     /// Sessions that a user may hold open at once; `None` is unlimited.
     pub max_sessions: Option<u32>,
+    #[serde(default)]
+    pub on_redis_down: OnRedisDown,
 }
 
 /// An operator's block of a user.
@@ -69,4 +89,6 @@ pub struct Standing {
     pub resets_at: Option<Timestamp>,
     /// The holder is a key that was withdrawn.
     pub revoked: bool,
+    /// What is left cannot be known, and the limit wants no new session before it can.
+    pub refuses_new: bool,
 }

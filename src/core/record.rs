@@ -4,11 +4,14 @@
 //! account's charges, plus the limit, less the window's sum. A delta adds to both the applied charges and the sum, so
 //! in the ordinary case posting one moves no ceiling.
 //!
+//! What other instances have counted takes room from the limit as our own sum does: [`Record::hear`].
+//!
 //! Invariant: once every charge has been applied, charged ≥ ceiling exactly where [`judge`] says Block.
 
 use crate::batch::Profile;
+use crate::fleet::{Count, Heard, Others, Scope, Weight};
 use crate::id::Holder;
-use crate::limit::{Block, Limit, Mode, Standing, WindowKind};
+use crate::limit::{Block, Limit, Mode, OnRedisDown, Standing, WindowKind};
 use crate::time::Timestamp;
 use crate::totals::Totals;
 use crate::verdict::{Used, Verdict, judge};
@@ -59,6 +62,10 @@ pub struct Record {
     ends_at: Option<Timestamp>,
     applied: Applied,
     ceilings: Ceilings,
+    /// `None` until something was heard of other instances, or that they cannot be heard.
+    others: Option<Box<Others>>,
+    /// Since when all that this instance counted of the holder is in the windows; before, it may have been forgotten.
+    whole_from: Timestamp,
     /// The latest verdict was Block.
     barred: bool,
     /// The greatest share that was warned of, until the usage falls below all of them.
@@ -77,6 +84,8 @@ impl Record {
             ends_at: None,
             applied: Applied::default(),
             ceilings: Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited },
+            others: None,
+            whole_from: now,
             barred: false,
             warned_percent: 0,
         };
@@ -95,6 +104,7 @@ impl Record {
 
     /// Adds what an earlier process counted: no account of this one was charged with it.
     pub fn restore(&mut self, at: Timestamp, totals: &Totals) {
+        self.whole_from = Timestamp(0);
         self.windows.add(at, totals);
     }
 
@@ -107,6 +117,9 @@ impl Record {
     /// See [`Windows::set_back`].
     pub fn set_back(&mut self, now: Timestamp) -> Consequence {
         self.windows.set_back(now);
+        if let Some(others) = &mut self.others {
+            others.set_back(&self.windows);
+        }
         self.review(now)
     }
 
@@ -115,6 +128,9 @@ impl Record {
         self.own_limit = limit;
         self.standing.limit = limit.unwrap_or(self.default_limit);
         self.warned_percent = 0;
+        if let Some(others) = &mut self.others {
+            others.set_limit(&self.windows, self.standing.limit.window);
+        }
         Consequence { publish: true, ..self.advance(now) }
     }
 
@@ -127,6 +143,52 @@ impl Record {
     pub fn set_end(&mut self, end: Option<Timestamp>, now: Timestamp) -> Consequence {
         self.ends_at = end;
         Consequence { publish: true, ..self.advance(now) }
+    }
+
+    /// What this instance has counted in its limit's window, for the others. Nothing where no limit binds.
+    pub fn share(&self, scope: Scope) -> Vec<Count> {
+        let limit = &self.standing.limit;
+        if !limit.is_bounded() {
+            return Vec::new();
+        }
+        match &self.others {
+            Some(others) => others.counts(&self.windows, limit.window, scope, self.whole_from),
+            None => Others::default().counts(&self.windows, limit.window, scope, self.whole_from),
+        }
+    }
+
+    /// Takes in what the others have counted.
+    pub fn hear(&mut self, heard: &[Heard], now: Timestamp) -> Consequence {
+        self.others.get_or_insert_default().hear(heard, self.whole_from);
+        self.advance(now)
+    }
+
+    /// Whether what others have counted is known, or does not matter.
+    pub fn knows_others(&self) -> bool {
+        let limit = &self.standing.limit;
+        let are_known = |others: &Others| !others.is_apart() && others.are_known(&self.windows, limit.window);
+        !limit.is_bounded() || self.others.as_deref().is_some_and(are_known)
+    }
+
+    /// The other instances cannot be heard: so many of them, this one included, go on by themselves. `None`: they can.
+    pub fn part(&mut self, instance_count: Option<u32>, now: Timestamp) -> Consequence {
+        self.windows.advance(now);
+        if self.others.is_some() || instance_count.is_some() {
+            let others = self.others.get_or_insert_default();
+            others.part(&self.windows, self.standing.limit.window, instance_count);
+        }
+        self.review(now)
+    }
+
+    /// Whether so much more, or a twentieth of it, would use up the limit.
+    pub fn is_near_limit(&self, more: Used) -> bool {
+        let Limit { max_cost, max_tokens, mode, .. } = self.standing.limit;
+        let used = self.used();
+        let cost =
+            max_cost.is_some_and(|max| max.0.saturating_sub(used.cost.0) < more.cost.0.max(max.0 / 20));
+        let tokens =
+            max_tokens.is_some_and(|max| max.saturating_sub(used.tokens) < more.tokens.max(max / 20));
+        mode == Mode::Enforce && (cost || tokens)
     }
 
     /// When something changes next by itself, besides windows.
@@ -160,10 +222,19 @@ impl Record {
         self.windows.totals(window)
     }
 
-    /// In the limit's window.
+    /// What counts against the limit in its window: by this instance, by the others, and what is kept for others that
+    /// cannot be heard.
     pub fn used(&self) -> Used {
-        let totals = self.windows.totals(self.standing.limit.window);
-        Used { cost: totals.cost, tokens: totals.usage.total_tokens() }
+        self.counted().plus(self.weight().reserve)
+    }
+
+    /// What all instances have counted in the limit's window, as far as is known here.
+    pub fn counted(&self) -> Used {
+        Used::of(self.windows.totals(self.standing.limit.window)).plus(self.weight().others)
+    }
+
+    fn weight(&self) -> Weight {
+        self.others.as_ref().map_or(Weight::default(), |others| others.weight())
     }
 
     /// Whether forgetting this holder would set somebody free: an own limit, a block, or a limit that was used up.
@@ -178,7 +249,11 @@ impl Record {
         if expired {
             self.standing.block = None;
         }
-        let resets_at = self.windows.resets_at(self.standing.limit.window);
+        let apart = self.weigh_others();
+        let limit = &self.standing.limit;
+        let refuses_new = apart && limit.on_redis_down == OnRedisDown::Refuse && limit.is_bounded();
+        let turned = refuses_new != std::mem::replace(&mut self.standing.refuses_new, refuses_new);
+        let resets_at = self.resets_at();
         let ended = self.ends_at.is_some_and(|end| now >= end);
         let revoked = ended != std::mem::replace(&mut self.standing.revoked, ended);
         let moved = resets_at != self.standing.resets_at;
@@ -189,16 +264,33 @@ impl Record {
         let lowered =
             self.ceilings.cost.is_below(before.cost) || self.ceilings.tokens.is_below(before.tokens);
 
-        let (barred, percent) = match judge(&self.standing, self.used(), now) {
-            Verdict::Allow => (false, 0),
-            Verdict::Warn { percent } => (false, percent),
-            Verdict::Block(_) => (true, self.warned_percent),
+        let barred = matches!(judge(&self.standing, self.used(), now), Verdict::Block(_));
+        // An operator is told of what was used, not of what is kept for others.
+        let percent = match judge(&self.standing, self.counted(), now) {
+            Verdict::Allow => 0,
+            Verdict::Warn { percent } => percent,
+            Verdict::Block(_) => self.warned_percent,
         };
         let sweep = lowered || barred && !self.barred;
         self.barred = barred;
         let warning = (percent > self.warned_percent).then_some(percent);
         self.warned_percent = if percent == 0 { 0 } else { percent.max(self.warned_percent) };
-        Consequence { publish: expired || revoked || moved || before != self.ceilings, sweep, warning }
+        let publish = expired || revoked || moved || turned || before != self.ceilings;
+        Consequence { publish, sweep, warning }
+    }
+
+    /// Whether the others cannot be heard.
+    fn weigh_others(&mut self) -> bool {
+        let Some(others) = &mut self.others else { return false };
+        others.weigh(&self.windows, &self.standing.limit);
+        others.is_apart()
+    }
+
+    fn resets_at(&self) -> Option<Timestamp> {
+        let window = self.standing.limit.window;
+        let own = self.windows.resets_at(window);
+        let others = self.others.as_ref().and_then(|others| others.oldest(&self.windows, window)?.end());
+        own.into_iter().chain(others).min()
     }
 
     fn compute_ceilings(&self) -> Ceilings {
@@ -241,10 +333,12 @@ fn signed(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Cell;
     use crate::id::UserId;
     use crate::money::NanoUsd;
     use crate::time::DAY_MS;
     use crate::usage::Usage;
+    use crate::window::BUCKET_MS;
     use proptest::prelude::*;
 
     const NOON: Timestamp = Timestamp(1_795_435_200_000);
@@ -339,6 +433,43 @@ mod tests {
     }
 
     #[test]
+    fn what_others_use_takes_room_and_closes_sessions() {
+        let mut record = record(cost_limit(100, WindowKind::Rolling24h));
+        record.post(NOON, &amount(30, 0), NOON);
+        let newest = record.share(Scope::Recent).last().copied().unwrap();
+        let told = |nano, at: Timestamp| Heard {
+            cell: Cell { window: WindowKind::Rolling24h, start: at },
+            others: Used { cost: NanoUsd(nano), tokens: 0 },
+            own: Used::default(),
+        };
+        let hour_ago = newest.cell.start.minus_ms(DAY_MS / 24);
+        assert!(record.hear(&[told(40, hour_ago), told(20, newest.cell.start)], NOON).sweep);
+        assert_eq!(record.ceilings().cost, Ceiling::At(40));
+        assert!(record.hear(&[told(30, newest.cell.start)], NOON).sweep);
+        assert_eq!(record.ceilings().cost, Ceiling::At(30), "reached");
+        assert_eq!(record.standing().resets_at, Some(hour_ago.plus_ms(DAY_MS + BUCKET_MS)));
+        assert!(record.advance(hour_ago.plus_ms(DAY_MS + BUCKET_MS)).publish);
+        assert_eq!(record.ceilings().cost, Ceiling::At(70));
+    }
+
+    #[test]
+    fn a_limit_says_what_holds_while_others_cannot_be_heard() {
+        for (on_redis_down, left, refuses_new) in [
+            (OnRedisDown::LocalShare, 35, false),
+            (OnRedisDown::Allow, 70, false),
+            (OnRedisDown::Refuse, 35, true),
+        ] {
+            let mut record = record(Limit { on_redis_down, ..cost_limit(100, WindowKind::Daily) });
+            record.post(NOON, &amount(30, 0), NOON);
+            let parted = record.part(Some(2), NOON);
+            assert_eq!(record.ceilings().cost, Ceiling::At(30 + left));
+            assert_eq!((record.standing().refuses_new, parted.warning), (refuses_new, None));
+            assert!(record.part(None, NOON).publish || on_redis_down == OnRedisDown::Allow);
+            assert_eq!((record.ceilings().cost, record.standing().refuses_new), (Ceiling::At(100), false));
+        }
+    }
+
+    #[test]
     fn what_binds_somebody_is_not_forgotten() {
         let mut used_up = record(cost_limit(10, WindowKind::Daily));
         assert!(!used_up.must_stay());
@@ -359,11 +490,15 @@ mod tests {
         Charge(i64, u64),
         /// The oldest waiting delta is applied.
         Apply,
-        Limit(Option<i64>, Option<u64>, WindowKind, Mode),
+        Limit(Limit),
         Block(Option<u64>),
         Unblock,
         Tick,
         SetBack(u64),
+        /// The others have counted so much in the latest cell, and so much in the oldest that is asked for.
+        Hear(i64, u64),
+        /// The others cannot be heard any more, or again.
+        Part(Option<u32>),
     }
 
     fn windows() -> impl Strategy<Value = WindowKind> {
@@ -384,12 +519,24 @@ mod tests {
                 prop::option::of(0..1000u64),
                 windows(),
                 prop::sample::select(vec![Mode::Enforce, Mode::Enforce, Mode::Warn]),
+                prop::sample::select(vec![OnRedisDown::LocalShare, OnRedisDown::Allow, OnRedisDown::Refuse]),
             )
-                .prop_map(|(cost, tokens, window, mode)| Act::Limit(cost, tokens, window, mode)),
+                .prop_map(|(cost, tokens, window, mode, on_redis_down)| {
+                    Act::Limit(Limit {
+                        max_cost: cost.map(NanoUsd),
+                        max_tokens: tokens,
+                        window,
+                        mode,
+                        on_redis_down,
+                        ..Limit::default()
+                    })
+                }),
             1 => prop::option::of(0..DAY_MS).prop_map(Act::Block),
             1 => Just(Act::Unblock),
             2 => Just(Act::Tick),
             1 => (0..3 * DAY_MS).prop_map(Act::SetBack),
+            3 => (0..300i64, 0..300u64).prop_map(|(nano, tokens)| Act::Hear(nano, tokens)),
+            1 => prop::option::of(1..5u32).prop_map(Act::Part),
         ];
         let pause = prop_oneof![4 => 0..1_000u64, 1 => 0..2 * DAY_MS];
         prop::collection::vec((pause, act), 1..80)
@@ -402,6 +549,7 @@ mod tests {
             let mut charged = Applied::default();
             let mut waiting = std::collections::VecDeque::new();
             let mut now = NOON;
+            let mut is_apart = false;
             let reached = |charged: Applied, ceilings: Ceilings| {
                 [(charged.cost, ceilings.cost), (charged.tokens, ceilings.tokens)].iter().any(|&(charged, ceiling)| {
                     match ceiling {
@@ -424,8 +572,7 @@ mod tests {
                             record.post(at, &totals, now);
                         }
                     }
-                    Act::Limit(cost, tokens, window, mode) => {
-                        let limit = Limit { max_cost: cost.map(NanoUsd), max_tokens: tokens, window, mode, max_sessions: None };
+                    Act::Limit(limit) => {
                         record.set_limit(Some(limit), now);
                     }
                     Act::Block(ms) => {
@@ -441,6 +588,20 @@ mod tests {
                         now = now.minus_ms(ms);
                         record.set_back(now);
                     }
+                    Act::Hear(nano, tokens) => {
+                        record.advance(now);
+                        let counts = record.share(Scope::Recent);
+                        let used = Used { cost: NanoUsd(nano), tokens };
+                        let heard = [counts.first(), counts.last()].into_iter().flatten();
+                        let heard: Vec<_> =
+                            heard.map(|count| Heard { cell: count.cell, others: used, own: count.used }).collect();
+                        record.hear(&heard, now);
+                        prop_assert_eq!(record.knows_others(), !heard.is_empty() && !is_apart || !record.standing().limit.is_bounded());
+                    }
+                    Act::Part(instances) => {
+                        is_apart = instances.is_some();
+                        record.part(instances, now);
+                    }
                 }
                 // While deltas are on their way the account may only be stricter than the ledger.
                 record.advance(now);
@@ -450,6 +611,9 @@ mod tests {
                 if waiting.is_empty() {
                     prop_assert_eq!(reached_now, block);
                 }
+                let (counted, used) = (record.counted(), record.used());
+                prop_assert!(counted.cost <= used.cost && counted.tokens <= used.tokens);
+                prop_assert!(is_apart || counted == used, "nothing is kept for those who can be heard");
             }
         }
 

@@ -31,6 +31,10 @@ pub(crate) struct Seat {
     pub(crate) is_changed: bool,
     /// Waits in the list of what is to be saved, for its usage or for what follows.
     pub(crate) is_unsaved: bool,
+    /// Waits in the list of what the fleet is told.
+    pub(crate) is_touched: bool,
+    /// When it was last told whether other instances can be heard.
+    pub(crate) apart_epoch: u32,
     pub(crate) profile_unsaved: bool,
     pub(crate) binding_unsaved: bool,
     pub(crate) revisions: Revisions,
@@ -116,6 +120,10 @@ impl Roster {
 
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + use<> {
         (0..self.seats.len() as u32).map(Place)
+    }
+
+    pub(crate) fn place_at(&self, index: usize) -> Option<Place> {
+        (index < self.seats.len()).then_some(Place(index as u32))
     }
 
     pub(crate) fn seat(&self, place: Place) -> &Seat {
@@ -215,6 +223,8 @@ impl Seat {
             series: Vec::new(),
             is_changed: false,
             is_unsaved: false,
+            is_touched: false,
+            apart_epoch: 0,
             profile_unsaved: false,
             binding_unsaved: false,
             revisions: Revisions::default(),

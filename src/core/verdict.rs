@@ -4,6 +4,7 @@ use crate::close::{Ending, Measure};
 use crate::limit::{Limit, Mode, Standing};
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
+use crate::totals::Totals;
 
 /// What a holder has used in its limit's window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,21 @@ pub struct Used {
 pub struct Remaining {
     pub cost: Option<NanoUsd>,
     pub tokens: Option<u64>,
+}
+
+impl Used {
+    pub fn of(totals: &Totals) -> Used {
+        Used { cost: totals.cost, tokens: totals.usage.total_tokens() }
+    }
+
+    pub fn plus(self, other: Used) -> Used {
+        Used { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
+    }
+
+    /// The later of two states of one growing sum.
+    pub fn join(self, other: Used) -> Used {
+        Used { cost: self.cost.max(other.cost), tokens: self.tokens.max(other.tokens) }
+    }
 }
 
 /// How bad it is, in ascending order.
@@ -68,6 +84,11 @@ impl Remaining {
             tokens: limit.max_tokens.map(|max| max.saturating_sub(used.tokens)),
         }
     }
+}
+
+/// Why a holder may begin no session although its live ones may go on.
+pub fn turn_away(standing: &Standing) -> Option<Ending> {
+    standing.refuses_new.then_some(Ending::LimitUnsure)
 }
 
 impl Measure {

@@ -10,9 +10,11 @@
 //! Invariant: the rolling sum is never less than the exact sum of the last 24 hours, for its oldest bucket counts
 //! whole.
 
+use crate::fleet::Cell;
 use crate::limit::WindowKind;
 use crate::time::{DAY_MS, MINUTE_MS, Timestamp};
 use crate::totals::Totals;
+use crate::verdict::Used;
 use std::collections::VecDeque;
 
 /// The grain of the rolling window.
@@ -95,6 +97,52 @@ impl Windows {
                 Some(Timestamp((oldest.index + BUCKET_COUNT) * BUCKET_MS))
             }
             WindowKind::Total => None,
+        }
+    }
+
+    /// The start of the first cell that counts.
+    pub fn from(&self, kind: WindowKind) -> Timestamp {
+        match kind {
+            WindowKind::Rolling24h => {
+                Timestamp((self.rolling.newest + 1).saturating_sub(BUCKET_COUNT) * BUCKET_MS)
+            }
+            WindowKind::Daily | WindowKind::Monthly | WindowKind::Total => self.newest(kind),
+        }
+    }
+
+    /// The start of the cell that the present lies in.
+    pub fn newest(&self, kind: WindowKind) -> Timestamp {
+        match kind {
+            WindowKind::Daily => self.day.start,
+            WindowKind::Monthly => self.month.start,
+            WindowKind::Rolling24h => Timestamp(self.rolling.newest * BUCKET_MS),
+            WindowKind::Total => Timestamp(0),
+        }
+    }
+
+    /// Nothing for a cell that does not count any more.
+    pub fn used_in(&self, cell: Cell) -> Used {
+        match cell.window {
+            WindowKind::Rolling24h => {
+                let index = bucket_at(cell.start);
+                let found = self.rolling.buckets.binary_search_by_key(&index, |bucket| bucket.index);
+                found.map_or(Used::default(), |place| Used::of(&self.rolling.buckets[place].totals))
+            }
+            window if cell.start == self.newest(window) => Used::of(self.totals(window)),
+            WindowKind::Daily | WindowKind::Monthly | WindowKind::Total => Used::default(),
+        }
+    }
+
+    /// What still counts of a time in `cell` at which that held so much.
+    pub fn used_before(&self, cell: Cell, held: Used) -> Used {
+        let held = if cell.start >= self.from(cell.window) { held } else { Used::default() };
+        match cell.window {
+            WindowKind::Rolling24h => {
+                let index = bucket_at(cell.start);
+                let earlier = self.rolling.buckets.iter().take_while(|bucket| bucket.index < index);
+                earlier.fold(held, |sum, bucket| sum.plus(Used::of(&bucket.totals)))
+            }
+            WindowKind::Daily | WindowKind::Monthly | WindowKind::Total => held,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{Verdict, judge};
+use tokenist_core::verdict::{Verdict, judge, turn_away};
 use tokenist_handoff::{Account, Charge, Reach};
 
 /// Who is charged: every holder that a limit of this session could bind.
@@ -94,6 +94,11 @@ impl Holders {
                 Verdict::Allow | Verdict::Warn { .. } => None,
             }
         })
+    }
+
+    /// Why no new session of these holders may begin, whatever they have used.
+    pub(crate) fn turn_away(&self) -> Option<Ending> {
+        self.all().find_map(|account| turn_away(&account.standing.load()))
     }
 }
 

@@ -169,6 +169,9 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
     }
+    if let Some(ending) = holders.turn_away() {
+        return Err(ending);
+    }
     let max_sessions = holders.user.standing.load().limit.max_sessions;
     if !holders.user.enter(max_sessions) {
         return Err(Ending::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });

@@ -407,7 +407,7 @@ impl Sim {
             max_tokens: (self.random.below(4) == 0).then(|| self.random.below(20_000)),
             window: windows[self.random.below(4) as usize],
             mode: if self.random.below(6) == 0 { Mode::Warn } else { Mode::Enforce },
-            max_sessions: None,
+            ..Limit::default()
         }
     }
 

@@ -1,9 +1,11 @@
 use super::*;
+use crate::fleet::Cell;
 use crate::limit::WindowKind;
 use crate::money::NanoUsd;
 use crate::record::Ceiling;
 use crate::time::{DAY_MS, HOUR_MS};
 use crate::usage::Usage;
+use crate::verdict::Used;
 use crate::{batch::Piece, id::Feature, id::Model};
 use std::sync::Arc;
 
@@ -370,4 +372,74 @@ fn key(number: u8, expires_at: Option<Timestamp>) -> Key {
         expires_at,
         revoked_at: None,
     }
+}
+
+fn in_fleet() -> Config {
+    Config { in_fleet: true, holders_max: 50_000, ..small() }
+}
+
+#[test]
+fn whoever_is_used_is_told_to_the_fleet_once() {
+    let mut ledger = Ledger::new(in_fleet(), NOON);
+    let names = |ledger: &mut Ledger| -> Vec<Holder> {
+        let touched = ledger.take_touched();
+        touched.into_iter().map(|place| ledger.record(place).holder().clone()).collect()
+    };
+    let org = Holder::Org("acme".into());
+    admit(&mut ledger, "alice").unwrap();
+    ledger.apply(delta("alice", "m", 1, NOON), NOON);
+    assert_eq!(names(&mut ledger), [user("alice"), org.clone()]);
+    assert_eq!(names(&mut ledger), []);
+    let identity = delta("alice", "m", 1, NOON).identity;
+    let provider = "openai".into();
+    ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON });
+    assert_eq!(names(&mut ledger), [user("alice"), org.clone()]);
+
+    let place = ledger.find(&user("alice")).unwrap();
+    let share = ledger.share(place, Scope::Whole, NOON).unwrap();
+    assert_eq!((share.holder, share.counts[0].used.cost), (user("alice"), NanoUsd(0)), "it only asks");
+    let heard = Heard { cell: share.counts[0].cell, others: Used::default(), own: Used::default() };
+    ledger.hear(&user("alice"), &[heard], NOON).unwrap();
+    assert_eq!(ledger.share(place, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
+    let place = ledger.find(&org).unwrap();
+    assert_eq!(ledger.share(place, Scope::Whole, NOON), None, "no limit binds it");
+}
+
+#[test]
+fn what_others_have_used_closes_sessions_here() {
+    let mut ledger = Ledger::new(in_fleet(), NOON);
+    ledger.apply(delta("alice", "m", 60, NOON), NOON);
+    ledger.take_changed();
+    ledger.take_sweep();
+    let cell = Cell { window: WindowKind::Daily, start: NOON.day_start() };
+    let heard = Heard { cell, others: Used { cost: NanoUsd(40), tokens: 0 }, own: Used::default() };
+    let place = ledger.hear(&user("alice"), &[heard], NOON).unwrap();
+    assert_eq!((ledger.take_changed(), ledger.take_sweep()), (vec![place], true));
+    assert_eq!(ledger.record(place).used().cost, NanoUsd(100));
+    assert_eq!(ledger.hear(&user("bob"), &[heard], NOON), None);
+}
+
+#[test]
+fn every_holder_learns_that_the_others_cannot_be_heard() {
+    let mut ledger = Ledger::new(in_fleet(), NOON);
+    for number in 0..WALK_COUNT + 1 {
+        admit(&mut ledger, &number.to_string()).unwrap();
+    }
+    ledger.part(Some(4));
+    let ceiling = |ledger: &Ledger, name: &str| {
+        let place = ledger.find(&user(name)).unwrap();
+        ledger.record(place).ceilings().cost
+    };
+    admit(&mut ledger, "20000").unwrap();
+    assert_eq!(ceiling(&ledger, "20000"), Ceiling::At(25), "who is used, at once");
+    assert_eq!(ceiling(&ledger, "0"), Ceiling::At(100));
+    admit(&mut ledger, "new").unwrap();
+    assert_eq!(ceiling(&ledger, "new"), Ceiling::At(25));
+    ledger.tick(NOON);
+    ledger.tick(NOON);
+    assert_eq!(ceiling(&ledger, "0"), Ceiling::At(25));
+    ledger.part(None);
+    ledger.tick(NOON);
+    ledger.tick(NOON);
+    assert_eq!(ceiling(&ledger, "0"), Ceiling::At(100));
 }
