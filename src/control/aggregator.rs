@@ -6,6 +6,9 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! nobody is judged by what no longer holds.
 
+mod sharing;
+
+use self::sharing::Sharing;
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::fact::Fact;
@@ -48,6 +51,8 @@ pub struct Aggregator {
     shards: Vec<Outbox>,
     saving: Arc<Progress>,
     mirroring: Option<Arc<Mirroring>>,
+    /// `None` where this is the only instance.
+    sharing: Option<Sharing>,
     reports_applied: u64,
     details_lost: u64,
 }
@@ -69,6 +74,7 @@ impl Aggregator {
             shards: shards.into_iter().map(Outbox::new).collect(),
             saving,
             mirroring,
+            sharing: None,
             reports_applied: 0,
             details_lost: 0,
         }
@@ -87,12 +93,20 @@ impl Aggregator {
             Report::Opened(opened) => self.ledger.open_session(opened),
             Report::Closed(closed) => self.ledger.close_session(closed),
             Report::Admit { shard, ticket, admission } => {
+                let key = match &admission {
+                    Admission::Identity(identity) => identity.key,
+                    Admission::Key { key, .. } => Some(*key),
+                };
                 let answer = self.admit(&admission, now);
-                match self.shards.get_mut(shard) {
-                    Some(outbox) => outbox.send(Order::Admission { ticket, answer }),
-                    None => warn!(shard, "a shard asks that there is none of"),
-                }
+                self.answer(shard, ticket, key, answer);
             }
+        }
+    }
+
+    fn send(&mut self, shard: usize, order: Order) {
+        match self.shards.get_mut(shard) {
+            Some(outbox) => outbox.send(order),
+            None => warn!(shard, "a shard asks that there is none of"),
         }
     }
 
@@ -142,6 +156,7 @@ impl Aggregator {
     ) -> Result<UserView, CommandError> {
         let (place, _) = self.open(&Holder::User(user), now)?;
         self.ledger.set_limit(place, Some(limit), now);
+        self.announce(place);
         self.publish();
         Ok(self.user_view(place, None))
     }
@@ -149,6 +164,7 @@ impl Aggregator {
     pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
         let (place, _) = self.open(&Holder::User(user), now)?;
         self.ledger.set_block(place, Some(block), now);
+        self.announce(place);
         self.publish();
         Ok(())
     }
@@ -158,6 +174,7 @@ impl Aggregator {
         let Some(place) = self.ledger.find(&Holder::User(user)) else { return false };
         let was_blocked = holding_block(self.ledger.record(place), now).is_some();
         self.ledger.set_block(place, None, now);
+        self.announce(place);
         self.publish();
         was_blocked
     }
@@ -236,7 +253,9 @@ impl Aggregator {
 
     /// Makes a key known, or changes it; its live sessions end if it does.
     pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), CommandError> {
+        let hash = key.hash;
         self.ledger.set_key(key, now).map_err(|Full| CommandError::KeysFull)?;
+        self.announce_key(&hash);
         self.publish();
         Ok(())
     }
@@ -312,6 +331,7 @@ impl Aggregator {
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
             Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
+            Command::Word(word) => self.word(word, now),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
@@ -365,6 +385,7 @@ impl Aggregator {
         let admitted = self.ledger.admit(holder, now, |place, applied| accounts.is_idle(place, applied))?;
         if admitted.replaced {
             self.accounts.forget(admitted.place);
+            self.unwatch(admitted.place);
         }
         Ok((admitted.place, self.accounts.open(admitted.place, self.ledger.record(admitted.place))))
     }
@@ -457,6 +478,9 @@ impl Aggregator {
             batches_committed: self.saving.done(),
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
             mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
+            redis_failing: self.fleet_failure().is_some(),
+            redis_failure: self.fleet_failure().map(str::to_owned),
+            instances: self.instance_count(),
         }
     }
 }
@@ -481,6 +505,7 @@ pub(crate) fn run(
     let mut arrivals = Select::new();
     arrivals.recv(reports);
     arrivals.recv(commands);
+    let started = Instant::now();
     let mut next_tick = Instant::now();
     let mut next_commit = Instant::now();
     loop {
@@ -520,9 +545,11 @@ pub(crate) fn run(
             }
             next_commit = Instant::now() + pace.commit;
         }
+        let next_exchange = aggregator.exchange(started.elapsed(), reading.now).map(|at| started + at);
         if is_idle {
+            let next = next_exchange.into_iter().fold(next_tick.min(next_commit), Instant::min);
             // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
-            arrivals.ready_deadline(next_tick.min(next_commit)).ok();
+            arrivals.ready_deadline(next).ok();
         } else if reports.is_empty() {
             // Under load reports come one by one. A nap lets them gather, so that not each one wakes this thread.
             thread::sleep(NAP);

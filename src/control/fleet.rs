@@ -1,30 +1,124 @@
-//! Limits that hold over several instances: what each has counted, exchanged.
+//! Limits that hold over several instances: what each has counted, exchanged through Redis.
+//!
+//! Start at `start`. A thread of its own speaks to Redis, so that nobody waits for it: the aggregator hands it rounds
+//! of shares over a [`Link`] and hears [`Word`]s back. When which holder is exchanged is decided in `schedule`, what
+//! follows from what is heard in [`tokenist_core::fleet`], and `aggregator/sharing.rs` stands between.
+//!
+//! Invariant: Redis is never the truth. Every instance counts for itself and leaves absolute sums, of which the greater
+//! stays; so a Redis that forgets, repeats or is away changes no total, and finding it again heals it.
 
-use crate::store::StoreError;
-use std::pin::Pin;
+mod keys;
+mod news;
+mod redis;
+mod round;
+mod schedule;
+mod thread;
+
+pub(crate) use schedule::Schedule;
+
+use crate::fact::Fact;
+use crate::handle::Command;
+use crossbeam::channel::Sender;
+use std::io;
+use std::time::Duration;
+use tokenist_core::fleet::{Heard, Share};
 use tokenist_core::id::Holder;
-use tokenist_core::limit::WindowKind;
-use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::Used;
+use tokio::sync::mpsc;
 
-/// What this instance has counted for a holder in the window that its limit sums over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    pub holder: Holder,
-    pub window: WindowKind,
-    /// The window's first millisecond, which tells it from the one before; zero for rolling and total ones.
-    pub start: Timestamp,
-    /// By bucket of [`tokenist_core::window::BUCKET_MS`] for a rolling window, else one entry with index 0.
-    pub buckets: Vec<(u64, Used)>,
+#[derive(Clone)]
+pub struct Config {
+    /// One server, or some of a cluster's, separated by commas: `redis://[user:password@]host[:port][/database]`.
+    pub uri: String,
+    /// How many instances there are at least, for when none could be counted yet.
+    pub instances_min: u32,
 }
 
-/// A place where instances leave their shares and find those of the others.
-pub trait Exchange: Send {
-    /// Leaves these shares where the place takes them, and gives for each what all other writers have counted in the
-    /// same window, in the same order.
-    fn exchange<'a>(
-        &'a mut self,
-        shares: &'a [Share],
-        now: Timestamp,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<Used>, StoreError>> + Send + 'a>>;
+/// Never shows the password.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Config(instances_min: {})", self.instances_min)
+    }
+}
+
+/// A round takes no longer, or Redis counts as lost. Whoever is admitted waits for half of it at most.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+
+/// The aggregator's end.
+#[derive(Debug)]
+pub struct Link {
+    rounds: mpsc::Sender<Vec<Share>>,
+    facts: mpsc::Sender<Fact>,
+    /// How many instances there are at least.
+    pub(crate) instances_min: u32,
+}
+
+/// The other end, which exchanges. It ends when the link does.
+#[derive(Debug)]
+pub struct Line {
+    pub rounds: mpsc::Receiver<Vec<Share>>,
+    pub facts: mpsc::Receiver<Fact>,
+}
+
+/// What the aggregator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The answers of a round. There is one on its way at a time.
+    Heard(Vec<(Holder, Vec<Heard>)>),
+    /// So many instances, this one included, are in touch.
+    Instances(u32),
+    /// The exchange is not to be reached, and why. A round that was on its way is lost.
+    Lost(String),
+    /// It is there: for the first time, again, or without what was left there before.
+    Found,
+}
+
+/// Settings that may wait to be told to the others. Past it they find out by polling.
+const FACTS_MAX: usize = 1_024;
+
+/// An aggregator's link, and the line that whoever exchanges for it reads.
+pub fn link(instances_min: u32) -> (Link, Line) {
+    let (rounds, rounds_waiting) = mpsc::channel(1);
+    let (facts, facts_waiting) = mpsc::channel(FACTS_MAX);
+    let link = Link { rounds, facts, instances_min: instances_min.max(1) };
+    (link, Line { rounds: rounds_waiting, facts: facts_waiting })
+}
+
+impl Link {
+    /// Whether the round was taken. One is, while none is on its way.
+    pub(crate) fn send(&self, round: Vec<Share>) -> bool {
+        self.rounds.try_send(round).is_ok()
+    }
+
+    /// Tells the others of a setting, soon and if it can be.
+    pub(crate) fn announce(&self, fact: Fact) {
+        // Where there is no room the others learn of it when they poll.
+        self.facts.try_send(fact).ok();
+    }
+}
+
+/// A name for an instance whose store has none.
+pub(crate) fn new_writer() -> String {
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has randomness")
+}
+
+/// What is wrong with a `uri`, if anything is.
+pub fn check(uri: &str) -> Result<(), String> {
+    redis::Servers::parse(uri).map(drop)
+}
+
+/// Looks for Redis once, so that the first session finds it if it is there, and starts the thread. Gives also the
+/// first word. `writer` is the name that this instance counts under, now and after a restart.
+pub(crate) fn start(
+    config: &Config,
+    writer: String,
+    commands: Sender<Command>,
+) -> io::Result<(Link, Vec<Word>)> {
+    let servers = redis::Servers::parse(&config.uri).map_err(io::Error::other)?;
+    let (link, line) = link(config.instances_min);
+    let first = thread::start(servers, writer.into(), line, commands)?;
+    Ok((link, first))
 }

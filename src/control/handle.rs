@@ -5,6 +5,7 @@
 
 use crate::clock::system_time;
 use crate::fact::Fact;
+use crate::fleet::Word;
 use crate::progress::Mirroring;
 use crate::reads::Job;
 use crate::store::{Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
@@ -141,6 +142,12 @@ pub struct Pulse {
     pub mirror_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.
     pub mirror_waiting: Option<u64>,
+    /// Limits are to hold over several instances and do not, because Redis cannot be reached or was not a moment ago.
+    pub redis_failing: bool,
+    /// Why, in a sentence.
+    pub redis_failure: Option<String>,
+    /// Instances that share limits, this one included, as far as is known. `None` without a Redis.
+    pub instances: Option<u32>,
 }
 
 /// Why a command was not carried out.
@@ -197,6 +204,8 @@ pub(crate) enum Command {
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
     EndKey(KeyId, Timestamp, Reply<Option<Key>>),
     Adopt(Vec<Fact>, Reply<usize>),
+    /// From the thread that exchanges with other instances.
+    Word(Word),
     Pulse(Reply<Pulse>),
     /// Drain the reports, save what is left, end.
     Finish,

@@ -37,7 +37,7 @@ use tokenist_core::price::PriceTable;
 use tokenist_handoff::{Order, Published, Report};
 use tokio::sync::oneshot;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// How much the ledger holds, and the limit of a user without one of its own.
     pub ledger: ledger::Config,
@@ -51,6 +51,8 @@ pub struct Config {
     pub commit_ms: u64,
     /// How long the last batch may take at the end.
     pub finish_ms: u64,
+    /// Other instances hold the same limits. `None`: there are none.
+    pub fleet: Option<fleet::Config>,
 }
 
 impl Default for Config {
@@ -62,6 +64,7 @@ impl Default for Config {
             tick_ms: 100,
             commit_ms: 100,
             finish_ms: 5_000,
+            fleet: None,
         }
     }
 }
@@ -91,13 +94,15 @@ pub struct Thread {
 /// `prices` what calls cost that applications report themselves.
 /// Fails where the store cannot be read or no thread be started.
 pub fn start(
-    config: Config,
+    mut config: Config,
     mut store: Box<dyn Store>,
     shards: Vec<tokenist_handoff::Sender<Order>>,
     prices: Arc<Published<PriceTable>>,
 ) -> io::Result<Control> {
     let mut clock = Clock::system();
     let now = clock.read().now;
+    config.ledger.in_fleet = config.fleet.is_some();
+    let writer_name = store.writer().unwrap_or_else(fleet::new_writer);
     let restored = store.restore(now).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
     let readers: Result<Vec<_>, _> = (0..READER_COUNT).map(|_| store.reader()).collect();
@@ -109,8 +114,14 @@ pub fn start(
     store.attach(&handle).map_err(io::Error::other)?;
     let writer = Writer::start(store)?;
     let saving = Arc::clone(writer.progress());
-    let aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
+    let mut aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
     let (running, ended) = oneshot::channel::<()>();
+    if let Some(fleet) = &config.fleet {
+        let (link, words) = fleet::start(fleet, writer_name, commands.clone())?;
+        aggregator.join(link);
+        let now = clock.read().now;
+        words.into_iter().for_each(|word| aggregator.word(word, now));
+    }
     let reports_open = reports.clone();
     let thread = thread::Builder::new().name("aggregator".into()).spawn(move || {
         // Dropped with the thread, however it ends. The queue outlives its shards, so that it never looks ready for

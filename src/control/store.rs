@@ -37,6 +37,11 @@ pub trait Store: Send {
     /// committed survives a crash if the store persists at all.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// Who counts in this store, if that outlives the process: what is summed here goes on growing under that name.
+    fn writer(&self) -> Option<String> {
+        None
+    }
+
     /// A way to read what is committed while the writer goes on.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 

@@ -606,6 +606,7 @@ impl Ledger {
         if before.limit != seat.revisions.limit {
             let consequence = seat.record.set_limit(joined.limit.value, now);
             self.conclude(place, consequence);
+            self.touch(place);
         }
         let seat = self.roster.seat_mut(place);
         if before.block != seat.revisions.block {
@@ -677,6 +678,7 @@ impl Ledger {
         self.roster.seat_mut(place).binding_unsaved = true;
         self.save_later(place);
         self.conclude(place, consequence);
+        self.touch(place);
     }
 
     fn save_later(&mut self, place: Place) {

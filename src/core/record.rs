@@ -166,7 +166,7 @@ impl Record {
     /// Whether what others have counted is known, or does not matter.
     pub fn knows_others(&self) -> bool {
         let limit = &self.standing.limit;
-        let are_known = |others: &Others| !others.is_apart() && others.are_known(&self.windows, limit.window);
+        let are_known = |others: &Others| others.are_known(&self.windows, limit.window);
         !limit.is_bounded() || self.others.as_deref().is_some_and(are_known)
     }
 
@@ -596,7 +596,7 @@ mod tests {
                         let heard: Vec<_> =
                             heard.map(|count| Heard { cell: count.cell, others: used, own: count.used }).collect();
                         record.hear(&heard, now);
-                        prop_assert_eq!(record.knows_others(), !heard.is_empty() && !is_apart || !record.standing().limit.is_bounded());
+                        prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.standing().limit.is_bounded());
                     }
                     Act::Part(instances) => {
                         is_apart = instances.is_some();

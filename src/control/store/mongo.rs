@@ -106,6 +106,10 @@ impl Store for Mongo {
         self.file.commit(batch)
     }
 
+    fn writer(&self) -> Option<String> {
+        self.file.writer()
+    }
+
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
         Ok(Box::new(MongoReader { server: Arc::clone(&self.server), sums_here: AtomicBool::new(false) }))
     }

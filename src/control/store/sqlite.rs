@@ -42,6 +42,8 @@ pub struct Sqlite {
     place: Place,
     /// `None` after a failure, until the file is opened anew.
     connection: Option<Connection>,
+    /// The file's name among all ledgers.
+    uuid: String,
     /// This opening of the file.
     generation: i64,
     /// The file is copied elsewhere, so what changes in it is noted until it is.
@@ -89,14 +91,29 @@ impl Sqlite {
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
         let generation = begin_generation(&mut connection, mirrored).map_err(|error| place.error(&error))?;
-        let copied = Arc::default();
-        Ok(Sqlite { config, place, connection: Some(connection), generation, mirrored, copied, _lock: lock })
+        let uuid = "SELECT value FROM meta WHERE key = 'uuid'";
+        let uuid = connection.query_row(uuid, [], |row| row.get(0)).map_err(|error| place.error(&error))?;
+        Ok(Sqlite {
+            config,
+            place,
+            connection: Some(connection),
+            uuid,
+            generation,
+            mirrored,
+            copied: Arc::default(),
+            _lock: lock,
+        })
     }
 
     /// What has changed and is not copied yet, where the file is mirrored.
     pub(crate) fn outbox(&self) -> Result<Outbox, StoreError> {
-        let connection = self.read_only()?;
-        Outbox::new(connection, self.place.clone(), Arc::clone(&self.copied), self.generation)
+        Ok(Outbox {
+            connection: self.read_only()?,
+            place: self.place.clone(),
+            copied: Arc::clone(&self.copied),
+            writer: self.uuid.as_str().into(),
+            generation: self.generation as u64,
+        })
     }
 
     fn read_only(&self) -> Result<Connection, StoreError> {
@@ -145,6 +162,10 @@ impl Store for Sqlite {
             }
             commit::write(transaction, generation, batch, mirrored)
         })
+    }
+
+    fn writer(&self) -> Option<String> {
+        Some(self.uuid.clone())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

@@ -33,11 +33,11 @@ pub(super) struct Copied {
 /// Reads the changes beside the file's writer.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    connection: Connection,
-    place: Place,
-    copied: Arc<Copied>,
-    writer: Arc<str>,
-    generation: u64,
+    pub(super) connection: Connection,
+    pub(super) place: Place,
+    pub(super) copied: Arc<Copied>,
+    pub(super) writer: Arc<str>,
+    pub(super) generation: u64,
 }
 
 /// A table whose rows are copied, with the columns that tell one from the other.
@@ -132,17 +132,6 @@ pub(super) fn forget(transaction: &Transaction<'_>, copied: &Copied) -> rusqlite
 }
 
 impl Outbox {
-    pub(super) fn new(
-        connection: Connection,
-        place: Place,
-        copied: Arc<Copied>,
-        generation: i64,
-    ) -> Result<Outbox, StoreError> {
-        let uuid = connection.query_row("SELECT value FROM meta WHERE key = 'uuid'", [], |row| row.get(0));
-        let writer = uuid.map_err(|error| place.error(&error))?;
-        Ok(Outbox { connection, place, copied, writer, generation: generation as u64 })
-    }
-
     /// Who counts in this file, unique among all ledgers. Sums go on growing under the same name after a restart.
     pub(crate) fn writer(&self) -> &Arc<str> {
         &self.writer

@@ -1,0 +1,92 @@
+//! Settings that one instance makes, told to the others at once: a stream in Redis that each follows.
+//!
+//! A stream rather than pub/sub, so that an instance which was cut off, or comes up later, reads on from where it was.
+//! Facts carry revisions, so reading one twice, or late, changes nothing. What cannot be read is passed over.
+
+use super::DEADLINE;
+use super::redis::{Connection, Servers, describe};
+use crate::fact::Fact;
+use crate::handle::Command;
+use crossbeam::channel::{Sender, TrySendError};
+use redis::{RedisResult, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time;
+use tracing::{debug, warn};
+
+/// How long one question waits for news.
+const WAIT: Duration = Duration::from_secs(1);
+/// Between two tries, when Redis is away.
+const RETRY: Duration = Duration::from_millis(200);
+/// While the aggregator has no room.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The beginning of the stream.
+const BEGINNING: &str = "0";
+
+/// Where it is in the stream, and its fields. Anybody may have written there, so they are mere bytes.
+type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
+
+pub(super) fn write(facts: &[Fact]) -> String {
+    serde_json::to_string(facts).expect("facts are plain values")
+}
+
+/// Hands every setting that another instance has made to the aggregator. It never ends by itself.
+pub(super) async fn follow(servers: Arc<Servers>, writer: Arc<str>, commands: Sender<Command>) {
+    let mut after = BEGINNING.to_owned();
+    loop {
+        // Each connection begins anew: this may be another Redis than before, whose entries have lesser numbers.
+        let failure = match servers.connect(WAIT + DEADLINE).await {
+            Ok(connection) => read_on(connection, &writer, &commands, &mut after).await,
+            Err(error) => error,
+        };
+        debug!(cause = describe(&failure), "settings of other instances come later: Redis is away");
+        BEGINNING.clone_into(&mut after);
+        time::sleep(RETRY).await;
+    }
+}
+
+/// Until it fails.
+async fn read_on(
+    mut connection: Connection,
+    writer: &str,
+    commands: &Sender<Command>,
+    after: &mut String,
+) -> redis::RedisError {
+    loop {
+        let entries = match connection.read_news(after, WAIT).await.and_then(entries) {
+            Ok(entries) => entries,
+            Err(error) => return error,
+        };
+        for (number, entry) in entries {
+            *after = number;
+            let field = |name: &str| entry.get(name.as_bytes()).map_or(&b""[..], Vec::as_slice);
+            if field("from") == writer.as_bytes() {
+                continue;
+            }
+            match serde_json::from_slice(field("facts")) {
+                Ok(facts) => hand_over(facts, commands).await,
+                Err(error) => warn!(number = after, %error, "a setting of another instance cannot be read"),
+            }
+        }
+    }
+}
+
+/// Nothing where the wait was in vain.
+fn entries(answer: Value) -> RedisResult<Vec<Entry>> {
+    let streams: Option<Vec<(String, Vec<Entry>)>> = redis::from_redis_value(answer)?;
+    Ok(streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect())
+}
+
+/// Waits for room, so that nothing is skipped.
+async fn hand_over(facts: Vec<Fact>, commands: &Sender<Command>) {
+    // How much of it was news is of no interest here.
+    let (reply, _) = oneshot::channel();
+    let mut command = Command::Adopt(facts, reply);
+    while let Err(TrySendError::Full(returned)) = commands.try_send(command) {
+        command = returned;
+        time::sleep(PAUSE).await;
+    }
+}

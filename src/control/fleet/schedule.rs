@@ -1,0 +1,239 @@
+//! Whom to exchange, and when. Time is an argument.
+//!
+//! Every holder in use is exchanged with each beat, a second apart. It is exchanged at once when it comes into use, and
+//! whenever it is used while what is left of its limit is less than a twentieth of it, than what the fleet would spend
+//! in two beats at its present rate, or than `2 × instances` times what this instance has counted since it last heard
+//! of the others. By the last rule no burst here goes unseen: until the next exchange the instances together use at
+//! most half of what each believes to be left.
+//!
+//! Invariant: one round is on its way at a time. What comes up meanwhile waits for the next and coalesces.
+
+use crate::accounts::Accounts;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use tokenist_core::fleet::{Scope, Share};
+use tokenist_core::ledger::{Ledger, Place};
+use tokenist_core::money::NanoUsd;
+use tokenist_core::record::Record;
+use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::Used;
+
+/// Between two exchanges of a holder in use.
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
+/// Between the beginnings of two rounds.
+const FLOOR: Duration = Duration::from_millis(5);
+/// A holder that was not used for so long, and has no session open, is in use no more.
+const QUIET: Duration = Duration::from_secs(60);
+/// Between two exchanges of a whole rolling window: an instance that was cut off leaves old cells late.
+const WHOLE: Duration = Duration::from_secs(60);
+/// How long beats are shorter when all has to be left anew, since others do so in their own time.
+const HASTE: Duration = Duration::from_secs(3);
+/// Cells in one round: a few milliseconds of Redis's time.
+const CELLS_MAX: usize = 4_000;
+/// Holders that one round looks at for what has to be left anew.
+const WALK_COUNT: usize = 2_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    watched: HashMap<Place, Watch>,
+    /// To be exchanged at once.
+    urgent: Waiting,
+    /// To be exchanged in this beat.
+    due: Waiting,
+    next_beat: Duration,
+    /// Until then beats are shorter.
+    hasty_until: Duration,
+    next_round: Duration,
+    on_its_way: bool,
+    /// How far everything has been left anew.
+    walk: Option<usize>,
+}
+
+/// Places in the order in which they came, each once.
+#[derive(Debug, Default)]
+struct Waiting {
+    order: std::collections::VecDeque<Place>,
+    places: HashSet<Place>,
+}
+
+/// A holder in use.
+#[derive(Debug, Default)]
+struct Watch {
+    used_at: Duration,
+    /// When the others were last heard of, and what all had counted then.
+    heard: Option<(Duration, Used)>,
+    /// As `heard`, at the last beat: what the rate is measured from.
+    measured: Option<(Duration, Used)>,
+    /// What the fleet spends in two beats.
+    spend: Used,
+    /// When the whole window is exchanged again.
+    whole_at: Duration,
+}
+
+impl Schedule {
+    /// A holder was used.
+    pub(crate) fn touch(&mut self, place: Place, record: &Record, instances: u32, at: Duration) {
+        if !record.standing().limit.is_bounded() {
+            return;
+        }
+        let watch = self.watched.entry(place).or_default();
+        watch.used_at = at;
+        let is_urgent = match watch.heard {
+            Some((heard_at, counted)) if at < heard_at + 2 * BEAT && record.knows_others() => {
+                let since = less(record.counted(), counted);
+                record.is_near_limit(watch.spend.join(times(since, 2 * u64::from(instances))))
+            }
+            Some(_) | None => true,
+        };
+        if is_urgent {
+            self.urgent.push(place);
+        }
+    }
+
+    /// Another holder sits there now.
+    pub(crate) fn forget(&mut self, place: Place) {
+        self.watched.remove(&place);
+    }
+
+    /// A round came back with news of this holder.
+    pub(crate) fn heard(&mut self, place: Place, record: &Record, at: Duration) {
+        let Some(watch) = self.watched.get_mut(&place) else { return };
+        let counted = record.counted();
+        // Its first answer was a question for what may have been forgotten: now it can be left.
+        if watch.heard.is_none() && counted != Used::default() {
+            self.due.push(place);
+        }
+        watch.heard = Some((at, counted));
+        match watch.measured {
+            Some((measured_at, _)) if at < measured_at + BEAT / 2 => {}
+            Some((measured_at, before)) => {
+                let ms = (at - measured_at).as_millis().max(1) as u64;
+                let grown = times(less(counted, before), 2 * BEAT.as_millis() as u64);
+                let spend = Used { cost: NanoUsd(grown.cost.0 / ms as i64), tokens: grown.tokens / ms };
+                // A pause does not make it forget at once.
+                let half = Used { cost: NanoUsd(watch.spend.cost.0 / 2), tokens: watch.spend.tokens / 2 };
+                watch.spend = spend.join(half);
+                watch.measured = Some((at, counted));
+            }
+            None => watch.measured = Some((at, counted)),
+        }
+    }
+
+    pub(crate) fn round_ended(&mut self) {
+        self.on_its_way = false;
+    }
+
+    /// The place of exchange holds nothing that could be relied on: everything is left there anew, those in use first.
+    pub(crate) fn start_over(&mut self, at: Duration) {
+        self.hasty_until = at + HASTE;
+        self.on_its_way = false;
+        self.walk = Some(0);
+        for (&place, watch) in &mut self.watched {
+            watch.whole_at = Duration::ZERO;
+            self.urgent.push(place);
+        }
+    }
+
+    /// When a round could be due next; `None` while one is on its way.
+    pub(crate) fn next_at(&self) -> Option<Duration> {
+        let waits = !self.urgent.is_empty() || !self.due.is_empty() || self.walk.is_some();
+        let next = if waits { self.next_round } else { self.next_beat };
+        (!self.on_its_way).then_some(next.max(self.next_round))
+    }
+
+    /// What is to be exchanged now. Whoever takes it sends it, or says that it [`Schedule::start_over`].
+    pub(crate) fn round(
+        &mut self,
+        ledger: &mut Ledger,
+        accounts: &Accounts,
+        at: Duration,
+        now: Timestamp,
+    ) -> Option<Vec<Share>> {
+        if self.on_its_way || at < self.next_round {
+            return None;
+        }
+        if at >= self.next_beat {
+            self.next_beat = at + if at < self.hasty_until { BEAT / 10 } else { BEAT };
+            self.watched.retain(|&place, watch| {
+                at < watch.used_at + QUIET
+                    || accounts.find(place).is_some_and(|account| account.sessions() > 0)
+            });
+            self.watched.keys().for_each(|&place| self.due.push(place));
+        }
+        let mut round = Vec::new();
+        let mut cells = 0;
+        while cells < CELLS_MAX
+            && let Some(place) = self.urgent.pop().or_else(|| self.due.pop())
+        {
+            self.due.remove(place);
+            let scope = match self.watched.get_mut(&place).filter(|watch| at >= watch.whole_at) {
+                Some(watch) => {
+                    watch.whole_at = at + WHOLE;
+                    Scope::Whole
+                }
+                None => Scope::Recent,
+            };
+            let share = ledger.share(place, scope, now);
+            cells += share.as_ref().map_or(0, |share| share.counts.len());
+            round.extend(share);
+        }
+        if cells < CELLS_MAX {
+            self.walk_on(ledger, now, &mut round);
+        }
+        self.next_round = at + FLOOR;
+        self.on_its_way = !round.is_empty();
+        self.on_its_way.then_some(round)
+    }
+
+    /// Leaves anew what this instance has counted for some of those that are not in use.
+    fn walk_on(&mut self, ledger: &mut Ledger, now: Timestamp, round: &mut Vec<Share>) {
+        let Some(start) = self.walk else { return };
+        let mut index = start;
+        while index < start + WALK_COUNT && round.len() < CELLS_MAX {
+            let Some(place) = ledger.place_at(index) else { break };
+            index += 1;
+            if !self.watched.contains_key(&place)
+                && let Some(mut share) = ledger.share(place, Scope::Whole, now)
+            {
+                share.counts.retain(|count| count.used != Used::default());
+                round.extend((!share.counts.is_empty()).then_some(share));
+            }
+        }
+        self.walk = ledger.place_at(index).map(|_| index);
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn push(&mut self, place: Place) {
+        if self.places.insert(place) {
+            self.order.push_back(place);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Place> {
+        while let Some(place) = self.order.pop_front() {
+            if self.places.remove(&place) {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Its turn in the order comes to nothing.
+    fn remove(&mut self, place: Place) {
+        self.places.remove(&place);
+    }
+}
+
+fn less(a: Used, b: Used) -> Used {
+    Used { cost: (a.cost - b.cost).max(NanoUsd::ZERO), tokens: a.tokens.saturating_sub(b.tokens) }
+}
+
+fn times(used: Used, factor: u64) -> Used {
+    let cost = used.cost.0.saturating_mul(i64::try_from(factor).unwrap_or(i64::MAX));
+    Used { cost: NanoUsd(cost), tokens: used.tokens.saturating_mul(factor) }
+}

@@ -1,0 +1,400 @@
+//! Several aggregators and the place where they exchange, under one virtual clock: answers come late, are lost before
+//! or after they took effect, and the place forgets everything.
+//!
+//! After every step: no instance believes that more was used than was, so nobody is refused wrongly. Once all is heard:
+//! every instance believes exactly what was used. While nobody hears anybody: all together use no more than what was
+//! left, but for the event that crosses on each. Afterwards the rest can be used up, and no more.
+//!
+//! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test fleet_simulation` runs it alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokenist_control::Aggregator;
+use tokenist_control::fleet::{Line, Word, link};
+use tokenist_core::fleet::{Cell, Heard, Share};
+use tokenist_core::id::{Holder, Identity, SessionId};
+use tokenist_core::ledger::{Config, Ledger};
+use tokenist_core::limit::{Limit, WindowKind};
+use tokenist_core::message::Delta;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use tokenist_core::usage::Usage;
+use tokenist_core::verdict::Used;
+use tokenist_core::window::BUCKET_MS;
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
+
+/// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
+const START: Timestamp = Timestamp(1_796_072_400_000);
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+const INSTANCES: usize = 3;
+const STEPS: usize = 2_000;
+const LIMIT: i64 = 100_000;
+const EVENT_MAX: i64 = 100;
+
+#[test]
+fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
+    for seed in seeds() {
+        let told = Seed(seed);
+        for window in WindowKind::ALL {
+            let mut sim = Sim::new(seed, window);
+            for _ in 0..STEPS {
+                sim.step();
+                sim.check_nobody_believes_too_much();
+            }
+            sim.settle();
+            sim.check_all_know();
+            sim.part_and_use_up();
+            sim.settle();
+            sim.check_all_know();
+            sim.use_up_together();
+        }
+        drop(told);
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("TOKENIST_SEED") {
+        Ok(seed) => vec![seed.parse().expect("a seed is a number")],
+        Err(_) => (0..12).collect(),
+    }
+}
+
+/// By holder, cell and instance.
+type Place = HashMap<(Holder, Cell), HashMap<usize, Used>>;
+
+struct Sim {
+    random: Random,
+    window: WindowKind,
+    now: Timestamp,
+    place: Place,
+    instances: Vec<Instance>,
+    /// Who used how much when.
+    used: Vec<(usize, Timestamp, i64)>,
+}
+
+struct Instance {
+    aggregator: Aggregator,
+    line: Line,
+    mailbox: Mailbox<Order>,
+    admitted: Vec<Admitted>,
+    kept: VecDeque<Report>,
+    is_lost: bool,
+    /// Words on their way, in order.
+    words: VecDeque<Word>,
+}
+
+impl Instance {
+    fn new(limit: Limit) -> Instance {
+        let config = Config { default_limit: limit, in_fleet: true, ..Config::default() };
+        let (sender, mailbox) = mailbox(16).unwrap();
+        let mut aggregator = Aggregator::new(Ledger::new(config, START), 100, vec![sender], Arc::default());
+        let (link, line) = link(INSTANCES as u32);
+        aggregator.join(link);
+        // Nobody is heard yet, so nobody has to wait.
+        let admitted = (0..USERS.len()).map(|user| {
+            let admission = Admission::Identity(identity(user));
+            aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, START);
+            match mailbox.drain().next() {
+                Some(Order::Admission { answer: Answer::Admitted(admitted), .. }) => admitted,
+                other => panic!("{other:?}"),
+            }
+        });
+        let admitted = admitted.collect();
+        aggregator.word(Word::Instances(INSTANCES as u32), START);
+        aggregator.word(Word::Found, START);
+        let (kept, words) = (VecDeque::new(), VecDeque::new());
+        Instance { aggregator, line, mailbox, admitted, kept, is_lost: false, words }
+    }
+}
+
+impl Sim {
+    fn new(seed: u64, window: WindowKind) -> Sim {
+        let limit = Limit { max_cost: Some(NanoUsd(LIMIT)), window, ..Limit::default() };
+        Sim {
+            random: Random(seed),
+            window,
+            now: START,
+            place: Place::new(),
+            instances: (0..INSTANCES).map(|_| Instance::new(limit)).collect(),
+            used: Vec::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        let instance = self.random.below(INSTANCES as u64) as usize;
+        match self.random.below(100) {
+            0..45 => {
+                let user = self.random.below(USERS.len() as u64) as usize;
+                self.spend(instance, user);
+            }
+            45..60 => self.aggregate(instance),
+            60..75 => self.exchange(instance),
+            75..88 => self.hear(instance),
+            88..91 => self.lose_or_find(instance),
+            91..92 => self.forget(),
+            92..99 => {
+                let span = [SECOND_MS, MINUTE_MS, 20 * MINUTE_MS][self.random.below(3) as usize];
+                self.now = self.now.plus_ms(self.random.below(span));
+            }
+            _ => self.now = self.now.plus_ms(self.random.below(10 * HOUR_MS)),
+        }
+    }
+
+    /// An event passes on an instance, if the account allows any.
+    fn spend(&mut self, instance: usize, user: usize) -> bool {
+        let at = self.now;
+        let Instance { admitted, kept, .. } = &mut self.instances[instance];
+        if admitted[user].user.reached() {
+            return false;
+        }
+        let nano = 1 + self.random.below(EVENT_MAX as u64) as i64;
+        admitted[user].user.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
+        self.used.push((user, at, nano));
+        kept.push_back(Report::Charged(delta(user, nano, at)));
+        true
+    }
+
+    fn aggregate(&mut self, instance: usize) {
+        let Instance { aggregator, kept, .. } = &mut self.instances[instance];
+        for report in kept.drain(..) {
+            aggregator.report(report, self.now);
+        }
+        aggregator.tick(self.now);
+        aggregator.publish();
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now.since(START))
+    }
+
+    /// A round goes out and takes effect. Its answer is late, or is never heard.
+    fn exchange(&mut self, instance: usize) {
+        let (elapsed, now) = (self.elapsed(), self.now);
+        let Instance { aggregator, line, .. } = &mut self.instances[instance];
+        aggregator.exchange(elapsed, now);
+        let Ok(round) = line.rounds.try_recv() else { return };
+        let fault = self.random.below(20);
+        let word = match fault {
+            0 => Word::Lost("the question was lost".into()),
+            1 => {
+                leave(&mut self.place, instance, &round);
+                Word::Lost("the answer was lost".into())
+            }
+            _ => Word::Heard(leave(&mut self.place, instance, &round)),
+        };
+        let Instance { words, is_lost, .. } = &mut self.instances[instance];
+        *is_lost |= fault < 2;
+        words.push_back(word);
+    }
+
+    fn hear(&mut self, instance: usize) {
+        let Instance { aggregator, words, .. } = &mut self.instances[instance];
+        if let Some(word) = words.pop_front() {
+            aggregator.word(word, self.now);
+        }
+    }
+
+    fn lose_or_find(&mut self, instance: usize) {
+        let Instance { is_lost, words, .. } = &mut self.instances[instance];
+        *is_lost = !*is_lost;
+        words.push_back(if *is_lost { Word::Lost("gone".into()) } else { Word::Found });
+    }
+
+    /// The place loses all it held. Everybody who is in touch finds another marker there.
+    fn forget(&mut self) {
+        self.place.clear();
+        for instance in self.instances.iter_mut().filter(|instance| !instance.is_lost) {
+            instance.words.push_back(Word::Found);
+        }
+    }
+
+    /// Everything that is on its way arrives, and all is heard.
+    fn settle(&mut self) {
+        for instance in &mut self.instances {
+            if std::mem::take(&mut instance.is_lost) {
+                instance.words.push_back(Word::Found);
+            }
+        }
+        self.round_trips();
+        // Whoever is not in use is not exchanged, and old cells that were left late are read now and then.
+        self.now = self.now.plus_ms(61_000);
+        for instance in &mut self.instances {
+            for user in 0..USERS.len() {
+                let admission = Admission::Identity(identity(user));
+                instance.aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, self.now);
+            }
+        }
+        self.round_trips();
+    }
+
+    fn round_trips(&mut self) {
+        for _ in 0..4 {
+            self.now = self.now.plus_ms(1_001);
+            self.round_trip();
+        }
+    }
+
+    /// Every instance applies, exchanges without fault, and hears.
+    fn round_trip(&mut self) {
+        for instance in 0..INSTANCES {
+            self.aggregate(instance);
+            let Instance { aggregator, line, words, .. } = &mut self.instances[instance];
+            for word in words.drain(..) {
+                aggregator.word(word, self.now);
+            }
+            let elapsed = Duration::from_millis(self.now.since(START));
+            aggregator.exchange(elapsed, self.now);
+            if let Ok(round) = line.rounds.try_recv() {
+                let heard = leave(&mut self.place, instance, &round);
+                aggregator.word(Word::Heard(heard), self.now);
+            }
+            // Nobody has to be told: they look at their accounts.
+            self.instances[instance].mailbox.drain().for_each(drop);
+        }
+    }
+
+    /// Nobody can be heard: what was left is used up in parts.
+    fn part_and_use_up(&mut self) {
+        let left: Vec<i64> = (0..USERS.len()).map(|user| (LIMIT - self.sum(user)).max(0)).collect();
+        for instance in &mut self.instances {
+            instance.is_lost = true;
+            instance.aggregator.word(Word::Lost("gone".into()), self.now);
+        }
+        let before: Vec<i64> = (0..USERS.len()).map(|user| self.sum(user)).collect();
+        for instance in 0..INSTANCES {
+            for (user, &left) in left.iter().enumerate() {
+                let before = self.sum(user);
+                while self.spend(instance, user) {}
+                let part = self.sum(user) - before;
+                assert!(part <= left / INSTANCES as i64 + EVENT_MAX, "{part} of {left} is no part");
+                assert!(part >= left / INSTANCES as i64, "{part} of {left} is less than a part");
+            }
+        }
+        for (user, left) in left.into_iter().enumerate() {
+            let overshoot = self.sum(user) - before[user] - left;
+            assert!(overshoot <= INSTANCES as i64 * EVENT_MAX, "{overshoot} past what was left");
+        }
+    }
+
+    /// They hear each other after every event, and the limit is met by all of them together.
+    fn use_up_together(&mut self) {
+        self.now = self.now.next_month_start().next_day_start();
+        self.settle();
+        let total = |sim: &Sim, user: usize| sim.sum(user);
+        for user in 0..USERS.len() {
+            let before = total(self, user);
+            loop {
+                let spent = (0..INSTANCES).filter(|&instance| self.spend(instance, user)).count();
+                self.now = self.now.plus_ms(10);
+                self.round_trip();
+                if spent == 0 {
+                    break;
+                }
+            }
+            let after = total(self, user);
+            assert!(after >= LIMIT, "refused with {after} of {LIMIT} used");
+            let overshoot = after - LIMIT.max(before);
+            assert!(overshoot <= 2 * INSTANCES as i64 * EVENT_MAX, "{overshoot} past the limit");
+        }
+    }
+
+    fn sum(&self, user: usize) -> i64 {
+        let now = self.now;
+        let counts = |at: Timestamp| match self.window {
+            WindowKind::Daily => at >= now.day_start(),
+            WindowKind::Monthly => at >= now.month_start(),
+            WindowKind::Rolling24h => at.0 / BUCKET_MS + DAY_MS / BUCKET_MS >= now.0 / BUCKET_MS,
+            WindowKind::Total => true,
+        };
+        self.used.iter().filter(|&&(of, at, _)| of == user && counts(at)).map(|&(_, _, nano)| nano).sum()
+    }
+
+    /// What an instance believes that all have used, as of now.
+    fn believed(&mut self, instance: usize, user: usize) -> i64 {
+        let Instance { aggregator, .. } = &mut self.instances[instance];
+        aggregator.tick(self.now);
+        let ledger = aggregator.ledger();
+        let place = ledger.find(&Holder::User(USERS[user].into())).unwrap();
+        ledger.record(place).counted().cost.0
+    }
+
+    fn check_nobody_believes_too_much(&mut self) {
+        for instance in 0..INSTANCES {
+            for user in 0..USERS.len() {
+                let (believed, used) = (self.believed(instance, user), self.sum(user));
+                assert!(believed <= used, "{instance} believes {believed} of {used}");
+            }
+        }
+    }
+
+    fn check_all_know(&mut self) {
+        for instance in 0..INSTANCES {
+            for user in 0..USERS.len() {
+                assert_eq!(self.believed(instance, user), self.sum(user), "{instance} {user}");
+                let is_over = self.sum(user) >= LIMIT;
+                assert_eq!(self.instances[instance].admitted[user].user.reached(), is_over);
+            }
+        }
+    }
+}
+
+/// What the script in Redis does.
+fn leave(place: &mut Place, instance: usize, round: &[Share]) -> Vec<(Holder, Vec<Heard>)> {
+    let mut answers = Vec::new();
+    for Share { holder, counts } in round {
+        let mut heard = Vec::new();
+        for count in counts {
+            let held = place.entry((holder.clone(), count.cell)).or_default();
+            let own = held.get(&instance).copied().unwrap_or_default();
+            let others = held.iter().filter(|(writer, _)| **writer != instance);
+            let others = others.fold(Used::default(), |sum, (_, used)| sum.plus(*used));
+            held.insert(instance, own.join(count.used));
+            heard.push(Heard { cell: count.cell, others, own });
+        }
+        answers.push((holder.clone(), heard));
+    }
+    answers
+}
+
+fn identity(user: usize) -> Arc<Identity> {
+    Arc::new(Identity::of(USERS[user].into()))
+}
+
+fn delta(user: usize, nano: i64, at: Timestamp) -> Delta {
+    Delta {
+        at,
+        session: SessionId(1),
+        identity: identity(user),
+        provider: "openai".into(),
+        model: "gpt-realtime".into(),
+        usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
+        cost: NanoUsd(nano),
+        estimated: false,
+        latency_ms: None,
+    }
+}
+
+/// Told when the test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with TOKENIST_SEED={}", self.0);
+        }
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
