@@ -35,6 +35,12 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
             let help = "Rows of the ledger file that are not copied to MongoDB yet.";
             family(&mut page, "tokenist_mirror_rows_waiting", "gauge", help, waiting);
         }
+        if let Some(instances) = pulse.instances {
+            let help = "Instances that hold limits together, as far as this one knows.";
+            family(&mut page, "tokenist_instances", "gauge", help, instances);
+            let help = "Whether the Redis by which they do cannot be reached.";
+            family(&mut page, "tokenist_redis_failing", "gauge", help, u8::from(pulse.redis_failing));
+        }
         let help = "Reports from shards that the ledger has applied.";
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
         let help = "Batches that the store has committed.";
@@ -80,8 +86,15 @@ mod tests {
         };
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);
-        let pulse = Pulse { users: 2, users_max: 10, sessions: 7, store_failing: true, ..Pulse::default() };
-        let pulse = Pulse { mirror_waiting: Some(5), ..pulse };
+        let pulse = Pulse {
+            users: 2,
+            users_max: 10,
+            sessions: 7,
+            store_failing: true,
+            instances: Some(3),
+            mirror_waiting: Some(5),
+            ..Pulse::default()
+        };
         expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(pulse)));
         assert!(prometheus(&telemetry, None).contains("\ntokenist_ledger_up 0\n"));
     }

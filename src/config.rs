@@ -4,8 +4,9 @@
 //! nearest one that they do, and an environment variable is read as the type its default has.
 
 mod settings;
+mod uri;
 
-pub(crate) use settings::{Config, Driver, Provider, Refuse, StoreKind};
+pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -190,6 +191,7 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
         ("proxy.ping_seconds", proxy.ping_seconds),
         ("store.users_max", config.store.users_max as u64),
         ("store.commit_ms", config.store.commit_ms),
+        ("store.instances_min", config.store.instances_min.into()),
     ] {
         if value == 0 {
             return Err(wrong(at, format!("{key} must be at least 1")));
@@ -219,6 +221,12 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     if store.mongodb_db.is_empty() || store.mongodb_db.contains(['/', '\\', '.', '"', '$', ' ', '\0']) {
         return Err(wrong(at, format!("store.mongodb_db = {:?} is no name of a database", store.mongodb_db)));
+    }
+    let redis = &config.store.redis_uri;
+    if !redis.is_empty()
+        && let Err(what) = tokenist_control::fleet::check(redis.reveal())
+    {
+        return Err(wrong(at, format!("store.redis_uri: {what}")));
     }
     if config.provider.len() > 1 {
         return Err(wrong(at, "one [[provider]] is served so far; run one tokenist for each"));
@@ -263,9 +271,8 @@ pub(crate) fn effective(config: &Config) -> String {
     if !shown.admin.token.is_empty() {
         shown.admin.token = "(set)".into();
     }
-    if !shown.store.mongodb_uri.is_empty() {
-        shown.store.mongodb_uri = "(set)".into();
-    }
+    shown.store.mongodb_uri = shown.store.mongodb_uri.shown();
+    shown.store.redis_uri = shown.store.redis_uri.shown();
     toml::to_string(&shown).expect("a configuration is a table")
 }
 
@@ -305,6 +312,11 @@ mod tests {
             ),
             ("[provider]\n", "tokenist.toml: write `[[provider]]`, in double brackets"),
             ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
+            (
+                "[store]\nredis_uri = \"localhost:6379\"",
+                "tokenist.toml: store.redis_uri: Redis: Redis URL did not parse- InvalidClientConfig; write \
+                 redis://[user:password@]host[:port][/database]",
+            ),
             ("[store]\npath = \"\"", "tokenist.toml: store.path must name a folder for the ledger"),
             (
                 "[store]\nkind = \"mongodb\"",
@@ -362,7 +374,13 @@ mod tests {
         let config = check(text, &[]).unwrap();
         let shown = effective(&config);
         assert!(!shown.contains("very-secret") && shown.contains("token = \"(set)\""), "{shown}");
+        assert!(shown.contains("mongodb_uri = \"mongodb://(set)@h/\""), "{shown}");
         assert!(!format!("{config:?}").contains("very-secret"));
+        let config = check("[store]\nredis_uri = \"redis://u:very-secret@h:1\"", &[]).unwrap();
+        assert!(effective(&config).contains("redis_uri = \"redis://(set)@h:1\""));
+        assert!(!format!("{config:?}").contains("very-secret"));
+        let wrong = check("[store]\nredis_uri = \"http://u:very-secret@h\"", &[]).unwrap_err();
+        assert!(!wrong.contains("very-secret"), "{wrong}");
     }
 
     #[test]

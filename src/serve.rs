@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
+use tokenist_control::fleet;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
@@ -303,8 +304,14 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         },
         tick_ms: config.proxy.tick_ms,
         commit_ms: config.store.commit_ms,
+        fleet: fleet_config(&config.store),
         ..tokenist_control::Config::default()
     }
+}
+
+fn fleet_config(store: &config::Store) -> Option<fleet::Config> {
+    let uri = store.redis_uri.reveal().to_owned();
+    (!uri.is_empty()).then_some(fleet::Config { uri, instances_min: store.instances_min })
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
@@ -320,7 +327,7 @@ fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
         StoreKind::Mongodb => Box::new(Mongo::open(
             file(),
             mongo::Config {
-                uri: store.mongodb_uri.clone(),
+                uri: store.mongodb_uri.reveal().to_owned(),
                 database: store.mongodb_db.clone(),
                 batch: store.mongodb_batch,
                 details_days: store.details_days,

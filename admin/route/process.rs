@@ -27,6 +27,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
     };
     let pulse = pulse.ok();
+    let in_fleet = pulse.as_ref().filter(|pulse| pulse.instances.is_some());
     let health = Health {
         status: word,
         version: telemetry.version,
@@ -40,7 +41,10 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
         mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
-        mirror_waiting: pulse.and_then(|pulse| pulse.mirror_waiting),
+        mirror_waiting: pulse.as_ref().and_then(|pulse| pulse.mirror_waiting),
+        redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
+        instances: in_fleet.and_then(|pulse| pulse.instances),
+        redis_failure: pulse.as_ref().and_then(|pulse| pulse.redis_failure.clone()),
     };
     (status, Json(health))
 }

@@ -34,6 +34,16 @@ pub(crate) struct Health {
     /// Rows that are not copied to MongoDB yet; null without one.
     #[schema(required)]
     pub(crate) mirror_waiting: Option<u64>,
+    /// The Redis by which instances hold limits together cannot be reached, or was not a moment ago. Null also where
+    /// there is none.
+    #[schema(required)]
+    pub(crate) redis_failing: Option<bool>,
+    /// Why, in a sentence.
+    #[schema(required)]
+    pub(crate) redis_failure: Option<String>,
+    /// Instances that hold limits together, this one included; null where this is the only one.
+    #[schema(required)]
+    pub(crate) instances: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

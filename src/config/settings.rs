@@ -1,5 +1,6 @@
 //! Every setting with its default.
 
+use super::uri::SecretUri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tokenist_core::limit::{Mode, OnRedisDown, WindowKind};
@@ -106,7 +107,7 @@ impl fmt::Debug for Admin {
     }
 }
 
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Store {
     pub(crate) kind: StoreKind,
@@ -119,19 +120,17 @@ pub(crate) struct Store {
     /// Hourly rollups likewise. Sums by day and month stay.
     pub(crate) rollups_days: u64,
     /// Where instances meet, with `kind = "mongodb"`: `mongodb://…` or `mongodb+srv://…`.
-    pub(crate) mongodb_uri: String,
+    pub(crate) mongodb_uri: SecretUri,
     pub(crate) mongodb_db: String,
     /// Statements that one command to MongoDB has; 0: as many as the server bears.
     pub(crate) mongodb_batch: usize,
     /// Users, orgs and keys kept in memory; past it the one that was idle longest is forgotten.
     pub(crate) users_max: usize,
-}
-
-/// Never shows an address, which may hold a password.
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Store({:?}, {})", self.kind, self.path)
-    }
+    /// Where instances that hold the same limits meet; empty for an instance on its own. With several servers of a
+    /// cluster separated by commas.
+    pub(crate) redis_uri: SecretUri,
+    /// How many instances there are at least: what `local_share` divides by where none could be counted yet.
+    pub(crate) instances_min: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -267,10 +266,12 @@ impl Default for Store {
             commit_ms: 100,
             details_days: 90,
             rollups_days: 400,
-            mongodb_uri: String::new(),
+            mongodb_uri: SecretUri::default(),
             mongodb_db: "tokenist".into(),
             mongodb_batch: 0,
             users_max: 1_000_000,
+            redis_uri: SecretUri::default(),
+            instances_min: 1,
         }
     }
 }
