@@ -72,8 +72,8 @@ fn thirty_kills_lose_no_more_than_the_last_moment_and_repeat_nothing() {
         );
         held = ledger(&again);
         assert!(held.values().sum::<u64>() > 0);
-        // The next round's life must find all that this one has: it ends in peace.
-        drop(again);
+        // The next round's life must find all that this one has.
+        again.leave();
     }
 }
 

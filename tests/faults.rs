@@ -141,13 +141,40 @@ fn a_second_process_on_the_same_folder_is_refused_and_the_first_goes_on() {
 fn a_file_that_is_no_ledger_is_refused_and_left_as_it_is() {
     let provider = Provider::start(&[]);
     let disk = Disk::new();
-    drop(disk.start(&provider));
+    // One that ends in peace leaves the whole ledger in this one file.
+    disk.start(&provider).leave();
     let file = disk.folder().join("ledger.sqlite3");
     let garbage = vec![0x5a; 20_000];
     std::fs::write(&file, &garbage).unwrap();
     let said = disk.refused(&provider);
     assert!(said.contains(file.to_str().unwrap()) && said.contains("recover"), "{said}");
     assert_eq!(std::fs::read(&file).unwrap(), garbage);
+}
+
+#[test]
+fn a_file_that_is_damaged_in_its_middle_is_refused_and_left_as_it_is() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let tokenist = disk.start(&provider);
+    tokenist.session("alice").unwrap().turn("").unwrap();
+    tokenist.leave();
+    let file = disk.folder().join("ledger.sqlite3");
+    let mut damaged = std::fs::read(&file).unwrap();
+    let middle = damaged.len() / 2 / 4096 * 4096;
+    damaged[middle..middle + 4096].fill(0x5a);
+    std::fs::write(&file, &damaged).unwrap();
+    let said = disk.refused(&provider);
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("recover"), "{said}");
+    assert!(std::fs::read(&file).unwrap() == damaged);
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_told_and_nothing_is_served() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    disk.fail("full");
+    let said = disk.refused(&provider);
+    assert!(said.contains(disk.folder().to_str().unwrap()) && said.contains("full"), "{said}");
 }
 
 /// Of alice, once everything that she was told is counted.

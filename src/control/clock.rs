@@ -1,7 +1,7 @@
 //! What time it is: the only place in the control plane that asks.
 
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokenist_core::time::{MINUTE_MS, Timestamp};
+use tokenist_core::time::{STEP_BACK_MS, Timestamp};
 
 /// A clock that is held while the system's steps back a little, as time servers make it do, and that follows when it
 /// steps back by more: then somebody has corrected a clock that was far ahead, and to hold it would leave windows in
@@ -19,9 +19,6 @@ pub struct Reading {
     pub set_back: bool,
 }
 
-/// The greatest step back for which the clock is held.
-const HOLD_MS: u64 = MINUTE_MS;
-
 impl Clock {
     pub fn new(now: Timestamp) -> Clock {
         Clock { latest: now }
@@ -36,7 +33,7 @@ impl Clock {
     }
 
     pub fn follow(&mut self, system: Timestamp) -> Reading {
-        let set_back = self.latest.since(system) > HOLD_MS;
+        let set_back = self.latest.since(system) > STEP_BACK_MS;
         self.latest = if set_back { system } else { self.latest.max(system) };
         Reading { now: self.latest, set_back }
     }

@@ -144,8 +144,8 @@ pub struct Restored {
     pub usage: Vec<Piece>,
 }
 
-/// Usage of one holder that lies in the same windows altogether: not more than a month of the past months, a day of
-/// this month, or the store's finest grain of the last 24 hours.
+/// Usage of one holder that lies in the same windows altogether: of past months, of days of this month, or of the
+/// store's finest grain in the last 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub holder: Holder,
@@ -176,9 +176,9 @@ impl Log {
 }
 
 impl Rollup {
-    /// The latest time that the row may hold something of.
-    pub fn last(&self) -> Timestamp {
-        self.start.plus_ms(self.grain.ms() - 1)
+    /// The latest time by `now` that the row may hold something of; its start if that is still to come.
+    pub fn last(&self, now: Timestamp) -> Timestamp {
+        self.start.plus_ms(self.grain.ms() - 1).min(now.max(self.start))
     }
 
     /// Whose windows the row counts in.

@@ -24,7 +24,7 @@ use crate::record::{Applied, Consequence, Record};
 pub use crate::roster::Place;
 use crate::roster::{Revisions, Roster, Seat};
 use crate::series::Series;
-use crate::time::Timestamp;
+use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
 use std::collections::HashMap;
@@ -159,6 +159,10 @@ impl Ledger {
     }
 
     /// Goes on where an earlier ledger stopped.
+    ///
+    /// Usage from after `now` means that the clock has stepped back. By a little, and its window goes on, as it would
+    /// have in the earlier ledger. By much, and it counts at `now`: nobody gains a budget by a wrong clock, and the
+    /// window ends as all do.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
         for key in restored.keys {
@@ -167,9 +171,16 @@ impl Ledger {
         for state in restored.holders {
             ledger.take_over(state, now);
         }
+        let mut last: Option<(Holder, Place)> = None;
         for piece in restored.usage {
-            let place = ledger.seat(&piece.holder, now);
-            ledger.roster.use_seat(place).record.restore(piece.at.min(now), &piece.totals);
+            // Most stores have a holder's pieces one after another.
+            let place = match last {
+                Some((holder, place)) if holder == piece.holder => place,
+                Some(_) | None => ledger.seat(&piece.holder, now),
+            };
+            let at = if piece.at.since(now) <= STEP_BACK_MS { piece.at } else { now };
+            ledger.roster.use_seat(place).record.restore(at, &piece.totals);
+            last = Some((piece.holder, place));
         }
         for place in ledger.roster.places() {
             ledger.roster.seat_mut(place).record.advance(now);

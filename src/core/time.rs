@@ -8,6 +8,10 @@ pub const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
+/// The greatest step back of a clock that is waited out, for time servers make such steps. A greater one is the
+/// correction of a clock that was far ahead.
+pub const STEP_BACK_MS: u64 = MINUTE_MS;
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

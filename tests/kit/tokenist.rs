@@ -43,10 +43,11 @@ impl Tokenist {
     /// As [`Tokenist::start`], for one that should not come up: whether it ended well, and what it printed.
     pub fn refused(origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
         let ledger = Scratch::new();
-        let output = serve(origin, &ledger, settings).output();
-        let output = output.unwrap_or_else(|error| panic!("tokenist cannot be started: {error}"));
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        let (mut process, _) = Process::spawn("tokenist", serve(origin, &ledger, settings));
+        match process.wait(crate::PATIENCE) {
+            Some(status) => (status.success(), process.output()),
+            None => panic!("tokenist came up, or hangs:\n{}", process.output()),
+        }
     }
 
     /// Asks the admin API, as the operator.
@@ -109,6 +110,13 @@ impl Tokenist {
     pub fn kill(&mut self) {
         self.signal(Signal::Kill);
         assert!(self.wait(crate::PATIENCE).is_some(), "a killed process ends");
+    }
+
+    /// Ends in its own time, with everything saved.
+    pub fn leave(mut self) {
+        self.signal(Signal::Terminate);
+        let status = self.wait(crate::PATIENCE);
+        assert!(status.is_some_and(|status| status.success()), "it drains and saves:\n{}", self.output());
     }
 
     pub fn process_id(&self) -> u32 {

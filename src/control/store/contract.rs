@@ -3,7 +3,7 @@
 use super::{Dimension, Filter, Order, Store, UsageQuery, UsageRow};
 use std::sync::Arc;
 use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
-use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, SessionId, UserId};
+use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -165,6 +165,10 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         order: Order::Key,
         ..UsageQuery::default()
     };
+    // From the month's start on.
+    let dearest =
+        |dimensions: &[Dimension]| UsageQuery { from: november, order: Order::Cost, ..by(dimensions) };
+    let acme: Option<OrgId> = Some("acme".into());
     use Dimension::*;
     let rows: &[(UsageQuery, &[(&str, i64)])] = &[
         (by(&[]), &[("", 1_111)]),
@@ -186,6 +190,12 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         (UsageQuery { from: day(1), to: day(2), ..by(&[]) }, &[("", 100)]),
         (UsageQuery { from: day(0), to: day(30), ..by(&[User]) }, &[("alice", 11), ("bob", 100)]),
         (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { to: day(30), ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
+        (UsageQuery { to: day(30), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
+        (UsageQuery { to: day(30), org: acme.clone(), ..dearest(&[User]) }, &[("alice", 11)]),
+        (UsageQuery { to: day(1), org: acme.clone(), ..dearest(&[User]) }, &[("alice", 11)]),
+        (UsageQuery { to: day(1), users: vec!["bob".into()], ..dearest(&[User]) }, &[]),
+        (UsageQuery { from: day(30), to: day(61), org: acme, ..dearest(&[User]) }, &[("alice", 1_000)]),
         (UsageQuery { from: day(40), ..by(&[]) }, &[]),
     ];
     for (query, expected) in rows {

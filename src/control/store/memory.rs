@@ -141,7 +141,7 @@ impl Store for Memory {
     /// A row counts at its end, the latest time it may be of.
     fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
         let pieces = |row: &Rollup| {
-            let (at, totals) = (row.last().min(now), row.totals);
+            let (at, totals) = (row.last(now), row.totals);
             row.holders().map(|holder| Piece { holder, at, totals }).collect::<Vec<_>>()
         };
         Ok(self.rows(|rows| Restored {

@@ -61,6 +61,12 @@ struct Place(Arc<Path>);
 const STATEMENT_COUNT: usize = 64;
 /// Rows that one step of tidying deletes.
 const TIDY_ROWS: i64 = 5_000;
+/// A file up to this size is checked whole at the start, which takes a quarter of a second. Of a larger one what the
+/// ledger goes on with is read then, and so checked; all else when it is asked for or written to.
+const CHECK_BYTES: i64 = 64 << 20;
+
+const DAMAGED: &str = "it is damaged or no ledger; put it aside and restore a backup, or save what is left with \
+                       `sqlite3 FILE .recover`";
 
 impl Sqlite {
     /// Takes the folder for this process, brings the file up to date and counts this opening.
@@ -90,6 +96,7 @@ impl Sqlite {
         let place = Place(directory.join("ledger.sqlite3").into());
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
+        check(&connection, &place)?;
         let generation = begin_generation(&mut connection, mirrored).map_err(|error| place.error(&error))?;
         let uuid = "SELECT value FROM meta WHERE key = 'uuid'";
         let uuid = connection.query_row(uuid, [], |row| row.get(0)).map_err(|error| place.error(&error))?;
@@ -151,7 +158,11 @@ impl Sqlite {
 impl Store for Sqlite {
     fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
         let place = self.place.clone();
-        restore::read_all(self.connection()?, now).map_err(|error| place.error(&error))
+        let connection = self.connection()?;
+        let restored = restore::read_all(connection, now).map_err(|error| place.error(&error))?;
+        // So much is not read again.
+        connection.execute_batch("PRAGMA shrink_memory").map_err(|error| place.error(&error))?;
+        Ok(restored)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -194,6 +205,16 @@ impl Store for Sqlite {
     }
 }
 
+/// A process that ends in peace leaves one whole file, which can be copied.
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            // If it cannot be done, what is in the log beside the file is as safe there.
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).ok();
+        }
+    }
+}
+
 impl Place {
     fn connect(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -221,10 +242,7 @@ impl Place {
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 "it must be writable for the user that tokenist runs as"
             }
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                "it is damaged or no ledger; put it aside and restore a backup, or save what is left with \
-                 `sqlite3 FILE .recover`"
-            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DAMAGED,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds it",
             _ => "see src/control/store/sqlite/README.md",
         };
@@ -273,6 +291,24 @@ fn lock(directory: &Path, failed: &dyn Fn(&str, std::io::Error) -> StoreError) -
     };
     write(&mut file).map_err(|error| failed("cannot be written", error))?;
     Ok(file)
+}
+
+/// Refuses a file that is damaged anywhere.
+fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
+    let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let verdict = || {
+        if number("page_count")? * number("page_size")? > CHECK_BYTES {
+            return Ok("ok".to_owned());
+        }
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+    };
+    match verdict() {
+        Ok(said) if said == "ok" => Ok(()),
+        Ok(said) => {
+            Err(StoreError(format!("the ledger file {}: {}; {DAMAGED}", place.0.display(), said.trim())))
+        }
+        Err(error) => Err(place.error(&error)),
+    }
 }
 
 /// Rows are numbered anew with each opening, so each has a number of its own, on the disk before the first row.

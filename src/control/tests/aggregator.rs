@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokenist_control::handle::{Call, CommandError, Handle, KeyQuery, UserQuery};
+use tokenist_control::store::{Memory, memory};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
 use tokenist_core::close::Ending;
@@ -35,7 +36,7 @@ struct Bench {
 impl Bench {
     fn start(config: Config, mailbox_size: usize) -> Bench {
         let (senders, mailboxes) = (0..2).map(|_| mailbox(mailbox_size).unwrap()).unzip();
-        let store = Faulty::new();
+        let store = Faulty::new(Box::new(Memory::new(memory::Config::default())));
         let prices = Arc::new(Published::new(PriceTable::builtin()));
         let control = start(config, Box::new(store.clone()), senders, prices).unwrap();
         Bench { control, mailboxes, store }

@@ -88,7 +88,8 @@ impl Instance {
     fn new(limit: Limit) -> Instance {
         let config = Config { default_limit: limit, in_fleet: true, ..Config::default() };
         let (sender, mailbox) = mailbox(16).unwrap();
-        let mut aggregator = Aggregator::new(Ledger::new(config, START), 100, vec![sender], Arc::default(), None);
+        let mut aggregator =
+            Aggregator::new(Ledger::new(config, START), 100, vec![sender], Arc::default(), None);
         let (link, line) = link(INSTANCES as u32);
         aggregator.join(link);
         // Nobody is heard yet, so nobody has to wait.

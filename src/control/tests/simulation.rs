@@ -2,30 +2,32 @@
 //!
 //! After every step: what shards have metered is what the ledger holds plus what is still on its way. While the clock
 //! only moves forward: no shard may charge a user who is blocked or has reached a limit by the simulation's own books,
-//! so a limit is passed by the one event that crosses it. At the end, everything is in the store, once.
+//! so a limit is passed by the one event that crosses it. At the end, everything is in the store, once. After a
+//! restart the windows hold what had been committed, and the books go on with that.
 //!
 //! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test simulation` runs it alone.
 
 mod faulty;
 
 use faulty::{Fault, Faulty};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokenist_control::Aggregator;
 use tokenist_control::clock::Clock;
-use tokenist_control::store::Store;
+use tokenist_control::store::{Memory, Sqlite, Store, memory, sqlite};
 use tokenist_core::batch::Batch;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::ledger::{Config, Ledger};
-use tokenist_core::limit::{Block, Limit, Mode, WindowKind};
+use tokenist_core::limit::{Block, Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
-use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, STEP_BACK_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::{Used, Verdict, judge};
 use tokenist_core::window::BUCKET_MS;
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Reach, Report, mailbox};
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Reach, Report, Sender, mailbox};
 
 /// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
 const START: Timestamp = Timestamp(1_796_072_400_000);
@@ -35,6 +37,14 @@ const SHARD_COUNT: usize = 3;
 const STEP_COUNT: usize = 3_000;
 const REPORT_QUEUE: usize = 20;
 const MAILBOX_SIZE: usize = 4;
+const DEFAULT_LIMIT: Limit = Limit {
+    max_cost: Some(NanoUsd(2_000)),
+    max_tokens: None,
+    window: WindowKind::Daily,
+    mode: Mode::Enforce,
+    max_sessions: None,
+    on_redis_down: OnRedisDown::LocalShare,
+};
 
 #[test]
 fn what_is_metered_is_in_the_ledger_and_in_the_store_while_the_clock_moves_forward() {
@@ -80,6 +90,37 @@ fn a_ledger_that_has_to_forget_loses_nothing_for_the_store() {
     }
 }
 
+#[test]
+fn whoever_restarts_goes_on_with_what_was_committed_and_no_more() {
+    for seed in seeds(3_000..3_025) {
+        let _told = Seed(seed);
+        let mut sim = Sim::new(seed, Mishap::Restarts);
+        for _ in 0..STEP_COUNT {
+            sim.step();
+            sim.check_books();
+        }
+        sim.drain();
+        sim.check_store();
+        sim.check_accounts();
+        assert!(sim.restarts > 10, "{} restarts", sim.restarts);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_across_restarts_gives_nobody_a_budget_twice() {
+    for seed in seeds(4_000..4_025) {
+        let _told = Seed(seed);
+        let mut sim = Sim::new(seed, Mishap::RestartsAndJumps);
+        for _ in 0..STEP_COUNT {
+            sim.step();
+            sim.check_books();
+        }
+        sim.drain();
+        sim.check_store();
+        sim.check_accounts();
+    }
+}
+
 fn seeds(range: Range<u64>) -> Vec<u64> {
     match std::env::var("TOKENIST_SEED") {
         Ok(seed) => range.filter(|known| seed.parse() == Ok(*known)).collect(),
@@ -92,6 +133,19 @@ enum Mishap {
     None,
     ClockJumps,
     SmallLedger,
+    /// The process is killed now and then, or ends in peace, and the next one restores what the ledger file holds.
+    Restarts,
+    RestartsAndJumps,
+}
+
+impl Mishap {
+    fn restarts(self) -> bool {
+        matches!(self, Mishap::Restarts | Mishap::RestartsAndJumps)
+    }
+
+    fn jumps(self) -> bool {
+        matches!(self, Mishap::ClockJumps | Mishap::RestartsAndJumps)
+    }
 }
 
 struct Sim {
@@ -108,15 +162,27 @@ struct Sim {
     batches: VecDeque<Batch>,
     books: Vec<Books>,
     session_count: u64,
+    metered_count: u64,
+    restarts: u32,
+    /// Of the ledger file, if there is one.
+    folder: Option<Folder>,
 }
 
 /// What the simulation itself knows of a user.
 struct Books {
     limit: Limit,
     block: Option<Block>,
-    metered: Vec<(Timestamp, i64, u64)>,
+    metered: Vec<Metered>,
     /// Charged for responses that are not settled.
     estimated: Charge,
+}
+
+struct Metered {
+    /// Tells it from all others.
+    number: u64,
+    at: Timestamp,
+    nano: i64,
+    tokens: u64,
 }
 
 struct Shard {
@@ -134,37 +200,35 @@ struct Session {
 
 impl Sim {
     fn new(seed: u64, mishap: Mishap) -> Sim {
-        let default_limit = cost_limit(2_000, WindowKind::Daily);
-        let holders_max = if mishap == Mishap::SmallLedger { 3 } else { 100 };
-        let config =
-            Config { holders_max, series_max: 2, rollups_max: 8, default_limit, ..Config::default() };
-        let (senders, mailboxes): (Vec<_>, Vec<_>) =
-            (0..SHARD_COUNT).map(|_| mailbox(MAILBOX_SIZE).unwrap()).unzip();
-        let new_shard = |mailbox| Shard { mailbox, kept: VecDeque::new(), sessions: Vec::new() };
         let new_books = |_| Books {
-            limit: default_limit,
+            limit: DEFAULT_LIMIT,
             block: None,
             metered: Vec::new(),
             estimated: Charge::default(),
         };
+        let folder = mishap.restarts().then(|| Folder::new(seed));
+        let store: Box<dyn Store> = match &folder {
+            Some(folder) => folder.open(),
+            None => Box::new(Memory::new(memory::Config::default())),
+        };
+        let (shards, senders) = new_shards();
+        let config = ledger_config(mishap);
+        let ledger = Ledger::new(config, START);
         Sim {
             random: Random(seed),
             mishap,
             system: START,
             clock: Clock::new(START),
-            aggregator: Aggregator::new(
-                Ledger::new(config, START),
-                holders_max,
-                senders,
-                Arc::default(),
-                None,
-            ),
-            shards: mailboxes.into_iter().map(new_shard).collect(),
+            aggregator: Aggregator::new(ledger, config.holders_max, senders, Arc::default(), None),
+            shards,
             reports: VecDeque::new(),
-            store: Faulty::new(),
+            store: Faulty::new(store),
             batches: VecDeque::new(),
             books: USERS.map(new_books).into_iter().collect(),
             session_count: 0,
+            metered_count: 0,
+            restarts: 0,
+            folder,
         }
     }
 
@@ -180,6 +244,7 @@ impl Sim {
             84..88 => self.tick_aggregator(),
             88..91 => self.commit(),
             91..97 => self.pass_time(),
+            97 if self.mishap.restarts() => self.restart(),
             _ => self.operate(),
         }
     }
@@ -246,7 +311,7 @@ impl Sim {
     /// The account let a session go on: our own books have to say the same. `taken_back` is what they have already
     /// forgotten of the session's estimate.
     fn allow(&self, shard: usize, index: usize, taken_back: Charge) {
-        if self.mishap != Mishap::None {
+        if !matches!(self.mishap, Mishap::None | Mishap::Restarts) {
             return;
         }
         let user = self.shards[shard].sessions[index].user;
@@ -280,7 +345,13 @@ impl Sim {
     fn meter(&mut self, shard: usize, index: usize, amount: Charge, figure: Figure) {
         let model = ["gpt-realtime", "gpt-realtime-mini", "whisper-1"][self.random.below(3) as usize];
         let session = &self.shards[shard].sessions[index];
-        self.books[session.user].metered.push((self.system, amount.cost.0, amount.tokens as u64));
+        self.metered_count += 1;
+        self.books[session.user].metered.push(Metered {
+            number: self.metered_count,
+            at: self.system,
+            nano: amount.cost.0,
+            tokens: amount.tokens as u64,
+        });
         let delta = Delta {
             at: self.system,
             session: session.id,
@@ -290,7 +361,8 @@ impl Sim {
             usage: Usage { audio_out: amount.tokens as u64, requests: 1, ..Usage::default() },
             cost: amount.cost,
             estimated: figure == Figure::Estimate,
-            latency_ms: None,
+            // Nothing is made of it, so it can carry the number to the store and back.
+            latency_ms: Some(self.metered_count),
         };
         self.shards[shard].kept.push_back(Report::Charged(delta));
     }
@@ -367,7 +439,7 @@ impl Sim {
         let span = [SECOND_MS, MINUTE_MS, 10 * MINUTE_MS, 3 * HOUR_MS, 2 * DAY_MS];
         let longest = span[self.random.below(span.len() as u64) as usize];
         let ms = self.random.below(longest);
-        let back = self.mishap == Mishap::ClockJumps && self.random.below(3) == 0;
+        let back = self.mishap.jumps() && self.random.below(3) == 0;
         self.system = if back { self.system.minus_ms(ms) } else { self.system.plus_ms(ms) };
     }
 
@@ -449,7 +521,7 @@ impl Sim {
     }
 
     fn metered(&self) -> i64 {
-        self.books.iter().flat_map(|books| &books.metered).map(|&(_, nano, _)| nano).sum()
+        self.books.iter().flat_map(|books| &books.metered).map(|metered| metered.nano).sum()
     }
 
     fn check_books(&self) {
@@ -484,6 +556,76 @@ impl Sim {
         }
     }
 
+    /// The process ends, in peace or not, time passes, and the next one goes on with the ledger file.
+    fn restart(&mut self) {
+        let in_peace = self.random.below(2) == 0;
+        let before = self.metered();
+        if in_peace {
+            self.drain();
+        }
+        let folder = self.folder.as_ref().expect("whoever restarts has a file");
+        self.store.reopen(|| folder.open());
+        self.restarts += 1;
+        self.pass_time();
+
+        // What was written, answered for or not, is what holds. All else is gone with the process.
+        let committed: HashSet<u64> =
+            self.store.events().iter().filter_map(|event| event.delta.latency_ms).collect();
+        for books in &mut self.books {
+            books.metered.retain(|metered| committed.contains(&metered.number));
+            (books.limit, books.block, books.estimated) = (DEFAULT_LIMIT, None, Charge::default());
+        }
+        assert!(!in_peace || self.metered() >= before, "whoever ends in peace loses nothing");
+        self.reports.clear();
+        self.batches.clear();
+        self.clock = Clock::new(self.system);
+        let now = self.now();
+        let restored = self.store.restore(now).unwrap();
+        for state in &restored.holders {
+            let Holder::User(name) = &state.holder else { continue };
+            let user = USERS.iter().position(|user| *user == name.as_str()).unwrap();
+            self.books[user].limit = state.limit.value.unwrap_or(DEFAULT_LIMIT);
+            self.books[user].block.clone_from(&state.block.value);
+        }
+        let config = ledger_config(self.mishap);
+        let (shards, senders) = new_shards();
+        self.shards = shards;
+        let ledger = Ledger::restore(config, restored, now);
+        self.aggregator = Aggregator::new(ledger, config.holders_max, senders, Arc::default(), None);
+        self.check_store();
+        self.check_restored(now);
+    }
+
+    /// Windows of the calendar hold exactly what was committed of them, the rolling one not less, and nothing of
+    /// what is more than an hour older: rows are as coarse as that.
+    fn check_restored(&self, now: Timestamp) {
+        for (user, name) in USERS.into_iter().enumerate() {
+            let Some(place) = self.aggregator.ledger().find(&Holder::User(name.into())) else {
+                assert!(self.books[user].metered.is_empty(), "{name} was forgotten");
+                continue;
+            };
+            let books = &self.books[user];
+            // A clock that has stepped back by seconds over midnight is waited for.
+            let midnight = now.next_day_start();
+            let is_ahead = books.metered.iter().any(|metered| metered.at >= midnight);
+            let now = if is_ahead && midnight.since(now) <= STEP_BACK_MS { midnight } else { now };
+            let record = self.aggregator.ledger().record(place);
+            let held = |window| {
+                let totals = record.totals(window);
+                (totals.cost.0, totals.usage.total_tokens())
+            };
+            for window in [WindowKind::Daily, WindowKind::Monthly, WindowKind::Total] {
+                assert_eq!(held(window), books.sum(window, now), "{name} {window:?} at {now}");
+            }
+            let (least, most) = (books.sum(WindowKind::Rolling24h, now), books.last_25_hours(now));
+            let rolling = held(WindowKind::Rolling24h);
+            assert!(
+                rolling >= least && rolling <= most,
+                "{name} {least:?} ≤ {rolling:?} ≤ {most:?} at {now}"
+            );
+        }
+    }
+
     /// With nothing on its way, an account is reached exactly where the verdict is Block.
     fn check_accounts(&mut self) {
         let now = self.now();
@@ -514,8 +656,17 @@ impl Books {
             WindowKind::Rolling24h => at.0 / BUCKET_MS + DAY_MS / BUCKET_MS >= now.0 / BUCKET_MS,
             WindowKind::Total => true,
         };
-        let metered = self.metered.iter().filter(|(at, _, _)| counts(*at));
-        metered.fold((0, 0), |(cost, tokens), (_, nano, count)| (cost + nano, tokens + count))
+        self.sum_where(counts)
+    }
+
+    /// And of the five minutes in which they began.
+    fn last_25_hours(&self, now: Timestamp) -> (i64, u64) {
+        self.sum_where(|at| at.plus_ms(DAY_MS + HOUR_MS + BUCKET_MS) >= now)
+    }
+
+    fn sum_where(&self, counts: impl Fn(Timestamp) -> bool) -> (i64, u64) {
+        let metered = self.metered.iter().filter(|metered| counts(metered.at));
+        metered.fold((0, 0), |(nano, tokens), metered| (nano + metered.nano, tokens + metered.tokens))
     }
 }
 
@@ -542,8 +693,40 @@ fn minus(a: Charge, b: Charge) -> Charge {
     Charge { cost: a.cost - b.cost, tokens: a.tokens - b.tokens }
 }
 
-fn cost_limit(nano: i64, window: WindowKind) -> Limit {
-    Limit { max_cost: Some(NanoUsd(nano)), window, ..Limit::default() }
+fn ledger_config(mishap: Mishap) -> Config {
+    let holders_max = if mishap == Mishap::SmallLedger { 3 } else { 100 };
+    // Where rows have to wait for a store, hours become coarse, and a restart tells days apart no better.
+    let rollups_max = if mishap.restarts() { 100_000 } else { 8 };
+    Config { holders_max, series_max: 2, rollups_max, default_limit: DEFAULT_LIMIT, ..Config::default() }
+}
+
+fn new_shards() -> (Vec<Shard>, Vec<Sender<Order>>) {
+    let new_shard = |mailbox| Shard { mailbox, kept: VecDeque::new(), sessions: Vec::new() };
+    let pairs = (0..SHARD_COUNT).map(|_| mailbox(MAILBOX_SIZE).unwrap());
+    pairs.map(|(sender, mailbox)| (new_shard(mailbox), sender)).unzip()
+}
+
+/// Of a ledger file; removed on drop.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(seed: u64) -> Folder {
+        // Nothing here survives a power cut, so memory will do, where there is a file system in it.
+        let memory = Path::new("/dev/shm");
+        let root = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        Folder(root.join(format!("tokenist-simulation-{}-{seed}", std::process::id())))
+    }
+
+    fn open(&self) -> Box<dyn Store> {
+        let config = sqlite::Config { directory: self.0.clone(), details_days: 0, rollups_days: 0 };
+        Box::new(Sqlite::open(config).unwrap())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
 }
 
 fn identity(user: usize) -> Arc<Identity> {

@@ -1,3 +1,5 @@
+mod clocks;
+
 use super::*;
 use crate::fleet::Cell;
 use crate::limit::WindowKind;

@@ -28,7 +28,7 @@ pub(super) struct MongoReader {
 
 impl Reader for MongoReader {
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
-        let collection = Table::for_query(query).name();
+        let collection = collection(query);
         let mut groups = Err(Refusal::NotImplemented);
         if !self.sums_here.load(Ordering::Relaxed) {
             groups = self.server.aggregate(collection, pipeline(query));
@@ -62,7 +62,7 @@ impl Reader for MongoReader {
             doc! {"$group": {"_id": group_id(query)}},
             doc! {"$count": "count"},
         ];
-        let counted = self.server.aggregate(Table::for_query(query).name(), counting)?;
+        let counted = self.server.aggregate(collection(query), counting)?;
         // Of nothing there is no document.
         Ok(counted.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize)
     }
@@ -94,6 +94,14 @@ impl MongoReader {
             return Ok(Vec::new()); // To MongoDB it would mean all.
         }
         self.server.find(collection, wanted, doc! {at: -1, "_id": -1}, filter.offset, filter.limit)
+    }
+}
+
+/// The smallest one that can answer. Sums over a user's orgs are made of those within each.
+fn collection(query: &UsageQuery) -> &'static str {
+    match Table::for_query(query) {
+        Table::UserMonth => Table::MemberMonth.name(),
+        table => table.name(),
     }
 }
 

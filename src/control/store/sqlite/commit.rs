@@ -102,7 +102,14 @@ impl Writer<'_> {
             vec![day.clone(), org.clone(), user.clone()],
             &growth,
         )?;
-        self.add("member_month", &["start", "org", "user"], vec![month, org.clone(), user], &growth)?;
+        self.add(
+            "member_month",
+            &["start", "org", "user"],
+            vec![month.clone(), org.clone(), user.clone()],
+            &growth,
+        )?;
+        self.add("user_month", &["start", "user"], vec![month, user.clone()], &growth)?;
+        self.add("user_total", &["user"], vec![user], &growth)?;
         self.add("org_day", &["start", "org"], vec![day.clone(), org], &growth)?;
         match key {
             Value::Null => Ok(()),

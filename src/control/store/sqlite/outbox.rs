@@ -113,7 +113,8 @@ pub(super) fn set_mirrored(transaction: &Transaction<'_>, mirrored: bool) -> rus
 
 /// Moves a row to the end of the order.
 pub(super) fn note(transaction: &Transaction<'_>, table: &str, key: &[Value]) -> rusqlite::Result<()> {
-    let source = source_of(table);
+    // What is summed up from a copied table is summed up there as well.
+    let Some(source) = SOURCES.iter().find(|source| source.table == table) else { return Ok(()) };
     let mut statement = transaction
         .prepare_cached("INSERT OR REPLACE INTO outbox (class, kind, a, b, c) VALUES (?, ?, ?, ?, ?)")?;
     let part = |index: usize| key.get(index).cloned().unwrap_or(Value::Text(String::new()));

@@ -171,6 +171,9 @@ fn count(count: usize) -> Value {
 
 fn usage_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
+    if table.has_a_row_each(query) {
+        return top_question(query, table);
+    }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
     let mut question = grouped(query, table, &[&columns[..], &[COUNT_SUMS]].concat(), &columns);
     let mut order: Vec<(Dimension, String)> =
@@ -221,6 +224,17 @@ fn grouped(query: &UsageQuery, table: Table, select: &[&str], columns: &[&str]) 
     question
 }
 
+/// As [`usage_question`] where nothing has to be summed: an index has the rows in order of cost, so however many there
+/// are, only those within the limit are looked at.
+fn top_question(query: &UsageQuery, table: Table) -> Question {
+    let sql = format!("SELECT user, {} FROM {} WHERE start = ?", names(), table.name());
+    let mut question = Question { sql, values: vec![Value::Integer(time(query.from))] };
+    question.when("org = ?", query.org.as_ref().map(|org| text(org_text(Some(org)))));
+    question.sql.push_str(" ORDER BY cost_nano DESC, user LIMIT ?");
+    question.values.push(count(query.limit));
+    question
+}
+
 /// In the order of [`UsageKey`]'s fields.
 fn key_rank(dimension: Dimension) -> usize {
     match dimension {
@@ -233,12 +247,13 @@ fn key_rank(dimension: Dimension) -> usize {
     }
 }
 
-/// The tables of sums, by the same names wherever they are copied to.
+/// The tables that count, by the same names wherever they are copied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
     Rollups,
     MemberDay,
     MemberMonth,
+    UserMonth,
     OrgDay,
 }
 
@@ -259,11 +274,24 @@ impl Table {
             Table::Rollups
         } else if query.users.is_empty() && !asks(Dimension::User) {
             Table::OrgDay
-        } else if aligned(Timestamp::month_start) && !asks(Dimension::Day) {
+        } else if !aligned(Timestamp::month_start) || asks(Dimension::Day) {
+            Table::MemberDay
+        } else if query.org.is_some() || asks(Dimension::Org) {
             Table::MemberMonth
         } else {
-            Table::MemberDay
+            Table::UserMonth
         }
+    }
+
+    /// The dearest users are asked for, and everyone has a single row here for what is asked.
+    fn has_a_row_each(self, query: &UsageQuery) -> bool {
+        let is_one_span = match self {
+            Table::MemberDay => query.org.is_some() && query.from.next_day_start() == query.to,
+            Table::MemberMonth => query.org.is_some() && query.from.next_month_start() == query.to,
+            Table::UserMonth => query.from.next_month_start() == query.to,
+            Table::Rollups | Table::OrgDay => false,
+        };
+        is_one_span && query.by == [Dimension::User] && query.order == Order::Cost && query.users.is_empty()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -271,6 +299,7 @@ impl Table {
             Table::Rollups => "rollups",
             Table::MemberDay => "member_day",
             Table::MemberMonth => "member_month",
+            Table::UserMonth => "user_month",
             Table::OrgDay => "org_day",
         }
     }
@@ -284,8 +313,10 @@ impl Table {
             (Dimension::Model, _) => "model",
             (Dimension::Hour, _) => "start - start % 3600000",
             (Dimension::Day, Table::Rollups) => "start - start % 86400000",
-            (Dimension::Day, Table::MemberDay | Table::MemberMonth | Table::OrgDay) => "start",
-            (Dimension::Month, Table::MemberMonth) => "start",
+            (Dimension::Day, Table::MemberDay | Table::MemberMonth | Table::UserMonth | Table::OrgDay) => {
+                "start"
+            }
+            (Dimension::Month, Table::MemberMonth | Table::UserMonth) => "start",
             (Dimension::Month, Table::Rollups | Table::MemberDay | Table::OrgDay) => {
                 "unixepoch(start / 1000, 'unixepoch', 'start of month') * 1000"
             }

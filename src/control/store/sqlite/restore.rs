@@ -1,13 +1,13 @@
 //! What a ledger needs of the file to go on: settings, and usage in pieces that each lie in one set of windows.
 //!
 //! Rows since the start of the day in which the last 24 hours began are pieces of their own, so that day and rolling
-//! windows come back as they were. All before is summed up by month, less those rows.
+//! windows come back as they were. What was used before them is the rest of this month's sum and of the sum of all
+//! time, so that a start takes no longer for what is long ago.
 
 use super::counts::{COUNT_SUMS, growth, names, read, read_org, read_time, time};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokenist_core::batch::{HolderState, Piece, Restored, Revision, Stamped};
 use tokenist_core::id::{Holder, KeyHash, UserId};
 use tokenist_core::key::Key;
@@ -52,40 +52,31 @@ fn keys(connection: &Connection) -> rusqlite::Result<Vec<Stamped<Key>>> {
 
 fn usage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Piece>> {
     let recent_from = now.minus_ms(DAY_MS + BUCKET_MS).day_start();
-    let mut pieces = Vec::new();
-    // By user and month, what the recent rows have of it.
-    let mut recent: HashMap<(UserId, Timestamp), Totals> = HashMap::new();
-    let sql = format!("SELECT user, org, key, start, span_ms, {} FROM rollups WHERE start >= ?", names());
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([time(recent_from)])?;
-    while let Some(row) = rows.next()? {
-        let user = user(row, 0)?;
-        let (start, span_ms) = (read_time(row, 3)?, row.get::<_, i64>(4)?.max(1) as u64);
-        let at = start.plus_ms(span_ms - 1);
-        let totals = read(row, 5)?;
-        let org = read_org(row, 1)?.map(Holder::Org);
-        let key = row.get::<_, Option<[u8; 32]>>(2)?.map(|hash| Holder::Key(KeyHash(hash)));
-        *recent.entry((user.clone(), start.month_start())).or_default() += totals;
-        let holders = [Some(Holder::User(user)), org, key];
-        pieces.extend(holders.into_iter().flatten().map(|holder| Piece { holder, at, totals }));
-    }
-
-    let sql = format!("SELECT user, start, {} FROM member_month", names());
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
-    let mut months: HashMap<(UserId, Timestamp), Totals> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        *months.entry((user(row, 0)?, read_time(row, 1)?)).or_default() += read(row, 2)?;
-    }
-    for ((user, month), totals) in months {
-        let rest = match recent.get(&(user.clone(), month)) {
-            Some(recent) => growth(&totals, recent),
-            None => totals,
+    let month = now.month_start();
+    let mut pasts = Pasts::default();
+    sums(connection, "user_total", None, |user, totals| pasts.of(user).older = totals)?;
+    sums(connection, "user_month", Some(month), |user, totals| {
+        let past = pasts.of(user);
+        past.month = totals;
+        past.older = growth(&past.older, &totals);
+    })?;
+    let mut pieces = recent(connection, recent_from, now, |user, (start, at), totals| {
+        let past = pasts.of(user);
+        let sum = if start.month_start() == month { &mut past.month } else { &mut past.older };
+        *sum = growth(sum, &totals);
+        past.recent.push((at, totals));
+    })?;
+    for Past { user, month: this_month, older, recent } in pasts.list {
+        let rests = [
+            (recent_from.max(month.plus_ms(1)).minus_ms(1), this_month),
+            (recent_from.min(month).minus_ms(1), older),
+        ];
+        let is_something = |(_, totals): &(Timestamp, Totals)| {
+            *totals != Totals { updated_at: totals.updated_at, ..Totals::default() }
         };
-        let at = month.next_month_start().min(recent_from).minus_ms(1);
-        if rest.usage.requests > 0 || rest.cost.0 > 0 || rest.usage.total_tokens() > 0 {
-            pieces.push(Piece { holder: Holder::User(user), at, totals: rest });
-        }
+        let holder = Holder::User(user);
+        let all = rests.into_iter().filter(is_something).chain(recent);
+        pieces.extend(all.map(|(at, totals)| Piece { holder: holder.clone(), at, totals }));
     }
     days(connection, "org_day", "org", recent_from, now, &mut pieces, |row| {
         Ok(read_org(row, 0)?.map(Holder::Org))
@@ -94,6 +85,80 @@ fn usage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Piece>
         Ok(Some(Holder::Key(KeyHash(row.get(0)?))))
     })?;
     Ok(pieces)
+}
+
+/// What users have used of this month and of all before it; less what is in recent rows, once these are taken off.
+#[derive(Default)]
+struct Pasts {
+    list: Vec<Past>,
+    by_user: HashMap<UserId, usize>,
+    /// Tables have their users in the same order: this one is likely to be asked for next.
+    next: usize,
+}
+
+struct Past {
+    user: UserId,
+    month: Totals,
+    older: Totals,
+    recent: Vec<(Timestamp, Totals)>,
+}
+
+impl Pasts {
+    fn of(&mut self, user: &str) -> &mut Past {
+        let is_next = self.list.get(self.next).is_some_and(|past| past.user.as_str() == user);
+        let known = if is_next { Some(self.next) } else { self.by_user.get(user).copied() };
+        let index = known.unwrap_or_else(|| {
+            let user = UserId::from(user);
+            self.by_user.insert(user.clone(), self.list.len());
+            let (month, older) = (Totals::default(), Totals::default());
+            self.list.push(Past { user, month, older, recent: Vec::new() });
+            self.list.len() - 1
+        });
+        self.next = index + 1;
+        &mut self.list[index]
+    }
+}
+
+/// What a table has of each user, in one row.
+fn sums(
+    connection: &Connection,
+    table: &str,
+    start: Option<Timestamp>,
+    mut take: impl FnMut(&str, Totals),
+) -> rusqlite::Result<()> {
+    let when = start.map_or("", |_| "WHERE start = ?");
+    let mut statement = connection.prepare(&format!("SELECT user, {} FROM {table} {when}", names()))?;
+    let mut rows = statement.query(params_from_iter(start.map(time)))?;
+    while let Some(row) = rows.next()? {
+        take(row.get_ref(0)?.as_str()?, read(row, 1)?);
+    }
+    Ok(())
+}
+
+/// The rows since `from`: one by one for users, whose names `take` is told with the row's start and the time that it
+/// counts at; added up for the others, of whom there are few.
+fn recent(
+    connection: &Connection,
+    from: Timestamp,
+    now: Timestamp,
+    mut take: impl FnMut(&str, (Timestamp, Timestamp), Totals),
+) -> rusqlite::Result<Vec<Piece>> {
+    let mut others: HashMap<(Holder, Timestamp), Totals> = HashMap::new();
+    let sql = format!("SELECT user, org, key, start, span_ms, {} FROM rollups WHERE start >= ?", names());
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([time(from)])?;
+    while let Some(row) = rows.next()? {
+        let (start, span_ms) = (read_time(row, 3)?, row.get::<_, i64>(4)?.max(1) as u64);
+        let at = start.plus_ms(span_ms - 1).min(now.max(start));
+        let totals = read(row, 5)?;
+        take(row.get_ref(0)?.as_str()?, (start, at), totals);
+        let org = read_org(row, 1)?.map(Holder::Org);
+        let key = row.get::<_, Option<[u8; 32]>>(2)?.map(|hash| Holder::Key(KeyHash(hash)));
+        for holder in org.into_iter().chain(key) {
+            *others.entry((holder, at)).or_default() += totals;
+        }
+    }
+    Ok(others.into_iter().map(|((holder, at), totals)| Piece { holder, at, totals }).collect())
 }
 
 /// Sums of the days before the recent ones: those of this month, and those of all before it.
@@ -119,17 +184,12 @@ fn days(
     Ok(())
 }
 
-fn user(row: &Row<'_>, index: usize) -> rusqlite::Result<UserId> {
-    Ok(UserId::from(&*row.get::<_, Arc<str>>(index)?))
-}
-
 pub(super) fn revision(row: &Row<'_>, index: usize) -> rusqlite::Result<Revision> {
     row.get::<_, i64>(index).map(|revision| Revision(revision.max(0) as u64))
 }
 
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
-    let text: Arc<str> = row.get(index)?;
-    serde_json::from_str(&text).map_err(|error| {
+    serde_json::from_str(row.get_ref(index)?.as_str()?).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
     })
 }

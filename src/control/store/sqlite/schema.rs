@@ -44,18 +44,24 @@ CREATE TABLE rollups (
 CREATE INDEX rollups_by_start ON rollups (start);
 CREATE INDEX rollups_by_org ON rollups (org, start);
 CREATE INDEX rollups_by_user ON rollups (user, start);
--- The same rows summed: by user within an org, by org, by tokenist key.
+-- The same rows summed: by user within an org, by user, by org, by tokenist key.
 CREATE TABLE member_day (
     start INTEGER NOT NULL, org TEXT NOT NULL, user TEXT NOT NULL, COUNTS_HERE,
     PRIMARY KEY (start, org, user)
 ) WITHOUT ROWID;
 CREATE INDEX member_day_by_user ON member_day (user, start);
+CREATE INDEX member_day_by_cost ON member_day (start, org, cost_nano DESC, user);
 CREATE TABLE member_month (
     start INTEGER NOT NULL, org TEXT NOT NULL, user TEXT NOT NULL, COUNTS_HERE,
     PRIMARY KEY (start, org, user)
 ) WITHOUT ROWID;
 CREATE INDEX member_month_by_user ON member_month (user, start);
-CREATE INDEX member_month_by_cost ON member_month (start, cost_nano);
+CREATE INDEX member_month_by_cost ON member_month (start, org, cost_nano DESC, user);
+CREATE TABLE user_month (
+    start INTEGER NOT NULL, user TEXT NOT NULL, COUNTS_HERE, PRIMARY KEY (start, user)
+) WITHOUT ROWID;
+CREATE INDEX user_month_by_cost ON user_month (start, cost_nano DESC, user);
+CREATE TABLE user_total (user TEXT PRIMARY KEY, COUNTS_HERE) WITHOUT ROWID;
 CREATE TABLE org_day (
     start INTEGER NOT NULL, org TEXT NOT NULL, COUNTS_HERE, PRIMARY KEY (start, org)
 ) WITHOUT ROWID;
@@ -134,16 +140,20 @@ impl From<rusqlite::Error> for SchemaError {
 
 /// Takes the file to the present version.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+    take_steps(connection, &STEPS)
+}
+
+fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaError> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")? as usize);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != i64::from(APPLICATION_ID) {
         return Err(SchemaError::Foreign);
     }
-    if version > STEPS.len() {
+    if version > steps.len() {
         return Err(SchemaError::Newer { version });
     }
-    for (index, step) in STEPS.iter().enumerate().skip(version) {
+    for (index, step) in steps.iter().enumerate().skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(&step.replace("COUNTS_HERE", &definitions()))?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -159,4 +169,51 @@ fn definitions() -> String {
         name => format!("{name} INTEGER NOT NULL DEFAULT 0"),
     };
     COUNTS.map(define).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(connection: &Connection, sql: &str) -> i64 {
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_file_goes_forward_step_by_step_and_a_failed_step_leaves_it_where_it_was() {
+        let mut file = Connection::open_in_memory().unwrap();
+        let first = "CREATE TABLE one (x, COUNTS_HERE); INSERT INTO one (x) VALUES (1)";
+        let second = "ALTER TABLE one RENAME TO two; UPDATE two SET x = x + 1";
+        let broken = "DROP TABLE two; CREATE TABLE three (x); INSERT INTO nowhere VALUES (1)";
+        take_steps(&mut file, &[first]).unwrap();
+        assert_eq!(number(&file, "SELECT x + cost_nano FROM one"), 1);
+        assert!(matches!(take_steps(&mut file, &[first, second, broken]), Err(SchemaError::Sqlite(_))));
+        assert_eq!(number(&file, "PRAGMA user_version"), 2, "the second was taken, the third was not");
+        assert_eq!(number(&file, "SELECT x FROM two"), 2);
+        let mended = "CREATE TABLE three (x); INSERT INTO three SELECT x + 1 FROM two";
+        for _ in 0..2 {
+            take_steps(&mut file, &[first, second, mended]).unwrap();
+            assert_eq!(number(&file, "SELECT x FROM three"), 3, "each step is taken once");
+        }
+        let newer = take_steps(&mut file, &[first, second]);
+        assert!(matches!(newer, Err(SchemaError::Newer { version: 3 })), "{newer:?}");
+    }
+
+    #[test]
+    fn every_earlier_version_becomes_the_present_one() {
+        let tables = |file: &Connection| {
+            let mut names =
+                file.prepare("SELECT name || ifnull(sql, '') FROM sqlite_schema ORDER BY 1").unwrap();
+            let names = names.query_map([], |row| row.get::<_, String>(0)).unwrap();
+            names.collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let mut present = Connection::open_in_memory().unwrap();
+        migrate(&mut present).unwrap();
+        for version in 0..STEPS.len() {
+            let mut file = Connection::open_in_memory().unwrap();
+            take_steps(&mut file, &STEPS[..version]).unwrap();
+            migrate(&mut file).unwrap();
+            assert_eq!(tables(&file), tables(&present), "from version {version}");
+        }
+    }
 }

@@ -145,3 +145,119 @@ fn what_is_old_goes_and_its_sums_stay() {
     };
     assert_eq!((count(&mut store), cost(&store)), (1, 12));
 }
+
+#[test]
+fn whoever_ends_in_peace_leaves_all_of_it_in_one_file() {
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    let reader = store.reader().unwrap();
+    store.commit(&rollup(1, 5, Timestamp(0))).unwrap();
+    drop(store);
+    let copy = Scratch::new();
+    std::fs::create_dir(&copy.0).unwrap();
+    std::fs::copy(folder.0.join("ledger.sqlite3"), copy.0.join("ledger.sqlite3")).unwrap();
+    assert_eq!(cost(&copy.open()), 5);
+    drop(reader);
+}
+
+#[test]
+fn damage_anywhere_in_the_file_is_told_at_the_start() {
+    const PAGE: usize = 4096;
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    for row in 0..300 {
+        store.commit(&rollup(row, 1, Timestamp(row * 3_600_000))).unwrap();
+    }
+    drop(store);
+    let file = folder.0.join("ledger.sqlite3");
+    let whole = std::fs::read(&file).unwrap();
+    let page_count = whole.len() / PAGE;
+    assert!(page_count > 40, "{page_count} pages");
+    for page in 0..page_count {
+        let mut damaged = whole.clone();
+        damaged[page * PAGE..(page + 1) * PAGE].fill(0x5a);
+        std::fs::write(&file, &damaged).unwrap();
+        let told = Sqlite::open(folder.config()).map(drop);
+        assert!(matches!(&told, Err(StoreError(said)) if said.contains(".recover")), "page {page}: {told:?}");
+        assert!(std::fs::read(&file).unwrap() == damaged, "page {page}: the file is left as it is");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(cost(&folder.open()), 300);
+}
+
+/// What `README.md` beside this file tells about the tables.
+mod readme {
+    use super::*;
+    use tokenist_core::batch::Event;
+    use tokenist_core::id::{Identity, SessionId};
+    use tokenist_core::message::Delta;
+    use tokenist_core::usage::Usage;
+
+    const README: &str = include_str!("README.md");
+
+    fn now() -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp(since.as_millis() as u64)
+    }
+
+    /// A file with something of everything that the queries ask for.
+    fn filled(folder: &Scratch) -> Connection {
+        let mut store = folder.open();
+        let mut batch = rollup(1, 2_500_000_000, now().day_start());
+        batch.rollups[0].org = Some("acme".into());
+        let delta = Delta {
+            at: now(),
+            session: SessionId(7),
+            identity: std::sync::Arc::new(Identity::of("alice".into())),
+            provider: "openai".into(),
+            model: "m".into(),
+            usage: Usage { audio_out: 3, requests: 1, ..Usage::default() },
+            cost: tokenist_core::money::NanoUsd(9),
+            estimated: true,
+            latency_ms: Some(300),
+        };
+        batch.events.push(Event { serial: Serial(2), delta });
+        let mut state =
+            tokenist_core::batch::HolderState::of(tokenist_core::id::Holder::User("alice".into()));
+        state.block.revision.0 = 1;
+        state.block.value = Some(tokenist_core::limit::Block {
+            reason: Some("late".into()),
+            blocked_at: now(),
+            expires_at: None,
+        });
+        batch.holders.push(state);
+        store.commit(&batch).unwrap();
+        drop(store);
+        Connection::open(folder.0.join("ledger.sqlite3")).unwrap()
+    }
+
+    #[test]
+    fn its_queries_answer() {
+        let folder = Scratch::new();
+        let file = filled(&folder);
+        let queries: Vec<&str> =
+            README.split("```sql").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(queries.len() >= 3);
+        for query in queries {
+            let mut statement = file.prepare(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+            let mut rows = statement.query([]).unwrap();
+            assert!(rows.next().unwrap_or_else(|error| panic!("{query}: {error}")).is_some(), "{query}");
+        }
+    }
+
+    #[test]
+    fn it_names_every_table_and_column() {
+        let folder = Scratch::new();
+        let file = filled(&folder);
+        let sql = "SELECT DISTINCT word FROM (
+            SELECT t.name AS word FROM sqlite_schema t WHERE t.type IN ('table', 'view') UNION ALL
+            SELECT c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table')";
+        let mut statement = file.prepare(sql).unwrap();
+        let words = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let words: Vec<String> = words.collect::<Result<_, _>>().unwrap();
+        assert!(words.len() > 40, "{words:?}");
+        let missing: Vec<&String> =
+            words.iter().filter(|word| !README.contains(&format!("`{word}`"))).collect();
+        assert!(missing.is_empty(), "README.md does not tell of {missing:?}");
+    }
+}

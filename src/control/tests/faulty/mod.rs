@@ -1,8 +1,10 @@
-//! A memory store that fails when it is told to, and that can be looked into while a writer owns it.
+//! A store that fails when it is told to, and that can be looked into while a writer owns it.
+
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokenist_control::store::{Memory, Reader, Store, StoreError, UsageQuery, memory};
-use tokenist_core::batch::{Batch, Restored};
+use tokenist_control::store::{Filter, Memory, Reader, Store, StoreError, UsageQuery, memory};
+use tokenist_core::batch::{Batch, Event, Restored};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 
@@ -18,24 +20,35 @@ pub(crate) enum Fault {
 }
 
 #[derive(Clone)]
-pub(crate) struct Faulty(Arc<Mutex<(Memory, Fault)>>);
+pub(crate) struct Faulty(Arc<Mutex<(Box<dyn Store>, Fault)>>);
 
 impl Faulty {
-    pub(crate) fn new() -> Faulty {
-        Faulty(Arc::new(Mutex::new((Memory::new(memory::Config::default()), Fault::None))))
+    pub(crate) fn new(store: Box<dyn Store>) -> Faulty {
+        Faulty(Arc::new(Mutex::new((store, Fault::None))))
     }
 
     pub(crate) fn set_fault(&self, fault: Fault) {
         self.inner().1 = fault;
     }
 
+    /// Drops the store, then opens it anew, as the next process does.
+    pub(crate) fn reopen(&self, open: impl FnOnce() -> Box<dyn Store>) {
+        let mut inner = self.inner();
+        inner.0 = Box::new(Memory::new(memory::Config::default()));
+        *inner = (open(), Fault::None);
+    }
+
     /// Of all rollup rows.
     pub(crate) fn cost(&self) -> NanoUsd {
-        let sums = self.inner().0.usage(&UsageQuery::default()).unwrap();
+        let sums = self.reader().unwrap().usage(&UsageQuery::default()).unwrap();
         sums.iter().map(|row| row.totals.cost).sum()
     }
 
-    fn inner(&self) -> MutexGuard<'_, (Memory, Fault)> {
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.reader().unwrap().events(&Filter::default()).unwrap()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, (Box<dyn Store>, Fault)> {
         self.0.lock().unwrap()
     }
 }
@@ -46,9 +59,9 @@ impl Store for Faulty {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let (memory, fault) = &mut *self.inner();
+        let (store, fault) = &mut *self.inner();
         if *fault != Fault::Refuse {
-            memory.commit(batch)?;
+            store.commit(batch)?;
         }
         if *fault == Fault::None { Ok(()) } else { Err(StoreError(format!("{fault:?}"))) }
     }
