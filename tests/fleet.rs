@@ -159,6 +159,10 @@ fn check_overshoot(what: &str, limit: u64, instances: usize, delivered: u64, too
     );
     assert!(overshoot >= 0.0, "{what}: refused {} short of the limit", -overshoot);
     assert!(overshoot <= bound, "{what}");
+    assert!(
+        overshoot < limit as f64 / 2.0,
+        "{what}: instances that know nothing of each other use it up once each"
+    );
 }
 
 fn cross(redis: &Redis, instances: usize, limit: u64) {
