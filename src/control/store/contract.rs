@@ -189,6 +189,21 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         (UsageQuery { provider: Some("other".into()), ..by(&[]) }, &[]),
         (UsageQuery { from: day(1), to: day(2), ..by(&[]) }, &[("", 100)]),
         (UsageQuery { from: day(0), to: day(30), ..by(&[User]) }, &[("alice", 11), ("bob", 100)]),
+        (UsageQuery { from: day(0), to: day(30), org: Some("acme".into()), ..by(&[User]) }, &[("alice", 11)]),
+        (
+            UsageQuery {
+                from: day(0),
+                to: day(1),
+                org: Some("acme".into()),
+                order: Order::Cost,
+                ..by(&[User])
+            },
+            &[("alice", 11)],
+        ),
+        (
+            UsageQuery { from: day(1), to: day(2), org: Some("acme".into()), limit: 1, ..by(&[User, Day]) },
+            &[],
+        ),
         (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..by(&[]) }, &[("", 100)]),
         (UsageQuery { to: day(30), ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
         (UsageQuery { to: day(30), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),

@@ -194,7 +194,7 @@ fn usage_question(query: &UsageQuery) -> Question {
 fn count_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
-    let mut question = grouped(query, table, &["1"], &columns);
+    let mut question = grouped(query, table, &["count(*)"], &columns);
     question.sql = format!("SELECT count(*) FROM ({})", question.sql);
     question
 }
