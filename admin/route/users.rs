@@ -129,10 +129,11 @@ pub(crate) async fn read_history(
 ) -> Result<Json<History>, ApiError> {
     let now = now();
     let rows = app.handle.usage(query.question(&id, now)).await?;
-    Ok(Json(History::of(&id, &query, &rows, now)))
+    let history = History::of(&id, &query, &rows, now).map_err(|issue| ApiError::invalid(vec![issue]))?;
+    Ok(Json(history))
 }
 
-/// What one user used by feature and model, all kinds of tokens.
+/// What one user used by feature and model, all kinds of tokens; the dearest 10,000 of all time.
 #[utoipa::path(
     get, path = "/admin/users/{id}/models", tag = "users", params(UserPath, ModelsQuery),
     responses(
@@ -147,7 +148,7 @@ pub(crate) async fn list_models(
 ) -> Result<Json<Models>, ApiError> {
     let Some(Since::Start) = query.since else {
         let by = vec![Dimension::Feature, Dimension::Model];
-        let question = UsageQuery { users: vec![id.clone()], by, ..UsageQuery::default() };
+        let question = UsageQuery { users: vec![id.clone()], by, limit: LIST_MAX, ..UsageQuery::default() };
         return Ok(Json(Models::stored(&id, app.handle.usage(question).await?)));
     };
     Ok(Json(Models::of(&id, &app.handle.models(id.clone()).await?)))

@@ -1,7 +1,7 @@
 //! What a user used, hour by hour, day by day or month by month.
 
 use super::span::{Span, read_ends};
-use super::{LIST_MAX, Usage};
+use super::{Issue, LIST_MAX, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::now;
 use serde::Serialize;
@@ -82,8 +82,7 @@ impl FromFields for HistoryQuery {
         let query = HistoryQuery { grain, from, to, by: fields.word("by", &PARTS) };
         let span = query.span(now());
         if span.to.since(span.from) / grain.ms_min() > LIST_MAX as u64 {
-            let message = format!("More than {LIST_MAX} points: ask for a shorter range or a coarser grain");
-            return fields.issue("from", "too_big", message);
+            return fields.issue("from", TOO_LONG.0, TOO_LONG.1);
         }
         Some(query)
     }
@@ -119,6 +118,8 @@ impl HistoryQuery {
             users: vec![user.clone()],
             by: [grain].into_iter().chain(part).collect(),
             order: Order::Key,
+            // One more tells that there are too many.
+            limit: LIST_MAX + 1,
             ..UsageQuery::default()
         }
     }
@@ -134,7 +135,17 @@ impl HistoryQuery {
 }
 
 impl History {
-    pub(crate) fn of(user: &UserId, query: &HistoryQuery, rows: &[UsageRow], now: Timestamp) -> History {
+    /// Refused rather than cut where it would be too long.
+    pub(crate) fn of(
+        user: &UserId,
+        query: &HistoryQuery,
+        rows: &[UsageRow],
+        now: Timestamp,
+    ) -> Result<History, Issue> {
+        if rows.len() > LIST_MAX {
+            let (code, message) = TOO_LONG;
+            return Err(Issue { path: vec!["from".into()], message: message.into(), code });
+        }
         let span = query.span(now);
         let point = |row: &UsageRow| Point {
             at: row.key.at.unwrap_or(span.from).to_string(),
@@ -144,15 +155,33 @@ impl History {
             usage: (&row.totals).into(),
             requests: row.totals.usage.requests,
         };
-        History {
+        Ok(History {
             user_id: user.to_string(),
             grain: query.grain,
             from: span.from.to_string(),
             to: span.to.to_string(),
             points: rows.iter().map(point).collect(),
-        }
+        })
     }
 }
 
+/// A code and a sentence.
+const TOO_LONG: (&str, &str) =
+    ("too_big", "More than 10000 points: ask for a shorter range or a coarser grain");
 const GRAINS: [(&str, Grain); 3] = [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
 const PARTS: [(&str, Part); 2] = [("model", Part::Model), ("feature", Part::Feature)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_refused_rather_than_cut() {
+        let query = HistoryQuery { grain: Grain::Day, from: None, to: None, by: Some(Part::Model) };
+        let (user, now) = (UserId::from("alice"), Timestamp(1_795_478_399_999));
+        let of = |count: usize| History::of(&user, &query, &vec![UsageRow::default(); count], now);
+        assert_eq!(query.question(&user, now).limit, LIST_MAX + 1);
+        assert_eq!(of(LIST_MAX).unwrap().points.len(), LIST_MAX);
+        assert_eq!(of(LIST_MAX + 1).unwrap_err().code, "too_big");
+    }
+}
