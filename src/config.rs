@@ -314,8 +314,7 @@ mod tests {
             ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
             (
                 "[store]\nredis_uri = \"localhost:6379\"",
-                "tokenist.toml: store.redis_uri: Redis: Redis URL did not parse- InvalidClientConfig; write \
-                 redis://[user:password@]host[:port][/database]",
+                "tokenist.toml: store.redis_uri: is no Redis address; write redis://[user:password@]host[:port][/database]",
             ),
             ("[store]\npath = \"\"", "tokenist.toml: store.path must name a folder for the ledger"),
             (

@@ -183,7 +183,7 @@ mod tests {
         let json = audit.json();
         assert_eq!(json["totals"]["text_in"], 6);
         assert_eq!(json["totals"]["responses"], 2);
-        assert_eq!((&json["recent"][1][1], &json["recent"][1][2]), (&"k".into(), &3.into()));
+        assert_eq!((&json["recent"][1][1], &json["recent"][1][2]), (&"k".into(), &7.into()));
         assert_eq!(json["by_key"]["k"]["m"]["audio_out"], 4);
         assert_eq!(json["by_key"]["k"]["m"]["undelivered_usage"]["audio_out"], 4);
         assert_eq!(json["by_key"]["-"]["m"]["without_usage"], 1);

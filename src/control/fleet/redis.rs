@@ -91,8 +91,8 @@ impl Servers {
         // A password may have commas of its own.
         let uris: Vec<String> = uri.split(",redis").enumerate().map(whole).collect();
         let clients = uris.iter().map(|uri| Client::open(uri.as_str()));
-        let clients = clients.collect::<RedisResult<Vec<_>>>().map_err(|error| {
-            format!("{}; write redis://[user:password@]host[:port][/database]", describe(&error))
+        let clients = clients.collect::<RedisResult<Vec<_>>>().map_err(|_| {
+            "is no Redis address; write redis://[user:password@]host[:port][/database]".to_owned()
         })?;
         Ok(Servers { clients, uris })
     }

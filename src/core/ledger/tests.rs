@@ -304,9 +304,19 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     ledger.set_block(place, None, NOON);
     let lifted = ledger.take_batch().unwrap().holders.remove(0).block;
     assert!(lifted.revision > Revision(now + 9), "whoever heard of the block lifts it later");
-    let nobody = HolderState { profile: stamped(now, Profile::default()), ..HolderState::of(user("z")) };
-    assert!(!ledger.adopt(nobody, NOON));
-    assert_eq!(ledger.find(&user("z")), None);
+}
+
+#[test]
+fn users_of_another_instance_are_known_here_as_long_as_there_is_room() {
+    let mut ledger = Ledger::new(Config { holders_max: 2, ..small() }, NOON);
+    let stranger =
+        |name: &str| HolderState { profile: stamped(7, Profile::default()), ..HolderState::of(user(name)) };
+    assert!(ledger.adopt(stranger("a"), NOON) && ledger.adopt(stranger("b"), NOON));
+    assert!(!ledger.adopt(stranger("c"), NOON), "for a mere profile nobody is forgotten");
+    assert_eq!((ledger.find(&user("a")).is_some(), ledger.find(&user("c"))), (true, None));
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    assert!(ledger.adopt(HolderState { block: stamped(8, Some(block)), ..stranger("c") }, NOON));
+    assert!(ledger.find(&user("c")).is_some(), "but a block holds everywhere");
 }
 
 #[test]
