@@ -165,6 +165,7 @@ impl Ledger {
     /// window ends as all do.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
+        ledger.roster.reserve(restored.holders.len());
         for key in restored.keys {
             ledger.take_over_key(key, now);
         }

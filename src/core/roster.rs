@@ -81,6 +81,12 @@ impl Roster {
         }
     }
 
+    /// Makes room for so many users more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.seats.reserve(count);
+        self.users.reserve(count);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.seats.len()
     }

@@ -158,8 +158,9 @@ impl Sqlite {
 impl Store for Sqlite {
     fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
         let place = self.place.clone();
+        let beside = place.connect()?;
         let connection = self.connection()?;
-        let restored = restore::read_all(connection, now).map_err(|error| place.error(&error))?;
+        let restored = restore::read_all(connection, beside, now).map_err(|error| place.error(&error))?;
         // So much is not read again.
         connection.execute_batch("PRAGMA shrink_memory").map_err(|error| place.error(&error))?;
         Ok(restored)

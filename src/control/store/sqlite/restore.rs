@@ -15,16 +15,26 @@ use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::totals::Totals;
 use tokenist_core::window::BUCKET_MS;
 
-pub(super) fn read_all(connection: &Connection, now: Timestamp) -> rusqlite::Result<Restored> {
+/// Reads everything, over two connections at once, for nobody is served before it is there.
+pub(super) fn read_all(
+    connection: &Connection,
+    beside: Connection,
+    now: Timestamp,
+) -> rusqlite::Result<Restored> {
+    std::thread::scope(|scope| {
+        let settings = scope.spawn(move || (holders(&beside), keys(&beside)));
+        let usage = usage(connection, now);
+        let (holders, keys) = settings.join().expect("reading settings does not panic");
+        Ok(Restored { holders: holders?, keys: keys?, usage: usage? })
+    })
+}
+
+fn holders(connection: &Connection) -> rusqlite::Result<Vec<HolderState>> {
     let mut holders: HashMap<Holder, HolderState> = HashMap::new();
     settings(connection, "users", &mut holders, |state, set| state.profile = set)?;
     settings(connection, "limits", &mut holders, |state, set| state.limit = set)?;
     settings(connection, "blocks", &mut holders, |state, set| state.block = set)?;
-    Ok(Restored {
-        holders: holders.into_values().collect(),
-        keys: keys(connection)?,
-        usage: usage(connection, now)?,
-    })
+    Ok(holders.into_values().collect())
 }
 
 fn settings<T: DeserializeOwned>(
