@@ -1,12 +1,13 @@
 //! MongoDB as the place where instances meet: it may be away, slow, forgetful or out of order, and in the end it holds
 //! what the provider delivered, to the token; what is set on one instance holds on the others.
 
-use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokenist_kit::{Load, Mode, Mongo, MongoProxy, PATIENCE, Provider, Scratch, Tokenist, eventually};
+use tokenist_kit::{
+    Client, Handshake, Load, Mode, Mongo, MongoProxy, PATIENCE, Provider, Scratch, Tokenist, eventually,
+};
 
 /// How long MongoDB is away under load.
 const OUTAGE: Duration = Duration::from_secs(120);
@@ -41,7 +42,7 @@ fn start(provider: &Provider, uri: &str, database: &str, settings: &[(&str, &str
 fn held(uri: &str, database: &str, collection: &str) -> Tokens {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = Client::with_uri_str(uri).await.unwrap().database(database);
+        let database = mongodb::Client::with_uri_str(uri).await.unwrap().database(database);
         let mut found = database.collection::<Document>(collection).find(doc! {}).await.unwrap();
         let mut tokens = Tokens::new();
         while found.advance().await.unwrap() {
@@ -180,4 +181,49 @@ fn operators_see_on_each_instance_what_was_used_on_all() {
         };
         assert_eq!(eventually(PATIENCE, users, |users| users.len() == 2), ["alice", "bob"]);
     }
+}
+
+#[test]
+fn a_key_made_on_one_instance_opens_the_other_ends_there_too_and_is_nowhere_in_clear() {
+    const OPERATORS: &str = "sk-operators-key";
+    let mongo = Mongo::start();
+    let (provider, database) = (Provider::start(&["--key", OPERATORS]), mongo.database());
+    let settings = [("provider.api_key_env", "OPERATORS_KEY"), ("OPERATORS_KEY", OPERATORS)];
+    let one = start(&provider, &mongo.uri(), &database, &settings);
+    let other = start(&provider, &mongo.uri(), &database, &settings);
+    let made = one.tokenist.post("/admin/users", &json!({"userId": "alice"})).json();
+    let (key, id) = (made["apiKey"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let open = || {
+        let mut handshake = Handshake::of("");
+        handshake.headers.clear();
+        let mut client =
+            Client::open(other.tokenist.listen, &handshake.header("Authorization", &format!("Bearer {key}")));
+        let is_served = client.as_mut().is_ok_and(|client| client.turn("").is_ok());
+        client.ok().filter(|_| is_served)
+    };
+    let mut session = eventually(PATIENCE, open, Option::is_some).expect("the other knows the key");
+    let asked = Instant::now();
+    assert_eq!(one.tokenist.delete(&format!("/auth/api-keys/{id}")).json(), json!({"success": true}));
+    assert_eq!(session.hear_out().1.map(|(code, _)| code), Some(4001));
+    eprintln!("from a key's end here to the close there: {:?}", asked.elapsed());
+
+    let dump = dump(&mongo.uri(), &database);
+    assert!(!dump.contains(&key[12..]), "the key is in MongoDB");
+    assert!(dump.contains(&key[..12]), "its hint is");
+}
+
+/// Every document of a database, in words.
+fn dump(uri: &str, database: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = mongodb::Client::with_uri_str(uri).await.unwrap().database(database);
+        let mut dump = String::new();
+        for collection in database.list_collection_names().await.unwrap() {
+            let mut found = database.collection::<Document>(&collection).find(doc! {}).await.unwrap();
+            while found.advance().await.unwrap() {
+                dump.push_str(&format!("{collection}: {}\n", found.deserialize_current().unwrap()));
+            }
+        }
+        dump
+    })
 }
