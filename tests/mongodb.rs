@@ -191,7 +191,7 @@ fn a_key_made_on_one_instance_opens_the_other_ends_there_too_and_is_nowhere_in_c
     let settings = [("provider.api_key_env", "OPERATORS_KEY"), ("OPERATORS_KEY", OPERATORS)];
     let one = start(&provider, &mongo.uri(), &database, &settings);
     let other = start(&provider, &mongo.uri(), &database, &settings);
-    let made = one.tokenist.post("/admin/users", &json!({"userId": "alice"})).json();
+    let made = one.tokenist.post("/auth/api-keys", &json!({"name": "app", "userId": "alice"})).json();
     let (key, id) = (made["apiKey"].as_str().unwrap(), made["id"].as_str().unwrap());
     let open = || {
         let mut handshake = Handshake::of("");

@@ -171,7 +171,7 @@ fn count(count: usize) -> Value {
 
 fn usage_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
-    if table.has_a_row_each(query) {
+    if query.order == Order::Cost && table.has_a_row_each(query) {
         return top_question(query, table);
     }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
@@ -193,6 +193,9 @@ fn usage_question(query: &UsageQuery) -> Question {
 
 fn count_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
+    if table.has_a_row_each(query) {
+        return of_one_span(query, table, "count(*)");
+    }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
     let mut question = grouped(query, table, &["count(*)"], &columns);
     question.sql = format!("SELECT count(*) FROM ({})", question.sql);
@@ -227,11 +230,17 @@ fn grouped(query: &UsageQuery, table: Table, select: &[&str], columns: &[&str]) 
 /// As [`usage_question`] where nothing has to be summed: an index has the rows in order of cost, so however many there
 /// are, only those within the limit are looked at.
 fn top_question(query: &UsageQuery, table: Table) -> Question {
-    let sql = format!("SELECT user, {} FROM {} WHERE start = ?", names(), table.name());
-    let mut question = Question { sql, values: vec![Value::Integer(time(query.from))] };
-    question.when("org = ?", query.org.as_ref().map(|org| text(org_text(Some(org)))));
+    let mut question = of_one_span(query, table, &format!("user, {}", names()));
     question.sql.push_str(" ORDER BY cost_nano DESC, user LIMIT ?");
     question.values.push(count(query.limit));
+    question
+}
+
+/// The rows of one month or day, perhaps of one org.
+fn of_one_span(query: &UsageQuery, table: Table, select: &str) -> Question {
+    let sql = format!("SELECT {select} FROM {} WHERE start = ?", table.name());
+    let mut question = Question { sql, values: vec![Value::Integer(time(query.from))] };
+    question.when("org = ?", query.org.as_ref().map(|org| text(org_text(Some(org)))));
     question
 }
 
@@ -283,7 +292,7 @@ impl Table {
         }
     }
 
-    /// The dearest users are asked for, and everyone has a single row here for what is asked.
+    /// Users are asked for, and everyone has a single row here for what is asked.
     fn has_a_row_each(self, query: &UsageQuery) -> bool {
         let is_one_span = match self {
             Table::MemberDay => query.org.is_some() && query.from.next_day_start() == query.to,
@@ -291,7 +300,7 @@ impl Table {
             Table::UserMonth => query.from.next_month_start() == query.to,
             Table::Rollups | Table::OrgDay => false,
         };
-        is_one_span && query.by == [Dimension::User] && query.order == Order::Cost && query.users.is_empty()
+        is_one_span && query.by == [Dimension::User] && query.users.is_empty()
     }
 
     pub(crate) fn name(self) -> &'static str {
