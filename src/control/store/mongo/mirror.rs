@@ -93,7 +93,10 @@ impl Mirror {
                     pause
                 }
             };
-            self.status.set_waiting(self.outbox.waiting().unwrap_or(0));
+            if pause != PAUSE {
+                // Else nothing has changed since it was counted last.
+                self.status.set_waiting(self.outbox.waiting().unwrap_or(0));
+            }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let rows = self.status.waiting();
                 warn!(rows, "not everything is in MongoDB; the ledger file keeps it for the next start");
