@@ -85,8 +85,7 @@ fn what_is_wrong_with_a_key_is_said() {
 fn a_revoked_key_opens_nothing_and_is_gone_from_the_list() {
     let plane = Plane::start();
     let key = plane.created("/auth/api-keys", &json!({"name": "a", "scopes": ["admin"]}));
-    // Keys of one millisecond are listed in no order that could be told beforehand.
-    std::thread::sleep(std::time::Duration::from_millis(2));
+    next_millisecond();
     plane.created("/auth/api-keys", &json!({"name": "b"}));
     assert_eq!(plane.ask_by(field(&key, "apiKey"), "GET", "/admin/users", "").status, 200);
     let delete = format!("DELETE /auth/api-keys/{}", field(&key, "id"));
@@ -145,8 +144,11 @@ fn rotation_ends_the_keys_of_before() {
     let plane = Plane::start();
     let first =
         plane.created("/admin/users", &json!({"userId": "alice", "orgId": "acme", "scopes": ["sdk"]}));
+    next_millisecond();
     let second = plane.created("/auth/api-keys", &json!({"name": "laptop", "userId": "alice"}));
+    next_millisecond();
     plane.created("/auth/api-keys", &json!({"name": "bob", "userId": "bob"}));
+    next_millisecond();
     let check_by = |key: &Value| {
         let call = json!({"userId": "alice", "model": "gpt-4o", "requestType": "chat"}).to_string();
         plane.ask_by(field(key, "apiKey"), "POST", "/sdk/check", &call).status
@@ -184,4 +186,9 @@ fn one_of_two_who_create_the_same_user_is_refused() {
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)));
     assert_eq!(names(&plane, "/auth/api-keys").1, 1);
+}
+
+/// Keys of one millisecond are listed in no order that could be told beforehand.
+fn next_millisecond() {
+    std::thread::sleep(std::time::Duration::from_millis(2));
 }
