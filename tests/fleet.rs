@@ -1,6 +1,6 @@
 //! A limit holds over several instances that meet at one Redis, whatever becomes of that Redis.
 //!
-//! Every instance has a ledger of its own. Every response in these tests counts [`TURN`] tokens, so limits, totals and
+//! Every instance has a ledger file of its own; some fleets share one MongoDB besides. Every response in these tests counts [`TURN`] tokens, so limits, totals and
 //! overshoots are told in responses.
 
 mod reckon;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::usage::Usage;
-use tokenist_kit::{Client, Handshake, Heard, PATIENCE, Provider, Redis, Tokenist, eventually};
+use tokenist_kit::{Client, Handshake, Heard, Mongo, PATIENCE, Provider, Redis, Tokenist, eventually};
 
 /// The tokens of one response.
 const TURN: u64 = 1_000;
@@ -29,7 +29,7 @@ struct Fleet {
 
 impl Fleet {
     /// So many instances, once they all know of each other.
-    fn start(redis: &Redis, count: usize, turns_max: u64, more: &[(&'static str, &str)]) -> Fleet {
+    fn start(redis: &Redis, count: usize, turns_max: u64, more: &[(&'static str, String)]) -> Fleet {
         let mut settings = vec![
             ("limits.max_cost_usd", "-1".to_owned()),
             ("limits.max_total_tokens", (turns_max * TURN).to_string()),
@@ -39,7 +39,7 @@ impl Fleet {
             ("proxy.pin", "false".to_owned()),
             ("admission.refuse", "close".to_owned()),
         ];
-        settings.extend(more.iter().map(|(key, value)| (*key, value.to_string())));
+        settings.extend_from_slice(more);
         let provider = Provider::start(&[]);
         let mut fleet = Fleet { provider, redis_uri: redis.uri(), settings, instances: Vec::new() };
         fleet.instances = (0..count).map(|_| fleet.one_more()).collect();
@@ -61,6 +61,19 @@ impl Fleet {
     fn booked(&self, user: &str) -> u64 {
         let sum = |instance| booked(instance, user).values().map(|bill| bill.tokens() as u64).sum::<u64>();
         self.instances.iter().map(sum).sum::<u64>() / TURN
+    }
+
+    /// Waits until every instance tells operators what all of them have booked, which takes a MongoDB between them.
+    #[track_caller]
+    fn tell_of_all(&self, user: &str) {
+        for instance in &self.instances {
+            let look = || {
+                let view = instance.get(&format!("/admin/users/{user}/usage?period=total"));
+                view["usage"]["totalTokens"].as_u64().map(|tokens| tokens / TURN)
+            };
+            let all = Some(self.booked(user));
+            assert_eq!(eventually(PATIENCE, look, |told| *told == all), all, "{user}");
+        }
     }
 
     /// Waits until the ledgers of all instances together hold what the provider delivered: every count of it.
@@ -86,6 +99,15 @@ impl Fleet {
             assert_eq!(failure.is_string(), is_failing, "{failure}");
         }
     }
+}
+
+/// The settings of instances that share a MongoDB.
+fn sharing(mongo: &Mongo, database: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("store.kind", "mongodb".to_owned()),
+        ("store.mongodb_uri", mongo.uri()),
+        ("store.mongodb_db", database.to_owned()),
+    ]
 }
 
 /// A session under the provider's audit.
@@ -165,8 +187,8 @@ fn check_overshoot(what: &str, limit: u64, instances: usize, delivered: u64, too
     );
 }
 
-fn cross(redis: &Redis, instances: usize, limit: u64) {
-    let fleet = Fleet::start(redis, instances, limit, &[]);
+fn cross(redis: &Redis, instances: usize, limit: u64, more: &[(&'static str, String)]) -> Fleet {
+    let fleet = Fleet::start(redis, instances, limit, more);
     let (delivered, took) = race(&fleet, "alice", 8, Duration::from_millis(15));
     check_overshoot("under load", limit, instances, delivered, took);
     // What was read is booked, withheld or not; what was not read when sessions were cut is at most one for each.
@@ -178,25 +200,46 @@ fn cross(redis: &Redis, instances: usize, limit: u64) {
     let late = fleet.one_more();
     assert_eq!(end(&mut session(&late, "alice")), ("token_limit_reached".into(), 4004));
     session(&late, "bob").hear_until("session.created").expect("bob is not meant");
+    fleet
 }
 
 #[test]
 fn a_limit_crossed_under_load_on_two_instances_and_on_three_stops_them_all() {
     let redis = Redis::start();
-    cross(&redis, 2, 800);
-    cross(&Redis::start(), 3, 800);
+    cross(&redis, 2, 800, &[]);
+    cross(&Redis::start(), 3, 800, &[]);
+}
+
+#[test]
+fn a_limit_stops_instances_that_share_a_mongodb_as_well_and_each_tells_of_all() {
+    let mongo = Mongo::start();
+    for instances in [2, 3] {
+        let fleet = cross(&Redis::start(), instances, 800, &sharing(&mongo, &mongo.database()));
+        fleet.tell_of_all("alice");
+    }
 }
 
 #[test]
 fn a_cluster_holds_limits_as_well() {
-    cross(&Redis::cluster(), 2, 300);
+    cross(&Redis::cluster(), 2, 300, &[]);
 }
 
 #[test]
 fn a_redis_that_stops_restarts_empty_and_is_cut_off_changes_no_total_and_refuses_nobody_wrongly() {
+    outlive_redis(&[]);
+}
+
+#[test]
+fn so_it_is_where_a_mongodb_is_shared_as_well() {
+    let mongo = Mongo::start();
+    let fleet = outlive_redis(&sharing(&mongo, &mongo.database()));
+    fleet.tell_of_all("bob");
+}
+
+fn outlive_redis(more: &[(&'static str, String)]) -> Fleet {
     const LIMIT: u64 = 100_000;
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 3, LIMIT, &[]);
+    let fleet = Fleet::start(&redis, 3, LIMIT, more);
     let (is_over, turns) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for index in 0..9 {
@@ -240,6 +283,7 @@ fn a_redis_that_stops_restarts_empty_and_is_cut_off_changes_no_total_and_refuses
     assert!(eventually(PATIENCE, look, |&all| all), "a limit set on one holds on all");
     let (delivered, took) = race(&fleet, "bob", 3, Duration::from_millis(15));
     check_overshoot("after it was away", 200, 3, delivered, took);
+    fleet
 }
 
 fn limit_of(instance: &Tokenist, user: &str) -> Option<u64> {
@@ -252,7 +296,7 @@ fn limit_of(instance: &Tokenist, user: &str) -> Option<u64> {
 fn without_redis(policy: &str) -> (Vec<u64>, u64, Fleet, Redis) {
     const LIMIT: u64 = 110;
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 2, LIMIT, &[("limits.on_redis_down", policy)]);
+    let fleet = Fleet::start(&redis, 2, LIMIT, &[("limits.on_redis_down", policy.to_owned())]);
     let mut clients: Vec<_> = fleet.instances.iter().map(|instance| session(instance, "alice")).collect();
     for client in &mut clients {
         (0..5).for_each(|_| drop(client.turn(SHAPE).expect("under the limit")));
@@ -305,7 +349,7 @@ fn without_redis_a_limit_that_allows_binds_each_instance_by_what_it_knows() {
 #[test]
 fn without_redis_a_limit_that_refuses_lets_nobody_in_until_it_is_back() {
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 2, 100, &[("limits.on_redis_down", "refuse")]);
+    let fleet = Fleet::start(&redis, 2, 100, &[("limits.on_redis_down", "refuse".to_owned())]);
     let mut live = session(&fleet.instances[0], "alice");
     live.turn(SHAPE).expect("under the limit");
     redis.stop();
@@ -323,7 +367,16 @@ fn without_redis_a_limit_that_refuses_lets_nobody_in_until_it_is_back() {
 #[test]
 fn a_block_on_one_instance_closes_sessions_on_the_others() {
     let redis = Redis::start();
-    let fleet = Fleet::start(&redis, 3, 1_000, &[]);
+    spread_blocks(&Fleet::start(&redis, 3, 1_000, &[]));
+}
+
+#[test]
+fn a_block_spreads_as_fast_where_a_mongodb_is_shared_as_well() {
+    let (redis, mongo) = (Redis::start(), Mongo::start());
+    spread_blocks(&Fleet::start(&redis, 3, 1_000, &sharing(&mongo, &mongo.database())));
+}
+
+fn spread_blocks(fleet: &Fleet) {
     let mut slowest = Duration::ZERO;
     for round in 0..10 {
         let user = format!("user-{round}");
