@@ -2,9 +2,10 @@
 
 use super::UserPath;
 use crate::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
-use crate::wire::{ErrorBody, ThresholdReply, ThresholdRequest};
+use crate::wire::{ErrorBody, Threshold, ThresholdReply, ThresholdRequest};
 use axum::Json;
 use axum::extract::State;
 
@@ -20,10 +21,13 @@ use axum::extract::State;
 pub(crate) async fn set_threshold(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    caller: Caller,
     Body(request): Body<ThresholdRequest>,
 ) -> Result<Json<ThresholdReply>, ApiError> {
     let limit = request.limit(app.handle.default_limit());
+    let before = app.handle.user(id.clone(), None).await?.map(|view| Threshold::from(&view.limit));
     let view = app.handle.set_limit(id, limit).await?;
-    tracing::info!(user = %view.user, ?limit, "limit set");
+    let after = Threshold::from(&view.limit);
+    app.keep(&caller, "user.limit", ("user", view.user.as_str()), before, after).await;
     Ok(Json(ThresholdReply::of(&view)))
 }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::Batch;
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
@@ -260,6 +261,14 @@ impl Aggregator {
         Ok(())
     }
 
+    /// Puts an entry into the catalog, or changes or removes it.
+    pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), CommandError> {
+        let id = entry.id.clone();
+        self.ledger.set_entry(entry, now).map_err(|Full| CommandError::CatalogFull)?;
+        self.announce_entry(&id);
+        Ok(())
+    }
+
     /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key, or it has
     /// been revoked before.
     pub fn end_key(&mut self, id: &KeyId, at: Timestamp, now: Timestamp) -> Option<Key> {
@@ -281,6 +290,7 @@ impl Aggregator {
             let is_news = match fact {
                 Fact::Holder(state) => self.ledger.adopt(state, now),
                 Fact::Key(key) => self.ledger.adopt_key(key, now),
+                Fact::Entry(entry) => self.ledger.adopt_entry(entry),
             };
             adopted += usize::from(is_news);
         }
@@ -330,6 +340,17 @@ impl Aggregator {
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
             Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
+            Command::Entry(id, reply) => {
+                drop(reply.send(self.ledger.entry(&id).map(|entry| entry.value.clone())));
+            }
+            Command::Entries(kind, reply) => {
+                drop(reply.send(self.ledger.entries(kind).cloned().collect()));
+            }
+            Command::SetEntry(entry, reply) => drop(reply.send(self.set_entry(entry, now))),
+            Command::Audit(audit, reply) => {
+                self.ledger.audit(*audit);
+                reply.send(()).ok();
+            }
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Word(word) => self.word(word, now),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),

@@ -8,12 +8,14 @@ use crate::fact::Fact;
 use crate::fleet::Word;
 use crate::progress::Mirroring;
 use crate::reads::Job;
-use crate::store::{Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
+use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -161,6 +163,8 @@ pub enum CommandError {
     Full,
     /// As many keys as the ledger may hold.
     KeysFull,
+    /// As many entries as the catalog may hold.
+    CatalogFull,
     /// The store could not be read.
     Store(StoreError),
 }
@@ -172,6 +176,7 @@ impl fmt::Display for CommandError {
             CommandError::Gone => "the ledger has stopped",
             CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
             CommandError::KeysFull => "the ledger holds as many keys as it may",
+            CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
             CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
         };
         f.write_str(text)
@@ -203,6 +208,10 @@ pub(crate) enum Command {
     FindKey(KeyHash, Reply<Option<Key>>),
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
     EndKey(KeyId, Timestamp, Reply<Option<Key>>),
+    Entry(EntryId, Reply<Option<Entry>>),
+    Entries(&'static str, Reply<Vec<Entry>>),
+    SetEntry(Entry, Reply<Result<(), CommandError>>),
+    Audit(Box<Audit>, Reply<()>),
     Adopt(Vec<Fact>, Reply<usize>),
     /// From the thread that exchanges with other instances.
     Word(Word),
@@ -340,6 +349,33 @@ impl Handle {
     /// one that has been revoked before.
     pub async fn end_key(&self, id: KeyId, at: Timestamp) -> Result<Option<Key>, CommandError> {
         self.ask(|reply| Command::EndKey(id, at, reply)).await
+    }
+
+    /// What the catalog has under this id.
+    pub async fn entry<T: Kept>(&self, id: &str) -> Result<Option<T>, CommandError> {
+        let entry = self.ask(|reply| Command::Entry(EntryId::of::<T>(id), reply)).await?;
+        Ok(entry.and_then(|entry| entry.read()))
+    }
+
+    /// All of a kind that this version can read, in order of id.
+    pub async fn entries<T: Kept>(&self) -> Result<Vec<(Arc<str>, T)>, CommandError> {
+        let entries = self.ask(|reply| Command::Entries(T::KIND, reply)).await?;
+        Ok(entries.into_iter().filter_map(|entry| Some((entry.id.id.clone(), entry.read()?))).collect())
+    }
+
+    /// Puts something into the catalog, or changes or removes it.
+    pub async fn set_entry<T: Kept>(&self, id: &str, value: Option<&T>) -> Result<(), CommandError> {
+        self.ask(|reply| Command::SetEntry(Entry::of(id, value), reply)).await?
+    }
+
+    /// Keeps what an operator changed.
+    pub async fn audit(&self, audit: Audit) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Audit(Box::new(audit), reply)).await
+    }
+
+    /// What operators changed, the newest first. The last fifth of a second may be missing.
+    pub async fn audits(&self, filter: AuditFilter) -> Result<Vec<Audit>, CommandError> {
+        self.read(move |reader| reader.audits(&filter)).await
     }
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.

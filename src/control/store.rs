@@ -21,6 +21,7 @@ use crate::progress::Mirroring;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+use tokenist_core::audit::{Actor, Audit};
 use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
@@ -87,6 +88,9 @@ pub trait Reader: Send {
 
     /// Calls that applications described, the newest first.
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError>;
+
+    /// What operators changed, the newest first.
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError>;
 }
 
 /// Which details to read.
@@ -97,6 +101,20 @@ pub struct Filter {
     pub from: Timestamp,
     /// Exclusive.
     pub to: Timestamp,
+    /// Leaves out so many of the first.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which changes to read.
+#[derive(Clone, Debug)]
+pub struct AuditFilter {
+    /// The actor's id or name.
+    pub actor: Option<Arc<str>>,
+    pub action: Option<Arc<str>>,
+    /// The subject's id.
+    pub subject: Option<Arc<str>>,
     /// Leaves out so many of the first.
     pub offset: usize,
     /// At most so many.
@@ -185,6 +203,21 @@ impl Default for UsageQuery {
 impl Default for Filter {
     fn default() -> Filter {
         Filter { user: None, org: None, from: Timestamp(0), to: Timestamp::MAX, offset: 0, limit: usize::MAX }
+    }
+}
+
+impl Default for AuditFilter {
+    fn default() -> AuditFilter {
+        AuditFilter { actor: None, action: None, subject: None, offset: 0, limit: usize::MAX }
+    }
+}
+
+impl AuditFilter {
+    fn admits(&self, audit: &Audit) -> bool {
+        let Actor { kind: _, id, name } = &audit.actor;
+        self.actor.as_ref().is_none_or(|actor| id.as_ref() == Some(actor) || name == actor)
+            && self.action.as_ref().is_none_or(|action| audit.action == *action)
+            && self.subject.as_ref().is_none_or(|subject| audit.subject.id == *subject)
     }
 }
 

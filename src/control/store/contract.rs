@@ -1,8 +1,10 @@
 //! What every store promises, as one suite that each driver's tests run.
 
-use super::{Dimension, Filter, Order, Store, UsageQuery, UsageRow};
+use super::{AuditFilter, Dimension, Filter, Order, Store, UsageQuery, UsageRow};
 use std::sync::Arc;
+use tokenist_core::audit::{Actor, ActorKind, Audit};
 use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
+use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
@@ -33,6 +35,8 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     a_rolling_limit_is_restored_to_five_minutes((subject.open)(9));
     each_part_of_a_holder_has_its_own_revision((subject.open)(10));
     keys_are_kept_as_they_were_set_last((subject.open)(11));
+    entries_are_kept_as_they_were_set_last((subject.open)(12));
+    changes_are_kept_and_found((subject.open)(13));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -311,6 +315,63 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
     let place = restored.find(&Holder::Key(revoked.hash)).unwrap();
     assert_eq!(restored.record(place).totals(WindowKind::Monthly).cost, NanoUsd(3));
+}
+
+fn entries_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
+    let entry = |id: &str, value: Option<&str>| Entry {
+        id: EntryId { kind: "login".into(), id: id.into() },
+        value: value.map(Into::into),
+    };
+    let mut ledger = ledger();
+    ledger.set_entry(entry("a", Some("1")), NOON).unwrap();
+    ledger.set_entry(entry("b", Some("1")), NOON).unwrap();
+    let older = ledger.take_batch().unwrap();
+    ledger.set_entry(entry("a", Some("2")), NOON).unwrap();
+    ledger.set_entry(entry("b", None), NOON).unwrap();
+    let newer = ledger.take_batch().unwrap();
+    for batch in [&older, &newer, &older] {
+        store.commit(batch).unwrap();
+    }
+    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    assert_eq!(restored.entries("login").collect::<Vec<_>>(), [&entry("a", Some("2"))]);
+    let removed = restored.entry(&entry("b", None).id).expect("what was removed is known as such");
+    assert_eq!(removed.value, entry("b", None));
+}
+
+fn changes_are_kept_and_found(mut store: Box<dyn Store>) {
+    let change = |number: u64, actor: Option<&str>, action: &str, subject: &str| Audit {
+        id: format!("audit_{number}").into(),
+        at: NOON.plus_ms(number),
+        actor: Actor { kind: ActorKind::Login, id: actor.map(Into::into), name: "Ann".into() },
+        action: action.into(),
+        subject: tokenist_core::audit::Subject { kind: "user".into(), id: subject.into() },
+        before: None,
+        after: Some("{}".into()),
+    };
+    let all = [
+        change(1, Some("login_1"), "user.block", "alice"),
+        change(2, None, "user.block", "bob"),
+        change(3, Some("login_1"), "user.unblock", "alice"),
+    ];
+    let mut ledger = ledger();
+    all.iter().for_each(|audit| ledger.audit(audit.clone()));
+    let batch = ledger.take_batch().unwrap();
+    store.commit(&batch).unwrap();
+    store.commit(&batch).unwrap();
+    let mut reader = store.reader().unwrap();
+    let none = AuditFilter::default();
+    for (filter, found) in [
+        (none.clone(), &[2, 1, 0][..]),
+        (AuditFilter { actor: Some("login_1".into()), ..none.clone() }, &[2, 0]),
+        (AuditFilter { actor: Some("Ann".into()), ..none.clone() }, &[2, 1, 0]),
+        (AuditFilter { action: Some("user.block".into()), ..none.clone() }, &[1, 0]),
+        (AuditFilter { subject: Some("alice".into()), ..none.clone() }, &[2, 0]),
+        (AuditFilter { offset: 1, limit: 1, ..none.clone() }, &[1]),
+        (AuditFilter { limit: 0, ..none }, &[]),
+    ] {
+        let expected: Vec<Audit> = found.iter().map(|&index: &usize| all[index].clone()).collect();
+        assert_eq!(reader.audits(&filter).unwrap(), expected, "{filter:?}");
+    }
 }
 
 fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {

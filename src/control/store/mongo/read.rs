@@ -6,15 +6,17 @@
 
 use super::StoreError;
 use super::document::{
-    COUNTS, UPDATED_AT, event_of, int, integer, log_of, org_of, session_of, text, time_of, totals_of,
+    COUNTS, UPDATED_AT, audit_of, event_of, int, integer, log_of, org_of, session_of, text, time_of,
+    totals_of,
 };
 use super::server::{Refusal, Server};
 use crate::store::sqlite::read::Table;
-use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
 use mongodb::bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Log, SessionRecord};
 use tokenist_core::id::{Feature, Model, OrgId, UserId};
 use tokenist_core::time::{HOUR_MS, Timestamp};
@@ -77,6 +79,24 @@ impl Reader for MongoReader {
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
         Ok(self.details("logs", "at", filter)?.iter().map(log_of).collect())
+    }
+
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
+        let mut wanted = Document::new();
+        if let Some(actor) = &filter.actor {
+            wanted.insert("$or", vec![doc! {"actor": &**actor}, doc! {"actor_name": &**actor}]);
+        }
+        for (name, value) in [("action", &filter.action), ("subject", &filter.subject)] {
+            if let Some(value) = value {
+                wanted.insert(name, &**value);
+            }
+        }
+        if filter.limit == 0 {
+            return Ok(Vec::new()); // To MongoDB it would mean all.
+        }
+        let order = doc! {"at": -1, "_id": -1};
+        let found = self.server.find("audits", wanted, order, filter.offset, filter.limit)?;
+        Ok(found.iter().map(audit_of).collect())
     }
 }
 

@@ -9,7 +9,9 @@ use super::schema::COUNTS;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::Holder;
 use tokenist_core::totals::Totals;
 
@@ -27,6 +29,7 @@ pub(super) fn write(
         .keys
         .iter()
         .try_for_each(|key| writer.setting("keys", "hash", Value::Blob(key.value.hash.0.to_vec()), key))?;
+    batch.entries.iter().try_for_each(|entry| writer.entry(entry))?;
     for event in &batch.events {
         let delta = &event.delta;
         let row = [
@@ -52,7 +55,8 @@ pub(super) fn write(
         )?;
     }
     batch.sessions.iter().try_for_each(|session| writer.session(session))?;
-    batch.logs.iter().try_for_each(|log| writer.log(log))
+    batch.logs.iter().try_for_each(|log| writer.log(log))?;
+    batch.audits.iter().try_for_each(|audit| writer.audit(audit))
 }
 
 struct Writer<'a> {
@@ -163,6 +167,38 @@ impl Writer<'_> {
         let changed =
             self.transaction.prepare_cached(&sql)?.execute(params![of, set.revision.0 as i64, value])?;
         if changed > 0 { self.note(table, &[of]) } else { Ok(()) }
+    }
+
+    fn entry(&self, set: &Stamped<Entry>) -> rusqlite::Result<()> {
+        let Entry { id, value } = &set.value;
+        let key = [Value::Text(id.kind.to_string()), Value::Text(id.id.to_string())];
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO entries (kind, id, revision, value) VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE \
+             SET revision = excluded.revision, value = excluded.value WHERE excluded.revision > revision",
+        )?;
+        let changed = statement.execute(params![key[0], key[1], set.revision.0 as i64, value.as_deref()])?;
+        if changed > 0 { self.note("entries", &key) } else { Ok(()) }
+    }
+
+    fn audit(&self, audit: &Audit) -> rusqlite::Result<()> {
+        let Audit { id, at, actor, action, subject, before, after } = audit;
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT OR IGNORE INTO audits (id, at, actor_kind, actor, actor_name, action, subject_kind, subject, \
+             before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        let written = statement.execute(params![
+            id,
+            time(*at),
+            actor.kind.as_str(),
+            actor.id,
+            actor.name,
+            action,
+            subject.kind,
+            subject.id,
+            before,
+            after
+        ])?;
+        if written > 0 { self.note("audits", &[Value::Text(id.to_string())]) } else { Ok(()) }
     }
 
     fn note(&self, table: &str, key: &[Value]) -> rusqlite::Result<()> {

@@ -4,10 +4,11 @@ use super::counts::{
     COUNT_SUMS, names, org_text, read, read_identity, read_model, read_org, read_time, time,
 };
 use super::{Place, StoreError};
-use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::sync::Arc;
+use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
 use tokenist_core::batch::{Event, Grain, Log, Rollup, Serial, SessionRecord};
 use tokenist_core::id::{Feature, KeyHash, Model, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
@@ -38,6 +39,10 @@ impl Reader for FileReader {
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
         self.ask(&details("logs", LOG, "at", "id", filter), log_of)
+    }
+
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
+        self.ask(&audits_question(filter), audit_of)
     }
 }
 
@@ -105,6 +110,34 @@ pub(super) fn log_of(row: &Row<'_>) -> rusqlite::Result<Log> {
         latency_ms: row.get::<_, Option<i64>>(6)?.map(|ms| ms.max(0) as u64),
         usage: row.get::<_, bool>(7)?.then_some((totals.usage, totals.cost)),
     })
+}
+
+/// The columns that [`audit_of`] reads.
+pub(super) const AUDIT: &str =
+    "id, at, actor_kind, actor, actor_name, action, subject_kind, subject, before, after";
+
+pub(super) fn audit_of(row: &Row<'_>) -> rusqlite::Result<Audit> {
+    let kind = ActorKind::parse(row.get_ref(2)?.as_str()?);
+    Ok(Audit {
+        id: row.get(0)?,
+        at: read_time(row, 1)?,
+        actor: Actor { kind: kind.unwrap_or(ActorKind::Token), id: row.get(3)?, name: row.get(4)? },
+        action: row.get(5)?,
+        subject: Subject { kind: row.get(6)?, id: row.get(7)? },
+        before: row.get(8)?,
+        after: row.get(9)?,
+    })
+}
+
+fn audits_question(filter: &AuditFilter) -> Question {
+    let shared = |value: &Option<Arc<str>>| value.as_ref().map(|value| Value::Text(value.to_string()));
+    let mut question = Question { sql: format!("SELECT {AUDIT} FROM audits WHERE true"), values: Vec::new() };
+    question.when("? IN (actor, actor_name)", shared(&filter.actor));
+    question.when("action = ?", shared(&filter.action));
+    question.when("subject = ?", shared(&filter.subject));
+    question.sql.push_str(" ORDER BY at DESC, id DESC LIMIT ? OFFSET ?");
+    question.values.extend([count(filter.limit), count(filter.offset)]);
+    question
 }
 
 /// The columns of a rollup row before its counts.

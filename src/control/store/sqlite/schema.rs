@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -118,6 +118,20 @@ CREATE TABLE outbox (
     UNIQUE (kind, a, b, c)
 );
 CREATE INDEX outbox_in_order ON outbox (class, number);
+";
+
+const VERSION_3: &str = "
+-- Settings that no session needs, such as logins: JSON, or null once removed.
+CREATE TABLE entries (
+    kind TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, value TEXT, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+-- What operators changed; before and after are JSON.
+CREATE TABLE audits (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, actor_kind TEXT NOT NULL, actor TEXT, actor_name TEXT NOT NULL,
+    action TEXT NOT NULL, subject_kind TEXT NOT NULL, subject TEXT NOT NULL, before TEXT, after TEXT
+) WITHOUT ROWID;
+CREATE INDEX audits_by_time ON audits (at);
+CREATE INDEX audits_by_subject ON audits (subject, at);
 ";
 
 /// Why a file cannot be used as it is.
