@@ -131,6 +131,8 @@ fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
         assert!(events.iter().map(|event| event.delta.cost.0).eq(costs.iter().copied()), "{filter:?}");
         let logs = reader.logs(&filter).unwrap();
         assert!(logs.iter().map(|log| log.usage.unwrap().1.0).eq(costs.iter().copied()), "{filter:?}");
+        let unlimited = Filter { limit: usize::MAX, offset: 0, ..filter.clone() };
+        assert_eq!(reader.log_count(&filter).unwrap(), reader.logs(&unlimited).unwrap().len(), "{filter:?}");
         let sessions = reader.sessions(&filter).unwrap();
         let ids = costs.iter().map(|cost: &i64| SessionId(u64::from(cost.ilog2())));
         assert!(sessions.iter().map(|session| session.closed.session).eq(ids), "{filter:?}");
@@ -139,6 +141,8 @@ fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
     assert_eq!(whole.delta, delta("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
     let whole = reader.logs(&Filter::default()).unwrap().remove(0);
     assert_eq!(whole, log("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
+    assert_eq!(reader.log("log_2").unwrap(), Some(log("bob", 2, NOON.plus_ms(HOUR_MS))));
+    assert_eq!(reader.log("log_3").unwrap(), None);
     let SessionRecord { opened, closed, .. } = reader.sessions(&Filter::default()).unwrap().remove(0);
     assert_eq!((opened.at, closed.close_code), (NOON.plus_ms(2 * HOUR_MS), 1000));
     assert_eq!(opened.identity, delta("alice", 0, NOON).identity);
@@ -173,6 +177,10 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
     let dearest =
         |dimensions: &[Dimension]| UsageQuery { from: november, order: Order::Cost, ..by(dimensions) };
     let acme: Option<OrgId> = Some("acme".into());
+    let among = |dimension: Dimension, texts: &[&str], dimensions: &[Dimension]| UsageQuery {
+        among: Some((dimension, texts.iter().map(|text| (*text).into()).collect())),
+        ..by(dimensions)
+    };
     use Dimension::*;
     let rows: &[(UsageQuery, &[(&str, i64)])] = &[
         (by(&[]), &[("", 1_111)]),
@@ -209,6 +217,30 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
             &[],
         ),
         (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), to: day(1), ..by(&[Model]) }, &[("a", 1), ("b", 10)]),
+        (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), ..by(&[Day]) }, &[("1d0h", 100), ("31d0h", 1_000)]),
+        (UsageQuery { from: day(1), to: day(30), ..by(&[Day, Model]) }, &[("1d0h a", 100)]),
+        (
+            UsageQuery { org: acme.clone(), ..by(&[Month, Feature]) },
+            &[("0d0h", 10), ("0d0h voice", 1), ("30d0h chat", 1_000)],
+        ),
+        (among(Model, &["b", "c"], &[Hour]), &[("0d1h", 10)]),
+        (among(Feature, &["", "chat"], &[Feature, Month]), &[("0d0h", 10), ("30d0h chat", 1_000)]),
+        (among(Org, &[""], &[Day]), &[("1d0h", 100)]),
+        (among(Org, &["acme"], &[User]), &[("alice", 1_011)]),
+        (among(User, &["bob"], &[Day]), &[("1d0h", 100)]),
+        (UsageQuery { model: Some("a".into()), ..among(Model, &["b"], &[]) }, &[]),
+        // Users by what they cost where that has to be summed up first.
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), ..dearest(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), limit: 1, ..dearest(&[User]) }, &[("alice", 1_011)]),
+        (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..dearest(&[User]) }, &[("bob", 100)]),
+        (UsageQuery { to: day(2), limit: 2, ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
+        (UsageQuery { to: day(5), limit: 2, ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
+        (UsageQuery { to: day(61), limit: 2, ..dearest(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
+        (UsageQuery { feature: Some("voice".into()), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
+        (UsageQuery { org: acme.clone(), limit: 1, to: day(5), ..dearest(&[User]) }, &[("alice", 11)]),
+        (UsageQuery { from: day(50), limit: 1, ..dearest(&[User]) }, &[]),
+        (UsageQuery { order: Order::Cost, limit: 1, ..by(&[User]) }, &[("alice", 1_011)]),
         (UsageQuery { to: day(30), ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
         (UsageQuery { to: day(30), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
         (UsageQuery { to: day(30), org: acme.clone(), ..dearest(&[User]) }, &[("alice", 11)]),

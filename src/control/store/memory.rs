@@ -205,6 +205,15 @@ impl Reader for Memory {
             wanted.skip(filter.offset).take(filter.limit).cloned().collect()
         }))
     }
+
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
+        let admits = |log: &&Log| filter.admits(&log.identity, log.at);
+        Ok(self.rows(|rows| rows.logs.values().filter(admits).count()))
+    }
+
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
+        Ok(self.rows(|rows| rows.logs.values().find(|log| *log.id == *id).cloned()))
+    }
 }
 
 /// The newest first. Shards' deltas interleave, so the order of numbers is only nearly that of times.

@@ -10,7 +10,7 @@ use super::document::{
     totals_of,
 };
 use super::server::{Refusal, Server};
-use crate::store::sqlite::read::Table;
+use crate::store::sqlite::usage::Table;
 use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
 use mongodb::bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
@@ -64,9 +64,7 @@ impl Reader for MongoReader {
             doc! {"$group": {"_id": group_id(query)}},
             doc! {"$count": "count"},
         ];
-        let counted = self.server.aggregate(collection(query), counting)?;
-        // Of nothing there is no document.
-        Ok(counted.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize)
+        Ok(counted(&self.server.aggregate(collection(query), counting)?))
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
@@ -98,30 +96,52 @@ impl Reader for MongoReader {
         let found = self.server.find("audits", wanted, order, filter.offset, filter.limit)?;
         Ok(found.iter().map(audit_of).collect())
     }
+
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
+        let counting = vec![doc! {"$match": details("at", filter)}, doc! {"$count": "count"}];
+        Ok(counted(&self.server.aggregate("logs", counting)?))
+    }
+
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
+        Ok(self.server.find("logs", doc! {"_id": id}, doc! {}, 0, 1)?.first().map(log_of))
+    }
 }
 
 impl MongoReader {
     /// The newest first.
     fn details(&self, collection: &str, at: &str, filter: &Filter) -> Result<Vec<Document>, StoreError> {
-        let mut wanted = doc! {at: {"$gte": int(filter.from.0), "$lt": int(filter.to.0)}};
-        if let Some(user) = &filter.user {
-            wanted.insert("user", user.as_str());
-        }
-        if let Some(org) = &filter.org {
-            wanted.insert("org", org.as_str());
-        }
         if filter.limit == 0 {
             return Ok(Vec::new()); // To MongoDB it would mean all.
         }
-        self.server.find(collection, wanted, doc! {at: -1, "_id": -1}, filter.offset, filter.limit)
+        let newest_first = doc! {at: -1, "_id": -1};
+        self.server.find(collection, details(at, filter), newest_first, filter.offset, filter.limit)
     }
 }
 
-/// The smallest one that can answer. Sums over a user's orgs are made of those within each.
+/// Which of them the filter admits, by the time `at`.
+fn details(at: &str, filter: &Filter) -> Document {
+    let mut wanted = doc! {at: {"$gte": int(filter.from.0), "$lt": int(filter.to.0)}};
+    if let Some(user) = &filter.user {
+        wanted.insert("user", user.as_str());
+    }
+    if let Some(org) = &filter.org {
+        wanted.insert("org", org.as_str());
+    }
+    wanted
+}
+
+/// What `$count` says. Of nothing there is no document.
+fn counted(answer: &[Document]) -> usize {
+    answer.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize
+}
+
+/// The smallest one that can answer. Sums over a user's orgs are made of those within each, and those over all users
+/// of the rollups: MongoDB is where instances meet, and the fewer documents each change writes, the sooner it is there.
 fn collection(query: &UsageQuery) -> &'static str {
     match Table::for_query(query) {
-        Table::UserMonth => Table::MemberMonth.name(),
-        table => table.name(),
+        Table::UserMonth | Table::UserTotal => Table::MemberMonth.name(),
+        Table::SliceHour | Table::SliceDay => Table::Rollups.name(),
+        table @ (Table::Rollups | Table::MemberDay | Table::MemberMonth | Table::OrgDay) => table.name(),
     }
 }
 
@@ -146,7 +166,15 @@ fn wanted(query: &UsageQuery) -> Document {
             wanted.insert(name, value);
         }
     }
-    wanted
+    match &query.among {
+        Some((dimension, texts)) => {
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            let among = doc! {field(*dimension).0: {"$in": texts}};
+            // A field may be wanted twice: as itself and as one of these.
+            doc! {"$and": [wanted, among]}
+        }
+        None => wanted,
+    }
 }
 
 fn pipeline(query: &UsageQuery) -> Vec<Document> {

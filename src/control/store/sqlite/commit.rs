@@ -1,6 +1,6 @@
 //! A batch into the tables, in one transaction.
 //!
-//! Invariant: the sums by day and month grow by exactly what each rollup row has grown since it was last written, in
+//! Invariant: the sums by hour, day and month grow by exactly what each rollup row has grown since it was last written, in
 //! the transaction that writes it. So a batch that is committed again adds nothing.
 
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
@@ -9,10 +9,12 @@ use super::schema::COUNTS;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tokenist_core::audit::Audit;
-use tokenist_core::batch::{Batch, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::batch::{Batch, Grain, HolderState, Log, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::Holder;
+use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 
 /// Where rows are copied elsewhere, each that changes is noted in the outbox.
@@ -23,7 +25,7 @@ pub(super) fn write(
     mirrored: bool,
 ) -> rusqlite::Result<()> {
     let writer = Writer { transaction, generation, mirrored };
-    batch.rollups.iter().try_for_each(|row| writer.rollup(row))?;
+    writer.rollups(&batch.rollups)?;
     batch.holders.iter().try_for_each(|state| writer.holder(state))?;
     batch
         .keys
@@ -65,8 +67,37 @@ struct Writer<'a> {
     mirrored: bool,
 }
 
+/// Whose growth a slice sums up: an hour or a day of an org, feature, provider and model.
+type SliceKey<'a> = (Timestamp, &'a str, &'a str, &'a str, &'a str);
+
 impl Writer<'_> {
-    fn rollup(&self, row: &Rollup) -> rusqlite::Result<()> {
+    /// A batch has many users of few slices, so each slice is written once, after them.
+    fn rollups(&self, rows: &[Rollup]) -> rusqlite::Result<()> {
+        let (mut hours, mut days) = (BTreeMap::new(), BTreeMap::new());
+        for row in rows {
+            let growth = self.rollup(row)?;
+            let slice = |start: Timestamp| -> SliceKey<'_> {
+                let feature = row.feature.as_ref().map_or("", |feature| feature.as_str());
+                (start, org_text(row.org.as_ref()), feature, &row.provider, row.model.as_str())
+            };
+            *hours.entry(slice(Grain::Hour.start(row.start))).or_default() += growth;
+            *days.entry(slice(row.start.day_start())).or_default() += growth;
+        }
+        self.slices("slice_hour", &hours)?;
+        self.slices("slice_day", &days)
+    }
+
+    fn slices(&self, table: &str, slices: &BTreeMap<SliceKey<'_>, Totals>) -> rusqlite::Result<()> {
+        for ((start, org, feature, provider, model), growth) in slices {
+            let texts = [org, feature, provider, model].map(|text| Value::Text((*text).to_owned()));
+            let of = std::iter::once(Value::Integer(time(*start))).chain(texts).collect();
+            self.add(table, &["start", "org", "feature", "provider", "model"], of, growth)?;
+        }
+        Ok(())
+    }
+
+    /// By how much it has grown.
+    fn rollup(&self, row: &Rollup) -> rusqlite::Result<Totals> {
         let known = format!("SELECT {} FROM rollups WHERE generation = ? AND row = ?", names());
         let mut known = self.transaction.prepare_cached(&known)?;
         let serial = row.row.0 as i64;
@@ -115,10 +146,10 @@ impl Writer<'_> {
         self.add("user_month", &["start", "user"], vec![month, user.clone()], &growth)?;
         self.add("user_total", &["user"], vec![user], &growth)?;
         self.add("org_day", &["start", "org"], vec![day.clone(), org], &growth)?;
-        match key {
-            Value::Null => Ok(()),
-            key => self.add("key_day", &["start", "key"], vec![day, key], &growth),
+        if key != Value::Null {
+            self.add("key_day", &["start", "key"], vec![day, key], &growth)?;
         }
+        Ok(growth)
     }
 
     /// Adds to a row of sums, which begins with the first addition.
