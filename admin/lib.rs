@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod login;
 mod openapi;
+mod pages;
 mod random;
 mod route;
 mod serve;

@@ -16,7 +16,7 @@ mod users;
 use crate::auth::Area;
 use crate::error::ApiError;
 use crate::openapi::{self, Description};
-use crate::{App, auth, edge};
+use crate::{App, auth, edge, pages};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -36,7 +36,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(owner_routes().route_layer(require_owner))
         .merge(sdk_routes().route_layer(require_sdk));
     Router::from(router)
-        .fallback(not_found)
+        .fallback(pages::serve)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(app.clone(), edge::edge))
@@ -65,6 +65,8 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::read_history))
         .routes(routes!(users::list_models))
         .routes(routes!(limits::set_threshold))
+        .routes(routes!(limits::list_limits))
+        .routes(routes!(limits::read_limit, limits::set_limit, limits::remove_limit))
         .routes(routes!(blocks::block_user))
         .routes(routes!(blocks::unblock_user))
         .routes(routes!(blocks::list_blocked))

@@ -6,6 +6,7 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! nobody is judged by what no longer holds.
 
+mod limits;
 mod sharing;
 
 use self::sharing::Sharing;
@@ -326,6 +327,9 @@ impl Aggregator {
                 drop(reply.send(place.map(|place| self.user_view(place, window))));
             }
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
+            Command::Limits(query, reply) => drop(reply.send(self.limits(&query, now))),
+            Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
+            Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
             Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
@@ -338,6 +342,7 @@ impl Aggregator {
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Keys(query, reply) => drop(reply.send(self.keys(&query))),
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
+            Command::KeyOf(id, reply) => drop(reply.send(self.ledger.key_of(&id).cloned())),
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
             Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
             Command::Entry(id, reply) => {

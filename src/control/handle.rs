@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
-use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::Delta;
@@ -25,7 +25,7 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{DAY_MS, Timestamp};
 pub use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
-use tokenist_core::verdict::{Remaining, Verdict};
+use tokenist_core::verdict::{Remaining, Used, Verdict};
 use tokenist_handoff::Published;
 use tokio::sync::oneshot;
 
@@ -45,6 +45,57 @@ pub struct UserView {
     /// `None` if there is none or it has expired.
     pub block: Option<Block>,
     pub sessions: u32,
+}
+
+/// A limit with its holder and what was used of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    pub holder: Holder,
+    /// What a user or key is called, and the id by which operators know a key.
+    pub name: Option<Arc<str>>,
+    pub key: Option<KeyId>,
+    pub limit: Limit,
+    pub limit_is_default: bool,
+    /// In the limit's window.
+    pub used: Used,
+    /// Whole percent, see [`tokenist_core::verdict::share_used`].
+    pub percent: Option<u64>,
+    /// Of the limit alone, whether or not the holder is blocked.
+    pub state: LimitState,
+    pub resets_at: Option<Timestamp>,
+}
+
+/// How near a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitState {
+    Ok,
+    /// 80 percent are used.
+    Warned,
+    Reached,
+}
+
+/// Whose limits to list, in order of holder.
+#[derive(Clone, Debug)]
+pub struct LimitQuery {
+    pub kind: Option<HolderKind>,
+    /// Only holders whose id or name contains this, ignoring ASCII case.
+    pub search: Option<String>,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderKind {
+    User,
+    Org,
+    Key,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LimitPage {
+    pub limits: Vec<LimitView>,
+    /// How many there are without offset and limit.
+    pub total: usize,
 }
 
 /// Which users to list, in order of id.
@@ -194,6 +245,9 @@ pub(crate) enum Command {
     Users(UserQuery, Reply<UserPage>),
     User(UserId, Option<WindowKind>, Reply<Option<UserView>>),
     Models(UserId, Reply<Vec<ModelTotals>>),
+    Limits(LimitQuery, Reply<LimitPage>),
+    Limit(Holder, Reply<LimitView>),
+    Bind(Holder, Option<Limit>, Reply<Result<LimitView, CommandError>>),
     SetLimit(UserId, Limit, Reply<Result<UserView, CommandError>>),
     Block(UserId, Block, Reply<Result<(), CommandError>>),
     Unblock(UserId, Reply<bool>),
@@ -206,6 +260,7 @@ pub(crate) enum Command {
     Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
     Keys(KeyQuery, Reply<KeyPage>),
     FindKey(KeyHash, Reply<Option<Key>>),
+    KeyOf(KeyId, Reply<Option<Key>>),
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
     EndKey(KeyId, Timestamp, Reply<Option<Key>>),
     Entry(EntryId, Reply<Option<Entry>>),
@@ -276,6 +331,22 @@ impl Handle {
         self.ask(|reply| Command::Models(user, reply)).await
     }
 
+    /// Limits of their own that holders have.
+    pub async fn limits(&self, query: LimitQuery) -> Result<LimitPage, CommandError> {
+        self.ask(|reply| Command::Limits(query, reply)).await
+    }
+
+    /// What binds a holder. One that was never seen is bound by the default and has used nothing.
+    pub async fn limit(&self, holder: Holder) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::Limit(holder, reply)).await
+    }
+
+    /// Replaces a holder's limit, or with `None` returns it to the default; live sessions that are over the new one
+    /// end at once.
+    pub async fn bind(&self, holder: Holder, limit: Option<Limit>) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::Bind(holder, limit, reply)).await?
+    }
+
     /// Replaces the user's limit; live sessions that are over the new one end at once.
     pub async fn set_limit(&self, user: UserId, limit: Limit) -> Result<UserView, CommandError> {
         self.ask(|reply| Command::SetLimit(user, limit, reply)).await?
@@ -338,6 +409,11 @@ impl Handle {
     /// Whether it still holds is for the caller to ask.
     pub async fn find_key(&self, hash: KeyHash) -> Result<Option<Key>, CommandError> {
         self.ask(|reply| Command::FindKey(hash, reply)).await
+    }
+
+    /// The key that operators know by this id.
+    pub async fn key_of(&self, id: KeyId) -> Result<Option<Key>, CommandError> {
+        self.ask(|reply| Command::KeyOf(id, reply)).await
     }
 
     /// Makes a key known, or changes it. Live sessions of a key that has ended end with 4001.

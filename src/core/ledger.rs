@@ -537,6 +537,11 @@ impl Ledger {
         self.roster.users_after(after)
     }
 
+    /// Everybody who has a limit of its own, in no order.
+    pub fn bound(&self) -> impl Iterator<Item = Place> {
+        self.roster.places().filter(|&place| self.record(place).own_limit().is_some())
+    }
+
     /// A user's usage by org, feature and model since the process started.
     pub fn series(&self, user: Place) -> &[Series] {
         &self.roster.seat(user).series
