@@ -17,6 +17,7 @@ use utoipa::{OpenApi, ToSchema};
     info(title = "tokenist", description = "Usage, limits, blocks and live sessions of a tokenist proxy."),
     tags(
         (name = "process", description = "The process itself."),
+        (name = "usage", description = "What everybody used."),
         (name = "users", description = "Whose usage is metered."),
         (name = "orgs", description = "What users used together."),
         (name = "keys", description = "What opens the proxy and this API."),

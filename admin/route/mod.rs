@@ -7,10 +7,12 @@ mod blocks;
 mod keys;
 mod limits;
 mod logins;
+mod logs;
 mod orgs;
 mod process;
 mod sdk;
 mod sessions;
+mod usage;
 mod users;
 
 use crate::auth::Area;
@@ -71,10 +73,20 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(blocks::unblock_user))
         .routes(routes!(blocks::list_blocked))
         .routes(routes!(orgs::read_summary))
+        .routes(routes!(orgs::list_org_users))
+        .routes(routes!(orgs::list_org_blocked))
+        .routes(routes!(orgs::list_org_features))
+        .routes(routes!(orgs::list_org_groups))
+        .routes(routes!(logs::list_logs))
+        .routes(routes!(logs::read_log))
+        .routes(routes!(logs::list_user_logs))
+        .routes(routes!(usage::read_overview))
+        .routes(routes!(usage::explore_usage))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::list_past_sessions))
         .routes(routes!(sessions::close_session))
         .routes(routes!(logins::read_me))
         .routes(routes!(audit::list_audits))
@@ -126,6 +138,8 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     }
 }
 
+/// Users asked for at once, so that no question keeps the ledger from its reports for long.
+const SLICE_MAX: usize = 500;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Applications log whole conversations.
 const SDK_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -2,15 +2,18 @@
 
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{Answers, ErrorBody, Questions, Summary, SummaryQuery, USERS_MAX};
+use crate::wire::{
+    Answers, BlockedUser, ErrorBody, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
+    SummaryQuery, USERS_MAX,
+};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tokenist_control::handle::CommandError;
+use tokenist_control::handle::{CommandError, UserFilter, UserQuery, UserView};
 use tokenist_control::store::UsageRow;
-use tokenist_core::id::OrgId;
+use tokenist_core::id::{IdError, OrgId, UserId};
 use utoipa::IntoParams;
 
 /// What an org used in a period, in all and by user. An org that was never seen has used nothing.
@@ -46,6 +49,86 @@ pub(crate) async fn read_summary(
     Ok(Json(Summary::of(&org, &query, answers, now)))
 }
 
+/// Users of an org in order of id, at most 10,000.
+#[utoipa::path(
+    get, path = "/admin/orgs/{org}/users", tag = "orgs", params(OrgPath),
+    responses(
+        (status = 200, description = "The users.", body = Vec<OrgUser>),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_org_users(
+    State(app): State<App>,
+    OrgPath { org }: OrgPath,
+) -> Result<Json<Vec<OrgUser>>, ApiError> {
+    let users = members(&app, UserFilter { org: Some(org), ..UserFilter::default() }).await?;
+    Ok(Json(users.into_iter().map(OrgUser::from).collect()))
+}
+
+/// Users of an org whose block holds now, at most 10,000.
+#[utoipa::path(
+    get, path = "/admin/orgs/{org}/blocked", tag = "orgs", params(OrgPath),
+    responses(
+        (status = 200, description = "Blocked users.", body = OrgBlocked),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_org_blocked(
+    State(app): State<App>,
+    OrgPath { org }: OrgPath,
+) -> Result<Json<OrgBlocked>, ApiError> {
+    let filter = UserFilter { org: Some(org), blocked: true, ..UserFilter::default() };
+    let blocked: Vec<BlockedUser> = members(&app, filter)
+        .await?
+        .into_iter()
+        .filter_map(|view| Some(BlockedUser::of(&view.user, view.block?)))
+        .collect();
+    Ok(Json(OrgBlocked { count: blocked.len(), blocked }))
+}
+
+/// Features that an org ever used.
+#[utoipa::path(
+    get, path = "/admin/orgs/{org}/features", tag = "orgs", params(OrgPath),
+    responses(
+        (status = 200, description = "The features, by name.", body = Vec<OrgFeature>),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_org_features(
+    State(app): State<App>,
+    OrgPath { org }: OrgPath,
+) -> Result<Json<Vec<OrgFeature>>, ApiError> {
+    let rows = app.handle.usage(OrgFeature::question(org)).await?;
+    Ok(Json(rows.iter().filter_map(OrgFeature::of).collect()))
+}
+
+/// Groups of an org. There are none: existing clients ask for them.
+#[utoipa::path(
+    get, path = "/admin/orgs/{org}/groups", tag = "orgs", params(OrgPath),
+    responses(
+        (status = 200, description = "An empty list.", body = Vec<OrgGroup>),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_org_groups(OrgPath { .. }: OrgPath) -> Json<[OrgGroup; 0]> {
+    Json([])
+}
+
+/// The first users that the filter admits.
+async fn members(app: &App, filter: UserFilter) -> Result<Vec<UserView>, CommandError> {
+    let mut users: Vec<UserView> = Vec::new();
+    let mut after = None;
+    loop {
+        let limit = super::SLICE_MAX.min(LIST_MAX - users.len());
+        let page = app.handle.users(UserQuery { after, filter: filter.clone(), limit, window: None }).await?;
+        users.extend(page.users);
+        after = users.last().filter(|_| page.more).map(|view| view.user.clone());
+        if after.is_none() || users.len() >= LIST_MAX {
+            return Ok(users);
+        }
+    }
+}
+
 /// What the users of these rows are called.
 async fn names(app: &App, rows: &[UsageRow]) -> Result<Vec<Option<std::sync::Arc<str>>>, CommandError> {
     app.handle.names(rows.iter().filter_map(|row| row.key.user.clone()).collect()).await
@@ -57,16 +140,49 @@ async fn names(app: &App, rows: &[UsageRow]) -> Result<Vec<Option<std::sync::Arc
 pub(crate) struct OrgPath {
     /// The org's id, URL-encoded.
     #[param(value_type = String)]
-    org: OrgId,
+    pub(super) org: OrgId,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for OrgPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgPath, ApiError> {
-        let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, format!("Org id {why}"));
-        let Path(org) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|_| bad("is not UTF-8".into()))?;
-        OrgId::parse(org.as_bytes()).map(|org| OrgPath { org }).map_err(|error| bad(error.to_string()))
+        let Path(org) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Org id is not UTF-8"))?;
+        Ok(OrgPath { org: part("Org id", &org, OrgId::parse)? })
     }
+}
+
+/// The org and the user that a path names, decoded and checked.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OrgUserPath {
+    /// The org's id, URL-encoded.
+    #[param(value_type = String)]
+    pub(super) org: OrgId,
+    /// The user's id, URL-encoded.
+    #[param(value_type = String)]
+    pub(super) id: UserId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OrgUserPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgUserPath, ApiError> {
+        let Path((org, id)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "An id is not UTF-8"))?;
+        Ok(OrgUserPath { org: part("Org id", &org, OrgId::parse)?, id: part("User id", &id, UserId::parse)? })
+    }
+}
+
+/// One part of a path that is an id.
+pub(super) fn part<T>(
+    what: &str,
+    text: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, IdError>,
+) -> Result<T, ApiError> {
+    let bad = |error: IdError| ApiError::new(StatusCode::BAD_REQUEST, format!("{what} {error}"));
+    parse(text.as_bytes()).map_err(bad)
 }

@@ -1,9 +1,12 @@
-//! Live sessions.
+//! Live sessions, and those that are over.
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{ErrorBody, LIST_MAX, Session, SessionReply, Sessions, SessionsQuery};
+use crate::wire::{
+    ErrorBody, LIST_MAX, PastSession, PastSessions, PastSessionsQuery, Session, SessionReply, Sessions,
+    SessionsQuery,
+};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -28,6 +31,22 @@ pub(crate) async fn list_sessions(
     let listed = views.iter().take(query.limit.unwrap_or(LIST_MAX));
     let sessions = listed.map(|view| Session::of(view, now)).collect();
     Ok(Json(Sessions { sessions, total: views.len() }))
+}
+
+/// Sessions that are over, the last one first, as far back as they are kept.
+#[utoipa::path(
+    get, path = "/admin/sessions/past", tag = "sessions", params(PastSessionsQuery),
+    responses(
+        (status = 200, description = "A page of sessions.", body = PastSessions),
+        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_past_sessions(
+    State(app): State<App>,
+    Query(query): Query<PastSessionsQuery>,
+) -> Result<Json<PastSessions>, ApiError> {
+    let records = app.handle.past_sessions(query.filter()).await?;
+    Ok(Json(PastSessions { sessions: records.into_iter().map(PastSession::from).collect() }))
 }
 
 /// Ends one live session with 4003. Its user may open another.

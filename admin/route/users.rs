@@ -1,13 +1,13 @@
 //! Users: who they are and what they used.
 
-use super::UserPath;
 use super::keys::{self, Draft};
+use super::{SLICE_MAX, UserPath};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::wire::{
     CreatedUser, ErrorBody, History, HistoryQuery, LIST_MAX, Models, ModelsQuery, PeriodQuery, Since, User,
-    UserRequest, Users, UsersQuery, key_name,
+    UserRequest, Users, UsersFilter, UsersQuery, key_name,
 };
 use crate::{App, now, random};
 use axum::Json;
@@ -17,9 +17,9 @@ use tokenist_control::handle::UserQuery;
 use tokenist_control::store::{Dimension, UsageQuery};
 use tokenist_core::id::Identity;
 
-/// Users in order of id, with what they used.
+/// Users, in order of id unless said otherwise, with what they used.
 #[utoipa::path(
-    get, path = "/admin/users", tag = "users", params(UsersQuery),
+    get, path = "/admin/users", tag = "users", params(UsersQuery, UsersFilter),
     responses(
         (status = 200, description = "A page of users.", body = Users),
         (status = 400, description = "A parameter is wrong.", body = ErrorBody),
@@ -30,15 +30,20 @@ pub(crate) async fn list_users(
     Query(query): Query<UsersQuery>,
 ) -> Result<Json<Users>, ApiError> {
     let wanted = query.limit.unwrap_or(LIST_MAX);
+    if let Some(ranking) = query.ranking(wanted, app.handle.default_limit().window) {
+        let page = app.handle.ranked_users(ranking.clone()).await?;
+        let next_cursor = page.last.as_ref().map(|rank| UsersQuery::cursor_of(&ranking, rank));
+        let users = page.users.into_iter().map(|view| User::of(view, ranking.window)).collect();
+        return Ok(Json(Users { users, next_cursor }));
+    }
     let mut users = Vec::new();
-    let mut after = query.cursor;
+    let mut after = query.cursor.map(|cursor| cursor.user);
     loop {
         let page = app
             .handle
             .users(UserQuery {
                 after,
-                search: query.search.clone(),
-                org: query.org.clone(),
+                filter: query.filter.clone(),
                 limit: SLICE_MAX.min(wanted - users.len()),
                 window: query.period,
             })
@@ -155,6 +160,3 @@ pub(crate) async fn list_models(
     };
     Ok(Json(Models::of(&id, &app.handle.models(id.clone()).await?)))
 }
-
-/// Users asked for at once, so that no question keeps the ledger from its reports for long.
-const SLICE_MAX: usize = 500;

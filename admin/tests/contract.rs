@@ -12,7 +12,7 @@ const FUTURE: &str = "2999-01-01T00:00:00.000Z";
 fn a_user_that_was_never_seen_has_used_nothing() {
     let plane = Plane::start();
     let zeros = json!({"inputTokens": 0, "outputTokens": 0, "totalTokens": 0, "costUsd": 0.0,
-        "estimatedCostUsd": 0.0, "lastUpdated": null});
+        "estimatedCostUsd": 0.0, "requests": 0, "lastUpdated": null});
     let user = |period: &str| {
         json!({"userId": "a/b@c d", "orgId": null, "email": null, "name": null, "usage": zeros, "period": period,
             "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true, "resetsAt": null,
@@ -177,7 +177,7 @@ fn usage_is_told_to_the_nano_dollar() {
     let plane = Plane::start();
     let session = plane.session("alice", 2);
     let usage = json!({"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
-        "estimatedCostUsd": 0.00045, "lastUpdated": session.at});
+        "estimatedCostUsd": 0.00045, "requests": 2, "lastUpdated": session.at});
     let alice = eventually(|| {
         let answer = plane.ask("GET", "/admin/users/alice/usage", "").json();
         (answer["usage"] == usage).then_some(answer)
@@ -211,7 +211,7 @@ fn usage_is_told_to_the_nano_dollar() {
         live,
         json!({"sessions": [{"sessionId": session.id, "userId": "alice", "orgId": "acme", "feature": "voice",
             "provider": "openai", "model": "gpt-4o-mini", "openedAt": session.at,
-            "ageSeconds": live["sessions"][0]["ageSeconds"], "usage": usage}], "total": 1})
+            "ageSeconds": live["sessions"][0]["ageSeconds"], "usage": usage, "costPerMinuteUsd": 0.0009}], "total": 1})
     );
 }
 
@@ -235,6 +235,76 @@ fn users_are_listed_by_page_search_and_org() {
     assert_eq!(ids("/admin/users?search=AR"), found("carol", ""));
     assert_eq!(ids("/admin/users?org=acme&limit=1"), found("alice", "alice"));
     assert_eq!(ids("/admin/users?org=none"), found("", ""));
+    assert_eq!(ids("/admin/users?order=desc&limit=2"), found("carol bob", "bob"));
+    assert_eq!(ids("/admin/users?order=desc&limit=2&cursor=bob"), found("alice", ""));
+    assert_eq!(ids("/admin/users?blocked=true"), found("", ""));
+    plane.ask("POST", "/admin/users/bob/block", "");
+    plane.ask("POST", "/admin/users/carol/block", "{\"expiresAt\":\"2001-01-01\"}");
+    assert_eq!(ids("/admin/users?blocked=true"), found("bob", ""));
+    assert_eq!(ids("/admin/users?blocked=true&sort=cost"), found("bob", ""));
+    assert_eq!(ids("/admin/users?blocked=false&sort=id&order=asc"), found("alice bob carol", ""));
+}
+
+#[test]
+fn users_are_sorted_by_what_they_used() {
+    let plane = Plane::start();
+    for (user, responses) in [("alice", 1), ("bob", 3), ("carol", 2), ("dave", 2)] {
+        plane.session(user, responses);
+    }
+    plane.ask("POST", "/admin/users/idle/block", "");
+    let page = |query: &str| {
+        let answer = plane.ask("GET", &format!("/admin/users?{query}"), "").json();
+        let users = answer["users"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap());
+        (users.collect::<Vec<_>>().join(" "), answer["nextCursor"].clone())
+    };
+    let all = |ids: &str| (ids.to_owned(), Value::Null);
+    eventually(|| (page("sort=cost") == all("bob carol dave alice idle")).then_some(()));
+    for (query, ids) in [
+        ("sort=tokens", "bob carol dave alice idle"),
+        ("sort=cost&order=asc", "idle alice carol dave bob"),
+        ("sort=tokens&order=asc&search=A", "alice carol dave"),
+        ("sort=cost&org=acme&period=daily", "bob carol dave alice"),
+        ("sort=lastUpdated&order=asc&search=idle", "idle"),
+    ] {
+        assert_eq!(page(query), all(ids), "{query}");
+    }
+    let latest = page("sort=lastUpdated").0;
+    assert!(latest.ends_with(" idle") && latest.len() == "bob carol dave alice idle".len(), "{latest}");
+    // Page by page it is the same.
+    for query in ["sort=cost&limit=2", "sort=tokens&order=asc&limit=1", "sort=lastUpdated&limit=2"] {
+        let (mut pages, mut cursor) = (Vec::new(), String::new());
+        while let (ids, Value::String(next)) = page(&format!("{query}{cursor}")) {
+            pages.push(ids);
+            cursor = format!("&cursor={next}");
+        }
+        pages.push(page(&format!("{query}{cursor}")).0);
+        let whole = page(&query.replace("&limit=1", "").replace("&limit=2", "")).0;
+        assert_eq!(pages.join(" "), whole, "{query}");
+    }
+    let daily = plane.ask("GET", "/admin/users?sort=cost&limit=1", "").json();
+    assert_eq!(daily["users"][0]["period"], "monthly", "the default threshold's window");
+    check(
+        &plane,
+        "GET /admin/users?sort=cost&cursor=alice",
+        400,
+        issue("cursor", "invalid_string", "cursor is no nextCursor of this order"),
+    );
+}
+
+#[test]
+fn everybody_is_looked_at_for_the_order() {
+    let plane = Plane::start();
+    for n in 0..4_100 {
+        plane.ask("POST", &format!("/admin/users/user{n:04}/threshold"), "{}");
+    }
+    plane.session("user4099", 2);
+    plane.session("user2000", 1);
+    let ids = || {
+        let answer = plane.ask("GET", "/admin/users?sort=cost&limit=3", "").json();
+        let users = answer["users"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap());
+        users.collect::<Vec<_>>().join(" ")
+    };
+    eventually(|| (ids() == "user4099 user2000 user0000").then_some(()));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn an_org_is_summed_in_all_and_by_user() {
     plane.created("/admin/users", &json!({"userId": "bob", "name": "Bob"}));
     let usage = |calls: u64, cost: f64, last: &str| {
         json!({"inputTokens": 1000 * calls, "outputTokens": 500 * calls, "totalTokens": 1500 * calls,
-            "costUsd": cost, "estimatedCostUsd": 0.0, "lastUpdated": last})
+            "costUsd": cost, "estimatedCostUsd": 0.0, "requests": calls, "lastUpdated": last})
     };
     let alice = usage(3, 0.00135, "2024-03-05T10:59:59.999Z");
     let bob = usage(1, 0.00045, "2024-03-05T11:00:00.000Z");

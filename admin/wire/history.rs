@@ -90,7 +90,7 @@ impl FromFields for HistoryQuery {
 
 impl Grain {
     /// The shortest point.
-    fn ms_min(self) -> u64 {
+    pub(super) fn ms_min(self) -> u64 {
         match self {
             Grain::Hour => HOUR_MS,
             Grain::Day => DAY_MS,
@@ -166,9 +166,10 @@ impl History {
 }
 
 /// A code and a sentence.
-const TOO_LONG: (&str, &str) =
+pub(super) const TOO_LONG: (&str, &str) =
     ("too_big", "More than 10000 points: ask for a shorter range or a coarser grain");
-const GRAINS: [(&str, Grain); 3] = [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
+pub(super) const GRAINS: [(&str, Grain); 3] =
+    [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
 const PARTS: [(&str, Part); 2] = [("model", Part::Model), ("feature", Part::Feature)];
 
 #[cfg(test)]

@@ -7,13 +7,17 @@
 mod audit;
 mod blocks;
 mod error;
+mod explorer;
 mod history;
 mod keys;
 mod limits;
 mod logins;
+mod logs;
 mod orgs;
+mod overview;
 mod process;
 mod sdk;
+mod series;
 mod sessions;
 mod span;
 mod users;
@@ -21,14 +25,19 @@ mod users;
 pub(crate) use audit::*;
 pub(crate) use blocks::*;
 pub(crate) use error::*;
+pub(crate) use explorer::*;
 pub(crate) use history::*;
 pub(crate) use keys::*;
 pub(crate) use limits::*;
 pub(crate) use logins::*;
+pub(crate) use logs::*;
 pub(crate) use orgs::*;
+pub(crate) use overview::*;
 pub(crate) use process::*;
 pub(crate) use sdk::*;
+pub(crate) use series::*;
 pub(crate) use sessions::*;
+pub(crate) use span::Stretch;
 pub(crate) use users::*;
 
 use crate::fields::Fields;
@@ -59,8 +68,17 @@ pub(crate) struct Usage {
     cost_usd: f64,
     /// The part of `costUsd` that is our estimate, for responses that ended without the provider's figure.
     estimated_cost_usd: f64,
+    /// Responses, transcriptions and recorded calls.
+    requests: u64,
     #[schema(required, format = DateTime)]
     last_updated: Option<String>,
+}
+
+/// At most so many, out of so many that the first are left out.
+fn page(fields: &mut Fields, default: usize, max: usize) -> (usize, usize) {
+    let limit = fields.count("limit", 1, max as u64).map_or(default, |limit| limit as usize);
+    let offset = fields.count("offset", 0, OFFSET_MAX).map_or(0, |offset| offset as usize);
+    (limit, offset)
 }
 
 fn list_limit(fields: &mut Fields) -> Option<usize> {
@@ -75,6 +93,7 @@ impl From<&Totals> for Usage {
             total_tokens: totals.usage.total_tokens(),
             cost_usd: totals.cost.usd(),
             estimated_cost_usd: totals.estimated_cost.usd(),
+            requests: totals.usage.requests,
             last_updated: totals.updated_at.map(|at| at.to_string()),
         }
     }
@@ -93,6 +112,9 @@ impl From<WindowKind> for Window {
 
 /// As many as one list answers, and what it answers if not told.
 pub(crate) const LIST_MAX: usize = 10_000;
+
+/// Whoever wants more asks for a shorter stretch.
+const OFFSET_MAX: u64 = 1_000_000;
 
 const WINDOWS: [(&str, WindowKind); 4] = [
     ("daily", WindowKind::Daily),

@@ -1,11 +1,12 @@
 //! What an org and its users used.
 
 use super::span::{Period, Span, read_ends, window_label};
-use super::{Usage, WINDOWS};
+use super::{BlockedUser, Usage, WINDOWS};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
-use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
+use tokenist_control::handle::UserView;
+use tokenist_control::store::{Dimension, Order, UsageQuery, UsageRow};
 use tokenist_core::id::{Feature, OrgId, UserId};
 use tokenist_core::limit::WindowKind;
 use tokenist_core::time::Timestamp;
@@ -86,6 +87,36 @@ struct Member {
     usage: Usage,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrgUser {
+    id: String,
+    /// The user's id where no name is known.
+    display_name: String,
+    #[schema(required)]
+    email: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrgBlocked {
+    /// In order of id.
+    pub(crate) blocked: Vec<BlockedUser>,
+    pub(crate) count: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrgFeature {
+    id: String,
+    name: String,
+}
+
+/// Users are in no groups, so there are none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrgGroup {
+    id: String,
+    name: String,
+}
+
 /// What the store is asked for a summary.
 #[derive(Debug)]
 pub(crate) struct Questions {
@@ -158,7 +189,7 @@ impl Summary {
             period: range.map_or(query.window().into(), |_| Period::Range),
             period_label: range.map_or_else(|| window_label(query.window(), now), Span::label),
             from: span.from.to_string(),
-            to: (span.to < Timestamp::MAX).then(|| span.to.to_string()),
+            to: span.end_text(),
             total_cost: whole.cost.usd(),
             usage: (&whole).into(),
             user_count: answers.user_count,
@@ -168,6 +199,30 @@ impl Summary {
             tier_limits: TierLimits { requests_per_month: None, overage_per_1k: None },
             requests_this_month: this_month.usage.requests,
         }
+    }
+}
+
+impl From<UserView> for OrgUser {
+    fn from(view: UserView) -> OrgUser {
+        OrgUser {
+            id: view.user.to_string(),
+            display_name: view.name.map_or_else(|| view.user.to_string(), |name| name.to_string()),
+            email: view.email.map(|email| email.to_string()),
+        }
+    }
+}
+
+impl OrgFeature {
+    /// All features that the org ever used.
+    pub(crate) fn question(org: OrgId) -> UsageQuery {
+        let by = vec![Dimension::Feature];
+        UsageQuery { org: Some(org), by, order: Order::Key, limit: super::LIST_MAX, ..UsageQuery::default() }
+    }
+
+    /// `None` for usage without one.
+    pub(crate) fn of(row: &UsageRow) -> Option<OrgFeature> {
+        let feature = row.key.feature.as_ref()?;
+        Some(OrgFeature { id: feature.to_string(), name: feature.to_string() })
     }
 }
 

@@ -1,10 +1,12 @@
-//! Live sessions.
+//! Live sessions, and those that are over.
 
-use super::{Usage, list_limit};
+use super::{Usage, list_limit, page};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use tokenist_control::handle::SessionView;
-use tokenist_core::id::SessionId;
+use tokenist_control::store::Filter;
+use tokenist_core::batch::SessionRecord;
+use tokenist_core::id::{OrgId, SessionId, UserId};
 use tokenist_core::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
@@ -33,6 +35,52 @@ pub(crate) struct Session {
     age_seconds: u64,
     /// Of responses that are over.
     usage: Usage,
+    /// On average; of a session younger than a minute, what it has cost so far.
+    cost_per_minute_usd: f64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PastSessions {
+    /// Those that closed last come first.
+    pub(crate) sessions: Vec<PastSession>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PastSession {
+    id: String,
+    user_id: String,
+    #[schema(required)]
+    org_id: Option<String>,
+    #[schema(required)]
+    feature: Option<String>,
+    /// The one that was metered last.
+    #[schema(required)]
+    model: Option<String>,
+    provider: String,
+    #[schema(format = DateTime)]
+    opened_at: String,
+    #[schema(format = DateTime)]
+    closed_at: String,
+    close_code: u16,
+    usage: Usage,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PastSessionsQuery {
+    /// Only sessions of this user.
+    #[param(value_type = Option<String>, nullable = false)]
+    user: Option<UserId>,
+    /// Only sessions of this org.
+    #[param(value_type = Option<String>, nullable = false)]
+    org: Option<OrgId>,
+    /// At most this many sessions.
+    #[param(value_type = Option<usize>, nullable = false, minimum = 1, maximum = 1_000, default = 100)]
+    limit: usize,
+    /// Leaves out so many of those that closed last.
+    #[param(value_type = Option<usize>, nullable = false, maximum = 1_000_000, default = 0)]
+    offset: usize,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,6 +104,38 @@ impl FromFields for SessionsQuery {
     }
 }
 
+impl FromFields for PastSessionsQuery {
+    fn from_fields(fields: &mut Fields) -> Option<PastSessionsQuery> {
+        let (user, org) = (fields.parsed("user", UserId::parse), fields.parsed("org", OrgId::parse));
+        let (limit, offset) = page(fields, 100, 1_000);
+        Some(PastSessionsQuery { user, org, limit, offset })
+    }
+}
+
+impl PastSessionsQuery {
+    pub(crate) fn filter(self) -> Filter {
+        let PastSessionsQuery { user, org, limit, offset } = self;
+        Filter { user, org, limit, offset, ..Filter::default() }
+    }
+}
+
+impl From<SessionRecord> for PastSession {
+    fn from(SessionRecord { opened, closed, totals }: SessionRecord) -> PastSession {
+        PastSession {
+            id: opened.session.to_string(),
+            user_id: opened.identity.user.to_string(),
+            org_id: opened.identity.org.as_ref().map(|org| org.to_string()),
+            feature: opened.identity.feature.as_ref().map(|feature| feature.to_string()),
+            model: opened.model.map(|model| model.to_string()),
+            provider: opened.provider.to_string(),
+            opened_at: opened.at.to_string(),
+            closed_at: closed.at.to_string(),
+            close_code: closed.close_code,
+            usage: (&totals).into(),
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn of(view: &SessionView, now: Timestamp) -> Session {
         Session {
@@ -68,6 +148,7 @@ impl Session {
             opened_at: view.opened_at.to_string(),
             age_seconds: now.since(view.opened_at) / 1000,
             usage: (&view.totals).into(),
+            cost_per_minute_usd: view.cost_per_minute(now).usd(),
         }
     }
 }

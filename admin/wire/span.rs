@@ -1,10 +1,11 @@
 //! Which stretch of the past is asked about, and what it is called.
 
-use crate::fields::Fields;
+use super::WINDOWS;
+use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use tokenist_core::limit::WindowKind;
 use tokenist_core::time::{DAY_MS, Date, HOUR_MS, Timestamp};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A window of now, or a range between two times.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -27,6 +28,21 @@ pub(crate) struct Span {
     pub(crate) from: Timestamp,
     /// Exclusive.
     pub(crate) to: Timestamp,
+}
+
+/// Which stretch is asked about: this month, if nothing is said.
+#[derive(Clone, Copy, Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Stretch {
+    /// A window of now.
+    #[param(value_type = Option<super::Window>, nullable = false, default = "monthly")]
+    period: Option<WindowKind>,
+    /// Goes before `period`. ISO 8601 with an offset, or a date; its hour counts whole.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Likewise. Exclusive, or a date, of which all is meant. By default the end of today.
+    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
+    to: Option<Timestamp>,
 }
 
 /// Reads `from` and `to`, of which a range has at least one.
@@ -70,6 +86,11 @@ impl Span {
         }
     }
 
+    /// Its end for the wire; null is none.
+    pub(crate) fn end_text(self) -> Option<String> {
+        (self.to < Timestamp::MAX).then(|| self.to.to_string())
+    }
+
     /// `1 – 7 Nov 2026`, with as little said twice as possible.
     pub(crate) fn label(self) -> String {
         let (first, last) = (self.from.date(), self.to.minus_ms(1).date());
@@ -83,6 +104,55 @@ impl Span {
             (first, last) if first.year == last.year => format!("{} {} – {whole}", first.day, month(first)),
             (first, _) => format!("{} – {whole}", day_month_year(first)),
         }
+    }
+}
+
+impl FromFields for Stretch {
+    fn from_fields(fields: &mut Fields) -> Option<Stretch> {
+        let period = fields.word("period", &WINDOWS);
+        let (from, to) = read_ends(fields);
+        Some(Stretch { period, from, to })
+    }
+}
+
+impl Stretch {
+    pub(crate) fn span(self, now: Timestamp) -> Span {
+        self.range(now).unwrap_or_else(|| Span::of(self.window(), now))
+    }
+
+    pub(crate) fn period(self) -> Period {
+        if self.from.or(self.to).is_some() { Period::Range } else { self.window().into() }
+    }
+
+    /// The stretch for people, in UTC.
+    pub(crate) fn label(self, now: Timestamp) -> String {
+        self.range(now).map_or_else(|| window_label(self.window(), now), Span::label)
+    }
+
+    /// What to compare it with: as long a stretch right before it, or of a day or month that is not over the same part
+    /// of the one before. There is none before all time.
+    pub(crate) fn previous(self, now: Timestamp) -> Option<Span> {
+        let Span { from, to } = self.span(now);
+        let earlier = |start: Timestamp, end: Timestamp, ms: u64| {
+            (start < end).then(|| Span { from: start, to: hour_end(start.plus_ms(ms)).min(end) })
+        };
+        match (self.range(now), self.window()) {
+            (Some(_), _) => earlier(from.minus_ms(to.since(from)), from, to.since(from)),
+            (None, WindowKind::Daily) => earlier(from.minus_ms(DAY_MS), from, now.since(from)),
+            (None, WindowKind::Monthly) => earlier(from.minus_ms(1).month_start(), from, now.since(from)),
+            (None, WindowKind::Rolling24h) => earlier(from.minus_ms(DAY_MS), from, DAY_MS),
+            (None, WindowKind::Total) => None,
+        }
+    }
+
+    fn window(self) -> WindowKind {
+        self.period.unwrap_or(WindowKind::Monthly)
+    }
+
+    fn range(self, now: Timestamp) -> Option<Span> {
+        let Span { from, to } = Span::between(self.from, self.to, now)?;
+        // So that sums by the hour can answer.
+        Some(Span { from, to: hour_end(to) })
     }
 }
 
@@ -122,9 +192,45 @@ fn hour_start(at: Timestamp) -> Timestamp {
     Timestamp(at.0 - at.0 % HOUR_MS)
 }
 
+/// The end of an hour that has begun.
+fn hour_end(at: Timestamp) -> Timestamp {
+    if at.0.is_multiple_of(HOUR_MS) { at } else { hour_start(at).plus_ms(HOUR_MS) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stretch_is_compared_with_as_long_a_one_before() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond() as u64;
+        let at = |text: &str| Timestamp(at(text));
+        let now = at("2026-03-30T10:20:00Z");
+        let (none, daily) = (Stretch { period: None, from: None, to: None }, Some(WindowKind::Daily));
+        let range = |from: &str, to: &str| Stretch { from: Some(at(from)), to: Some(at(to)), ..none };
+        for (stretch, previous) in [
+            // February has no 30th.
+            (none, Some(("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"))),
+            (Stretch { period: daily, ..none }, Some(("2026-03-29T00:00:00Z", "2026-03-29T11:00:00Z"))),
+            (
+                Stretch { period: Some(WindowKind::Rolling24h), ..none },
+                Some(("2026-03-28T10:00:00Z", "2026-03-29T10:00:00Z")),
+            ),
+            (Stretch { period: Some(WindowKind::Total), ..none }, None),
+            (
+                range("2026-03-08T00:00:00Z", "2026-03-15T00:00:00Z"),
+                Some(("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z")),
+            ),
+            (
+                range("2026-03-08T05:30:00Z", "2026-03-08T06:30:00Z"),
+                Some(("2026-03-08T03:00:00Z", "2026-03-08T05:00:00Z")),
+            ),
+            (Stretch { to: Some(at("2026-03-15T00:00:00Z")), ..none }, None),
+        ] {
+            let previous = previous.map(|(from, to)| Span { from: at(from), to: at(to) });
+            assert_eq!(stretch.previous(now), previous, "{stretch:?}");
+        }
+    }
 
     #[test]
     fn a_range_is_called_by_its_days() {

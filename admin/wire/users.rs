@@ -6,7 +6,8 @@ use super::{ApiKey, BlockEntry, CreatedKey, Scope, Threshold, Usage, WINDOWS, Wi
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
-use tokenist_control::handle::{ModelTotals, Totals, UserView};
+use tokenist_control::handle::{ModelTotals, Totals, UserFilter, UserView};
+use tokenist_control::ranking::{Rank, RankQuery, UserSort};
 use tokenist_control::store::UsageRow;
 use tokenist_core::id::{self, OrgId, UserId};
 use tokenist_core::key::Scopes;
@@ -51,7 +52,7 @@ pub(crate) struct User {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Users {
-    /// In order of id.
+    /// In the order asked for.
     pub(crate) users: Vec<User>,
     /// Give it as `cursor` to read on; null after the last page.
     #[schema(required)]
@@ -103,18 +104,53 @@ pub(crate) struct UsersQuery {
     /// At most this many users.
     #[param(nullable = false, minimum = 1, maximum = 10_000, default = 10_000)]
     pub(crate) limit: Option<usize>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the page before, in the same order.
     #[param(value_type = Option<String>, nullable = false)]
-    pub(crate) cursor: Option<UserId>,
-    /// Only users whose id, email or name contains this, ignoring ASCII case.
-    #[param(nullable = false, max_length = 256)]
-    pub(crate) search: Option<String>,
-    /// Only users of this org.
-    #[param(value_type = Option<String>, nullable = false)]
-    pub(crate) org: Option<OrgId>,
-    /// What usage is summed over; by default each threshold's own window.
+    pub(crate) cursor: Option<Rank>,
+    #[param(ignore)]
+    pub(crate) filter: UserFilter,
+    /// What usage is summed over; by default each threshold's own window, or where users are sorted by usage the
+    /// default threshold's.
     #[param(value_type = Option<Window>, nullable = false)]
     pub(crate) period: Option<WindowKind>,
+    #[param(value_type = Option<UsersSort>, inline, nullable = false, default = "id")]
+    sort: UserSort,
+    /// By default ids ascend and all else descends. Users of the same figure are in order of id.
+    #[param(value_type = Option<Direction>, inline, nullable = false)]
+    order: Option<bool>,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters")]
+pub(crate) struct UsersFilter {
+    /// Only users whose id, email or name contains this, ignoring ASCII case.
+    #[param(nullable = false, max_length = 256)]
+    search: Option<String>,
+    /// Only users of this org.
+    #[param(nullable = false)]
+    org: Option<String>,
+    /// Only users whose block holds now.
+    #[param(nullable = false, default = false)]
+    blocked: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes a parameter")]
+enum UsersSort {
+    Id,
+    Cost,
+    Tokens,
+    LastUpdated,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a parameter")]
+enum Direction {
+    Asc,
+    Desc,
 }
 
 #[derive(Debug, IntoParams)]
@@ -185,14 +221,53 @@ pub(crate) struct CreatedUser {
 
 impl FromFields for UsersQuery {
     fn from_fields(fields: &mut Fields) -> Option<UsersQuery> {
-        Some(UsersQuery {
-            limit: list_limit(fields),
-            cursor: fields.parsed("cursor", UserId::parse),
+        let limit = list_limit(fields);
+        let sort = fields.word("sort", &SORTS).unwrap_or(UserSort::Id);
+        let order = fields.word("order", &[("asc", false), ("desc", true)]);
+        let cursor = match sort {
+            UserSort::Id => fields.parsed("cursor", UserId::parse).map(|user| Rank { figure: 0, user }),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated => fields.parsed("cursor", parse_rank),
+        };
+        let filter = UserFilter {
             search: fields.text("search", 0..=SEARCH_CHARS_MAX),
             org: fields.parsed("org", OrgId::parse),
-            period: fields.word("period", &WINDOWS),
+            blocked: fields.flag("blocked").unwrap_or(false),
+        };
+        Some(UsersQuery { limit, cursor, filter, period: fields.word("period", &WINDOWS), sort, order })
+    }
+}
+
+impl UsersQuery {
+    /// `None` for the order that the ledger has anyway. `default` is the window that usage is compared over if none is
+    /// asked for: a day's usage of one user says nothing beside another's month.
+    pub(crate) fn ranking(&self, limit: usize, default: WindowKind) -> Option<RankQuery> {
+        let by_usage = self.sort != UserSort::Id;
+        let descending = self.order.unwrap_or(by_usage);
+        (by_usage || descending).then(|| RankQuery {
+            filter: self.filter.clone(),
+            sort: self.sort,
+            descending,
+            window: self.period.or(by_usage.then_some(default)),
+            after: self.cursor.clone(),
+            limit,
         })
     }
+
+    /// Where the next page begins.
+    pub(crate) fn cursor_of(ranking: &RankQuery, last: &Rank) -> String {
+        match ranking.sort {
+            UserSort::Id => last.user.to_string(),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated => format!("{}:{}", last.figure, last.user),
+        }
+    }
+}
+
+fn parse_rank(bytes: &[u8]) -> Result<Rank, &'static str> {
+    let parts = || {
+        let (figure, user) = std::str::from_utf8(bytes).ok()?.split_once(':')?;
+        Some(Rank { figure: figure.parse().ok()?, user: UserId::parse(user.as_bytes()).ok()? })
+    };
+    parts().ok_or("is no nextCursor of this order")
 }
 
 impl FromFields for PeriodQuery {
@@ -338,6 +413,12 @@ impl From<&ModelTotals> for ModelUsage {
 }
 
 const SEARCH_CHARS_MAX: usize = 256;
+const SORTS: [(&str, UserSort); 4] = [
+    ("id", UserSort::Id),
+    ("cost", UserSort::Cost),
+    ("tokens", UserSort::Tokens),
+    ("lastUpdated", UserSort::Updated),
+];
 
 #[cfg(test)]
 mod tests {
@@ -372,7 +453,7 @@ mod tests {
             json!({
                 "userId": "alice", "orgId": "acme", "email": null, "name": null,
                 "usage": {"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
-                    "estimatedCostUsd": 0.0, "lastUpdated": "2026-11-23T23:59:59.999Z"},
+                    "estimatedCostUsd": 0.0, "requests": 0, "lastUpdated": "2026-11-23T23:59:59.999Z"},
                 "period": "rolling_24h",
                 "threshold": {"maxCostUsd": 10.0, "window": "monthly"},
                 "thresholdIsDefault": true,

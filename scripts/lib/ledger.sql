@@ -25,6 +25,9 @@ INSERT INTO member_month
 INSERT INTO user_month SELECT start, user, SUMS FROM member_month GROUP BY 1, 2;
 INSERT INTO user_total SELECT user, SUMS FROM user_month GROUP BY 1;
 INSERT INTO org_day SELECT start, org, SUMS FROM member_day GROUP BY 1, 2;
+INSERT INTO slice_hour SELECT start, org, feature, provider, model, SUMS FROM rollups GROUP BY 1, 2, 3, 4, 5;
+INSERT INTO slice_day
+    SELECT start - start % 86400000, org, feature, provider, model, SUMS FROM slice_hour GROUP BY 1, 2, 3, 4, 5;
 WITH RECURSIVE users (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM users WHERE n + 1 < USER_COUNT)
 INSERT INTO users
 SELECT json_object('user', name), FIRST_DAY << 16, json_object('org', 'everyone', 'email', name || '@example.com', 'name', NULL)

@@ -14,10 +14,11 @@ use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::fact::Fact;
 use crate::handle::{
-    Call, Command, CommandError, Judged, KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserPage,
-    UserQuery, UserView,
+    Call, Command, CommandError, Judged, KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserFilter,
+    UserPage, UserQuery, UserView,
 };
 use crate::progress::{Mirroring, Progress};
+use crate::ranking::{self, Rank, RankSlice, RankedSlice};
 use crate::writer::Writer;
 use crossbeam::channel::{Receiver, Select, TryRecvError};
 use std::borrow::Cow;
@@ -25,7 +26,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tokenist_core::batch::Batch;
+use tokenist_core::batch::{Batch, Profile};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
@@ -340,6 +341,9 @@ impl Aggregator {
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
             Command::Judge(identity, reply) => drop(reply.send(self.judge(&identity, now))),
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
+            Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
+            Command::Views(users, window, reply) => drop(reply.send(self.views(users, window, now))),
+            Command::Rank(slice, reply) => drop(reply.send(self.rank(&slice, now))),
             Command::Keys(query, reply) => drop(reply.send(self.keys(&query))),
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
             Command::KeyOf(id, reply) => drop(reply.send(self.ledger.key_of(&id).cloned())),
@@ -417,13 +421,7 @@ impl Aggregator {
     }
 
     fn users(&mut self, query: &UserQuery, now: Timestamp) -> UserPage {
-        let wanted = |record: &Record| {
-            let profile = &record.profile;
-            let texts = [Some(user_id(record).as_str()), profile.email.as_deref(), profile.name.as_deref()];
-            let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
-            query.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
-                && query.search.as_deref().is_none_or(found)
-        };
+        let wanted = |record: &Record| admits(&query.filter, record, now);
         let count_max = query.limit.min(PAGE_MAX);
         let users = self.ledger.users_after(query.after.as_ref());
         let mut places: Vec<Place> =
@@ -437,6 +435,56 @@ impl Aggregator {
             users: places.into_iter().map(|place| self.user_view(place, query.window)).collect(),
             more,
         }
+    }
+
+    /// Looks at the next users in order of id, and tells who of them the page may show.
+    fn rank(&mut self, slice: &RankSlice, now: Timestamp) -> RankedSlice {
+        let users = self.ledger.users_after(slice.from.as_ref()).take(ranking::SLICE);
+        let (mut count, mut last) = (0, None);
+        let mut wanted = Vec::new();
+        for (place, record) in users {
+            count += 1;
+            last = Some(place);
+            if admits(&slice.query.filter, record, now) {
+                wanted.push(place);
+            }
+        }
+        let mut ranks = Vec::new();
+        for place in wanted {
+            self.ledger.advance(place, now);
+            let record = self.ledger.record(place);
+            let user = user_id(record);
+            let window = slice.query.window.unwrap_or(record.standing().limit.window);
+            let mut totals = *record.totals(window);
+            if let Some(stored) = slice.stored.get(user) {
+                totals = totals.join(*stored);
+            }
+            let figure = slice.query.figure(&totals);
+            if slice.wants(figure, user) {
+                ranks.push(Rank { figure, user: user.clone() });
+            }
+        }
+        slice.query.keep_first(&mut ranks);
+        let last = last.filter(|_| count == ranking::SLICE);
+        RankedSlice { ranks, next: last.map(|place| user_id(self.ledger.record(place)).clone()) }
+    }
+
+    /// Of those that are known.
+    fn views(&mut self, users: Vec<UserId>, window: Option<WindowKind>, now: Timestamp) -> Vec<UserView> {
+        let places: Vec<Place> =
+            users.into_iter().filter_map(|user| self.ledger.find(&Holder::User(user))).collect();
+        for &place in &places {
+            self.ledger.advance(place, now);
+        }
+        places.into_iter().map(|place| self.user_view(place, window)).collect()
+    }
+
+    fn profiles(&self, users: Vec<UserId>) -> Vec<Profile> {
+        let profile = |user| {
+            let place = self.ledger.find(&Holder::User(user));
+            place.map(|place| self.ledger.record(place).profile.clone()).unwrap_or_default()
+        };
+        users.into_iter().map(profile).collect()
     }
 
     fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
@@ -594,6 +642,15 @@ fn user_id(record: &Record) -> &UserId {
         Holder::User(user) => user,
         Holder::Org(_) | Holder::Key(_) => unreachable!("only users are listed"),
     }
+}
+
+fn admits(filter: &UserFilter, record: &Record, now: Timestamp) -> bool {
+    let profile = &record.profile;
+    let texts = [Some(user_id(record).as_str()), profile.email.as_deref(), profile.name.as_deref()];
+    let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
+    filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
+        && filter.search.as_deref().is_none_or(found)
+        && (!filter.blocked || holding_block(record, now).is_some())
 }
 
 fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {

@@ -4,9 +4,11 @@
 //! store's readers. Nothing here touches a session.
 
 use crate::clock::system_time;
+use crate::explore::{Exploration, Explored, explore};
 use crate::fact::Fact;
 use crate::fleet::Word;
 use crate::progress::Mirroring;
+use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
 use crate::reads::Job;
 use crate::store::{AuditFilter, Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
 use crossbeam::channel::{Sender, TrySendError};
@@ -14,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::audit::Audit;
+pub use tokenist_core::batch::Profile;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
@@ -103,13 +106,21 @@ pub struct LimitPage {
 pub struct UserQuery {
     /// Only ids greater than this.
     pub after: Option<UserId>,
-    /// Only users whose id, email or name contains this, ignoring ASCII case.
-    pub search: Option<String>,
-    pub org: Option<OrgId>,
+    pub filter: UserFilter,
     /// At most this many.
     pub limit: usize,
     /// The window of the totals; the limit's own if `None`.
     pub window: Option<WindowKind>,
+}
+
+/// Whom to list.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only users whose id, email or name contains this, ignoring ASCII case.
+    pub search: Option<String>,
+    pub org: Option<OrgId>,
+    /// Only users whose block holds now.
+    pub blocked: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -130,6 +141,17 @@ pub struct SessionView {
     /// Since it was opened, settled responses only.
     pub totals: Totals,
 }
+
+impl SessionView {
+    /// What a minute of it has cost on average; of one that is younger, what it has cost so far.
+    pub fn cost_per_minute(&self, now: Timestamp) -> NanoUsd {
+        let age_ms = i128::from(now.since(self.opened_at).max(MINUTE_MS));
+        let nano = i128::from(self.totals.cost.0) * i128::from(MINUTE_MS) / age_ms;
+        NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
+    }
+}
+
+const MINUTE_MS: u64 = 60_000;
 
 /// Usage by user and model since the start of the process, for audits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,6 +280,9 @@ pub(crate) enum Command {
     Record(Box<Call>, Reply<Result<Judged, CommandError>>),
     Judge(Arc<Identity>, Reply<Judged>),
     Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
+    Profiles(Vec<UserId>, Reply<Vec<Profile>>),
+    Views(Vec<UserId>, Option<WindowKind>, Reply<Vec<UserView>>),
+    Rank(RankSlice, Reply<RankedSlice>),
     Keys(KeyQuery, Reply<KeyPage>),
     FindKey(KeyHash, Reply<Option<Key>>),
     KeyOf(KeyId, Reply<Option<Key>>),
@@ -313,6 +338,46 @@ impl Handle {
         let mut page = self.ask(|reply| Command::Users(query, reply)).await?;
         self.add_others(&mut page.users, window).await?;
         Ok(page)
+    }
+
+    /// Users in order of what they used, as far as one window of now tells.
+    pub async fn ranked_users(&self, query: RankQuery) -> Result<RankPage, CommandError> {
+        let stored = Arc::new(self.stored_sums(&query).await?);
+        let query = Arc::new(query);
+        let (mut ranks, mut from) = (Vec::new(), None);
+        loop {
+            let worst = ranks.get(query.limit).cloned();
+            let slice = RankSlice { query: Arc::clone(&query), stored: Arc::clone(&stored), from, worst };
+            let RankedSlice { ranks: found, next } = self.ask(|reply| Command::Rank(slice, reply)).await?;
+            ranks.extend(found);
+            query.keep_first(&mut ranks);
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let more = ranks.len() > query.limit;
+        ranks.truncate(query.limit);
+        let mut users = Vec::with_capacity(ranks.len());
+        for ranks in ranks.chunks(ranking::SLICE / 4) {
+            let ids = ranks.iter().map(|rank| rank.user.clone()).collect();
+            users.extend(self.ask(|reply| Command::Views(ids, query.window, reply)).await?);
+        }
+        self.add_others(&mut users, query.window).await?;
+        Ok(RankPage { users, last: ranks.pop().filter(|_| more) })
+    }
+
+    /// What everybody used over all instances, where there are several and it matters.
+    async fn stored_sums(&self, query: &RankQuery) -> Result<HashMap<UserId, Totals>, CommandError> {
+        let (Some(mirroring), Some(window)) = (&self.mirroring, query.window) else {
+            return Ok(HashMap::new());
+        };
+        if query.sort == UserSort::Id || mirroring.failure().is_some() {
+            return Ok(HashMap::new());
+        }
+        let (from, by) = (window_start(window, system_time()), vec![Dimension::User]);
+        let rows = self.usage(UsageQuery { from, by, ..UsageQuery::default() }).await?;
+        Ok(rows.into_iter().filter_map(|row| Some((row.key.user?, row.totals))).collect())
     }
 
     /// `None` if the ledger has never heard of the user.
@@ -402,6 +467,11 @@ impl Handle {
         self.ask(|reply| Command::Names(users, reply)).await
     }
 
+    /// What is said of users, in the order in which they are asked for; nothing of strangers.
+    pub async fn profiles(&self, users: Vec<UserId>) -> Result<Vec<Profile>, CommandError> {
+        self.ask(|reply| Command::Profiles(users, reply)).await
+    }
+
     pub async fn keys(&self, query: KeyQuery) -> Result<KeyPage, CommandError> {
         self.ask(|reply| Command::Keys(query, reply)).await
     }
@@ -469,6 +539,11 @@ impl Handle {
         self.read(move |reader| reader.usage_count(&query)).await
     }
 
+    /// Usage in all, by group and over time; likewise.
+    pub async fn explore(&self, asked: Exploration) -> Result<Explored, CommandError> {
+        self.read(move |reader| explore(reader, &asked)).await
+    }
+
     /// Metered responses, the newest first; likewise.
     pub async fn events(&self, filter: Filter) -> Result<Vec<Event>, CommandError> {
         self.read(move |reader| reader.events(&filter)).await
@@ -482,6 +557,16 @@ impl Handle {
     /// Calls that applications described, the newest first; likewise.
     pub async fn logs(&self, filter: Filter) -> Result<Vec<Log>, CommandError> {
         self.read(move |reader| reader.logs(&filter)).await
+    }
+
+    /// How many [`Handle::logs`] would give without offset and limit.
+    pub async fn log_count(&self, filter: Filter) -> Result<usize, CommandError> {
+        self.read(move |reader| reader.log_count(&filter)).await
+    }
+
+    /// The call that has this id.
+    pub async fn log(&self, id: String) -> Result<Option<Log>, CommandError> {
+        self.read(move |reader| reader.log(&id)).await
     }
 
     /// Takes the totals over all instances, where there are several. The store may be behind what is counted here, so
@@ -502,13 +587,7 @@ impl Handle {
             if users.is_empty() {
                 continue;
             }
-            let from = match kind {
-                WindowKind::Daily => now.day_start(),
-                WindowKind::Monthly => now.month_start(),
-                // Of rows by the hour the oldest counts whole.
-                WindowKind::Rolling24h => Grain::Hour.start(now.minus_ms(DAY_MS)),
-                WindowKind::Total => Timestamp(0),
-            };
+            let from = window_start(kind, now);
             let query = UsageQuery { from, users, by: vec![Dimension::User], ..UsageQuery::default() };
             let rows = self.usage(query).await?;
             let sums: HashMap<_, _> = rows.into_iter().map(|row| (row.key.user, row.totals)).collect();
@@ -546,5 +625,16 @@ impl Handle {
             Err(TrySendError::Full(_)) => Err(CommandError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(CommandError::Gone),
         }
+    }
+}
+
+/// From when on the store's rows are in a window of now.
+fn window_start(kind: WindowKind, now: Timestamp) -> Timestamp {
+    match kind {
+        WindowKind::Daily => now.day_start(),
+        WindowKind::Monthly => now.month_start(),
+        // Of rows by the hour the oldest counts whole.
+        WindowKind::Rolling24h => Grain::Hour.start(now.minus_ms(DAY_MS)),
+        WindowKind::Total => Timestamp(0),
     }
 }

@@ -9,10 +9,12 @@
 mod accounts;
 pub mod aggregator;
 pub mod clock;
+pub mod explore;
 pub mod fact;
 pub mod fleet;
 pub mod handle;
 pub mod progress;
+pub mod ranking;
 mod reads;
 pub mod resolver;
 pub mod store;

@@ -51,6 +51,30 @@ impl Totals {
             updated_at: self.updated_at.max(other.updated_at),
         }
     }
+
+    /// What is left of a sum without a part of it. When that was last added to nothing tells.
+    pub fn without(&self, part: &Totals) -> Totals {
+        let (a, b) = (&self.usage, &part.usage);
+        Totals {
+            usage: Usage {
+                text_in: a.text_in.saturating_sub(b.text_in),
+                audio_in: a.audio_in.saturating_sub(b.audio_in),
+                image_in: a.image_in.saturating_sub(b.image_in),
+                cached_text_in: a.cached_text_in.saturating_sub(b.cached_text_in),
+                cached_audio_in: a.cached_audio_in.saturating_sub(b.cached_audio_in),
+                cached_image_in: a.cached_image_in.saturating_sub(b.cached_image_in),
+                text_out: a.text_out.saturating_sub(b.text_out),
+                audio_out: a.audio_out.saturating_sub(b.audio_out),
+                image_out: a.image_out.saturating_sub(b.image_out),
+                reasoning_out: a.reasoning_out.saturating_sub(b.reasoning_out),
+                duration_ms: a.duration_ms.saturating_sub(b.duration_ms),
+                requests: a.requests.saturating_sub(b.requests),
+            },
+            cost: self.cost - part.cost,
+            estimated_cost: self.estimated_cost - part.estimated_cost,
+            updated_at: None,
+        }
+    }
 }
 
 impl AddAssign for Totals {

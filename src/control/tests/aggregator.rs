@@ -6,7 +6,7 @@ use faulty::{Fault, Faulty};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokenist_control::handle::{Call, CommandError, Handle, KeyQuery, UserQuery};
+use tokenist_control::handle::{Call, CommandError, Handle, KeyQuery, UserFilter, UserQuery};
 use tokenist_control::store::{Memory, memory};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
@@ -297,12 +297,14 @@ fn users_are_listed_by_page_org_and_search() {
         (names.join(" "), page.more)
     };
     let all = UserQuery { limit: 10, ..UserQuery::default() };
+    let search = |text: &str| UserFilter { search: Some(text.into()), ..UserFilter::default() };
+    let org = |org: &str| UserFilter { org: Some(org.into()), ..UserFilter::default() };
     let after = |name: &str| UserQuery { after: Some(UserId::from(name)), limit: 1, ..UserQuery::default() };
     assert_eq!(list(all.clone()), ("alice bob carol".into(), false));
     assert_eq!(list(after("alice")), ("bob".into(), true));
     assert_eq!(list(after("bob")), ("carol".into(), false));
-    assert_eq!(list(UserQuery { search: Some("AROL@example".into()), ..all.clone() }).0, "carol");
-    assert_eq!(list(UserQuery { org: Some("other".into()), ..all }).0, "");
+    assert_eq!(list(UserQuery { filter: search("AROL@example"), ..all.clone() }).0, "carol");
+    assert_eq!(list(UserQuery { filter: org("other"), ..all }).0, "");
 }
 
 #[test]

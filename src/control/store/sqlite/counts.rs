@@ -69,26 +69,7 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Totals, Error> {
 
 /// What `later` has beyond `earlier`, two states of one growing sum.
 pub(super) fn growth(later: &Totals, earlier: &Totals) -> Totals {
-    let (a, b) = (&later.usage, &earlier.usage);
-    Totals {
-        usage: Usage {
-            text_in: a.text_in.saturating_sub(b.text_in),
-            audio_in: a.audio_in.saturating_sub(b.audio_in),
-            image_in: a.image_in.saturating_sub(b.image_in),
-            cached_text_in: a.cached_text_in.saturating_sub(b.cached_text_in),
-            cached_audio_in: a.cached_audio_in.saturating_sub(b.cached_audio_in),
-            cached_image_in: a.cached_image_in.saturating_sub(b.cached_image_in),
-            text_out: a.text_out.saturating_sub(b.text_out),
-            audio_out: a.audio_out.saturating_sub(b.audio_out),
-            image_out: a.image_out.saturating_sub(b.image_out),
-            reasoning_out: a.reasoning_out.saturating_sub(b.reasoning_out),
-            duration_ms: a.duration_ms.saturating_sub(b.duration_ms),
-            requests: a.requests.saturating_sub(b.requests),
-        },
-        cost: later.cost - earlier.cost,
-        estimated_cost: later.estimated_cost - earlier.estimated_cost,
-        updated_at: later.updated_at,
-    }
+    Totals { updated_at: later.updated_at, ..later.without(earlier) }
 }
 
 /// The columns of an identity.

@@ -1,0 +1,375 @@
+//! Usage by whatever one likes, as JSON and as a table for spreadsheets.
+
+use super::history::GRAINS;
+use super::span::{Period, Stretch};
+use super::{Grain, Grouping, Issue, LIST_MAX, OFFSET_MAX, Series, Usage};
+use crate::fields::{Fields, FromFields};
+use crate::now;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokenist_control::explore::{Exploration, Explored};
+use tokenist_control::store::{Order, UsageQuery, UsageRow};
+use tokenist_core::id::{self, Feature, Model, OrgId, UserId};
+use tokenist_core::time::Timestamp;
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExplorerQuery {
+    #[param(ignore)]
+    stretch: Stretch,
+    /// A row for each combination of up to three of `user`, `org`, `feature`, `provider`, `model`, with commas between
+    /// them. Without it one row in all.
+    #[param(value_type = Option<String>, nullable = false)]
+    by: Vec<Grouping>,
+    /// How long a point of the series is; by default what suits the stretch, and no series with `none`. In a table
+    /// there is a row for each point if this is said.
+    #[param(value_type = Option<SeriesGrain>, inline, nullable = false)]
+    grain: Option<Option<Grain>>,
+    /// Only these users: up to 1,000 ids with commas between them.
+    #[param(value_type = Option<String>, nullable = false)]
+    users: Vec<UserId>,
+    /// Only usage within this org; likewise the next three.
+    #[param(value_type = Option<String>, nullable = false)]
+    org: Option<OrgId>,
+    #[param(value_type = Option<String>, nullable = false)]
+    feature: Option<Feature>,
+    #[param(value_type = Option<String>, nullable = false)]
+    provider: Option<Arc<str>>,
+    #[param(value_type = Option<String>, nullable = false)]
+    model: Option<Model>,
+    /// The dearest first, or by name.
+    #[param(value_type = Option<RowSort>, inline, nullable = false, default = "cost")]
+    sort: Order,
+    /// At most this many rows. A table without it has all of them.
+    #[param(nullable = false, minimum = 1, maximum = 10_000, default = 100)]
+    limit: Option<usize>,
+    /// Leaves out so many of the first.
+    #[param(value_type = Option<usize>, nullable = false, maximum = 1_000_000, default = 0)]
+    offset: usize,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a parameter")]
+enum SeriesGrain {
+    Hour,
+    Day,
+    Month,
+    None,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a parameter")]
+enum RowSort {
+    Cost,
+    Key,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explorer {
+    period: Period,
+    /// The period for people, in UTC.
+    period_label: String,
+    #[schema(format = DateTime)]
+    from: String,
+    /// Exclusive. Null is no end.
+    #[schema(required, format = DateTime)]
+    to: Option<String>,
+    by: Vec<Grouping>,
+    /// In all.
+    usage: Usage,
+    rows: Vec<ExplorerRow>,
+    /// How many rows there are, also where `limit` cut them.
+    total: usize,
+    /// By the first of `by`.
+    #[schema(required)]
+    series: Option<Series>,
+}
+
+/// What was not asked for is null, and so is usage without such a name.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExplorerRow {
+    #[schema(required)]
+    user: Option<String>,
+    #[schema(required)]
+    org: Option<String>,
+    #[schema(required)]
+    feature: Option<String>,
+    #[schema(required)]
+    provider: Option<String>,
+    #[schema(required)]
+    model: Option<String>,
+    /// The user's name, if it is known.
+    #[schema(required)]
+    display_name: Option<String>,
+    usage: Usage,
+}
+
+impl FromFields for ExplorerQuery {
+    fn from_fields(fields: &mut Fields) -> Option<ExplorerQuery> {
+        let stretch = Stretch::from_fields(fields);
+        let by = fields.list("by", 3, |bytes| {
+            let word = Grouping::WORDS.into_iter().find(|(word, _)| word.as_bytes() == bytes);
+            word.map(|(_, grouping)| grouping).ok_or("is none of user, org, feature, provider, model")
+        });
+        let twice = |by: &Vec<Grouping>| (1..by.len()).any(|index| by[..index].contains(&by[index]));
+        if by.as_ref().is_some_and(twice) {
+            fields.issue::<()>("by", "custom", "by must not name the same twice");
+        }
+        let grain = fields.word("grain", &SERIES_GRAINS);
+        let users = fields.list("users", super::USERS_MAX, UserId::parse);
+        let org = fields.parsed("org", OrgId::parse);
+        let feature = fields.parsed("feature", Feature::parse);
+        let provider = fields.parsed("provider", |bytes| id::check(bytes).map(Arc::from));
+        let model = fields.parsed("model", Model::parse);
+        let sort = fields.word("sort", &SORTS).unwrap_or_default();
+        let limit = fields.count("limit", 1, LIST_MAX as u64).map(|limit| limit as usize);
+        let offset = fields.count("offset", 0, OFFSET_MAX).map_or(0, |offset| offset as usize);
+        let stretch = stretch?;
+        let query = ExplorerQuery {
+            stretch,
+            by: by?,
+            grain,
+            users: users?,
+            org,
+            feature,
+            provider,
+            model,
+            sort,
+            limit,
+            offset,
+        };
+        if let Some(grain) = query.series_grain(now()) {
+            grain.check(fields, stretch.span(now()), now());
+        }
+        Some(query)
+    }
+}
+
+impl ExplorerQuery {
+    /// For an answer in JSON.
+    pub(crate) fn question(&self, now: Timestamp) -> Exploration {
+        let span = self.stretch.span(now);
+        let limit = self.limit.unwrap_or(ROWS_DEFAULT);
+        let first = self.by.first().copied();
+        Exploration {
+            query: UsageQuery { order: self.sort, limit, ..self.usage(now) },
+            offset: self.offset,
+            series: self.series_grain(now).map(|grain| grain.series(first, span, now)),
+        }
+    }
+
+    /// For a table.
+    pub(crate) fn table_question(&self, now: Timestamp) -> Exploration {
+        let time = self.grain.flatten().map(|grain| grain.step().dimension());
+        let mut query = self.usage(now);
+        query.by.extend(time);
+        query.order = if time.is_some() { Order::Key } else { self.sort };
+        // One more tells that there are too many.
+        query.limit = self.limit.unwrap_or(TABLE_ROWS_MAX + 1);
+        Exploration { query, offset: self.offset, series: None }
+    }
+
+    fn usage(&self, now: Timestamp) -> UsageQuery {
+        let span = self.stretch.span(now);
+        UsageQuery {
+            from: span.from,
+            to: span.to,
+            users: self.users.clone(),
+            org: self.org.clone(),
+            feature: self.feature.clone(),
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            by: self.by.iter().map(|grouping| grouping.dimension()).collect(),
+            ..UsageQuery::default()
+        }
+    }
+
+    fn series_grain(&self, now: Timestamp) -> Option<Grain> {
+        self.grain.unwrap_or_else(|| Some(Grain::for_span(self.stretch.span(now))))
+    }
+}
+
+impl Explorer {
+    /// `names` are in order of the rows.
+    pub(crate) fn of(
+        query: &ExplorerQuery,
+        explored: Explored,
+        names: Vec<Option<Arc<str>>>,
+        now: Timestamp,
+    ) -> Explorer {
+        let span = query.stretch.span(now);
+        let series = explored.series.as_ref().zip(query.series_grain(now));
+        Explorer {
+            period: query.stretch.period(),
+            period_label: query.stretch.label(now),
+            from: span.from.to_string(),
+            to: span.end_text(),
+            by: query.by.clone(),
+            usage: (&explored.whole).into(),
+            rows: explored.rows.iter().zip(names).map(|(row, name)| ExplorerRow::of(row, name)).collect(),
+            total: explored.row_count,
+            series: series.map(|(series, grain)| Series::of(grain, series)),
+        }
+    }
+}
+
+impl ExplorerRow {
+    fn of(row: &UsageRow, name: Option<Arc<str>>) -> ExplorerRow {
+        let text = |by: Grouping| text_of(row, by).map(str::to_owned);
+        ExplorerRow {
+            user: text(Grouping::User),
+            org: text(Grouping::Org),
+            feature: text(Grouping::Feature),
+            provider: text(Grouping::Provider),
+            model: text(Grouping::Model),
+            display_name: name.map(|name| name.to_string()),
+            usage: (&row.totals).into(),
+        }
+    }
+}
+
+fn text_of(row: &UsageRow, by: Grouping) -> Option<&str> {
+    let key = &row.key;
+    match by {
+        Grouping::User => key.user.as_ref().map(UserId::as_str),
+        Grouping::Org => key.org.as_ref().map(OrgId::as_str),
+        Grouping::Feature => key.feature.as_ref().map(Feature::as_str),
+        Grouping::Provider => key.provider.as_deref(),
+        Grouping::Model => key.model.as_ref().map(Model::as_str),
+    }
+}
+
+/// The rows as CSV with a header, what was asked for by in its columns. Refused rather than cut.
+pub(crate) fn table(
+    query: &ExplorerQuery,
+    rows: &[UsageRow],
+    names: &[Option<Arc<str>>],
+) -> Result<Vec<u8>, Issue> {
+    if rows.len() > TABLE_ROWS_MAX {
+        let message = "More than 100000 rows: ask for less, or page with limit and offset";
+        return Err(Issue { path: vec!["by".into()], message: message.into(), code: "too_big" });
+    }
+    let has_time = rows.iter().any(|row| row.key.at.is_some()) || query.grain.flatten().is_some();
+    let mut columns: Vec<&str> = Vec::new();
+    columns.extend(has_time.then_some("start_utc"));
+    for by in &query.by {
+        columns
+            .extend(Grouping::WORDS.into_iter().find(|(_, grouping)| grouping == by).map(|(word, _)| word));
+        columns.extend((*by == Grouping::User).then_some("display_name"));
+    }
+    columns.extend(COUNT_COLUMNS);
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(&columns).expect("a vector takes whatever is written");
+    for (row, name) in rows.iter().zip(names) {
+        let mut cells: Vec<String> = Vec::with_capacity(columns.len());
+        cells.extend(has_time.then(|| row.key.at.unwrap_or_default().to_string()));
+        for by in &query.by {
+            cells.push(inert(text_of(row, *by).unwrap_or_default()).into_owned());
+            if *by == Grouping::User {
+                cells.push(inert(name.as_deref().unwrap_or_default()).into_owned());
+            }
+        }
+        let (usage, totals) = (&row.totals.usage, &row.totals);
+        cells.extend([
+            usage.input_tokens().to_string(),
+            usage.output_tokens().to_string(),
+            usage.total_tokens().to_string(),
+            usage.requests.to_string(),
+            totals.cost.usd().to_string(),
+            totals.estimated_cost.usd().to_string(),
+            totals.updated_at.map(|at| at.to_string()).unwrap_or_default(),
+        ]);
+        csv.write_record(&cells).expect("a vector takes whatever is written, and all records are as long");
+    }
+    Ok(csv.into_inner().expect("a vector takes whatever is written"))
+}
+
+/// Spreadsheets would run a text that begins like a formula; behind an apostrophe they show it.
+fn inert(text: &str) -> Cow<'_, str> {
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}").into(),
+        false => text.into(),
+    }
+}
+
+const ROWS_DEFAULT: usize = 100;
+const TABLE_ROWS_MAX: usize = 100_000;
+const COUNT_COLUMNS: [&str; 7] = [
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "requests",
+    "cost_usd",
+    "estimated_cost_usd",
+    "last_updated_utc",
+];
+const SERIES_GRAINS: [(&str, Option<Grain>); 4] = [
+    (GRAINS[0].0, Some(GRAINS[0].1)),
+    (GRAINS[1].0, Some(GRAINS[1].1)),
+    (GRAINS[2].0, Some(GRAINS[2].1)),
+    ("none", None),
+];
+const SORTS: [(&str, Order); 2] = [("cost", Order::Cost), ("key", Order::Key)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenist_control::store::{Dimension, UsageKey};
+    use tokenist_core::money::NanoUsd;
+    use tokenist_core::totals::Totals;
+
+    #[test]
+    fn a_cell_never_begins_a_formula() {
+        for (text, cell) in [
+            ("alice", "alice"),
+            ("a=b", "a=b"),
+            ("", ""),
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "'\r=1"),
+        ] {
+            assert_eq!(inert(text), cell);
+        }
+    }
+
+    #[test]
+    fn a_table_has_a_column_for_each_thing_asked_for_and_is_never_cut() {
+        let query = ExplorerQuery {
+            stretch: Stretch::default(),
+            by: vec![Grouping::User, Grouping::Feature],
+            grain: Some(Some(Grain::Day)),
+            users: Vec::new(),
+            org: None,
+            feature: None,
+            provider: None,
+            model: None,
+            sort: Order::Cost,
+            limit: None,
+            offset: 0,
+        };
+        let row = UsageRow {
+            key: UsageKey { at: Some(Timestamp(0)), user: Some("=a,b".into()), ..UsageKey::default() },
+            totals: Totals { cost: NanoUsd(1), ..Totals::default() },
+        };
+        let names = [Some(Arc::from("A \"B\""))];
+        let text = String::from_utf8(table(&query, std::slice::from_ref(&row), &names).unwrap()).unwrap();
+        assert_eq!(
+            text,
+            "start_utc,user,display_name,feature,input_tokens,output_tokens,total_tokens,requests,cost_usd,\
+             estimated_cost_usd,last_updated_utc\n\
+             1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,0,0,0,0,0.000000001,0,\n"
+        );
+        assert_eq!(query.table_question(Timestamp(0)).query.by.last(), Some(&Dimension::Day));
+        let many = vec![row; TABLE_ROWS_MAX + 1];
+        assert_eq!(table(&query, &many, &[]).unwrap_err().code, "too_big");
+    }
+}

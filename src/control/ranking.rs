@@ -1,0 +1,109 @@
+//! Users in order of what they used.
+//!
+//! The ledger has everybody's sums and no order of them, so a page looks at all users once: a slice at a time, between
+//! which reports are applied, and with no more kept than the page holds. Where instances share a store, the sums are
+//! the store's, which it is asked for once a page.
+
+use crate::handle::{UserFilter, UserView};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokenist_core::id::UserId;
+use tokenist_core::limit::WindowKind;
+use tokenist_core::totals::Totals;
+
+/// Users that one slice looks at: a fraction of a millisecond's worth.
+pub(crate) const SLICE: usize = 2_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserSort {
+    Id,
+    Cost,
+    Tokens,
+    /// By when they last used something.
+    Updated,
+}
+
+/// Which users to list, in which order. Those of the same figure are in order of id.
+#[derive(Clone, Debug)]
+pub struct RankQuery {
+    pub filter: UserFilter,
+    pub sort: UserSort,
+    /// The greatest first.
+    pub descending: bool,
+    /// What is summed over; the limit's own window if `None`, so that figures compare what they should only within one.
+    pub window: Option<WindowKind>,
+    /// Only users that come after this place.
+    pub after: Option<Rank>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// Where a user stands: the figure sorted by, and who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rank {
+    pub figure: i64,
+    pub user: UserId,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RankPage {
+    pub users: Vec<UserView>,
+    /// The last of these, if more follow.
+    pub last: Option<Rank>,
+}
+
+/// One slice to look at.
+#[derive(Clone, Debug)]
+pub(crate) struct RankSlice {
+    pub(crate) query: Arc<RankQuery>,
+    /// What users used over all instances, as the store knows.
+    pub(crate) stored: Arc<HashMap<UserId, Totals>>,
+    /// Begins after this user.
+    pub(crate) from: Option<UserId>,
+    /// Whoever comes after this place is not wanted.
+    pub(crate) worst: Option<Rank>,
+}
+
+/// Whom a slice found, and where the next one begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RankedSlice {
+    pub(crate) ranks: Vec<Rank>,
+    pub(crate) next: Option<UserId>,
+}
+
+impl RankQuery {
+    pub(crate) fn figure(&self, totals: &Totals) -> i64 {
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        match self.sort {
+            UserSort::Id => 0,
+            UserSort::Cost => totals.cost.0,
+            UserSort::Tokens => signed(totals.usage.total_tokens()),
+            UserSort::Updated => totals.updated_at.map_or(0, |at| signed(at.0)),
+        }
+    }
+
+    pub(crate) fn order(&self, a: (i64, &UserId), b: (i64, &UserId)) -> Ordering {
+        let turned = |order: Ordering| if self.descending { order.reverse() } else { order };
+        match self.sort {
+            UserSort::Id => turned(a.1.cmp(b.1)),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated => turned(a.0.cmp(&b.0)).then(a.1.cmp(b.1)),
+        }
+    }
+
+    /// Keeps the first that the page needs, and one that tells whether more follow.
+    pub(crate) fn keep_first(&self, ranks: &mut Vec<Rank>) {
+        ranks.sort_by(|a, b| self.order((a.figure, &a.user), (b.figure, &b.user)));
+        ranks.truncate(self.limit.saturating_add(1));
+    }
+}
+
+impl RankSlice {
+    /// Whether the page may show this user.
+    pub(crate) fn wants(&self, figure: i64, user: &UserId) -> bool {
+        let is_beyond =
+            |rank: &Rank, beyond| self.query.order((figure, user), (rank.figure, &rank.user)) == beyond;
+        self.query.after.as_ref().is_none_or(|after| is_beyond(after, Ordering::Greater))
+            && self.worst.as_ref().is_none_or(|worst| is_beyond(worst, Ordering::Less))
+    }
+}
