@@ -3,10 +3,21 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { extname, join, normalize } from 'node:path'
 
 const OUT = new URL('../out', import.meta.url).pathname
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.txt': 'text/plain; charset=utf-8', '.json': 'application/json', '.woff2': 'font/woff2', '.ico': 'image/x-icon' }
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
+  '.json': 'application/json',
+  '.woff2': 'font/woff2',
+  '.ico': 'image/x-icon',
+}
 
 export function servePage(request, response, path) {
-  const name = [path === '/' ? 'index.html' : path.slice(1), `${path.slice(1)}.html`].map((each) => normalize(each)).find(isFile)
+  const name = [path === '/' ? 'index.html' : path.slice(1), `${path.slice(1)}.html`]
+    .map((each) => normalize(each))
+    .find(isFile)
   const found = name ?? '404.html'
   const headers = {
     'Content-Type': TYPES[extname(found)] ?? 'application/octet-stream',

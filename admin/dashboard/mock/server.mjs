@@ -22,10 +22,17 @@ createServer(async (request, response) => {
     console.error(error)
     send(response, 500, { error: 'Internal error' })
   }
-}).listen(PORT, '127.0.0.1', () => console.log(`http://127.0.0.1:${PORT}  owner@example.test / correct horse`))
+}).listen(PORT, '127.0.0.1', () =>
+  console.log(`http://127.0.0.1:${PORT}  owner@example.test / correct horse`),
+)
 
 async function answer(request, response, url) {
-  const cookies = Object.fromEntries((request.headers.cookie ?? '').split(/; */).filter(Boolean).map((each) => each.split('=')))
+  const cookies = Object.fromEntries(
+    (request.headers.cookie ?? '')
+      .split(/; */)
+      .filter(Boolean)
+      .map((each) => each.split('=')),
+  )
   const mode = cookies.mock ?? MODE
   const body = await bodyOf(request)
   const signed = signing(request.method, url.pathname, body)
@@ -35,7 +42,8 @@ async function answer(request, response, url) {
     return send(response, signed.status, signed.body)
   }
   const me = meOf(cookies)
-  if (url.pathname === '/auth/me') return me ? send(response, 200, me) : send(response, 401, { error: 'Authorization header required' })
+  if (url.pathname === '/auth/me')
+    return me ? send(response, 200, me) : send(response, 401, { error: 'Authorization header required' })
   const open = url.pathname === '/health' || url.pathname === '/ready'
   const refused = open ? null : (refusal(me, request.method, url.pathname) ?? foreign(request))
   if (refused) return send(response, ...refused)
@@ -44,9 +52,16 @@ async function answer(request, response, url) {
   for (const [method, pattern, handle] of ROUTES) {
     const path = method === request.method && matched(pattern, url.pathname)
     if (!path) continue
-    const result = handle({ query: url.searchParams, path, body, accept: request.headers.accept ?? '', actor: me && actorOf(me) })
+    const result = handle({
+      query: url.searchParams,
+      path,
+      body,
+      accept: request.headers.accept ?? '',
+      actor: me && actorOf(me),
+    })
     if (Array.isArray(result)) return send(response, ...result)
-    if ('csv' in result) return response.writeHead(200, { 'Content-Type': 'text/csv; charset=utf-8' }).end(result.csv)
+    if ('csv' in result)
+      return response.writeHead(200, { 'Content-Type': 'text/csv; charset=utf-8' }).end(result.csv)
     return send(response, 200, mode === 'empty' ? emptied(url.pathname, result) : result)
   }
   return send(response, 404, { error: 'Not found' })
@@ -81,5 +96,7 @@ async function bodyOf(request) {
 
 function send(response, status, body) {
   if (status === 204) return response.writeHead(204).end()
-  response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(body))
+  response
+    .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
+    .end(JSON.stringify(body))
 }

@@ -16,22 +16,37 @@ export function spanOf(query, now = Date.now()) {
   const month = Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), 1)
   const period = query.get('period') ?? 'monthly'
   if (period === 'daily') return { period, periodLabel: iso(now).slice(0, 10), from: today, to: today + DAY }
-  if (period === 'rolling_24h') return { period, periodLabel: 'Last 24 hours', from: Math.floor(now / HOUR) * HOUR - 23 * HOUR, to: now }
+  if (period === 'rolling_24h')
+    return { period, periodLabel: 'Last 24 hours', from: Math.floor(now / HOUR) * HOUR - 23 * HOUR, to: now }
   if (period === 'total') return { period, periodLabel: 'All time', from: firstHour * HOUR, to: now }
   const label = at.toLocaleDateString('en-US', { month: 'short', year: 'numeric', timeZone: 'UTC' })
-  return { period: 'monthly', periodLabel: label, from: month, to: Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 1, 1) }
+  return {
+    period: 'monthly',
+    periodLabel: label,
+    from: month,
+    to: Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 1, 1),
+  }
 }
 
 export function before(span, now = Date.now()) {
   if (span.period === 'total') return null
   const reach = Math.min(span.to, now) - span.from
-  if (span.period !== 'monthly') return { from: span.from - (span.to - span.from), to: span.from - (span.to - span.from) + reach }
+  if (span.period !== 'monthly')
+    return { from: span.from - (span.to - span.from), to: span.from - (span.to - span.from) + reach }
   const at = new Date(span.from)
   const from = Date.UTC(at.getUTCFullYear(), at.getUTCMonth() - 1, 1)
   return { from, to: from + reach }
 }
 
-export const zero = () => ({ inputTokens: 0, outputTokens: 0, totalTokens: 0, costUsd: 0, estimatedCostUsd: 0, requests: 0, lastUpdated: null })
+export const zero = () => ({
+  inputTokens: 0,
+  outputTokens: 0,
+  totalTokens: 0,
+  costUsd: 0,
+  estimatedCostUsd: 0,
+  requests: 0,
+  lastUpdated: null,
+})
 
 export function add(usage, cell, hour) {
   usage.inputTokens += cell.input
@@ -48,7 +63,12 @@ export function scan({ from, to }, filter, tell) {
   const first = Math.floor(from / HOUR) - firstHour
   const last = Math.ceil(to / HOUR) - firstHour
   for (const combo of combos) {
-    if (!Object.entries(filter).every(([name, wanted]) => (Array.isArray(wanted) ? wanted.includes(combo[name]) : wanted === combo[name]))) continue
+    if (
+      !Object.entries(filter).every(([name, wanted]) =>
+        Array.isArray(wanted) ? wanted.includes(combo[name]) : wanted === combo[name],
+      )
+    )
+      continue
     for (const [hour, cell] of combo.hours) if (hour >= first && hour < last) tell(combo, hour, cell)
   }
 }
@@ -68,8 +88,17 @@ export function rowsBy(span, by, filter = {}) {
   scan(span, filter, (combo, hour, cell) => {
     const key = JSON.stringify(by.map((name) => combo[name]))
     if (!rows.has(key)) {
-      const named = Object.fromEntries(['user', 'org', 'feature', 'provider', 'model'].map((name) => [name, by.includes(name) ? combo[name] : null]))
-      rows.set(key, { ...named, displayName: by.includes('user') ? (nameOf.get(combo.user) ?? null) : null, usage: zero() })
+      const named = Object.fromEntries(
+        ['user', 'org', 'feature', 'provider', 'model'].map((name) => [
+          name,
+          by.includes(name) ? combo[name] : null,
+        ]),
+      )
+      rows.set(key, {
+        ...named,
+        displayName: by.includes('user') ? (nameOf.get(combo.user) ?? null) : null,
+        usage: zero(),
+      })
     }
     add(rows.get(key).usage, cell, hour)
   })
@@ -79,18 +108,25 @@ export function rowsBy(span, by, filter = {}) {
 const GROUPS_MAX = 8
 export function series(span, by, filter = {}, wanted, now = Date.now()) {
   const end = Math.min(span.to, now)
-  const grain = wanted ?? (span.to - span.from <= 2 * DAY ? 'hour' : span.to - span.from <= 100 * DAY ? 'day' : 'month')
+  const grain =
+    wanted ?? (span.to - span.from <= 2 * DAY ? 'hour' : span.to - span.from <= 100 * DAY ? 'day' : 'month')
   const all = rowsBy(span, [by], filter)
   const groups = all.slice(0, GROUPS_MAX).map((row) => ({ key: row[by], other: false, usage: row.usage }))
   const rest = all.slice(GROUPS_MAX)
   if (rest.length > 0) {
     const usage = zero()
-    for (const row of rest) for (const name of ['inputTokens', 'outputTokens', 'totalTokens', 'costUsd', 'requests']) usage[name] += row.usage[name]
+    for (const row of rest)
+      for (const name of ['inputTokens', 'outputTokens', 'totalTokens', 'costUsd', 'requests'])
+        usage[name] += row.usage[name]
     groups.push({ key: null, other: true, usage })
   }
   const starts = []
   for (let at = startOf(span.from, grain); at < end; at = nextOf(at, grain)) starts.push(at)
-  const points = starts.map((at) => ({ at: iso(at), costUsd: groups.map(() => 0), totalTokens: groups.map(() => 0) }))
+  const points = starts.map((at) => ({
+    at: iso(at),
+    costUsd: groups.map(() => 0),
+    totalTokens: groups.map(() => 0),
+  }))
   const place = new Map(starts.map((at, index) => [at, index]))
   scan(span, filter, (combo, hour, cell) => {
     const point = points[place.get(startOf((firstHour + hour) * HOUR, grain))]

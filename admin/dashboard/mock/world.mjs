@@ -20,11 +20,80 @@ const MODELS = [
   { model: 'gpt-4o-transcribe', provider: 'openai', in: 6, out: 10, share: 0.05 },
   { model: 'voice-experimental-2026-11', provider: 'openai', in: 5, out: 20, share: 0.02 },
 ]
-const ORGS = ['acme', 'globex', 'initech', 'umbrella', 'hooli', 'stark-industries', 'wayne-enterprises', 'soylent', 'tyrell', 'cyberdyne', 'aperture', '<b>org & sons</b>', null]
-const FEATURES = ['support-voice', 'language-tutor', 'sales-agent', 'transcription', 'onboarding', '"><svg onload=alert(1)>', null]
-const FIRST = ['Ana', 'Ben', 'Chloé', 'Dmitri', 'Elif', 'Farid', 'Grace', 'Hiro', 'Ines', 'Jonas', 'Kavya', 'Liam', 'Mira', 'Noor', 'Oskar', 'Priya', 'Quinn', 'Rosa', 'Sven', 'Tariq', 'Uma', 'Vera', 'Wanjiru', 'Xin', 'Yusuf']
-const LAST = ['Meyer', 'Okafor', 'Tanaka', 'Silva', 'Novak', 'Haddad', 'Larsen', 'Moreau', 'Patel', 'Rossi', 'Schmidt', 'Kim', 'Nguyen']
-const NASTY = ['<img src=x onerror=alert(1)>', '=HYPERLINK("http://example.test","open")', 'a/b?c=d#e&f', `long-${'0123456789abcdef'.repeat(12)}`, '利用者-四十二', '"><script>alert(1)</script>']
+const ORGS = [
+  'acme',
+  'globex',
+  'initech',
+  'umbrella',
+  'hooli',
+  'stark-industries',
+  'wayne-enterprises',
+  'soylent',
+  'tyrell',
+  'cyberdyne',
+  'aperture',
+  '<b>org & sons</b>',
+  null,
+]
+const FEATURES = [
+  'support-voice',
+  'language-tutor',
+  'sales-agent',
+  'transcription',
+  'onboarding',
+  '"><svg onload=alert(1)>',
+  null,
+]
+const FIRST = [
+  'Ana',
+  'Ben',
+  'Chloé',
+  'Dmitri',
+  'Elif',
+  'Farid',
+  'Grace',
+  'Hiro',
+  'Ines',
+  'Jonas',
+  'Kavya',
+  'Liam',
+  'Mira',
+  'Noor',
+  'Oskar',
+  'Priya',
+  'Quinn',
+  'Rosa',
+  'Sven',
+  'Tariq',
+  'Uma',
+  'Vera',
+  'Wanjiru',
+  'Xin',
+  'Yusuf',
+]
+const LAST = [
+  'Meyer',
+  'Okafor',
+  'Tanaka',
+  'Silva',
+  'Novak',
+  'Haddad',
+  'Larsen',
+  'Moreau',
+  'Patel',
+  'Rossi',
+  'Schmidt',
+  'Kim',
+  'Nguyen',
+]
+const NASTY = [
+  '<img src=x onerror=alert(1)>',
+  '=HYPERLINK("http://example.test","open")',
+  'a/b?c=d#e&f',
+  `long-${'0123456789abcdef'.repeat(12)}`,
+  '利用者-四十二',
+  '"><script>alert(1)</script>',
+]
 
 export const users = Array.from({ length: 300 }, (_, n) => {
   const name = `${pick(FIRST)} ${pick(LAST)}`
@@ -35,7 +104,11 @@ export const users = Array.from({ length: 300 }, (_, n) => {
 
 const weigh = () => {
   let left = random()
-  return MODELS.find((each) => (left -= each.share) <= 0) ?? MODELS[0]
+  for (const each of MODELS) {
+    left -= each.share
+    if (left <= 0) return each
+  }
+  return MODELS[0]
 }
 
 /** One user with one feature and one model: what a session adds to. */
@@ -48,7 +121,14 @@ export const combos = users.flatMap((user, n) =>
       const inDay = (firstHour + hour) % 24
       const awake = 0.25 + Math.max(0, Math.sin(((inDay - 5) / 24) * 2 * Math.PI))
       const growth = 0.5 + (hour / (DAYS * 24)) * 0.9
-      if (random() < chance * awake) addAt(combo, hour, Math.round(size * growth * (200 + random() * 900)), Math.round(size * growth * (80 + random() * 500)), 1 + Math.floor(random() * 14))
+      if (random() < chance * awake)
+        addAt(
+          combo,
+          hour,
+          Math.round(size * growth * (200 + random() * 900)),
+          Math.round(size * growth * (80 + random() * 500)),
+          1 + Math.floor(random() * 14),
+        )
     }
     return combo
   }),
@@ -70,7 +150,16 @@ export const past = []
 
 export function open(now = Date.now()) {
   const combo = combos[Math.floor(random() * combos.length)]
-  const session = { id: `s_${(++opened).toString(36).padStart(6, '0')}`, combo, openedAt: now, input: 0, output: 0, requests: 0, cost: 0, pace: 30 + random() * 260 }
+  const session = {
+    id: `s_${(++opened).toString(36).padStart(6, '0')}`,
+    combo,
+    openedAt: now,
+    input: 0,
+    output: 0,
+    requests: 0,
+    cost: 0,
+    pace: 30 + random() * 260,
+  }
   live.push(session)
   return session
 }
@@ -88,7 +177,8 @@ export function tick(now = Date.now()) {
     const output = Math.round(session.pace * 0.5 * random())
     speak(session, hour, input, output)
   }
-  if (random() < 0.05 && live.length > 9) close(live[Math.floor(random() * live.length)], pick([1000, 1000, 1000, 1001, 4008]), now)
+  if (random() < 0.05 && live.length > 9)
+    close(live[Math.floor(random() * live.length)], pick([1000, 1000, 1000, 1001, 4008]), now)
   if (live.length < 16 && random() < 0.4) open(now)
 }
 

@@ -4,6 +4,8 @@ import { readdirSync } from 'node:fs'
 export function filesUnder(folder) {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => `${entry.parentPath ?? entry.path}/${entry.name}`.replace(/\/+/g, '/').slice(folder.length))
+    .map((entry) =>
+      `${entry.parentPath ?? entry.path}/${entry.name}`.replace(/\/+/g, '/').slice(folder.length),
+    )
     .sort()
 }

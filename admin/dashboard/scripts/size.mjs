@@ -9,14 +9,22 @@ const MAX_KB = 350
 let failed = false
 for (const page of filesUnder(OUT).filter((name) => name.endsWith('.html'))) {
   const html = readFileSync(OUT + page, 'utf8')
-  const tags = [...html.matchAll(/<script[^>]*\ssrc="([^"]+)"[^>]*>/g)].filter(([tag]) => !/\snomodule/i.test(tag))
+  const tags = [...html.matchAll(/<script[^>]*\ssrc="([^"]+)"[^>]*>/g)].filter(
+    ([tag]) => !/\snomodule/i.test(tag),
+  )
   const named = [...html.matchAll(/static\/chunks\/[\w.~-]+\.js/g)].map(([name]) => `_next/${name}`)
-  const skipped = [...html.matchAll(/<script[^>]*\snomodule[^>]*>/gi)].map(([tag]) => /src="\/([^"]+)"/.exec(tag)?.[1])
-  const scripts = new Set([...tags.map(([, src]) => src.slice(1)), ...named].filter((name) => !skipped.includes(name)))
+  const skipped = [...html.matchAll(/<script[^>]*\snomodule[^>]*>/gi)].map(
+    ([tag]) => /src="\/([^"]+)"/.exec(tag)?.[1],
+  )
+  const scripts = new Set(
+    [...tags.map(([, src]) => src.slice(1)), ...named].filter((name) => !skipped.includes(name)),
+  )
   const bytes = [...scripts].reduce((sum, name) => sum + sizeOf(name), 0)
   const kb = bytes / 1024
   failed ||= kb > MAX_KB
-  console.log(`${kb.toFixed(1).padStart(7)} KB  ${String(scripts.size).padStart(3)} scripts  ${page}${kb > MAX_KB ? `  over ${MAX_KB}` : ''}`)
+  console.log(
+    `${kb.toFixed(1).padStart(7)} KB  ${String(scripts.size).padStart(3)} scripts  ${page}${kb > MAX_KB ? `  over ${MAX_KB}` : ''}`,
+  )
 }
 process.exitCode = failed ? 1 : 0
 

@@ -18,7 +18,7 @@ export function Dialog({ open, onClose, title, description, children }: Props) {
       <Radix.Portal>
         <Radix.Overlay className="fixed inset-0 z-40 animate-[fade_120ms] bg-black/40 backdrop-blur-[1px]" />
         <Radix.Content
-          aria-describedby={description ? undefined : ''}
+          {...(!description && { 'aria-describedby': undefined })}
           className="fixed top-[50%] left-[50%] z-50 max-h-[92dvh] w-[min(30rem,calc(100vw-1.5rem))] translate-x-[-50%] translate-y-[-50%] animate-[fade_140ms_ease-out] overflow-y-auto rounded-2xl bg-panel p-5 shadow-float outline-none sm:p-6"
         >
           <Radix.Title className="pr-8 font-semibold text-base">{title}</Radix.Title>

@@ -31,7 +31,8 @@ export function usd(n: number): string {
   if (Math.abs(n) >= 1) return cents.format(n)
   return Math.abs(n) >= 0.0001 ? small.format(n) : tiny.format(n)
 }
-export const usdShort = (n: number) => (Math.abs(n) < 1000 ? usd(n) : compactUsd.format(n))
+/** For large type: exact while it fits. */
+export const usdShort = (n: number) => (Math.abs(n) < 1_000_000 ? usd(n) : compactUsd.format(n))
 /** For a chart's axis, where every tick has the same size. */
 export const usdTick = (n: number) => (n === 0 ? '$0' : n < 1 ? tiny.format(n) : compactUsd.format(n))
 

@@ -16,7 +16,7 @@ export function Empty({
   action?: ReactNode
 }) {
   return (
-    <div className="flex flex-col items-center px-6 py-12 text-center">
+    <div className="flex flex-col items-center px-6 py-10 text-center">
       {Icon && (
         <span className="mb-3 grid size-10 place-items-center rounded-xl border bg-canvas text-ink-3">
           <Icon className="size-5" />

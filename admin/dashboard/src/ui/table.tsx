@@ -15,7 +15,6 @@ import { cx } from './cx'
 import { Skeleton } from './skeleton'
 
 declare module '@tanstack/react-table' {
-  // biome-ignore lint/correctness/noUnusedVariables: the parameters must be those of the interface that is extended
   interface ColumnMeta<TData extends RowData, TValue> {
     numeric?: boolean
     /** Left out below this width. */
@@ -130,12 +129,10 @@ function SortSign({ sorted }: { sorted: false | 'asc' | 'desc' }) {
 
 function SkeletonRows<Row>({ rows, columns }: { rows: number; columns: Columns<Row> }) {
   return Array.from({ length: rows }, (_, row) => (
-    // biome-ignore lint/suspicious/noArrayIndexKey: rows without content have nothing else
     <tr key={row} className="border-b last:border-0">
-      {columns.map((column, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: as above
+      {columns.map((column) => (
         <td
-          key={index}
+          key={column.id}
           className={cx('h-10 px-3 first:pl-4 last:pr-4 sm:first:pl-5 sm:last:pr-5', place(column.meta))}
         >
           <Skeleton className={cx('h-3.5', column.meta?.numeric ? 'ml-auto w-14' : 'w-28 max-w-full')} />

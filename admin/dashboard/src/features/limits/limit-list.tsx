@@ -55,7 +55,7 @@ export function LimitList() {
         <SearchBox label="Search by id or name" resets={['offset']} />
         <Select
           aria-label="Kind"
-          className="w-36"
+          className="w-36!"
           value={kind ?? ''}
           onChange={(event) => set({ kind: event.target.value, offset: null })}
         >

@@ -35,9 +35,9 @@ export function Connect() {
             <Copy text={code} />
           </div>
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-          <pre aria-label="Example" tabIndex={0} className="overflow-x-auto p-3 font-mono text-xs leading-5">
-            {code}
-          </pre>
+          <section aria-label="Example" tabIndex={0} className="overflow-x-auto p-3">
+            <pre className="font-mono text-xs leading-5">{code}</pre>
+          </section>
         </div>
       </div>
     </Card>

@@ -42,7 +42,7 @@ export function OverviewStats({ data }: { data?: Overview }) {
         value={data && count(data.liveSessions)}
         note={
           <Link className="underline underline-offset-2" href="/sessions">
-            right now
+            See them
           </Link>
         }
       />

@@ -4,6 +4,7 @@ import { LIVE_MS } from '@/api/provider'
 import type { By } from '@/api/types'
 import { Select } from '@/ui/field'
 import { PageHeader } from '@/ui/header'
+import { Loading } from '@/ui/skeleton'
 import { Answer } from '@/ui/state'
 import { useSpan } from '../shared/period'
 import { PeriodPicker } from '../shared/period-picker'
@@ -28,7 +29,8 @@ export function Overview() {
   )
   // Whether anything was ever counted decides between numbers and how to connect.
   const ever = api.useQuery('get', '/admin/overview', { params: { query: { period: 'total', by: 'model' } } })
-  const unused = ever.data?.usage.requests === 0 && overview.data?.liveSessions === 0
+  const quiet = overview.data?.usage.requests === 0 && overview.data.liveSessions === 0
+  const unused = quiet && ever.data?.usage.requests === 0
   return (
     <>
       <PageHeader
@@ -42,33 +44,37 @@ export function Overview() {
           <div className="grid gap-5">
             {unused && <Connect />}
             <OverviewStats data={data} />
-            {!unused && (
-              <>
-                <SeriesCard
-                  title={`Use by ${by}`}
-                  note={`Per ${data.series.grain}, UTC`}
-                  by={data.by}
-                  series={data.series}
-                  actions={
-                    <Select
-                      aria-label="Group by"
-                      className="w-28"
-                      value={by}
-                      onChange={(event) => set({ by: event.target.value })}
-                    >
-                      {GROUPINGS.map((each) => (
-                        <option key={each} value={each}>
-                          By {each}
-                        </option>
-                      ))}
-                    </Select>
-                  }
-                />
-                <div className="grid items-start gap-5 xl:grid-cols-[minmax(0,3fr)_minmax(0,2fr)]">
-                  <TopUsers users={data.topUsers} />
-                  <LimitWatch />
-                </div>
-              </>
+            {quiet && ever.isPending ? (
+              <Loading className="h-96" />
+            ) : (
+              !unused && (
+                <>
+                  <SeriesCard
+                    title={`Use by ${by}`}
+                    note={`Per ${data.series.grain}, UTC`}
+                    by={data.by}
+                    series={data.series}
+                    actions={
+                      <Select
+                        aria-label="Group by"
+                        className="w-28!"
+                        value={by}
+                        onChange={(event) => set({ by: event.target.value })}
+                      >
+                        {GROUPINGS.map((each) => (
+                          <option key={each} value={each}>
+                            By {each}
+                          </option>
+                        ))}
+                      </Select>
+                    }
+                  />
+                  <div className="grid items-start gap-5 xl:grid-cols-[minmax(0,3fr)_minmax(0,2fr)]">
+                    <TopUsers users={data.topUsers} />
+                    <LimitWatch />
+                  </div>
+                </>
+              )
             )}
           </div>
         )}

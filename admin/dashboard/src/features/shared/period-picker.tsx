@@ -48,7 +48,7 @@ function RangeInputs() {
       <Input
         type="date"
         aria-label="From day, UTC"
-        className="w-34"
+        className="w-34!"
         value={from}
         max={to || undefined}
         onChange={(event) => choose(event.target.value, to)}
@@ -57,7 +57,7 @@ function RangeInputs() {
       <Input
         type="date"
         aria-label="To day, UTC"
-        className="w-34"
+        className="w-34!"
         value={to}
         min={from || undefined}
         onChange={(event) => choose(from, event.target.value)}

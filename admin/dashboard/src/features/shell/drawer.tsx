@@ -22,7 +22,7 @@ export function Drawer() {
         <Dialog.Portal>
           <Dialog.Overlay className="fixed inset-0 z-40 animate-[fade_120ms] bg-black/40" />
           <Dialog.Content
-            aria-describedby=""
+            aria-describedby={undefined}
             className="fixed inset-y-0 left-0 z-50 flex w-72 max-w-[85vw] animate-[slide_180ms_ease-out] flex-col bg-canvas px-3 py-4 shadow-float outline-none"
           >
             <Dialog.Title className="sr-only">Menu</Dialog.Title>

@@ -73,7 +73,7 @@ export function Nav({ onGo }: { onGo?: () => void }) {
                       className={cx(
                         'flex h-8 items-center gap-2.5 rounded-lg px-2.5 font-medium transition-colors',
                         current
-                          ? 'bg-panel text-ink shadow-card ring-1 ring-line'
+                          ? 'bg-panel text-ink shadow-card ring-1 ring-line ring-inset'
                           : 'text-ink-2 hover:bg-sunken hover:text-ink',
                       )}
                     >
