@@ -20,6 +20,12 @@ const tiny = new Intl.NumberFormat('en-US', {
   currency: 'USD',
   maximumSignificantDigits: 2,
 })
+const price = new Intl.NumberFormat('en-US', {
+  style: 'currency',
+  currency: 'USD',
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 6,
+})
 const share = new Intl.NumberFormat('en-US', { style: 'percent', maximumFractionDigits: 1 })
 
 export const count = (n: number) => whole.format(n)
@@ -33,6 +39,8 @@ export function usd(n: number): string {
 }
 /** For large type: exact while it fits. */
 export const usdShort = (n: number) => (Math.abs(n) < 1_000_000 ? usd(n) : compactUsd.format(n))
+/** As it was set, with every digit that it has. */
+export const usdPrice = (n: number) => price.format(n)
 /** For a chart's axis, where every tick has the same size. */
 export const usdTick = (n: number) => (n === 0 ? '$0' : n < 1 ? tiny.format(n) : compactUsd.format(n))
 

@@ -25,7 +25,7 @@ export function PageHeader({ title, note, above, fresh, actions }: Props) {
       <div className="min-w-0">
         {above}
         <h1 className="break-words font-semibold text-xl tracking-tight [overflow-wrap:anywhere]">{title}</h1>
-        {note && <p className="mt-0.5 max-w-2xl text-ink-2">{note}</p>}
+        {note && <p className="mt-0.5 max-w-3xl text-ink-2">{note}</p>}
       </div>
       <div className="flex flex-wrap items-center gap-2">
         {fresh && <Freshness {...fresh} />}

@@ -10,7 +10,7 @@ export const auditColumns: Columns<AuditEntry> = [
     id: 'at',
     header: 'When (UTC)',
     enableSorting: false,
-    meta: { className: 'whitespace-nowrap align-top' },
+    meta: { className: 'whitespace-nowrap' },
     cell: ({ row }) => (
       <time dateTime={row.original.at}>{dateTime(row.original.at).replace(' UTC', '')}</time>
     ),
@@ -19,28 +19,25 @@ export const auditColumns: Columns<AuditEntry> = [
     id: 'actor',
     header: 'Who',
     enableSorting: false,
-    meta: { className: 'align-top' },
     cell: ({ row }) => <Actor of={row.original.actor} />,
   },
   {
     id: 'action',
     header: 'Action',
     enableSorting: false,
-    meta: { className: 'align-top' },
     cell: ({ row }) => <Badge>{row.original.action}</Badge>,
   },
   {
     id: 'subject',
     header: 'Subject',
     enableSorting: false,
-    meta: { className: 'align-top' },
     cell: ({ row }) => <Subject of={row.original.subject} />,
   },
   {
     id: 'change',
     header: 'Change',
     enableSorting: false,
-    meta: { from: 'md', className: 'w-[38%] align-top' },
+    meta: { from: 'md', className: 'w-[38%]' },
     cell: ({ row }) => <Change of={row.original} />,
   },
 ]

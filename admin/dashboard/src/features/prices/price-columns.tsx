@@ -1,7 +1,7 @@
 import type { Price } from '@/api/types'
 import { Badge } from '@/ui/badge'
 import { Button } from '@/ui/button'
-import { date } from '@/ui/format'
+import { date, usdPrice } from '@/ui/format'
 import type { Columns } from '@/ui/table'
 import { KINDS, type PriceKind } from './price-kinds'
 
@@ -90,7 +90,7 @@ function Amount({ usd }: { usd: number | null | undefined }) {
         –
       </span>
     )
-  return <>${usd.toFixed(usd < 0.1 && usd > 0 ? 4 : 2)}</>
+  return <>{usdPrice(usd)}</>
 }
 
 function Actions({

@@ -19,9 +19,11 @@ export function Settings() {
         <HealthCard />
         <Answer of={settings}>
           {(data) => (
-            <div className="grid items-start gap-5 lg:grid-cols-2">
+            <div className="gap-5 lg:columns-2">
               {sectionsOf(data.settings).map(([section, rows]) => (
-                <Section key={section} name={section} rows={rows} />
+                <div key={section} className="mb-5 break-inside-avoid">
+                  <Section name={section} rows={rows} />
+                </div>
               ))}
             </div>
           )}
