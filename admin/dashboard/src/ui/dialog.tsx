@@ -36,5 +36,9 @@ export function Dialog({ open, onClose, title, description, children }: Props) {
 }
 
 export function DialogActions({ children }: { children: ReactNode }) {
-  return <div className="mt-6 flex flex-wrap justify-end gap-2">{children}</div>
+  return (
+    <div className="-mx-5 -mb-5 sm:-mx-6 sm:-mb-6 sticky -bottom-5 mt-2 flex flex-wrap justify-end gap-2 rounded-b-2xl bg-panel px-5 pt-4 pb-5 sm:-bottom-6 sm:px-6 sm:pb-6">
+      {children}
+    </div>
+  )
 }

@@ -17,7 +17,7 @@ export function Field({
 }) {
   const id = useId()
   return (
-    <div className="grid gap-1.5">
+    <div className="grid content-start gap-1.5">
       <label htmlFor={id} className="font-medium text-13">
         {label}
       </label>

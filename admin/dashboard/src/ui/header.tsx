@@ -22,7 +22,7 @@ interface Props {
 export function PageHeader({ title, note, above, fresh, actions }: Props) {
   return (
     <header className="mb-5 flex flex-wrap items-end justify-between gap-x-6 gap-y-3">
-      <div className="min-w-0">
+      <div className="min-w-0 flex-[1_1_18rem]">
         {above}
         <h1 className="break-words font-semibold text-xl tracking-tight [overflow-wrap:anywhere]">{title}</h1>
         {note && <p className="mt-0.5 max-w-3xl text-ink-2">{note}</p>}

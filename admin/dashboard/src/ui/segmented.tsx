@@ -19,7 +19,7 @@ export function Segmented<Value extends string>({ label, value, options, onChang
         <label
           key={option.value}
           className={cx(
-            'flex h-6.5 cursor-pointer select-none items-center whitespace-nowrap rounded-md px-2.5 text-xs font-medium transition-colors',
+            'flex h-6.5 grow cursor-pointer select-none items-center justify-center whitespace-nowrap rounded-md px-2.5 text-xs font-medium transition-colors',
             'has-focus-visible:outline-2 has-focus-visible:outline-accent-ink',
             option.value === value
               ? 'bg-sunken text-ink ring-1 ring-inset ring-line'

@@ -45,7 +45,12 @@ export function BlockDialog({ userId, onClose }: { userId?: string; onClose: () 
             />
           )}
         </Field>
-        <ExpiryField label="Ends" value={expiry} onChange={setExpiry} />
+        <ExpiryField
+          label="Ends"
+          never="Until somebody unblocks the user."
+          value={expiry}
+          onChange={setExpiry}
+        />
         {block.error && <Note tone="bad">{block.error.message}</Note>}
         <DialogActions>
           <Button onClick={onClose}>Cancel</Button>

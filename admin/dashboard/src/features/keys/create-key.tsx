@@ -75,7 +75,7 @@ export function CreateKey({ userId, onClose }: { userId?: string; onClose: () =>
             </Field>
           </div>
         )}
-        <ExpiryField label="Expires" value={expiry} onChange={setExpiry} />
+        <ExpiryField label="Expires" never="Valid until it is revoked." value={expiry} onChange={setExpiry} />
         {create.error && <Note tone="bad">{create.error.message}</Note>}
         <DialogActions>
           <Button onClick={onClose}>Cancel</Button>

@@ -41,7 +41,7 @@ export function HolderName({ of: { kind, id, name } }: { of: HolderLimit }) {
   if (kind === 'user') return <UserLink id={id} name={name} />
   if (kind === 'org') return <OrgLink id={id} />
   return (
-    <span className="block max-w-64 truncate font-medium" title={id}>
+    <span className="block max-w-40 sm:max-w-64 truncate font-medium" title={id}>
       {name ?? id}
     </span>
   )

@@ -40,7 +40,7 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       id: 'age',
       header: 'Open for',
       accessorFn: (row) => row.ageSeconds,
-      meta: { numeric: true },
+      meta: { numeric: true, from: 'sm' },
       cell: ({ row }) => <Age openedAt={row.original.openedAt} />,
     },
     {

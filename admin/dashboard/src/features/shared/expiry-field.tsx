@@ -30,16 +30,19 @@ export function instantOf({ choice, at }: Expiry, now = Date.now()): string | un
 
 export function ExpiryField({
   label,
+  never,
   value,
   onChange,
 }: {
   label: string
+  /** What no expiry means. */
+  never: string
   value: Expiry
   onChange: (value: Expiry) => void
 }) {
   const instant = instantOf(value)
   return (
-    <Field label={label} hint={instant ? dateTime(instant) : 'Until it is lifted by hand.'}>
+    <Field label={label} hint={instant ? dateTime(instant) : never}>
       {(ids) => (
         <div className="grid grid-cols-[minmax(0,1fr)_minmax(0,1.2fr)] gap-2">
           <Select

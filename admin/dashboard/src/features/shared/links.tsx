@@ -7,10 +7,17 @@ const LINK = 'rounded font-medium underline-offset-2 hover:underline'
 export function UserLink({ id, name, className }: { id: string; name?: string | null; className?: string }) {
   return (
     <span className={cx('block min-w-0', className)}>
-      <Link href={userHref(id)} prefetch={false} title={id} className={cx(LINK, 'block max-w-64 truncate')}>
+      <Link
+        href={userHref(id)}
+        prefetch={false}
+        title={id}
+        className={cx(LINK, 'block max-w-40 sm:max-w-64 truncate')}
+      >
         {name || id}
       </Link>
-      {name && name !== id && <span className="block max-w-64 truncate text-ink-3 text-xs">{id}</span>}
+      {name && name !== id && (
+        <span className="block max-w-40 sm:max-w-64 truncate text-ink-3 text-xs">{id}</span>
+      )}
     </span>
   )
 }
@@ -22,7 +29,7 @@ export function OrgLink({ id }: { id: string | null }) {
       href={`/orgs/detail?org=${encodeURIComponent(id)}`}
       prefetch={false}
       title={id}
-      className={cx(LINK, 'block max-w-48 truncate font-normal')}
+      className={cx(LINK, 'block max-w-32 sm:max-w-48 truncate font-normal')}
     >
       {id}
     </Link>

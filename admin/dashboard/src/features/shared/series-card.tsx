@@ -6,7 +6,7 @@ import { Card } from '@/ui/card'
 import { Legend } from '@/ui/chart/legend'
 import { Numbers } from '@/ui/chart/numbers'
 import { StackedBars, type StackProps } from '@/ui/chart/stacked-bars'
-import { count, countShort, point, pointFull, usd, usdShort, usdTick } from '@/ui/format'
+import { count, countShort, dateMinute, point, pointFull, usd, usdShort, usdTick } from '@/ui/format'
 import { Segmented } from '@/ui/segmented'
 import { Loading } from '@/ui/skeleton'
 
@@ -81,12 +81,15 @@ function Body({
   )
 }
 
+// Over more than a day an hour needs its date.
+const HOURS_OF_A_DAY = 25
+
 function stackOf(series: Series, by: By, measure: Measure): StackProps {
   const { grain, groups, points } = series
   return {
     groups: groups.map(({ key, other }) => ({ label: other ? 'All others' : (key ?? `No ${by}`), other })),
     points: points.map((each) => ({
-      label: point(each.at, grain),
+      label: grain === 'hour' && points.length > HOURS_OF_A_DAY ? dateMinute(each.at) : point(each.at, grain),
       full: pointFull(each.at, grain),
       values: measure === 'cost' ? each.costUsd : each.totalTokens,
     })),

@@ -60,8 +60,9 @@ function Filter({ name }: { name: (typeof FILTERS)[number] }) {
       <Input
         type="search"
         aria-label={`Filter by ${label.toLowerCase()}`}
-        placeholder={name === 'users' ? 'Users, with commas' : `Any ${label.toLowerCase()}`}
+        placeholder={`Any ${label.toLowerCase()}`}
         list={id}
+        title={name === 'users' ? 'Several with commas between them' : undefined}
         className={cx('w-38!', value && 'border-accent! bg-accent-soft!')}
         value={text}
         onFocus={() => setAsked(true)}
