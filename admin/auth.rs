@@ -1,12 +1,16 @@
-//! Who may ask for what: the operator's token, tokenist keys by their scopes, and how often a wrong one may be tried.
+//! Who may ask for what: the operator's token, logins by their role, tokenist keys by their scopes, and how often a
+//! wrong one may be tried.
 //!
-//! Invariant: a credential is kept and compared as its hash only, the operator's in constant time.
+//! Invariant: a credential is kept and compared as its hash only, the operator's in constant time. A cookie changes
+//! something only for a page of this origin.
 
 use crate::App;
 use crate::error::ApiError;
+use crate::login::{Bearer, Login, Role, Signer};
 use crate::now;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
@@ -39,6 +43,10 @@ impl OperatorToken {
             TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX => Ok(OperatorToken(Sha256::digest(text).into())),
             _ => Err(TokenError::TooLong),
         }
+    }
+
+    pub(crate) fn hash(&self) -> &[u8; 32] {
+        &self.0
     }
 
     fn is(&self, other: &OperatorToken) -> bool {
@@ -74,12 +82,21 @@ pub(crate) enum Caller {
     Operator,
     /// Holds a key that was not ended when the request came.
     Key(Arc<Key>),
+    /// Signed in with a password.
+    Login {
+        id: Arc<str>,
+        login: Arc<Login>,
+    },
 }
 
 /// What a credential can open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Area {
-    Admin,
+    /// Looking at what is there.
+    Read,
+    Change,
+    /// Logins.
+    Own,
     Sdk,
 }
 
@@ -92,7 +109,17 @@ pub(crate) async fn require_admin(
     if app.config.metrics_open && request.uri().path() == "/metrics" {
         return Ok(next.run(request).await);
     }
-    require(&app, Area::Admin, request, next).await
+    let area = if request.method().is_safe() { Area::Read } else { Area::Change };
+    require(&app, area, request, next).await
+}
+
+/// Lets a request through that may change who may do what.
+pub(crate) async fn require_owner(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    require(&app, Area::Own, request, next).await
 }
 
 /// Lets a request through that may be made in the SDK's area.
@@ -107,8 +134,13 @@ pub(crate) async fn require_sdk(
 /// Handlers find the [`Caller`] among the request's extensions.
 async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Result<Response, ApiError> {
     let peer = *request.extensions().get::<Peer>().expect("serve names every connection's peer");
-    let caller = match app.guard.check(request.headers(), peer.0, Instant::now())? {
+    let shown = app.guard.check(&app.signer, request.method(), request.headers(), peer.0, Instant::now())?;
+    let caller = match shown {
         Shown::Operator => Caller::Operator,
+        Shown::Login { id, epoch } => match app.handle.entry::<Login>(&id).await? {
+            Some(login) if login.epoch == epoch => Caller::Login { id, login: Arc::new(login) },
+            Some(_) | None => return Err(ApiError::unauthorized("This session is over: sign in again")),
+        },
         Shown::Key(hash) => match app.handle.find_key(hash).await? {
             Some(key) if key.holds_at(now()) => Caller::Key(Arc::new(key)),
             Some(_) | None => return Err(app.guard.wrong(peer.0, OperatorToken(hash.0), Instant::now())),
@@ -120,16 +152,46 @@ async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Res
 }
 
 impl Caller {
+    /// As which login it counts.
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            Caller::Operator => Role::Owner,
+            Caller::Key(_) => Role::Operator,
+            Caller::Login { login, .. } => login.role,
+        }
+    }
+
     fn may_enter(&self, area: Area) -> Result<(), ApiError> {
-        let Caller::Key(key) = self else { return Ok(()) };
+        let forbidden = |sentence| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
+        let needed = match area {
+            Area::Read => Role::Viewer,
+            Area::Change | Area::Sdk => Role::Operator,
+            Area::Own => Role::Owner,
+        };
+        let Caller::Key(key) = self else {
+            return match self.role() >= needed {
+                true => Ok(()),
+                false if area == Area::Own => forbidden(OWNER_ONLY),
+                false => forbidden(VIEWER_READS),
+            };
+        };
         // No route makes such a key, but a store may be shared with versions to come.
         let is_admin = key.scopes.admin && key.user.is_none() && key.org.is_none();
         match area {
-            _ if is_admin => Ok(()),
+            Area::Own => forbidden(OWNER_ONLY),
+            Area::Read | Area::Change | Area::Sdk if is_admin => Ok(()),
             Area::Sdk if key.scopes.sdk => Ok(()),
-            Area::Sdk => Err(ApiError::new(StatusCode::FORBIDDEN, SDK_FORBIDDEN)),
-            Area::Admin => Err(ApiError::new(StatusCode::FORBIDDEN, ADMIN_FORBIDDEN)),
+            Area::Sdk => forbidden(SDK_FORBIDDEN),
+            Area::Read | Area::Change => forbidden(ADMIN_FORBIDDEN),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, ApiError> {
+        Ok(parts.extensions.get::<Caller>().expect("every route that asks for it requires a caller").clone())
     }
 }
 
@@ -142,9 +204,14 @@ pub(crate) struct Guard {
 }
 
 /// What a request's credential is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
     Operator,
+    /// Whether its password is still the same is for the ledger to say.
+    Login {
+        id: Arc<str>,
+        epoch: u32,
+    },
     /// Whether it is known is for the ledger to say.
     Key(KeyHash),
 }
@@ -164,16 +231,59 @@ impl Guard {
         Guard { token, wrong: Mutex::new(vec![None; SLOT_COUNT].into()), hasher: RandomState::new() }
     }
 
-    fn check(&self, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<Shown, ApiError> {
+    fn check(
+        &self,
+        signer: &Signer,
+        method: &Method,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<Shown, ApiError> {
         let (text, token) = credential(headers)?;
-        if let Some(seconds) = self.retry_after_seconds(network(peer), now) {
-            return Err(ApiError::throttled(seconds));
+        self.admit(Peer(peer), now)?;
+        if !headers.contains_key(header::AUTHORIZATION) && !method.is_safe() && !is_own_origin(headers) {
+            return Err(ApiError::foreign_origin());
         }
+        let signed = || match signer.read(text) {
+            Some(Bearer::Operator) => Ok(Shown::Operator),
+            Some(Bearer::Login { id, epoch }) => Ok(Shown::Login { id, epoch }),
+            None => Err(self.wrong(peer, token.clone(), now)),
+        };
         match token.is(&self.token) {
-            true => Ok(Shown::Operator),
+            // The cookie is for sessions that were begun; the token itself does not belong in it.
+            true if headers.contains_key(header::AUTHORIZATION) => Ok(Shown::Operator),
             false if text.starts_with(KEY_PREFIX) => Ok(Shown::Key(KeyHash(token.0))),
-            false => Err(self.wrong(peer, token, now)),
+            true | false => signed(),
         }
+    }
+
+    /// Refuses an address that has used up its tries.
+    pub(crate) fn admit(&self, peer: Peer, now: Instant) -> Result<(), ApiError> {
+        match self.retry_after_seconds(network(peer.0), now) {
+            Some(seconds) => Err(ApiError::throttled(seconds)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this is the operator's token.
+    pub(crate) fn check_token(&self, text: &str, peer: Peer, now: Instant) -> Result<(), ApiError> {
+        self.admit(peer, now)?;
+        match OperatorToken::parse(text.trim()) {
+            Ok(token) if token.is(&self.token) => Ok(()),
+            Ok(_) | Err(_) => Err(self.wrong_text(peer, text, "This is not the operator's token", now)),
+        }
+    }
+
+    /// Notes that this was tried, and says `sentence`.
+    pub(crate) fn wrong_text(
+        &self,
+        peer: Peer,
+        text: &str,
+        sentence: &'static str,
+        now: Instant,
+    ) -> ApiError {
+        self.note(network(peer.0), OperatorToken(Sha256::digest(text).into()), now);
+        ApiError::unauthorized(sentence)
     }
 
     /// Notes that this was tried, and says so.
@@ -216,7 +326,11 @@ impl Guard {
 fn credential(headers: &HeaderMap) -> Result<(&str, OperatorToken), ApiError> {
     const MISSING: &str = "Authorization header required";
     const MALFORMED: &str = "Invalid API key format";
-    let value = headers.get(header::AUTHORIZATION).ok_or(ApiError::unauthorized(MISSING))?;
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        let token = session_cookie(headers).ok_or(ApiError::unauthorized(MISSING))?;
+        let hash = OperatorToken::parse(token).map_err(|_| ApiError::unauthorized(MALFORMED))?;
+        return Ok((token, hash));
+    };
     let value = value.to_str().map_err(|_| ApiError::unauthorized(MALFORMED))?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -225,6 +339,22 @@ fn credential(headers: &HeaderMap) -> Result<(&str, OperatorToken), ApiError> {
     let token = token.trim();
     let hash = OperatorToken::parse(token).map_err(|_| ApiError::unauthorized(MALFORMED))?;
     Ok((token, hash))
+}
+
+/// The token in a browser's cookie.
+fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == SESSION_COOKIE).map(|(_, token)| token.trim())
+}
+
+/// Whether a browser says that a page of the origin that it asks has made the request. Behind something that ends TLS
+/// the scheme is not known here, so the host decides.
+pub(crate) fn is_own_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
+    let origin_host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    origin_host.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
 }
 
 /// What one party is assumed to hold: an IPv4 address or an IPv6 /64.
@@ -239,6 +369,10 @@ const ADMIN_FORBIDDEN: &str = "This API key does not have the admin scope: use o
     \"scopes\": [\"admin\"], or the operator's token";
 const SDK_FORBIDDEN: &str = "This API key has neither the sdk nor the admin scope: use one that was created with \
     \"scopes\": [\"sdk\"]";
+const OWNER_ONLY: &str = "Only an owner may do this: sign in as one, or use the operator's token";
+const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of an operator";
+/// The cookie of a browser's session.
+pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 512;
 /// Different wrong tokens from one address within [`SPAN`], after which it is refused unheard.
@@ -261,7 +395,8 @@ mod tests {
     fn ask(guard: &Guard, authorization: &str, peer: &str, now: Instant) -> StatusCode {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
-        match guard.check(&headers, peer.parse().unwrap(), now) {
+        let signer = Signer::new(&guard.token);
+        match guard.check(&signer, &Method::GET, &headers, peer.parse().unwrap(), now) {
             Ok(_) => StatusCode::OK,
             Err(error) => error.into_response().status(),
         }
@@ -276,6 +411,49 @@ mod tests {
         assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + SPAN / 2), 429);
         assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.2", start + SPAN / 2), 200);
         assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + SPAN), 200);
+    }
+
+    #[test]
+    fn a_cookie_changes_something_only_for_a_page_of_this_origin() {
+        let guard = guard();
+        let signer = Signer::new(&guard.token);
+        let cookie = format!("theme=dark; {SESSION_COOKIE}={}", signer.sign(&Bearer::Operator, now()));
+        let ask = |method: Method, origin: Option<&str>| {
+            let pairs = [
+                (header::HOST, Some("ops:8081")),
+                (header::COOKIE, Some(&*cookie)),
+                (header::ORIGIN, origin),
+            ];
+            let pairs = pairs
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).unwrap())));
+            let headers = HeaderMap::from_iter(pairs);
+            let shown = guard.check(&signer, &method, &headers, "10.0.0.1".parse().unwrap(), Instant::now());
+            shown.map_or_else(|error| error.into_response().status(), |_| StatusCode::OK)
+        };
+        assert_eq!(ask(Method::GET, None), 200);
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            for (origin, status) in [
+                (Some("http://ops:8081"), 200),
+                (Some("https://OPS:8081"), 200),
+                (Some("http://ops"), 403),
+                (Some("http://evil.example"), 403),
+                (Some("null"), 403),
+                (None, 403),
+            ] {
+                assert_eq!(ask(method.clone(), origin), status, "{method} {origin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operators_token_itself_is_no_cookie() {
+        let guard = guard();
+        let cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={TOKEN}")).unwrap();
+        let headers = HeaderMap::from_iter([(header::COOKIE, cookie)]);
+        let signer = Signer::new(&guard.token);
+        let shown = guard.check(&signer, &Method::GET, &headers, "10.0.0.1".parse().unwrap(), Instant::now());
+        assert_eq!(shown.unwrap_err().into_response().status(), 401);
     }
 
     #[test]

@@ -42,8 +42,15 @@ impl ApiError {
     }
 
     pub(crate) fn throttled(retry_after_seconds: u64) -> ApiError {
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong API keys, try again later")
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong credentials, try again later")
             .with(Hint::RetryAfter { seconds: retry_after_seconds })
+    }
+
+    pub(crate) fn foreign_origin() -> ApiError {
+        ApiError::new(
+            StatusCode::FORBIDDEN,
+            "A session of a browser changes nothing for pages of another origin",
+        )
     }
 
     pub(crate) fn too_slow() -> ApiError {
@@ -69,6 +76,9 @@ impl From<CommandError> for ApiError {
             CommandError::Gone => unavailable("The ledger has stopped"),
             CommandError::Full => unavailable("The ledger holds as many users as it may"),
             CommandError::KeysFull => unavailable("The ledger holds as many keys as it may"),
+            CommandError::CatalogFull => {
+                unavailable("The ledger holds as many logins and the like as it may")
+            }
             CommandError::Store(_) => unavailable("The store cannot be read, try again"),
         }
         .because(error)

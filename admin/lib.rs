@@ -9,11 +9,14 @@ mod auth;
 mod edge;
 mod error;
 mod fields;
+mod login;
 mod openapi;
+mod pages;
 mod random;
 mod route;
 mod serve;
 mod telemetry;
+mod trail;
 mod wire;
 
 pub use auth::{OperatorToken, TokenError};
@@ -22,6 +25,7 @@ pub use random::generate_token;
 pub use tokenist_control::telemetry::Telemetry;
 
 use auth::Guard;
+use login::Signer;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -110,20 +114,26 @@ struct App {
     handle: Handle,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
+    signer: Signer,
     config: Arc<Config>,
-    /// Held while a user's keys are looked at and then changed, so that of two who find none only one makes one.
-    key_changes: Arc<tokio::sync::Mutex<()>>,
+    /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
+    changes: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a password is checked.
+    hashing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl App {
     fn new(config: Config, handle: Handle, telemetry: Telemetry) -> App {
         let guard = Arc::new(Guard::new(config.token.clone()));
+        let signer = Signer::new(&config.token);
         App {
             handle,
             telemetry: Arc::new(telemetry),
             guard,
+            signer,
             config: Arc::new(config),
-            key_changes: Arc::default(),
+            changes: Arc::default(),
+            hashing: Arc::default(),
         }
     }
 }

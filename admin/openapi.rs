@@ -23,6 +23,8 @@ use utoipa::{OpenApi, ToSchema};
         (name = "limits", description = "What a user may spend."),
         (name = "blocks", description = "Who may not open sessions."),
         (name = "sessions", description = "What is live."),
+        (name = "logins", description = "Who may sign in, and who is."),
+        (name = "audit", description = "What operators have changed."),
         (name = "sdk", description = "Calls that do not pass through the proxy."),
     ),
 )]
@@ -52,7 +54,8 @@ pub(crate) async fn read_openapi() -> Response {
 pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body_bytes_max: usize) {
     let components = description.components.get_or_insert_with(Components::new);
     let forbidden = match area {
-        Area::Admin => "The API key does not have the admin scope.",
+        Area::Read | Area::Change => "The API key does not have the admin scope, or the login may only read.",
+        Area::Own => "The credential is no owner's.",
         Area::Sdk => "The API key does not have the sdk scope, or speaks for another user or org.",
     };
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -61,7 +64,7 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
         refuse(operation, StatusCode::UNAUTHORIZED, "No API key, or a wrong one.");
         refuse(operation, StatusCode::FORBIDDEN, forbidden);
-        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong API keys from this address.");
+        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong credentials from this address.");
         refuse(operation, StatusCode::SERVICE_UNAVAILABLE, "The ledger is busy, full or gone, or too slow.");
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             // A missing body counts as an empty object.

@@ -1,12 +1,14 @@
 //! Blocks: who may not open sessions.
 
 use super::UserPath;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, ErrorBody, UnblockReply};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
+use tokenist_core::id::UserId;
 use tokenist_core::limit::Block;
 
 /// Blocks a user. Live sessions end at once with 4003. A block that has expired counts as none.
@@ -20,6 +22,7 @@ use tokenist_core::limit::Block;
 pub(crate) async fn block_user(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    caller: Caller,
     Body(request): Body<BlockRequest>,
 ) -> Result<Json<BlockReply>, ApiError> {
     let block = Block {
@@ -27,8 +30,9 @@ pub(crate) async fn block_user(
         blocked_at: now(),
         expires_at: request.expires_at,
     };
-    app.handle.block(id.clone(), block).await?;
-    tracing::info!(user = %id, expires_at = ?request.expires_at, "user blocked");
+    let before = standing_block(&app, &id).await?;
+    app.handle.block(id.clone(), block.clone()).await?;
+    app.keep(&caller, "user.block", ("user", id.as_str()), before, BlockedUser::of(&id, block)).await;
     Ok(Json(BlockReply::of(&id, request)))
 }
 
@@ -43,9 +47,13 @@ pub(crate) async fn block_user(
 pub(crate) async fn unblock_user(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    caller: Caller,
 ) -> Result<Json<UnblockReply>, ApiError> {
+    let before = standing_block(&app, &id).await?;
     let was_blocked = app.handle.unblock(id.clone()).await?;
-    tracing::info!(user = %id, was_blocked, "user unblocked");
+    if was_blocked {
+        app.keep(&caller, "user.unblock", ("user", id.as_str()), before, ()).await;
+    }
     Ok(Json(UnblockReply::of(&id, was_blocked)))
 }
 
@@ -58,4 +66,9 @@ pub(crate) async fn list_blocked(State(app): State<App>) -> Result<Json<BlockLis
     let blocked = app.handle.blocked().await?;
     let blocked = blocked.into_iter().map(|(user, block)| BlockedUser::of(&user, block)).collect();
     Ok(Json(BlockList { blocked }))
+}
+
+async fn standing_block(app: &App, id: &UserId) -> Result<Option<BlockedUser>, ApiError> {
+    let view = app.handle.user(id.clone(), None).await?;
+    Ok(view.and_then(|view| view.block).map(|block| BlockedUser::of(id, block)))
 }

@@ -1,6 +1,7 @@
 //! Tokenist keys: made and shown once, listed by what is kept of them, ended.
 
 use super::UserPath;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::random::{self, NewKey};
@@ -29,6 +30,7 @@ use utoipa::IntoParams;
 )]
 pub(crate) async fn create_key(
     State(app): State<App>,
+    caller: Caller,
     Body(request): Body<KeyRequest>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
     let draft = Draft {
@@ -38,7 +40,7 @@ pub(crate) async fn create_key(
         scopes: request.scopes,
         expires_at: request.expires_at,
     };
-    Ok((StatusCode::CREATED, Json(create(&app, draft).await?)))
+    Ok((StatusCode::CREATED, Json(create(&app, &caller, draft).await?)))
 }
 
 /// Keys, oldest first.
@@ -70,11 +72,12 @@ pub(crate) async fn list_keys(
 pub(crate) async fn revoke_key(
     State(app): State<App>,
     KeyPath { id }: KeyPath,
+    caller: Caller,
 ) -> Result<Json<KeyReply>, ApiError> {
-    if app.handle.end_key(id.clone(), Timestamp(0)).await?.is_none() {
+    let Some(key) = app.handle.end_key(id.clone(), Timestamp(0)).await? else {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found"));
-    }
-    tracing::info!(key = %id, "key revoked");
+    };
+    app.keep(&caller, "key.revoke", ("key", id.as_str()), ApiKey::from(&key), ()).await;
     Ok(Json(KeyReply { success: true }))
 }
 
@@ -90,9 +93,10 @@ pub(crate) async fn revoke_key(
 pub(crate) async fn rotate_key(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    caller: Caller,
     Body(request): Body<RotateRequest>,
 ) -> Result<(StatusCode, Json<RotatedKey>), ApiError> {
-    let _alone = app.key_changes.lock().await;
+    let _alone = app.changes.lock().await;
     let keys = keys_of(&app, &id).await?;
     let Some(newest) = keys.last() else {
         let sentence = format!("User {id} has no API key; POST /admin/users with this userId makes one");
@@ -106,14 +110,15 @@ pub(crate) async fn rotate_key(
         expires_at: None,
     };
     // The new key comes first: whatever fails after it, the user is not locked out.
-    let created = create(&app, draft).await?;
+    let created = create(&app, &caller, draft).await?;
     let end = request.end(now());
     let mut retired = Vec::with_capacity(keys.len());
     for key in &keys {
         // `None`: somebody has revoked it meanwhile.
         if let Some(key) = app.handle.end_key(key.id.clone(), end).await? {
-            tracing::info!(key = %key.id, user = %id, %end, "key rotated out");
-            retired.push(ApiKey::from(&key));
+            let retiring = ApiKey::from(&key);
+            app.keep(&caller, "key.retire", ("key", key.id.as_str()), (), &retiring).await;
+            retired.push(retiring);
         }
     }
     Ok((StatusCode::CREATED, Json(RotatedKey { created, retired })))
@@ -129,7 +134,7 @@ pub(super) struct Draft {
     pub(super) expires_at: Option<Timestamp>,
 }
 
-pub(super) async fn create(app: &App, draft: Draft) -> Result<CreatedKey, ApiError> {
+pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<CreatedKey, ApiError> {
     let secret = NewKey::generate();
     let Draft { name, user, org, scopes, expires_at } = draft;
     let key = Key {
@@ -145,8 +150,9 @@ pub(super) async fn create(app: &App, draft: Draft) -> Result<CreatedKey, ApiErr
         revoked_at: None,
     };
     app.handle.set_key(key.clone()).await?;
-    tracing::info!(key = %key.id, user = ?key.user, org = ?key.org, ?scopes, "key created");
-    Ok(CreatedKey { api_key: secret.text, key: ApiKey::from(&key) })
+    let shown = ApiKey::from(&key);
+    app.keep(caller, "key.create", ("key", key.id.as_str()), (), &shown).await;
+    Ok(CreatedKey { api_key: secret.text, key: shown })
 }
 
 /// A user's keys that open something, the oldest first.

@@ -1,12 +1,22 @@
-//! Limits, which the API calls thresholds.
+//! Limits of users, orgs and keys. A user's is also what existing clients call its threshold.
 
 use super::UserPath;
 use crate::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::Body;
-use crate::wire::{ErrorBody, ThresholdReply, ThresholdRequest};
+use crate::fields::{Body, Query};
+use crate::wire::{
+    ErrorBody, HolderKindName, HolderLimit, LimitBody, LimitList, LimitRequest, LimitsQuery, Threshold,
+    ThresholdReply, ThresholdRequest,
+};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use tokenist_core::id::{Holder, OrgId, UserId};
+use tokenist_core::key::KeyId;
+use tokenist_core::limit::Limit;
+use utoipa::IntoParams;
 
 /// Replaces a user's threshold. Live sessions that are over the new one end at once with 4004.
 #[utoipa::path(
@@ -20,10 +30,144 @@ use axum::extract::State;
 pub(crate) async fn set_threshold(
     State(app): State<App>,
     UserPath { id }: UserPath,
+    caller: Caller,
     Body(request): Body<ThresholdRequest>,
 ) -> Result<Json<ThresholdReply>, ApiError> {
     let limit = request.limit(app.handle.default_limit());
+    let before = app.handle.user(id.clone(), None).await?.map(|view| Threshold::from(&view.limit));
     let view = app.handle.set_limit(id, limit).await?;
-    tracing::info!(user = %view.user, ?limit, "limit set");
+    let after = Threshold::from(&view.limit);
+    app.keep(&caller, "user.limit", ("user", view.user.as_str()), before, after).await;
     Ok(Json(ThresholdReply::of(&view)))
+}
+
+/// Limits of their own that users, orgs and keys have; with the one that binds all other users.
+#[utoipa::path(
+    get, path = "/admin/limits", tag = "limits", params(LimitsQuery),
+    responses(
+        (status = 200, description = "Limits.", body = LimitList),
+        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn list_limits(
+    State(app): State<App>,
+    Query(query): Query<LimitsQuery>,
+) -> Result<Json<LimitList>, ApiError> {
+    let page = app.handle.limits(query.into()).await?;
+    Ok(Json(LimitList::of(app.handle.default_limit(), page)))
+}
+
+/// What binds a user, org or key. One that was never seen has used nothing.
+#[utoipa::path(
+    get, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
+    responses(
+        (status = 200, description = "The limit.", body = HolderLimit),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+        (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn read_limit(
+    State(app): State<App>,
+    HolderPath { kind, id }: HolderPath,
+) -> Result<Json<HolderLimit>, ApiError> {
+    let holder = holder(&app, kind, &id).await?;
+    Ok(Json((&app.handle.limit(holder).await?).into()))
+}
+
+/// Replaces a limit. Live sessions that are over the new one end at once with 4004.
+#[utoipa::path(
+    put, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath), request_body = LimitRequest,
+    responses(
+        (status = 200, description = "The limit holds.", body = HolderLimit),
+        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
+        (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn set_limit(
+    State(app): State<App>,
+    HolderPath { kind, id }: HolderPath,
+    caller: Caller,
+    Body(request): Body<LimitRequest>,
+) -> Result<Json<HolderLimit>, ApiError> {
+    let default = match kind {
+        HolderKindName::User => app.handle.default_limit(),
+        HolderKindName::Org | HolderKindName::Key => Limit::default(),
+    };
+    bind(&app, &caller, kind, &id, Some(request.limit(default))).await
+}
+
+/// Takes a limit back: the default binds a user again, nothing an org or key.
+#[utoipa::path(
+    delete, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
+    responses(
+        (status = 200, description = "What binds the holder now.", body = HolderLimit),
+        (status = 400, description = "The id is wrong.", body = ErrorBody),
+        (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn remove_limit(
+    State(app): State<App>,
+    HolderPath { kind, id }: HolderPath,
+    caller: Caller,
+) -> Result<Json<HolderLimit>, ApiError> {
+    bind(&app, &caller, kind, &id, None).await
+}
+
+async fn bind(
+    app: &App,
+    caller: &Caller,
+    kind: HolderKindName,
+    id: &str,
+    limit: Option<Limit>,
+) -> Result<Json<HolderLimit>, ApiError> {
+    let holder = holder(app, kind, id).await?;
+    let before = app.handle.limit(holder.clone()).await?;
+    let after = HolderLimit::from(&app.handle.bind(holder, limit).await?);
+    let (action, subject) = match kind {
+        HolderKindName::User => ("user.limit", "user"),
+        HolderKindName::Org => ("org.limit", "org"),
+        HolderKindName::Key => ("key.limit", "key"),
+    };
+    app.keep(caller, action, (subject, id), LimitBody::from(&before.limit), after.limit()).await;
+    Ok(Json(after))
+}
+
+async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, ApiError> {
+    let bad = |what: &str, why: String| ApiError::new(StatusCode::BAD_REQUEST, format!("{what} id {why}"));
+    match kind {
+        HolderKindName::User => {
+            UserId::parse(id.as_bytes()).map(Holder::User).map_err(|error| bad("User", error.to_string()))
+        }
+        HolderKindName::Org => {
+            OrgId::parse(id.as_bytes()).map(Holder::Org).map_err(|error| bad("Org", error.to_string()))
+        }
+        HolderKindName::Key => match app.handle.key_of(KeyId::from(id)).await? {
+            Some(key) => Ok(Holder::Key(key.hash)),
+            None => Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found")),
+        },
+    }
+}
+
+/// The holder that a path names.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct HolderPath {
+    kind: HolderKindName,
+    /// The user's, org's or key's id, URL-encoded.
+    id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HolderPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<HolderPath, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((kind, id))) = path else {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "The id is not UTF-8"));
+        };
+        match HolderKindName::parse(&kind) {
+            Some(kind) => Ok(HolderPath { kind, id }),
+            None => Err(ApiError::new(StatusCode::NOT_FOUND, "Limits are held by a user, org or key")),
+        }
+    }
 }

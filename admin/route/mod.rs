@@ -2,9 +2,11 @@
 //!
 //! [`Handle`]: tokenist_control::handle::Handle
 
+mod audit;
 mod blocks;
 mod keys;
 mod limits;
+mod logins;
 mod orgs;
 mod process;
 mod sdk;
@@ -14,7 +16,7 @@ mod users;
 use crate::auth::Area;
 use crate::error::ApiError;
 use crate::openapi::{self, Description};
-use crate::{App, auth, edge};
+use crate::{App, auth, edge, pages};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -28,11 +30,13 @@ use utoipa_axum::routes;
 pub(crate) fn router(app: App) -> Router {
     let require_admin = middleware::from_fn_with_state(app.clone(), auth::require_admin);
     let require_sdk = middleware::from_fn_with_state(app.clone(), auth::require_sdk);
+    let require_owner = middleware::from_fn_with_state(app.clone(), auth::require_owner);
     let router = open_routes()
         .merge(admin_routes().route_layer(require_admin))
+        .merge(owner_routes().route_layer(require_owner))
         .merge(sdk_routes().route_layer(require_sdk));
     Router::from(router)
-        .fallback(not_found)
+        .fallback(pages::serve)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(app.clone(), edge::edge))
@@ -41,7 +45,7 @@ pub(crate) fn router(app: App) -> Router {
 
 /// Everything that is described.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    open_routes().merge(admin_routes()).merge(sdk_routes())
+    open_routes().merge(admin_routes()).merge(owner_routes()).merge(sdk_routes())
 }
 
 fn open_routes() -> OpenApiRouter<App> {
@@ -49,6 +53,9 @@ fn open_routes() -> OpenApiRouter<App> {
         .routes(routes!(process::read_health))
         .routes(routes!(process::read_ready))
         .routes(routes!(openapi::read_openapi))
+        .routes(routes!(logins::begin_session))
+        .routes(routes!(logins::sign_in))
+        .routes(routes!(logins::sign_out))
 }
 
 fn admin_routes() -> OpenApiRouter<App> {
@@ -58,6 +65,8 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::read_history))
         .routes(routes!(users::list_models))
         .routes(routes!(limits::set_threshold))
+        .routes(routes!(limits::list_limits))
+        .routes(routes!(limits::read_limit, limits::set_limit, limits::remove_limit))
         .routes(routes!(blocks::block_user))
         .routes(routes!(blocks::unblock_user))
         .routes(routes!(blocks::list_blocked))
@@ -67,8 +76,18 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(keys::rotate_key))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::close_session))
+        .routes(routes!(logins::read_me))
+        .routes(routes!(audit::list_audits))
         .routes(routes!(process::read_metrics));
-    openapi::guard(router.get_openapi_mut(), Area::Admin, BODY_BYTES_MAX);
+    openapi::guard(router.get_openapi_mut(), Area::Change, BODY_BYTES_MAX);
+    router
+}
+
+fn owner_routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::new()
+        .routes(routes!(logins::list_logins, logins::create_login))
+        .routes(routes!(logins::change_login, logins::remove_login));
+    openapi::guard(router.get_openapi_mut(), Area::Own, BODY_BYTES_MAX);
     router
 }
 

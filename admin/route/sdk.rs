@@ -128,7 +128,7 @@ fn identity(
 /// Whose call it is if nobody says: that of the key's user, or else of the key, as if it were a user.
 fn default_user(caller: &Caller) -> Option<UserId> {
     match caller {
-        Caller::Operator => None,
+        Caller::Operator | Caller::Login { .. } => None,
         Caller::Key(key) => Some(key.user.clone().unwrap_or_else(|| key.id.as_str().into())),
     }
 }

@@ -1,5 +1,6 @@
 //! Live sessions.
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Query;
 use crate::wire::{ErrorBody, LIST_MAX, Session, SessionReply, Sessions, SessionsQuery};
@@ -40,11 +41,12 @@ pub(crate) async fn list_sessions(
 pub(crate) async fn close_session(
     State(app): State<App>,
     SessionPath { id }: SessionPath,
+    caller: Caller,
 ) -> Result<Json<SessionReply>, ApiError> {
     if !app.handle.close_session(id).await? {
         return Err(session_not_found());
     }
-    tracing::info!(session = %id, "session ended by operator");
+    app.keep(&caller, "session.end", ("session", &id.to_string()), (), ()).await;
     Ok(Json(SessionReply::of(id)))
 }
 

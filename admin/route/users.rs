@@ -2,6 +2,7 @@
 
 use super::UserPath;
 use super::keys::{self, Draft};
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::wire::{
@@ -62,10 +63,11 @@ pub(crate) async fn list_users(
 )]
 pub(crate) async fn create_user(
     State(app): State<App>,
+    caller: Caller,
     Body(request): Body<UserRequest>,
 ) -> Result<(StatusCode, Json<CreatedUser>), ApiError> {
     let user = request.user_id.unwrap_or_else(|| random::id("user_").as_str().into());
-    let _alone = app.key_changes.lock().await;
+    let _alone = app.changes.lock().await;
     if !keys::keys_of(&app, &user).await?.is_empty() {
         let sentence = format!(
             "User {user} has an API key already; POST /admin/users/:id/rotate-key replaces it, and POST \
@@ -87,7 +89,7 @@ pub(crate) async fn create_user(
         scopes: request.scopes,
         expires_at: request.expires_at,
     };
-    let created = keys::create(&app, draft).await?;
+    let created = keys::create(&app, &caller, draft).await?;
     Ok((StatusCode::CREATED, Json(CreatedUser::of(view, created))))
 }
 

@@ -44,7 +44,7 @@ fn only_the_operator_is_let_in() {
                         (401, json!({"error": error})),
                         "{authorization:?}"
                     );
-                    assert_eq!(answer.header("www-authenticate"), Some("bearer"));
+                    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
                 }
                 None => assert_eq!(answer.status, 200, "{authorization:?} {path}"),
             }
@@ -116,7 +116,7 @@ fn guessing_ends_in_429() {
     assert!((0..10).all(|n| guess(n).status == 401));
     let refused = guess(10);
     assert_eq!(refused.status, 429);
-    assert_eq!(refused.json(), json!({"error": "Too many wrong API keys, try again later"}));
+    assert_eq!(refused.json(), json!({"error": "Too many wrong credentials, try again later"}));
     let seconds = refused.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
     assert!(seconds.is_some_and(|seconds| (1..=10).contains(&seconds)));
     assert_eq!(ask_with(plane.address(), "GET", "/health", &[], "").status, 200);
@@ -140,7 +140,7 @@ fn browsers_are_told_which_origins_may() {
     assert_eq!((preflight.status, preflight.body.as_str()), (204, ""));
     assert_eq!(preflight.header("access-control-allow-origin"), Some("https://ops.example.com"));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type"));
-    assert!(preflight.header("access-control-allow-methods").is_some_and(|methods| methods.contains("post")));
+    assert!(preflight.header("access-control-allow-methods").is_some_and(|methods| methods.contains("POST")));
     let refused = ask("POST", "https://ops.example.com");
     assert_eq!(
         (refused.status, refused.header("access-control-allow-origin")),

@@ -1,12 +1,13 @@
 //! Limits, which the API calls thresholds.
 
-use super::{INTEGER_MAX, WINDOWS, Window};
+use super::{INTEGER_MAX, LIST_MAX, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
-use tokenist_control::handle::UserView;
-use tokenist_core::limit::{Limit, WindowKind};
+use tokenist_control::handle::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView, UserView};
+use tokenist_core::id::Holder;
+use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::money::NanoUsd;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a user may spend. A measure that is absent is unlimited.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,6 +73,259 @@ impl ThresholdReply {
         ThresholdReply { success: true, user_id: view.user.to_string(), threshold: (&view.limit).into() }
     }
 }
+
+/// A limit in full. A measure that is null is unlimited.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LimitBody {
+    /// 0 denies everything.
+    #[schema(required)]
+    max_cost_usd: Option<f64>,
+    #[schema(required)]
+    max_total_tokens: Option<u64>,
+    window: Window,
+    mode: ModeName,
+    /// Sessions open at once, of a user.
+    #[schema(required)]
+    max_sessions: Option<u32>,
+    on_redis_down: OnRedisDownName,
+}
+
+/// `enforce` ends sessions at the limit, `warn` only tells operators.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ModeName {
+    Enforce,
+    Warn,
+}
+
+/// What holds while instances cannot tell each other what was used.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnRedisDownName {
+    /// Each instance its part of what was left.
+    LocalShare,
+    /// What is left as far as each knows.
+    Allow,
+    /// No new session.
+    Refuse,
+}
+
+/// Who holds a limit.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HolderKindName {
+    User,
+    Org,
+    Key,
+}
+
+/// A limit with its holder and what was used of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HolderLimit {
+    kind: HolderKindName,
+    id: String,
+    /// What the user or key is called.
+    #[schema(required)]
+    name: Option<String>,
+    limit: LimitBody,
+    /// The holder has no limit of its own.
+    is_default: bool,
+    /// In the limit's window.
+    used: LimitUsed,
+    /// The greater share of what is limited, in whole percent; it may pass 100. Null where nothing is limited.
+    #[schema(required)]
+    percent: Option<u64>,
+    state: LimitStateName,
+    #[schema(required, format = DateTime)]
+    resets_at: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LimitUsed {
+    cost_usd: f64,
+    tokens: u64,
+}
+
+/// How near the limit is: `warned` from 80 percent on.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum LimitStateName {
+    Ok,
+    Warned,
+    Reached,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitList {
+    /// What binds a user without a limit of its own.
+    default: LimitBody,
+    limits: Vec<HolderLimit>,
+    /// How many there are without offset and limit.
+    total: usize,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LimitsQuery {
+    #[param(value_type = Option<HolderKindName>, nullable = false)]
+    kind: Option<HolderKind>,
+    /// Only holders whose id or name contains this.
+    #[param(nullable = false)]
+    search: Option<String>,
+    #[param(nullable = false, minimum = 1, maximum = 10_000, default = 10_000)]
+    limit: Option<usize>,
+    #[param(nullable = false, value_type = Option<u64>, minimum = 0, default = 0)]
+    offset: usize,
+}
+
+/// Replaces the whole limit: a measure that is absent becomes unlimited, all else takes its default.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct LimitRequest {
+    /// 0 denies everything.
+    #[schema(value_type = f64, nullable = false, required = false, minimum = 0)]
+    max_cost_usd: Option<NanoUsd>,
+    /// 0 is unlimited.
+    #[schema(nullable = false, minimum = 0)]
+    max_total_tokens: Option<u64>,
+    #[schema(value_type = Window, nullable = false, required = false)]
+    window: Option<WindowKind>,
+    #[schema(value_type = ModeName, nullable = false, required = false)]
+    mode: Option<Mode>,
+    /// Sessions open at once; only of a user.
+    #[schema(nullable = false, minimum = 1)]
+    max_sessions: Option<u32>,
+    #[schema(value_type = OnRedisDownName, nullable = false, required = false)]
+    on_redis_down: Option<OnRedisDown>,
+}
+
+impl FromFields for LimitsQuery {
+    fn from_fields(fields: &mut Fields) -> Option<LimitsQuery> {
+        Some(LimitsQuery {
+            kind: fields.word("kind", &HOLDER_KINDS),
+            search: fields.text("search", 1..=256),
+            limit: list_limit(fields),
+            offset: fields.count("offset", 0, u32::MAX.into()).unwrap_or(0) as usize,
+        })
+    }
+}
+
+impl From<LimitsQuery> for LimitQuery {
+    fn from(query: LimitsQuery) -> LimitQuery {
+        let LimitsQuery { kind, search, limit, offset } = query;
+        LimitQuery { kind, search, offset, limit: limit.unwrap_or(LIST_MAX) }
+    }
+}
+
+impl FromFields for LimitRequest {
+    fn from_fields(fields: &mut Fields) -> Option<LimitRequest> {
+        Some(LimitRequest {
+            max_cost_usd: fields.dollars("maxCostUsd"),
+            max_total_tokens: fields.count("maxTotalTokens", 0, INTEGER_MAX),
+            window: fields.word("window", &WINDOWS),
+            mode: fields.word("mode", &MODES),
+            max_sessions: fields.count("maxSessions", 1, u32::MAX.into()).map(|count| count as u32),
+            on_redis_down: fields.word("onRedisDown", &ON_REDIS_DOWN),
+        })
+    }
+}
+
+impl LimitRequest {
+    pub(crate) fn limit(&self, default: Limit) -> Limit {
+        Limit {
+            max_cost: self.max_cost_usd,
+            max_tokens: self.max_total_tokens.filter(|&tokens| tokens > 0),
+            window: self.window.unwrap_or(default.window),
+            mode: self.mode.unwrap_or_default(),
+            max_sessions: self.max_sessions,
+            on_redis_down: self.on_redis_down.unwrap_or(default.on_redis_down),
+        }
+    }
+}
+
+impl LimitList {
+    pub(crate) fn of(default: Limit, page: LimitPage) -> LimitList {
+        let limits = page.limits.iter().map(HolderLimit::from).collect();
+        LimitList { default: (&default).into(), limits, total: page.total }
+    }
+}
+
+impl HolderKindName {
+    pub(crate) fn parse(text: &str) -> Option<HolderKindName> {
+        match text {
+            "user" => Some(HolderKindName::User),
+            "org" => Some(HolderKindName::Org),
+            "key" => Some(HolderKindName::Key),
+            _ => None,
+        }
+    }
+}
+
+impl HolderLimit {
+    pub(crate) fn limit(&self) -> &LimitBody {
+        &self.limit
+    }
+}
+
+impl From<&LimitView> for HolderLimit {
+    fn from(view: &LimitView) -> HolderLimit {
+        let (kind, id) = match &view.holder {
+            Holder::User(user) => (HolderKindName::User, user.to_string()),
+            Holder::Org(org) => (HolderKindName::Org, org.to_string()),
+            // A key's hash is nobody's business.
+            Holder::Key(_) => {
+                (HolderKindName::Key, view.key.as_ref().map(ToString::to_string).unwrap_or_default())
+            }
+        };
+        HolderLimit {
+            kind,
+            id,
+            name: view.name.as_deref().map(str::to_owned),
+            limit: (&view.limit).into(),
+            is_default: view.limit_is_default,
+            used: LimitUsed { cost_usd: view.used.cost.usd(), tokens: view.used.tokens },
+            percent: view.percent,
+            state: match view.state {
+                LimitState::Ok => LimitStateName::Ok,
+                LimitState::Warned => LimitStateName::Warned,
+                LimitState::Reached => LimitStateName::Reached,
+            },
+            resets_at: view.resets_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl From<&Limit> for LimitBody {
+    fn from(limit: &Limit) -> LimitBody {
+        LimitBody {
+            max_cost_usd: limit.max_cost.map(NanoUsd::usd),
+            max_total_tokens: limit.max_tokens,
+            window: limit.window.into(),
+            mode: match limit.mode {
+                Mode::Enforce => ModeName::Enforce,
+                Mode::Warn => ModeName::Warn,
+            },
+            max_sessions: limit.max_sessions,
+            on_redis_down: match limit.on_redis_down {
+                OnRedisDown::LocalShare => OnRedisDownName::LocalShare,
+                OnRedisDown::Allow => OnRedisDownName::Allow,
+                OnRedisDown::Refuse => OnRedisDownName::Refuse,
+            },
+        }
+    }
+}
+
+const HOLDER_KINDS: [(&str, HolderKind); 3] =
+    [("user", HolderKind::User), ("org", HolderKind::Org), ("key", HolderKind::Key)];
+const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("warn", Mode::Warn)];
+const ON_REDIS_DOWN: [(&str, OnRedisDown); 3] = [
+    ("local_share", OnRedisDown::LocalShare),
+    ("allow", OnRedisDown::Allow),
+    ("refuse", OnRedisDown::Refuse),
+];
 
 impl From<&Limit> for Threshold {
     fn from(limit: &Limit) -> Threshold {

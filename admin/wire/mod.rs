@@ -4,11 +4,13 @@
 //! Existing clients know these names. On the wire a `threshold` is a user's whole limit and a `period` a window.
 //! Costs are dollars as the shortest decimal that is the nano-dollar exactly; times are ISO 8601 with milliseconds.
 
+mod audit;
 mod blocks;
 mod error;
 mod history;
 mod keys;
 mod limits;
+mod logins;
 mod orgs;
 mod process;
 mod sdk;
@@ -16,11 +18,13 @@ mod sessions;
 mod span;
 mod users;
 
+pub(crate) use audit::*;
 pub(crate) use blocks::*;
 pub(crate) use error::*;
 pub(crate) use history::*;
 pub(crate) use keys::*;
 pub(crate) use limits::*;
+pub(crate) use logins::*;
 pub(crate) use orgs::*;
 pub(crate) use process::*;
 pub(crate) use sdk::*;

@@ -6,6 +6,7 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! nobody is judged by what no longer holds.
 
+mod limits;
 mod sharing;
 
 use self::sharing::Sharing;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::Batch;
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
@@ -260,6 +262,14 @@ impl Aggregator {
         Ok(())
     }
 
+    /// Puts an entry into the catalog, or changes or removes it.
+    pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), CommandError> {
+        let id = entry.id.clone();
+        self.ledger.set_entry(entry, now).map_err(|Full| CommandError::CatalogFull)?;
+        self.announce_entry(&id);
+        Ok(())
+    }
+
     /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key, or it has
     /// been revoked before.
     pub fn end_key(&mut self, id: &KeyId, at: Timestamp, now: Timestamp) -> Option<Key> {
@@ -281,6 +291,7 @@ impl Aggregator {
             let is_news = match fact {
                 Fact::Holder(state) => self.ledger.adopt(state, now),
                 Fact::Key(key) => self.ledger.adopt_key(key, now),
+                Fact::Entry(entry) => self.ledger.adopt_entry(entry),
             };
             adopted += usize::from(is_news);
         }
@@ -316,6 +327,9 @@ impl Aggregator {
                 drop(reply.send(place.map(|place| self.user_view(place, window))));
             }
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
+            Command::Limits(query, reply) => drop(reply.send(self.limits(&query, now))),
+            Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
+            Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
             Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
@@ -328,8 +342,20 @@ impl Aggregator {
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Keys(query, reply) => drop(reply.send(self.keys(&query))),
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
+            Command::KeyOf(id, reply) => drop(reply.send(self.ledger.key_of(&id).cloned())),
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
             Command::EndKey(id, at, reply) => drop(reply.send(self.end_key(&id, at, now))),
+            Command::Entry(id, reply) => {
+                drop(reply.send(self.ledger.entry(&id).map(|entry| entry.value.clone())));
+            }
+            Command::Entries(kind, reply) => {
+                drop(reply.send(self.ledger.entries(kind).cloned().collect()));
+            }
+            Command::SetEntry(entry, reply) => drop(reply.send(self.set_entry(entry, now))),
+            Command::Audit(audit, reply) => {
+                self.ledger.audit(*audit);
+                reply.send(()).ok();
+            }
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Word(word) => self.word(word, now),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),

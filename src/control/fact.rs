@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokenist_core::batch::{HolderState, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::key::Key;
 
 /// A setting that holds on every instance. The greater revision holds.
@@ -10,4 +11,5 @@ use tokenist_core::key::Key;
 pub enum Fact {
     Holder(HolderState),
     Key(Stamped<Key>),
+    Entry(Stamped<Entry>),
 }

@@ -8,13 +8,15 @@ use crate::fact::Fact;
 use crate::fleet::Word;
 use crate::progress::Mirroring;
 use crate::reads::Job;
-use crate::store::{Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
-use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use tokenist_core::catalog::{Entry, EntryId, Kept};
+use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::Delta;
@@ -23,7 +25,7 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{DAY_MS, Timestamp};
 pub use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
-use tokenist_core::verdict::{Remaining, Verdict};
+use tokenist_core::verdict::{Remaining, Used, Verdict};
 use tokenist_handoff::Published;
 use tokio::sync::oneshot;
 
@@ -43,6 +45,57 @@ pub struct UserView {
     /// `None` if there is none or it has expired.
     pub block: Option<Block>,
     pub sessions: u32,
+}
+
+/// A limit with its holder and what was used of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    pub holder: Holder,
+    /// What a user or key is called, and the id by which operators know a key.
+    pub name: Option<Arc<str>>,
+    pub key: Option<KeyId>,
+    pub limit: Limit,
+    pub limit_is_default: bool,
+    /// In the limit's window.
+    pub used: Used,
+    /// Whole percent, see [`tokenist_core::verdict::share_used`].
+    pub percent: Option<u64>,
+    /// Of the limit alone, whether or not the holder is blocked.
+    pub state: LimitState,
+    pub resets_at: Option<Timestamp>,
+}
+
+/// How near a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitState {
+    Ok,
+    /// 80 percent are used.
+    Warned,
+    Reached,
+}
+
+/// Whose limits to list, in order of holder.
+#[derive(Clone, Debug)]
+pub struct LimitQuery {
+    pub kind: Option<HolderKind>,
+    /// Only holders whose id or name contains this, ignoring ASCII case.
+    pub search: Option<String>,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderKind {
+    User,
+    Org,
+    Key,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LimitPage {
+    pub limits: Vec<LimitView>,
+    /// How many there are without offset and limit.
+    pub total: usize,
 }
 
 /// Which users to list, in order of id.
@@ -161,6 +214,8 @@ pub enum CommandError {
     Full,
     /// As many keys as the ledger may hold.
     KeysFull,
+    /// As many entries as the catalog may hold.
+    CatalogFull,
     /// The store could not be read.
     Store(StoreError),
 }
@@ -172,6 +227,7 @@ impl fmt::Display for CommandError {
             CommandError::Gone => "the ledger has stopped",
             CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
             CommandError::KeysFull => "the ledger holds as many keys as it may",
+            CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
             CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
         };
         f.write_str(text)
@@ -189,6 +245,9 @@ pub(crate) enum Command {
     Users(UserQuery, Reply<UserPage>),
     User(UserId, Option<WindowKind>, Reply<Option<UserView>>),
     Models(UserId, Reply<Vec<ModelTotals>>),
+    Limits(LimitQuery, Reply<LimitPage>),
+    Limit(Holder, Reply<LimitView>),
+    Bind(Holder, Option<Limit>, Reply<Result<LimitView, CommandError>>),
     SetLimit(UserId, Limit, Reply<Result<UserView, CommandError>>),
     Block(UserId, Block, Reply<Result<(), CommandError>>),
     Unblock(UserId, Reply<bool>),
@@ -201,8 +260,13 @@ pub(crate) enum Command {
     Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
     Keys(KeyQuery, Reply<KeyPage>),
     FindKey(KeyHash, Reply<Option<Key>>),
+    KeyOf(KeyId, Reply<Option<Key>>),
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
     EndKey(KeyId, Timestamp, Reply<Option<Key>>),
+    Entry(EntryId, Reply<Option<Entry>>),
+    Entries(&'static str, Reply<Vec<Entry>>),
+    SetEntry(Entry, Reply<Result<(), CommandError>>),
+    Audit(Box<Audit>, Reply<()>),
     Adopt(Vec<Fact>, Reply<usize>),
     /// From the thread that exchanges with other instances.
     Word(Word),
@@ -265,6 +329,22 @@ impl Handle {
     /// What a user used by feature and model, all time.
     pub async fn models(&self, user: UserId) -> Result<Vec<ModelTotals>, CommandError> {
         self.ask(|reply| Command::Models(user, reply)).await
+    }
+
+    /// Limits of their own that holders have.
+    pub async fn limits(&self, query: LimitQuery) -> Result<LimitPage, CommandError> {
+        self.ask(|reply| Command::Limits(query, reply)).await
+    }
+
+    /// What binds a holder. One that was never seen is bound by the default and has used nothing.
+    pub async fn limit(&self, holder: Holder) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::Limit(holder, reply)).await
+    }
+
+    /// Replaces a holder's limit, or with `None` returns it to the default; live sessions that are over the new one
+    /// end at once.
+    pub async fn bind(&self, holder: Holder, limit: Option<Limit>) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::Bind(holder, limit, reply)).await?
     }
 
     /// Replaces the user's limit; live sessions that are over the new one end at once.
@@ -331,6 +411,11 @@ impl Handle {
         self.ask(|reply| Command::FindKey(hash, reply)).await
     }
 
+    /// The key that operators know by this id.
+    pub async fn key_of(&self, id: KeyId) -> Result<Option<Key>, CommandError> {
+        self.ask(|reply| Command::KeyOf(id, reply)).await
+    }
+
     /// Makes a key known, or changes it. Live sessions of a key that has ended end with 4001.
     pub async fn set_key(&self, key: Key) -> Result<(), CommandError> {
         self.ask(|reply| Command::SetKey(Box::new(key), reply)).await?
@@ -340,6 +425,33 @@ impl Handle {
     /// one that has been revoked before.
     pub async fn end_key(&self, id: KeyId, at: Timestamp) -> Result<Option<Key>, CommandError> {
         self.ask(|reply| Command::EndKey(id, at, reply)).await
+    }
+
+    /// What the catalog has under this id.
+    pub async fn entry<T: Kept>(&self, id: &str) -> Result<Option<T>, CommandError> {
+        let entry = self.ask(|reply| Command::Entry(EntryId::of::<T>(id), reply)).await?;
+        Ok(entry.and_then(|entry| entry.read()))
+    }
+
+    /// All of a kind that this version can read, in order of id.
+    pub async fn entries<T: Kept>(&self) -> Result<Vec<(Arc<str>, T)>, CommandError> {
+        let entries = self.ask(|reply| Command::Entries(T::KIND, reply)).await?;
+        Ok(entries.into_iter().filter_map(|entry| Some((entry.id.id.clone(), entry.read()?))).collect())
+    }
+
+    /// Puts something into the catalog, or changes or removes it.
+    pub async fn set_entry<T: Kept>(&self, id: &str, value: Option<&T>) -> Result<(), CommandError> {
+        self.ask(|reply| Command::SetEntry(Entry::of(id, value), reply)).await?
+    }
+
+    /// Keeps what an operator changed.
+    pub async fn audit(&self, audit: Audit) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Audit(Box::new(audit), reply)).await
+    }
+
+    /// What operators changed, the newest first. The last fifth of a second may be missing.
+    pub async fn audits(&self, filter: AuditFilter) -> Result<Vec<Audit>, CommandError> {
+        self.read(move |reader| reader.audits(&filter)).await
     }
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.

@@ -21,6 +21,7 @@ use crate::progress::Mirroring;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+use tokenist_core::audit::{Actor, Audit};
 use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
@@ -87,6 +88,15 @@ pub trait Reader: Send {
 
     /// Calls that applications described, the newest first.
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError>;
+
+    /// What operators changed, the newest first.
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError>;
+
+    /// How many [`Reader::logs`] would give without offset and limit.
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError>;
+
+    /// The one that has this id.
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError>;
 }
 
 /// Which details to read.
@@ -97,6 +107,20 @@ pub struct Filter {
     pub from: Timestamp,
     /// Exclusive.
     pub to: Timestamp,
+    /// Leaves out so many of the first.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which changes to read.
+#[derive(Clone, Debug)]
+pub struct AuditFilter {
+    /// The actor's id or name.
+    pub actor: Option<Arc<str>>,
+    pub action: Option<Arc<str>>,
+    /// The subject's id.
+    pub subject: Option<Arc<str>>,
     /// Leaves out so many of the first.
     pub offset: usize,
     /// At most so many.
@@ -116,6 +140,8 @@ pub struct UsageQuery {
     pub feature: Option<Feature>,
     pub provider: Option<Arc<str>>,
     pub model: Option<Model>,
+    /// Only these of one dimension that is no time; the empty text is usage without one.
+    pub among: Option<(Dimension, Vec<Arc<str>>)>,
     /// One row for each combination of these; empty is one row in all, or none if nothing was used.
     pub by: Vec<Dimension>,
     pub order: Order,
@@ -175,6 +201,7 @@ impl Default for UsageQuery {
             feature: None,
             provider: None,
             model: None,
+            among: None,
             by: Vec::new(),
             order: Order::Cost,
             limit: usize::MAX,
@@ -188,6 +215,21 @@ impl Default for Filter {
     }
 }
 
+impl Default for AuditFilter {
+    fn default() -> AuditFilter {
+        AuditFilter { actor: None, action: None, subject: None, offset: 0, limit: usize::MAX }
+    }
+}
+
+impl AuditFilter {
+    fn admits(&self, audit: &Audit) -> bool {
+        let Actor { kind: _, id, name } = &audit.actor;
+        self.actor.as_ref().is_none_or(|actor| id.as_ref() == Some(actor) || name == actor)
+            && self.action.as_ref().is_none_or(|action| audit.action == *action)
+            && self.subject.as_ref().is_none_or(|subject| audit.subject.id == *subject)
+    }
+}
+
 impl UsageQuery {
     pub fn admits(&self, row: &Rollup) -> bool {
         (self.from..self.to).contains(&row.start)
@@ -196,6 +238,35 @@ impl UsageQuery {
             && self.feature.as_ref().is_none_or(|feature| row.feature.as_ref() == Some(feature))
             && self.provider.as_ref().is_none_or(|provider| row.provider == *provider)
             && self.model.as_ref().is_none_or(|model| row.model == *model)
+            && self.among.as_ref().is_none_or(|(dimension, texts)| {
+                let text = match dimension {
+                    Dimension::User => Some(row.user.as_str()),
+                    Dimension::Org => row.org.as_ref().map(OrgId::as_str),
+                    Dimension::Feature => row.feature.as_ref().map(Feature::as_str),
+                    Dimension::Provider => Some(&*row.provider),
+                    Dimension::Model => Some(row.model.as_str()),
+                    Dimension::Hour | Dimension::Day | Dimension::Month => None,
+                };
+                texts.iter().any(|wanted| **wanted == *text.unwrap_or_default())
+            })
+    }
+
+    /// Whether something finer is asked for than users and orgs.
+    fn is_fine(&self) -> bool {
+        let asks = |dimension| {
+            self.by.contains(&dimension) || self.among.as_ref().is_some_and(|(among, _)| *among == dimension)
+        };
+        self.feature.is_some()
+            || self.provider.is_some()
+            || self.model.is_some()
+            || [Dimension::Feature, Dimension::Provider, Dimension::Model].into_iter().any(asks)
+    }
+
+    /// Whether users are told apart.
+    fn is_of_users(&self) -> bool {
+        !self.users.is_empty()
+            || self.by.contains(&Dimension::User)
+            || self.among.as_ref().is_some_and(|(among, _)| *among == Dimension::User)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Invariant: everything in a [`Batch`] is absolute and carries a serial number or a revision, so committing it twice,
 //! or after a newer one, changes nothing.
 
+use crate::audit::Audit;
+use crate::catalog::Entry;
 use crate::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, UserId};
 use crate::key::Key;
 use crate::limit::{Block, Limit};
@@ -21,9 +23,11 @@ pub struct Batch {
     pub rollups: Vec<Rollup>,
     pub holders: Vec<HolderState>,
     pub keys: Vec<Stamped<Key>>,
+    pub entries: Vec<Stamped<Entry>>,
     pub sessions: Vec<SessionRecord>,
     pub events: Vec<Event>,
     pub logs: Vec<Log>,
+    pub audits: Vec<Audit>,
 }
 
 impl Batch {
@@ -31,9 +35,11 @@ impl Batch {
         self.rollups.is_empty()
             && self.holders.is_empty()
             && self.keys.is_empty()
+            && self.entries.is_empty()
             && self.sessions.is_empty()
             && self.events.is_empty()
             && self.logs.is_empty()
+            && self.audits.is_empty()
     }
 }
 
@@ -140,6 +146,7 @@ pub struct Restored {
     /// The latest revision of every holder.
     pub holders: Vec<HolderState>,
     pub keys: Vec<Stamped<Key>>,
+    pub entries: Vec<Stamped<Entry>>,
     /// The usage of every holder, in whatever pieces the store has; the sum is what matters.
     pub usage: Vec<Piece>,
 }

@@ -11,10 +11,12 @@
 //! anew each hour: the counts stay exact, only their hour becomes coarse. Events and session records are details
 //! beyond `details_max`, of which the newest are left out and counted.
 
+use crate::audit::Audit;
 use crate::batch::{
     Batch, Event, Grain, HolderState, Log, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
     Stamped,
 };
+use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::{Key, KeyId};
@@ -27,7 +29,7 @@ use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The bounds of a ledger.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub log_bytes_max: usize,
     /// Tokenist keys, revoked ones included.
     pub keys_max: usize,
+    /// Entries of the catalog, removed ones included.
+    pub entries_max: usize,
     /// Live sessions that are listed; more are metered all the same.
     pub sessions_max: usize,
     /// What binds a user without a limit of its own.
@@ -61,6 +65,7 @@ impl Default for Config {
             details_max: 100_000,
             log_bytes_max: 64 * 1024 * 1024,
             keys_max: 1_000_000,
+            entries_max: 100_000,
             sessions_max: 100_000,
             default_limit: Limit::default(),
             in_fleet: false,
@@ -100,6 +105,7 @@ pub struct Ledger {
     config: Config,
     roster: Roster,
     keys: HashMap<KeyHash, Stamped<Key>>,
+    catalog: BTreeMap<EntryId, Stamped<Entry>>,
     sessions: HashMap<SessionId, LiveSession>,
     /// The last number given.
     serial: u64,
@@ -140,6 +146,7 @@ impl Ledger {
             config,
             roster: Roster::new(),
             keys: HashMap::new(),
+            catalog: BTreeMap::new(),
             sessions: HashMap::new(),
             serial: 0,
             revision: Revision::default(),
@@ -168,6 +175,9 @@ impl Ledger {
         ledger.roster.reserve(restored.holders.len());
         for key in restored.keys {
             ledger.take_over_key(key, now);
+        }
+        for entry in restored.entries {
+            ledger.take_over_entry(entry);
         }
         for state in restored.holders {
             ledger.take_over(state, now);
@@ -295,6 +305,11 @@ impl Ledger {
         }
     }
 
+    /// Keeps what an operator changed. It is never left out, for operators are few.
+    pub fn audit(&mut self, audit: Audit) {
+        self.pending.audits.push(audit);
+    }
+
     /// Notes what a session says of its user, and that there is such a user. What it does not say stays as it was.
     pub fn introduce(&mut self, user: Place, identity: &Identity, now: Timestamp) {
         let seat = self.roster.seat_mut(user);
@@ -389,6 +404,39 @@ impl Ledger {
     /// In no order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.keys.values().map(|key| &key.value)
+    }
+
+    /// Puts an entry into the catalog, or changes or removes it.
+    pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), Full> {
+        if self.catalog.len() >= self.config.entries_max && !self.catalog.contains_key(&entry.id) {
+            return Err(Full);
+        }
+        let (id, revision) = (entry.id.clone(), self.next_revision(now));
+        self.take_over_entry(Stamped { revision, value: entry });
+        self.save_entry(&id);
+        Ok(())
+    }
+
+    /// As [`Ledger::adopt`], for an entry of the catalog.
+    pub fn adopt_entry(&mut self, entry: Stamped<Entry>) -> bool {
+        let id = entry.value.id.clone();
+        let is_news = self.take_over_entry(entry);
+        if is_news {
+            self.save_entry(&id);
+        }
+        is_news
+    }
+
+    /// Also one that was removed, with when that was.
+    pub fn entry(&self, id: &EntryId) -> Option<&Stamped<Entry>> {
+        self.catalog.get(id)
+    }
+
+    /// All of a kind that were not removed, in order of id.
+    pub fn entries(&self, kind: &str) -> impl Iterator<Item = &Entry> {
+        let first = EntryId { kind: kind.into(), id: "".into() };
+        let of_kind = self.catalog.range(first.clone()..).take_while(move |(id, _)| id.kind == first.kind);
+        of_kind.map(|(_, entry)| &entry.value).filter(|entry| entry.value.is_some())
     }
 
     /// Lets time pass: windows roll, blocks expire. Cheap while nothing is due.
@@ -487,6 +535,11 @@ impl Ledger {
     /// Users in order of id, from the first that comes after `after`.
     pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (Place, &Record)> {
         self.roster.users_after(after)
+    }
+
+    /// Everybody who has a limit of its own, in no order.
+    pub fn bound(&self) -> impl Iterator<Item = Place> {
+        self.roster.places().filter(|&place| self.record(place).own_limit().is_some())
     }
 
     /// A user's usage by org, feature and model since the process started.
@@ -658,6 +711,19 @@ impl Ledger {
     fn save_key(&mut self, hash: KeyHash) {
         self.pending.keys.retain(|key| key.value.hash != hash);
         self.pending.keys.extend(self.keys.get(&hash).cloned());
+    }
+
+    fn take_over_entry(&mut self, entry: Stamped<Entry>) -> bool {
+        self.revision = self.revision.max(entry.revision);
+        match self.catalog.get_mut(&entry.value.id) {
+            Some(known) => known.join(entry),
+            None => self.catalog.insert(entry.value.id.clone(), entry).is_none(),
+        }
+    }
+
+    fn save_entry(&mut self, id: &EntryId) {
+        self.pending.entries.retain(|entry| entry.value.id != *id);
+        self.pending.entries.extend(self.catalog.get(id).cloned());
     }
 
     fn note_series(&mut self, user: Place, delta: &Delta, totals: &Totals, grain: Grain) {

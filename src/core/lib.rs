@@ -6,7 +6,9 @@
 //! Invariant: nothing here opens a socket or a file, starts a thread or asks for the time, and no provider's
 //! bytes can make it fail.
 
+pub mod audit;
 pub mod batch;
+pub mod catalog;
 pub mod close;
 pub mod dialect;
 pub mod fleet;

@@ -63,10 +63,8 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     let limit = &standing.limit;
     let reached =
         |measure| Ending::LimitReached { measure, window: limit.window, resets_at: standing.resets_at };
-    let cost = limit.max_cost.map(|limit| Measure::Cost { used: used.cost, limit });
-    let tokens = limit.max_tokens.map(|limit| Measure::Tokens { used: used.tokens, limit });
-    let percent = [cost, tokens].into_iter().flatten().map(|measure| measure.percent()).max().unwrap_or(0);
-    let over = [cost, tokens].into_iter().flatten().find(|measure| measure.percent() >= 100);
+    let percent = share_used(limit, used).unwrap_or(0);
+    let over = measures(limit, used).find(|measure| measure.percent() >= 100);
     match (over, limit.mode) {
         (Some(measure), Mode::Enforce) => Verdict::Block(reached(measure)),
         (Some(_), Mode::Warn) => Verdict::Warn { percent: 100 },
@@ -84,6 +82,17 @@ impl Remaining {
             tokens: limit.max_tokens.map(|max| max.saturating_sub(used.tokens)),
         }
     }
+}
+
+/// The greatest share of a limit that is used, in whole percent; it may pass 100. `None` where nothing is limited.
+pub fn share_used(limit: &Limit, used: Used) -> Option<u64> {
+    measures(limit, used).map(|measure| measure.percent()).max()
+}
+
+fn measures(limit: &Limit, used: Used) -> impl Iterator<Item = Measure> {
+    let cost = limit.max_cost.map(|limit| Measure::Cost { used: used.cost, limit });
+    let tokens = limit.max_tokens.map(|limit| Measure::Tokens { used: used.tokens, limit });
+    [cost, tokens].into_iter().flatten()
 }
 
 /// Why a holder may begin no session although its live ones may go on.

@@ -198,7 +198,7 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The head as it came, in lower case.
+    /// As it came.
     pub(crate) head: String,
     pub(crate) body: String,
 }
@@ -209,7 +209,8 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        let headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 }
 
@@ -231,7 +232,7 @@ pub(crate) fn ask_with(
     let answer = send(address, request.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer { status: status.expect("a status"), head: head.to_lowercase(), body: body.to_owned() }
+    Answer { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
 }
 
 /// Sends these bytes and reads until the other side closes.

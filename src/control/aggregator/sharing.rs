@@ -5,6 +5,7 @@ use super::Aggregator;
 use crate::fact::Fact;
 use crate::fleet::{DEADLINE, Link, Schedule, Word};
 use std::time::Duration;
+use tokenist_core::catalog::EntryId;
 use tokenist_core::id::{Holder, KeyHash};
 use tokenist_core::ledger::{Ledger, Place};
 use tokenist_core::time::Timestamp;
@@ -197,6 +198,12 @@ impl Aggregator {
     pub(super) fn announce_key(&mut self, hash: &KeyHash) {
         if let (Some(sharing), Some(key)) = (&self.sharing, self.ledger.stamped_key(hash)) {
             sharing.link.announce(Fact::Key(key.clone()));
+        }
+    }
+
+    pub(super) fn announce_entry(&mut self, id: &EntryId) {
+        if let (Some(sharing), Some(entry)) = (&self.sharing, self.ledger.entry(id)) {
+            sharing.link.announce(Fact::Entry(entry.clone()));
         }
     }
 

@@ -1,8 +1,10 @@
 //! What every store promises, as one suite that each driver's tests run.
 
-use super::{Dimension, Filter, Order, Store, UsageQuery, UsageRow};
+use super::{AuditFilter, Dimension, Filter, Order, Store, UsageQuery, UsageRow};
 use std::sync::Arc;
+use tokenist_core::audit::{Actor, ActorKind, Audit};
 use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
+use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
@@ -33,6 +35,8 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     a_rolling_limit_is_restored_to_five_minutes((subject.open)(9));
     each_part_of_a_holder_has_its_own_revision((subject.open)(10));
     keys_are_kept_as_they_were_set_last((subject.open)(11));
+    entries_are_kept_as_they_were_set_last((subject.open)(12));
+    changes_are_kept_and_found((subject.open)(13));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -127,6 +131,8 @@ fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
         assert!(events.iter().map(|event| event.delta.cost.0).eq(costs.iter().copied()), "{filter:?}");
         let logs = reader.logs(&filter).unwrap();
         assert!(logs.iter().map(|log| log.usage.unwrap().1.0).eq(costs.iter().copied()), "{filter:?}");
+        let unlimited = Filter { limit: usize::MAX, offset: 0, ..filter.clone() };
+        assert_eq!(reader.log_count(&filter).unwrap(), reader.logs(&unlimited).unwrap().len(), "{filter:?}");
         let sessions = reader.sessions(&filter).unwrap();
         let ids = costs.iter().map(|cost: &i64| SessionId(u64::from(cost.ilog2())));
         assert!(sessions.iter().map(|session| session.closed.session).eq(ids), "{filter:?}");
@@ -135,6 +141,8 @@ fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
     assert_eq!(whole.delta, delta("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
     let whole = reader.logs(&Filter::default()).unwrap().remove(0);
     assert_eq!(whole, log("alice", 4, NOON.plus_ms(2 * HOUR_MS)));
+    assert_eq!(reader.log("log_2").unwrap(), Some(log("bob", 2, NOON.plus_ms(HOUR_MS))));
+    assert_eq!(reader.log("log_3").unwrap(), None);
     let SessionRecord { opened, closed, .. } = reader.sessions(&Filter::default()).unwrap().remove(0);
     assert_eq!((opened.at, closed.close_code), (NOON.plus_ms(2 * HOUR_MS), 1000));
     assert_eq!(opened.identity, delta("alice", 0, NOON).identity);
@@ -169,6 +177,10 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
     let dearest =
         |dimensions: &[Dimension]| UsageQuery { from: november, order: Order::Cost, ..by(dimensions) };
     let acme: Option<OrgId> = Some("acme".into());
+    let among = |dimension: Dimension, texts: &[&str], dimensions: &[Dimension]| UsageQuery {
+        among: Some((dimension, texts.iter().map(|text| (*text).into()).collect())),
+        ..by(dimensions)
+    };
     use Dimension::*;
     let rows: &[(UsageQuery, &[(&str, i64)])] = &[
         (by(&[]), &[("", 1_111)]),
@@ -205,6 +217,30 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
             &[],
         ),
         (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..by(&[]) }, &[("", 100)]),
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), to: day(1), ..by(&[Model]) }, &[("a", 1), ("b", 10)]),
+        (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), ..by(&[Day]) }, &[("1d0h", 100), ("31d0h", 1_000)]),
+        (UsageQuery { from: day(1), to: day(30), ..by(&[Day, Model]) }, &[("1d0h a", 100)]),
+        (
+            UsageQuery { org: acme.clone(), ..by(&[Month, Feature]) },
+            &[("0d0h", 10), ("0d0h voice", 1), ("30d0h chat", 1_000)],
+        ),
+        (among(Model, &["b", "c"], &[Hour]), &[("0d1h", 10)]),
+        (among(Feature, &["", "chat"], &[Feature, Month]), &[("0d0h", 10), ("30d0h chat", 1_000)]),
+        (among(Org, &[""], &[Day]), &[("1d0h", 100)]),
+        (among(Org, &["acme"], &[User]), &[("alice", 1_011)]),
+        (among(User, &["bob"], &[Day]), &[("1d0h", 100)]),
+        (UsageQuery { model: Some("a".into()), ..among(Model, &["b"], &[]) }, &[]),
+        // Users by what they cost where that has to be summed up first.
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), ..dearest(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
+        (UsageQuery { from: day(0).plus_ms(HOUR_MS), limit: 1, ..dearest(&[User]) }, &[("alice", 1_011)]),
+        (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..dearest(&[User]) }, &[("bob", 100)]),
+        (UsageQuery { to: day(2), limit: 2, ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
+        (UsageQuery { to: day(5), limit: 2, ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
+        (UsageQuery { to: day(61), limit: 2, ..dearest(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
+        (UsageQuery { feature: Some("voice".into()), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
+        (UsageQuery { org: acme.clone(), limit: 1, to: day(5), ..dearest(&[User]) }, &[("alice", 11)]),
+        (UsageQuery { from: day(50), limit: 1, ..dearest(&[User]) }, &[]),
+        (UsageQuery { order: Order::Cost, limit: 1, ..by(&[User]) }, &[("alice", 1_011)]),
         (UsageQuery { to: day(30), ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
         (UsageQuery { to: day(30), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
         (UsageQuery { to: day(30), org: acme.clone(), ..dearest(&[User]) }, &[("alice", 11)]),
@@ -311,6 +347,63 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
     let place = restored.find(&Holder::Key(revoked.hash)).unwrap();
     assert_eq!(restored.record(place).totals(WindowKind::Monthly).cost, NanoUsd(3));
+}
+
+fn entries_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
+    let entry = |id: &str, value: Option<&str>| Entry {
+        id: EntryId { kind: "login".into(), id: id.into() },
+        value: value.map(Into::into),
+    };
+    let mut ledger = ledger();
+    ledger.set_entry(entry("a", Some("1")), NOON).unwrap();
+    ledger.set_entry(entry("b", Some("1")), NOON).unwrap();
+    let older = ledger.take_batch().unwrap();
+    ledger.set_entry(entry("a", Some("2")), NOON).unwrap();
+    ledger.set_entry(entry("b", None), NOON).unwrap();
+    let newer = ledger.take_batch().unwrap();
+    for batch in [&older, &newer, &older] {
+        store.commit(batch).unwrap();
+    }
+    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    assert_eq!(restored.entries("login").collect::<Vec<_>>(), [&entry("a", Some("2"))]);
+    let removed = restored.entry(&entry("b", None).id).expect("what was removed is known as such");
+    assert_eq!(removed.value, entry("b", None));
+}
+
+fn changes_are_kept_and_found(mut store: Box<dyn Store>) {
+    let change = |number: u64, actor: Option<&str>, action: &str, subject: &str| Audit {
+        id: format!("audit_{number}").into(),
+        at: NOON.plus_ms(number),
+        actor: Actor { kind: ActorKind::Login, id: actor.map(Into::into), name: "Ann".into() },
+        action: action.into(),
+        subject: tokenist_core::audit::Subject { kind: "user".into(), id: subject.into() },
+        before: None,
+        after: Some("{}".into()),
+    };
+    let all = [
+        change(1, Some("login_1"), "user.block", "alice"),
+        change(2, None, "user.block", "bob"),
+        change(3, Some("login_1"), "user.unblock", "alice"),
+    ];
+    let mut ledger = ledger();
+    all.iter().for_each(|audit| ledger.audit(audit.clone()));
+    let batch = ledger.take_batch().unwrap();
+    store.commit(&batch).unwrap();
+    store.commit(&batch).unwrap();
+    let mut reader = store.reader().unwrap();
+    let none = AuditFilter::default();
+    for (filter, found) in [
+        (none.clone(), &[2, 1, 0][..]),
+        (AuditFilter { actor: Some("login_1".into()), ..none.clone() }, &[2, 0]),
+        (AuditFilter { actor: Some("Ann".into()), ..none.clone() }, &[2, 1, 0]),
+        (AuditFilter { action: Some("user.block".into()), ..none.clone() }, &[1, 0]),
+        (AuditFilter { subject: Some("alice".into()), ..none.clone() }, &[2, 0]),
+        (AuditFilter { offset: 1, limit: 1, ..none.clone() }, &[1]),
+        (AuditFilter { limit: 0, ..none }, &[]),
+    ] {
+        let expected: Vec<Audit> = found.iter().map(|&index: &usize| all[index].clone()).collect();
+        assert_eq!(reader.audits(&filter).unwrap(), expected, "{filter:?}");
+    }
 }
 
 fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {

@@ -1,11 +1,15 @@
 //! A store for trying out: bounded, and gone with the process.
 
-use super::{Dimension, Filter, Order, Reader, Store, StoreError, UsageKey, UsageQuery, UsageRow};
+use super::{
+    AuditFilter, Dimension, Filter, Order, Reader, Store, StoreError, UsageKey, UsageQuery, UsageRow,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{
     Batch, Event, HolderState, Log, Piece, Restored, Rollup, Serial, SessionRecord, Stamped,
 };
+use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Holder, Identity, KeyHash, SessionId};
 use tokenist_core::key::Key;
 use tokenist_core::time::{HOUR_MS, Timestamp};
@@ -19,6 +23,7 @@ pub struct Config {
     pub events_max: usize,
     pub sessions_max: usize,
     pub logs_max: usize,
+    pub audits_max: usize,
     /// Bytes of requests and responses in logs.
     pub log_bytes_max: usize,
 }
@@ -31,6 +36,7 @@ impl Default for Config {
             events_max: 20_000,
             sessions_max: 20_000,
             logs_max: 2_000,
+            audits_max: 20_000,
             log_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -48,6 +54,8 @@ struct Rows {
     events: BTreeMap<Serial, Event>,
     sessions: BTreeMap<(Timestamp, SessionId), SessionRecord>,
     logs: BTreeMap<(Timestamp, Arc<str>), Log>,
+    entries: BTreeMap<EntryId, Stamped<Entry>>,
+    audits: BTreeMap<(Timestamp, Arc<str>), Audit>,
 }
 
 impl Memory {
@@ -60,6 +68,8 @@ impl Memory {
             events: BTreeMap::new(),
             sessions: BTreeMap::new(),
             logs: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            audits: BTreeMap::new(),
         })))
     }
 
@@ -97,6 +107,10 @@ impl Rows {
         for key in &batch.keys {
             self.keys.entry(key.value.hash).or_insert_with(|| key.clone()).join(key.clone());
         }
+        for entry in &batch.entries {
+            let id = entry.value.id.clone();
+            self.entries.entry(id).or_insert_with(|| entry.clone()).join(entry.clone());
+        }
         for event in &batch.events {
             self.events.entry(event.serial).or_insert_with(|| event.clone());
         }
@@ -107,6 +121,10 @@ impl Rows {
         for log in &batch.logs {
             self.logs.entry((log.at, Arc::clone(&log.id))).or_insert_with(|| log.clone());
         }
+        for audit in &batch.audits {
+            self.audits.entry((audit.at, Arc::clone(&audit.id))).or_insert_with(|| audit.clone());
+        }
+        keep_newest(&mut self.audits, self.config.audits_max);
         keep_newest(&mut self.rollups, self.config.rollups_max);
         keep_newest(&mut self.events, self.config.events_max);
         keep_newest(&mut self.sessions, self.config.sessions_max);
@@ -147,6 +165,7 @@ impl Store for Memory {
         Ok(self.rows(|rows| Restored {
             holders: rows.holders.values().cloned().collect(),
             keys: rows.keys.values().cloned().collect(),
+            entries: rows.entries.values().cloned().collect(),
             usage: rows.rollups.values().flat_map(pieces).collect(),
         }))
     }
@@ -178,6 +197,22 @@ impl Reader for Memory {
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
         Ok(self.rows(|rows| pick(rows.logs.values(), filter, |log| &log.identity, |log| (log.at, Serial(0)))))
+    }
+
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
+        Ok(self.rows(|rows| {
+            let wanted = rows.audits.values().rev().filter(|audit| filter.admits(audit));
+            wanted.skip(filter.offset).take(filter.limit).cloned().collect()
+        }))
+    }
+
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
+        let admits = |log: &&Log| filter.admits(&log.identity, log.at);
+        Ok(self.rows(|rows| rows.logs.values().filter(admits).count()))
+    }
+
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
+        Ok(self.rows(|rows| rows.logs.values().find(|log| *log.id == *id).cloned()))
     }
 }
 
@@ -238,6 +273,7 @@ mod tests {
                     events_max: max,
                     sessions_max: max,
                     logs_max: max,
+                    audits_max: max,
                     ..Config::default()
                 };
                 Box::new(Memory::new(config))

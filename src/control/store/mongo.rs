@@ -85,6 +85,7 @@ impl Mongo {
             match fact {
                 Fact::Holder(state) => batch.holders.push(state),
                 Fact::Key(key) => batch.keys.push(key),
+                Fact::Entry(entry) => batch.entries.push(entry),
             }
         }
         info!(holders = batch.holders.len(), keys = batch.keys.len(), "settings read from MongoDB");
@@ -159,6 +160,8 @@ fn index(server: &Server) -> Result<(), StoreError> {
     for collection in ["rollups", "member_day", "member_month"] {
         server.index(collection, &["user", "start"])?;
     }
+    server.index("audits", &["at"])?;
+    server.index("audits", &["subject", "at"])?;
     server.index("key_day", &["key", "start"])
 }
 

@@ -3,7 +3,9 @@
 //! A row that changes again moves to the end of the order of changes, so whoever copies reads on from where it stopped
 //! and sees the row's newest state. Rows are absolute, so a copy may take them twice, late, or out of order.
 
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::{KeyHash, OrgId, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::time::Timestamp;
@@ -24,10 +26,12 @@ pub(crate) enum Row {
     Event(u64, Event),
     Session(u64, SessionRecord),
     Log(Log),
+    Audit(Audit),
     Sum(Sum),
     /// With one part set, the others as if they never were.
     Holder(HolderState),
     Key(Stamped<Key>),
+    Entry(Stamped<Entry>),
 }
 
 /// What one ledger has counted in a day or a month of UTC. It only grows.

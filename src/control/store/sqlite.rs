@@ -1,7 +1,7 @@
 //! The ledger file: SQLite in a folder of its own, one process at a time.
 //!
-//! Start at [`Sqlite::open`]. Tables are in `schema`, what goes in is in `commit`, what comes out in `restore` and
-//! `read`. `sqlite/README.md` is for whoever opens the file by hand.
+//! Start at [`Sqlite::open`]. Tables are in `schema`, what goes in is in `commit`, what comes out in `restore`,
+//! `read` and `usage`. `sqlite/README.md` is for whoever opens the file by hand.
 //!
 //! Invariant: what [`Store::commit`] has answered for is synced to the disk. After a failure nothing is believed: the
 //! file is opened anew and the batch committed again.
@@ -9,9 +9,10 @@
 mod commit;
 mod counts;
 pub(crate) mod outbox;
-pub(crate) mod read;
+mod read;
 mod restore;
 mod schema;
+pub(crate) mod usage;
 
 use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
@@ -189,7 +190,9 @@ impl Store for Sqlite {
             ("events", "generation, serial", "at", self.config.details_days),
             ("sessions", "generation, session", "closed_at", self.config.details_days),
             ("logs", "id", "at", self.config.details_days),
+            ("audits", "id", "at", self.config.rollups_days),
             ("rollups", "generation, row", "start", self.config.rollups_days),
+            ("slice_hour", "start, org, feature, provider, model", "start", self.config.rollups_days),
         ];
         let deleted = self.transact(|transaction| {
             let mut deleted = 0;

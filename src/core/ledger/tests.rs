@@ -255,6 +255,7 @@ fn a_restored_ledger_goes_on_with_the_same_sums_and_bindings() {
             block: stamped(41, Some(block)),
             ..HolderState::of(user("a"))
         }],
+        entries: Vec::new(),
         usage: vec![
             piece(user("a"), 40, 1),
             piece(user("a"), 3, 10),

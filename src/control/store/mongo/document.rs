@@ -9,7 +9,9 @@ use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bso
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
 use tokenist_core::batch::{Event, HolderState, Log, Revision, Rollup, Serial, SessionRecord, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
@@ -53,7 +55,7 @@ pub(super) const COUNTS: [&str; 14] = [
 pub(super) const UPDATED_AT: &str = "updated_at";
 
 /// The collections of settings.
-pub(super) const SETTINGS: [&str; 4] = ["users", "limits", "blocks", "keys"];
+pub(super) const SETTINGS: [&str; 5] = ["users", "limits", "blocks", "keys", "entries"];
 
 impl Writer {
     /// This opening's name. Settings carry it, with their number in the order of its changes.
@@ -68,10 +70,17 @@ impl Writer {
             Row::Event(generation, event) => vec![self.event(*generation, event)],
             Row::Session(generation, session) => vec![self.session(*generation, session)],
             Row::Log(log) => vec![Write::Insert { collection: "logs", document: log_document(log) }],
+            Row::Audit(audit) => {
+                vec![Write::Insert { collection: "audits", document: audit_document(audit) }]
+            }
             Row::Sum(sum) => vec![self.sum(sum)],
             Row::Holder(state) => self.holder(number, state),
             Row::Key(key) => {
                 vec![self.setting(number, "keys", key.value.hash.to_string(), key.revision, &key.value)]
+            }
+            Row::Entry(Stamped { revision, value: entry }) => {
+                let id = serde_json::json!([entry.id.kind, entry.id.id]).to_string();
+                vec![self.setting(number, "entries", id, *revision, entry)]
             }
         }
     }
@@ -378,6 +387,43 @@ pub(super) fn log_of(document: &Document) -> Log {
     }
 }
 
+fn audit_document(audit: &Audit) -> Document {
+    let Audit { id, at, actor, action, subject, before, after } = audit;
+    doc! {
+        "_id": &**id,
+        "at": int(at.0),
+        "actor_kind": actor.kind.as_str(),
+        "actor": actor.id.as_deref(),
+        "actor_name": &*actor.name,
+        "action": &**action,
+        "subject_kind": &*subject.kind,
+        "subject": &*subject.id,
+        "before": before.as_deref(),
+        "after": after.as_deref(),
+    }
+}
+
+pub(super) fn audit_of(document: &Document) -> Audit {
+    let shared = |name: &str| text(document, name).map(Arc::from);
+    let kind = text(document, "actor_kind").and_then(ActorKind::parse);
+    Audit {
+        id: shared("_id").unwrap_or_default(),
+        at: time_of(document, "at"),
+        actor: Actor {
+            kind: kind.unwrap_or(ActorKind::Token),
+            id: shared("actor"),
+            name: shared("actor_name").unwrap_or_default(),
+        },
+        action: shared("action").unwrap_or_default(),
+        subject: Subject {
+            kind: shared("subject_kind").unwrap_or_default(),
+            id: shared("subject").unwrap_or_default(),
+        },
+        before: shared("before"),
+        after: shared("after"),
+    }
+}
+
 /// What a document of one of [`SETTINGS`] says. `None` if a newer tokenist wrote it in words that this one does not
 /// know.
 pub(super) fn fact_of(collection: &str, document: &Document) -> Option<Fact> {
@@ -385,6 +431,9 @@ pub(super) fn fact_of(collection: &str, document: &Document) -> Option<Fact> {
     let value = document.get("value")?.clone();
     if collection == "keys" {
         return Some(Fact::Key(Stamped { revision, value: read(value)? }));
+    }
+    if collection == "entries" {
+        return Some(Fact::Entry(Stamped { revision, value: read::<Entry>(value)? }));
     }
     let holder = serde_json::from_str(text(document, "_id")?).ok()?;
     let mut state = HolderState::of(holder);

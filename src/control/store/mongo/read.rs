@@ -6,15 +6,17 @@
 
 use super::StoreError;
 use super::document::{
-    COUNTS, UPDATED_AT, event_of, int, integer, log_of, org_of, session_of, text, time_of, totals_of,
+    COUNTS, UPDATED_AT, audit_of, event_of, int, integer, log_of, org_of, session_of, text, time_of,
+    totals_of,
 };
 use super::server::{Refusal, Server};
-use crate::store::sqlite::read::Table;
-use crate::store::{Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use crate::store::sqlite::usage::Table;
+use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
 use mongodb::bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Log, SessionRecord};
 use tokenist_core::id::{Feature, Model, OrgId, UserId};
 use tokenist_core::time::{HOUR_MS, Timestamp};
@@ -62,9 +64,7 @@ impl Reader for MongoReader {
             doc! {"$group": {"_id": group_id(query)}},
             doc! {"$count": "count"},
         ];
-        let counted = self.server.aggregate(collection(query), counting)?;
-        // Of nothing there is no document.
-        Ok(counted.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize)
+        Ok(counted(&self.server.aggregate(collection(query), counting)?))
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
@@ -78,30 +78,70 @@ impl Reader for MongoReader {
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
         Ok(self.details("logs", "at", filter)?.iter().map(log_of).collect())
     }
+
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
+        let mut wanted = Document::new();
+        if let Some(actor) = &filter.actor {
+            wanted.insert("$or", vec![doc! {"actor": &**actor}, doc! {"actor_name": &**actor}]);
+        }
+        for (name, value) in [("action", &filter.action), ("subject", &filter.subject)] {
+            if let Some(value) = value {
+                wanted.insert(name, &**value);
+            }
+        }
+        if filter.limit == 0 {
+            return Ok(Vec::new()); // To MongoDB it would mean all.
+        }
+        let order = doc! {"at": -1, "_id": -1};
+        let found = self.server.find("audits", wanted, order, filter.offset, filter.limit)?;
+        Ok(found.iter().map(audit_of).collect())
+    }
+
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
+        let counting = vec![doc! {"$match": details("at", filter)}, doc! {"$count": "count"}];
+        Ok(counted(&self.server.aggregate("logs", counting)?))
+    }
+
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
+        Ok(self.server.find("logs", doc! {"_id": id}, doc! {}, 0, 1)?.first().map(log_of))
+    }
 }
 
 impl MongoReader {
     /// The newest first.
     fn details(&self, collection: &str, at: &str, filter: &Filter) -> Result<Vec<Document>, StoreError> {
-        let mut wanted = doc! {at: {"$gte": int(filter.from.0), "$lt": int(filter.to.0)}};
-        if let Some(user) = &filter.user {
-            wanted.insert("user", user.as_str());
-        }
-        if let Some(org) = &filter.org {
-            wanted.insert("org", org.as_str());
-        }
         if filter.limit == 0 {
             return Ok(Vec::new()); // To MongoDB it would mean all.
         }
-        self.server.find(collection, wanted, doc! {at: -1, "_id": -1}, filter.offset, filter.limit)
+        let newest_first = doc! {at: -1, "_id": -1};
+        self.server.find(collection, details(at, filter), newest_first, filter.offset, filter.limit)
     }
 }
 
-/// The smallest one that can answer. Sums over a user's orgs are made of those within each.
+/// Which of them the filter admits, by the time `at`.
+fn details(at: &str, filter: &Filter) -> Document {
+    let mut wanted = doc! {at: {"$gte": int(filter.from.0), "$lt": int(filter.to.0)}};
+    if let Some(user) = &filter.user {
+        wanted.insert("user", user.as_str());
+    }
+    if let Some(org) = &filter.org {
+        wanted.insert("org", org.as_str());
+    }
+    wanted
+}
+
+/// What `$count` says. Of nothing there is no document.
+fn counted(answer: &[Document]) -> usize {
+    answer.first().and_then(|counted| integer(counted, "count")).unwrap_or(0).max(0) as usize
+}
+
+/// The smallest one that can answer. Sums over a user's orgs are made of those within each, and those over all users
+/// of the rollups: MongoDB is where instances meet, and the fewer documents each change writes, the sooner it is there.
 fn collection(query: &UsageQuery) -> &'static str {
     match Table::for_query(query) {
-        Table::UserMonth => Table::MemberMonth.name(),
-        table => table.name(),
+        Table::UserMonth | Table::UserTotal => Table::MemberMonth.name(),
+        Table::SliceHour | Table::SliceDay => Table::Rollups.name(),
+        table @ (Table::Rollups | Table::MemberDay | Table::MemberMonth | Table::OrgDay) => table.name(),
     }
 }
 
@@ -126,7 +166,15 @@ fn wanted(query: &UsageQuery) -> Document {
             wanted.insert(name, value);
         }
     }
-    wanted
+    match &query.among {
+        Some((dimension, texts)) => {
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            let among = doc! {field(*dimension).0: {"$in": texts}};
+            // A field may be wanted twice: as itself and as one of these.
+            doc! {"$and": [wanted, among]}
+        }
+        None => wanted,
+    }
 }
 
 fn pipeline(query: &UsageQuery) -> Vec<Document> {

@@ -127,7 +127,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
         .iter()
         .filter_map(|fact| match fact {
             Fact::Holder(state) => state.limit.value,
-            Fact::Key(_) => None,
+            Fact::Key(_) | Fact::Entry(_) => None,
         })
         .collect();
     assert_eq!(set, [limit]);

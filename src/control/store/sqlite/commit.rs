@@ -1,6 +1,6 @@
 //! A batch into the tables, in one transaction.
 //!
-//! Invariant: the sums by day and month grow by exactly what each rollup row has grown since it was last written, in
+//! Invariant: the sums by hour, day and month grow by exactly what each rollup row has grown since it was last written, in
 //! the transaction that writes it. So a batch that is committed again adds nothing.
 
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
@@ -9,8 +9,12 @@ use super::schema::COUNTS;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;
-use tokenist_core::batch::{Batch, HolderState, Log, Rollup, SessionRecord, Stamped};
+use std::collections::BTreeMap;
+use tokenist_core::audit::Audit;
+use tokenist_core::batch::{Batch, Grain, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::Holder;
+use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 
 /// Where rows are copied elsewhere, each that changes is noted in the outbox.
@@ -21,12 +25,13 @@ pub(super) fn write(
     mirrored: bool,
 ) -> rusqlite::Result<()> {
     let writer = Writer { transaction, generation, mirrored };
-    batch.rollups.iter().try_for_each(|row| writer.rollup(row))?;
+    writer.rollups(&batch.rollups)?;
     batch.holders.iter().try_for_each(|state| writer.holder(state))?;
     batch
         .keys
         .iter()
         .try_for_each(|key| writer.setting("keys", "hash", Value::Blob(key.value.hash.0.to_vec()), key))?;
+    batch.entries.iter().try_for_each(|entry| writer.entry(entry))?;
     for event in &batch.events {
         let delta = &event.delta;
         let row = [
@@ -52,7 +57,8 @@ pub(super) fn write(
         )?;
     }
     batch.sessions.iter().try_for_each(|session| writer.session(session))?;
-    batch.logs.iter().try_for_each(|log| writer.log(log))
+    batch.logs.iter().try_for_each(|log| writer.log(log))?;
+    batch.audits.iter().try_for_each(|audit| writer.audit(audit))
 }
 
 struct Writer<'a> {
@@ -61,8 +67,37 @@ struct Writer<'a> {
     mirrored: bool,
 }
 
+/// Whose growth a slice sums up: an hour or a day of an org, feature, provider and model.
+type SliceKey<'a> = (Timestamp, &'a str, &'a str, &'a str, &'a str);
+
 impl Writer<'_> {
-    fn rollup(&self, row: &Rollup) -> rusqlite::Result<()> {
+    /// A batch has many users of few slices, so each slice is written once, after them.
+    fn rollups(&self, rows: &[Rollup]) -> rusqlite::Result<()> {
+        let (mut hours, mut days) = (BTreeMap::new(), BTreeMap::new());
+        for row in rows {
+            let growth = self.rollup(row)?;
+            let slice = |start: Timestamp| -> SliceKey<'_> {
+                let feature = row.feature.as_ref().map_or("", |feature| feature.as_str());
+                (start, org_text(row.org.as_ref()), feature, &row.provider, row.model.as_str())
+            };
+            *hours.entry(slice(Grain::Hour.start(row.start))).or_default() += growth;
+            *days.entry(slice(row.start.day_start())).or_default() += growth;
+        }
+        self.slices("slice_hour", &hours)?;
+        self.slices("slice_day", &days)
+    }
+
+    fn slices(&self, table: &str, slices: &BTreeMap<SliceKey<'_>, Totals>) -> rusqlite::Result<()> {
+        for ((start, org, feature, provider, model), growth) in slices {
+            let texts = [org, feature, provider, model].map(|text| Value::Text((*text).to_owned()));
+            let of = std::iter::once(Value::Integer(time(*start))).chain(texts).collect();
+            self.add(table, &["start", "org", "feature", "provider", "model"], of, growth)?;
+        }
+        Ok(())
+    }
+
+    /// By how much it has grown.
+    fn rollup(&self, row: &Rollup) -> rusqlite::Result<Totals> {
         let known = format!("SELECT {} FROM rollups WHERE generation = ? AND row = ?", names());
         let mut known = self.transaction.prepare_cached(&known)?;
         let serial = row.row.0 as i64;
@@ -111,10 +146,10 @@ impl Writer<'_> {
         self.add("user_month", &["start", "user"], vec![month, user.clone()], &growth)?;
         self.add("user_total", &["user"], vec![user], &growth)?;
         self.add("org_day", &["start", "org"], vec![day.clone(), org], &growth)?;
-        match key {
-            Value::Null => Ok(()),
-            key => self.add("key_day", &["start", "key"], vec![day, key], &growth),
+        if key != Value::Null {
+            self.add("key_day", &["start", "key"], vec![day, key], &growth)?;
         }
+        Ok(growth)
     }
 
     /// Adds to a row of sums, which begins with the first addition.
@@ -163,6 +198,38 @@ impl Writer<'_> {
         let changed =
             self.transaction.prepare_cached(&sql)?.execute(params![of, set.revision.0 as i64, value])?;
         if changed > 0 { self.note(table, &[of]) } else { Ok(()) }
+    }
+
+    fn entry(&self, set: &Stamped<Entry>) -> rusqlite::Result<()> {
+        let Entry { id, value } = &set.value;
+        let key = [Value::Text(id.kind.to_string()), Value::Text(id.id.to_string())];
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO entries (kind, id, revision, value) VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE \
+             SET revision = excluded.revision, value = excluded.value WHERE excluded.revision > revision",
+        )?;
+        let changed = statement.execute(params![key[0], key[1], set.revision.0 as i64, value.as_deref()])?;
+        if changed > 0 { self.note("entries", &key) } else { Ok(()) }
+    }
+
+    fn audit(&self, audit: &Audit) -> rusqlite::Result<()> {
+        let Audit { id, at, actor, action, subject, before, after } = audit;
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT OR IGNORE INTO audits (id, at, actor_kind, actor, actor_name, action, subject_kind, subject, \
+             before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        let written = statement.execute(params![
+            id,
+            time(*at),
+            actor.kind.as_str(),
+            actor.id,
+            actor.name,
+            action,
+            subject.kind,
+            subject.id,
+            before,
+            after
+        ])?;
+        if written > 0 { self.note("audits", &[Value::Text(id.to_string())]) } else { Ok(()) }
     }
 
     fn note(&self, table: &str, key: &[Value]) -> rusqlite::Result<()> {

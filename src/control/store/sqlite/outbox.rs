@@ -5,8 +5,8 @@
 //! it at once, so nothing that was counted before stays behind.
 
 use super::counts::{self, IDENTITY, names, read_org, read_time};
-use super::read::{EVENT, LOG, ROLLUP, SESSION, event_of, log_of, rollup_of, session_of};
-use super::restore::{json, revision};
+use super::read::{AUDIT, EVENT, LOG, ROLLUP, SESSION, audit_of, event_of, log_of, rollup_of, session_of};
+use super::restore::{ENTRY, entry_of, json, revision};
 use super::{Place, StoreError};
 use crate::store::row::{Change, Row, Sum, SumOf};
 use rusqlite::types::Value;
@@ -47,11 +47,12 @@ struct Source {
     key: &'static [&'static str],
 }
 
-const SOURCES: [Source; 12] = [
+const SOURCES: [Source; 14] = [
     source("users", Class::Settings, &["holder"]),
     source("limits", Class::Settings, &["holder"]),
     source("blocks", Class::Settings, &["holder"]),
     source("keys", Class::Settings, &["hash"]),
+    source("entries", Class::Settings, &["kind", "id"]),
     source("rollups", Class::Counts, &["generation", "row"]),
     source("member_day", Class::Counts, &["start", "org", "user"]),
     source("member_month", Class::Counts, &["start", "org", "user"]),
@@ -60,6 +61,7 @@ const SOURCES: [Source; 12] = [
     source("events", Class::Counts, &["generation", "serial"]),
     source("sessions", Class::Counts, &["generation", "session"]),
     source("logs", Class::Counts, &["id"]),
+    source("audits", Class::Counts, &["id"]),
 ];
 
 const fn source(table: &'static str, class: Class, key: &'static [&'static str]) -> Source {
@@ -186,6 +188,8 @@ impl Outbox {
         let selected = match *table {
             "users" | "limits" | "blocks" => "holder, revision, value".to_owned(),
             "keys" => "revision, value".to_owned(),
+            "entries" => ENTRY.to_owned(),
+            "audits" => AUDIT.to_owned(),
             "rollups" => format!("{ROLLUP}, {counts}"),
             "events" => format!("{}, {identity}, {counts}, generation", EVENT),
             "sessions" => format!("{}, {identity}, {counts}, generation", SESSION),
@@ -221,6 +225,8 @@ impl Outbox {
                 Ok(Row::Session(row.get::<_, i64>("generation")? as u64, session))
             }
             "logs" => Ok(Row::Log(log_of(row)?)),
+            "entries" => Ok(Row::Entry(entry_of(row)?)),
+            "audits" => Ok(Row::Audit(audit_of(row)?)),
             _ => {
                 let start = read_time(row, 0)?;
                 let member = || -> rusqlite::Result<_> {

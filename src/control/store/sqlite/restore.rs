@@ -9,6 +9,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use tokenist_core::batch::{HolderState, Piece, Restored, Revision, Stamped};
+use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Holder, KeyHash, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::time::{DAY_MS, Timestamp};
@@ -22,10 +23,10 @@ pub(super) fn read_all(
     now: Timestamp,
 ) -> rusqlite::Result<Restored> {
     std::thread::scope(|scope| {
-        let settings = scope.spawn(move || (holders(&beside), keys(&beside)));
+        let settings = scope.spawn(move || (holders(&beside), keys(&beside), entries(&beside)));
         let usage = usage(connection, now);
-        let (holders, keys) = settings.join().expect("reading settings does not panic");
-        Ok(Restored { holders: holders?, keys: keys?, usage: usage? })
+        let (holders, keys, entries) = settings.join().expect("reading settings does not panic");
+        Ok(Restored { holders: holders?, keys: keys?, entries: entries?, usage: usage? })
     })
 }
 
@@ -58,6 +59,19 @@ fn keys(connection: &Connection) -> rusqlite::Result<Vec<Stamped<Key>>> {
     let rows =
         statement.query_map([], |row| Ok(Stamped { revision: revision(row, 0)?, value: json(row, 1)? }))?;
     rows.collect()
+}
+
+fn entries(connection: &Connection) -> rusqlite::Result<Vec<Stamped<Entry>>> {
+    let mut statement = connection.prepare(&format!("SELECT {ENTRY} FROM entries"))?;
+    statement.query_map([], entry_of)?.collect()
+}
+
+/// The columns that [`entry_of`] reads.
+pub(super) const ENTRY: &str = "kind, id, revision, value";
+
+pub(super) fn entry_of(row: &Row<'_>) -> rusqlite::Result<Stamped<Entry>> {
+    let id = EntryId { kind: row.get(0)?, id: row.get(1)? };
+    Ok(Stamped { revision: revision(row, 2)?, value: Entry { id, value: row.get(3)? } })
 }
 
 fn usage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Piece>> {

@@ -2,13 +2,15 @@
 //!
 //! Times are milliseconds since 1970 in UTC, money is nano-dollars. An empty org or feature means that there was none.
 
+use super::counts::COUNT_SUMS;
 use rusqlite::{Connection, TransactionBehavior};
+use tracing::info;
 
 /// Tells our files from other SQLite files: "tkst".
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -29,7 +31,7 @@ pub(super) const COUNTS: [&str; 15] = [
     "updated_at",
 ];
 
-/// `COUNTS_HERE` stands for the columns of [`COUNTS`].
+/// `COUNTS_HERE` stands for the columns of [`COUNTS`], `SUMS_HERE` for their sums over several rows.
 const VERSION_1: &str = "
 -- Who this file is, and how often it was opened: uuid, generation.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -120,6 +122,41 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_in_order ON outbox (class, number);
 ";
 
+const VERSION_3: &str = "
+-- The same rows summed over all users, so that what they used together is not summed up anew for each question.
+CREATE TABLE slice_hour (
+    start INTEGER NOT NULL, org TEXT NOT NULL, feature TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+    COUNTS_HERE, PRIMARY KEY (start, org, feature, provider, model)
+) WITHOUT ROWID;
+CREATE INDEX slice_hour_by_org ON slice_hour (org, start);
+CREATE TABLE slice_day (
+    start INTEGER NOT NULL, org TEXT NOT NULL, feature TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+    COUNTS_HERE, PRIMARY KEY (start, org, feature, provider, model)
+) WITHOUT ROWID;
+CREATE INDEX slice_day_by_org ON slice_day (org, start);
+INSERT INTO slice_hour
+    SELECT start - start % 3600000, org, feature, provider, model, SUMS_HERE FROM rollups GROUP BY 1, 2, 3, 4, 5;
+INSERT INTO slice_day
+    SELECT start - start % 86400000, org, feature, provider, model, SUMS_HERE FROM slice_hour GROUP BY 1, 2, 3, 4, 5;
+-- Users are ranked by this alone, without a look at the rows.
+DROP INDEX rollups_by_start;
+CREATE INDEX rollups_by_start ON rollups (start, user, org, feature, provider, model, cost_nano);
+";
+
+const VERSION_4: &str = "
+-- Settings that no session needs, such as logins: JSON, or null once removed.
+CREATE TABLE entries (
+    kind TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, value TEXT, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+-- What operators changed; before and after are JSON.
+CREATE TABLE audits (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, actor_kind TEXT NOT NULL, actor TEXT, actor_name TEXT NOT NULL,
+    action TEXT NOT NULL, subject_kind TEXT NOT NULL, subject TEXT NOT NULL, before TEXT, after TEXT
+) WITHOUT ROWID;
+CREATE INDEX audits_by_time ON audits (at);
+CREATE INDEX audits_by_subject ON audits (subject, at);
+";
+
 /// Why a file cannot be used as it is.
 #[derive(Debug)]
 pub(super) enum SchemaError {
@@ -153,9 +190,16 @@ fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaE
     if version > steps.len() {
         return Err(SchemaError::Newer { version });
     }
+    if (1..steps.len()).contains(&version) {
+        info!(
+            version,
+            "the ledger file is brought up to date, which takes seconds for each million of its rows"
+        );
+    }
     for (index, step) in steps.iter().enumerate().skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(&step.replace("COUNTS_HERE", &definitions()))?;
+        let step = step.replace("COUNTS_HERE", &definitions()).replace("SUMS_HERE", COUNT_SUMS);
+        transaction.execute_batch(&step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index as i64 + 1)?;
         transaction.commit()?;
@@ -215,5 +259,40 @@ mod tests {
             migrate(&mut file).unwrap();
             assert_eq!(tables(&file), tables(&present), "from version {version}");
         }
+    }
+
+    #[test]
+    fn what_was_counted_before_there_were_slices_is_in_them() {
+        let mut file = Connection::open_in_memory().unwrap();
+        take_steps(&mut file, &STEPS[..2]).unwrap();
+        let rows = "INSERT INTO rollups (generation, row, user, org, feature, provider, model, start, span_ms, \
+                    requests, cost_nano, updated_at) VALUES ";
+        for (row, user, model, start, nano) in [
+            (1, "alice", "a", 7_200_000, 1),
+            (2, "bob", "a", 7_500_000, 10), // Five minutes of the same hour.
+            (3, "bob", "b", 7_200_000, 100),
+            (4, "bob", "a", 10_800_000, 1_000),
+            (5, "bob", "a", 86_400_000, 10_000),
+        ] {
+            let row = format!(
+                "(1, {row}, '{user}', 'acme', '', 'openai', '{model}', {start}, 3600000, 1, {nano}, {start})"
+            );
+            file.execute_batch(&format!("{rows}{row}")).unwrap();
+        }
+        migrate(&mut file).unwrap();
+        for (table, start, model, nano, requests) in [
+            ("slice_hour", 7_200_000, "a", 11, 2),
+            ("slice_hour", 7_200_000, "b", 100, 1),
+            ("slice_hour", 10_800_000, "a", 1_000, 1),
+            ("slice_day", 0, "a", 1_011, 3),
+            ("slice_day", 0, "b", 100, 1),
+            ("slice_day", 86_400_000, "a", 10_000, 1),
+        ] {
+            let of = format!("FROM {table} WHERE start = {start} AND org = 'acme' AND model = '{model}'");
+            assert_eq!(number(&file, &format!("SELECT cost_nano {of}")), nano, "{of}");
+            assert_eq!(number(&file, &format!("SELECT requests {of}")), requests, "{of}");
+        }
+        assert_eq!(number(&file, "SELECT count(*) FROM slice_hour"), 4);
+        assert_eq!(number(&file, "SELECT count(*) FROM slice_day"), 3);
     }
 }

@@ -136,14 +136,12 @@ fn what_is_old_goes_and_its_sums_stay() {
     store.commit(&rollup(1, 5, now.minus_ms(401 * DAY_MS).day_start())).unwrap();
     store.commit(&rollup(2, 7, now.day_start())).unwrap();
     assert!(!store.tidy(now).unwrap());
-    let count = |store: &mut Sqlite| {
-        store
-            .connection()
-            .unwrap()
-            .query_row("SELECT count(*) FROM rollups", [], |row| row.get::<_, i64>(0))
-            .unwrap()
+    let mut count = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        store.connection().unwrap().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
     };
-    assert_eq!((count(&mut store), cost(&store)), (1, 12));
+    assert_eq!((count("rollups"), count("slice_hour"), count("slice_day")), (1, 1, 2));
+    assert_eq!(cost(&store), 12);
 }
 
 #[test]

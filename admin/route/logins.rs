@@ -1,0 +1,227 @@
+//! Signing in and out, and who may.
+
+use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin};
+use crate::error::ApiError;
+use crate::fields::Body;
+use crate::login::{Bearer, Login, Role, TOKEN_SECONDS, hash_password, is_password_of, login_id};
+use crate::wire::{
+    ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest, Me, SignInRequest,
+    SignedIn, TokenRequest,
+};
+use crate::{App, now};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::spawn_blocking;
+
+/// Begins a session of a browser with the operator's token.
+#[utoipa::path(
+    post, path = "/auth/session", tag = "logins", request_body = TokenRequest,
+    responses(
+        (status = 200, description = "Signed in; a cookie is set.", body = Me),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 401, description = "The token is wrong.", body = ErrorBody),
+        (status = 403, description = "The request comes from another origin.", body = ErrorBody),
+        (status = 429, description = "Too many wrong credentials from this address.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn begin_session(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Body(request): Body<TokenRequest>,
+) -> Result<Response, ApiError> {
+    from_own_page(&headers)?;
+    app.guard.check_token(&request.token, peer, Instant::now())?;
+    let token = app.signer.sign(&Bearer::Operator, now());
+    app.keep(&Caller::Operator, "login.sign_in", ("login", "operator"), (), ()).await;
+    Ok((cookie(&token, &headers), Json(Me::nameless(Role::Owner))).into_response())
+}
+
+/// Signs in with a password. The token opens what the login's role allows, as a bearer or as the cookie that is set.
+#[utoipa::path(
+    post, path = "/auth/login", tag = "logins", request_body = SignInRequest,
+    responses(
+        (status = 200, description = "Signed in; a cookie is set.", body = SignedIn),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 401, description = "Email or password is wrong.", body = ErrorBody),
+        (status = 403, description = "The request comes from another origin.", body = ErrorBody),
+        (status = 429, description = "Too many wrong credentials from this address.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn sign_in(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Body(request): Body<SignInRequest>,
+) -> Result<Response, ApiError> {
+    const WRONG: &str = "Invalid email or password";
+    from_own_page(&headers)?;
+    app.guard.admit(peer, Instant::now())?;
+    let SignInRequest { email, password } = request;
+    let id: Arc<str> = login_id(&email).into();
+    let login = app.handle.entry::<Login>(&id).await?;
+    // One at a time: hashing is meant to be slow, and guesses must not take every CPU.
+    let alone = app.hashing.lock().await;
+    let tried = password.clone();
+    let checked = spawn_blocking(move || is_password_of(login.as_ref(), &tried).then_some(login).flatten());
+    let login = checked.await.expect("checking a password does not panic");
+    drop(alone);
+    let Some(login) = login else {
+        return Err(app.guard.wrong_text(peer, &format!("{email} {password}"), WRONG, Instant::now()));
+    };
+    let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());
+    let user = Me::of(&id, &login);
+    let caller = Caller::Login { id: Arc::clone(&id), login: Arc::new(login) };
+    app.keep(&caller, "login.sign_in", ("login", &id), (), ()).await;
+    Ok((cookie(&token, &headers), Json(SignedIn { user, token })).into_response())
+}
+
+/// Ends a session of a browser.
+#[utoipa::path(
+    post, path = "/auth/logout", tag = "logins",
+    responses((status = 204, description = "The cookie is gone."))
+)]
+pub(crate) async fn sign_out() -> Response {
+    let gone = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let gone = HeaderValue::from_str(&gone).expect("plain text");
+    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()
+}
+
+/// Who the credential of this request is.
+#[utoipa::path(
+    get, path = "/auth/me", tag = "logins",
+    responses((status = 200, description = "Who it is.", body = Me))
+)]
+pub(crate) async fn read_me(caller: Caller) -> Json<Me> {
+    Json(match &caller {
+        Caller::Operator | Caller::Key(_) => Me::nameless(caller.role()),
+        Caller::Login { id, login } => Me::of(id, login),
+    })
+}
+
+/// All logins, in no particular order.
+#[utoipa::path(
+    get, path = "/admin/logins", tag = "logins",
+    responses((status = 200, description = "Logins.", body = LoginList))
+)]
+pub(crate) async fn list_logins(State(app): State<App>) -> Result<Json<LoginList>, ApiError> {
+    let logins = app.handle.entries::<Login>().await?;
+    Ok(Json(LoginList { logins: logins.iter().map(|(id, login)| LoginBody::of(id, login)).collect() }))
+}
+
+/// Makes a login.
+#[utoipa::path(
+    post, path = "/admin/logins", tag = "logins", request_body = LoginRequest,
+    responses(
+        (status = 201, description = "The login.", body = LoginBody),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 409, description = "The email has a login.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn create_login(
+    State(app): State<App>,
+    caller: Caller,
+    Body(request): Body<LoginRequest>,
+) -> Result<(StatusCode, Json<LoginBody>), ApiError> {
+    let _alone = app.changes.lock().await;
+    let id = login_id(&request.email);
+    if app.handle.entry::<Login>(&id).await?.is_some() {
+        return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
+    }
+    let login = Login {
+        email: request.email.into(),
+        name: request.display_name.map(Into::into),
+        role: request.role,
+        password: hashed(request.password).await,
+        created_at: now(),
+        epoch: first_epoch(),
+    };
+    app.handle.set_entry(&id, Some(&login)).await?;
+    let body = LoginBody::of(&id, &login);
+    app.keep(&caller, "login.create", ("login", &id), (), &body).await;
+    Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// Changes a login. A new password ends the sessions that the old one began.
+#[utoipa::path(
+    patch, path = "/admin/logins/{id}", tag = "logins", params(LoginPath), request_body = LoginChange,
+    responses(
+        (status = 200, description = "The login.", body = LoginBody),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 404, description = "There is no such login.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn change_login(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(change): Body<LoginChange>,
+) -> Result<Json<LoginBody>, ApiError> {
+    let _alone = app.changes.lock().await;
+    let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
+    let mut login = before.clone();
+    if let Some(password) = change.password {
+        login.password = hashed(password).await;
+        login.epoch = login.epoch.wrapping_add(1);
+    }
+    login.role = change.role.unwrap_or(login.role);
+    login.name = change.display_name.map(Into::into).or(login.name);
+    app.handle.set_entry(&id, Some(&login)).await?;
+    let body = LoginBody::of(&id, &login);
+    app.keep(&caller, "login.change", ("login", &id), LoginBody::of(&id, &before), &body).await;
+    Ok(Json(body))
+}
+
+/// Removes a login. Its sessions end.
+#[utoipa::path(
+    delete, path = "/admin/logins/{id}", tag = "logins", params(LoginPath),
+    responses(
+        (status = 200, description = "There is no such login any more.", body = LoginReply),
+        (status = 404, description = "There is no such login.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn remove_login(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<LoginReply>, ApiError> {
+    let _alone = app.changes.lock().await;
+    let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
+    app.handle.set_entry::<Login>(&id, None).await?;
+    app.keep(&caller, "login.remove", ("login", &id), LoginBody::of(&id, &before), ()).await;
+    Ok(Json(LoginReply { success: true }))
+}
+
+fn no_such_login() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "Login not found")
+}
+
+/// A login that is made again after it was removed must not take the tokens of the old one.
+fn first_epoch() -> u32 {
+    (now().0 / 1_000) as u32
+}
+
+async fn hashed(password: String) -> Arc<str> {
+    spawn_blocking(move || hash_password(&password)).await.expect("hashing does not panic")
+}
+
+/// A page of another origin must not sign its visitor in as somebody else.
+fn from_own_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.contains_key(header::ORIGIN) && !is_own_origin(headers) {
+        true => Err(ApiError::foreign_origin()),
+        false => Ok(()),
+    }
+}
+
+fn cookie(token: &str, headers: &HeaderMap) -> [(header::HeaderName, HeaderValue); 1] {
+    let is_tls = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let secure = if is_tls { "; Secure" } else { "" };
+    let cookie = format!(
+        "{SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={TOKEN_SECONDS}{secure}"
+    );
+    [(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("a token is plain text"))]
+}

@@ -1,0 +1,182 @@
+//! Signing in, what each role may do, and what is kept of changes.
+
+mod kit;
+
+use kit::{Answer, Plane, TOKEN, ask_with, eventually};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Makes a login and signs in as it; its bearer token.
+fn signed_in(plane: &Plane, role: &str) -> (String, String) {
+    let email = format!("{role}@example.com");
+    let body = json!({"email": email, "password": PASSWORD, "role": role, "displayName": "Ann"});
+    let login = plane.created("/admin/logins", &body);
+    let answer = sign_in(plane, &email, PASSWORD);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = answer.json();
+    assert_eq!(answer["user"]["email"], email);
+    (login["id"].as_str().unwrap().to_owned(), answer["token"].as_str().unwrap().to_owned())
+}
+
+fn sign_in(plane: &Plane, email: &str, password: &str) -> Answer {
+    let body = json!({"email": email, "password": password}).to_string();
+    ask_with(plane.address(), "POST", "/auth/login", &[], &body)
+}
+
+#[test]
+fn a_role_allows_what_it_says_and_no_more() {
+    let plane = Plane::start();
+    let (_, viewer) = signed_in(&plane, "viewer");
+    let (_, operator) = signed_in(&plane, "operator");
+    let (_, owner) = signed_in(&plane, "owner");
+    let login = json!({"email": "new@example.com", "password": PASSWORD, "role": "owner"}).to_string();
+    for (method, path, body, as_viewer, as_operator, as_owner) in [
+        ("GET", "/auth/me", "", 200, 200, 200),
+        ("GET", "/admin/users", "", 200, 200, 200),
+        ("GET", "/admin/audit", "", 200, 200, 200),
+        ("POST", "/admin/users/alice/block", "{}", 403, 200, 200),
+        ("POST", "/admin/users/alice/threshold", "{}", 403, 200, 200),
+        ("POST", "/auth/api-keys", r#"{"name": "k"}"#, 403, 201, 201),
+        ("POST", "/sdk/check", r#"{"userId": "a", "model": "m", "requestType": "chat"}"#, 403, 200, 200),
+        ("GET", "/admin/logins", "", 403, 403, 200),
+        ("POST", "/admin/logins", &login, 403, 403, 201),
+    ] {
+        for (token, expected) in [(&viewer, as_viewer), (&operator, as_operator), (&owner, as_owner)] {
+            let answer = plane.ask_by(token, method, path, body);
+            assert_eq!(answer.status, expected, "{method} {path}: {}", answer.body);
+        }
+    }
+    let key = plane.created("/auth/api-keys", &json!({"name": "k", "scopes": ["admin"]}));
+    let key = key["apiKey"].as_str().unwrap();
+    assert_eq!(plane.ask_by(key, "GET", "/admin/logins", "").status, 403);
+    assert_eq!(plane.ask_by(key, "GET", "/auth/me", "").json()["role"], "operator");
+}
+
+#[test]
+fn a_new_password_role_or_removal_holds_at_once() {
+    let plane = Plane::start();
+    let (id, token) = signed_in(&plane, "operator");
+    let path = format!("/admin/logins/{id}");
+    assert_eq!(plane.ask("PATCH", &path, r#"{"role": "viewer"}"#).json()["role"], "viewer");
+    assert_eq!(plane.ask_by(&token, "GET", "/auth/me", "").json()["role"], "viewer");
+    assert_eq!(plane.ask("PATCH", &path, r#"{"password": "another password"}"#).status, 200);
+    let over = plane.ask_by(&token, "GET", "/auth/me", "");
+    assert_eq!(
+        (over.status, over.json()["error"].as_str()),
+        (401, Some("This session is over: sign in again"))
+    );
+    assert_eq!(sign_in(&plane, "operator@example.com", PASSWORD).status, 401);
+    let again = sign_in(&plane, "OPERATOR@example.com", "another password").json();
+    let again = again["token"].as_str().unwrap();
+    assert_eq!(plane.ask("DELETE", &path, "").json(), json!({"success": true}));
+    assert_eq!(plane.ask_by(again, "GET", "/auth/me", "").status, 401);
+    assert_eq!(plane.ask("DELETE", &path, "").status, 404);
+}
+
+#[test]
+fn what_is_no_login_is_refused_with_its_reason() {
+    let plane = Plane::start();
+    signed_in(&plane, "viewer");
+    let taken = json!({"email": "Viewer@Example.com", "password": PASSWORD, "role": "owner"});
+    let refused = plane.ask("POST", "/admin/logins", &taken.to_string());
+    assert_eq!((refused.status, refused.json()), (409, json!({"error": "Email already registered"})));
+    for (body, paths) in [
+        (json!({}), &["email", "password", "role"][..]),
+        (json!({"email": "no mail", "password": "short", "role": "king"}), &["email", "password", "role"]),
+        (json!({"email": "a@b", "password": PASSWORD, "role": "owner", "displayName": ""}), &["displayName"]),
+    ] {
+        let answer = plane.ask("POST", "/admin/logins", &body.to_string());
+        let found: Vec<Value> = answer.json()["error"].as_array().unwrap().clone();
+        let found: Vec<&str> = found.iter().map(|issue| issue["path"][0].as_str().unwrap()).collect();
+        assert_eq!((answer.status, found.as_slice()), (400, paths));
+    }
+    for (email, password) in [("viewer@example.com", "wrong"), ("nobody@example.com", PASSWORD), ("", "")] {
+        let answer = sign_in(&plane, email, password);
+        assert_eq!((answer.status, answer.json()), (401, json!({"error": "Invalid email or password"})));
+    }
+}
+
+#[test]
+fn guessing_passwords_is_throttled() {
+    let plane = Plane::start();
+    let tries = (0..12).map(|n| sign_in(&plane, "owner@example.com", &format!("guess {n}")).status);
+    let statuses: Vec<u16> = tries.collect();
+    assert_eq!(statuses.first(), Some(&401));
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+}
+
+#[test]
+fn a_browser_gets_a_cookie_that_scripts_cannot_read_and_other_sites_cannot_use() {
+    let plane = Plane::start();
+    let (host, own) = ("tokenist", "http://tokenist".to_owned());
+    let ask = |method: &str, path: &str, origin: &str, cookie: &str, body: &str| {
+        ask_with(plane.address(), method, path, &[("origin", origin), ("cookie", cookie)], body)
+    };
+    let token = json!({"token": TOKEN}).to_string();
+    assert_eq!(ask("POST", "/auth/session", "http://evil.example", "", &token).status, 403);
+    assert_eq!(ask("POST", "/auth/session", &own, "", r#"{"token": "wrong-wrong-wrong-wrong"}"#).status, 401);
+    let begun = ask("POST", "/auth/session", &own, "", &token);
+    assert_eq!((begun.status, &begun.json()["role"]), (200, &json!("owner")));
+    let cookie = begun.header("set-cookie").unwrap().to_owned();
+    for flag in ["tokenist_session=", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=604800"] {
+        assert!(cookie.contains(flag), "{cookie}");
+    }
+    assert!(!cookie.contains(TOKEN) && !cookie.contains("Secure"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    assert_eq!(ask("GET", "/auth/me", "", pair, "").json()["role"], "owner");
+    assert_eq!(ask("POST", "/admin/users/a/block", &own, pair, "{}").status, 200);
+    assert_eq!(ask("POST", "/admin/users/a/block", "http://evil.example", pair, "{}").status, 403);
+    assert_eq!(
+        ask_with(plane.address(), "POST", "/admin/users/a/block", &[("cookie", pair)], "{}").status,
+        403
+    );
+    let ended = ask("POST", "/auth/logout", &own, pair, "");
+    assert!(ended.status == 204 && ended.header("set-cookie").unwrap().contains("Max-Age=0"));
+    // Behind something that ends TLS.
+    let secure =
+        ask_with(plane.address(), "POST", "/auth/session", &[("origin", &format!("https://{host}"))], &token);
+    assert!(secure.header("set-cookie").unwrap().contains("; Secure"));
+}
+
+#[test]
+fn every_change_is_kept_with_who_made_it_and_what_was_before() {
+    let plane = Plane::start();
+    let (id, operator) = signed_in(&plane, "operator");
+    plane.ask_by(&operator, "POST", "/admin/users/alice/threshold", r#"{"maxCostUsd": 5}"#);
+    plane.ask_by(&operator, "POST", "/admin/users/alice/threshold", r#"{"maxCostUsd": 7}"#);
+    plane.ask_by(&operator, "POST", "/admin/users/alice/block", r#"{"reason": "abuse"}"#);
+    plane.ask("POST", "/admin/users/alice/unblock", "");
+    let key = plane.created("/auth/api-keys", &json!({"name": "ci"}));
+    plane.ask("DELETE", &format!("/auth/api-keys/{}", key["id"].as_str().unwrap()), "");
+    let list = eventually(|| {
+        let list = plane.ask("GET", "/admin/audit", "").json();
+        (list["entries"].as_array()?.len() == 8).then_some(list)
+    });
+    let actions: Vec<&str> =
+        list["entries"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let expected = [
+        "key.revoke",
+        "key.create",
+        "user.unblock",
+        "user.block",
+        "user.limit",
+        "user.limit",
+        "login.sign_in",
+        "login.create",
+    ];
+    assert_eq!(actions, expected);
+    let entry = &list["entries"][4];
+    assert_eq!(entry["actor"], json!({"kind": "login", "id": id, "name": "operator@example.com"}));
+    assert_eq!(entry["subject"], json!({"kind": "user", "id": "alice"}));
+    assert_eq!((&entry["before"]["maxCostUsd"], &entry["after"]["maxCostUsd"]), (&json!(5.0), &json!(7.0)));
+    assert_eq!(list["entries"][2]["before"]["reason"], "abuse");
+    assert_eq!(list["entries"][2]["actor"]["kind"], "token");
+    let text = list.to_string();
+    assert!(!text.contains(key["apiKey"].as_str().unwrap()) && !text.contains("argon2"));
+    let of = |query: &str| plane.ask("GET", &format!("/admin/audit?{query}"), "").json();
+    assert_eq!(of("action=user.block")["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(of(&format!("actor={id}"))["entries"].as_array().unwrap().len(), 4);
+    let page = of("subject=alice&limit=1&offset=1");
+    assert_eq!((&page["entries"][0]["action"], &page["more"]), (&json!("user.block"), &json!(true)));
+}

@@ -1,0 +1,190 @@
+//! Logins, and who is signed in.
+
+use crate::fields::{Fields, FromFields};
+use crate::login::{Login, Role};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+/// Who the credential of a request is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Me {
+    /// Null for the operator's token and for keys.
+    #[schema(required)]
+    pub(crate) user_id: Option<String>,
+    #[schema(required)]
+    pub(crate) email: Option<String>,
+    #[schema(required)]
+    pub(crate) display_name: Option<String>,
+    pub(crate) role: RoleName,
+}
+
+/// A viewer reads, an operator changes everything but logins, an owner changes these as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RoleName {
+    Viewer,
+    Operator,
+    Owner,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoginBody {
+    pub(crate) id: String,
+    email: String,
+    #[schema(required)]
+    display_name: Option<String>,
+    role: RoleName,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoginList {
+    pub(crate) logins: Vec<LoginBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoginReply {
+    pub(crate) success: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignedIn {
+    pub(crate) user: Me,
+    /// A bearer token, good for seven days.
+    pub(crate) token: String,
+}
+
+/// The operator's token, for a session in a browser.
+#[derive(Debug, ToSchema)]
+pub(crate) struct TokenRequest {
+    pub(crate) token: String,
+}
+
+#[derive(Debug, ToSchema)]
+pub(crate) struct SignInRequest {
+    pub(crate) email: String,
+    pub(crate) password: String,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct LoginRequest {
+    #[schema(min_length = 3, max_length = 254)]
+    pub(crate) email: String,
+    #[schema(min_length = 8, max_length = 256)]
+    pub(crate) password: String,
+    #[schema(value_type = RoleName)]
+    pub(crate) role: Role,
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub(crate) display_name: Option<String>,
+}
+
+/// What is absent stays as it is.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct LoginChange {
+    #[schema(nullable = false, min_length = 8, max_length = 256)]
+    pub(crate) password: Option<String>,
+    #[schema(value_type = RoleName, nullable = false, required = false)]
+    pub(crate) role: Option<Role>,
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub(crate) display_name: Option<String>,
+}
+
+/// The login that a path names.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "read by the description alone")]
+pub(crate) struct LoginPath {
+    /// The login's id.
+    id: String,
+}
+
+const ROLES: [(&str, Role); 3] =
+    [("viewer", Role::Viewer), ("operator", Role::Operator), ("owner", Role::Owner)];
+const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=256;
+
+impl From<Role> for RoleName {
+    fn from(role: Role) -> RoleName {
+        match role {
+            Role::Viewer => RoleName::Viewer,
+            Role::Operator => RoleName::Operator,
+            Role::Owner => RoleName::Owner,
+        }
+    }
+}
+
+impl LoginBody {
+    pub(crate) fn of(id: &str, login: &Login) -> LoginBody {
+        LoginBody {
+            id: id.to_owned(),
+            email: login.email.to_string(),
+            display_name: login.name.as_deref().map(str::to_owned),
+            role: login.role.into(),
+            created_at: login.created_at.to_string(),
+        }
+    }
+}
+
+impl Me {
+    pub(crate) fn nameless(role: Role) -> Me {
+        Me { user_id: None, email: None, display_name: None, role: role.into() }
+    }
+
+    pub(crate) fn of(id: &str, login: &Login) -> Me {
+        Me {
+            user_id: Some(id.to_owned()),
+            email: Some(login.email.to_string()),
+            display_name: login.name.as_deref().map(str::to_owned),
+            role: login.role.into(),
+        }
+    }
+}
+
+impl FromFields for TokenRequest {
+    fn from_fields(fields: &mut Fields) -> Option<TokenRequest> {
+        let token = fields.required("token", |fields, name| fields.text(name, 1..=512));
+        Some(TokenRequest { token: token? })
+    }
+}
+
+/// Whatever is missing or no text is as wrong as a wrong password.
+impl FromFields for SignInRequest {
+    fn from_fields(fields: &mut Fields) -> Option<SignInRequest> {
+        let mut text = |name| fields.text(name, 0..=256).unwrap_or_default();
+        Some(SignInRequest { email: text("email"), password: text("password") })
+    }
+}
+
+impl FromFields for LoginRequest {
+    fn from_fields(fields: &mut Fields) -> Option<LoginRequest> {
+        let email = fields.required("email", |fields, name| fields.text(name, 3..=254));
+        if email.as_ref().is_some_and(|email| !is_email(email)) {
+            fields.issue::<()>("email", "invalid_string", "Invalid email");
+        }
+        let password = fields.required("password", |fields, name| fields.text(name, PASSWORD_CHARS));
+        let role = fields.required("role", |fields, name| fields.word(name, &ROLES));
+        let display_name = fields.text("displayName", 1..=100);
+        Some(LoginRequest { email: email?, password: password?, role: role?, display_name })
+    }
+}
+
+impl FromFields for LoginChange {
+    fn from_fields(fields: &mut Fields) -> Option<LoginChange> {
+        Some(LoginChange {
+            password: fields.text("password", PASSWORD_CHARS),
+            role: fields.word("role", &ROLES),
+            display_name: fields.text("displayName", 1..=100),
+        })
+    }
+}
+
+/// Whether mail might be sent there: something on both sides of one `@`, no spaces.
+fn is_email(text: &str) -> bool {
+    let parts = text.split_once('@');
+    parts.is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'))
+        && !text.chars().any(|char| char.is_whitespace() || char.is_control())
+}

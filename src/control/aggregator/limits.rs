@@ -1,0 +1,93 @@
+//! Limits as operators see and set them, whoever holds them.
+
+use super::{Aggregator, contains};
+use crate::handle::{CommandError, HolderKind, LimitPage, LimitQuery, LimitState, LimitView};
+use std::sync::Arc;
+use tokenist_core::id::Holder;
+use tokenist_core::ledger::Place;
+use tokenist_core::limit::Limit;
+use tokenist_core::record::Record;
+use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::{WARN_PERCENT, share_used};
+
+impl Aggregator {
+    /// Replaces a holder's limit, or with `None` returns it to the default.
+    pub fn bind(
+        &mut self,
+        holder: &Holder,
+        limit: Option<Limit>,
+        now: Timestamp,
+    ) -> Result<LimitView, CommandError> {
+        let (place, _) = self.open(holder, now)?;
+        self.ledger.set_limit(place, limit, now);
+        self.announce(place);
+        self.publish();
+        Ok(self.limit_view(self.ledger.record(place)))
+    }
+
+    pub(super) fn limit(&mut self, holder: Holder, now: Timestamp) -> LimitView {
+        if let Some(place) = self.ledger.find(&holder) {
+            self.ledger.advance(place, now);
+        }
+        let record = self.known_or_stranger(holder, now);
+        self.limit_view(&record)
+    }
+
+    pub(super) fn limits(&mut self, query: &LimitQuery, now: Timestamp) -> LimitPage {
+        let mut places: Vec<Place> =
+            self.ledger.bound().filter(|&place| self.is_wanted(query, place)).collect();
+        places.sort_by(|a, b| self.ledger.record(*a).holder().cmp(self.ledger.record(*b).holder()));
+        let total = places.len();
+        let shown: Vec<Place> = places.into_iter().skip(query.offset).take(query.limit).collect();
+        shown.iter().for_each(|&place| self.ledger.advance(place, now));
+        LimitPage {
+            limits: shown.iter().map(|&place| self.limit_view(self.ledger.record(place))).collect(),
+            total,
+        }
+    }
+
+    fn is_wanted(&self, query: &LimitQuery, place: Place) -> bool {
+        let record = self.ledger.record(place);
+        let (kind, id) = match record.holder() {
+            Holder::User(user) => (HolderKind::User, user.as_str()),
+            Holder::Org(org) => (HolderKind::Org, org.as_str()),
+            Holder::Key(hash) => (HolderKind::Key, self.ledger.key(hash).map_or("", |key| key.id.as_str())),
+        };
+        let found = |search: &String| {
+            contains(id, search) || self.name_of(record).is_some_and(|name| contains(&name, search))
+        };
+        query.kind.is_none_or(|wanted| wanted == kind) && query.search.as_ref().is_none_or(found)
+    }
+
+    fn limit_view(&self, record: &Record) -> LimitView {
+        let (standing, used) = (record.standing(), record.used());
+        let percent = share_used(&standing.limit, used);
+        let key = match record.holder() {
+            Holder::Key(hash) => self.ledger.key(hash).map(|key| key.id.clone()),
+            Holder::User(_) | Holder::Org(_) => None,
+        };
+        LimitView {
+            holder: record.holder().clone(),
+            name: self.name_of(record),
+            key,
+            limit: standing.limit,
+            limit_is_default: record.own_limit().is_none(),
+            used,
+            percent,
+            state: match percent {
+                Some(100..) => LimitState::Reached,
+                Some(percent) if percent >= u64::from(WARN_PERCENT[0]) => LimitState::Warned,
+                Some(_) | None => LimitState::Ok,
+            },
+            resets_at: standing.resets_at,
+        }
+    }
+
+    fn name_of(&self, record: &Record) -> Option<Arc<str>> {
+        match record.holder() {
+            Holder::User(_) => record.profile.name.clone(),
+            Holder::Org(_) => None,
+            Holder::Key(hash) => self.ledger.key(hash).map(|key| Arc::clone(&key.name)),
+        }
+    }
+}
