@@ -1,0 +1,42 @@
+'use client'
+import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { type ReactNode, useState } from 'react'
+import { ApiError } from './error'
+
+/** Beats of the pages' refreshing. The API caches nothing, so these are what a page costs it. */
+export const LIVE_MS = 5_000
+export const CALM_MS = 15_000
+
+export function ApiProvider({ children }: { children: ReactNode }) {
+  const [queries] = useState(newClient)
+  return <QueryClientProvider client={queries}>{children}</QueryClientProvider>
+}
+
+function newClient() {
+  const queries: QueryClient = new QueryClient({
+    queryCache: new QueryCache({ onError: signInAgain }),
+    // Whatever was changed, every list and sum on the page may have changed with it.
+    mutationCache: new MutationCache({ onError: signInAgain, onSuccess: () => queries.invalidateQueries() }),
+    defaultOptions: {
+      queries: {
+        refetchInterval: CALM_MS,
+        refetchOnWindowFocus: 'always',
+        staleTime: 2_000,
+        retry: (failures, error) => failures < 2 && !isRefusal(error),
+        placeholderData: (before: unknown) => before,
+      },
+    },
+  })
+  return queries
+}
+
+function isRefusal(error: unknown) {
+  return error instanceof ApiError && error.status >= 400 && error.status < 500
+}
+
+function signInAgain(error: unknown) {
+  if (!(error instanceof ApiError) || error.status !== 401) return
+  const { pathname, search } = window.location
+  if (pathname.startsWith('/signin')) return
+  window.location.assign(`/signin?next=${encodeURIComponent(pathname + search)}`)
+}

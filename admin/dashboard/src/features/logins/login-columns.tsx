@@ -1,0 +1,71 @@
+import type { Login } from '@/api/types'
+import { Badge } from '@/ui/badge'
+import { Button } from '@/ui/button'
+import { Ago } from '@/ui/clock'
+import type { Columns } from '@/ui/table'
+import { ROLES } from './roles'
+
+export function loginColumns(edit: (login: Login) => void, remove: (login: Login) => void): Columns<Login> {
+  return [
+    {
+      id: 'email',
+      header: 'Who',
+      accessorFn: (row) => row.email,
+      cell: ({ row }) => <Who of={row.original} />,
+    },
+    {
+      id: 'role',
+      header: 'Role',
+      accessorFn: (row) => row.role,
+      cell: ({ row }) => (
+        <Badge tone={row.original.role === 'owner' ? 'accent' : 'neutral'}>
+          {ROLES[row.original.role].label}
+        </Badge>
+      ),
+    },
+    {
+      id: 'last',
+      header: 'Last sign-in',
+      accessorFn: (row) => row.lastLoginAt ?? '',
+      meta: { from: 'sm' },
+      cell: ({ row }) => <Ago at={row.original.lastLoginAt} />,
+    },
+    {
+      id: 'made',
+      header: 'Made',
+      accessorFn: (row) => row.createdAt,
+      meta: { from: 'md' },
+      cell: ({ getValue }) => <Ago at={getValue()} />,
+    },
+    {
+      id: 'actions',
+      header: () => <span className="sr-only">Actions</span>,
+      enableSorting: false,
+      meta: { className: 'whitespace-nowrap text-right' },
+      cell: ({ row: { original } }) => (
+        <span className="inline-flex gap-1.5">
+          <Button size="small" onClick={() => edit(original)} aria-label={`Edit ${original.email}`}>
+            Edit
+          </Button>
+          <Button
+            size="small"
+            look="danger"
+            onClick={() => remove(original)}
+            aria-label={`Remove ${original.email}`}
+          >
+            Remove
+          </Button>
+        </span>
+      ),
+    },
+  ]
+}
+
+function Who({ of }: { of: Login }) {
+  return (
+    <span className="block max-w-64">
+      <span className="block truncate font-medium">{of.displayName ?? of.email}</span>
+      {of.displayName && <span className="block truncate text-ink-3 text-xs">{of.email}</span>}
+    </span>
+  )
+}

@@ -1,0 +1,11 @@
+import type { Role } from '@/api/types'
+
+export const ROLES: Record<Role, { label: string; words: string }> = {
+  owner: { label: 'Owner', words: 'May do everything, prices and logins included.' },
+  operator: {
+    label: 'Operator',
+    words: 'May change users, limits, blocks, keys and sessions, but neither prices nor logins.',
+  },
+  viewer: { label: 'Viewer', words: 'Sees everything and changes nothing.' },
+  member: { label: 'Member', words: 'Own keys only; cannot open the dashboard.' },
+}

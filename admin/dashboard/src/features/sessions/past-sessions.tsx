@@ -1,0 +1,111 @@
+'use client'
+import { History } from 'lucide-react'
+import { api } from '@/api/client'
+import type { PastSession } from '@/api/types'
+import { Badge } from '@/ui/badge'
+import { Card } from '@/ui/card'
+import { Ago } from '@/ui/clock'
+import { count, duration, usd } from '@/ui/format'
+import { Empty } from '@/ui/notice'
+import { Answer } from '@/ui/state'
+import { type Columns, Table } from '@/ui/table'
+import { UserLink } from '../shared/links'
+import { closeWords } from './close-words'
+import { ModelAndProvider } from './live-columns'
+
+const SHOWN = 50
+
+export function PastSessions({ user }: { user?: string }) {
+  const past = api.useQuery('get', '/admin/sessions/past', { params: { query: { user, limit: SHOWN } } })
+  return (
+    <Card title={user ? 'Past sessions' : undefined} note={user && `The latest ${SHOWN}`} flush>
+      <Answer
+        of={past}
+        loading={<Table label="Past sessions" columns={columns(!user)} rows={undefined} rowId={String} />}
+      >
+        {(data) => (
+          <Table
+            label="Past sessions"
+            columns={columns(!user)}
+            rows={data.sessions}
+            rowId={(row) => row.id}
+            empty={
+              <Empty icon={History} title="No past sessions">
+                Sessions are kept here once they have ended.
+              </Empty>
+            }
+          />
+        )}
+      </Answer>
+    </Card>
+  )
+}
+
+function columns(withUser: boolean): Columns<PastSession> {
+  return [
+    ...(withUser
+      ? [
+          {
+            id: 'user',
+            header: 'User',
+            accessorFn: (row: PastSession) => row.userId,
+            cell: ({ row }: { row: { original: PastSession } }) => <UserLink id={row.original.userId} />,
+          },
+        ]
+      : []),
+    {
+      id: 'model',
+      header: 'Model',
+      accessorFn: (row) => row.model ?? '',
+      meta: { from: 'sm' },
+      cell: ({ row }) => <ModelAndProvider of={row.original} />,
+    },
+    {
+      id: 'feature',
+      header: 'Feature',
+      accessorFn: (row) => row.feature ?? '',
+      meta: { from: 'lg' },
+      cell: ({ row }) => row.original.feature ?? <span className="text-ink-3">none</span>,
+    },
+    {
+      id: 'closed',
+      header: 'Ended',
+      accessorFn: (row) => row.closedAt,
+      cell: ({ getValue }) => <Ago at={getValue()} />,
+    },
+    {
+      id: 'length',
+      header: 'Was open',
+      accessorFn: lengthOf,
+      meta: { numeric: true, from: 'md' },
+      cell: ({ getValue }) => <span className="whitespace-nowrap">{duration(getValue())}</span>,
+    },
+    {
+      id: 'code',
+      header: 'Why',
+      accessorFn: (row) => row.closeCode ?? 0,
+      cell: ({ row }) => <CloseBadge code={row.original.closeCode} />,
+    },
+    {
+      id: 'tokens',
+      header: 'Tokens',
+      accessorFn: (row) => row.usage.totalTokens,
+      meta: { numeric: true, from: 'md' },
+      cell: ({ getValue }) => count(getValue()),
+    },
+    {
+      id: 'cost',
+      header: 'Cost',
+      accessorFn: (row) => row.usage.costUsd,
+      meta: { numeric: true, className: 'font-medium' },
+      cell: ({ getValue }) => usd(getValue()),
+    },
+  ]
+}
+
+const lengthOf = (row: PastSession) => (Date.parse(row.closedAt) - Date.parse(row.openedAt)) / 1000
+
+function CloseBadge({ code }: { code: number | null }) {
+  const { words, tone } = closeWords(code)
+  return <Badge tone={tone}>{code === null ? words : `${words} · ${code}`}</Badge>
+}

@@ -1,0 +1,84 @@
+'use client'
+import { ChartColumn } from 'lucide-react'
+import { api } from '@/api/client'
+import { Card } from '@/ui/card'
+import { count, usd } from '@/ui/format'
+import { PageHeader } from '@/ui/header'
+import { Empty } from '@/ui/notice'
+import { Answer } from '@/ui/state'
+import { Table } from '@/ui/table'
+import { OffsetPager } from '../shared/offset-pager'
+import { PeriodPicker } from '../shared/period-picker'
+import { SeriesCard } from '../shared/series-card'
+import { CsvButton } from './csv-button'
+import { Filters } from './filters'
+import { GroupPicker } from './group-picker'
+import { usageColumns } from './usage-columns'
+import { PAGE, useUsageQuery } from './usage-query'
+
+export function UsageExplorer() {
+  const { query, groups, offset } = useUsageQuery()
+  const usage = api.useQuery('get', '/admin/usage', { params: { query } })
+  return (
+    <>
+      <PageHeader
+        title="Usage"
+        note="Who and what used how much, sliced as you like."
+        fresh={usage}
+        actions={<CsvButton query={query} />}
+      />
+      <div className="mb-5 grid gap-3">
+        <div className="flex flex-wrap items-center gap-x-4 gap-y-2">
+          <PeriodPicker />
+          <GroupPicker groups={groups} />
+        </div>
+        <Filters />
+      </div>
+      <div className="grid gap-5">
+        <SeriesCard
+          title={
+            usage.data
+              ? `${usd(usage.data.usage.costUsd)} · ${count(usage.data.usage.totalTokens)} tokens`
+              : 'Use over time'
+          }
+          note={
+            usage.data && `${usage.data.periodLabel}, UTC · ${count(usage.data.usage.requests)} responses`
+          }
+          by={groups[0] ?? 'model'}
+          series={usage.data ? (usage.data.series ?? NO_SERIES) : undefined}
+        />
+        <Card flush>
+          <Answer
+            of={usage}
+            loading={<Table label="Usage" columns={usageColumns(groups)} rows={undefined} rowId={String} />}
+          >
+            {(data) => (
+              <>
+                <Table
+                  label="Usage"
+                  columns={usageColumns(groups)}
+                  rows={data.rows}
+                  rowId={(row) => JSON.stringify([row.user, row.org, row.feature, row.provider, row.model])}
+                  empty={
+                    <Empty icon={ChartColumn} title="Nothing was used">
+                      No usage matches these filters in this period. Widen the period or clear a filter.
+                    </Empty>
+                  }
+                />
+                <OffsetPager
+                  offset={offset}
+                  page={PAGE}
+                  shown={data.rows.length}
+                  total={data.total}
+                  noun="rows"
+                />
+              </>
+            )}
+          </Answer>
+        </Card>
+      </div>
+    </>
+  )
+}
+
+const NO_SERIES = { grain: 'day' as const, groups: [], points: [] }

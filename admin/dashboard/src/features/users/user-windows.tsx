@@ -1,0 +1,36 @@
+'use client'
+import { api } from '@/api/client'
+import { LIVE_MS } from '@/api/provider'
+import type { Window } from '@/api/types'
+import { count, usd } from '@/ui/format'
+import { Stat, Stats } from '@/ui/stat'
+import { WINDOW_LABELS } from '../shared/period'
+
+const SHOWN: Window[] = ['rolling_24h', 'daily', 'monthly', 'total']
+
+/** The same user over each window that a limit can sum over. */
+export function UserWindows({ id }: { id: string }) {
+  return (
+    <Stats>
+      {SHOWN.map((window) => (
+        <WindowStat key={window} id={id} window={window} />
+      ))}
+    </Stats>
+  )
+}
+
+function WindowStat({ id, window }: { id: string; window: Window }) {
+  const { data } = api.useQuery(
+    'get',
+    '/admin/users/{id}/usage',
+    { params: { path: { id }, query: { period: window } } },
+    { refetchInterval: LIVE_MS },
+  )
+  return (
+    <Stat
+      label={WINDOW_LABELS[window]}
+      value={data && usd(data.usage.costUsd)}
+      note={data && `${count(data.usage.totalTokens)} tokens`}
+    />
+  )
+}
