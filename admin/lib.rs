@@ -40,6 +40,8 @@ use tokio::sync::oneshot;
 pub struct Config {
     pub listen: SocketAddr,
     pub token: OperatorToken,
+    /// What is in force, without secrets: section, key and value.
+    pub settings: Vec<(String, String, serde_json::Value)>,
     /// Web origins, e.g. `https://ops.example.com`, that a browser may call this API from; `*` is any.
     pub cors_origins: Vec<String>,
     /// Whether `GET /metrics` answers without a token.

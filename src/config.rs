@@ -276,6 +276,26 @@ pub(crate) fn effective(config: &Config) -> String {
     toml::to_string(&shown).expect("a configuration is a table")
 }
 
+/// The same as section, key and value; of several providers each is a section of its own.
+pub(crate) fn settings(config: &Config) -> Vec<(String, String, serde_json::Value)> {
+    let table: toml::Table = effective(config).parse().expect("it was just written");
+    let json = |value: toml::Value| serde_json::to_value(value).expect("TOML of ours is JSON as well");
+    let mut settings = Vec::new();
+    for (section, value) in table {
+        let tables = match value {
+            toml::Value::Table(table) => vec![table],
+            toml::Value::Array(values) => {
+                values.into_iter().filter_map(|value| value.as_table().cloned()).collect()
+            }
+            other => vec![toml::Table::from_iter([(section.clone(), other)])],
+        };
+        for table in tables {
+            settings.extend(table.into_iter().map(|(key, value)| (section.clone(), key, json(value))));
+        }
+    }
+    settings
+}
+
 /// An empty string in a key that names a file means none.
 pub(crate) fn file(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| text.into())
@@ -376,6 +396,8 @@ mod tests {
         assert!(shown.contains("mongodb_uri = \"mongodb://(set)@h/\""), "{shown}");
         assert!(!format!("{config:?}").contains("very-secret"));
         let config = check("[store]\nredis_uri = \"redis://u:very-secret@h:1\"", &[]).unwrap();
+        let token = ("admin".to_owned(), "token".to_owned(), "(set)".into());
+        assert!(settings(&config).contains(&token) || config.admin.token.is_empty());
         assert!(effective(&config).contains("redis_uri = \"redis://(set)@h:1\""));
         assert!(!format!("{config:?}").contains("very-secret"));
         let wrong = check("[store]\nredis_uri = \"http://u:very-secret@h\"", &[]).unwrap_err();

@@ -90,6 +90,7 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::close_session))
         .routes(routes!(logins::read_me))
         .routes(routes!(audit::list_audits))
+        .routes(routes!(process::read_settings))
         .routes(routes!(process::read_metrics));
     openapi::guard(router.get_openapi_mut(), Area::Change, BODY_BYTES_MAX);
     router

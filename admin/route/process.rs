@@ -1,7 +1,7 @@
 //! The process itself: health, readiness, metrics.
 
 use crate::telemetry::{CONTENT_TYPE, prometheus};
-use crate::wire::{Health, HealthStatus, Ready};
+use crate::wire::{Health, HealthStatus, Ready, Setting, Settings};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +10,17 @@ use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tokenist_control::handle::{CommandError, Pulse};
 use tokio::time::timeout;
+
+/// The configuration that is in force, without secrets.
+#[utoipa::path(
+    get, path = "/admin/settings", tag = "process",
+    responses((status = 200, description = "Settings.", body = Settings))
+)]
+pub(crate) async fn read_settings(State(app): State<App>) -> Json<Settings> {
+    let settings = app.config.settings.iter().cloned();
+    let settings = settings.map(|(section, key, value)| Setting { section, key, value }).collect();
+    Json(Settings { settings })
+}
 
 /// Whether the process lives, and how it does. 503 once it cannot go on.
 #[utoipa::path(

@@ -56,6 +56,19 @@ pub(crate) enum HealthStatus {
     Failing,
 }
 
+/// The configuration that is in force; secrets are only said to be set.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Settings {
+    pub(crate) settings: Vec<Setting>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Setting {
+    pub(crate) section: String,
+    pub(crate) key: String,
+    pub(crate) value: serde_json::Value,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Ready {
     pub(crate) status: HealthStatus,

@@ -70,6 +70,7 @@ impl Plane {
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             token: OperatorToken::parse(TOKEN).unwrap(),
+            settings: vec![("proxy".into(), "shard_count".into(), json!(2))],
             cors_origins: Vec::new(),
             metrics_open: false,
             connection_max: 64,
