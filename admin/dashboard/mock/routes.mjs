@@ -355,9 +355,9 @@ function listAudit({ query }) {
       matches(each.subject.id, query.get('subject')) &&
       matches(each.actor.name, query.get('actor')),
   )
-  const start = Number(query.get('cursor') ?? 0)
+  const start = Number(query.get('offset') ?? 0)
   const end = start + Number(query.get('limit') ?? 50)
-  return { entries: all.slice(start, end), nextCursor: end < all.length ? String(end) : null }
+  return { entries: all.slice(start, end), more: end < all.length }
 }
 function makeLogin({ body, actor }) {
   if (state.logins.some((each) => each.email === body.email))
@@ -369,7 +369,6 @@ function makeLogin({ body, actor }) {
     displayName: body.displayName ?? null,
     role: body.role,
     createdAt: iso(Date.now()),
-    lastLoginAt: null,
   }
   state.logins.push(login)
   state.note(actor, 'login.create', 'login', body.email, null, { role: body.role })
@@ -511,6 +510,7 @@ export function emptied(path, body) {
     Object.assign(blank, { activeUsers: 0, liveSessions: 0, blockedUsers: 0, previous: null })
   if ('total' in blank) blank.total = 0
   if ('nextCursor' in blank) blank.nextCursor = null
+  if ('more' in blank) blank.more = false
   if (path.startsWith('/health')) blank.sessions = 0
   return blank
 }

@@ -45,10 +45,6 @@ export const limits = new Map([
           : { maxCostUsd: nice(row.usage.costUsd * FACTORS[n]), mode: n === 1 ? 'warn' : 'enforce' },
       ),
     ),
-  ...spent('monthly', 'feature')
-    .filter((row) => row.feature !== null)
-    .slice(0, 2)
-    .map((row, n) => limit('feature', row.feature, { maxCostUsd: nice(row.usage.costUsd * FACTORS[n + 5]) })),
   limit('key', 'key_00001', { maxCostUsd: 250, window: 'daily' }),
 ])
 
@@ -94,7 +90,6 @@ export const logins = [
     displayName: 'Rosa Lindqvist',
     role: 'owner',
     createdAt: ago(60 * 24 * 50),
-    lastLoginAt: ago(4),
   },
   {
     id: 'login_2',
@@ -102,7 +97,6 @@ export const logins = [
     displayName: 'Tariq Haddad',
     role: 'operator',
     createdAt: ago(60 * 24 * 31),
-    lastLoginAt: ago(190),
   },
   {
     id: 'login_3',
@@ -110,7 +104,6 @@ export const logins = [
     displayName: 'Finance',
     role: 'viewer',
     createdAt: ago(60 * 24 * 12),
-    lastLoginAt: null,
   },
 ]
 export const PASSWORD = 'correct horse'

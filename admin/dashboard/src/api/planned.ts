@@ -5,11 +5,6 @@ import type { components } from './schema'
 type Schemas = components['schemas']
 type Window = Schemas['Window']
 
-interface Call<Query, Path, Body, Reply, Status extends number = 200> {
-  parameters: { query?: Query; header?: never; path: Path; cookie?: never }
-  requestBody: Body extends undefined ? undefined : { content: { 'application/json': Body } }
-  responses: { [status in Status]: { headers: object; content: { 'application/json': Reply } } }
-}
 interface Ask<Query, Reply> {
   parameters: { query?: Query; header?: never; path?: never; cookie?: never }
   requestBody?: never
@@ -28,27 +23,8 @@ interface Order<Path, Reply, Query = never> {
 }
 
 export type Usage = Schemas['Usage'] & { requests: number }
-export type Role = 'owner' | 'operator' | 'viewer' | 'member'
 export type By = 'model' | 'feature' | 'provider' | 'org' | 'user'
 export type Grain = 'hour' | 'day' | 'month'
-export type LimitKind = 'user' | 'org' | 'feature' | 'key'
-
-export interface Me {
-  userId: string | null
-  email: string | null
-  displayName: string | null
-  orgId: string | null
-  tier: string
-  role: Role
-}
-export interface Login {
-  id: string
-  email: string
-  displayName: string | null
-  role: Role
-  createdAt: string
-  lastLoginAt: string | null
-}
 
 interface Span {
   period?: Window
@@ -95,34 +71,6 @@ export interface UsageTable {
   series: Series | null
 }
 
-export interface Limit {
-  maxCostUsd: number | null
-  maxTotalTokens: number | null
-  window: Window
-  mode: 'enforce' | 'warn'
-  maxSessions: number | null
-  onRedisDown: 'local_share' | 'allow' | 'refuse'
-}
-export interface LimitRequest {
-  maxCostUsd?: number
-  maxTotalTokens?: number
-  window?: Window
-  mode?: Limit['mode']
-  maxSessions?: number
-  onRedisDown?: Limit['onRedisDown']
-}
-export interface HolderLimit {
-  kind: LimitKind
-  id: string
-  name: string | null
-  limit: Limit
-  isDefault: boolean
-  used: { costUsd: number; tokens: number }
-  percent: number | null
-  state: 'ok' | 'warned' | 'reached'
-  resetsAt: string | null
-}
-
 export type LiveSession = Schemas['Session'] & { costPerMinuteUsd: number }
 export interface PastSession {
   id: string
@@ -135,16 +83,6 @@ export interface PastSession {
   closedAt: string
   closeCode: number | null
   usage: Usage
-}
-
-export interface AuditEntry {
-  id: string
-  at: string
-  actor: { kind: 'token' | 'key' | 'login'; id: string | null; name: string }
-  action: string
-  subject: { kind: string; id: string }
-  before: unknown
-  after: unknown
 }
 
 export interface PriceRequest {
@@ -192,27 +130,8 @@ interface UsersQuery {
   order?: 'asc' | 'desc'
   blocked?: boolean
 }
-type HolderPath = { kind: LimitKind; id: string }
 
 export interface PlannedPaths {
-  '/auth/session': { post: Tell<never, { token: string }, Me> }
-  '/auth/login': { post: Tell<never, { email: string; password: string }, { user: Me; token: string }> }
-  '/auth/logout': {
-    post: {
-      parameters: { query?: never; header?: never; path?: never; cookie?: never }
-      requestBody?: never
-      responses: { 204: { headers: object; content?: never } }
-    }
-  }
-  '/auth/me': { get: Ask<never, Me> }
-  '/admin/logins': {
-    get: Ask<never, { logins: Login[] }>
-    post: Tell<never, { email: string; password: string; role: Role; displayName?: string }, Login, 201>
-  }
-  '/admin/logins/{id}': {
-    patch: Call<never, { id: string }, { role?: Role; password?: string; displayName?: string }, Login>
-    delete: Order<{ id: string }, { success: boolean }>
-  }
   '/admin/overview': { get: Ask<Span & { by?: By }, Overview> }
   '/admin/usage': {
     get: Ask<
@@ -235,26 +154,9 @@ export interface PlannedPaths {
     get: Ask<UsersQuery, Schemas['Users']>
     post: Tell<never, Schemas['UserRequest'], Schemas['CreatedUser'], 201>
   }
-  '/admin/limits': {
-    get: Ask<
-      { kind?: LimitKind; limit?: number; offset?: number; search?: string },
-      { default: Limit; limits: HolderLimit[]; total: number }
-    >
-  }
-  '/admin/limits/{kind}/{id}': {
-    get: Order<HolderPath, HolderLimit>
-    put: Call<never, HolderPath, LimitRequest, HolderLimit>
-    delete: Order<HolderPath, HolderLimit>
-  }
   '/admin/sessions': { get: Ask<{ limit?: number }, { sessions: LiveSession[]; total: number }> }
   '/admin/sessions/past': {
     get: Ask<{ user?: string; org?: string; limit?: number; offset?: number }, { sessions: PastSession[] }>
-  }
-  '/admin/audit': {
-    get: Ask<
-      { limit?: number; cursor?: string; action?: string; subject?: string; actor?: string },
-      { entries: AuditEntry[]; nextCursor: string | null }
-    >
   }
   '/admin/prices': {
     get: Ask<never, { prices: Price[]; fallback: Price }>

@@ -12,3 +12,8 @@ export function useCan(what: 'change' | 'own'): boolean {
 }
 
 const ROLES: Record<'change' | 'own', Role[]> = { change: ['owner', 'operator'], own: ['owner'] }
+
+/** Accounts that an application made for its own people have a role too, but none that opens this dashboard. */
+export function mayRead(role: string): boolean {
+  return ['owner', 'operator', 'viewer'].includes(role)
+}

@@ -42,19 +42,13 @@ export const auditColumns: Columns<AuditEntry> = [
   },
 ]
 
-const KINDS: Record<AuditEntry['actor']['kind'], string> = {
-  token: 'operator’s token',
-  key: 'key',
-  login: 'login',
-}
-
 function Actor({ of }: { of: AuditEntry['actor'] }) {
   return (
     <span className="block max-w-48">
       <span className="block truncate font-medium" title={of.name}>
         {of.name}
       </span>
-      <span className="text-ink-3 text-xs">{KINDS[of.kind]}</span>
+      {of.kind !== 'token' && <span className="text-ink-3 text-xs">{of.kind}</span>}
     </span>
   )
 }
@@ -72,7 +66,10 @@ function Subject({ of }: { of: AuditEntry['subject'] }) {
 }
 
 function Change({ of }: { of: AuditEntry }) {
-  const changes = changesOf(of.before, of.after)
+  // The subject's own id stands in the column before.
+  const changes = changesOf(of.before, of.after).filter(
+    ({ before, after }) => (after ?? before) !== of.subject.id,
+  )
   if (changes.length === 0) return <span className="text-ink-3">–</span>
   return (
     <ul className="grid gap-0.5 font-mono text-xs [overflow-wrap:anywhere]">

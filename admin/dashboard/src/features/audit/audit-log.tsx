@@ -5,24 +5,26 @@ import { Card } from '@/ui/card'
 import { count } from '@/ui/format'
 import { PageHeader } from '@/ui/header'
 import { Empty } from '@/ui/notice'
+import { Pager } from '@/ui/pager'
 import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
-import { CursorPager } from '../shared/cursor-pager'
 import { SearchBox } from '../shared/search-box'
-import { useUrl } from '../shared/url'
+import { offsetOf, useUrl } from '../shared/url'
 import { auditColumns } from './audit-columns'
 
 const PAGE = 50
 
 export function AuditLog() {
-  const { get } = useUrl()
+  const { get, set } = useUrl()
+  const offset = offsetOf(get('offset'))
+  const go = (to: number) => set({ offset: to > 0 ? String(to) : null })
   const text = (name: string) => get(name) || undefined
   const query = {
     limit: PAGE,
     action: text('action'),
     subject: text('subject'),
     actor: text('actor'),
-    cursor: text('cursor'),
+    offset,
   }
   const audit = api.useQuery('get', '/admin/audit', { params: { query } })
   return (
@@ -33,9 +35,9 @@ export function AuditLog() {
         fresh={audit}
       />
       <div className="mb-3 flex flex-wrap gap-2">
-        <SearchBox name="action" label="Action, such as user.block" resets={['cursor']} />
-        <SearchBox name="subject" label="Subject’s id" resets={['cursor']} />
-        <SearchBox name="actor" label="Who" resets={['cursor']} />
+        <SearchBox name="action" label="Action, such as user.block" resets={['offset']} />
+        <SearchBox name="subject" label="Subject’s id" resets={['offset']} />
+        <SearchBox name="actor" label="Who" resets={['offset']} />
       </div>
       <Card flush>
         <Answer
@@ -55,9 +57,14 @@ export function AuditLog() {
                   </Empty>
                 }
               />
-              <CursorPager
-                next={data.nextCursor}
-                text={`${count(data.entries.length)} changes on this page`}
+              <Pager
+                text={
+                  data.entries.length === 0
+                    ? 'No changes'
+                    : `${count(offset + 1)} to ${count(offset + data.entries.length)}`
+                }
+                onPrevious={offset > 0 ? () => go(Math.max(0, offset - PAGE)) : undefined}
+                onNext={data.more ? () => go(offset + PAGE) : undefined}
               />
             </>
           )}

@@ -6,7 +6,6 @@ export function FeatureList() {
   return (
     <GroupPage
       by="feature"
-      kind="feature"
       title="Features"
       note="Parts of your application, as it names them in x-feature."
       icon={Puzzle}

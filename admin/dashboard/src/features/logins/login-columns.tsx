@@ -24,13 +24,6 @@ export function loginColumns(edit: (login: Login) => void, remove: (login: Login
       ),
     },
     {
-      id: 'last',
-      header: 'Last sign-in',
-      accessorFn: (row) => row.lastLoginAt ?? '',
-      meta: { from: 'sm' },
-      cell: ({ row }) => <Ago at={row.original.lastLoginAt} />,
-    },
-    {
       id: 'made',
       header: 'Made',
       accessorFn: (row) => row.createdAt,

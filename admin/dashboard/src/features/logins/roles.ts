@@ -7,5 +7,4 @@ export const ROLES: Record<Role, { label: string; words: string }> = {
     words: 'May change users, limits, blocks, keys and sessions, but neither prices nor logins.',
   },
   viewer: { label: 'Viewer', words: 'Sees everything and changes nothing.' },
-  member: { label: 'Member', words: 'Own keys only; cannot open the dashboard.' },
 }

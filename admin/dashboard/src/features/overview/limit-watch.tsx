@@ -31,7 +31,7 @@ export function LimitWatch() {
           if (fullest.length === 0)
             return (
               <Empty title="No limits are set">
-                Give users, orgs, features or keys a limit, and the fullest show here.
+                Give users, orgs or keys a limit, and the fullest show here.
               </Empty>
             )
           return (

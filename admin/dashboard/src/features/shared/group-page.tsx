@@ -3,7 +3,7 @@ import Link from 'next/link'
 import { type ComponentType, useState } from 'react'
 import { api } from '@/api/client'
 import { useCan } from '@/api/role'
-import type { UsageRow } from '@/api/types'
+import type { LimitKind, UsageRow } from '@/api/types'
 import { Button, buttonClass } from '@/ui/button'
 import { Card } from '@/ui/card'
 import { PageHeader } from '@/ui/header'
@@ -22,14 +22,15 @@ import { offsetOf, useUrl } from './url'
 const PAGE = 50
 interface Props {
   by: 'org' | 'feature'
-  kind: 'org' | 'feature'
+  /** Left out where this kind of name holds no limit. */
+  kind?: LimitKind
   title: string
   note: string
   icon: ComponentType<{ className?: string }>
   empty: string
 }
 
-/** Everything that bears one kind of name: what each used, and its limit. */
+/** Everything that bears one kind of name: what each used, and its limit if it can have one. */
 export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
   const span = useSpan()
   const offset = offsetOf(useUrl().get('offset'))
@@ -38,7 +39,7 @@ export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
   const usage = api.useQuery('get', '/admin/usage', {
     params: { query: { ...span, by, limit: PAGE, offset } },
   })
-  const columns = [...usageColumns([by]), actions(by, change ? setEdited : null)]
+  const columns = [...usageColumns([by]), actions(by, change && kind ? setEdited : null)]
   return (
     <>
       <PageHeader title={title} note={note} fresh={usage} actions={<PeriodPicker />} />
@@ -79,7 +80,7 @@ export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
           </Answer>
         </Card>
       </div>
-      {edited !== null && <HolderDialog kind={kind} id={edited} onClose={() => setEdited(null)} />}
+      {edited !== null && kind && <HolderDialog kind={kind} id={edited} onClose={() => setEdited(null)} />}
     </>
   )
 }

@@ -45,5 +45,4 @@ const ROLE_LABELS: Record<Role, string> = {
   owner: 'Owner',
   operator: 'Operator',
   viewer: 'Viewer, reads only',
-  member: 'Member',
 }

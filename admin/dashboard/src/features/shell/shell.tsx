@@ -1,7 +1,7 @@
 'use client'
 import type { ReactNode } from 'react'
 import { ApiError } from '@/api/error'
-import { useMe } from '@/api/role'
+import { mayRead, useMe } from '@/api/role'
 import { Logo } from '@/ui/logo'
 import { Empty } from '@/ui/notice'
 import { Account } from './account'
@@ -35,7 +35,7 @@ export function Shell({ children }: { children: ReactNode }) {
           tabIndex={-1}
           className="mx-auto w-full max-w-[84rem] px-4 py-6 outline-none sm:px-7 lg:px-9 lg:py-8"
         >
-          {!away && (me.data?.role === 'member' ? <NotForMembers /> : children)}
+          {!away && (me.data && !mayRead(me.data.role) ? <NotForMembers /> : children)}
         </main>
       </div>
     </>
