@@ -113,7 +113,8 @@ pub(crate) struct UsersQuery {
     /// default threshold's.
     #[param(value_type = Option<Window>, nullable = false)]
     pub(crate) period: Option<WindowKind>,
-    #[param(value_type = Option<UsersSort>, inline, nullable = false, default = "id")]
+    /// By id if it is not said.
+    #[param(value_type = Option<UsersSort>, inline, nullable = false)]
     sort: UserSort,
     /// By default ids ascend and all else descends. Users of the same figure are in order of id.
     #[param(value_type = Option<Direction>, inline, nullable = false)]

@@ -20,7 +20,6 @@ const PAGES = [
   '/limits',
   '/blocks',
   '/keys?ended=true',
-  '/prices',
   '/audit',
   '/logins',
   '/settings',
@@ -73,7 +72,6 @@ test('dialogs are accessible', async () => {
     ['/limits', 'Set a limit'],
     ['/blocks', 'Block a user'],
     ['/keys', 'New key'],
-    ['/prices', 'Set a price'],
     ['/logins', 'New login'],
     ['/users', 'New user'],
   ]) {

@@ -21,7 +21,6 @@ const PAGES = {
   limits: '/limits',
   blocks: '/blocks',
   keys: '/keys',
-  prices: '/prices',
   audit: '/audit',
   logins: '/logins',
   settings: '/settings',

@@ -1,10 +1,10 @@
 import type { Role } from '@/api/types'
 
 export const ROLES: Record<Role, { label: string; words: string }> = {
-  owner: { label: 'Owner', words: 'May do everything, prices and logins included.' },
+  owner: { label: 'Owner', words: 'May do everything, logins included.' },
   operator: {
     label: 'Operator',
-    words: 'May change users, limits, blocks, keys and sessions, but neither prices nor logins.',
+    words: 'May change users, limits, blocks, keys and sessions, but no logins.',
   },
   viewer: { label: 'Viewer', words: 'Sees everything and changes nothing.' },
 }

@@ -1,7 +1,6 @@
 'use client'
 import {
   Activity,
-  BadgeDollarSign,
   Ban,
   Building2,
   ChartColumn,
@@ -42,7 +41,6 @@ const GROUPS = [
     label: 'Run',
     items: [
       { href: '/keys', label: 'Keys', icon: KeyRound },
-      { href: '/prices', label: 'Prices', icon: BadgeDollarSign },
       { href: '/audit', label: 'Audit', icon: ScrollText },
       { href: '/logins', label: 'Logins', icon: UserRoundCog, own: true },
       { href: '/settings', label: 'Settings', icon: Settings },
