@@ -194,7 +194,7 @@ fn hour_start(at: Timestamp) -> Timestamp {
 
 /// The end of an hour that has begun.
 fn hour_end(at: Timestamp) -> Timestamp {
-    if at.0 % HOUR_MS == 0 { at } else { hour_start(at).plus_ms(HOUR_MS) }
+    if at.0.is_multiple_of(HOUR_MS) { at } else { hour_start(at).plus_ms(HOUR_MS) }
 }
 
 #[cfg(test)]
