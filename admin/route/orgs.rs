@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::fields::Query;
 use crate::wire::{
     Answers, BlockedUser, ErrorBody, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
-    SummaryQuery, USERS_MAX,
+    SummaryQuery,
 };
 use crate::{App, now};
 use axum::Json;
@@ -37,15 +37,10 @@ pub(crate) async fn read_summary(
             None => Ok(None),
         }
     };
-    let all = tokio::try_join!(app.handle.usage(by_user.clone()), app.handle.usage(whole), month);
-    let (by_user_rows, whole, this_month) = all?;
-    // Only a full list may have been cut.
-    let user_count = match by_user_rows.len() {
-        USERS_MAX => app.handle.usage_count(by_user).await?,
-        count => count,
-    };
-    let names = names(&app, &by_user_rows).await?;
-    let answers = Answers { whole, by_user: by_user_rows, user_count, names, this_month };
+    let all = tokio::try_join!(app.handle.usage_page(by_user), app.handle.usage(whole), month);
+    let ((by_user, user_count), whole, this_month) = all?;
+    let names = names(&app, &by_user).await?;
+    let answers = Answers { whole, by_user, user_count, names, this_month };
     Ok(Json(Summary::of(&org, &query, answers, now)))
 }
 

@@ -29,7 +29,6 @@ pub(crate) async fn read_overview(
 ) -> Result<Json<Overview>, ApiError> {
     let now = now();
     let OverviewQuestions { whole, top, previous } = query.questions(now);
-    let users = UsageQuery { limit: usize::MAX, ..top.clone() };
     let before = async {
         let Some(question) = previous else { return Ok(None) };
         let users = UsageQuery { by: vec![Dimension::User], ..question.clone() };
@@ -37,16 +36,15 @@ pub(crate) async fn read_overview(
         Ok::<_, CommandError>(Some((rows.first().map(|row| row.totals).unwrap_or_default(), user_count)))
     };
     let dearest = async {
-        let top = app.handle.usage(top).await?;
+        let (top, user_count) = app.handle.usage_page(top).await?;
         let users = top.iter().filter_map(|row| row.key.user.clone()).collect();
         let profiles = app.handle.profiles(users).await?;
-        Ok::<_, CommandError>((top, profiles))
+        Ok::<_, CommandError>((top, profiles, user_count))
     };
-    let (explored, previous, (top, profiles), active_users, pulse, blocked) = tokio::try_join!(
+    let (explored, previous, (top, profiles, active_users), pulse, blocked) = tokio::try_join!(
         app.handle.explore(whole),
         before,
         dearest,
-        app.handle.usage_count(users),
         app.handle.pulse(),
         app.handle.blocked(),
     )?;

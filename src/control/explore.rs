@@ -81,24 +81,30 @@ pub(crate) fn explore(reader: &mut dyn Reader, asked: &Exploration) -> Result<Ex
     let whole = UsageQuery { by: Vec::new(), order: Order::Key, limit: 1, ..query.clone() };
     let whole_rows = reader.usage(&whole)?;
     let whole = whole_rows.first().map(|row| row.totals).unwrap_or_default();
-    let wanted = asked.offset.saturating_add(query.limit);
-    let mut rows = match query.by.is_empty() {
-        true => whole_rows,
-        false => reader.usage(&UsageQuery { limit: wanted, ..query.clone() })?,
+    // As many as a series takes, so that it need not ask again.
+    let wanted = asked.offset.saturating_add(query.limit).max(GROUPS_MAX + 1);
+    let (mut rows, row_count) = match query.by.is_empty() {
+        true => (whole_rows.clone(), whole_rows.len()),
+        false => reader.usage_page(&UsageQuery { limit: wanted, ..query.clone() })?,
     };
-    // Only a full list may have been cut.
-    let row_count = if rows.len() < wanted { rows.len() } else { reader.usage_count(query)? };
+    let series = asked.series.map(|series| {
+        let has_dearest = query.order == Order::Cost && series.by.is_some_and(|by| query.by == [by]);
+        let dearest = has_dearest.then(|| rows.iter().take(GROUPS_MAX + 1).cloned().collect());
+        read_series(reader, query, series, whole, dearest)
+    });
+    let series = series.transpose()?;
     rows.drain(..asked.offset.min(rows.len()));
     rows.truncate(query.limit);
-    let series = asked.series.map(|series| read_series(reader, query, series, whole)).transpose()?;
     Ok(Explored { whole, rows, row_count, series })
 }
 
+/// `dearest` are the groups to tell apart and one more, where they are known.
 fn read_series(
     reader: &mut dyn Reader,
     query: &UsageQuery,
     asked: SeriesQuery,
     whole: Totals,
+    dearest: Option<Vec<UsageRow>>,
 ) -> Result<Series, StoreError> {
     let time = asked.step.dimension();
     let over_time = |by: &[Dimension]| UsageQuery {
@@ -112,8 +118,13 @@ fn read_series(
         let groups = vec![Group { key: None, is_other: false, totals: whole }];
         return Ok(Series { groups, points: filled(parts.collect(), query.from, asked, 1) });
     };
-    let dearest = UsageQuery { by: vec![by], order: Order::Cost, limit: GROUPS_MAX + 1, ..query.clone() };
-    let mut dearest = reader.usage(&dearest)?;
+    let mut dearest = match dearest {
+        Some(rows) => rows,
+        None => {
+            let (order, limit) = (Order::Cost, GROUPS_MAX + 1);
+            reader.usage(&UsageQuery { by: vec![by], order, limit, ..query.clone() })?
+        }
+    };
     let has_other = dearest.len() > GROUPS_MAX;
     dearest.truncate(GROUPS_MAX);
     let keys: Vec<Option<Arc<str>>> = dearest.iter().map(|row| name(&row.key, by)).collect();

@@ -539,6 +539,11 @@ impl Handle {
         self.read(move |reader| reader.usage_count(&query)).await
     }
 
+    /// What [`Handle::usage`] gives, and how many rows there are without a limit.
+    pub async fn usage_page(&self, query: UsageQuery) -> Result<(Vec<UsageRow>, usize), CommandError> {
+        self.read(move |reader| reader.usage_page(&query)).await
+    }
+
     /// Usage in all, by group and over time; likewise.
     pub async fn explore(&self, asked: Exploration) -> Result<Explored, CommandError> {
         self.read(move |reader| explore(reader, &asked)).await

@@ -80,6 +80,14 @@ pub trait Reader: Send {
         self.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).map(|rows| rows.len())
     }
 
+    /// Both at once.
+    fn usage_page(&mut self, query: &UsageQuery) -> Result<(Vec<UsageRow>, usize), StoreError> {
+        let rows = self.usage(query)?;
+        // Only a full list may have been cut.
+        let count = if rows.len() < query.limit { rows.len() } else { self.usage_count(query)? };
+        Ok((rows, count))
+    }
+
     /// Metered responses by the time they were reported, the newest first.
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError>;
 

@@ -240,6 +240,10 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         (UsageQuery { feature: Some("voice".into()), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
         (UsageQuery { org: acme.clone(), limit: 1, to: day(5), ..dearest(&[User]) }, &[("alice", 11)]),
         (UsageQuery { from: day(50), limit: 1, ..dearest(&[User]) }, &[]),
+        (UsageQuery { limit: 2, ..dearest(&[User, Model]) }, &[("alice a", 1_001), ("bob a", 100)]),
+        (UsageQuery { to: day(30), limit: 2, ..dearest(&[Model, User]) }, &[("bob a", 100), ("alice b", 10)]),
+        (UsageQuery { to: day(30), limit: 1, ..dearest(&[Org, User]) }, &[("bob", 100)]),
+        (UsageQuery { to: day(5), limit: 1, ..dearest(&[User, Org]) }, &[("bob", 100)]),
         (UsageQuery { order: Order::Cost, limit: 1, ..by(&[User]) }, &[("alice", 1_011)]),
         (UsageQuery { to: day(30), ..dearest(&[User]) }, &[("bob", 100), ("alice", 11)]),
         (UsageQuery { to: day(30), limit: 1, ..dearest(&[User]) }, &[("bob", 100)]),
@@ -257,6 +261,8 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         assert_eq!(found, *expected, "{query:?}");
         let unlimited = reader.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).unwrap();
         assert_eq!(reader.usage_count(query).unwrap(), unlimited.len(), "{query:?}");
+        let page = reader.usage_page(query).unwrap();
+        assert_eq!(page, (reader.usage(query).unwrap(), unlimited.len()), "{query:?}");
     }
     let whole = reader.usage(&by(&[])).unwrap().remove(0).totals;
     assert_eq!((whole.usage.audio_in, whole.usage.text_out, whole.usage.requests), (1_111, 12, 4));

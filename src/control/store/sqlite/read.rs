@@ -23,7 +23,11 @@ impl Reader for FileReader {
     }
 
     fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
-        self.count(&usage::count_question(query))
+        usage::row_count(self, query)
+    }
+
+    fn usage_page(&mut self, query: &UsageQuery) -> Result<(Vec<UsageRow>, usize), StoreError> {
+        usage::page(self, query)
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
@@ -53,9 +57,26 @@ impl Reader for FileReader {
 }
 
 impl FileReader {
-    fn count(&self, question: &Question) -> Result<usize, StoreError> {
+    pub(super) fn count(&self, question: &Question) -> Result<usize, StoreError> {
         let counts = self.ask(question, |row| row.get::<_, i64>(0))?;
         Ok(counts.first().map_or(0, |&count| usize::try_from(count).unwrap_or(0)))
+    }
+
+    /// Looks at one row after the other.
+    pub(super) fn each(
+        &self,
+        question: &Question,
+        mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let mut look_at_all = || {
+            let mut statement = self.connection.prepare_cached(&question.sql)?;
+            let mut rows = statement.query(params_from_iter(&question.values))?;
+            while let Some(row) = rows.next()? {
+                look(row)?;
+            }
+            Ok(())
+        };
+        look_at_all().map_err(|error: rusqlite::Error| self.place.error(&error))
     }
 
     pub(super) fn ask<T>(

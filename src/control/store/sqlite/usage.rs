@@ -1,8 +1,8 @@
 //! Questions about usage, each from the smallest table that can answer it.
 //!
-//! Users are many and their rows wide, so the dearest of them are found in two steps where their costs have to be
-//! summed up: first they are ranked over an index that has nothing but what that takes, then the rows of those within
-//! the limit are read.
+//! Users are many and their rows wide, so where their costs have to be summed up the dearest are found in two steps:
+//! first they are ranked over an index that has nothing but what that takes, then the rows of those within the limit
+//! are read.
 
 use super::StoreError;
 use super::counts::{COUNT_SUMS, names, org_text, read, read_model, read_org, read_time, time};
@@ -10,6 +10,8 @@ use super::read::{FileReader, Question, count, text};
 use crate::store::{Dimension, Order, UsageKey, UsageQuery, UsageRow};
 use rusqlite::Row;
 use rusqlite::types::Value;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokenist_core::batch::Grain;
 use tokenist_core::id::{Feature, UserId};
@@ -17,12 +19,53 @@ use tokenist_core::time::{DAY_MS, Timestamp};
 
 /// Of a span up to this long all rows are looked at; of a longer one each user's are looked for.
 const SHORT_MS: u64 = 2 * DAY_MS;
-/// As many users as are ranked before their rows are read.
+/// A list up to this long is ranked before its rows are read.
 const RANKED_MAX: usize = 10_000;
 
+/// The rows of a list, if it was worth while to rank it first: whose they are, and how long it is without its limit.
+struct Ranking {
+    users: Vec<UserId>,
+    count: usize,
+}
+
 pub(super) fn rows(reader: &FileReader, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
-    let Some(ranking) = ranking(query) else { return read_rows(reader, query) };
-    let users = reader.ask(&ranking, |row| Ok(UserId::from(&*row.get::<_, Arc<str>>(0)?)))?;
+    match ranking(reader, query)? {
+        Some(ranking) => ranked_rows(reader, query, ranking.users),
+        None => read_rows(reader, query),
+    }
+}
+
+/// The rows, and how many there are without the limit.
+pub(super) fn page(reader: &FileReader, query: &UsageQuery) -> Result<(Vec<UsageRow>, usize), StoreError> {
+    if let Some(Ranking { users, count }) = ranking(reader, query)? {
+        return Ok((ranked_rows(reader, query, users)?, count));
+    }
+    let rows = read_rows(reader, query)?;
+    // Only a full list may have been cut.
+    let count = if rows.len() < query.limit { rows.len() } else { row_count(reader, query)? };
+    Ok((rows, count))
+}
+
+pub(super) fn row_count(reader: &FileReader, query: &UsageQuery) -> Result<usize, StoreError> {
+    let table = Table::for_query(query);
+    if table.has_a_row_each(query) {
+        return reader.count(&of_one_span(query, table, "count(*)"));
+    }
+    if let Some(question) = users_sought(query, table) {
+        return reader.count(&question);
+    }
+    let uncut = UsageQuery { order: Order::Cost, limit: 0, ..query.clone() };
+    match ranking(reader, &uncut)? {
+        Some(ranking) => Ok(ranking.count),
+        None => reader.count(&group_count_question(query)),
+    }
+}
+
+fn ranked_rows(
+    reader: &FileReader,
+    query: &UsageQuery,
+    users: Vec<UserId>,
+) -> Result<Vec<UsageRow>, StoreError> {
     if users.is_empty() {
         return Ok(Vec::new()); // A question about no users would be one about all.
     }
@@ -54,32 +97,62 @@ fn question(query: &UsageQuery) -> Question {
     question
 }
 
-/// The first step of two; `None` if one is enough.
-fn ranking(query: &UsageQuery) -> Option<Question> {
+/// The first step of two; `None` if one is enough. Costs are added up here: SQLite would sort the rows for it, by texts.
+fn ranking(reader: &FileReader, query: &UsageQuery) -> Result<Option<Ranking>, StoreError> {
+    let Some(question) = costs_question(query) else { return Ok(None) };
+    let mut costs: HashMap<Box<str>, i64> = HashMap::new();
+    let mut key = String::new();
+    reader.each(&question, |row| {
+        key.clear();
+        for index in 0..query.by.len() {
+            key.push_str(row.get_ref(index)?.as_str()?);
+            key.push(BETWEEN);
+        }
+        let cost: i64 = row.get(query.by.len())?;
+        match costs.get_mut(&*key) {
+            Some(sum) => *sum = sum.saturating_add(cost),
+            None => drop(costs.insert(key.as_str().into(), cost)),
+        }
+        Ok(())
+    })?;
+    let count = costs.len();
+    let mut costs: Vec<(Reverse<i64>, Box<str>)> =
+        costs.into_iter().map(|(key, cost)| (Reverse(cost), key)).collect();
+    if query.limit < costs.len() {
+        costs.select_nth_unstable(query.limit);
+        costs.truncate(query.limit);
+    }
+    // The dearest rows are among all rows of their users.
+    let mut users: Vec<&str> =
+        costs.iter().map(|(_, key)| key.split(BETWEEN).next().unwrap_or(key)).collect();
+    users.sort_unstable();
+    users.dedup();
+    Ok(Some(Ranking { users: users.into_iter().map(UserId::from).collect(), count }))
+}
+
+/// No name has it in it.
+const BETWEEN: char = '\0';
+
+/// What was asked for row by row, users first: names and costs.
+fn costs_question(query: &UsageQuery) -> Option<Question> {
     let table = Table::for_query(query);
-    let is_ranking = query.by == [Dimension::User] && query.order == Order::Cost;
+    let is_ranking = query.by.contains(&Dimension::User) && query.order == Order::Cost;
     if !is_ranking || !query.users.is_empty() || query.limit > RANKED_MAX || table.has_a_row_each(query) {
         return None;
     }
-    let from = table.by_costs(query)?;
-    let mut question = grouped(query, &from, &["user"], &["user"]);
-    question.sql.push_str(" ORDER BY sum(cost_nano) DESC, user LIMIT ?");
-    question.values.push(count(query.limit));
-    Some(question)
+    let is_of_time = |by: &Dimension| matches!(by, Dimension::Hour | Dimension::Day | Dimension::Month);
+    if query.by.iter().any(is_of_time) {
+        return None;
+    }
+    let others = query.by.iter().filter(|by| **by != Dimension::User).map(|by| table.column(*by));
+    let columns: Vec<&str> = std::iter::once("user").chain(others).chain(["cost_nano"]).collect();
+    Some(wanted(query, &table.by_costs(query)?, &columns))
 }
 
-pub(super) fn count_question(query: &UsageQuery) -> Question {
+fn group_count_question(query: &UsageQuery) -> Question {
     let table = Table::for_query(query);
-    if table.has_a_row_each(query) {
-        return of_one_span(query, table, "count(*)");
-    }
-    if let Some(question) = users_sought(query, table) {
-        return question;
-    }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
-    let costs = (query.by == [Dimension::User]).then(|| table.by_costs(query)).flatten();
-    let from = costs.unwrap_or_else(|| table.name().to_owned());
-    let mut question = grouped(query, &from, &["count(*)"], &columns);
+    let mut question = grouped(query, table.name(), &["count(*)"], &columns);
     question.sql = format!("SELECT count(*) FROM ({})", question.sql);
     question
 }
@@ -109,6 +182,17 @@ fn users_sought(query: &UsageQuery, table: Table) -> Option<Question> {
 
 /// What was asked for, a row for each combination of `columns`.
 fn grouped(query: &UsageQuery, from: &str, select: &[&str], columns: &[&str]) -> Question {
+    let mut question = wanted(query, from, select);
+    if !columns.is_empty() {
+        question.sql.push_str(&format!(" GROUP BY {}", columns.join(", ")));
+    }
+    // Without groups there is one row even of nothing.
+    question.sql.push_str(" HAVING count(*) > 0");
+    question
+}
+
+/// The rows to look at.
+fn wanted(query: &UsageQuery, from: &str, select: &[&str]) -> Question {
     // Sums over all time have no start.
     let span = if from == Table::UserTotal.name() { "? < ?" } else { "start >= ? AND start < ?" };
     let sql = format!("SELECT {} FROM {from} WHERE {span}", select.join(", "));
@@ -132,11 +216,6 @@ fn grouped(query: &UsageQuery, from: &str, select: &[&str], columns: &[&str]) ->
         let column = Table::for_query(query).column(*dimension);
         question.when(&format!("{column} IN (SELECT value FROM json_each(?))"), Some(list(&texts)));
     }
-    if !columns.is_empty() {
-        question.sql.push_str(&format!(" GROUP BY {}", columns.join(", ")));
-    }
-    // Without groups there is one row even of nothing.
-    question.sql.push_str(" HAVING count(*) > 0");
     question
 }
 
