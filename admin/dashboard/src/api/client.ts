@@ -9,7 +9,9 @@ export type Paths = Translated<paths>
 type Translated<P> = { [Path in keyof P]: { [Method in keyof P[Path]]: TranslatedCall<P[Path][Method]> } }
 type TranslatedCall<Call> = Call extends { responses: infer R }
   ? Omit<Call, 'responses'> & {
-      responses: { [Status in keyof R as Status extends 200 | 201 | 204 ? Status : never]: JsonOf<R[Status]> } & {
+      responses: {
+        [Status in keyof R as Status extends 200 | 201 | 204 ? Status : never]: JsonOf<R[Status]>
+      } & {
         default: { headers: object; content: { 'application/json': ApiError } }
       }
     }
