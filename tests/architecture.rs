@@ -242,7 +242,8 @@ fn unsafe_is_where_it_may_be_and_nowhere_else() {
     let this = Path::new(file!());
     let found: BTreeSet<String> = sources()
         .into_iter()
-        .filter(|file| file != this && read(file).contains("unsafe"))
+        // In quotes it is a word of a browser's policy.
+        .filter(|file| file != this && read(file).replace("'unsafe-inline'", "").contains("unsafe"))
         .map(|file| file.display().to_string())
         .collect();
     assert_eq!(found, UNSAFE.map(String::from).into(), "left: found, right: allowed");
