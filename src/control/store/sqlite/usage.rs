@@ -82,7 +82,8 @@ fn question(query: &UsageQuery) -> Question {
         return top_question(query, table);
     }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
-    let mut question = grouped(query, table.name(), &[&columns[..], &[COUNT_SUMS]].concat(), &columns);
+    let select = [&columns[..], &[COUNT_SUMS]].concat();
+    let mut question = grouped(query, &table.by_users(query), &select, &columns);
     let mut order: Vec<(Dimension, &str)> = query.by.iter().copied().zip(columns.iter().copied()).collect();
     order.sort_by_key(|(dimension, _)| key_rank(*dimension));
     let mut order: Vec<&str> = order.into_iter().map(|(_, column)| column).collect();
@@ -324,6 +325,19 @@ impl Table {
             Table::SliceHour | Table::SliceDay | Table::OrgDay | Table::UserTotal => return None,
         };
         Some(format!("{} INDEXED BY {index}", self.name()))
+    }
+
+    /// With the index that finds the rows of the users asked for, whatever else is asked: SQLite would rather look at
+    /// all rows of an org.
+    fn by_users(self, query: &UsageQuery) -> String {
+        let index = match self {
+            _ if query.users.is_empty() => None,
+            Table::Rollups => Some("rollups_by_user"),
+            Table::MemberDay => Some("member_day_by_user"),
+            Table::MemberMonth => Some("member_month_by_user"),
+            Table::SliceHour | Table::SliceDay | Table::OrgDay | Table::UserMonth | Table::UserTotal => None,
+        };
+        index.map_or_else(|| self.name().to_owned(), |index| format!("{} INDEXED BY {index}", self.name()))
     }
 
     pub(crate) fn name(self) -> &'static str {
