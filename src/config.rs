@@ -277,7 +277,7 @@ pub(crate) fn effective(config: &Config) -> String {
 }
 
 /// The same as section, key and value; of several providers each is a section of its own.
-pub(crate) fn settings(config: &Config) -> Vec<(String, String, serde_json::Value)> {
+pub(crate) fn in_force(config: &Config) -> Vec<(String, String, serde_json::Value)> {
     let table: toml::Table = effective(config).parse().expect("it was just written");
     let json = |value: toml::Value| serde_json::to_value(value).expect("TOML of ours is JSON as well");
     let mut settings = Vec::new();
@@ -397,7 +397,7 @@ mod tests {
         assert!(!format!("{config:?}").contains("very-secret"));
         let config = check("[store]\nredis_uri = \"redis://u:very-secret@h:1\"", &[]).unwrap();
         let token = ("admin".to_owned(), "token".to_owned(), "(set)".into());
-        assert!(settings(&config).contains(&token) || config.admin.token.is_empty());
+        assert!(in_force(&config).contains(&token) || config.admin.token.is_empty());
         assert!(effective(&config).contains("redis_uri = \"redis://(set)@h:1\""));
         assert!(!format!("{config:?}").contains("very-secret"));
         let wrong = check("[store]\nredis_uri = \"http://u:very-secret@h\"", &[]).unwrap_err();

@@ -278,7 +278,7 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
     Ok(tokenist_admin::Config {
         listen: config.admin.listen.parse().context("admin.listen")?,
         token,
-        settings: config::settings(config),
+        settings: config::in_force(config),
         cors_origins: origins.map(str::to_owned).collect(),
         metrics_open: config.admin.metrics_open,
         connection_max: ADMIN_CONNECTIONS_MAX,

@@ -426,7 +426,7 @@ fn the_description_is_the_committed_file() {
 fn everything_else_is_not_found() {
     let plane = Plane::start();
     for request in [
-        "GET /",
+        "GET /nothing",
         "GET /admin",
         "GET /admin/nothing",
         "GET /admin/users/alice",

@@ -1,6 +1,6 @@
 //! Questions that take several sums to answer: usage in all, by group, and each group over time.
 //!
-//! Start at [`explore`]. Everything is read in one go by one reader; what the store takes in meanwhile may be in the
+//! Start at `explore`. Everything is read in one go by one reader; what the store takes in meanwhile may be in the
 //! later of the sums alone, for as long as it takes to ask again.
 
 use crate::store::{Dimension, Order, Reader, StoreError, UsageKey, UsageQuery, UsageRow};
