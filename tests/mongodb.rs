@@ -170,7 +170,10 @@ fn operators_see_on_each_instance_what_was_used_on_all() {
     for instance in [&one, &other] {
         instance.tokenist.session("alice").unwrap().turn("").unwrap();
     }
-    other.tokenist.session("bob").unwrap().turn("").unwrap();
+    let mut bob = other.tokenist.session("bob").unwrap();
+    for _ in 0..4 {
+        bob.turn("").unwrap();
+    }
     let delivered = provider.audit()["totals"]["total_tokens"].as_u64().unwrap();
     for instance in [&one, &other] {
         let look = || total(&instance.tokenist, "alice") + total(&instance.tokenist, "bob");
@@ -180,6 +183,22 @@ fn operators_see_on_each_instance_what_was_used_on_all() {
             page["users"].as_array().unwrap().iter().map(|user| user["userId"].clone()).collect::<Vec<_>>()
         };
         assert_eq!(eventually(PATIENCE, users, |users| users.len() == 2), ["alice", "bob"]);
+        // Bob never was on the first one, and spent most.
+        for sort in ["cost", "tokens"] {
+            let page = instance.tokenist.get(&format!("/admin/users?period=total&sort={sort}"));
+            let ids = [0, 1].map(|index| page["users"][index]["userId"].clone());
+            assert_eq!(ids, ["bob", "alice"], "{page}");
+        }
+        let overview = instance.tokenist.get("/admin/overview?period=total&by=user");
+        let explored = instance.tokenist.get("/admin/usage?by=user&period=total");
+        for usage in [&overview["usage"], &explored["usage"]] {
+            assert_eq!(usage["totalTokens"], delivered, "{usage}");
+        }
+        assert_eq!(
+            (&overview["activeUsers"], &overview["topUsers"][0]["userId"]),
+            (&json!(2), &json!("bob"))
+        );
+        assert_eq!((&explored["total"], &explored["rows"][1]["user"]), (&json!(2), &json!("alice")));
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct ExplorerQuery {
     provider: Option<Arc<str>>,
     #[param(value_type = Option<String>, nullable = false)]
     model: Option<Model>,
-    /// The dearest first, or by name.
-    #[param(value_type = Option<RowSort>, inline, nullable = false, default = "cost")]
+    /// The dearest first, as by default, or by name.
+    #[param(value_type = Option<RowSort>, inline, nullable = false)]
     sort: Order,
     /// At most this many rows. A table without it has all of them.
     #[param(nullable = false, minimum = 1, maximum = 10_000, default = 100)]

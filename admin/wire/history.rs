@@ -30,7 +30,8 @@ pub(crate) enum Part {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
-    #[param(inline, nullable = false, required = false, default = "day")]
+    /// By default `day`.
+    #[param(inline, nullable = false, required = false)]
     grain: Grain,
     /// ISO 8601 with an offset, or a date; its hour counts whole. By default 48 hours, 30 days or a year before `to`.
     #[param(value_type = Option<String>, nullable = false, format = DateTime)]
