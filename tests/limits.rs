@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::usage::Usage;
-use tokenist_kit::{Answer, Client, Handshake, Heard, PATIENCE, Provider, Tokenist, eventually};
+use tokenist_kit::{Answer, Client, Handshake, Heard, PATIENCE, Provider, Scratch, Tokenist, eventually};
 
 const USER: &str = "alice";
 const SESSIONS: usize = 50;
@@ -386,6 +386,55 @@ fn a_lowered_limit_ends_live_sessions() {
         assert_eq!((code, &error["code"]), (4004, &json!("token_limit_reached")));
     }
     other.turn("").unwrap();
+}
+
+#[test]
+fn a_limit_of_a_feature_ends_the_sessions_of_all_who_use_it() {
+    const TURN: &str = "chunks=0,text_in=8,text_out=2,audio_in=0,audio_out=0,image_in=0";
+    let provider = Provider::start(&["--shards", "2"]);
+    let scratch = Scratch::new();
+    let path = scratch.path().join("ledger");
+    let settings = [
+        ("proxy.shard_count", "2"),
+        ("store.path", path.to_str().unwrap()),
+        ("provider.api_key_env", "OPERATORS_KEY"),
+        ("OPERATORS_KEY", "sk-operators"),
+    ];
+    let tokenist = Tokenist::start(&provider.origin(), &settings);
+    let key = tokenist.post("/auth/api-keys", &json!({"name": "app", "scopes": ["proxy"]})).json();
+    let bearer = format!("Bearer {}", key["apiKey"].as_str().unwrap());
+    let handshake = |user: &str, feature: &str| Handshake::of(user).header("x-feature", feature);
+    let open = |tokenist: &Tokenist, user: &str, feature: &str| {
+        Client::open(tokenist.listen, &handshake(user, feature))
+    };
+    let limit = json!({"maxTotalTokens": 25, "window": "total"});
+    assert_eq!(tokenist.ask("PUT", "/admin/limits/feature/voice", &limit).status, 200);
+
+    let mut by_key = handshake("alice", "voice");
+    by_key.headers[0].1 = bearer;
+    let mut sessions = vec![Client::open(tokenist.listen, &by_key).unwrap()];
+    sessions.extend((0..3).map(|user| open(&tokenist, &format!("user-{user}"), "voice").unwrap()));
+    let mut other = open(&tokenist, "user-0", "chat").unwrap();
+    for session in &mut sessions[..2] {
+        session.turn(TURN).unwrap();
+    }
+    sessions[2].ask_response(TURN);
+    for session in &mut sessions {
+        let (events, close) = session.hear_out();
+        let (error, code) = last_words(&events, &close);
+        assert_eq!((code, &error["code"]), (4004, &json!("token_limit_reached")));
+    }
+    other.turn("").unwrap();
+    other.leave();
+    let used = |tokenist: &Tokenist| tokenist.get("/admin/limits/feature/voice")["used"]["tokens"].clone();
+    assert_eq!(eventually(PATIENCE, || used(&tokenist), |tokens| *tokens == 30), 30);
+    assert_eq!(refused(open(&tokenist, "user-9", "voice")).1, 4004);
+    tokenist.leave();
+
+    let tokenist = Tokenist::start(&provider.origin(), &settings);
+    assert_eq!(used(&tokenist), 30, "a restart gives no new budget");
+    assert_eq!(refused(open(&tokenist, "user-9", "voice")).1, 4004);
+    open(&tokenist, "user-9", "chat").unwrap().leave();
 }
 
 #[test]

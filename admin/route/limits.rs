@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tokenist_core::id::{Holder, OrgId, UserId};
+use tokenist_core::id::{Feature, Holder, OrgId, UserId};
 use tokenist_core::key::KeyId;
 use tokenist_core::limit::Limit;
 use utoipa::IntoParams;
@@ -57,7 +57,7 @@ pub(crate) async fn list_limits(
     Ok(Json(LimitList::of(app.handle.default_limit(), page)))
 }
 
-/// What binds a user, org or key. One that was never seen has used nothing.
+/// What binds a user, org, feature or key. One that was never seen has used nothing.
 #[utoipa::path(
     get, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
     responses(
@@ -91,12 +91,12 @@ pub(crate) async fn set_limit(
 ) -> Result<Json<HolderLimit>, ApiError> {
     let default = match kind {
         HolderKindName::User => app.handle.default_limit(),
-        HolderKindName::Org | HolderKindName::Key => Limit::default(),
+        HolderKindName::Org | HolderKindName::Feature | HolderKindName::Key => Limit::default(),
     };
     bind(&app, &caller, kind, &id, Some(request.limit(default))).await
 }
 
-/// Takes a limit back: the default binds a user again, nothing an org or key.
+/// Takes a limit back: the default binds a user again, nothing an org, feature or key.
 #[utoipa::path(
     delete, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
     responses(
@@ -126,6 +126,7 @@ async fn bind(
     let (action, subject) = match kind {
         HolderKindName::User => ("user.limit", "user"),
         HolderKindName::Org => ("org.limit", "org"),
+        HolderKindName::Feature => ("feature.limit", "feature"),
         HolderKindName::Key => ("key.limit", "key"),
     };
     app.keep(caller, action, (subject, id), LimitBody::from(&before.limit), after.limit()).await;
@@ -141,6 +142,9 @@ async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, Api
         HolderKindName::Org => {
             OrgId::parse(id.as_bytes()).map(Holder::Org).map_err(|error| bad("Org", error.to_string()))
         }
+        HolderKindName::Feature => Feature::parse(id.as_bytes())
+            .map(Holder::Feature)
+            .map_err(|error| bad("Feature", error.to_string())),
         HolderKindName::Key => match app.handle.key_of(KeyId::from(id)).await? {
             Some(key) => Ok(Holder::Key(key.hash)),
             None => Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found")),
@@ -153,7 +157,7 @@ async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, Api
 #[into_params(parameter_in = Path)]
 pub(crate) struct HolderPath {
     kind: HolderKindName,
-    /// The user's, org's or key's id, URL-encoded.
+    /// The user's, org's, feature's or key's id, URL-encoded.
     id: String,
 }
 
@@ -167,7 +171,9 @@ impl<S: Send + Sync> FromRequestParts<S> for HolderPath {
         };
         match HolderKindName::parse(&kind) {
             Some(kind) => Ok(HolderPath { kind, id }),
-            None => Err(ApiError::new(StatusCode::NOT_FOUND, "Limits are held by a user, org or key")),
+            None => {
+                Err(ApiError::new(StatusCode::NOT_FOUND, "Limits are held by a user, org, feature or key"))
+            }
         }
     }
 }

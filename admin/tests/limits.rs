@@ -1,4 +1,4 @@
-//! Limits of users, orgs and keys.
+//! Limits of users, orgs, features and keys.
 
 mod kit;
 
@@ -13,6 +13,7 @@ fn whoever_holds_a_limit_it_is_set_shown_and_taken_back() {
     for (path, kind, id, name, default) in [
         ("user/alice%2Fb", "user", "alice/b", Value::Null, json!(10.0)),
         ("org/acme", "org", "acme", Value::Null, Value::Null),
+        ("feature/voice", "feature", "voice", Value::Null, Value::Null),
         (&format!("key/{key}"), "key", key, json!("ci"), Value::Null),
     ] {
         let path = format!("/admin/limits/{path}");
@@ -47,7 +48,9 @@ fn whoever_holds_a_limit_it_is_set_shown_and_taken_back() {
 fn limits_are_listed_by_kind_and_name_with_how_near_they_are() {
     let plane = Plane::start();
     plane.session("alice", 1); // 1,500 tokens.
-    for (path, tokens) in [("user/alice", 1_500), ("user/bob", 10), ("org/acme", 1_800)] {
+    for (path, tokens) in
+        [("user/alice", 1_500), ("user/bob", 10), ("org/acme", 1_800), ("feature/voice", 3_000)]
+    {
         let set = plane.ask(
             "PUT",
             &format!("/admin/limits/{path}"),
@@ -70,7 +73,8 @@ fn limits_are_listed_by_kind_and_name_with_how_near_they_are() {
     let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     assert_eq!(list("kind=user"), (words(&["alice 100 reached", "bob 0 ok"]), 2));
     assert_eq!(list("kind=user&search=BO"), (words(&["bob 0 ok"]), 1));
-    assert_eq!(list("limit=1&offset=1"), (words(&["bob 0 ok"]), 3));
+    assert_eq!(list("limit=1&offset=1"), (words(&["bob 0 ok"]), 4));
+    assert_eq!(list("kind=feature"), (words(&["voice 50 ok"]), 1));
     assert_eq!(list("kind=key"), (Vec::new(), 0));
 }
 

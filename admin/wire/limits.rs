@@ -117,6 +117,7 @@ enum OnRedisDownName {
 pub(crate) enum HolderKindName {
     User,
     Org,
+    Feature,
     Key,
 }
 
@@ -258,6 +259,7 @@ impl HolderKindName {
         match text {
             "user" => Some(HolderKindName::User),
             "org" => Some(HolderKindName::Org),
+            "feature" => Some(HolderKindName::Feature),
             "key" => Some(HolderKindName::Key),
             _ => None,
         }
@@ -275,6 +277,7 @@ impl From<&LimitView> for HolderLimit {
         let (kind, id) = match &view.holder {
             Holder::User(user) => (HolderKindName::User, user.to_string()),
             Holder::Org(org) => (HolderKindName::Org, org.to_string()),
+            Holder::Feature(feature) => (HolderKindName::Feature, feature.to_string()),
             // A key's hash is nobody's business.
             Holder::Key(_) => {
                 (HolderKindName::Key, view.key.as_ref().map(ToString::to_string).unwrap_or_default())
@@ -318,8 +321,12 @@ impl From<&Limit> for LimitBody {
     }
 }
 
-const HOLDER_KINDS: [(&str, HolderKind); 3] =
-    [("user", HolderKind::User), ("org", HolderKind::Org), ("key", HolderKind::Key)];
+const HOLDER_KINDS: [(&str, HolderKind); 4] = [
+    ("user", HolderKind::User),
+    ("org", HolderKind::Org),
+    ("feature", HolderKind::Feature),
+    ("key", HolderKind::Key),
+];
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("warn", Mode::Warn)];
 const ON_REDIS_DOWN: [(&str, OnRedisDown); 3] = [
     ("local_share", OnRedisDown::LocalShare),

@@ -203,16 +203,15 @@ impl Aggregator {
     pub fn record(&mut self, call: Call, now: Timestamp) -> Result<Judged, CommandError> {
         let Call { delta, log } = call;
         let identity = Arc::clone(&delta.identity);
-        let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, &identity, now);
         let charge = Charge {
             cost: delta.cost,
             tokens: i64::try_from(delta.usage.total_tokens()).unwrap_or(i64::MAX),
         };
-        user.charge(charge);
-        let others = identity.org.clone().map(Holder::Org).into_iter().chain(identity.key.map(Holder::Key));
-        for holder in others {
-            self.open(&holder, now)?.1.charge(charge);
+        let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.open(&holder, now)).collect();
+        let opened = opened?; // Nobody is charged where there is no room for all.
+        self.ledger.introduce(opened[0].0, &identity, now);
+        for (_, account) in &opened {
+            account.charge(charge);
         }
         self.ledger.apply(delta, now);
         if let Some(log) = log {
@@ -224,14 +223,12 @@ impl Aggregator {
 
     /// Whether a call of this identity would be let through, and how its user stands. Nobody becomes known by it.
     pub fn judge(&mut self, identity: &Identity, now: Timestamp) -> Judged {
-        let user = Holder::User(identity.user.clone());
-        let others = identity.org.clone().map(Holder::Org).into_iter().chain(identity.key.map(Holder::Key));
-        // The first block is the one that is told: the user's own, then its org's, then its key's.
-        let verdicts = std::iter::once(user.clone()).chain(others).map(|holder| self.verdict(holder, now));
+        // The first block is the one that is told: the user's own, then its org's, its feature's, its key's.
+        let verdicts = identity.holders().map(|holder| self.verdict(holder, now));
         let mut verdicts: Vec<Verdict> = verdicts.collect();
         let first = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Block(_))).unwrap_or(0);
         let verdict = verdicts.swap_remove(first);
-        let record = self.known_or_stranger(user, now);
+        let record = self.known_or_stranger(Holder::User(identity.user.clone()), now);
         Judged {
             verdict,
             remaining: Remaining::of(&record.standing().limit, record.used()),
@@ -370,7 +367,7 @@ impl Aggregator {
     fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
         match admission {
             Admission::Identity(identity) => self.admit_identity(identity, now).unwrap_or(Answer::Full),
-            Admission::Key { key, user, org, email, name } => {
+            Admission::Key { key, user, org, feature, email, name } => {
                 let found = match self.ledger.key(key) {
                     None => return Answer::KeyRefused(KeyRefusal::Unknown),
                     Some(key) if !key.holds_at(now) => return Answer::KeyRefused(KeyRefusal::Ended),
@@ -380,6 +377,7 @@ impl Aggregator {
                 let Some(user) = found.user.as_ref().or(user.as_ref()) else { return Answer::UserMissing };
                 let identity = Identity {
                     org: found.org.as_ref().or(org.as_ref()).cloned(),
+                    feature: feature.clone(),
                     email: email.clone(),
                     name: name.clone(),
                     key: Some(*key),
@@ -397,6 +395,10 @@ impl Aggregator {
             Some(org) => Some(self.open(&Holder::Org(org.clone()), now)?.1),
             None => None,
         };
+        let feature = match &identity.feature {
+            Some(feature) => Some(self.open(&Holder::Feature(feature.clone()), now)?.1),
+            None => None,
+        };
         let key = match identity.key {
             Some(key) => Some(self.open(&Holder::Key(key), now)?.1),
             None => None,
@@ -404,8 +406,10 @@ impl Aggregator {
         Ok(Answer::Admitted(Admitted {
             user_id: identity.user.clone(),
             org_id: identity.org.clone(),
+            feature_id: identity.feature.clone(),
             user,
             org,
+            feature,
             key,
         }))
     }
@@ -640,7 +644,7 @@ impl From<Full> for CommandError {
 fn user_id(record: &Record) -> &UserId {
     match record.holder() {
         Holder::User(user) => user,
-        Holder::Org(_) | Holder::Key(_) => unreachable!("only users are listed"),
+        Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => unreachable!("only users are listed"),
     }
 }
 

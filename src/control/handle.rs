@@ -91,6 +91,7 @@ pub struct LimitQuery {
 pub enum HolderKind {
     User,
     Org,
+    Feature,
     Key,
 }
 

@@ -191,8 +191,9 @@ impl Rollup {
     /// Whose windows the row counts in.
     pub fn holders(&self) -> impl Iterator<Item = Holder> {
         let org = self.org.clone().map(Holder::Org);
+        let feature = self.feature.clone().map(Holder::Feature);
         let key = self.key.map(Holder::Key);
-        [Some(Holder::User(self.user.clone())), org, key].into_iter().flatten()
+        [Some(Holder::User(self.user.clone())), org, feature, key].into_iter().flatten()
     }
 }
 

@@ -179,6 +179,13 @@ impl Identity {
     pub fn of(user: UserId) -> Identity {
         Identity { user, org: None, feature: None, conversation: None, email: None, name: None, key: None }
     }
+
+    /// Whose limits bind it, the user first.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> + use<> {
+        let org = self.org.clone().map(Holder::Org);
+        let feature = self.feature.clone().map(Holder::Feature);
+        [Some(Holder::User(self.user.clone())), org, feature, self.key.map(Holder::Key)].into_iter().flatten()
+    }
 }
 
 /// What a limit binds: each holder has one account.
@@ -187,6 +194,7 @@ impl Identity {
 pub enum Holder {
     User(UserId),
     Org(OrgId),
+    Feature(Feature),
     Key(KeyHash),
 }
 

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, HashMap};
 /// The bounds of a ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Users, orgs and keys together. Past it an idle one is forgotten; if none is, a new one is refused.
+    /// Users, orgs, features and keys together. Past it an idle one is forgotten; if none is, a new one is refused.
     pub holders_max: usize,
     /// Combinations of org, feature and model per user. Past it the longest unused is left to the store.
     pub series_max: usize,
@@ -201,7 +201,7 @@ impl Ledger {
         ledger
     }
 
-    /// Counts a delta for its user and org in every window, for its session, and for the store. A holder that was
+    /// Counts a delta for all its holders in every window, for its session, and for the store. A holder that was
     /// forgotten comes back, even beyond the bound.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
         let totals = Totals::of(&delta);
@@ -214,12 +214,16 @@ impl Ledger {
             Some(place) => place,
             None => self.seat(&Holder::Org(org.clone()), now),
         });
+        let feature = identity.feature.as_ref().map(|feature| match self.roster.feature(feature) {
+            Some(place) => place,
+            None => self.seat(&Holder::Feature(feature.clone()), now),
+        });
         let key = identity.key.as_ref().map(|key| match self.roster.key(key) {
             Some(place) => place,
             None => self.seat(&Holder::Key(*key), now),
         });
         let mut grain = Grain::Hour;
-        for place in [Some(user), org, key].into_iter().flatten() {
+        for place in [Some(user), org, feature, key].into_iter().flatten() {
             self.post(place, delta.at, &totals, now);
             if self.record(place).standing().limit.window == WindowKind::Rolling24h {
                 grain = Grain::FiveMinutes;
@@ -241,10 +245,11 @@ impl Ledger {
     }
 
     pub fn open_session(&mut self, opened: Opened) {
-        let Identity { user, org, key, .. } = &*opened.identity;
+        let Identity { user, org, feature, key, .. } = &*opened.identity;
         let places = [
             self.roster.user(user),
             org.as_ref().and_then(|org| self.roster.org(org)),
+            feature.as_ref().and_then(|feature| self.roster.feature(feature)),
             key.and_then(|key| self.roster.key(&key)),
         ];
         places.into_iter().flatten().for_each(|place| self.touch(place));
@@ -639,7 +644,7 @@ impl Ledger {
     fn default_limit(&self, holder: &Holder) -> Limit {
         match holder {
             Holder::User(_) => self.config.default_limit,
-            Holder::Org(_) | Holder::Key(_) => Limit::default(),
+            Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => Limit::default(),
         }
     }
 

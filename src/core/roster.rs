@@ -4,7 +4,7 @@
 //! never left empty, so whoever keeps something beside a holder keeps it in a vector by [`Place`].
 
 use crate::batch::{HolderState, Revision, Stamped};
-use crate::id::{Holder, KeyHash, OrgId, UserId};
+use crate::id::{Feature, Holder, KeyHash, OrgId, UserId};
 use crate::limit::Limit;
 use crate::record::Record;
 use crate::series::Series;
@@ -54,6 +54,7 @@ pub(crate) struct Roster {
     seats: Vec<Seat>,
     users: HashMap<UserId, Place>,
     orgs: HashMap<OrgId, Place>,
+    features: HashMap<Feature, Place>,
     keys: HashMap<KeyHash, Place>,
     /// Users again, in order of id.
     order: BTreeMap<UserId, Place>,
@@ -74,6 +75,7 @@ impl Roster {
             seats: Vec::new(),
             users: HashMap::new(),
             orgs: HashMap::new(),
+            features: HashMap::new(),
             keys: HashMap::new(),
             order: BTreeMap::new(),
             uses: 0,
@@ -99,8 +101,13 @@ impl Roster {
         match holder {
             Holder::User(user) => self.user(user),
             Holder::Org(org) => self.org(org),
+            Holder::Feature(feature) => self.feature(feature),
             Holder::Key(key) => self.key(key),
         }
+    }
+
+    pub(crate) fn feature(&self, feature: &Feature) -> Option<Place> {
+        self.features.get(feature).copied()
     }
 
     pub(crate) fn key(&self, key: &KeyHash) -> Option<Place> {
@@ -167,6 +174,9 @@ impl Roster {
             Holder::Org(org) => {
                 self.orgs.remove(org);
             }
+            Holder::Feature(feature) => {
+                self.features.remove(feature);
+            }
             Holder::Key(key) => {
                 self.keys.remove(key);
             }
@@ -205,6 +215,7 @@ impl Roster {
                 self.users.insert(user.clone(), place)
             }
             Holder::Org(org) => self.orgs.insert(org.clone(), place),
+            Holder::Feature(feature) => self.features.insert(feature.clone(), place),
             Holder::Key(key) => self.keys.insert(*key, place),
         };
         assert!(known.is_none(), "a holder has one seat");

@@ -2,7 +2,7 @@
 
 use crate::account::Account;
 use std::sync::Arc;
-use tokenist_core::id::{Identity, KeyHash, OrgId, SessionId, UserId};
+use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
 
 /// From a shard to the aggregator.
@@ -33,6 +33,7 @@ pub enum Admission {
         key: KeyHash,
         user: Option<UserId>,
         org: Option<OrgId>,
+        feature: Option<Feature>,
         email: Option<Arc<str>>,
         name: Option<Arc<str>>,
     },
@@ -43,8 +44,10 @@ pub enum Admission {
 pub struct Admitted {
     pub user_id: UserId,
     pub org_id: Option<OrgId>,
+    pub feature_id: Option<Feature>,
     pub user: Arc<Account>,
     pub org: Option<Arc<Account>>,
+    pub feature: Option<Arc<Account>>,
     pub key: Option<Arc<Account>>,
 }
 

@@ -11,12 +11,13 @@ use std::future::poll_fn;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use tokenist_core::id::{Identity, OrgId, UserId};
+use tokenist_core::id::{Feature, Identity, OrgId, UserId};
 use tokenist_handoff::{Account, Admission, Admitted, Answer, Report};
 
 pub(crate) struct Accounts {
     users: RefCell<Generations<UserId, Arc<Account>>>,
     orgs: RefCell<Generations<OrgId, Arc<Account>>>,
+    features: RefCell<Generations<Feature, Arc<Account>>>,
     tickets: RefCell<HashMap<u64, Slot>>,
     next_ticket: Cell<u64>,
 }
@@ -33,6 +34,7 @@ impl Accounts {
         Accounts {
             users: RefCell::new(Generations::new(entries_max)),
             orgs: RefCell::new(Generations::new(entries_max)),
+            features: RefCell::new(Generations::new(entries_max)),
             tickets: RefCell::default(),
             next_ticket: Cell::new(0),
         }
@@ -45,7 +47,11 @@ impl Accounts {
             Some(org) => Some(self.orgs.borrow_mut().get(org.as_str())?),
             None => None,
         };
-        Some(Holders { user, org, key: None })
+        let feature = match &identity.feature {
+            Some(feature) => Some(self.features.borrow_mut().get(feature.as_str())?),
+            None => None,
+        };
+        Some(Holders { user, org, feature, key: None })
     }
 
     /// Asks the aggregator through `send`, which says whether the question was taken. `None` if it was not.
@@ -93,6 +99,9 @@ impl Accounts {
         self.users.borrow_mut().insert(admitted.user_id.clone(), Arc::clone(&admitted.user));
         if let (Some(id), Some(account)) = (&admitted.org_id, &admitted.org) {
             self.orgs.borrow_mut().insert(id.clone(), Arc::clone(account));
+        }
+        if let (Some(id), Some(account)) = (&admitted.feature_id, &admitted.feature) {
+            self.features.borrow_mut().insert(id.clone(), Arc::clone(account));
         }
     }
 }

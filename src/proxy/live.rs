@@ -20,6 +20,7 @@ use tokenist_handoff::{Account, Charge, Reach};
 pub(crate) struct Holders {
     pub(crate) user: Arc<Account>,
     pub(crate) org: Option<Arc<Account>>,
+    pub(crate) feature: Option<Arc<Account>>,
     pub(crate) key: Option<Arc<Account>>,
 }
 
@@ -74,7 +75,8 @@ pub(crate) enum Woken<T> {
 
 impl Holders {
     fn all(&self) -> impl Iterator<Item = &Arc<Account>> {
-        [Some(&self.user), self.org.as_ref(), self.key.as_ref()].into_iter().flatten()
+        let others = [&self.org, &self.feature, &self.key].into_iter().flatten();
+        std::iter::once(&self.user).chain(others)
     }
 
     /// Charges every holder; the strongest answer counts.

@@ -31,7 +31,7 @@ use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::Meter;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Opcode};
-use tokenist_handoff::{Admission, Answer, KeyRefusal, Report};
+use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Report};
 
 /// The one path that is relayed, behind any prefix.
 const REALTIME_PATH: &str = "/v1/realtime";
@@ -202,8 +202,8 @@ async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, H
                     "this proxy holds no provider key for tokenist keys".into(),
                 ));
             };
-            let (email, name) = (email.clone(), name.clone());
-            (key, Admission::Key { key, user, org, email, name }, provider_key)
+            let (feature, email, name) = (feature.clone(), email.clone(), name.clone());
+            (key, Admission::Key { key, user, org, feature, email, name }, provider_key)
         }
     };
     let (user, org, holders) = holders_of(ask(shard, admission).await?)?;
@@ -216,8 +216,8 @@ type Found = (tokenist_core::id::UserId, Option<tokenist_core::id::OrgId>, Holde
 fn holders_of(answer: Answer) -> Result<Found, Ending> {
     match answer {
         Answer::Admitted(admitted) => {
-            let holders = Holders { user: admitted.user, org: admitted.org, key: admitted.key };
-            Ok((admitted.user_id, admitted.org_id, holders))
+            let Admitted { user_id, org_id, feature_id: _, user, org, feature, key } = admitted;
+            Ok((user_id, org_id, Holders { user, org, feature, key }))
         }
         Answer::KeyRefused(refusal) => Err(Ending::Unauthorized(
             match refusal {

@@ -51,6 +51,7 @@ impl Aggregator {
         let (kind, id) = match record.holder() {
             Holder::User(user) => (HolderKind::User, user.as_str()),
             Holder::Org(org) => (HolderKind::Org, org.as_str()),
+            Holder::Feature(feature) => (HolderKind::Feature, feature.as_str()),
             Holder::Key(hash) => (HolderKind::Key, self.ledger.key(hash).map_or("", |key| key.id.as_str())),
         };
         let found = |search: &String| {
@@ -64,7 +65,7 @@ impl Aggregator {
         let percent = share_used(&standing.limit, used);
         let key = match record.holder() {
             Holder::Key(hash) => self.ledger.key(hash).map(|key| key.id.clone()),
-            Holder::User(_) | Holder::Org(_) => None,
+            Holder::User(_) | Holder::Org(_) | Holder::Feature(_) => None,
         };
         LimitView {
             holder: record.holder().clone(),
@@ -86,7 +87,7 @@ impl Aggregator {
     fn name_of(&self, record: &Record) -> Option<Arc<str>> {
         match record.holder() {
             Holder::User(_) => record.profile.name.clone(),
-            Holder::Org(_) => None,
+            Holder::Org(_) | Holder::Feature(_) => None,
             Holder::Key(hash) => self.ledger.key(hash).map(|key| Arc::clone(&key.name)),
         }
     }

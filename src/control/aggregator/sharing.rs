@@ -156,7 +156,8 @@ impl Aggregator {
             {
                 let user = Holder::User(admitted.user_id.clone());
                 let org = admitted.org_id.clone().map(Holder::Org);
-                let places = [Some(user), org, key.map(Holder::Key)];
+                let feature = admitted.feature_id.clone().map(Holder::Feature);
+                let places = [Some(user), org, feature, key.map(Holder::Key)];
                 let places = places.into_iter().flatten().filter_map(|holder| self.ledger.find(&holder));
                 places.filter(|&place| !self.ledger.record(place).knows_others()).collect()
             }

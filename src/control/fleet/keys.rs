@@ -31,6 +31,7 @@ pub(super) fn holder(holder: &Holder) -> String {
     let (kind, id) = match holder {
         Holder::User(user) => ("user", user.to_string()),
         Holder::Org(org) => ("org", org.to_string()),
+        Holder::Feature(feature) => ("feature", feature.to_string()),
         Holder::Key(key) => ("key", key.to_string()),
     };
     let hash = Sha256::digest(format!("{kind} {id}"));

@@ -89,7 +89,9 @@ fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
     store.commit(&first.take_batch().unwrap()).unwrap();
 
     let second = Ledger::restore(config(), store.restore(now).unwrap(), now);
-    for holder in [Holder::User("alice".into()), Holder::Org("acme".into())] {
+    let alice = delta("alice", 0, now).identity;
+    assert_eq!(alice.holders().count(), 3, "a user, an org and a feature");
+    for holder in alice.holders() {
         for window in [WindowKind::Daily, WindowKind::Monthly, WindowKind::Rolling24h, WindowKind::Total] {
             let sums = |ledger: &Ledger| {
                 let totals = *ledger.record(ledger.find(&holder).unwrap()).totals(window);

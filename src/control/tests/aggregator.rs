@@ -77,7 +77,7 @@ impl Bench {
 
     fn ask_by_key(&self, key: KeyHash, user: Option<&str>) -> Answer {
         let user = user.map(UserId::from);
-        self.ask(0, Admission::Key { key, user, org: None, email: None, name: None });
+        self.ask(0, Admission::Key { key, user, org: None, feature: None, email: None, name: None });
         match self.order(0) {
             Order::Admission { answer, .. } => answer,
             other => panic!("{other:?}"),

@@ -65,7 +65,7 @@ fn rows(batch: &Batch) -> Vec<(&str, u64, i64)> {
 }
 
 #[test]
-fn a_delta_counts_for_its_user_its_org_and_its_session() {
+fn a_delta_counts_for_all_its_holders_and_its_session() {
     let mut ledger = Ledger::new(small(), NOON);
     let first = delta("alice", "m", 30, NOON);
     ledger.open_session(Opened {
@@ -77,9 +77,10 @@ fn a_delta_counts_for_its_user_its_org_and_its_session() {
     });
     ledger.apply(first, NOON);
     ledger.apply(Delta { estimated: true, ..delta("alice", "m2", 20, NOON) }, NOON);
-    let org = Holder::Org("acme".into());
-    assert_eq!(cost_of(&ledger, &user("alice"), WindowKind::Daily), Some(50));
-    assert_eq!(cost_of(&ledger, &org, WindowKind::Total), Some(50));
+    for holder in [user("alice"), Holder::Org("acme".into()), Holder::Feature("voice".into())] {
+        assert_eq!(cost_of(&ledger, &holder, WindowKind::Daily), Some(50), "{holder:?}");
+        assert_eq!(cost_of(&ledger, &holder, WindowKind::Total), Some(50), "{holder:?}");
+    }
     let session = ledger.session(SessionId(1)).unwrap();
     assert_eq!((session.totals.cost, session.totals.estimated_cost), (NanoUsd(50), NanoUsd(20)));
     assert_eq!(session.opened.model, Some(Model::from("m2")));
@@ -399,14 +400,15 @@ fn whoever_is_used_is_told_to_the_fleet_once() {
         touched.into_iter().map(|place| ledger.record(place).holder().clone()).collect()
     };
     let org = Holder::Org("acme".into());
+    let identity = delta("alice", "m", 1, NOON).identity;
+    let holders: Vec<_> = identity.holders().collect();
     admit(&mut ledger, "alice").unwrap();
     ledger.apply(delta("alice", "m", 1, NOON), NOON);
-    assert_eq!(names(&mut ledger), [user("alice"), org.clone()]);
+    assert_eq!(names(&mut ledger), holders);
     assert_eq!(names(&mut ledger), []);
-    let identity = delta("alice", "m", 1, NOON).identity;
     let provider = "openai".into();
     ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON });
-    assert_eq!(names(&mut ledger), [user("alice"), org.clone()]);
+    assert_eq!(names(&mut ledger), holders);
 
     let place = ledger.find(&user("alice")).unwrap();
     let share = ledger.share(place, Scope::Whole, NOON).unwrap();

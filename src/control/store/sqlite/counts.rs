@@ -111,6 +111,11 @@ pub(super) fn read_org(row: &Row<'_>, index: usize) -> Result<Option<OrgId>, Err
     Ok(Some(&*text).filter(|text| !text.is_empty()).map(OrgId::from))
 }
 
+pub(super) fn read_feature(row: &Row<'_>, index: usize) -> Result<Option<Feature>, Error> {
+    let text: Arc<str> = row.get(index)?;
+    Ok(Some(&*text).filter(|text| !text.is_empty()).map(Feature::from))
+}
+
 pub(super) fn read_model(row: &Row<'_>, index: usize) -> Result<Option<Model>, Error> {
     Ok(row.get::<_, Option<Arc<str>>>(index)?.map(|text| Model::from(&*text)))
 }

@@ -4,7 +4,7 @@
 //! windows come back as they were. What was used before them is the rest of this month's sum and of the sum of all
 //! time, so that a start takes no longer for what is long ago.
 
-use super::counts::{COUNT_SUMS, growth, names, read, read_org, read_time, time};
+use super::counts::{COUNT_SUMS, growth, names, read, read_feature, read_org, read_time, time};
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -105,6 +105,9 @@ fn usage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Piece>
     days(connection, "org_day", "org", recent_from, now, &mut pieces, |row| {
         Ok(read_org(row, 0)?.map(Holder::Org))
     })?;
+    days(connection, "slice_day", "feature", recent_from, now, &mut pieces, |row| {
+        Ok(read_feature(row, 0)?.map(Holder::Feature))
+    })?;
     days(connection, "key_day", "key", recent_from, now, &mut pieces, |row| {
         Ok(Some(Holder::Key(KeyHash(row.get(0)?))))
     })?;
@@ -168,17 +171,19 @@ fn recent(
     mut take: impl FnMut(&str, (Timestamp, Timestamp), Totals),
 ) -> rusqlite::Result<Vec<Piece>> {
     let mut others: HashMap<(Holder, Timestamp), Totals> = HashMap::new();
-    let sql = format!("SELECT user, org, key, start, span_ms, {} FROM rollups WHERE start >= ?", names());
+    let sql =
+        format!("SELECT user, org, feature, key, start, span_ms, {} FROM rollups WHERE start >= ?", names());
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([time(from)])?;
     while let Some(row) = rows.next()? {
-        let (start, span_ms) = (read_time(row, 3)?, row.get::<_, i64>(4)?.max(1) as u64);
+        let (start, span_ms) = (read_time(row, 4)?, row.get::<_, i64>(5)?.max(1) as u64);
         let at = start.plus_ms(span_ms - 1).min(now.max(start));
-        let totals = read(row, 5)?;
+        let totals = read(row, 6)?;
         take(row.get_ref(0)?.as_str()?, (start, at), totals);
         let org = read_org(row, 1)?.map(Holder::Org);
-        let key = row.get::<_, Option<[u8; 32]>>(2)?.map(|hash| Holder::Key(KeyHash(hash)));
-        for holder in org.into_iter().chain(key) {
+        let feature = read_feature(row, 2)?.map(Holder::Feature);
+        let key = row.get::<_, Option<[u8; 32]>>(3)?.map(|hash| Holder::Key(KeyHash(hash)));
+        for holder in org.into_iter().chain(feature).chain(key) {
             *others.entry((holder, at)).or_default() += totals;
         }
     }
