@@ -189,6 +189,45 @@ impl Fields {
         }
     }
 
+    /// What `parse` makes of the texts of an array, at most `max` of them.
+    pub(crate) fn texts<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        max: usize,
+        parse: impl Fn(&[u8]) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let values = match self.values.remove(name)? {
+            Value::Array(values) if values.len() <= max => values,
+            Value::Array(_) => {
+                return self.issue(name, "too_big", format!("Array must contain at most {max} element(s)"));
+            }
+            other => return self.mistyped(name, "array", &other),
+        };
+        let mut texts = Vec::with_capacity(values.len());
+        for value in values {
+            let Value::String(text) = value else { return self.mistyped(name, "string", &value) };
+            match parse(text.as_bytes()) {
+                Ok(value) => texts.push(value),
+                Err(error) => {
+                    return self.issue(name, "invalid_string", format!("An element of {name} {error}"));
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// What `read` makes of an object's own fields.
+    pub(crate) fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields) -> T) -> Option<T> {
+        let values = self.object(name)?;
+        let mut fields = Fields { values, source: self.source, issues: Vec::new() };
+        let value = read(&mut fields);
+        for mut issue in fields.issues {
+            issue.path.insert(0, name.into());
+            self.issues.push(issue);
+        }
+        Some(value)
+    }
+
     /// What `parse` makes of a text.
     pub(crate) fn parsed<T, E: std::fmt::Display>(
         &mut self,

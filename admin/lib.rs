@@ -33,7 +33,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::SystemTime;
 use tokenist_control::handle::Handle;
 use tokenist_core::time::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// How the admin plane listens and whom it trusts.
 #[derive(Clone, Debug)]
@@ -122,12 +122,15 @@ struct App {
     changes: Arc<tokio::sync::Mutex<()>>,
     /// Held while a password is checked.
     hashing: Arc<tokio::sync::Mutex<()>>,
+    /// One for each stream of events that may be open; they leave connections for other requests.
+    streams: Arc<Semaphore>,
 }
 
 impl App {
     fn new(config: Config, handle: Handle, telemetry: Telemetry) -> App {
         let guard = Arc::new(Guard::new(config.token.clone()));
         let signer = Signer::new(&config.token);
+        let streams = Arc::new(Semaphore::new((config.connection_max / 2).max(1)));
         App {
             handle,
             telemetry: Arc::new(telemetry),
@@ -136,6 +139,7 @@ impl App {
             config: Arc::new(config),
             changes: Arc::default(),
             hashing: Arc::default(),
+            streams,
         }
     }
 }

@@ -22,6 +22,7 @@ use utoipa::{OpenApi, ToSchema};
         (name = "orgs", description = "What users used together."),
         (name = "keys", description = "What opens the proxy and this API."),
         (name = "limits", description = "What a user may spend."),
+        (name = "prices", description = "What models cost."),
         (name = "blocks", description = "Who may not open sessions."),
         (name = "sessions", description = "What is live."),
         (name = "logins", description = "Who may sign in, and who is."),

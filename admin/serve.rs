@@ -14,6 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+/// Turns true when the plane stops: an answer that has no end of its own ends then.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connection_max: usize,
@@ -40,8 +44,9 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                let router = router.clone().layer(Extension(Peer(address.ip())));
                 let stopping = stopping.subscribe();
+                let router = router.clone().layer(Extension(Peer(address.ip())));
+                let router = router.layer(Extension(Stopping(stopping.clone())));
                 tokio::spawn(async move {
                     converse(stream, router, limits, stopping).await;
                     drop(place);

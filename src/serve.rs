@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
 use tokenist_control::fleet;
+use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
@@ -81,7 +82,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         .into_iter()
         .unzip();
     let store = open_store(config).context("the store")?;
-    let prices = Arc::new(Published::new(loaded.prices));
+    let prices = Arc::new(Prices::new(loaded.prices));
     let control = tokenist_control::start(
         control_config(config, shard_count),
         store,
@@ -97,7 +98,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
     let links = Links {
         reports: control.reports.clone(),
-        prices: Arc::clone(&prices),
+        prices: Arc::clone(prices.in_force()),
         addresses,
         counters: counters.clone(),
         refusals: Arc::new(Refusals::default()),
@@ -201,10 +202,10 @@ fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyho
 }
 
 /// On SIGHUP: certificates and prices are read again. What cannot be read leaves the old in force.
-fn reload(config: &Config, prices: &Published<PriceTable>, tls: Option<&Published<Arc<ServerConfig>>>) {
+fn reload(config: &Config, prices: &Prices, tls: Option<&Published<Arc<ServerConfig>>>) {
     match load(config) {
         Ok(loaded) => {
-            prices.set(loaded.prices);
+            prices.set_listed(loaded.prices);
             if let (Some(published), Some(fresh)) = (tls, loaded.tls) {
                 published.set(fresh);
             }

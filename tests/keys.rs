@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Tokenist, eventually};
+use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Tokenist, eventually, request};
 
 const OPERATOR_KEY: &str = "sk-operator-key-of-the-tests";
 
@@ -61,6 +61,52 @@ fn a_users_key_needs_no_header_and_is_served_with_the_operators_key() {
     assert!(upstream.contains(OPERATOR_KEY) && !upstream.contains("ug_"));
     let own = refusal(&tokenist, &Handshake::of("alice"));
     assert_eq!(own, ("Not authorized: only tokenist keys (ug_…) are accepted here".into(), 4001));
+}
+
+#[test]
+fn a_keys_holder_is_told_what_is_used_and_left() {
+    let (provider, tokenist) = start(&[]);
+    let alice = created(&tokenist, "/admin/users", &json!({"userId": "alice", "orgId": "acme"}));
+    let own = format!("Bearer {}", key_of(&alice));
+    let ask = |authorization: &str, user: &[(&str, &str)]| {
+        let headers = [&[("Authorization", authorization)], user].concat();
+        request(tokenist.listen, "GET", "/any/v1/usage/me?a=b", &headers, "")
+    };
+    let unlimited = ask(&own, &[("x-user-id", "bob")]).json();
+    assert_eq!((&unlimited["user_id"], &unlimited["remaining"]["tokens"]), (&json!("alice"), &Value::Null));
+    let limit = json!({"maxTotalTokens": 100_000, "maxCostUsd": 50, "window": "daily", "mode": "warn"});
+    tokenist.ask("PUT", "/admin/limits/user/alice", &limit);
+    Client::open(tokenist.listen, &by_key(key_of(&alice))).unwrap().turn("").unwrap();
+    let total = provider.audit()["totals"]["total_tokens"].as_u64().unwrap();
+    let told = eventually(PATIENCE, || ask(&own, &[]).json(), |told| told["used"]["tokens"] == total);
+    assert_eq!(told["used"]["tokens"], total);
+    assert_eq!(told["remaining"]["tokens"], 100_000 - total);
+    let [used, left] = ["used", "remaining"].map(|part| told[part]["cost_usd"].as_f64().unwrap());
+    assert!(used > 0.0 && (used + left - 50.0).abs() < 1e-6, "{told}");
+    assert_eq!(
+        (&told["window"], &told["enforced"], &told["blocked"]),
+        (&json!("daily"), &json!(false), &json!(false))
+    );
+    assert!(told["resets_at"].as_str().unwrap().ends_with("T00:00:00.000Z"));
+    tokenist.post("/admin/users/alice/block", &json!({}));
+    assert_eq!(ask(&own, &[]).json()["blocked"], true);
+
+    let app = created(&tokenist, "/auth/api-keys", &json!({"name": "app", "orgId": "acme"}));
+    let by_app = format!("Bearer {}", key_of(&app));
+    assert_eq!(ask(&by_app, &[("x-user-id", "alice")]).json()["used"], told["used"]);
+    for (authorization, user) in [
+        (&*by_app, &[][..]),
+        ("Bearer ug_nothing", &[]),
+        ("Bearer sk-anybodys", &[("x-user-id", "alice")]),
+        ("", &[("x-user-id", "alice")]),
+    ] {
+        let refused = ask(authorization, user);
+        assert_eq!(
+            (refused.status, &refused.json()["error"]["code"]),
+            (401, &json!("unauthorized")),
+            "{authorization}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! SIGHUP reads certificates and prices again; what cannot be read leaves the old in force, and sessions live on.
 
+use serde_json::json;
 use std::fs;
 use tokenist_kit::{
     Certificate, Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually, leaf,
@@ -74,4 +75,13 @@ fn new_prices_hold_for_what_comes_after_them() {
     let reread = "certificates and prices were read again";
     assert!(eventually(PATIENCE, || tokenist.output(), |output| output.contains(reread)).contains(reread));
     assert_eq!(cost("after"), Some(3.0));
+
+    // What is set over the API goes before the file, also once that is read again.
+    let by_api = json!({"model": "gpt-realtime", "usdPerMillion": {"audioIn": 7}});
+    assert_eq!(tokenist.ask("PUT", "/admin/prices", &by_api).status, 200);
+    assert_eq!(cost("by-api"), Some(7.0));
+    tokenist.signal(Signal::Hangup);
+    let twice = |output: &String| output.matches(reread).count() == 2;
+    assert!(twice(&eventually(PATIENCE, || tokenist.output(), twice)));
+    assert_eq!(cost("after-both"), Some(7.0));
 }

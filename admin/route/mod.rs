@@ -9,9 +9,11 @@ mod limits;
 mod logins;
 mod logs;
 mod orgs;
+mod prices;
 mod process;
 mod sdk;
 mod sessions;
+mod stream;
 mod usage;
 mod users;
 
@@ -88,7 +90,9 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::list_past_sessions))
         .routes(routes!(sessions::close_session))
+        .routes(routes!(stream::stream_happenings))
         .routes(routes!(logins::read_me))
+        .routes(routes!(prices::list_prices))
         .routes(routes!(audit::list_audits))
         .routes(routes!(process::read_settings))
         .routes(routes!(process::read_metrics));
@@ -99,7 +103,9 @@ fn admin_routes() -> OpenApiRouter<App> {
 fn owner_routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::new()
         .routes(routes!(logins::list_logins, logins::create_login))
-        .routes(routes!(logins::change_login, logins::remove_login));
+        .routes(routes!(logins::change_login, logins::remove_login))
+        .routes(routes!(prices::set_price))
+        .routes(routes!(prices::remove_price));
     openapi::guard(router.get_openapi_mut(), Area::Own, BODY_BYTES_MAX);
     router
 }

@@ -15,11 +15,13 @@ mod logins;
 mod logs;
 mod orgs;
 mod overview;
+mod prices;
 mod process;
 mod sdk;
 mod series;
 mod sessions;
 mod span;
+mod stream;
 mod users;
 
 pub(crate) use audit::*;
@@ -33,11 +35,13 @@ pub(crate) use logins::*;
 pub(crate) use logs::*;
 pub(crate) use orgs::*;
 pub(crate) use overview::*;
+pub(crate) use prices::*;
 pub(crate) use process::*;
 pub(crate) use sdk::*;
 pub(crate) use series::*;
 pub(crate) use sessions::*;
 pub(crate) use span::Stretch;
+pub(crate) use stream::happening;
 pub(crate) use users::*;
 
 use crate::fields::Fields;

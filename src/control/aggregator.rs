@@ -17,6 +17,8 @@ use crate::handle::{
     Call, Command, CommandError, Judged, KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserFilter,
     UserPage, UserQuery, UserView,
 };
+use crate::happening::{Happening, Happenings};
+use crate::prices::Prices;
 use crate::progress::{Mirroring, Progress};
 use crate::ranking::{self, Rank, RankSlice, RankedSlice};
 use crate::writer::Writer;
@@ -26,12 +28,13 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tokenist_core::batch::{Batch, Profile};
-use tokenist_core::catalog::Entry;
+use tokenist_core::batch::{Batch, Profile, SessionRecord};
+use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
+use tokenist_core::ledger::{Full, Ledger, LiveSession, Place, Warning};
 use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
@@ -54,6 +57,9 @@ pub struct Aggregator {
     shards: Vec<Outbox>,
     saving: Arc<Progress>,
     mirroring: Option<Arc<Mirroring>>,
+    /// What follows from the catalog's prices; nobody asks in a simulation.
+    prices: Option<Arc<Prices>>,
+    happenings: Happenings,
     /// `None` where this is the only instance.
     sharing: Option<Sharing>,
     reports_applied: u64,
@@ -77,10 +83,28 @@ impl Aggregator {
             shards: shards.into_iter().map(Outbox::new).collect(),
             saving,
             mirroring,
+            prices: None,
+            happenings: Happenings::new(),
             sharing: None,
             reports_applied: 0,
             details_lost: 0,
         }
+    }
+
+    /// Keeps these prices as the catalog has them.
+    pub fn price_by(&mut self, prices: Arc<Prices>) {
+        self.prices = Some(prices);
+        self.reprice();
+    }
+
+    /// Tells there what happens from now on.
+    pub fn tell_to(&mut self, happenings: Happenings) {
+        self.happenings = happenings;
+    }
+
+    fn reprice(&self) {
+        let Some(prices) = &self.prices else { return };
+        prices.set_catalog(self.ledger.entries(Listing::KIND).filter_map(Entry::read).collect());
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -93,8 +117,19 @@ impl Aggregator {
         self.reports_applied += 1;
         match report {
             Report::Charged(delta) => self.ledger.apply(delta, now),
-            Report::Opened(opened) => self.ledger.open_session(opened),
-            Report::Closed(closed) => self.ledger.close_session(closed),
+            Report::Opened(opened) => {
+                let session = opened.session;
+                self.ledger.open_session(opened);
+                self.happenings
+                    .tell(|| self.ledger.session(session).map(session_view).map(Happening::SessionOpened));
+            }
+            Report::Closed(closed) => {
+                self.happenings.tell(|| {
+                    let LiveSession { opened, totals } = self.ledger.session(closed.session)?.clone();
+                    Some(Happening::SessionClosed(SessionRecord { opened, closed: closed.clone(), totals }))
+                });
+                self.ledger.close_session(closed);
+            }
             Report::Admit { shard, ticket, admission } => {
                 let key = match &admission {
                     Admission::Identity(identity) => identity.key,
@@ -147,7 +182,12 @@ impl Aggregator {
         }
         self.shards.iter_mut().for_each(Outbox::flush);
         for warning in self.ledger.take_warnings() {
-            info!(holder = ?warning.holder, percent = warning.percent, "a limit is nearly used up");
+            let Warning { holder, percent } = warning;
+            info!(?holder, percent, "a share of a limit is used up");
+            self.happenings.tell(|| {
+                let record = self.ledger.record(self.ledger.find(&holder)?);
+                Some(Happening::Limit { view: self.limit_view(record), percent })
+            });
         }
     }
 
@@ -165,21 +205,39 @@ impl Aggregator {
     }
 
     pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
-        let (place, _) = self.open(&Holder::User(user), now)?;
+        let holder = Holder::User(user);
+        let (place, _) = self.open(&holder, now)?;
         self.ledger.set_block(place, Some(block), now);
         self.announce(place);
         self.publish();
+        self.tell_block(&holder, now);
         Ok(())
     }
 
     /// Whether the user was blocked.
     pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
-        let Some(place) = self.ledger.find(&Holder::User(user)) else { return false };
+        let holder = Holder::User(user);
+        let Some(place) = self.ledger.find(&holder) else { return false };
         let was_blocked = holding_block(self.ledger.record(place), now).is_some();
         self.ledger.set_block(place, None, now);
         self.announce(place);
         self.publish();
+        if was_blocked {
+            self.tell_block(&holder, now);
+        }
         was_blocked
+    }
+
+    /// That the user has become blocked, or free.
+    fn tell_block(&self, holder: &Holder, now: Timestamp) {
+        self.happenings.tell(|| {
+            let record = self.ledger.record(self.ledger.find(holder)?);
+            let Holder::User(user) = holder.clone() else { return None };
+            Some(match holding_block(record, now).cloned() {
+                Some(block) => Happening::Blocked { user, block },
+                None => Happening::Unblocked { user, at: now },
+            })
+        });
     }
 
     /// Whether there is such a session. Which shard has it is not known here, so all are told.
@@ -265,6 +323,9 @@ impl Aggregator {
         let id = entry.id.clone();
         self.ledger.set_entry(entry, now).map_err(|Full| CommandError::CatalogFull)?;
         self.announce_entry(&id);
+        if *id.kind == *Listing::KIND {
+            self.reprice();
+        }
         Ok(())
     }
 
@@ -285,16 +346,34 @@ impl Aggregator {
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
     pub fn adopt(&mut self, facts: Vec<Fact>, now: Timestamp) -> usize {
         let mut adopted = 0;
+        let is_price =
+            |fact: &Fact| matches!(fact, Fact::Entry(entry) if *entry.value.id.kind == *Listing::KIND);
+        let are_prices_among = facts.iter().any(is_price);
         for fact in facts {
             let is_news = match fact {
-                Fact::Holder(state) => self.ledger.adopt(state, now),
+                Fact::Holder(state) => {
+                    let holder = state.holder.clone();
+                    let before = self.block_of(&holder, now);
+                    let is_news = self.ledger.adopt(state, now);
+                    if before != self.block_of(&holder, now) {
+                        self.tell_block(&holder, now);
+                    }
+                    is_news
+                }
                 Fact::Key(key) => self.ledger.adopt_key(key, now),
                 Fact::Entry(entry) => self.ledger.adopt_entry(entry),
             };
             adopted += usize::from(is_news);
         }
+        if are_prices_among {
+            self.reprice();
+        }
         self.publish();
         adopted
+    }
+
+    fn block_of(&self, holder: &Holder, now: Timestamp) -> Option<Block> {
+        holding_block(self.ledger.record(self.ledger.find(holder)?), now).cloned()
     }
 
     fn keys(&self, query: &KeyQuery) -> KeyPage {
@@ -407,6 +486,7 @@ impl Aggregator {
             user_id: identity.user.clone(),
             org_id: identity.org.clone(),
             feature_id: identity.feature.clone(),
+            used: self.ledger.record(place).counted(),
             user,
             org,
             feature,

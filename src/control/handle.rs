@@ -7,6 +7,8 @@ use crate::clock::system_time;
 use crate::explore::{Exploration, Explored, explore};
 use crate::fact::Fact;
 use crate::fleet::Word;
+use crate::happening::Happenings;
+use crate::prices::{Prices, Trial};
 use crate::progress::Mirroring;
 use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
 use crate::reads::Job;
@@ -24,12 +26,11 @@ use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
-use tokenist_core::price::PriceTable;
+use tokenist_core::price::{Listing, PriceTable};
 use tokenist_core::time::{DAY_MS, Timestamp};
 pub use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::{Remaining, Used, Verdict};
-use tokenist_handoff::Published;
 use tokio::sync::oneshot;
 
 /// A user as operators see it.
@@ -306,10 +307,11 @@ pub(crate) enum Command {
 pub struct Handle {
     commands: Sender<Command>,
     reads: Sender<Job>,
-    prices: Arc<Published<PriceTable>>,
+    prices: Arc<Prices>,
     default_limit: Limit,
     /// Where other instances count into the same store, how that does.
     mirroring: Option<Arc<Mirroring>>,
+    happenings: Happenings,
 }
 
 impl fmt::Debug for Handle {
@@ -322,11 +324,17 @@ impl Handle {
     pub(crate) fn new(
         commands: Sender<Command>,
         reads: Sender<Job>,
-        prices: Arc<Published<PriceTable>>,
+        prices: Arc<Prices>,
         default_limit: Limit,
         mirroring: Option<Arc<Mirroring>>,
+        happenings: Happenings,
     ) -> Handle {
-        Handle { commands, reads, prices, default_limit, mirroring }
+        Handle { commands, reads, prices, default_limit, mirroring, happenings }
+    }
+
+    /// What happens here, for whoever watches.
+    pub fn happenings(&self) -> &Happenings {
+        &self.happenings
     }
 
     /// What binds a user without a limit of its own.
@@ -450,7 +458,21 @@ impl Handle {
 
     /// What a usage of `model` costs at `at`, by the prices in force.
     pub fn cost(&self, provider: &str, model: &Model, usage: &Usage, at: Timestamp) -> NanoUsd {
-        self.prices.load().price(provider, model.as_str(), at).cost(usage)
+        self.prices.in_force().load().price(provider, model.as_str(), at).cost(usage)
+    }
+
+    /// The prices in force.
+    pub fn prices(&self) -> Arc<PriceTable> {
+        self.prices.in_force().get()
+    }
+
+    /// What the month before `now`'s would have cost if this listing had always held.
+    pub async fn try_price(&self, listing: Listing, now: Timestamp) -> Result<Trial, CommandError> {
+        let to = now.month_start();
+        let from = to.minus_ms(1).month_start();
+        let by = vec![Dimension::Provider, Dimension::Model];
+        let rows = self.usage(UsageQuery { from, to, by, ..UsageQuery::default() }).await?;
+        Ok(Trial::of(&self.prices(), listing, rows))
     }
 
     /// Counts a call that did not pass through the proxy; judges the next one like it.

@@ -13,6 +13,8 @@ pub mod explore;
 pub mod fact;
 pub mod fleet;
 pub mod handle;
+pub mod happening;
+pub mod prices;
 pub mod progress;
 pub mod ranking;
 mod reads;
@@ -29,14 +31,15 @@ pub use writer::Writer;
 use crate::aggregator::Pace;
 use crate::clock::Clock;
 use crate::handle::Command;
+use crate::happening::Happenings;
+use crate::prices::Prices;
 use crossbeam::channel::{self, Sender};
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokenist_core::ledger::{self, Ledger};
-use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Order, Published, Report};
+use tokenist_handoff::{Order, Report};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Debug)]
@@ -93,13 +96,13 @@ pub struct Thread {
 }
 
 /// Reads what the store knows and starts the threads. `shards` are the ways to the shards, in order of their numbers,
-/// `prices` what calls cost that applications report themselves.
+/// `prices` what calls cost that applications report themselves, with the catalog's from now on.
 /// Fails where the store cannot be read or no thread be started.
 pub fn start(
     mut config: Config,
     mut store: Box<dyn Store>,
     shards: Vec<tokenist_handoff::Sender<Order>>,
-    prices: Arc<Published<PriceTable>>,
+    prices: Arc<Prices>,
 ) -> io::Result<Control> {
     let mut clock = Clock::system();
     let now = clock.read().now;
@@ -112,11 +115,21 @@ pub fn start(
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
     let mirroring = store.mirroring();
-    let handle = Handle::new(commands.clone(), reads, prices, config.ledger.default_limit, mirroring.clone());
+    let happenings = Happenings::new();
+    let handle = Handle::new(
+        commands.clone(),
+        reads,
+        Arc::clone(&prices),
+        config.ledger.default_limit,
+        mirroring.clone(),
+        happenings.clone(),
+    );
     store.attach(&handle).map_err(io::Error::other)?;
     let writer = Writer::start(store)?;
     let saving = Arc::clone(writer.progress());
     let mut aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
+    aggregator.price_by(prices);
+    aggregator.tell_to(happenings);
     let (running, ended) = oneshot::channel::<()>();
     if let Some(fleet) = &config.fleet {
         let (link, words) = fleet::start(fleet, writer_name, commands.clone())?;

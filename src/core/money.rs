@@ -14,7 +14,8 @@ use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 pub struct NanoUsd(pub i64);
 
 /// Nano-dollars for a million units of what is billed (tokens, characters), or for a million minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PricePerMillion(pub u64);
 
 const NANO: f64 = 1e9;
@@ -51,6 +52,11 @@ impl PricePerMillion {
     /// From dollars per million as price lists print them, e.g. `0.075`.
     pub fn from_usd(usd: f64) -> Option<PricePerMillion> {
         NanoUsd::from_usd(usd).and_then(|nano| u64::try_from(nano.0).ok()).map(PricePerMillion)
+    }
+
+    /// Dollars per million, for people and JSON.
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / NANO
     }
 }
 

@@ -3,15 +3,19 @@
 //! Start at [`PriceTable::price`]. Invariant: no usage is free unless a row says 0. An unknown model costs the
 //! [`FALLBACK`], and so does any part of a usage for which its row states no price.
 
+mod list;
+
+pub use list::{Listing, PriceError};
+
 use crate::money::{NanoUsd, PricePerMillion};
 use crate::time::Timestamp;
 use crate::usage::Usage;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// A model's prices. What is `None` is not on its price list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     pub text: KindPrice,
     pub audio: KindPrice,
@@ -19,22 +23,44 @@ pub struct Price {
     pub image: KindPrice,
     pub per_minute: Option<NanoUsd>,
     /// The model was found in the table.
+    #[serde(skip, default = "is_known")]
     pub known: bool,
 }
 
 /// Prices of one kind of token. Without a price for cached input, that costs as much as any input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindPrice {
     pub input: Option<PricePerMillion>,
     pub cached: Option<PricePerMillion>,
     pub output: Option<PricePerMillion>,
 }
 
-/// Rows of prices, from the built-in list and from the operator.
+/// Rows of prices: the built-in list, and what the operator has in a file and in the catalog.
 #[derive(Clone, Debug)]
 pub struct PriceTable {
     rows: Vec<Row>,
     fallback: Arc<Price>,
+}
+
+/// No price at all.
+pub const UNPRICED: Price =
+    Price { text: NOTHING, audio: NOTHING, image: NOTHING, per_minute: None, known: true };
+const NOTHING: KindPrice = KindPrice { input: None, cached: None, output: None };
+
+/// A listing, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub listing: Listing,
+    pub source: Source,
+}
+
+/// Where a row comes from; the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    Builtin,
+    File,
+    /// Set while tokenist runs.
+    Catalog,
 }
 
 /// What an unknown model costs: the dearest realtime prices that were ever on OpenAI's list (gpt-4o-realtime-preview),
@@ -47,20 +73,15 @@ pub const FALLBACK: Price = Price {
     known: false,
 };
 
-/// A price list that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PriceError {
-    /// Counted from 1, the header included.
-    pub line: usize,
-    pub cause: String,
-}
-
 impl PriceTable {
     /// The prices that tokenist was built with.
     pub fn builtin() -> PriceTable {
         static BUILTIN: LazyLock<PriceTable> = LazyLock::new(|| PriceTable {
-            rows: read_rows(include_str!("price/builtin.csv"), Layer::Builtin)
-                .expect("the built-in price list is readable, as a test has shown"),
+            rows: list::read(include_str!("price/builtin.csv"))
+                .expect("the built-in price list is readable, as a test has shown")
+                .into_iter()
+                .map(|listing| Row { listing, source: Source::Builtin })
+                .collect(),
             fallback: Arc::new(FALLBACK),
         });
         BUILTIN.clone()
@@ -69,26 +90,46 @@ impl PriceTable {
     /// This table with the operator's rows before its own. They are written as the built-in list is: a header, then
     /// one row a model, without quotes; columns may come in any order, all but `model` may be missing.
     pub fn with_rows(mut self, csv: &str) -> Result<PriceTable, PriceError> {
-        self.rows.extend(read_rows(csv, Layer::Operator)?);
+        self.extend(list::read(csv)?, Source::File);
         Ok(self)
+    }
+
+    /// This table with what is set in the catalog before all else.
+    pub fn with_listings(mut self, listings: impl IntoIterator<Item = Listing>) -> PriceTable {
+        self.extend(listings, Source::Catalog);
+        self
+    }
+
+    fn extend(&mut self, listings: impl IntoIterator<Item = Listing>, source: Source) {
+        self.rows.extend(listings.into_iter().map(|listing| Row { listing, source }));
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     /// What `model` of `provider` costs at a time; the [`FALLBACK`] if no row says.
     ///
     /// Rows of the provider itself come before those of any other (a deployment at another host has the same models),
-    /// the operator's before the built-in ones, then a row's name before an alias, an alias before the name without
-    /// its date, that before a pattern, a longer pattern before a shorter one, and of the same row's editions the
-    /// latest that is in effect.
+    /// those of the catalog before the file's and these before the built-in ones, then a row's name before an alias, an
+    /// alias before the name without its date, that before a pattern, a longer pattern before a shorter one, and of the
+    /// same row's editions the latest that is in effect.
     pub fn price(&self, provider: &str, model: &str, at: Timestamp) -> &Arc<Price> {
+        self.row(provider, model, at).map_or(&self.fallback, |row| &row.listing.price)
+    }
+
+    /// The row that says so, if one does.
+    pub fn row(&self, provider: &str, model: &str, at: Timestamp) -> Option<&Row> {
         let undated = undated(model);
         let rank = |index: usize| {
-            let row = &self.rows[index];
-            let fit = (row.effective_from <= at).then(|| row.fit(model, undated)).flatten()?;
-            let own = row.provider.is_none() || row.provider.as_deref() == Some(provider);
-            Some((own, row.layer, fit, row.effective_from, Reverse(index)))
+            let Row { listing, source } = &self.rows[index];
+            let from = listing.effective_from.unwrap_or_default();
+            let fit = (from <= at).then(|| listing.fit(model, undated)).flatten()?;
+            let own = listing.provider.is_none() || listing.provider.as_deref() == Some(provider);
+            Some((own, *source, fit, from, Reverse(index)))
         };
         let best = (0..self.rows.len()).filter_map(rank).max();
-        best.map_or(&self.fallback, |(.., Reverse(index))| &self.rows[index].price)
+        best.map(|(.., Reverse(index))| &self.rows[index])
     }
 }
 
@@ -163,35 +204,6 @@ impl Price {
     }
 }
 
-impl fmt::Display for PriceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "price list, line {}: {}", self.line, self.cause)
-    }
-}
-
-impl std::error::Error for PriceError {}
-
-#[derive(Clone, Debug)]
-struct Row {
-    /// `None` is any.
-    provider: Option<Box<str>>,
-    model: Box<str>,
-    /// Its aliases and itself, except those with a `*`.
-    names: Vec<Box<str>>,
-    /// And those.
-    patterns: Vec<Box<str>>,
-    effective_from: Timestamp,
-    layer: Layer,
-    price: Arc<Price>,
-}
-
-/// Whose row it is; the greater wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Layer {
-    Builtin,
-    Operator,
-}
-
 /// How well a row fits a model; the greater wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
@@ -202,16 +214,16 @@ enum Fit {
     Name,
 }
 
-impl Row {
+impl Listing {
     fn fit(&self, model: &str, undated: Option<&str>) -> Option<Fit> {
         let is = |name: &str| {
             if *self.model == *name {
                 return Some(Fit::Name);
             }
-            self.names.iter().any(|alias| **alias == *name).then_some(Fit::Alias)
+            self.aliases.iter().any(|alias| **alias == *name).then_some(Fit::Alias)
         };
         is(model).or_else(|| undated.and_then(is).map(|_| Fit::Undated)).or_else(|| {
-            let fitting = self.patterns.iter().filter(|pattern| matches(pattern, model));
+            let fitting = self.names().filter(|pattern| matches(pattern, model));
             fitting.map(|pattern| pattern.replace('*', "").len()).max().map(Fit::Pattern)
         })
     }
@@ -249,90 +261,13 @@ fn matches(pattern: &str, model: &str) -> bool {
     true
 }
 
+fn is_known() -> bool {
+    true
+}
+
 const fn usd(dollars: u64) -> PricePerMillion {
     PricePerMillion(dollars * 1_000_000_000)
 }
-
-fn read_rows(csv: &str, layer: Layer) -> Result<Vec<Row>, PriceError> {
-    let mut lines = csv.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let Some((_, header)) = lines.next() else { return Ok(Vec::new()) };
-    let columns: Vec<&str> = header.split(',').map(str::trim).collect();
-    if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
-        return Err(PriceError { line: 1, cause: format!("unknown column `{unknown}`") });
-    }
-    lines
-        .map(|(index, line)| {
-            read_row(&columns, line, layer).map_err(|cause| PriceError { line: index + 1, cause })
-        })
-        .collect()
-}
-
-fn read_row(columns: &[&str], line: &str, layer: Layer) -> Result<Row, String> {
-    let values: Vec<&str> = line.split(',').map(str::trim).collect();
-    if values.len() != columns.len() {
-        return Err(format!("{} values where the header has {}", values.len(), columns.len()));
-    }
-    let value = |name: &str| {
-        let index = columns.iter().position(|column| *column == name)?;
-        Some(values[index]).filter(|value| !value.is_empty())
-    };
-    let price = |name: &str| match value(name) {
-        None => Ok(None),
-        Some(text) => text
-            .parse()
-            .ok()
-            .and_then(PricePerMillion::from_usd)
-            .map(Some)
-            .ok_or_else(|| format!("`{text}` in `{name}` is not a price")),
-    };
-    let kind = |input: &str, cached: &str, output: Option<&str>| -> Result<KindPrice, String> {
-        let output = output.map_or(Ok(None), price)?;
-        Ok(KindPrice { input: price(input)?, cached: price(cached)?, output })
-    };
-    let none = KindPrice::default();
-    let price = Price {
-        text: kind("text_in", "cached_text_in", Some("text_out"))?,
-        audio: kind("audio_in", "cached_audio_in", Some("audio_out"))?,
-        image: kind("image_in", "cached_image_in", None)?,
-        per_minute: price("per_minute")?.and_then(|price| i64::try_from(price.0).ok()).map(NanoUsd),
-        known: true,
-    };
-    if (price.text, price.audio, price.image, price.per_minute) == (none, none, none, None) {
-        return Err("no price at all".into());
-    }
-    let model = value("model").ok_or("no model")?;
-    let names = || value("aliases").into_iter().flat_map(|aliases| aliases.split('|')).chain([model]);
-    Ok(Row {
-        provider: value("provider").filter(|provider| *provider != "*").map(Box::from),
-        model: model.into(),
-        names: names().filter(|name| !name.contains('*')).map(Box::from).collect(),
-        patterns: names().filter(|name| name.contains('*')).map(Box::from).collect(),
-        effective_from: match value("effective_from") {
-            None => Timestamp(0),
-            Some(date) => Timestamp::parse_date(date).ok_or_else(|| format!("`{date}` is not a date"))?,
-        },
-        layer,
-        price: Arc::new(price),
-    })
-}
-
-const COLUMNS: [&str; 15] = [
-    "provider",
-    "model",
-    "aliases",
-    "effective_from",
-    "text_in",
-    "cached_text_in",
-    "text_out",
-    "audio_in",
-    "cached_audio_in",
-    "audio_out",
-    "image_in",
-    "cached_image_in",
-    "per_minute",
-    "source",
-    "as_of",
-];
 
 #[cfg(test)]
 mod tests {
@@ -354,9 +289,9 @@ mod tests {
         let table = PriceTable::builtin();
         assert_eq!(table.rows.len(), include_str!("price/builtin.csv").lines().count() - 1);
         for row in &table.rows {
-            for name in row.names.iter().chain(&row.patterns) {
+            for name in row.listing.names() {
                 let model = name.replace('*', "-x");
-                let price = table.price(row.provider.as_deref().unwrap(), &model, NOW);
+                let price = table.price(row.listing.provider.as_deref().unwrap(), &model, NOW);
                 assert!(price.known, "{name}");
             }
         }
@@ -440,6 +375,35 @@ mod tests {
             let price = table.price(provider, model, NOW);
             assert_eq!(price.text.input, Some(super::usd(usd)), "{provider} {model}");
         }
+    }
+
+    #[test]
+    fn the_catalog_goes_before_the_file_and_the_file_before_what_is_built_in() {
+        let table = PriceTable::builtin().with_rows("model,text_in\ngpt-realtime,1\nother,2").unwrap();
+        let set = Listing {
+            provider: Some("openai".into()),
+            model: "gpt-realtime".into(),
+            aliases: vec!["oth*".into()],
+            effective_from: Some(NOW),
+            price: Arc::new(Price {
+                text: KindPrice { input: Some(usd(3)), ..KindPrice::default() },
+                ..UNPRICED
+            }),
+        };
+        let kept: Listing = serde_json::from_str(&serde_json::to_string(&set).unwrap()).unwrap();
+        assert_eq!(kept, set);
+        let table = table.with_listings([kept]);
+        for (provider, model, at, source, dollars) in [
+            ("openai", "gpt-realtime", NOW, Source::Catalog, 3),
+            ("openai", "gpt-realtime", NOW.minus_ms(1), Source::File, 1),
+            ("openai", "other", NOW, Source::Catalog, 3),
+            ("azure", "other", NOW, Source::File, 2),
+            ("openai", "gpt-realtime-2", NOW, Source::Builtin, 4),
+        ] {
+            let row = table.row(provider, model, at).unwrap();
+            assert_eq!((row.source, row.listing.price.text.input), (source, Some(usd(dollars))), "{model}");
+        }
+        assert!(table.row("openai", "nobody's", NOW).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Invariant: once every charge has been applied, charged ≥ ceiling exactly where [`judge`] says Block.
 
 use crate::batch::Profile;
+use crate::close::Ending;
 use crate::fleet::{Count, Heard, Others, Scope, Weight};
 use crate::id::Holder;
 use crate::limit::{Block, Limit, Mode, OnRedisDown, Standing, WindowKind};
@@ -46,7 +47,7 @@ pub struct Consequence {
     pub publish: bool,
     /// Less is allowed than before: live sessions have to be judged anew.
     pub sweep: bool,
-    /// A share of the limit, in percent, that was reached for the first time in this window.
+    /// A share of the limit, in percent, that was reached for the first time in this window: 80, 95 or 100.
     pub warning: Option<u8>,
 }
 
@@ -269,6 +270,7 @@ impl Record {
         let percent = match judge(&self.standing, self.counted(), now) {
             Verdict::Allow => 0,
             Verdict::Warn { percent } => percent,
+            Verdict::Block(Ending::LimitReached { .. }) => 100,
             Verdict::Block(_) => self.warned_percent,
         };
         let sweep = lowered || barred && !self.barred;
@@ -395,7 +397,7 @@ mod tests {
         };
         let expected = [None, Some(80), None, Some(95), None, None].map(|warning| (warning, false));
         let mut expected_last = expected;
-        expected_last[5] = (None, true); // 100: reached.
+        expected_last[5] = (Some(100), true);
         assert_eq!(warnings(&mut record, NOON), expected_last);
         let tomorrow = NOON.next_day_start();
         record.advance(tomorrow);

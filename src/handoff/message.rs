@@ -4,6 +4,7 @@ use crate::account::Account;
 use std::sync::Arc;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::verdict::Used;
 
 /// From a shard to the aggregator.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Admitted {
     pub org_id: Option<OrgId>,
     pub feature_id: Option<Feature>,
     pub user: Arc<Account>,
+    /// What all instances have counted for the user in its limit's window, as far as is known.
+    pub used: Used,
     pub org: Option<Arc<Account>>,
     pub feature: Option<Arc<Account>>,
     pub key: Option<Arc<Account>>,

@@ -4,6 +4,7 @@
 //! never waits for another thread; what has been counted is reported.
 
 mod accounts;
+mod admission;
 mod authn;
 mod buffer;
 mod config;
@@ -18,6 +19,7 @@ mod shard;
 mod tap;
 mod tls;
 mod upgrade;
+mod usage;
 mod wire;
 
 pub use config::{Config, Driver, IdentityRules, Provider, Refuse};

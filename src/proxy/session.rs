@@ -3,19 +3,19 @@
 //! Start at [`run`]. Bytes move in `relay`, meaning is found in `tap`.
 //! Invariant: every way out of `run` goes through `settle`, so no usage is lost and no place stays taken.
 
-use crate::authn::{self, Caller, Credential};
+use crate::admission::{self, Found};
+use crate::authn::{self, Caller};
 use crate::config::Refuse;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::listener::Scheme;
-use crate::live::{Holders, Live};
+use crate::live::Live;
 use crate::relay::{self, End};
 use crate::shard::{Shard, wall_clock};
 use crate::tap::Tap;
 use crate::wire::{self, Reader, Writer};
-use crate::{dial, tls, upgrade};
+use crate::{dial, tls, upgrade, usage};
 use monoio::net::TcpStream;
-use monoio::time::{Duration, timeout};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
@@ -26,19 +26,17 @@ use std::task::Poll;
 use tokenist_core::close::Ending;
 use tokenist_core::dialect::Dialect;
 use tokenist_core::http::{HeadError, RequestHead, decode_query, request_head};
-use tokenist_core::id::{Identity, Model};
+use tokenist_core::id::Model;
 use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::Meter;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Opcode};
-use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Report};
+use tokenist_handoff::Report;
 
 /// The one path that is relayed, behind any prefix.
 const REALTIME_PATH: &str = "/v1/realtime";
 /// A client that was refused this often within ten seconds is told so in HTTP.
 const REFUSALS_MAX: u64 = 3;
-/// How long the aggregator may take over an unknown user.
-const ADMISSION_WAIT: Duration = Duration::from_secs(5);
 /// Told to the operator and the metrics where neither side sent a close frame.
 const CLOSE_ABNORMAL: u16 = 1006;
 
@@ -129,6 +127,11 @@ async fn admit(
             return Ok(None);
         }
     };
+    if usage::is_asked(&head) {
+        let answer = usage::answer(shard, &head).await.unwrap_or_else(|ending| http_refusal(&ending));
+        respond(shard, live, reader, writer, answer).await;
+        return Ok(None);
+    }
     if let Some(answer) = answer_http(shard, &head) {
         respond(shard, live, reader, writer, answer).await;
         return Ok(None);
@@ -164,7 +167,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
     if shard.is_draining() {
         return Err(Ending::Draining);
     }
-    let (identity, holders, provider_key) = accounts(shard, caller).await?;
+    let Found { identity, holders, provider_key } = admission::find(shard, caller).await?;
     if let Some(ending) = holders.verdict(wall_clock()) {
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
@@ -180,64 +183,6 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
     assert!(first, "a session is admitted once");
     Ok(provider_key)
-}
-
-async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, Holders, String), Ending> {
-    let Caller { credential, user, org, feature, conversation, email, name } = caller;
-    let (key, admission, provider_key) = match credential {
-        Credential::Own(key) => {
-            let Some(user) = user else {
-                return Err(Ending::Unauthorized("the x-user-id header is missing".into()));
-            };
-            let identity = Arc::new(Identity { user, org, feature, conversation, email, name, key: None });
-            if let Some(holders) = shard.accounts.known(&identity) {
-                return Ok((identity, holders, key));
-            }
-            let answer = ask(shard, Admission::Identity(Arc::clone(&identity))).await?;
-            return Ok((identity, holders_of(answer)?.2, key));
-        }
-        Credential::Key(key) => {
-            let Some(provider_key) = shard.config.provider.api_key.clone() else {
-                return Err(Ending::Unauthorized(
-                    "this proxy holds no provider key for tokenist keys".into(),
-                ));
-            };
-            let (feature, email, name) = (feature.clone(), email.clone(), name.clone());
-            (key, Admission::Key { key, user, org, feature, email, name }, provider_key)
-        }
-    };
-    let (user, org, holders) = holders_of(ask(shard, admission).await?)?;
-    let identity = Identity { user, org, feature, conversation, email, name, key: Some(key) };
-    Ok((Arc::new(identity), holders, provider_key))
-}
-
-type Found = (tokenist_core::id::UserId, Option<tokenist_core::id::OrgId>, Holders);
-
-fn holders_of(answer: Answer) -> Result<Found, Ending> {
-    match answer {
-        Answer::Admitted(admitted) => {
-            let Admitted { user_id, org_id, feature_id: _, user, org, feature, key } = admitted;
-            Ok((user_id, org_id, Holders { user, org, feature, key }))
-        }
-        Answer::KeyRefused(refusal) => Err(Ending::Unauthorized(
-            match refusal {
-                KeyRefusal::Unknown => "this tokenist key is not known",
-                KeyRefusal::Ended => "this tokenist key was revoked or has expired",
-                KeyRefusal::OutOfScope => "this tokenist key is not for sessions: it lacks the scope proxy",
-            }
-            .into(),
-        )),
-        Answer::UserMissing => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
-        Answer::Full => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
-    }
-}
-
-async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Ending> {
-    let send = |report| shard.links.reports.try_send(report).is_ok();
-    match timeout(ADMISSION_WAIT, shard.accounts.ask(shard.index, admission, send)).await {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) | Err(_) => Err(Ending::Overloaded("the ledger is behind".into())),
-    }
 }
 
 /// Dials the provider and passes its answer on. `None`: the provider refused, and the client has been told.
@@ -426,8 +371,9 @@ fn answer_http(shard: &Shard, head: &RequestHead) -> Option<Vec<u8>> {
         }
         "/health" | "/ready" => Some(upgrade::answer(200, r#"{"status":"ok"}"#, &[])),
         path if !path.ends_with(REALTIME_PATH) => {
-            let message =
-                format!("Unknown path {path:?}: tokenist relays WebSocket upgrades of GET …{REALTIME_PATH}");
+            let message = format!(
+                "Unknown path {path:?}: tokenist relays WebSocket upgrades of GET …{REALTIME_PATH}, and tells a key's use at GET …/v1/usage/me"
+            );
             error(404, "invalid_request_error", "unknown_path", message)
         }
         _ if !head.wants_websocket() => {

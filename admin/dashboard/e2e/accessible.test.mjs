@@ -20,6 +20,7 @@ const PAGES = [
   '/limits',
   '/blocks',
   '/keys?ended=true',
+  '/prices',
   '/audit',
   '/logins',
   '/settings',
@@ -72,6 +73,7 @@ test('dialogs are accessible', async () => {
     ['/limits', 'Set a limit'],
     ['/blocks', 'Block a user'],
     ['/keys', 'New key'],
+    ['/prices', 'Set a price'],
     ['/logins', 'New login'],
     ['/users', 'New user'],
   ]) {

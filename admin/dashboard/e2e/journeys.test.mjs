@@ -172,6 +172,18 @@ test('a live session is ended after a confirmation', () =>
     { path: '/sessions' },
   ))
 
+test('a price is tried on last month before it is saved', withMock, () =>
+  journey(
+    async (page) => {
+      await page.getByRole('button', { name: 'Edit the price of gpt-realtime' }).first().click()
+      await page.getByLabel('Audio in', { exact: true }).fill('40')
+      await page.getByRole('button', { name: 'Try on last month' }).click()
+      await page.getByText('it would have cost').waitFor()
+    },
+    { path: '/prices' },
+  ),
+)
+
 test('a viewer sees everything and is offered no change', withMock, async () => {
   for (const path of [
     '/',
@@ -181,6 +193,7 @@ test('a viewer sees everything and is offered no change', withMock, async () => 
     '/blocks',
     '/keys',
     '/sessions',
+    '/prices',
     '/orgs',
   ])
     await journey(

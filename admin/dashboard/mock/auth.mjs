@@ -70,5 +70,7 @@ export function refusal(me, method, path) {
     return [403, { error: 'Only owners manage logins' }]
   if (!UNSAFE.has(method)) return null
   if (me.role === 'viewer') return [403, { error: 'Viewers change nothing' }]
+  if (path.startsWith('/admin/prices') && me.role !== 'owner')
+    return [403, { error: 'Only owners change prices' }]
   return null
 }

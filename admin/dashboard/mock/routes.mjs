@@ -308,7 +308,37 @@ function kill({ path: [id], actor }) {
   return { sessionId: id, success: true }
 }
 
-// ---- audit, logins, settings
+// ---- prices, audit, logins, settings
+function putPrice({ query, body, actor }) {
+  if (query.get('dryRun') === 'true') {
+    const then = before(of('monthly'))
+    const rows = rowsBy({ from: then.from, to: of('monthly').from }, ['provider', 'model'])
+    const total = rows.reduce((all, row) => all + row.usage.costUsd, 0)
+    const touched = rows
+      .filter((row) => row.model === body.model)
+      .map((row) => ({
+        provider: row.provider,
+        model: row.model,
+        costUsd: row.usage.costUsd,
+        costUsdWithIt:
+          (row.usage.inputTokens * (body.usdPerMillion.audioIn ?? 0) +
+            row.usage.outputTokens * (body.usdPerMillion.audioOut ?? 0)) /
+          1e6,
+      }))
+    const change = touched.reduce((all, row) => all + row.costUsdWithIt - row.costUsd, 0)
+    return {
+      month: iso(then.from).slice(0, 7),
+      periodLabel: 'Last month',
+      costUsd: total,
+      costUsdWithIt: total + change,
+      models: touched,
+    }
+  }
+  const price = { id: state.nextId('price'), source: 'api', ...body }
+  state.prices.unshift(price)
+  state.note(actor, 'price.put', 'price', body.model, null, body.usdPerMillion)
+  return price
+}
 function removeFrom(list, what) {
   return ({ path: [id], actor }) => {
     const index = list.findIndex((each) => each.id === id)
@@ -444,6 +474,9 @@ export const ROUTES = [
   ],
   ['DELETE', '/admin/sessions/:id', kill],
   ['GET', '/admin/audit', listAudit],
+  ['GET', '/admin/prices', () => ({ prices: state.prices, fallback: state.otherPrice })],
+  ['PUT', '/admin/prices', putPrice],
+  ['DELETE', '/admin/prices/:id', removeFrom(state.prices, 'price')],
   ['GET', '/admin/logins', () => ({ logins: state.logins })],
   ['POST', '/admin/logins', makeLogin],
   ['PATCH', '/admin/logins/:id', changeLogin],

@@ -47,6 +47,8 @@ async function answer(request, response, url) {
   const open = url.pathname === '/health' || url.pathname === '/ready'
   const refused = open ? null : (refusal(me, request.method, url.pathname) ?? foreign(request))
   if (refused) return send(response, ...refused)
+  // Nothing is told here; a browser does not ask again after this answer.
+  if (url.pathname === '/admin/stream') return send(response, 204)
   if (mode === 'error') return send(response, 503, { error: 'The store does not answer: disk I/O error' })
   if (mode === 'slow') await new Promise((resolve) => setTimeout(resolve, SLOW_MS))
   for (const [method, pattern, handle] of ROUTES) {

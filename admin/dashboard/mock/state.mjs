@@ -1,4 +1,4 @@
-// What operators changed or can change: limits, blocks, keys, logins, and the audit of it all.
+// What operators changed or can change: limits, blocks, keys, logins, prices, and the audit of it all.
 import { iso, rowsBy, spanOf } from './usage.mjs'
 import { users } from './world.mjs'
 
@@ -108,6 +108,43 @@ export const logins = [
 ]
 export const PASSWORD = 'correct horse'
 
+const price = (provider, model, textIn, textOut, audioIn, audioOut, more = {}) => ({
+  id: null,
+  source: 'builtin',
+  provider,
+  model,
+  aliases: [],
+  effectiveFrom: null,
+  usdPerMillion: {
+    textIn,
+    cachedTextIn: textIn / 10,
+    textOut,
+    audioIn,
+    cachedAudioIn: audioIn === null ? null : 0.4,
+    audioOut,
+    imageIn: null,
+    cachedImageIn: null,
+  },
+  usdPerMinute: null,
+  ...more,
+})
+export const prices = [
+  price('openai', 'gpt-realtime', 4, 16, 32, 64, { aliases: ['gpt-realtime-2025-08-28'] }),
+  price('openai', 'gpt-realtime-mini', 0.6, 2.4, 10, 20),
+  price('openai', 'gpt-4o-realtime-preview', 5, 20, 40, 80),
+  price('openai', 'gpt-4o-mini-realtime-preview', 0.6, 2.4, 10, 20),
+  price('openai', 'gpt-4o-transcribe', 2.5, 10, 6, null),
+  price('google', 'gemini-live-2.5-flash', 0.5, 2, 3, 12),
+  price('xai', 'grok-voice', null, null, null, null, { usdPerMinute: 0.05 }),
+  price('bedrock', 'nova-2-sonic', 0.06, 0.24, 3.4, 13.6, { source: 'file' }),
+  price('openai', 'gpt-realtime', 4, 16, 28.5, 60, {
+    id: 'price_1',
+    source: 'api',
+    effectiveFrom: '2026-12-01T00:00:00.000Z',
+  }),
+]
+export const otherPrice = price(null, '*', 5, 20, 40, 80)
+
 export const audit = []
 export function note(actor, action, kind, id, before, after, at = iso(Date.now())) {
   audit.unshift({ id: nextId('audit'), at, actor, action, subject: { kind, id }, before, after })
@@ -150,6 +187,15 @@ note(
   null,
   { reason: 'Agent stuck in a loop, 400 sessions in an hour', expiresAt: ago(-600) },
   ago(2900),
+)
+note(
+  rosa,
+  'price.put',
+  'price',
+  'gpt-realtime',
+  { audioIn: 32, audioOut: 64 },
+  { audioIn: 28.5, audioOut: 60, effectiveFrom: '2026-12-01' },
+  ago(900),
 )
 note(tariq, 'user.block', 'user', users[0].id, null, { reason: '<script>alert("reason")</script>' }, ago(320))
 note(tariq, 'key.revoke', 'key', 'old staging', { revokedAt: null }, { revokedAt: ago(250) }, ago(250))

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokenist_admin::{Admin, Config, OperatorToken, Telemetry};
 use tokenist_control::Control;
+use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
@@ -20,7 +21,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Published, Report, mailbox};
+use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Report, mailbox};
 
 pub(crate) const TOKEN: &str = "ug_0123456789abcdef0123456789abcdef";
 
@@ -53,7 +54,7 @@ impl Plane {
         };
         let (shard, orders) = mailbox(64).expect("an eventfd");
         let store = Box::new(Memory::new(memory::Config::default()));
-        let prices = Arc::new(Published::new(PriceTable::builtin()));
+        let prices = Arc::new(Prices::new(PriceTable::builtin()));
         let control = tokenist_control::start(control, store, vec![shard], prices).unwrap();
         let counters = [Counters::default(), Counters::default()];
         counters[0].add(Metric::SessionsOpened, 1);

@@ -60,7 +60,7 @@ impl Aggregator {
         query.kind.is_none_or(|wanted| wanted == kind) && query.search.as_ref().is_none_or(found)
     }
 
-    fn limit_view(&self, record: &Record) -> LimitView {
+    pub(super) fn limit_view(&self, record: &Record) -> LimitView {
         let (standing, used) = (record.standing(), record.used());
         let percent = share_used(&standing.limit, used);
         let key = match record.holder() {

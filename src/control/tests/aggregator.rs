@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokenist_control::handle::{Call, CommandError, Handle, KeyQuery, UserFilter, UserQuery};
+use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, memory};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
@@ -22,9 +23,7 @@ use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::Verdict;
-use tokenist_handoff::{
-    Admission, Admitted, Answer, Charge, KeyRefusal, Mailbox, Order, Published, Report, mailbox,
-};
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, KeyRefusal, Mailbox, Order, Report, mailbox};
 
 /// A control plane with the shards' ends of its queues.
 struct Bench {
@@ -37,7 +36,7 @@ impl Bench {
     fn start(config: Config, mailbox_size: usize) -> Bench {
         let (senders, mailboxes) = (0..2).map(|_| mailbox(mailbox_size).unwrap()).unzip();
         let store = Faulty::new(Box::new(Memory::new(memory::Config::default())));
-        let prices = Arc::new(Published::new(PriceTable::builtin()));
+        let prices = Arc::new(Prices::new(PriceTable::builtin()));
         let control = start(config, Box::new(store.clone()), senders, prices).unwrap();
         Bench { control, mailboxes, store }
     }

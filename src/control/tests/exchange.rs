@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, memory};
 use tokenist_control::{Config, Control, fleet, start};
 use tokenist_core::id::{Identity, SessionId};
@@ -14,7 +15,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Published, Report, mailbox};
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
 use tokenist_kit::{PATIENCE, Redis};
 
 struct Plane {
@@ -35,7 +36,7 @@ impl Plane {
             ..Config::default()
         };
         let store = Box::new(Memory::new(memory::Config::default()));
-        let prices = Arc::new(Published::new(PriceTable::builtin()));
+        let prices = Arc::new(Prices::new(PriceTable::builtin()));
         Plane { control: start(config, store, vec![sender], prices).unwrap(), mailbox }
     }
 

@@ -42,5 +42,7 @@ export type Scope = Key['scopes'][number]
 export type Session = Reply<'/admin/sessions', 'get'>['sessions'][number]
 export type PastSession = Reply<'/admin/sessions/past', 'get'>['sessions'][number]
 export type AuditEntry = Reply<'/admin/audit', 'get'>['entries'][number]
+export type Price = Reply<'/admin/prices', 'get'>['prices'][number]
 export type Health = Reply<'/health', 'get'>
 export type Setting = Reply<'/admin/settings', 'get'>['settings'][number]
+export type PriceTrial = Extract<Reply<'/admin/prices', 'put'>, { costUsdWithIt: number }>

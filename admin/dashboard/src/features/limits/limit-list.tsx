@@ -34,7 +34,7 @@ export function LimitList() {
     <>
       <PageHeader
         title="Limits"
-        note="What users, orgs and keys may use before tokenist warns or refuses. Where several bind, the first that is reached counts."
+        note="What users, orgs, features and keys may use before tokenist warns or refuses. Where several bind, the first that is reached counts."
         fresh={limits}
         actions={
           change && (

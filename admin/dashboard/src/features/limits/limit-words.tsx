@@ -7,6 +7,7 @@ import { WINDOW_WORDS } from '../shared/period'
 export const KIND_LABELS: Record<LimitKind, string> = {
   user: 'User',
   org: 'Org',
+  feature: 'Feature',
   key: 'Key',
 }
 

@@ -6,7 +6,6 @@ export function OrgList() {
   return (
     <GroupPage
       by="org"
-      kind="org"
       title="Orgs"
       note="Your customers or teams, as applications name them in x-org-id, or as a key binds them."
       icon={Building2}

@@ -3,7 +3,7 @@ import Link from 'next/link'
 import { type ComponentType, useState } from 'react'
 import { api } from '@/api/client'
 import { useCan } from '@/api/role'
-import type { LimitKind, UsageRow } from '@/api/types'
+import type { UsageRow } from '@/api/types'
 import { Button, buttonClass } from '@/ui/button'
 import { Card } from '@/ui/card'
 import { PageHeader } from '@/ui/header'
@@ -22,16 +22,14 @@ import { offsetOf, useUrl } from './url'
 const PAGE = 50
 interface Props {
   by: 'org' | 'feature'
-  /** Left out where this kind of name holds no limit. */
-  kind?: LimitKind
   title: string
   note: string
   icon: ComponentType<{ className?: string }>
   empty: string
 }
 
-/** Everything that bears one kind of name: what each used, and its limit if it can have one. */
-export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
+/** Everything that bears one kind of name: what each used, and its limit. */
+export function GroupPage({ by, title, note, icon, empty }: Props) {
   const span = useSpan()
   const offset = offsetOf(useUrl().get('offset'))
   const [edited, setEdited] = useState<string | null>(null)
@@ -39,7 +37,7 @@ export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
   const usage = api.useQuery('get', '/admin/usage', {
     params: { query: { ...span, by, limit: PAGE, offset } },
   })
-  const columns = [...usageColumns([by]), actions(by, change && kind ? setEdited : null)]
+  const columns = [...usageColumns([by]), actions(by, change ? setEdited : null)]
   return (
     <>
       <PageHeader title={title} note={note} fresh={usage} actions={<PeriodPicker />} />
@@ -80,7 +78,7 @@ export function GroupPage({ by, kind, title, note, icon, empty }: Props) {
           </Answer>
         </Card>
       </div>
-      {edited !== null && kind && <HolderDialog kind={kind} id={edited} onClose={() => setEdited(null)} />}
+      {edited !== null && <HolderDialog kind={by} id={edited} onClose={() => setEdited(null)} />}
     </>
   )
 }

@@ -1,7 +1,9 @@
 'use client'
 import {
   Activity,
+  BadgeDollarSign,
   Ban,
+  BookOpen,
   Building2,
   ChartColumn,
   Gauge,
@@ -41,9 +43,11 @@ const GROUPS = [
     label: 'Run',
     items: [
       { href: '/keys', label: 'Keys', icon: KeyRound },
+      { href: '/prices', label: 'Prices', icon: BadgeDollarSign },
       { href: '/audit', label: 'Audit', icon: ScrollText },
       { href: '/logins', label: 'Logins', icon: UserRoundCog, own: true },
       { href: '/settings', label: 'Settings', icon: Settings },
+      { href: '/reference', label: 'API', icon: BookOpen },
     ],
   },
 ]

@@ -1,6 +1,7 @@
 'use client'
 import type { ReactNode } from 'react'
 import { ApiError } from '@/api/error'
+import { useLive } from '@/api/live'
 import { mayRead, useMe } from '@/api/role'
 import { Logo } from '@/ui/logo'
 import { Empty } from '@/ui/notice'
@@ -10,6 +11,7 @@ import { Nav } from './nav'
 
 export function Shell({ children }: { children: ReactNode }) {
   const me = useMe()
+  useLive(me.data !== undefined && mayRead(me.data.role))
   const away = me.error instanceof ApiError && me.error.status === 401
   return (
     <>

@@ -1,0 +1,47 @@
+import type { Price } from '@/api/types'
+import { KINDS, type PriceKind } from './price-kinds'
+
+/** A price as it stands in the form: text, where empty means that there is none. */
+export interface PriceFields {
+  provider: string
+  model: string
+  aliases: string
+  effectiveFrom: string
+  perMinute: string
+  perMillion: Record<PriceKind, string>
+}
+
+export function fieldsOf(price?: Price): PriceFields {
+  return {
+    provider: price?.provider ?? '',
+    model: price?.model ?? '',
+    aliases: price?.aliases.join(', ') ?? '',
+    effectiveFrom: price?.source === 'api' ? (price.effectiveFrom?.slice(0, 10) ?? '') : '',
+    perMinute: text(price?.usdPerMinute),
+    perMillion: Object.fromEntries(
+      KINDS.map(({ kind }) => [kind, text(price?.usdPerMillion[kind])]),
+    ) as PriceFields['perMillion'],
+  }
+}
+
+export function requestOf({ provider, model, aliases, effectiveFrom, perMinute, perMillion }: PriceFields) {
+  return {
+    provider: provider.trim() || undefined,
+    model: model.trim(),
+    aliases: aliases
+      .split(',')
+      .map((each) => each.trim())
+      .filter(Boolean),
+    effectiveFrom: effectiveFrom || undefined,
+    usdPerMillion: Object.fromEntries(KINDS.map(({ kind }) => [kind, number(perMillion[kind])])),
+    usdPerMinute: number(perMinute),
+  }
+}
+
+function text(value: number | null | undefined): string {
+  return value === null || value === undefined ? '' : String(value)
+}
+
+function number(value: string): number | undefined {
+  return value.trim() === '' ? undefined : Number(value)
+}

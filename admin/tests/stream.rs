@@ -1,0 +1,99 @@
+//! What happens, as it is told to whoever watches.
+
+mod kit;
+
+use kit::{Plane, TOKEN};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use tokenist_handoff::Order;
+
+/// One stream of events, from now on.
+struct Watch(BufReader<TcpStream>);
+
+impl Watch {
+    fn open(plane: &Plane) -> Watch {
+        let mut stream = TcpStream::connect(plane.address()).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let head = format!("GET /admin/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut watch = Watch(BufReader::new(stream));
+        assert!(watch.line().contains("200"));
+        let mut is_stream = false;
+        loop {
+            let line = watch.line();
+            is_stream |= line == "content-type: text/event-stream";
+            if line.is_empty() {
+                assert!(is_stream);
+                return watch;
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("something is told");
+        line.trim_end().to_owned()
+    }
+
+    /// The next event and its data; chunk sizes and blank lines are passed over.
+    fn next(&mut self) -> (String, Value) {
+        loop {
+            let line = self.line();
+            if let Some(name) = line.strip_prefix("event: ") {
+                let data = self.line();
+                return (
+                    name.to_owned(),
+                    serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap(),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_watches_hears_of_sessions_limits_and_blocks() {
+    let plane = Plane::start();
+    plane.session("early", 1);
+    let limit = json!({"maxTotalTokens": 1_600}).to_string();
+    plane.ask("PUT", "/admin/limits/user/alice", &limit);
+    assert!(matches!(plane.order(), Order::Sweep), "less is allowed than before");
+    let mut watch = Watch::open(&plane);
+    let mut other = Watch::open(&plane);
+    let live = plane.session("alice", 1);
+    let (name, session) = watch.next();
+    assert_eq!((&*name, &session["userId"]), ("session.opened", &json!("alice")));
+    let (name, warned) = watch.next();
+    assert_eq!(
+        (&*name, &warned["sharePercent"], &warned["id"]),
+        ("limit.warned", &json!(80), &json!("alice"))
+    );
+    plane.session("alice", 1);
+    let names: Vec<String> = (0..2).map(|_| watch.next().0).collect();
+    assert_eq!(names, ["session.opened", "limit.reached"]);
+    plane.ask("POST", "/admin/users/bob/block", "{\"reason\":\"<abuse>\"}");
+    let (name, blocked) = watch.next();
+    assert_eq!(
+        (&*name, &blocked["userId"], &blocked["reason"]),
+        ("user.blocked", &json!("bob"), &json!("<abuse>"))
+    );
+    plane.ask("POST", "/admin/users/bob/unblock", "");
+    assert_eq!(watch.next().0, "user.unblocked");
+    plane.ask("POST", "/admin/users/bob/unblock", "");
+    plane.ask("DELETE", &format!("/admin/sessions/{}", live.id), "");
+    plane.close(&live);
+    let (name, closed) = watch.next();
+    assert_eq!(
+        (&*name, &closed["userId"], &closed["closeCode"]),
+        ("session.closed", &json!("alice"), &json!(4003))
+    );
+    assert_eq!(other.next().0, "session.opened", "each hears all");
+}
+
+#[test]
+fn a_stream_ends_when_the_plane_stops() {
+    let plane = Plane::start();
+    let mut watch = Watch::open(&plane);
+    drop(plane);
+    while !watch.line().is_empty() {} // The last chunk, and the connection's end.
+}

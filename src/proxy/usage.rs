@@ -1,0 +1,55 @@
+//! What the holder of a tokenist key has used, and what is left: `GET /v1/usage/me`.
+
+use crate::admission;
+use crate::authn::{self, Credential};
+use crate::shard::{Shard, wall_clock};
+use crate::upgrade;
+use serde_json::{Value, json};
+use std::rc::Rc;
+use tokenist_core::close::Ending;
+use tokenist_core::http::RequestHead;
+use tokenist_core::limit::{Mode, Standing};
+use tokenist_core::money::NanoUsd;
+use tokenist_core::verdict::{Remaining, Used};
+use tokenist_handoff::{Admission, Admitted};
+
+/// Behind any prefix.
+const PATH: &str = "/v1/usage/me";
+
+pub(crate) fn is_asked(head: &RequestHead) -> bool {
+    head.method == "GET" && head.path().trim_end_matches('/').ends_with(PATH)
+}
+
+/// The answer, or why there is none. Who brings a provider key of its own says itself who the user is, so that key
+/// proves nothing here.
+pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<u8>, Ending> {
+    let caller = authn::caller(head, &shard.config.identity)?;
+    let Credential::Key(key) = caller.credential else {
+        return Err(Ending::Unauthorized(
+            "usage is told to the holder of a tokenist key (ug_…) alone".into(),
+        ));
+    };
+    let authn::Caller { user, org, feature, email, name, .. } = caller;
+    let admitted = admission::ask(shard, Admission::Key { key, user, org, feature, email, name }).await?;
+    let body = body(&admitted, &admitted.user.standing.load());
+    Ok(upgrade::answer(200, &body.to_string(), &[("Cache-Control", "no-store".to_owned())]))
+}
+
+/// Of the user, in its limit's window. Null is unlimited.
+fn body(admitted: &Admitted, standing: &Standing) -> Value {
+    let Standing { limit, resets_at, block, .. } = standing;
+    let Remaining { cost, tokens } = Remaining::of(limit, admitted.used);
+    let Used { cost: used_cost, tokens: used_tokens } = admitted.used;
+    let block = block.as_ref().filter(|block| block.holds_at(wall_clock()));
+    json!({
+        "object": "usage",
+        "user_id": admitted.user_id.as_str(),
+        "window": limit.window,
+        "resets_at": resets_at.map(|at| at.to_string()),
+        "enforced": limit.mode == Mode::Enforce,
+        "used": {"cost_usd": used_cost.usd(), "tokens": used_tokens},
+        "limit": {"cost_usd": limit.max_cost.map(NanoUsd::usd), "tokens": limit.max_tokens},
+        "remaining": {"cost_usd": cost.map(NanoUsd::usd), "tokens": tokens},
+        "blocked": block.is_some(),
+    })
+}
