@@ -104,6 +104,23 @@ fn usage_is_explored_by_what_is_asked_for() {
 }
 
 #[test]
+fn one_user_is_asked_for_whatever_the_id_has_in_it() {
+    let plane = Plane::start();
+    for user in ["doe, jane", "doe", "bob"] {
+        record(&plane, user, "acme", None, "gpt-4o", "2024-03-01T00:00:00.000Z");
+    }
+    stored(&plane, 3);
+    for (query, users) in [
+        ("user=doe,%20jane", &["doe, jane"][..]),
+        ("user=doe,%20jane&users=bob,doe", &["bob", "doe", "doe, jane"]),
+    ] {
+        let answer = get(&plane, &format!("/admin/usage?{MARCH}&by=user&sort=key&{query}"));
+        let named = answer["rows"].as_array().unwrap().iter().map(|row| row["user"].as_str().unwrap());
+        assert_eq!(named.collect::<Vec<_>>(), users, "{query}");
+    }
+}
+
+#[test]
 fn a_series_has_a_point_for_each_step() {
     let plane = past();
     let series = |query: &str| {

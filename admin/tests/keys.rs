@@ -162,6 +162,8 @@ fn rotation_ends_the_keys_of_before() {
 
     let fourth = plane.created("/admin/users/alice/rotate-key", &json!({}));
     assert_eq!([&first, &second, &third, &fourth].map(check_by), [401, 401, 401, 200]);
+    let retired = fourth["retired"].as_array().unwrap();
+    assert!(retired.len() == 3 && retired.iter().all(|key| key["revokedAt"].is_string()), "{fourth}");
     assert_eq!(names(&plane, "/auth/api-keys"), ("bob laptop".into(), 2));
 
     let sentence = "User carol has no API key; POST /admin/users with this userId makes one";

@@ -30,6 +30,9 @@ pub(crate) struct ExplorerQuery {
     /// Only these users: up to 1,000 ids with commas between them.
     #[param(value_type = Option<String>, nullable = false)]
     users: Vec<UserId>,
+    /// This user, too, whose id may hold commas.
+    #[param(value_type = Option<String>, nullable = false)]
+    user: Option<UserId>,
     /// Only usage within this org; likewise the next three.
     #[param(value_type = Option<String>, nullable = false)]
     org: Option<OrgId>,
@@ -123,6 +126,7 @@ impl FromFields for ExplorerQuery {
         }
         let grain = fields.word("grain", &SERIES_GRAINS);
         let users = fields.list("users", super::USERS_MAX, UserId::parse);
+        let user = fields.parsed("user", UserId::parse);
         let org = fields.parsed("org", OrgId::parse);
         let feature = fields.parsed("feature", Feature::parse);
         let provider = fields.parsed("provider", |bytes| id::check(bytes).map(Arc::from));
@@ -136,6 +140,7 @@ impl FromFields for ExplorerQuery {
             by: by?,
             grain,
             users: users?,
+            user,
             org,
             feature,
             provider,
@@ -180,7 +185,7 @@ impl ExplorerQuery {
         UsageQuery {
             from: span.from,
             to: span.to,
-            users: self.users.clone(),
+            users: self.users.iter().chain(&self.user).cloned().collect(),
             org: self.org.clone(),
             feature: self.feature.clone(),
             provider: self.provider.clone(),
@@ -348,6 +353,7 @@ mod tests {
             by: vec![Grouping::User, Grouping::Feature],
             grain: Some(Some(Grain::Day)),
             users: Vec::new(),
+            user: None,
             org: None,
             feature: None,
             provider: None,

@@ -197,9 +197,13 @@ impl KeysQuery {
 }
 
 impl RotateRequest {
-    /// When the keys of before end.
+    /// When the keys of before end. Without a grace they have ended whatever the ledger's clock says, which may be a
+    /// moment behind this one.
     pub(crate) fn end(&self, now: Timestamp) -> Timestamp {
-        now.plus_ms(self.grace_seconds * SECOND_MS)
+        match self.grace_seconds {
+            0 => Timestamp(0),
+            seconds => now.plus_ms(seconds * SECOND_MS),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-// Starts what the journeys need: a browser, and the mock unless TOKENIST_URL names a running tokenist.
+// What every journey needs: a browser, a page that is watched, and the rules of accessibility.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { chromium } from 'playwright-core'
 
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -16,17 +17,6 @@ const ARGUMENTS = [
 
 export const openBrowser = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS })
-
-/** The mock on a port of its own; `end` stops it. */
-export async function startMock(port) {
-  const server = new URL('../mock/server.mjs', import.meta.url).pathname
-  const mock = spawn(process.execPath, [server], {
-    env: { ...process.env, PORT: String(port) },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  await once(mock.stdout, 'data')
-  return { url: `http://127.0.0.1:${port}`, end: () => mock.kill() }
-}
 
 /** A page that fails its test on a console error, an exception or a dialog that no script of ours opens. */
 export async function openPage(context) {
@@ -41,14 +31,22 @@ export async function openPage(context) {
   return { page, assertQuiet: () => assert.deepEqual(troubles, []) }
 }
 
-export async function signIn(context, url, login = 'login_1', mode = '') {
-  await context.clearCookies()
-  const cookies = { tokenist_session: login, ...(mode && { mock: mode }) }
-  await context.addCookies(Object.entries(cookies).map(([name, value]) => ({ name, value, url })))
-}
-
 /** Waits until the page has left its skeletons. */
 export async function settled(page) {
   await page.getByRole('heading', { level: 1 }).waitFor()
   await page.waitForFunction(() => document.querySelector('main .animate-pulse') === null)
+}
+
+/** No rule of axe is broken. */
+export async function assertAccessible(page) {
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document))
+  const told = violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .slice(0, 3)
+        .map((node) => `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ''}`)
+        .join(' | ')}`,
+  )
+  assert.deepEqual(told, [])
 }

@@ -226,7 +226,8 @@ function explore({ query, accept }) {
   const filter = {}
   for (const name of ['org', 'feature', 'provider', 'model'])
     if (query.get(name)) filter[name] = query.get(name)
-  if (query.get('users')) filter.user = query.get('users').split(',')
+  const named = [query.get('user'), ...(query.get('users')?.split(',') ?? [])].filter(Boolean)
+  if (named.length > 0) filter.user = named
   const rows = rowsBy(span, by, filter)
   if (accept.includes('text/csv')) return { csv: csvOf(by, rows) }
   const grain = query.get('grain') ?? undefined

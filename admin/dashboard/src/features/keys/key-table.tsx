@@ -10,7 +10,7 @@ import { RotateDialog } from './rotate-dialog'
 
 export function KeyTable({
   keys,
-  bound,
+  bound = true,
   empty,
 }: {
   keys: Key[] | undefined
@@ -23,7 +23,7 @@ export function KeyTable({
   return (
     <>
       <Table
-        label="Keys"
+        label={bound ? 'Keys' : 'Keys of this user'}
         columns={keyColumns(change ? { revoke, rotate } : null, bound)}
         rows={keys}
         rowId={(row) => row.id}

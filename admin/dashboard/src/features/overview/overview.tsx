@@ -50,7 +50,7 @@ export function Overview() {
               !unused && (
                 <>
                   <SeriesCard
-                    title={`Use by ${by}`}
+                    title={`Use by ${data.by}`}
                     note={`Per ${data.series.grain}, UTC`}
                     by={data.by}
                     series={data.series}

@@ -30,20 +30,19 @@ export function LiveSessions({ user }: { user?: string }) {
   const [killed, setKilled] = useState<Session | null>(null)
   const change = useCan('change')
   const sessions = useLiveSessions()
+  const label = user ? 'Live sessions of this user' : 'Live sessions'
   return (
     <Card title={user ? 'Live sessions' : undefined} flush>
       <Answer
         of={sessions}
-        loading={
-          <Table label="Live sessions" columns={liveColumns(null, !user)} rows={undefined} rowId={String} />
-        }
+        loading={<Table label={label} columns={liveColumns(null, !user)} rows={undefined} rowId={String} />}
       >
         {(data) => {
           const rows = user ? data.sessions.filter((each) => each.userId === user) : data.sessions
           return (
             <>
               <Table
-                label="Live sessions"
+                label={label}
                 columns={liveColumns(change ? setKilled : null, !user)}
                 rows={rows}
                 rowId={(row) => row.sessionId}

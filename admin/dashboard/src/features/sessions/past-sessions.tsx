@@ -17,15 +17,16 @@ const SHOWN = 50
 
 export function PastSessions({ user }: { user?: string }) {
   const past = api.useQuery('get', '/admin/sessions/past', { params: { query: { user, limit: SHOWN } } })
+  const label = user ? 'Past sessions of this user' : 'Past sessions'
   return (
     <Card title={user ? 'Past sessions' : undefined} note={user && `The latest ${SHOWN}`} flush>
       <Answer
         of={past}
-        loading={<Table label="Past sessions" columns={columns(!user)} rows={undefined} rowId={String} />}
+        loading={<Table label={label} columns={columns(!user)} rows={undefined} rowId={String} />}
       >
         {(data) => (
           <Table
-            label="Past sessions"
+            label={label}
             columns={columns(!user)}
             rows={data.sessions}
             rowId={(row) => row.id}

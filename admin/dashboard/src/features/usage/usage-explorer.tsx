@@ -19,6 +19,8 @@ import { PAGE, useUsageQuery } from './usage-query'
 export function UsageExplorer() {
   const { query, groups, offset } = useUsageQuery()
   const usage = api.useQuery('get', '/admin/usage', { params: { query } })
+  // What is on show may still be the answer to the question before.
+  const by = usage.data?.by ?? groups
   return (
     <>
       <PageHeader
@@ -44,19 +46,19 @@ export function UsageExplorer() {
           note={
             usage.data && `${usage.data.periodLabel}, UTC · ${count(usage.data.usage.requests)} responses`
           }
-          by={groups[0] ?? 'model'}
+          by={by[0] ?? 'model'}
           series={usage.data ? (usage.data.series ?? NO_SERIES) : undefined}
         />
         <Card flush>
           <Answer
             of={usage}
-            loading={<Table label="Usage" columns={usageColumns(groups)} rows={undefined} rowId={String} />}
+            loading={<Table label="Usage" columns={usageColumns(by)} rows={undefined} rowId={String} />}
           >
             {(data) => (
               <>
                 <Table
                   label="Usage"
-                  columns={usageColumns(groups)}
+                  columns={usageColumns(by)}
                   rows={data.rows}
                   rowId={(row) => JSON.stringify([row.user, row.org, row.feature, row.provider, row.model])}
                   empty={

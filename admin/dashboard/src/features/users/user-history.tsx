@@ -12,7 +12,7 @@ import { usageColumns } from '../usage/usage-columns'
 export function UserHistory({ id }: { id: string }) {
   const span = useSpan()
   const usage = api.useQuery('get', '/admin/usage', {
-    params: { query: { ...span, users: id, by: 'model,feature', limit: 100 } },
+    params: { query: { ...span, user: id, by: 'model,feature', limit: 100 } },
   })
   return (
     <>
