@@ -41,8 +41,8 @@ impl ApiError {
         ApiError::new(StatusCode::UNAUTHORIZED, sentence).with(Hint::ShowBearer)
     }
 
-    pub(crate) fn throttled(retry_after_seconds: u64) -> ApiError {
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong credentials, try again later")
+    pub(crate) fn throttled(sentence: &'static str, retry_after_seconds: u64) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, sentence)
             .with(Hint::RetryAfter { seconds: retry_after_seconds })
     }
 

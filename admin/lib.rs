@@ -5,6 +5,7 @@
 //! Invariant: nothing here sums, prices or decides, and no request but those for health and the API's own
 //! description is answered without a credential that opens it.
 
+mod account;
 mod auth;
 mod edge;
 mod error;
@@ -16,12 +17,15 @@ mod random;
 mod route;
 mod serve;
 mod telemetry;
+mod throttle;
+mod tier;
 mod trail;
 mod wire;
 
 pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
 pub use random::generate_token;
+pub use tier::Quotas;
 pub use tokenist_control::telemetry::Telemetry;
 
 use auth::Guard;
@@ -30,7 +34,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use throttle::Throttle;
 use tokenist_control::handle::Handle;
 use tokenist_core::time::Timestamp;
 use tokio::sync::oneshot;
@@ -44,6 +49,9 @@ pub struct Config {
     pub settings: Vec<(String, String, serde_json::Value)>,
     /// Web origins, e.g. `https://ops.example.com`, that a browser may call this API from; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Whether anybody who reaches this API may make an account.
+    pub registration: bool,
+    pub tiers: Quotas,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
     /// Connections at once. More wait in the kernel's queue until one ends.
@@ -116,6 +124,8 @@ struct App {
     handle: Handle,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
+    /// How often one address may make accounts.
+    registrations: Arc<Throttle>,
     signer: Signer,
     config: Arc<Config>,
     /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
@@ -132,6 +142,7 @@ impl App {
             handle,
             telemetry: Arc::new(telemetry),
             guard,
+            registrations: Arc::new(Throttle::new(REGISTRATIONS_MAX, REGISTRATIONS_SPAN)),
             signer,
             config: Arc::new(config),
             changes: Arc::default(),
@@ -139,6 +150,10 @@ impl App {
         }
     }
 }
+
+/// Accounts are kept for good, and a taken email is told, so their makers have to be slow.
+const REGISTRATIONS_MAX: u32 = 10;
+const REGISTRATIONS_SPAN: Duration = Duration::from_secs(60);
 
 /// The wall clock. Handlers stamp blocks and ages with it.
 fn now() -> Timestamp {

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::fields::Query;
+use crate::tier::{limits_of, tier_of};
 use crate::wire::{
     Answers, BlockedUser, ErrorBody, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
     SummaryQuery,
@@ -37,10 +38,12 @@ pub(crate) async fn read_summary(
             None => Ok(None),
         }
     };
-    let all = tokio::try_join!(app.handle.usage_page(by_user), app.handle.usage(whole), month);
-    let ((by_user, user_count), whole, this_month) = all?;
+    let tier = tier_of(&app.handle, &org);
+    let all = tokio::try_join!(app.handle.usage_page(by_user), app.handle.usage(whole), month, tier);
+    let ((by_user, user_count), whole, this_month, tier) = all?;
+    let tier_limits = limits_of(&app.config.tiers, tier).into();
     let names = names(&app, &by_user).await?;
-    let answers = Answers { whole, by_user, user_count, names, this_month };
+    let answers = Answers { whole, by_user, user_count, names, this_month, tier, tier_limits };
     Ok(Json(Summary::of(&org, &query, answers, now)))
 }
 

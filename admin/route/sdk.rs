@@ -7,7 +7,7 @@ use crate::random;
 use crate::wire::{
     CheckReply, CheckRequest, ErrorBody, Issue, LogReply, LogRequest, RecordReply, RecordRequest,
 };
-use crate::{App, now};
+use crate::{App, account, now};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -33,7 +33,7 @@ pub(crate) async fn check_call(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
-    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
+    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
     Ok(Json(CheckReply::of(&app.handle.judge(identity).await?)))
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn record_call(
     Body(request): Body<RecordRequest>,
 ) -> Result<Json<RecordReply>, ApiError> {
     let usage = request.usage();
-    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
+    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
     let (model, at) = (request.model, request.timestamp.unwrap_or(Timestamp::MAX).min(now()));
     let delta = delta(&app, Arc::new(identity), model, usage, Some(request.latency_ms), at);
     Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None }).await?)))
@@ -80,7 +80,7 @@ pub(crate) async fn log_call(
         conversation: Some(Arc::clone(&conversation)),
         email: request.user_email,
         name: request.user_name,
-        ..identity(&caller, user, request.org_id, request.feature)?
+        ..identity(&app, &caller, user, request.org_id, request.feature).await?
     });
     let counted = usage.unwrap_or(Usage { requests: 1, ..Usage::default() });
     let model = request.model.clone();
@@ -103,7 +103,8 @@ pub(crate) async fn log_call(
 }
 
 /// For whom a call counts. What a key is bound to nobody can say otherwise.
-fn identity(
+async fn identity(
+    app: &App,
     caller: &Caller,
     user: UserId,
     org: Option<OrgId>,
@@ -121,6 +122,9 @@ fn identity(
         return forbidden(format!(
             "This API key counts for org {own} only: leave out orgId, or use another key"
         ));
+    }
+    if key.account.is_some() {
+        account::check_user(&app.handle, key.org.as_ref(), &unbound.user).await?;
     }
     Ok(Identity { org: key.org.clone().or(unbound.org), key: Some(key.hash), ..unbound })
 }

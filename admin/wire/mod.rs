@@ -4,6 +4,7 @@
 //! Existing clients know these names. On the wire a `threshold` is a user's whole limit and a `period` a window.
 //! Costs are dollars as the shortest decimal that is the nano-dollar exactly; times are ISO 8601 with milliseconds.
 
+mod accounts;
 mod audit;
 mod blocks;
 mod error;
@@ -22,6 +23,7 @@ mod sessions;
 mod span;
 mod users;
 
+pub(crate) use accounts::*;
 pub(crate) use audit::*;
 pub(crate) use blocks::*;
 pub(crate) use error::*;

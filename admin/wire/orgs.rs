@@ -3,6 +3,7 @@
 use super::span::{Period, Span, read_ends, window_label};
 use super::{BlockedUser, Usage, WINDOWS};
 use crate::fields::{Fields, FromFields};
+use crate::tier::Tier;
 use serde::Serialize;
 use std::sync::Arc;
 use tokenist_control::handle::UserView;
@@ -32,19 +33,13 @@ pub(crate) struct SummaryQuery {
     feature: Option<Feature>,
 }
 
-/// The tiers of existing clients. There is one as yet, and it limits nothing.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Tier {
-    Free,
-}
-
 /// What a tier allows an org. Null is unlimited.
 #[derive(Debug, Serialize, ToSchema)]
-struct TierLimits {
+pub(crate) struct TierLimits {
     #[serde(rename = "requestsPerMonth")]
     #[schema(required)]
     requests_per_month: Option<u64>,
+    /// Always null: nothing is sold beyond a quota.
     #[serde(rename = "overagePer1k")]
     #[schema(required)]
     overage_per_1k: Option<f64>,
@@ -135,6 +130,8 @@ pub(crate) struct Answers {
     /// In order of `by_user`.
     pub(crate) names: Vec<Option<Arc<str>>>,
     pub(crate) this_month: Option<Vec<UsageRow>>,
+    pub(crate) tier: Tier,
+    pub(crate) tier_limits: TierLimits,
 }
 
 impl FromFields for SummaryQuery {
@@ -195,10 +192,16 @@ impl Summary {
             user_count: answers.user_count,
             users: members.map(|(row, name)| Member::of(row, name)).collect(),
             feature_filter: query.feature.as_ref().map(|feature| feature.to_string()),
-            tier: Tier::Free,
-            tier_limits: TierLimits { requests_per_month: None, overage_per_1k: None },
+            tier: answers.tier,
+            tier_limits: answers.tier_limits,
             requests_this_month: this_month.usage.requests,
         }
+    }
+}
+
+impl From<Option<u64>> for TierLimits {
+    fn from(requests_per_month: Option<u64>) -> TierLimits {
+        TierLimits { requests_per_month, overage_per_1k: None }
     }
 }
 

@@ -28,7 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::{Batch, Profile};
 use tokenist_core::catalog::Entry;
-use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -303,6 +303,8 @@ impl Aggregator {
     fn keys(&self, query: &KeyQuery) -> KeyPage {
         let wanted = |key: &&Key| {
             query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
+                && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
+                && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
         };
         let mut keys: Vec<&Key> = self.ledger.keys().filter(wanted).collect();
@@ -378,6 +380,9 @@ impl Aggregator {
                     Some(key) => key,
                 };
                 let Some(user) = found.user.as_ref().or(user.as_ref()) else { return Answer::UserMissing };
+                if found.account.is_some() && self.is_of_another_org(user, found.org.as_ref()) {
+                    return Answer::KeyRefused(KeyRefusal::Foreign);
+                }
                 let identity = Identity {
                     org: found.org.as_ref().or(org.as_ref()).cloned(),
                     email: email.clone(),
@@ -388,6 +393,11 @@ impl Aggregator {
                 self.admit_identity(&identity, now).unwrap_or(Answer::Full)
             }
         }
+    }
+
+    fn is_of_another_org(&self, user: &UserId, org: Option<&OrgId>) -> bool {
+        let place = self.ledger.find(&Holder::User(user.clone()));
+        place.is_some_and(|place| self.ledger.record(place).profile.org.as_ref() != org)
     }
 
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {

@@ -181,10 +181,14 @@ pub struct Judged {
 }
 
 /// Which keys to list, the oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyQuery {
     /// Only keys that are bound to this user.
     pub user: Option<UserId>,
+    /// Likewise to this org.
+    pub org: Option<OrgId>,
+    /// Only keys that this login's account made.
+    pub account: Option<Arc<str>>,
     /// Only keys that open something at this time.
     pub holds_at: Option<Timestamp>,
     /// Leaves out so many of the first.
@@ -389,6 +393,12 @@ impl Handle {
         let mut view = self.ask(|reply| Command::User(user, window, reply)).await?;
         self.add_others(view.as_mut_slice(), window).await?;
         Ok(view)
+    }
+
+    /// The org that a user counts for. The outer `None`: nobody has heard of the user.
+    pub async fn org_of(&self, user: UserId) -> Result<Option<Option<OrgId>>, CommandError> {
+        let view = self.ask(|reply| Command::User(user, None, reply)).await?;
+        Ok(view.map(|view| view.org))
     }
 
     /// What a user used by feature and model, all time.
