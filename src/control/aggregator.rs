@@ -31,7 +31,7 @@ use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place};
-use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
@@ -175,11 +175,27 @@ impl Aggregator {
     /// Whether the user was blocked.
     pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
         let Some(place) = self.ledger.find(&Holder::User(user)) else { return false };
-        let was_blocked = holding_block(self.ledger.record(place), now).is_some();
+        let was_blocked = self.ledger.record(place).block().is_some_and(|block| block.holds_at(now));
         self.ledger.set_block(place, None, now);
         self.announce(place);
         self.publish();
         was_blocked
+    }
+
+    /// Does to users what rules say, or no longer.
+    pub fn restrain(&mut self, users: Vec<(UserId, Option<Restraint>)>, now: Timestamp) {
+        for (user, restraint) in users {
+            let holder = Holder::User(user);
+            // One who cannot be seated has no session; the watch tries again when it renews.
+            let place = match &restraint {
+                Some(_) => self.open(&holder, now).ok().map(|(place, _)| place),
+                None => self.ledger.find(&holder),
+            };
+            if let Some(place) = place {
+                self.ledger.set_restraint(place, restraint, now);
+            }
+        }
+        self.publish();
     }
 
     /// Whether there is such a session. Which shard has it is not known here, so all are told.
@@ -235,6 +251,7 @@ impl Aggregator {
         Judged {
             verdict,
             remaining: Remaining::of(&record.standing().limit, record.used()),
+            delay_ms: record.standing().delay_ms,
             user: self.view(&record, None),
         }
     }
@@ -336,6 +353,10 @@ impl Aggregator {
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
             Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
+            Command::Restrain(users, reply) => {
+                self.restrain(users, now);
+                reply.send(()).ok();
+            }
             Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
             Command::Sessions(reply) => drop(reply.send(self.sessions())),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),

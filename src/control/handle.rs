@@ -21,7 +21,7 @@ use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
@@ -176,6 +176,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Of the user's own limit.
     pub remaining: Remaining,
+    /// So much later a rule has new sessions of the user begin.
+    pub delay_ms: u64,
     /// Over its limit's window. A stranger has used nothing and is bound by the default.
     pub user: UserView,
 }
@@ -278,6 +280,7 @@ pub(crate) enum Command {
     Block(UserId, Block, Reply<Result<(), CommandError>>),
     Unblock(UserId, Reply<bool>),
     Blocked(Reply<Vec<(UserId, Block)>>),
+    Restrain(Vec<(UserId, Option<Restraint>)>, Reply<()>),
     Sessions(Reply<Vec<SessionView>>),
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
@@ -435,6 +438,11 @@ impl Handle {
     /// Whether the user was blocked.
     pub async fn unblock(&self, user: UserId) -> Result<bool, CommandError> {
         self.ask(|reply| Command::Unblock(user, reply)).await
+    }
+
+    /// Does to users what rules say, at once, or with `None` no longer. At most a thousand at a time.
+    pub async fn restrain(&self, users: Vec<(UserId, Option<Restraint>)>) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Restrain(users, reply)).await
     }
 
     /// Blocks that hold now, in order of user id.

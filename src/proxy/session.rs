@@ -15,7 +15,7 @@ use crate::tap::Tap;
 use crate::wire::{self, Reader, Writer};
 use crate::{dial, tls, upgrade};
 use monoio::net::TcpStream;
-use monoio::time::{Duration, timeout};
+use monoio::time::{Duration, sleep, timeout};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
@@ -165,6 +165,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
         return Err(Ending::Draining);
     }
     let (identity, holders, provider_key) = accounts(shard, caller).await?;
+    hold_back(shard, live, holders.delay_ms()).await?;
     if let Some(ending) = holders.verdict(wall_clock()) {
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
@@ -180,6 +181,19 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
     assert!(first, "a session is admitted once");
     Ok(provider_key)
+}
+
+/// Waits as long as a rule has new sessions of this user wait, or until the process stops.
+async fn hold_back(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), Ending> {
+    let until = wall_clock().plus_ms(delay_ms.saturating_add(shard.config.head_ms));
+    live.deadline.set(live.deadline.get().max(until));
+    let mut left = Duration::from_millis(delay_ms);
+    while !left.is_zero() && !shard.is_draining() {
+        let step = left.min(Duration::from_secs(1));
+        sleep(step).await;
+        left -= step;
+    }
+    if shard.is_draining() { Err(Ending::Draining) } else { Ok(()) }
 }
 
 async fn accounts(shard: &Rc<Shard>, caller: Caller) -> Result<(Arc<Identity>, Holders, String), Ending> {
