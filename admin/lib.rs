@@ -13,6 +13,7 @@ mod fields;
 mod login;
 mod openapi;
 mod pages;
+mod policy;
 mod random;
 mod route;
 mod serve;
@@ -82,6 +83,8 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
         runtime.block_on(async move {
             let limits =
                 serve::Limits { connection_max: config.connection_max, request_ms: config.request_ms };
+            // It ends with the runtime.
+            tokio::spawn(tokenist_control::watch::run(handle.clone()));
             let app = App::new(config, handle, telemetry);
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => serve::serve(listener, route::router(app), limits, stopped).await,

@@ -20,6 +20,7 @@ use utoipa::{OpenApi, ToSchema};
         (name = "usage", description = "What everybody used."),
         (name = "users", description = "Whose usage is metered."),
         (name = "orgs", description = "What users used together."),
+        (name = "rules", description = "What an org's users may use, and what happens to whoever uses more."),
         (name = "keys", description = "What opens the proxy and this API."),
         (name = "limits", description = "What a user may spend."),
         (name = "blocks", description = "Who may not open sessions."),

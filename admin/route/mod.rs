@@ -10,7 +10,9 @@ mod limits;
 mod logins;
 mod logs;
 mod orgs;
+mod policies;
 mod process;
+mod rules;
 mod sdk;
 mod sessions;
 mod usage;
@@ -82,6 +84,14 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(orgs::list_org_blocked))
         .routes(routes!(orgs::list_org_features))
         .routes(routes!(orgs::list_org_groups))
+        .routes(routes!(orgs::set_tier))
+        .routes(routes!(policies::list_policies, policies::create_policy))
+        .routes(routes!(policies::change_policy, policies::remove_policy))
+        .routes(routes!(rules::list_rules, rules::create_rule))
+        .routes(routes!(rules::read_rule, rules::change_rule, rules::remove_rule))
+        .routes(routes!(rules::toggle_rule))
+        .routes(routes!(rules::read_rule_history))
+        .routes(routes!(rules::list_rule_triggers))
         .routes(routes!(logs::list_logs))
         .routes(routes!(logs::read_log))
         .routes(routes!(logs::list_user_logs))

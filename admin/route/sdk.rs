@@ -4,6 +4,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
+use crate::tier::{Quotas, limits_of, tier_of};
 use crate::wire::{
     CheckReply, CheckRequest, ErrorBody, Issue, LogReply, LogRequest, RecordReply, RecordRequest,
 };
@@ -14,11 +15,13 @@ use axum::{Extension, Json};
 use serde_json::Value;
 use std::sync::Arc;
 use tokenist_control::handle::Call;
+use tokenist_control::store::UsageQuery;
 use tokenist_core::batch::Log;
 use tokenist_core::id::{Feature, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::message::Delta;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
+use tokenist_core::verdict::Verdict;
 
 /// Whether a user may make a call now. Nothing is reserved.
 #[utoipa::path(
@@ -34,7 +37,10 @@ pub(crate) async fn check_call(
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
     let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
-    Ok(Json(CheckReply::of(&app.handle.judge(identity).await?)))
+    let org = identity.org.clone();
+    let judged = app.handle.judge(identity).await?;
+    let is_over = !matches!(judged.verdict, Verdict::Block(_)) && is_over_quota(&app, org).await?;
+    Ok(Json(if is_over { CheckReply::over_quota(&judged) } else { CheckReply::of(&judged) }))
 }
 
 /// Counts what a call used. Live sessions of its user end if that reaches a limit.
@@ -127,6 +133,17 @@ async fn identity(
         account::check_user(&app.handle, key.org.as_ref(), &unbound.user).await?;
     }
     Ok(Identity { org: key.org.clone().or(unbound.org), key: Some(key.hash), ..unbound })
+}
+
+/// Whether an org has made as many requests this month as its tier has. The last fifth of a second may be missing.
+async fn is_over_quota(app: &App, org: Option<OrgId>) -> Result<bool, ApiError> {
+    let Some(org) = org.filter(|_| app.config.tiers != Quotas::default()) else { return Ok(false) };
+    let Some(quota) = limits_of(&app.config.tiers, tier_of(&app.handle, &org).await?) else {
+        return Ok(false);
+    };
+    let month = UsageQuery { org: Some(org), from: now().month_start(), ..UsageQuery::default() };
+    let used = app.handle.usage(month).await?;
+    Ok(used.first().is_some_and(|row| row.totals.usage.requests >= quota))
 }
 
 /// Whose call it is if nobody says: that of the key's user, or else of the key, as if it were a user.

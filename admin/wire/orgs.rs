@@ -45,6 +45,21 @@ pub(crate) struct TierLimits {
     overage_per_1k: Option<f64>,
 }
 
+#[derive(Debug, ToSchema)]
+pub(crate) struct TierRequest {
+    pub(crate) tier: Tier,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TierReply {
+    pub(crate) success: bool,
+    pub(crate) org_id: String,
+    pub(crate) tier: Tier,
+    /// How many users of the org are known, at most 10,000.
+    pub(crate) users_updated: usize,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
@@ -144,6 +159,12 @@ impl FromFields for SummaryQuery {
     }
 }
 
+impl FromFields for TierRequest {
+    fn from_fields(fields: &mut Fields) -> Option<TierRequest> {
+        Some(TierRequest { tier: fields.required("tier", |fields, name| fields.word(name, &TIERS))? })
+    }
+}
+
 impl SummaryQuery {
     pub(crate) fn questions(&self, org: &OrgId, now: Timestamp) -> Questions {
         let Span { from, to } = self.span(now);
@@ -240,5 +261,12 @@ impl Member {
     }
 }
 
+const TIERS: [(&str, Tier); 5] = [
+    ("free", Tier::Free),
+    ("starter", Tier::Starter),
+    ("growth", Tier::Growth),
+    ("pro", Tier::Pro),
+    ("enterprise", Tier::Enterprise),
+];
 /// As many as one summary lists, and may be asked for.
 pub(crate) const USERS_MAX: usize = 1_000;
