@@ -4,10 +4,10 @@
 //! Invariant: a credential is kept and compared as its hash only, the operator's in constant time. A cookie changes
 //! something only for a page of this origin.
 
-use crate::App;
 use crate::error::ApiError;
 use crate::login::{Bearer, Login, Role, Signer};
-use crate::now;
+use crate::throttle::Throttle;
+use crate::{App, account, now};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -15,12 +15,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
-use tokenist_core::id::KeyHash;
+use tokenist_core::id::{KeyHash, OrgId};
 use tokenist_core::key::{KEY_PREFIX, Key};
 
 /// The operator's credential: SHA-256 of 16 to 512 printable characters without spaces.
@@ -95,6 +94,9 @@ pub(crate) enum Area {
     /// Looking at what is there.
     Read,
     Change,
+    /// Looking at an account of one's own and at its keys.
+    AccountRead,
+    AccountChange,
     /// Logins.
     Own,
     Sdk,
@@ -110,6 +112,16 @@ pub(crate) async fn require_admin(
         return Ok(next.run(request).await);
     }
     let area = if request.method().is_safe() { Area::Read } else { Area::Change };
+    require(&app, area, request, next).await
+}
+
+/// Lets a request through that is about the caller's own account.
+pub(crate) async fn require_account(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let area = if request.method().is_safe() { Area::AccountRead } else { Area::AccountChange };
     require(&app, area, request, next).await
 }
 
@@ -138,12 +150,17 @@ async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Res
     let caller = match shown {
         Shown::Operator => Caller::Operator,
         Shown::Login { id, epoch } => match app.handle.entry::<Login>(&id).await? {
-            Some(login) if login.epoch == epoch => Caller::Login { id, login: Arc::new(login) },
+            Some(login) if login.epoch == epoch => {
+                if login.role == Role::Member {
+                    account::check(&app.handle, &id, &login).await?;
+                }
+                Caller::Login { id, login: Arc::new(login) }
+            }
             Some(_) | None => return Err(ApiError::unauthorized("This session is over: sign in again")),
         },
         Shown::Key(hash) => match app.handle.find_key(hash).await? {
             Some(key) if key.holds_at(now()) => Caller::Key(Arc::new(key)),
-            Some(_) | None => return Err(app.guard.wrong(peer.0, OperatorToken(hash.0), Instant::now())),
+            Some(_) | None => return Err(app.guard.wrong(peer.0, &OperatorToken(hash.0), Instant::now())),
         },
     };
     caller.may_enter(area)?;
@@ -161,28 +178,38 @@ impl Caller {
         }
     }
 
+    /// The login's id and the org, where it is an account.
+    pub(crate) fn account(&self) -> Option<(&Arc<str>, OrgId)> {
+        match self {
+            Caller::Login { id, login } => Some((id, account::org_of(id, login)?)),
+            Caller::Operator | Caller::Key(_) => None,
+        }
+    }
+
     fn may_enter(&self, area: Area) -> Result<(), ApiError> {
         let forbidden = |sentence| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
         let needed = match area {
-            Area::Read => Role::Viewer,
-            Area::Change | Area::Sdk => Role::Operator,
+            Area::Read | Area::AccountRead => Role::Viewer,
+            Area::Change | Area::AccountChange | Area::Sdk => Role::Operator,
             Area::Own => Role::Owner,
         };
         let Caller::Key(key) = self else {
-            return match self.role() >= needed {
-                true => Ok(()),
-                false if area == Area::Own => forbidden(OWNER_ONLY),
-                false => forbidden(VIEWER_READS),
+            return match (self.role(), area) {
+                (Role::Member, Area::AccountRead | Area::AccountChange) => Ok(()),
+                (Role::Member, _) => forbidden(MEMBER_STAYS),
+                (role, _) if role >= needed => Ok(()),
+                (_, Area::Own) => forbidden(OWNER_ONLY),
+                (_, _) => forbidden(VIEWER_READS),
             };
         };
         // No route makes such a key, but a store may be shared with versions to come.
         let is_admin = key.scopes.admin && key.user.is_none() && key.org.is_none();
         match area {
             Area::Own => forbidden(OWNER_ONLY),
-            Area::Read | Area::Change | Area::Sdk if is_admin => Ok(()),
+            _ if is_admin => Ok(()),
             Area::Sdk if key.scopes.sdk => Ok(()),
             Area::Sdk => forbidden(SDK_FORBIDDEN),
-            Area::Read | Area::Change => forbidden(ADMIN_FORBIDDEN),
+            Area::Read | Area::Change | Area::AccountRead | Area::AccountChange => forbidden(ADMIN_FORBIDDEN),
         }
     }
 }
@@ -199,8 +226,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 #[derive(Debug)]
 pub(crate) struct Guard {
     token: OperatorToken,
-    wrong: Mutex<Box<[Option<Wrong>]>>,
-    hasher: RandomState,
+    wrong: Throttle,
 }
 
 /// What a request's credential is.
@@ -216,19 +242,9 @@ enum Shown {
     Key(KeyHash),
 }
 
-/// An address and its wrong tokens since the first of them. A client that keeps sending the same stale token is
-/// not guessing: it is counted once, so that it does not shut out an operator behind the same address.
-#[derive(Clone, Debug)]
-struct Wrong {
-    address: IpAddr,
-    since: Instant,
-    count: u32,
-    last: OperatorToken,
-}
-
 impl Guard {
     pub(crate) fn new(token: OperatorToken) -> Guard {
-        Guard { token, wrong: Mutex::new(vec![None; SLOT_COUNT].into()), hasher: RandomState::new() }
+        Guard { token, wrong: Throttle::new(WRONG_MAX, WRONG_SPAN) }
     }
 
     fn check(
@@ -247,7 +263,7 @@ impl Guard {
         let signed = || match signer.read(text) {
             Some(Bearer::Operator) => Ok(Shown::Operator),
             Some(Bearer::Login { id, epoch }) => Ok(Shown::Login { id, epoch }),
-            None => Err(self.wrong(peer, token.clone(), now)),
+            None => Err(self.wrong(peer, &token, now)),
         };
         match token.is(&self.token) {
             // The cookie is for sessions that were begun; the token itself does not belong in it.
@@ -259,8 +275,8 @@ impl Guard {
 
     /// Refuses an address that has used up its tries.
     pub(crate) fn admit(&self, peer: Peer, now: Instant) -> Result<(), ApiError> {
-        match self.retry_after_seconds(network(peer.0), now) {
-            Some(seconds) => Err(ApiError::throttled(seconds)),
+        match self.wrong.retry_after_seconds(peer.0, now) {
+            Some(seconds) => Err(ApiError::throttled("Too many wrong credentials, try again later", seconds)),
             None => Ok(()),
         }
     }
@@ -282,43 +298,14 @@ impl Guard {
         sentence: &'static str,
         now: Instant,
     ) -> ApiError {
-        self.note(network(peer.0), OperatorToken(Sha256::digest(text).into()), now);
+        self.wrong.note(peer.0, Sha256::digest(text).into(), now);
         ApiError::unauthorized(sentence)
     }
 
     /// Notes that this was tried, and says so.
-    fn wrong(&self, peer: IpAddr, token: OperatorToken, now: Instant) -> ApiError {
-        self.note(network(peer), token, now);
+    fn wrong(&self, peer: IpAddr, token: &OperatorToken, now: Instant) -> ApiError {
+        self.wrong.note(peer, token.0, now);
         ApiError::unauthorized("Invalid API key")
-    }
-
-    /// Whether `address` has used up its tries, and how long that lasts.
-    fn retry_after_seconds(&self, address: IpAddr, now: Instant) -> Option<u64> {
-        let slots = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = slots[self.slot(address)].as_ref().filter(|wrong| wrong.address == address)?;
-        let left = SPAN.checked_sub(now.saturating_duration_since(wrong.since))?;
-        (wrong.count >= WRONG_MAX && !left.is_zero()).then(|| left.as_secs().max(1))
-    }
-
-    /// Two addresses may share a slot: then the newer one takes it, and the table never grows.
-    fn note(&self, address: IpAddr, token: OperatorToken, now: Instant) {
-        let mut slots = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut slots[self.slot(address)];
-        let known = slot
-            .as_mut()
-            .filter(|wrong| wrong.address == address && now.saturating_duration_since(wrong.since) < SPAN);
-        match known {
-            Some(wrong) if wrong.last.is(&token) => {}
-            Some(wrong) => {
-                wrong.count += 1;
-                wrong.last = token;
-            }
-            None => *slot = Some(Wrong { address, since: now, count: 1, last: token }),
-        }
-    }
-
-    fn slot(&self, address: IpAddr) -> usize {
-        self.hasher.hash_one(address) as usize % SLOT_COUNT
     }
 }
 
@@ -357,28 +344,21 @@ pub(crate) fn is_own_origin(headers: &HeaderMap) -> bool {
     origin_host.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
 }
 
-/// What one party is assumed to hold: an IPv4 address or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
-    }
-}
-
 const ADMIN_FORBIDDEN: &str = "This API key does not have the admin scope: use one that was created with \
     \"scopes\": [\"admin\"], or the operator's token";
 const SDK_FORBIDDEN: &str = "This API key has neither the sdk nor the admin scope: use one that was created with \
     \"scopes\": [\"sdk\"]";
 const OWNER_ONLY: &str = "Only an owner may do this: sign in as one, or use the operator's token";
+const MEMBER_STAYS: &str = "An account opens its own keys and usage under /auth alone: sign in as an operator, or, \
+    for /sdk, use one of the account's API keys";
 const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of an operator";
 /// The cookie of a browser's session.
 pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 512;
-/// Different wrong tokens from one address within [`SPAN`], after which it is refused unheard.
+/// Different wrong tokens from one address within [`WRONG_SPAN`], after which it is refused unheard.
 const WRONG_MAX: u32 = 10;
-const SPAN: Duration = Duration::from_secs(10);
-const SLOT_COUNT: usize = 1024;
+const WRONG_SPAN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -408,9 +388,9 @@ mod tests {
         for n in 0..WRONG_MAX {
             assert_eq!(ask(&guard, &format!("Bearer guess-number-{n:06}"), "10.0.0.1", start), 401);
         }
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + SPAN / 2), 429);
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.2", start + SPAN / 2), 200);
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + SPAN), 200);
+        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + WRONG_SPAN / 2), 429);
+        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.2", start + WRONG_SPAN / 2), 200);
+        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + WRONG_SPAN), 200);
     }
 
     #[test]
@@ -463,17 +443,6 @@ mod tests {
             assert_eq!(ask(&guard, "Bearer a-token-of-last-year", "10.0.0.1", start), 401);
         }
         assert_eq!(ask(&guard, &format!("bearer {TOKEN}"), "10.0.0.1", start), 200);
-    }
-
-    #[test]
-    fn a_party_is_an_address_or_a_slash_64() {
-        for (address, party) in [
-            ("10.1.2.3", "10.1.2.3"),
-            ("::ffff:10.1.2.3", "10.1.2.3"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ] {
-            assert_eq!(network(address.parse().unwrap()), party.parse::<IpAddr>().unwrap());
-        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokenist_control::handle::CommandError;
 pub(crate) struct ApiError {
     status: StatusCode,
     public: ErrorText,
+    details: Option<String>,
     /// What only the log may know.
     private: Option<String>,
     hint: Option<Hint>,
@@ -25,12 +26,13 @@ enum Hint {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, sentence: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError { status, public: ErrorText::Sentence(sentence.into()), private: None, hint: None }
+        let public = ErrorText::Sentence(sentence.into());
+        ApiError { status, public, details: None, private: None, hint: None }
     }
 
     pub(crate) fn invalid(issues: Vec<Issue>) -> ApiError {
         let public = ErrorText::Issues(issues);
-        ApiError { status: StatusCode::BAD_REQUEST, public, private: None, hint: None }
+        ApiError { status: StatusCode::BAD_REQUEST, public, details: None, private: None, hint: None }
     }
 
     pub(crate) fn not_found() -> ApiError {
@@ -41,8 +43,8 @@ impl ApiError {
         ApiError::new(StatusCode::UNAUTHORIZED, sentence).with(Hint::ShowBearer)
     }
 
-    pub(crate) fn throttled(retry_after_seconds: u64) -> ApiError {
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong credentials, try again later")
+    pub(crate) fn throttled(sentence: &'static str, retry_after_seconds: u64) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, sentence)
             .with(Hint::RetryAfter { seconds: retry_after_seconds })
     }
 
@@ -55,6 +57,10 @@ impl ApiError {
 
     pub(crate) fn too_slow() -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
+    }
+
+    pub(crate) fn with_details(self, details: String) -> ApiError {
+        ApiError { details: Some(details), ..self }
     }
 
     fn with(self, hint: Hint) -> ApiError {
@@ -90,7 +96,8 @@ impl IntoResponse for ApiError {
         if let Some(cause) = &self.private {
             tracing::warn!(status = self.status.as_u16(), %cause, "admin request failed");
         }
-        let mut response = (self.status, Json(ErrorBody { error: self.public })).into_response();
+        let mut response =
+            (self.status, Json(ErrorBody { error: self.public, details: self.details })).into_response();
         let header = match self.hint {
             Some(Hint::ShowBearer) => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Some(Hint::RetryAfter { seconds }) => Some((header::RETRY_AFTER, seconds.into())),

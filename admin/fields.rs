@@ -49,6 +49,16 @@ impl Fields {
         }
     }
 
+    /// All fields that were not read.
+    pub(crate) fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.values)
+    }
+
+    /// Whether there is such a field, and it is not the empty text.
+    pub(crate) fn has_text(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| value.as_str() != Some(""))
+    }
+
     pub(crate) fn text(&mut self, name: &str, chars: RangeInclusive<usize>) -> Option<String> {
         let (min, max) = (*chars.start(), *chars.end());
         match self.values.remove(name)? {

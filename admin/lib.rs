@@ -5,6 +5,7 @@
 //! Invariant: nothing here sums, prices or decides, and no request but those for health and the API's own
 //! description is answered without a credential that opens it.
 
+mod account;
 mod auth;
 mod edge;
 mod error;
@@ -12,16 +13,20 @@ mod fields;
 mod login;
 mod openapi;
 mod pages;
+mod policy;
 mod random;
 mod route;
 mod serve;
 mod telemetry;
+mod throttle;
+mod tier;
 mod trail;
 mod wire;
 
 pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
 pub use random::generate_token;
+pub use tier::Quotas;
 pub use tokenist_control::telemetry::Telemetry;
 
 use auth::Guard;
@@ -30,7 +35,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use throttle::Throttle;
 use tokenist_control::handle::Handle;
 use tokenist_core::time::Timestamp;
 use tokio::sync::{Semaphore, oneshot};
@@ -44,6 +50,9 @@ pub struct Config {
     pub settings: Vec<(String, String, serde_json::Value)>,
     /// Web origins, e.g. `https://ops.example.com`, that a browser may call this API from; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Whether anybody who reaches this API may make an account.
+    pub registration: bool,
+    pub tiers: Quotas,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
     /// Connections at once. More wait in the kernel's queue until one ends.
@@ -74,6 +83,8 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
         runtime.block_on(async move {
             let limits =
                 serve::Limits { connection_max: config.connection_max, request_ms: config.request_ms };
+            // It ends with the runtime.
+            tokio::spawn(tokenist_control::watch::run(handle.clone()));
             let app = App::new(config, handle, telemetry);
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => serve::serve(listener, route::router(app), limits, stopped).await,
@@ -116,6 +127,8 @@ struct App {
     handle: Handle,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
+    /// How often one address may make accounts.
+    registrations: Arc<Throttle>,
     signer: Signer,
     config: Arc<Config>,
     /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
@@ -135,6 +148,7 @@ impl App {
             handle,
             telemetry: Arc::new(telemetry),
             guard,
+            registrations: Arc::new(Throttle::new(REGISTRATIONS_MAX, REGISTRATIONS_SPAN)),
             signer,
             config: Arc::new(config),
             changes: Arc::default(),
@@ -143,6 +157,10 @@ impl App {
         }
     }
 }
+
+/// Accounts are kept for good, and a taken email is told, so their makers have to be slow.
+const REGISTRATIONS_MAX: u32 = 10;
+const REGISTRATIONS_SPAN: Duration = Duration::from_secs(60);
 
 /// The wall clock. Handlers stamp blocks and ages with it.
 fn now() -> Timestamp {

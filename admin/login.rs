@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::catalog::Kept;
+use tokenist_core::id::OrgId;
 use tokenist_core::time::{DAY_MS, Timestamp};
 
 /// A login as it is kept, under [`login_id`] of its email.
@@ -21,6 +22,12 @@ pub(crate) struct Login {
     pub(crate) email: Arc<str>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) role: Role,
+    /// Whose keys and usage an account sees; `None`: one of its own.
+    #[serde(default)]
+    pub(crate) org: Option<OrgId>,
+    /// Its owner made it, and no owner of this tokenist.
+    #[serde(default)]
+    pub(crate) registered: bool,
     /// Argon2id, in the PHC string format.
     pub(crate) password: Arc<str>,
     pub(crate) created_at: Timestamp,
@@ -32,6 +39,8 @@ pub(crate) struct Login {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
+    /// See the usage of its org, and make keys for it.
+    Member,
     /// Read.
     Viewer,
     /// Change everything but logins.
@@ -170,6 +179,8 @@ mod tests {
             email: "Ann@example.com".into(),
             name: None,
             role: Role::Owner,
+            org: None,
+            registered: false,
             password,
             created_at: now(),
             epoch: 0,

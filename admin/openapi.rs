@@ -20,12 +20,14 @@ use utoipa::{OpenApi, ToSchema};
         (name = "usage", description = "What everybody used."),
         (name = "users", description = "Whose usage is metered."),
         (name = "orgs", description = "What users used together."),
+        (name = "rules", description = "What an org's users may use, and what happens to whoever uses more."),
         (name = "keys", description = "What opens the proxy and this API."),
         (name = "limits", description = "What a user may spend."),
         (name = "prices", description = "What models cost."),
         (name = "blocks", description = "Who may not open sessions."),
         (name = "sessions", description = "What is live."),
         (name = "logins", description = "Who may sign in, and who is."),
+        (name = "accounts", description = "Logins of people who use the service, and what they see of themselves."),
         (name = "audit", description = "What operators have changed."),
         (name = "sdk", description = "Calls that do not pass through the proxy."),
     ),
@@ -57,6 +59,9 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
     let components = description.components.get_or_insert_with(Components::new);
     let forbidden = match area {
         Area::Read | Area::Change => "The API key does not have the admin scope, or the login may only read.",
+        Area::AccountRead | Area::AccountChange => {
+            "The API key does not have the admin scope, the login may only read, or it is another account's."
+        }
         Area::Own => "The credential is no owner's.",
         Area::Sdk => "The API key does not have the sdk scope, or speaks for another user or org.",
     };

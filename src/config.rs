@@ -6,7 +6,7 @@
 mod settings;
 mod uri;
 
-pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind};
+pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

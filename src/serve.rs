@@ -281,10 +281,17 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
         token,
         settings: config::in_force(config),
         cors_origins: origins.map(str::to_owned).collect(),
+        registration: config.admin.registration,
+        tiers: quotas(&config.tiers),
         metrics_open: config.admin.metrics_open,
         connection_max: ADMIN_CONNECTIONS_MAX,
         request_ms: ADMIN_REQUEST_MS,
     })
+}
+
+fn quotas(tiers: &config::Tiers) -> tokenist_admin::Quotas {
+    let &config::Tiers { free, starter, growth, pro, enterprise } = tiers;
+    tokenist_admin::Quotas { free, starter, growth, pro, enterprise }
 }
 
 fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Config {

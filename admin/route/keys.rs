@@ -8,7 +8,7 @@ use crate::random::{self, NewKey};
 use crate::wire::{
     ApiKey, CreatedKey, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest, RotatedKey,
 };
-use crate::{App, now};
+use crate::{App, account, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -20,12 +20,13 @@ use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::time::Timestamp;
 use utoipa::IntoParams;
 
-/// Makes a key. The answer alone shows it.
+/// Makes a key. The answer alone shows it. A key that an account makes is of its org.
 #[utoipa::path(
     post, path = "/auth/api-keys", tag = "keys", request_body = KeyRequest,
     responses(
         (status = 201, description = "The key.", body = CreatedKey),
         (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 409, description = "The account has made as many keys as it may.", body = ErrorBody),
     )
 )]
 pub(crate) async fn create_key(
@@ -33,17 +34,22 @@ pub(crate) async fn create_key(
     caller: Caller,
     Body(request): Body<KeyRequest>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
-    let draft = Draft {
+    let mut draft = Draft {
         name: request.name.into(),
         user: request.user_id,
         org: request.org_id,
         scopes: request.scopes,
+        account: None,
         expires_at: request.expires_at,
     };
+    let _alone = app.changes.lock().await;
+    if let Some((account, org)) = caller.account() {
+        draft = of_account(&app, account, org, draft).await?;
+    }
     Ok((StatusCode::CREATED, Json(create(&app, &caller, draft).await?)))
 }
 
-/// Keys, oldest first.
+/// Keys, oldest first. An account sees those that it made.
 #[utoipa::path(
     get, path = "/auth/api-keys", tag = "keys", params(KeysQuery),
     responses(
@@ -53,11 +59,14 @@ pub(crate) async fn create_key(
 )]
 pub(crate) async fn list_keys(
     State(app): State<App>,
+    caller: Caller,
     Query(query): Query<KeysQuery>,
 ) -> Result<Json<KeyList>, ApiError> {
     let (offset, limit) = (query.offset, query.limit());
     let holds_at = (!query.ended).then(now);
-    let page = app.handle.keys(KeyQuery { user: query.user_id, holds_at, offset, limit }).await?;
+    let account = caller.account().map(|(id, _)| Arc::clone(id));
+    let query = KeyQuery { user: query.user_id, org: None, account, holds_at, offset, limit };
+    let page = app.handle.keys(query).await?;
     Ok(Json(KeyList::of(&page.keys, page.total)))
 }
 
@@ -74,9 +83,12 @@ pub(crate) async fn revoke_key(
     KeyPath { id }: KeyPath,
     caller: Caller,
 ) -> Result<Json<KeyReply>, ApiError> {
-    let Some(key) = app.handle.end_key(id.clone(), Timestamp(0)).await? else {
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found"));
-    };
+    let no_such_key = || ApiError::new(StatusCode::NOT_FOUND, "API key not found");
+    if let Some((account, _)) = caller.account() {
+        let key = app.handle.key_of(id.clone()).await?;
+        key.filter(|key| key.account.as_ref() == Some(account)).ok_or_else(no_such_key)?;
+    }
+    let key = app.handle.end_key(id.clone(), Timestamp(0)).await?.ok_or_else(no_such_key)?;
     app.keep(&caller, "key.revoke", ("key", id.as_str()), ApiKey::from(&key), ()).await;
     Ok(Json(KeyReply { success: true }))
 }
@@ -107,6 +119,7 @@ pub(crate) async fn rotate_key(
         user: newest.user.clone(),
         org: newest.org.clone(),
         scopes: newest.scopes,
+        account: newest.account.clone(),
         expires_at: None,
     };
     // The new key comes first: whatever fails after it, the user is not locked out.
@@ -131,12 +144,36 @@ pub(super) struct Draft {
     pub(super) user: Option<UserId>,
     pub(super) org: Option<OrgId>,
     pub(super) scopes: Scopes,
+    /// The login of the account that makes it.
+    pub(super) account: Option<Arc<str>>,
     pub(super) expires_at: Option<Timestamp>,
+}
+
+/// What an account may make of what it asks for.
+async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> Result<Draft, ApiError> {
+    let forbidden = |sentence: String| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
+    if draft.scopes.admin {
+        return forbidden("An account makes no key with the admin scope: leave it out of scopes".into());
+    }
+    if draft.org.as_ref().is_some_and(|asked| *asked != org) {
+        return forbidden(format!("The keys of this account are of organization {org}: leave out orgId"));
+    }
+    if let Some(user) = &draft.user {
+        account::check_user(&app.handle, Some(&org), user).await?;
+    }
+    let made = KeyQuery { account: Some(Arc::clone(account)), limit: 1, ..KeyQuery::default() };
+    if app.handle.keys(made).await?.total >= ACCOUNT_KEYS_MAX {
+        let sentence = format!(
+            "This account has made {ACCOUNT_KEYS_MAX} keys, as many as it may, revoked ones included: ask an operator"
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, sentence));
+    }
+    Ok(Draft { org: Some(org), account: Some(Arc::clone(account)), ..draft })
 }
 
 pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<CreatedKey, ApiError> {
     let secret = NewKey::generate();
-    let Draft { name, user, org, scopes, expires_at } = draft;
+    let Draft { name, user, org, scopes, account, expires_at } = draft;
     let key = Key {
         id: KeyId::from(&*random::id("key_")),
         hash: secret.hash,
@@ -145,6 +182,7 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
         user,
         org,
         scopes,
+        account,
         created_at: now(),
         expires_at,
         revoked_at: None,
@@ -157,7 +195,12 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
 
 /// A user's keys that open something, the oldest first.
 pub(super) async fn keys_of(app: &App, user: &UserId) -> Result<Vec<Key>, ApiError> {
-    let query = KeyQuery { user: Some(user.clone()), holds_at: Some(now()), offset: 0, limit: usize::MAX };
+    let query = KeyQuery {
+        user: Some(user.clone()),
+        holds_at: Some(now()),
+        limit: usize::MAX,
+        ..KeyQuery::default()
+    };
     Ok(app.handle.keys(query).await?.keys)
 }
 
@@ -179,3 +222,6 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
             .map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "API key not found"))
     }
 }
+
+/// Revoked keys are kept, so nobody may make them without end.
+const ACCOUNT_KEYS_MAX: usize = 1_000;

@@ -4,17 +4,20 @@ use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin};
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::login::{Bearer, Login, Role, TOKEN_SECONDS, hash_password, is_password_of, login_id};
+use crate::tier::{Tier, tier_of};
 use crate::wire::{
-    ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest, Me, SignInRequest,
-    SignedIn, TokenRequest,
+    ApiKey, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest, Me,
+    SignInRequest, SignedIn, TokenRequest,
 };
-use crate::{App, now};
+use crate::{App, account, now};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use std::sync::Arc;
 use std::time::Instant;
+use tokenist_control::handle::KeyQuery;
+use tokenist_core::time::Timestamp;
 use tokio::task::spawn_blocking;
 
 /// Begins a session of a browser with the operator's token.
@@ -74,7 +77,7 @@ pub(crate) async fn sign_in(
         return Err(app.guard.wrong_text(peer, &format!("{email} {password}"), WRONG, Instant::now()));
     };
     let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());
-    let user = Me::of(&id, &login);
+    let user = me(&app, &id, &login).await?;
     let caller = Caller::Login { id: Arc::clone(&id), login: Arc::new(login) };
     app.keep(&caller, "login.sign_in", ("login", &id), (), ()).await;
     Ok((cookie(&token, &headers), Json(SignedIn { user, token })).into_response())
@@ -96,11 +99,11 @@ pub(crate) async fn sign_out() -> Response {
     get, path = "/auth/me", tag = "logins",
     responses((status = 200, description = "Who it is.", body = Me))
 )]
-pub(crate) async fn read_me(caller: Caller) -> Json<Me> {
-    Json(match &caller {
+pub(crate) async fn read_me(State(app): State<App>, caller: Caller) -> Result<Json<Me>, ApiError> {
+    Ok(Json(match &caller {
         Caller::Operator | Caller::Key(_) => Me::nameless(caller.role()),
-        Caller::Login { id, login } => Me::of(id, login),
-    })
+        Caller::Login { id, login } => me(&app, id, login).await?,
+    }))
 }
 
 /// All logins, in no particular order.
@@ -136,7 +139,9 @@ pub(crate) async fn create_login(
         email: request.email.into(),
         name: request.display_name.map(Into::into),
         role: request.role,
-        password: hashed(request.password).await,
+        org: request.org_id,
+        registered: false,
+        password: hashed(&app, request.password).await,
         created_at: now(),
         epoch: first_epoch(),
     };
@@ -165,7 +170,7 @@ pub(crate) async fn change_login(
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     let mut login = before.clone();
     if let Some(password) = change.password {
-        login.password = hashed(password).await;
+        login.password = hashed(&app, password).await;
         login.epoch = login.epoch.wrapping_add(1);
     }
     login.role = change.role.unwrap_or(login.role);
@@ -176,7 +181,7 @@ pub(crate) async fn change_login(
     Ok(Json(body))
 }
 
-/// Removes a login. Its sessions end.
+/// Removes a login. Its sessions end, and so do the keys of an account.
 #[utoipa::path(
     delete, path = "/admin/logins/{id}", tag = "logins", params(LoginPath),
     responses(
@@ -192,6 +197,16 @@ pub(crate) async fn remove_login(
     let _alone = app.changes.lock().await;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     app.handle.set_entry::<Login>(&id, None).await?;
+    let made = KeyQuery {
+        account: Some(id.as_str().into()),
+        holds_at: Some(now()),
+        limit: usize::MAX,
+        ..KeyQuery::default()
+    };
+    for key in app.handle.keys(made).await?.keys {
+        app.handle.end_key(key.id.clone(), Timestamp(0)).await?;
+        app.keep(&caller, "key.revoke", ("key", key.id.as_str()), ApiKey::from(&key), ()).await;
+    }
     app.keep(&caller, "login.remove", ("login", &id), LoginBody::of(&id, &before), ()).await;
     Ok(Json(LoginReply { success: true }))
 }
@@ -201,12 +216,23 @@ fn no_such_login() -> ApiError {
 }
 
 /// A login that is made again after it was removed must not take the tokens of the old one.
-fn first_epoch() -> u32 {
+pub(super) fn first_epoch() -> u32 {
     (now().0 / 1_000) as u32
 }
 
-async fn hashed(password: String) -> Arc<str> {
+/// One at a time: hashing is meant to be slow, and must not take every CPU.
+pub(super) async fn hashed(app: &App, password: String) -> Arc<str> {
+    let _alone = app.hashing.lock().await;
     spawn_blocking(move || hash_password(&password)).await.expect("hashing does not panic")
+}
+
+/// Who a login is, with the tier of its org.
+pub(super) async fn me(app: &App, id: &str, login: &Login) -> Result<Me, ApiError> {
+    let tier = match account::org_of(id, login) {
+        Some(org) => tier_of(&app.handle, &org).await?,
+        None => Tier::Free,
+    };
+    Ok(Me::of(id, login, tier))
 }
 
 /// A page of another origin must not sign its visitor in as somebody else.

@@ -2,6 +2,7 @@
 //!
 //! [`Handle`]: tokenist_control::handle::Handle
 
+mod accounts;
 mod audit;
 mod blocks;
 mod keys;
@@ -9,8 +10,10 @@ mod limits;
 mod logins;
 mod logs;
 mod orgs;
+mod policies;
 mod prices;
 mod process;
+mod rules;
 mod sdk;
 mod sessions;
 mod stream;
@@ -33,10 +36,12 @@ use utoipa_axum::routes;
 /// Everything that is served, with its layers.
 pub(crate) fn router(app: App) -> Router {
     let require_admin = middleware::from_fn_with_state(app.clone(), auth::require_admin);
+    let require_account = middleware::from_fn_with_state(app.clone(), auth::require_account);
     let require_sdk = middleware::from_fn_with_state(app.clone(), auth::require_sdk);
     let require_owner = middleware::from_fn_with_state(app.clone(), auth::require_owner);
     let router = open_routes()
         .merge(admin_routes().route_layer(require_admin))
+        .merge(account_routes().route_layer(require_account))
         .merge(owner_routes().route_layer(require_owner))
         .merge(sdk_routes().route_layer(require_sdk));
     Router::from(router)
@@ -49,7 +54,8 @@ pub(crate) fn router(app: App) -> Router {
 
 /// Everything that is described.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    open_routes().merge(admin_routes()).merge(owner_routes()).merge(sdk_routes())
+    let open = open_routes().merge(admin_routes()).merge(account_routes());
+    open.merge(owner_routes()).merge(sdk_routes())
 }
 
 fn open_routes() -> OpenApiRouter<App> {
@@ -60,6 +66,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .routes(routes!(logins::begin_session))
         .routes(routes!(logins::sign_in))
         .routes(routes!(logins::sign_out))
+        .routes(routes!(accounts::register))
 }
 
 fn admin_routes() -> OpenApiRouter<App> {
@@ -79,24 +86,39 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(orgs::list_org_blocked))
         .routes(routes!(orgs::list_org_features))
         .routes(routes!(orgs::list_org_groups))
+        .routes(routes!(orgs::set_tier))
+        .routes(routes!(policies::list_policies, policies::create_policy))
+        .routes(routes!(policies::change_policy, policies::remove_policy))
+        .routes(routes!(rules::list_rules, rules::create_rule))
+        .routes(routes!(rules::read_rule, rules::change_rule, rules::remove_rule))
+        .routes(routes!(rules::toggle_rule))
+        .routes(routes!(rules::read_rule_history))
+        .routes(routes!(rules::list_rule_triggers))
         .routes(routes!(logs::list_logs))
         .routes(routes!(logs::read_log))
         .routes(routes!(logs::list_user_logs))
         .routes(routes!(usage::read_overview))
         .routes(routes!(usage::explore_usage))
-        .routes(routes!(keys::create_key, keys::list_keys))
-        .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::list_past_sessions))
         .routes(routes!(sessions::close_session))
         .routes(routes!(stream::stream_happenings))
-        .routes(routes!(logins::read_me))
         .routes(routes!(prices::list_prices))
         .routes(routes!(audit::list_audits))
         .routes(routes!(process::read_settings))
         .routes(routes!(process::read_metrics));
     openapi::guard(router.get_openapi_mut(), Area::Change, BODY_BYTES_MAX);
+    router
+}
+
+fn account_routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::new()
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(logins::read_me))
+        .routes(routes!(accounts::read_account_usage));
+    openapi::guard(router.get_openapi_mut(), Area::AccountChange, BODY_BYTES_MAX);
     router
 }
 

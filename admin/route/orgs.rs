@@ -1,10 +1,12 @@
 //! Orgs: what their users used together.
 
+use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::Query;
+use crate::fields::{Body, Query};
+use crate::tier::{OrgTier, limits_of, tier_of};
 use crate::wire::{
     Answers, BlockedUser, ErrorBody, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
-    SummaryQuery,
+    SummaryQuery, TierReply, TierRequest,
 };
 use crate::{App, now};
 use axum::Json;
@@ -37,10 +39,12 @@ pub(crate) async fn read_summary(
             None => Ok(None),
         }
     };
-    let all = tokio::try_join!(app.handle.usage_page(by_user), app.handle.usage(whole), month);
-    let ((by_user, user_count), whole, this_month) = all?;
+    let tier = tier_of(&app.handle, &org);
+    let all = tokio::try_join!(app.handle.usage_page(by_user), app.handle.usage(whole), month, tier);
+    let ((by_user, user_count), whole, this_month, tier) = all?;
+    let tier_limits = limits_of(&app.config.tiers, tier).into();
     let names = names(&app, &by_user).await?;
-    let answers = Answers { whole, by_user, user_count, names, this_month };
+    let answers = Answers { whole, by_user, user_count, names, this_month, tier, tier_limits };
     Ok(Json(Summary::of(&org, &query, answers, now)))
 }
 
@@ -109,6 +113,29 @@ pub(crate) async fn list_org_groups(OrgPath { .. }: OrgPath) -> Json<[OrgGroup; 
     Json([])
 }
 
+/// Says what an org has booked.
+#[utoipa::path(
+    post, path = "/admin/orgs/{org}/tier", tag = "orgs", params(OrgPath), request_body = TierRequest,
+    responses(
+        (status = 200, description = "The org's tier.", body = TierReply),
+        (status = 400, description = "The id or the tier is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn set_tier(
+    State(app): State<App>,
+    OrgPath { org }: OrgPath,
+    caller: Caller,
+    Body(TierRequest { tier }): Body<TierRequest>,
+) -> Result<Json<TierReply>, ApiError> {
+    let _alone = app.changes.lock().await;
+    let before = app.handle.entry::<OrgTier>(org.as_str()).await?;
+    let filter = UserFilter { org: Some(org.clone()), ..UserFilter::default() };
+    let users_updated = members(&app, filter).await?.len();
+    app.handle.set_entry(org.as_str(), Some(&OrgTier { tier })).await?;
+    app.keep(&caller, "org.tier", ("org", org.as_str()), before, OrgTier { tier }).await;
+    Ok(Json(TierReply { success: true, org_id: org.to_string(), tier, users_updated }))
+}
+
 /// The first users that the filter admits.
 async fn members(app: &App, filter: UserFilter) -> Result<Vec<UserView>, CommandError> {
     let mut users: Vec<UserView> = Vec::new();
@@ -146,6 +173,27 @@ impl<S: Send + Sync> FromRequestParts<S> for OrgPath {
             .await
             .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Org id is not UTF-8"))?;
         Ok(OrgPath { org: part("Org id", &org, OrgId::parse)? })
+    }
+}
+
+/// The org that a path names, and the id of a policy or rule of it.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OrgItemPath {
+    /// The org's id, URL-encoded.
+    #[param(value_type = String)]
+    pub(super) org: OrgId,
+    pub(super) id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OrgItemPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgItemPath, ApiError> {
+        let Path((org, id)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "An id is not UTF-8"))?;
+        Ok(OrgItemPath { org: part("Org id", &org, OrgId::parse)?, id })
     }
 }
 

@@ -4,21 +4,24 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
+use crate::tier::{Quotas, limits_of, tier_of};
 use crate::wire::{
     CheckReply, CheckRequest, ErrorBody, Issue, LogReply, LogRequest, RecordReply, RecordRequest,
 };
-use crate::{App, now};
+use crate::{App, account, now};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde_json::Value;
 use std::sync::Arc;
 use tokenist_control::handle::Call;
+use tokenist_control::store::UsageQuery;
 use tokenist_core::batch::Log;
 use tokenist_core::id::{Feature, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::message::Delta;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
+use tokenist_core::verdict::Verdict;
 
 /// Whether a user may make a call now. Nothing is reserved.
 #[utoipa::path(
@@ -33,8 +36,11 @@ pub(crate) async fn check_call(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
-    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
-    Ok(Json(CheckReply::of(&app.handle.judge(identity).await?)))
+    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
+    let org = identity.org.clone();
+    let judged = app.handle.judge(identity).await?;
+    let is_over = !matches!(judged.verdict, Verdict::Block(_)) && is_over_quota(&app, org).await?;
+    Ok(Json(if is_over { CheckReply::over_quota(&judged) } else { CheckReply::of(&judged) }))
 }
 
 /// Counts what a call used. Live sessions of its user end if that reaches a limit.
@@ -51,7 +57,7 @@ pub(crate) async fn record_call(
     Body(request): Body<RecordRequest>,
 ) -> Result<Json<RecordReply>, ApiError> {
     let usage = request.usage();
-    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
+    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
     let (model, at) = (request.model, request.timestamp.unwrap_or(Timestamp::MAX).min(now()));
     let delta = delta(&app, Arc::new(identity), model, usage, Some(request.latency_ms), at);
     Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None }).await?)))
@@ -80,7 +86,7 @@ pub(crate) async fn log_call(
         conversation: Some(Arc::clone(&conversation)),
         email: request.user_email,
         name: request.user_name,
-        ..identity(&caller, user, request.org_id, request.feature)?
+        ..identity(&app, &caller, user, request.org_id, request.feature).await?
     });
     let counted = usage.unwrap_or(Usage { requests: 1, ..Usage::default() });
     let model = request.model.clone();
@@ -103,7 +109,8 @@ pub(crate) async fn log_call(
 }
 
 /// For whom a call counts. What a key is bound to nobody can say otherwise.
-fn identity(
+async fn identity(
+    app: &App,
     caller: &Caller,
     user: UserId,
     org: Option<OrgId>,
@@ -122,7 +129,21 @@ fn identity(
             "This API key counts for org {own} only: leave out orgId, or use another key"
         ));
     }
+    if key.account.is_some() {
+        account::check_user(&app.handle, key.org.as_ref(), &unbound.user).await?;
+    }
     Ok(Identity { org: key.org.clone().or(unbound.org), key: Some(key.hash), ..unbound })
+}
+
+/// Whether an org has made as many requests this month as its tier has. The last fifth of a second may be missing.
+async fn is_over_quota(app: &App, org: Option<OrgId>) -> Result<bool, ApiError> {
+    let Some(org) = org.filter(|_| app.config.tiers != Quotas::default()) else { return Ok(false) };
+    let Some(quota) = limits_of(&app.config.tiers, tier_of(&app.handle, &org).await?) else {
+        return Ok(false);
+    };
+    let month = UsageQuery { org: Some(org), from: now().month_start(), ..UsageQuery::default() };
+    let used = app.handle.usage(month).await?;
+    Ok(used.first().is_some_and(|row| row.totals.usage.requests >= quota))
 }
 
 /// Whose call it is if nobody says: that of the key's user, or else of the key, as if it were a user.

@@ -92,6 +92,7 @@ pub(crate) async fn create_user(
         user: Some(user),
         org: request.org_id,
         scopes: request.scopes,
+        account: None,
         expires_at: request.expires_at,
     };
     let created = keys::create(&app, &caller, draft).await?;

@@ -39,7 +39,7 @@ pub(crate) struct AuditList {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct AuditEntry {
+pub(crate) struct AuditEntry {
     id: String,
     #[schema(format = DateTime)]
     at: String,

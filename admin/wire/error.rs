@@ -7,6 +7,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
     pub(crate) error: ErrorText,
+    /// What exactly is wrong, where the sentence is one that existing clients compare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) details: Option<String>,
 }
 
 /// One sentence for people, or everything that is wrong with a request's fields.

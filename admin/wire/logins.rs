@@ -1,8 +1,11 @@
 //! Logins, and who is signed in.
 
+use crate::account;
 use crate::fields::{Fields, FromFields};
 use crate::login::{Login, Role};
+use crate::tier::Tier;
 use serde::Serialize;
+use tokenist_core::id::OrgId;
 use utoipa::{IntoParams, ToSchema};
 
 /// Who the credential of a request is.
@@ -16,13 +19,20 @@ pub(crate) struct Me {
     pub(crate) email: Option<String>,
     #[schema(required)]
     pub(crate) display_name: Option<String>,
+    /// Of a member: whose keys and usage it sees.
+    #[schema(required)]
+    pub(crate) org_id: Option<String>,
+    /// Of that org.
+    pub(crate) tier: Tier,
     pub(crate) role: RoleName,
 }
 
-/// A viewer reads, an operator changes everything but logins, an owner changes these as well.
+/// A member sees the usage of its org and makes keys for it, a viewer reads, an operator changes everything but logins,
+/// an owner changes these as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleName {
+    Member,
     Viewer,
     Operator,
     Owner,
@@ -36,6 +46,9 @@ pub(crate) struct LoginBody {
     #[schema(required)]
     display_name: Option<String>,
     role: RoleName,
+    /// Of a member: whose keys and usage it sees.
+    #[schema(required)]
+    org_id: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -80,6 +93,24 @@ pub(crate) struct LoginRequest {
     pub(crate) role: Role,
     #[schema(nullable = false, min_length = 1, max_length = 100)]
     pub(crate) display_name: Option<String>,
+    /// For a member; one of its own if absent.
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) org_id: Option<OrgId>,
+}
+
+/// An account, for whoever asks.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct RegisterRequest {
+    #[schema(value_type = String, min_length = 3, max_length = 254)]
+    pub(crate) email: Option<String>,
+    #[schema(value_type = String, min_length = 8, max_length = 256)]
+    pub(crate) password: Option<String>,
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub(crate) display_name: Option<String>,
+    /// `org_<userId>` if absent. One that something is known of is refused.
+    #[schema(value_type = String, nullable = false, required = false)]
+    pub(crate) org_id: Option<OrgId>,
 }
 
 /// What is absent stays as it is.
@@ -103,13 +134,18 @@ pub(crate) struct LoginPath {
     id: String,
 }
 
-const ROLES: [(&str, Role); 3] =
-    [("viewer", Role::Viewer), ("operator", Role::Operator), ("owner", Role::Owner)];
+const ROLES: [(&str, Role); 4] = [
+    ("member", Role::Member),
+    ("viewer", Role::Viewer),
+    ("operator", Role::Operator),
+    ("owner", Role::Owner),
+];
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=256;
 
 impl From<Role> for RoleName {
     fn from(role: Role) -> RoleName {
         match role {
+            Role::Member => RoleName::Member,
             Role::Viewer => RoleName::Viewer,
             Role::Operator => RoleName::Operator,
             Role::Owner => RoleName::Owner,
@@ -124,6 +160,7 @@ impl LoginBody {
             email: login.email.to_string(),
             display_name: login.name.as_deref().map(str::to_owned),
             role: login.role.into(),
+            org_id: account::org_of(id, login).map(|org| org.to_string()),
             created_at: login.created_at.to_string(),
         }
     }
@@ -131,14 +168,17 @@ impl LoginBody {
 
 impl Me {
     pub(crate) fn nameless(role: Role) -> Me {
-        Me { user_id: None, email: None, display_name: None, role: role.into() }
+        let (user_id, email, display_name, org_id) = (None, None, None, None);
+        Me { user_id, email, display_name, org_id, tier: Tier::Free, role: role.into() }
     }
 
-    pub(crate) fn of(id: &str, login: &Login) -> Me {
+    pub(crate) fn of(id: &str, login: &Login, tier: Tier) -> Me {
         Me {
             user_id: Some(id.to_owned()),
             email: Some(login.email.to_string()),
             display_name: login.name.as_deref().map(str::to_owned),
+            org_id: account::org_of(id, login).map(|org| org.to_string()),
+            tier,
             role: login.role.into(),
         }
     }
@@ -168,7 +208,30 @@ impl FromFields for LoginRequest {
         let password = fields.required("password", |fields, name| fields.text(name, PASSWORD_CHARS));
         let role = fields.required("role", |fields, name| fields.word(name, &ROLES));
         let display_name = fields.text("displayName", 1..=100);
-        Some(LoginRequest { email: email?, password: password?, role: role?, display_name })
+        let org_id = fields.parsed("orgId", OrgId::parse);
+        if org_id.is_some() && role.is_some_and(|role| role != Role::Member) {
+            fields.issue::<()>(
+                "orgId",
+                "custom",
+                "Only a member has an org: leave it out, or make it a member",
+            );
+        }
+        Some(LoginRequest { email: email?, password: password?, role: role?, display_name, org_id })
+    }
+}
+
+/// That email and password are there is for the handler to say, in the words that existing clients know.
+impl FromFields for RegisterRequest {
+    fn from_fields(fields: &mut Fields) -> Option<RegisterRequest> {
+        let email = fields.text("email", 0..=254).filter(|email| !email.is_empty());
+        if email.as_ref().is_some_and(|email| !is_email(email)) {
+            fields.issue::<()>("email", "invalid_string", "Invalid email");
+        }
+        let has_password = fields.has_text("password");
+        let password = has_password.then(|| fields.text("password", PASSWORD_CHARS)).flatten();
+        let display_name = fields.text("displayName", 1..=100);
+        let org_id = fields.parsed("orgId", OrgId::parse);
+        Some(RegisterRequest { email, password, display_name, org_id })
     }
 }
 

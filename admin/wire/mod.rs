@@ -4,6 +4,7 @@
 //! Existing clients know these names. On the wire a `threshold` is a user's whole limit and a `period` a window.
 //! Costs are dollars as the shortest decimal that is the nano-dollar exactly; times are ISO 8601 with milliseconds.
 
+mod accounts;
 mod audit;
 mod blocks;
 mod error;
@@ -15,8 +16,10 @@ mod logins;
 mod logs;
 mod orgs;
 mod overview;
+mod policies;
 mod prices;
 mod process;
+mod rules;
 mod sdk;
 mod series;
 mod sessions;
@@ -24,6 +27,7 @@ mod span;
 mod stream;
 mod users;
 
+pub(crate) use accounts::*;
 pub(crate) use audit::*;
 pub(crate) use blocks::*;
 pub(crate) use error::*;
@@ -35,8 +39,10 @@ pub(crate) use logins::*;
 pub(crate) use logs::*;
 pub(crate) use orgs::*;
 pub(crate) use overview::*;
+pub(crate) use policies::*;
 pub(crate) use prices::*;
 pub(crate) use process::*;
+pub(crate) use rules::*;
 pub(crate) use sdk::*;
 pub(crate) use series::*;
 pub(crate) use sessions::*;

@@ -3,6 +3,7 @@
 use super::span::{Period, Span, read_ends, window_label};
 use super::{BlockedUser, Usage, WINDOWS};
 use crate::fields::{Fields, FromFields};
+use crate::tier::Tier;
 use serde::Serialize;
 use std::sync::Arc;
 use tokenist_control::handle::UserView;
@@ -32,22 +33,31 @@ pub(crate) struct SummaryQuery {
     feature: Option<Feature>,
 }
 
-/// The tiers of existing clients. There is one as yet, and it limits nothing.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Tier {
-    Free,
-}
-
 /// What a tier allows an org. Null is unlimited.
 #[derive(Debug, Serialize, ToSchema)]
-struct TierLimits {
+pub(crate) struct TierLimits {
     #[serde(rename = "requestsPerMonth")]
     #[schema(required)]
     requests_per_month: Option<u64>,
+    /// Always null: nothing is sold beyond a quota.
     #[serde(rename = "overagePer1k")]
     #[schema(required)]
     overage_per_1k: Option<f64>,
+}
+
+#[derive(Debug, ToSchema)]
+pub(crate) struct TierRequest {
+    pub(crate) tier: Tier,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TierReply {
+    pub(crate) success: bool,
+    pub(crate) org_id: String,
+    pub(crate) tier: Tier,
+    /// How many users of the org are known, at most 10,000.
+    pub(crate) users_updated: usize,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -135,6 +145,8 @@ pub(crate) struct Answers {
     /// In order of `by_user`.
     pub(crate) names: Vec<Option<Arc<str>>>,
     pub(crate) this_month: Option<Vec<UsageRow>>,
+    pub(crate) tier: Tier,
+    pub(crate) tier_limits: TierLimits,
 }
 
 impl FromFields for SummaryQuery {
@@ -144,6 +156,12 @@ impl FromFields for SummaryQuery {
         let user_ids = fields.list("userIds", USERS_MAX, UserId::parse);
         let feature = fields.parsed("feature", Feature::parse);
         Some(SummaryQuery { period, from, to, user_ids: user_ids?, feature })
+    }
+}
+
+impl FromFields for TierRequest {
+    fn from_fields(fields: &mut Fields) -> Option<TierRequest> {
+        Some(TierRequest { tier: fields.required("tier", |fields, name| fields.word(name, &TIERS))? })
     }
 }
 
@@ -195,10 +213,16 @@ impl Summary {
             user_count: answers.user_count,
             users: members.map(|(row, name)| Member::of(row, name)).collect(),
             feature_filter: query.feature.as_ref().map(|feature| feature.to_string()),
-            tier: Tier::Free,
-            tier_limits: TierLimits { requests_per_month: None, overage_per_1k: None },
+            tier: answers.tier,
+            tier_limits: answers.tier_limits,
             requests_this_month: this_month.usage.requests,
         }
+    }
+}
+
+impl From<Option<u64>> for TierLimits {
+    fn from(requests_per_month: Option<u64>) -> TierLimits {
+        TierLimits { requests_per_month, overage_per_1k: None }
     }
 }
 
@@ -237,5 +261,12 @@ impl Member {
     }
 }
 
+const TIERS: [(&str, Tier); 5] = [
+    ("free", Tier::Free),
+    ("starter", Tier::Starter),
+    ("growth", Tier::Growth),
+    ("pro", Tier::Pro),
+    ("enterprise", Tier::Enterprise),
+];
 /// As many as one summary lists, and may be asked for.
 pub(crate) const USERS_MAX: usize = 1_000;

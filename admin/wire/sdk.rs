@@ -124,6 +124,10 @@ pub(crate) struct CheckReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     remaining: Option<SdkUsage>,
+    /// A rule asks that the call is made so much later. The proxy sees to it by itself.
+    #[serde(rename = "delayMs", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    delay_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -258,11 +262,21 @@ impl CheckReply {
                     tokens: judged.remaining.tokens.unwrap_or(0),
                     cost_usd: judged.remaining.cost.unwrap_or(NanoUsd::ZERO).usd(),
                 }),
+                delay_ms: (judged.delay_ms > 0).then_some(judged.delay_ms),
             },
-            Verdict::Block(ending) => {
-                CheckReply { allowed: false, reason: Some(reason(ending)), usage, remaining: None }
-            }
+            Verdict::Block(ending) => CheckReply::refused(reason(ending), usage),
         }
+    }
+}
+
+impl CheckReply {
+    /// The org's tier has no more requests this month.
+    pub(crate) fn over_quota(judged: &Judged) -> CheckReply {
+        CheckReply::refused("tier_quota_exceeded".to_owned(), SdkUsage::of(judged))
+    }
+
+    fn refused(reason: String, usage: SdkUsage) -> CheckReply {
+        CheckReply { allowed: false, reason: Some(reason), usage, remaining: None, delay_ms: None }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     pub(crate) store: Store,
     pub(crate) limits: Limits,
+    pub(crate) tiers: Tiers,
     pub(crate) metering: Metering,
     pub(crate) log: Log,
     pub(crate) provider: Vec<Provider>,
@@ -94,6 +95,8 @@ pub(crate) struct Admin {
     pub(crate) listen: String,
     /// The operator's token; if empty, one is generated and printed once.
     pub(crate) token: String,
+    /// Let anybody who reaches the port make an account: `POST /auth/register`.
+    pub(crate) registration: bool,
     /// Serve `/metrics` to anybody who reaches the port.
     pub(crate) metrics_open: bool,
     /// Origins that browsers may call from, separated by commas; empty for none.
@@ -164,6 +167,17 @@ pub(crate) struct Limits {
     pub(crate) idle_seconds: u64,
     /// What holds while `store.redis_uri` cannot be reached: `local_share`, `allow` or `refuse`.
     pub(crate) on_redis_down: OnRedisDown,
+}
+
+/// Requests that an org of each tier may make in a calendar month; 0: as many as it likes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tiers {
+    pub(crate) free: u64,
+    pub(crate) starter: u64,
+    pub(crate) growth: u64,
+    pub(crate) pro: u64,
+    pub(crate) enterprise: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -252,6 +266,7 @@ impl Default for Admin {
         Admin {
             listen: "127.0.0.1:8081".into(),
             token: String::new(),
+            registration: false,
             metrics_open: false,
             cors_origins: String::new(),
         }

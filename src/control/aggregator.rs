@@ -30,10 +30,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::{Batch, Profile, SessionRecord};
 use tokenist_core::catalog::{Entry, Kept};
-use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, LiveSession, Place, Warning};
-use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
@@ -218,7 +218,7 @@ impl Aggregator {
     pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
         let holder = Holder::User(user);
         let Some(place) = self.ledger.find(&holder) else { return false };
-        let was_blocked = holding_block(self.ledger.record(place), now).is_some();
+        let was_blocked = self.ledger.record(place).block().is_some_and(|block| block.holds_at(now));
         self.ledger.set_block(place, None, now);
         self.announce(place);
         self.publish();
@@ -238,6 +238,22 @@ impl Aggregator {
                 None => Happening::Unblocked { user, at: now },
             })
         });
+    }
+
+    /// Does to users what rules say, or no longer.
+    pub fn restrain(&mut self, users: Vec<(UserId, Option<Restraint>)>, now: Timestamp) {
+        for (user, restraint) in users {
+            let holder = Holder::User(user);
+            // One who cannot be seated has no session; the watch tries again when it renews.
+            let place = match &restraint {
+                Some(_) => self.open(&holder, now).ok().map(|(place, _)| place),
+                None => self.ledger.find(&holder),
+            };
+            if let Some(place) = place {
+                self.ledger.set_restraint(place, restraint, now);
+            }
+        }
+        self.publish();
     }
 
     /// Whether there is such a session. Which shard has it is not known here, so all are told.
@@ -290,6 +306,7 @@ impl Aggregator {
         Judged {
             verdict,
             remaining: Remaining::of(&record.standing().limit, record.used()),
+            delay_ms: record.standing().delay_ms,
             user: self.view(&record, None),
         }
     }
@@ -379,6 +396,8 @@ impl Aggregator {
     fn keys(&self, query: &KeyQuery) -> KeyPage {
         let wanted = |key: &&Key| {
             query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
+                && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
+                && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
         };
         let mut keys: Vec<&Key> = self.ledger.keys().filter(wanted).collect();
@@ -410,6 +429,10 @@ impl Aggregator {
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
             Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
+            Command::Restrain(users, reply) => {
+                self.restrain(users, now);
+                reply.send(()).ok();
+            }
             Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
             Command::Sessions(reply) => drop(reply.send(self.sessions())),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
@@ -454,6 +477,9 @@ impl Aggregator {
                     Some(key) => key,
                 };
                 let Some(user) = found.user.as_ref().or(user.as_ref()) else { return Answer::UserMissing };
+                if found.account.is_some() && self.is_of_another_org(user, found.org.as_ref()) {
+                    return Answer::KeyRefused(KeyRefusal::Foreign);
+                }
                 let identity = Identity {
                     org: found.org.as_ref().or(org.as_ref()).cloned(),
                     feature: feature.clone(),
@@ -465,6 +491,11 @@ impl Aggregator {
                 self.admit_identity(&identity, now).unwrap_or(Answer::Full)
             }
         }
+    }
+
+    fn is_of_another_org(&self, user: &UserId, org: Option<&OrgId>) -> bool {
+        let place = self.ledger.find(&Holder::User(user.clone()));
+        place.is_some_and(|place| self.ledger.record(place).profile.org.as_ref() != org)
     }
 
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {

@@ -23,7 +23,7 @@ use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::{Listing, PriceTable};
@@ -178,15 +178,21 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Of the user's own limit.
     pub remaining: Remaining,
+    /// So much later a rule has new sessions of the user begin.
+    pub delay_ms: u64,
     /// Over its limit's window. A stranger has used nothing and is bound by the default.
     pub user: UserView,
 }
 
 /// Which keys to list, the oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyQuery {
     /// Only keys that are bound to this user.
     pub user: Option<UserId>,
+    /// Likewise to this org.
+    pub org: Option<OrgId>,
+    /// Only keys that this login's account made.
+    pub account: Option<Arc<str>>,
     /// Only keys that open something at this time.
     pub holds_at: Option<Timestamp>,
     /// Leaves out so many of the first.
@@ -276,6 +282,7 @@ pub(crate) enum Command {
     Block(UserId, Block, Reply<Result<(), CommandError>>),
     Unblock(UserId, Reply<bool>),
     Blocked(Reply<Vec<(UserId, Block)>>),
+    Restrain(Vec<(UserId, Option<Restraint>)>, Reply<()>),
     Sessions(Reply<Vec<SessionView>>),
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
@@ -400,6 +407,12 @@ impl Handle {
         Ok(view)
     }
 
+    /// The org that a user counts for. The outer `None`: nobody has heard of the user.
+    pub async fn org_of(&self, user: UserId) -> Result<Option<Option<OrgId>>, CommandError> {
+        let view = self.ask(|reply| Command::User(user, None, reply)).await?;
+        Ok(view.map(|view| view.org))
+    }
+
     /// What a user used by feature and model, all time.
     pub async fn models(&self, user: UserId) -> Result<Vec<ModelTotals>, CommandError> {
         self.ask(|reply| Command::Models(user, reply)).await
@@ -434,6 +447,11 @@ impl Handle {
     /// Whether the user was blocked.
     pub async fn unblock(&self, user: UserId) -> Result<bool, CommandError> {
         self.ask(|reply| Command::Unblock(user, reply)).await
+    }
+
+    /// Does to users what rules say, at once, or with `None` no longer. At most a thousand at a time.
+    pub async fn restrain(&self, users: Vec<(UserId, Option<Restraint>)>) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Restrain(users, reply)).await
     }
 
     /// Blocks that hold now, in order of user id.

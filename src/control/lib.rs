@@ -21,6 +21,7 @@ mod reads;
 pub mod resolver;
 pub mod store;
 pub mod telemetry;
+pub mod watch;
 pub mod writer;
 
 pub use aggregator::Aggregator;

@@ -41,6 +41,9 @@ pub struct Key {
     /// The org that everything under this key counts for. `None`: the request may name one.
     pub org: Option<OrgId>,
     pub scopes: Scopes,
+    /// The login of the account that made it, which may then speak for no user of another org.
+    #[serde(default)]
+    pub account: Option<Arc<str>>,
     pub created_at: Timestamp,
     /// `None` lasts until it is revoked.
     pub expires_at: Option<Timestamp>,
@@ -93,6 +96,7 @@ mod tests {
             user: None,
             org: None,
             scopes: Scopes::default(),
+            account: None,
             created_at: Timestamp(0),
             expires_at: expires.map(Timestamp),
             revoked_at: revoked.map(Timestamp),

@@ -20,7 +20,7 @@ use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::{Key, KeyId};
-use crate::limit::{Block, Limit, WindowKind};
+use crate::limit::{Block, Limit, Restraint, WindowKind};
 use crate::message::{Closed, Delta, Opened};
 use crate::record::{Applied, Consequence, Record};
 pub use crate::roster::Place;
@@ -346,6 +346,15 @@ impl Ledger {
         seat.revisions.block = revision;
         let consequence = seat.record.set_block(block, now);
         self.rebind(place, consequence);
+    }
+
+    /// What rules say of a holder: of now, and neither saved nor shared.
+    pub fn set_restraint(&mut self, place: Place, restraint: Option<Restraint>, now: Timestamp) {
+        if let Some(restraint) = &restraint {
+            self.due = self.due.min(restraint.expires_at);
+        }
+        let consequence = self.roster.use_seat(place).record.set_restraint(restraint, now);
+        self.conclude(place, consequence);
     }
 
     /// What holds of a holder, with when it was set.

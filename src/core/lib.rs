@@ -24,6 +24,7 @@ pub mod money;
 pub mod price;
 pub mod record;
 pub mod roster;
+pub mod rule;
 pub mod scan;
 pub mod series;
 pub mod time;

@@ -80,9 +80,29 @@ impl Block {
     }
 }
 
+/// What rules do to a user. It is not kept: whoever watches the rules renews it for as long as they say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restraint {
+    /// Why the user is blocked; `None`: it is not.
+    pub reason: Option<Arc<str>>,
+    pub since: Timestamp,
+    /// New sessions begin so much later.
+    pub delay_ms: u64,
+    pub expires_at: Timestamp,
+}
+
+impl Restraint {
+    /// As operators and users are told of it.
+    pub fn block(&self) -> Option<Block> {
+        let reason = self.reason.clone()?;
+        Some(Block { reason: Some(reason), blocked_at: self.since, expires_at: Some(self.expires_at) })
+    }
+}
+
 /// Everything about a holder that a verdict needs besides what was used. Published on the holder's account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
+    /// An operator's; without one, that of a rule.
     pub block: Option<Block>,
     pub limit: Limit,
     /// When the limit's window rolls over; `None` for `total`.
@@ -91,4 +111,6 @@ pub struct Standing {
     pub revoked: bool,
     /// What is left cannot be known, and the limit wants no new session before it can.
     pub refuses_new: bool,
+    /// New sessions begin so much later.
+    pub delay_ms: u64,
 }

@@ -12,7 +12,7 @@ use crate::batch::Profile;
 use crate::close::Ending;
 use crate::fleet::{Count, Heard, Others, Scope, Weight};
 use crate::id::Holder;
-use crate::limit::{Block, Limit, Mode, OnRedisDown, Standing, WindowKind};
+use crate::limit::{Block, Limit, Mode, OnRedisDown, Restraint, Standing, WindowKind};
 use crate::time::Timestamp;
 use crate::totals::Totals;
 use crate::verdict::{Used, Verdict, judge};
@@ -59,6 +59,9 @@ pub struct Record {
     default_limit: Limit,
     own_limit: Option<Limit>,
     standing: Standing,
+    /// An operator's.
+    block: Option<Box<Block>>,
+    restraint: Option<Box<Restraint>>,
     /// When a key stops to open anything.
     ends_at: Option<Timestamp>,
     applied: Applied,
@@ -82,6 +85,8 @@ impl Record {
             default_limit,
             own_limit: None,
             standing: Standing { limit: default_limit, ..Standing::default() },
+            block: None,
+            restraint: None,
             ends_at: None,
             applied: Applied::default(),
             ceilings: Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited },
@@ -136,7 +141,15 @@ impl Record {
     }
 
     pub fn set_block(&mut self, block: Option<Block>, now: Timestamp) -> Consequence {
-        self.standing.block = block;
+        self.block = block.map(Box::new);
+        self.settle_block();
+        Consequence { publish: true, ..self.advance(now) }
+    }
+
+    /// What rules say, beside what operators do. `None`: nothing any more.
+    pub fn set_restraint(&mut self, restraint: Option<Restraint>, now: Timestamp) -> Consequence {
+        self.restraint = restraint.map(Box::new);
+        self.settle_block();
         Consequence { publish: true, ..self.advance(now) }
     }
 
@@ -194,9 +207,10 @@ impl Record {
 
     /// When something changes next by itself, besides windows.
     pub fn due(&self) -> Option<Timestamp> {
-        let block_end = self.standing.block.as_ref().and_then(|block| block.expires_at);
+        let block_end = self.block.as_ref().and_then(|block| block.expires_at);
+        let restraint_end = self.restraint.as_ref().map(|restraint| restraint.expires_at);
         let key_end = self.ends_at.filter(|_| !self.standing.revoked);
-        block_end.into_iter().chain(key_end).min()
+        block_end.into_iter().chain(restraint_end).chain(key_end).min()
     }
 
     pub fn holder(&self) -> &Holder {
@@ -205,6 +219,11 @@ impl Record {
 
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// An operator's block, whatever rules say.
+    pub fn block(&self) -> Option<&Block> {
+        self.block.as_deref()
     }
 
     pub fn own_limit(&self) -> Option<Limit> {
@@ -238,18 +257,16 @@ impl Record {
         self.others.as_ref().map_or(Weight::default(), |others| others.weight())
     }
 
-    /// Whether forgetting this holder would set somebody free: an own limit, a block, or a limit that was used up.
+    /// Whether forgetting this holder would set somebody free: an own limit, a block, a rule, or a limit that was used
+    /// up.
     pub fn must_stay(&self) -> bool {
         let used_up = self.barred && !self.standing.revoked && self.used() != Used::default();
-        self.own_limit.is_some() || self.standing.block.is_some() || used_up
+        self.own_limit.is_some() || self.block.is_some() || self.restraint.is_some() || used_up
     }
 
     /// Draws every conclusion from the present sums, limit and block.
     fn review(&mut self, now: Timestamp) -> Consequence {
-        let expired = self.standing.block.as_ref().is_some_and(|block| !block.holds_at(now));
-        if expired {
-            self.standing.block = None;
-        }
+        let expired = self.expire(now);
         let apart = self.weigh_others();
         let limit = &self.standing.limit;
         let refuses_new = apart && limit.on_redis_down == OnRedisDown::Refuse && limit.is_bounded();
@@ -279,6 +296,24 @@ impl Record {
         self.warned_percent = if percent == 0 { 0 } else { percent.max(self.warned_percent) };
         let publish = expired || revoked || moved || turned || before != self.ceilings;
         Consequence { publish, sweep, warning }
+    }
+
+    /// Drops a block or restraint that is over; whether there was one.
+    fn expire(&mut self, now: Timestamp) -> bool {
+        let block = self.block.take_if(|block| !block.holds_at(now));
+        let restraint = self.restraint.take_if(|restraint| now >= restraint.expires_at);
+        let expired = block.is_some() || restraint.is_some();
+        if expired {
+            self.settle_block();
+        }
+        expired
+    }
+
+    fn settle_block(&mut self) {
+        let restraint = self.restraint.as_deref();
+        let block = self.block.as_deref().cloned();
+        self.standing.block = block.or_else(|| restraint.and_then(Restraint::block));
+        self.standing.delay_ms = restraint.map_or(0, |restraint| restraint.delay_ms);
     }
 
     /// Whether the others cannot be heard.
@@ -410,6 +445,31 @@ mod tests {
         let consequence = record.post(NOON, &amount(150, 0), NOON);
         assert_eq!(consequence, Consequence { warning: Some(100), ..Consequence::default() });
         assert_eq!(record.ceilings().cost, Ceiling::Unlimited);
+    }
+
+    #[test]
+    fn a_rule_blocks_beside_an_operator_and_lifts_nothing_of_his() {
+        let restraint = |end: u64| Restraint {
+            reason: Some("Rule \"r\"".into()),
+            since: NOON,
+            delay_ms: 7,
+            expires_at: NOON.plus_ms(end),
+        };
+        let mut record = record(Limit::default());
+        assert!(record.set_restraint(Some(restraint(10)), NOON).sweep);
+        assert_eq!((record.standing().block.clone(), record.block()), (restraint(10).block(), None));
+        assert_eq!((record.standing().delay_ms, record.must_stay()), (7, true));
+        let own = block_until(Some(NOON.plus_ms(5)));
+        record.set_block(own.clone(), NOON);
+        record.set_restraint(None, NOON);
+        assert_eq!((&record.standing().block, record.due()), (&own, Some(NOON.plus_ms(5))));
+        record.set_restraint(Some(restraint(8)), NOON);
+        assert_eq!(record.standing().block, own);
+        assert!(record.advance(NOON.plus_ms(5)).publish);
+        assert_eq!(record.standing().block, restraint(8).block());
+        assert!(record.advance(NOON.plus_ms(8)).publish);
+        assert_eq!((&record.standing().block, record.standing().delay_ms), (&None, 0));
+        assert_eq!((record.ceilings().cost, record.must_stay()), (Ceiling::Unlimited, false));
     }
 
     #[test]

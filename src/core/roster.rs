@@ -230,7 +230,7 @@ impl Seat {
             holder: self.record.holder().clone(),
             profile: Stamped { revision: profile, value: self.record.profile.clone() },
             limit: Stamped { revision: limit, value: self.record.own_limit() },
-            block: Stamped { revision: block, value: self.record.standing().block.clone() },
+            block: Stamped { revision: block, value: self.record.block().cloned() },
         }
     }
 

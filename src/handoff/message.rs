@@ -73,6 +73,8 @@ pub enum KeyRefusal {
     Ended,
     /// It is for something else than sessions.
     OutOfScope,
+    /// It speaks for users of its own org only, and this one is another's.
+    Foreign,
 }
 
 /// From the aggregator, or the operator, to a shard.

@@ -63,6 +63,7 @@ pub(crate) async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admit
             match refusal {
                 KeyRefusal::Unknown => "this tokenist key is not known",
                 KeyRefusal::Ended => "this tokenist key was revoked or has expired",
+                KeyRefusal::Foreign => "this tokenist key speaks for users of its own organization only",
                 KeyRefusal::OutOfScope => "this tokenist key is not for sessions: it lacks the scope proxy",
             }
             .into(),

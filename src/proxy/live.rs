@@ -98,6 +98,11 @@ impl Holders {
         })
     }
 
+    /// How much later a new session of these holders begins.
+    pub(crate) fn delay_ms(&self) -> u64 {
+        self.user.standing.load().delay_ms
+    }
+
     /// Why no new session of these holders may begin, whatever they have used.
     pub(crate) fn turn_away(&self) -> Option<Ending> {
         self.all().find_map(|account| turn_away(&account.standing.load()))

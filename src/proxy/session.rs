@@ -16,6 +16,7 @@ use crate::tap::Tap;
 use crate::wire::{self, Reader, Writer};
 use crate::{dial, tls, upgrade, usage};
 use monoio::net::TcpStream;
+use monoio::time::{Duration, sleep};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
@@ -168,6 +169,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
         return Err(Ending::Draining);
     }
     let Found { identity, holders, provider_key } = admission::find(shard, caller).await?;
+    hold_back(shard, live, holders.delay_ms()).await?;
     if let Some(ending) = holders.verdict(wall_clock()) {
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
@@ -183,6 +185,19 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
     assert!(first, "a session is admitted once");
     Ok(provider_key)
+}
+
+/// Waits as long as a rule has new sessions of this user wait, or until the process stops.
+async fn hold_back(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), Ending> {
+    let until = wall_clock().plus_ms(delay_ms.saturating_add(shard.config.head_ms));
+    live.deadline.set(live.deadline.get().max(until));
+    let mut left = Duration::from_millis(delay_ms);
+    while !left.is_zero() && !shard.is_draining() {
+        let step = left.min(Duration::from_secs(1));
+        sleep(step).await;
+        left -= step;
+    }
+    if shard.is_draining() { Err(Ending::Draining) } else { Ok(()) }
 }
 
 /// Dials the provider and passes its answer on. `None`: the provider refused, and the client has been told.

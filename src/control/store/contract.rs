@@ -333,6 +333,7 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
         user: Some("alice".into()),
         org: Some("acme".into()),
         scopes: Scopes { proxy: true, sdk: false, admin: true },
+        account: Some("login_1".into()),
         created_at: NOON,
         expires_at: Some(NOON.plus_ms(DAY_MS)),
         revoked_at: None,

@@ -352,6 +352,7 @@ fn key(number: u8) -> Key {
         user: None,
         org: Some("acme".into()),
         scopes: Scopes { proxy: true, ..Scopes::default() },
+        account: None,
         created_at: now(),
         expires_at: None,
         revoked_at: None,
@@ -378,6 +379,16 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
     assert_eq!(alice.user_id.as_str(), "alice");
     assert_eq!(bench.refusal(KeyHash([3; 32])), KeyRefusal::OutOfScope);
 
+    let stranger = Identity { org: Some("other".into()), ..Identity::of("carol".into()) };
+    wait(handle.introduce(stranger)).unwrap();
+    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(4) })).unwrap();
+    let by_account = |user| bench.ask_by_key(KeyHash([4; 32]), Some(user));
+    assert!(matches!(by_account("carol"), Answer::KeyRefused(KeyRefusal::Foreign)));
+    assert_eq!(admitted(by_account("bob")).user_id.as_str(), "bob");
+    assert_eq!(admitted(by_account("dave")).org_id, Some("acme".into()));
+    wait(handle.end_key(KeyId::from("key_4"), now())).unwrap().unwrap();
+    assert!(matches!(bench.order(0), Order::Sweep));
+
     let ended = wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
     assert!(ended.revoked_at.is_some());
     assert!(bob.key.unwrap().reached(), "before its answer goes out");
@@ -393,11 +404,12 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
     }
     let listed = |user: Option<&str>, holds_at: Option<Timestamp>, offset: usize| {
         let user = user.map(UserId::from);
-        let page = wait(handle.keys(KeyQuery { user, holds_at, offset, limit: 2 })).unwrap();
+        let page =
+            wait(handle.keys(KeyQuery { user, holds_at, offset, limit: 2, ..KeyQuery::default() })).unwrap();
         (page.keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(" "), page.total)
     };
-    assert_eq!(listed(None, None, 0), ("key_1 key_2".into(), 3));
-    assert_eq!(listed(None, None, 2), ("key_3".into(), 3));
+    assert_eq!(listed(None, None, 0), ("key_1 key_2".into(), 4));
+    assert_eq!(listed(None, None, 2), ("key_3 key_4".into(), 4));
     assert_eq!(listed(None, Some(now().plus_ms(60)), 0), ("key_3".into(), 1));
     assert_eq!(listed(Some("alice"), None, 0), ("key_2".into(), 1));
 }

@@ -382,6 +382,7 @@ fn key(number: u8, expires_at: Option<Timestamp>) -> Key {
         user: None,
         org: None,
         scopes: crate::key::Scopes::default(),
+        account: None,
         created_at: NOON,
         expires_at,
         revoked_at: None,

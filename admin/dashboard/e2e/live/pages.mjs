@@ -25,6 +25,8 @@ const PAGES = {
   '/limits': [user, org],
   '/blocks': [user, reason],
   '/keys': [key, user],
+  '/prices': [`priced ${user}`, 'gpt-realtime'],
+  '/reference': ['/admin/users/{id}/threshold'],
   '/audit': [user, org, reason],
   '/logins': [person],
   '/settings': [],
@@ -35,6 +37,7 @@ const DIALOGS = {
   '/blocks': 'Block a user',
   '/keys': 'New key',
   '/logins': 'New login',
+  '/prices': 'Set a price',
   '/users': 'New user',
 }
 let session
@@ -44,6 +47,7 @@ before(async () => {
   await ask('PUT', `/admin/limits/user/${id}`, { maxCostUsd: 5 })
   await ask('PUT', `/admin/limits/org/${encodeURIComponent(org)}`, { maxTotalTokens: 1e12 })
   await ask('POST', '/auth/api-keys', { name: key, userId: user })
+  await ask('PUT', '/admin/prices', { model: `priced ${user}`, usdPerMinute: 1 })
   await ask('POST', '/admin/logins', {
     email: 'nasty@example.test',
     password: 'whatever it takes',

@@ -6,5 +6,6 @@ export const ROLES: Record<Role, { label: string; words: string }> = {
     label: 'Operator',
     words: 'May change users, limits, blocks, keys and sessions, but no logins.',
   },
+  member: { label: 'Member', words: 'Makes keys for its own organization and sees its usage; no dashboard.' },
   viewer: { label: 'Viewer', words: 'Sees everything and changes nothing.' },
 }

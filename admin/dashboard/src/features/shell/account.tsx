@@ -45,4 +45,5 @@ const ROLE_LABELS: Record<Role, string> = {
   owner: 'Owner',
   operator: 'Operator',
   viewer: 'Viewer, reads only',
+  member: 'Member, no dashboard',
 }

@@ -1,0 +1,115 @@
+//! Accounts: how one is made, and what it used.
+
+use super::logins::{first_epoch, hashed, me};
+use crate::auth::{Caller, Peer};
+use crate::error::ApiError;
+use crate::fields::{Body, Query};
+use crate::login::{Bearer, Login, Role, login_id};
+use crate::tier::{limits_of, tier_of};
+use crate::wire::{
+    AccountUsage, ErrorBody, LoginBody, RegisterRequest, SignedIn, Stretch, TierLimits, account_questions,
+};
+use crate::{App, account, now};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Makes an account: a login that makes keys for its org and sees what that used. The org must be a new one.
+#[utoipa::path(
+    post, path = "/auth/register", tag = "accounts", request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "The account, and a token of it.", body = SignedIn),
+        (status = 400, description = "A field is wrong.", body = ErrorBody),
+        (status = 403, description = "Registration is closed.", body = ErrorBody),
+        (status = 409, description = "The email has a login, or something is known of the org.", body = ErrorBody),
+        (status = 413, description = "The body is larger than 64 KiB.", body = ErrorBody),
+        (status = 429, description = "Too many accounts or wrong credentials from this address.", body = ErrorBody),
+        (status = 503, description = "The ledger is busy, full or gone, or too slow.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn register(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    Body(request): Body<RegisterRequest>,
+) -> Result<(StatusCode, Json<SignedIn>), ApiError> {
+    if !app.config.registration {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, REGISTRATION_CLOSED));
+    }
+    let (Some(email), Some(password)) = (request.email, request.password) else {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "Email and password are required"));
+    };
+    throttle(&app, peer, &email)?;
+    let id = login_id(&email);
+    let org = request.org_id.unwrap_or_else(|| account::own_org(&id));
+    // Before the lock is taken: hashing is slow, and must not keep operators waiting.
+    let password = hashed(&app, password).await;
+    let _alone = app.changes.lock().await;
+    if app.handle.entry::<Login>(&id).await?.is_some() {
+        return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
+    }
+    account::refuse_known(&app.handle, &id, &org).await?;
+    let login = Login {
+        email: email.into(),
+        name: request.display_name.map(Into::into),
+        role: Role::Member,
+        org: Some(org.clone()),
+        registered: true,
+        password,
+        created_at: now(),
+        epoch: first_epoch(),
+    };
+    // The org first: if the login cannot be kept after it, nobody has it.
+    let claim = account::Claim { login: id.as_str().into() };
+    app.handle.set_entry(org.as_str(), Some(&claim)).await?;
+    app.handle.set_entry(&id, Some(&login)).await?;
+    let token = app.signer.sign(&Bearer::Login { id: id.as_str().into(), epoch: login.epoch }, now());
+    let user = me(&app, &id, &login).await?;
+    let body = LoginBody::of(&id, &login);
+    let caller = Caller::Login { id: id.as_str().into(), login: Arc::new(login) };
+    app.keep(&caller, "login.register", ("login", &id), (), &body).await;
+    Ok((StatusCode::CREATED, Json(SignedIn { user, token })))
+}
+
+/// What the account's org used in a period: this month, if nothing is said.
+#[utoipa::path(
+    get, path = "/auth/usage", tag = "accounts", params(Stretch),
+    responses(
+        (status = 200, description = "The org's usage.", body = AccountUsage),
+        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn read_account_usage(
+    State(app): State<App>,
+    caller: Caller,
+    Query(stretch): Query<Stretch>,
+) -> Result<Json<AccountUsage>, ApiError> {
+    let Some((_, org)) = caller.account() else {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, NO_ACCOUNT));
+    };
+    let now = now();
+    let [asked, month] = account_questions(&org, stretch, now);
+    let tier = tier_of(&app.handle, &org);
+    let (asked, month, tier) = tokio::try_join!(app.handle.usage(asked), app.handle.usage(month), tier)?;
+    let limits = TierLimits::from(limits_of(&app.config.tiers, tier));
+    Ok(Json(AccountUsage::of(&org, stretch, [asked, month], (tier, limits), now)))
+}
+
+/// Also tries that fail count, or the answer to them would tell which emails have a login.
+fn throttle(app: &App, peer: Peer, email: &str) -> Result<(), ApiError> {
+    app.guard.admit(peer, Instant::now())?;
+    if let Some(seconds) = app.registrations.retry_after_seconds(peer.0, Instant::now()) {
+        return Err(ApiError::throttled(
+            "Too many registrations from this address, try again later",
+            seconds,
+        ));
+    }
+    app.registrations.note(peer.0, Sha256::digest(email).into(), Instant::now());
+    Ok(())
+}
+
+const REGISTRATION_CLOSED: &str = "Registration is closed: set admin.registration = true to open it, or ask an \
+    owner for a login";
+const NO_ACCOUNT: &str = "Only an account has usage of its own: sign in as one, or ask GET /admin/usage";

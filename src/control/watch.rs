@@ -1,0 +1,265 @@
+//! Enforces rules: looks about once a second who has reached what, and does to users what the rules say.
+//!
+//! Start at [`run`]. Which orgs used something is asked in one question each beat, and only their rules are looked at
+//! again; all of them once a minute and with each new hour, for then usage leaves their spans. A beat takes at most half
+//! of the time, however many rules there are.
+//!
+//! Invariant: what a rule does is of now. It is kept by nobody and ends by itself soon after the last look, so an
+//! instance that dies blocks nobody for ever, and several instances that come to the same conclusion change nothing.
+//! An operator's block is another thing and stays untouched.
+
+use crate::clock::system_time;
+use crate::handle::{CommandError, Handle};
+use crate::store::{Dimension, UsageQuery};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokenist_core::batch::Grain;
+use tokenist_core::id::{OrgId, UserId};
+use tokenist_core::limit::Restraint;
+use tokenist_core::rule::{Firing, Firings, Hit, Lookback, Restriction, Rule, SubjectKind, Used};
+use tokenist_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
+use tokenist_core::totals::Totals;
+use tracing::{info, warn};
+
+/// Looks until it is dropped.
+pub async fn run(handle: Handle) {
+    let mut watch = Watch::default();
+    let mut failing = false;
+    loop {
+        let began = Instant::now();
+        let outcome = watch.look(&handle, system_time()).await;
+        match &outcome {
+            Err(cause) if !failing => {
+                warn!(%cause, "rules are not looked at: what they do ends within minutes")
+            }
+            Ok(()) if failing => info!("rules are looked at again"),
+            Ok(()) | Err(_) => {}
+        }
+        failing = outcome.is_err();
+        tokio::time::sleep(BEAT.max(began.elapsed())).await;
+    }
+}
+
+/// What was concluded, so that only news is acted on.
+#[derive(Debug, Default)]
+struct Watch {
+    rules: BTreeMap<Arc<str>, Watched>,
+    /// What each org with rules had used in this hour when its rules were looked at.
+    used: HashMap<OrgId, Totals>,
+    /// When all rules were looked at.
+    whole_at: Timestamp,
+    looked_at: Timestamp,
+    restrained: HashMap<UserId, Restraint>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    rule: Arc<Rule>,
+    /// `None`: it was not looked at since it was made or changed.
+    hits: Option<BTreeMap<Arc<str>, Hit>>,
+    /// Those of them that the restriction acts on.
+    acts_on: BTreeMap<Arc<str>, Hit>,
+}
+
+/// What several rules of an org ask for together.
+type Question = (OrgId, SubjectKind, Lookback);
+
+impl Watch {
+    async fn look(&mut self, handle: &Handle, now: Timestamp) -> Result<(), CommandError> {
+        self.take_rules(handle.entries::<Rule>().await?);
+        if !self.rules.is_empty() {
+            let used = used_by_org(handle, now).await?;
+            let hour = |at| Grain::Hour.start(at);
+            let is_whole = hour(now) != hour(self.looked_at) || now.since(self.whole_at) >= MINUTE_MS;
+            let due = self.due(&used, is_whole);
+            self.judge(handle, due, now).await?;
+            self.used = used;
+            if is_whole {
+                self.whole_at = now;
+            }
+        }
+        self.looked_at = now;
+        self.restrain(handle, now).await
+    }
+
+    /// Follows what operators changed.
+    fn take_rules(&mut self, entries: Vec<(Arc<str>, Rule)>) {
+        let mut before = std::mem::take(&mut self.rules);
+        for (id, rule) in entries.into_iter().filter(|(_, rule)| rule.enabled && rule.is_enforced()) {
+            let known = before.remove(&id).filter(|watched| *watched.rule == rule);
+            let new = || Watched { rule: Arc::new(rule), hits: None, acts_on: BTreeMap::new() };
+            self.rules.insert(id, known.unwrap_or_else(new));
+        }
+    }
+
+    /// Which rules may come to another conclusion than before.
+    fn due(&self, used: &HashMap<OrgId, Totals>, is_whole: bool) -> Vec<Arc<str>> {
+        let is_due = |watched: &Watched| {
+            let org = &watched.rule.org;
+            is_whole || watched.hits.is_none() || used.get(org) != self.used.get(org)
+        };
+        self.rules.iter().filter(|(_, watched)| is_due(watched)).map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    async fn judge(
+        &mut self,
+        handle: &Handle,
+        due: Vec<Arc<str>>,
+        now: Timestamp,
+    ) -> Result<(), CommandError> {
+        let mut answers: HashMap<Question, Arc<[Used]>> = HashMap::new();
+        for id in due {
+            let rule = Arc::clone(&self.rules[&id].rule);
+            let mut spans = Vec::with_capacity(2);
+            for lookback in rule.lookbacks() {
+                let question = (rule.org.clone(), rule.subject.kind, lookback);
+                let used = match answers.get(&question) {
+                    Some(used) => Arc::clone(used),
+                    None => Arc::from(used_in_span(handle, &question, now).await?),
+                };
+                answers.insert(question, Arc::clone(&used));
+                spans.push(used);
+            }
+            let (Some(first), Some(last)) = (spans.first(), spans.last()) else { continue };
+            let hits = rule.hits(first);
+            let acts_on = rule.restrict(&hits, last);
+            self.tell(handle, &id, &rule, &hits, now).await?;
+            let watched = self.rules.get_mut(&id).expect("a rule that is due is watched");
+            (watched.hits, watched.acts_on) = (Some(hits), acts_on);
+        }
+        Ok(())
+    }
+
+    /// Keeps that a rule has fired, once for each subject that reaches it: not again before that was seen below it.
+    async fn tell(
+        &self,
+        handle: &Handle,
+        id: &Arc<str>,
+        rule: &Rule,
+        hits: &BTreeMap<Arc<str>, Hit>,
+        now: Timestamp,
+    ) -> Result<(), CommandError> {
+        let before = self.rules[id].hits.as_ref();
+        let mut new =
+            hits.iter().filter(|(subject, _)| before.is_none_or(|hits| !hits.contains_key(*subject)));
+        let Some(first) = new.next() else { return Ok(()) };
+        // Another instance, or this one before it was started anew, may have seen it reach this.
+        let since = match before {
+            Some(_) => self.looked_at.minus_ms(SKEW_MS),
+            None => rule.lookback().map_or(now, |span| span.start(now)),
+        };
+        let since = since.max(rule.updated_at);
+        let mut firings = handle.entry::<Firings>(id).await?.unwrap_or_default();
+        let news: Vec<_> =
+            std::iter::once(first).chain(new).filter(|(subject, _)| !firings.fired(subject, since)).collect();
+        for (subject, hit) in &news {
+            let Hit { users, totals } = hit;
+            let tokens = totals.usage.total_tokens();
+            info!(rule = &**id, name = &*rule.name, org = %rule.org, subject = &***subject, tokens, cost = %totals.cost, "a rule was reached");
+            firings.add(Firing {
+                id: format!("trigger_{:012x}_{subject}", now.0).into(),
+                at: now,
+                subject: Arc::clone(subject),
+                user_count: users.len() as u64,
+                tokens,
+                cost: totals.cost,
+                requests: totals.usage.requests,
+            });
+        }
+        match news.is_empty() {
+            true => Ok(()),
+            false => handle.set_entry(id, Some(&firings)).await,
+        }
+    }
+
+    /// Does to users what the rules say now, and undoes what they no longer say.
+    async fn restrain(&mut self, handle: &Handle, now: Timestamp) -> Result<(), CommandError> {
+        let wanted = self.wanted(now);
+        let mut changes: Vec<(UserId, Option<Restraint>)> = self
+            .restrained
+            .keys()
+            .filter(|user| !wanted.contains_key(*user))
+            .map(|user| (user.clone(), None))
+            .collect();
+        let renewed = wanted.into_iter().filter(|(user, restraint)| {
+            let is_same = |held: &Restraint| {
+                (&held.reason, held.delay_ms) == (&restraint.reason, restraint.delay_ms)
+                    && held.expires_at.since(now) > HOLD_MS / 2
+            };
+            !self.restrained.get(user).is_some_and(is_same)
+        });
+        changes.extend(renewed.map(|(user, restraint)| (user, Some(restraint))));
+        for slice in changes.chunks(SLICE) {
+            handle.restrain(slice.to_vec()).await?;
+            for (user, restraint) in slice.iter().cloned() {
+                match restraint {
+                    Some(restraint) => self.restrained.insert(user, restraint),
+                    None => self.restrained.remove(&user),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several rules that block a user the first is told, and the longest delay counts.
+    fn wanted(&self, now: Timestamp) -> HashMap<UserId, Restraint> {
+        let mut wanted: HashMap<UserId, Restraint> = HashMap::new();
+        for Watched { rule, acts_on, .. } in self.rules.values() {
+            let (reason, delay) = (rule.reason(), delay_ms(rule.restriction));
+            if reason.is_none() && delay == 0 {
+                continue;
+            }
+            for user in acts_on.values().flat_map(|hit| &hit.users) {
+                let restraint = wanted.entry(user.clone()).or_insert_with(|| {
+                    let since = self.restrained.get(user).map_or(now, |held| held.since);
+                    Restraint { reason: None, since, delay_ms: 0, expires_at: now.plus_ms(HOLD_MS) }
+                });
+                restraint.reason = restraint.reason.take().or_else(|| reason.clone());
+                restraint.delay_ms = restraint.delay_ms.max(delay);
+            }
+        }
+        wanted
+    }
+}
+
+fn delay_ms(restriction: Restriction) -> u64 {
+    match restriction {
+        Restriction::Throttle { delay_ms } => delay_ms,
+        Restriction::Warning | Restriction::RateLimit { .. } | Restriction::Block => 0,
+    }
+}
+
+/// What each org has used in this hour, which tells who used anything.
+async fn used_by_org(handle: &Handle, now: Timestamp) -> Result<HashMap<OrgId, Totals>, CommandError> {
+    let (from, by) = (Grain::Hour.start(now), vec![Dimension::Org]);
+    let rows = handle.usage(UsageQuery { from, by, ..UsageQuery::default() }).await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.key.org?, row.totals))).collect())
+}
+
+async fn used_in_span(
+    handle: &Handle,
+    (org, kind, lookback): &Question,
+    now: Timestamp,
+) -> Result<Vec<Used>, CommandError> {
+    let by = match kind {
+        SubjectKind::User => vec![Dimension::User],
+        SubjectKind::Feature => vec![Dimension::User, Dimension::Feature],
+        SubjectKind::Group => return Ok(Vec::new()),
+    };
+    let question =
+        UsageQuery { from: lookback.start(now), org: Some(org.clone()), by, ..UsageQuery::default() };
+    let rows = handle.usage(question).await?;
+    let used = |row: crate::store::UsageRow| {
+        Some(Used { user: row.key.user?, feature: row.key.feature, totals: row.totals })
+    };
+    Ok(rows.into_iter().filter_map(used).collect())
+}
+
+const BEAT: Duration = Duration::from_secs(1);
+/// What a rule does ends so long after the last look that said so.
+const HOLD_MS: u64 = 5 * MINUTE_MS;
+/// How far apart the clocks of instances may be, for what they tell each other.
+const SKEW_MS: u64 = 10 * SECOND_MS;
+/// Users who are restrained in one go.
+const SLICE: usize = 500;
