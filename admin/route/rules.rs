@@ -5,8 +5,8 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::wire::{
-    ErrorBody, RuleBody, RuleFields, RuleHistory, RuleList, RulePayload, RuleReply, RuleToggle, RuleTriggers,
-    RulesQuery,
+    ErrorBody, RuleBody, RuleChange, RuleFields, RuleHistory, RuleList, RulePayload, RuleReply, RuleToggle,
+    RuleTriggers, RulesQuery,
 };
 use crate::{App, now, random};
 use axum::Json;
@@ -77,7 +77,7 @@ pub(crate) async fn read_rule(State(app): State<App>, path: OrgItemPath) -> Resu
 
 /// Changes a rule. What is absent stays as it is.
 #[utoipa::path(
-    put, path = "/admin/orgs/{org}/rules/{id}", tag = "rules", params(OrgItemPath), request_body = RuleFields,
+    put, path = "/admin/orgs/{org}/rules/{id}", tag = "rules", params(OrgItemPath), request_body = RuleChange,
     responses(
         (status = 200, description = "The rule.", body = RuleBody),
         (status = 400, description = "The org's id is wrong, or these fields make no rule.", body = ErrorBody),

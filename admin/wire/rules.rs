@@ -31,6 +31,24 @@ pub(crate) struct RuleFields {
     notifications: Value,
 }
 
+/// What is absent stays as it is.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "read by the description alone")]
+pub(crate) struct RuleChange {
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+    #[schema(nullable = false)]
+    subject: Option<RuleSubject>,
+    #[schema(nullable = false)]
+    trigger: Option<RuleTrigger>,
+    #[schema(nullable = false)]
+    restriction: Option<RuleRestriction>,
+    #[schema(value_type = Object, nullable = false, required = false)]
+    notifications: Value,
+}
+
 /// Whose usage is looked at, each by itself: a user's within the org, or all users' of a feature. Nobody is in a group.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RuleSubject {
@@ -186,7 +204,7 @@ pub(crate) struct RuleToggle {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct RulesQuery {
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(nullable = false)]
     subject_type: Option<RuleSubjectType>,
     #[param(value_type = Option<String>, nullable = false)]
     restriction_type: Option<&'static str>,
