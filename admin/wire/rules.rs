@@ -88,7 +88,6 @@ pub(crate) enum RuleTrigger {
         policy_id: String,
     },
     Inactivity {
-        #[schema(value_type = Object)]
         duration: Value,
     },
 }

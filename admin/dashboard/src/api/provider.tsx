@@ -1,6 +1,7 @@
 'use client'
 import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
+import { client } from './client'
 import { ApiError } from './error'
 
 /** Beats of the pages' refreshing. The API caches nothing, so these are what a page costs it. */
@@ -34,8 +35,17 @@ function isRefusal(error: unknown) {
   return error instanceof ApiError && error.status >= 400 && error.status < 500
 }
 
+let isLeaving = false
+
+/** Whatever is asked meanwhile is refused, which leads nowhere else. */
+export async function signOut() {
+  isLeaving = true
+  await client.POST('/auth/logout').catch(() => undefined)
+  window.location.assign('/signin')
+}
+
 function signInAgain(error: unknown) {
-  if (!(error instanceof ApiError) || error.status !== 401) return
+  if (isLeaving || !(error instanceof ApiError) || error.status !== 401) return
   const { pathname, search } = window.location
   if (pathname.startsWith('/signin')) return
   window.location.assign(`/signin?next=${encodeURIComponent(pathname + search)}`)

@@ -4,7 +4,7 @@ import { Logo } from '@/ui/logo'
 import { anchorOf, type Operation, SECTIONS, SHAPES, schemaOf } from './openapi'
 import { Fields, Rows, TypeWords } from './shape'
 
-const LINK = 'text-accent-ink underline-offset-2 hover:underline'
+const LINK = 'text-accent-ink underline underline-offset-2'
 const TONES: Record<string, Tone> = {
   get: 'neutral',
   post: 'accent',
@@ -71,10 +71,14 @@ export function ApiReference() {
           </h2>
           <div className="grid gap-4">
             {SHAPES.map(([name, schema]) => (
-              <div key={name} id={`shape-${name}`} className="scroll-mt-6">
-                <Card title={name} note={schema.description}>
-                  <Fields of={schema} />
-                </Card>
+              <div
+                key={name}
+                id={`shape-${name}`}
+                className="min-w-0 scroll-mt-6 rounded-xl border bg-panel px-4 py-3.5 shadow-card sm:px-5"
+              >
+                <h3 className="font-semibold text-sm">{name}</h3>
+                {schema.description && <p className="text-ink-3 text-xs">{schema.description}</p>}
+                <Fields of={schema} />
               </div>
             ))}
           </div>

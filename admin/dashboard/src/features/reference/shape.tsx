@@ -5,7 +5,7 @@ import { type Schema, shapeName } from './openapi'
 export function TypeWords({ of }: { of: Schema }): ReactNode {
   if (of.$ref)
     return (
-      <a className="text-accent-ink underline-offset-2 hover:underline" href={`#shape-${shapeName(of.$ref)}`}>
+      <a className="text-accent-ink underline underline-offset-2" href={`#shape-${shapeName(of.$ref)}`}>
         {shapeName(of.$ref)}
       </a>
     )

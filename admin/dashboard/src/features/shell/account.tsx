@@ -1,6 +1,7 @@
 'use client'
 import { LogOut } from 'lucide-react'
-import { api } from '@/api/client'
+import { useState } from 'react'
+import { signOut } from '@/api/provider'
 import { useMe } from '@/api/role'
 import type { Role } from '@/api/types'
 import { Button } from '@/ui/button'
@@ -10,9 +11,7 @@ import { ThemeToggle } from '@/ui/theme'
 /** Who is signed in, and as what: nobody should wonder why a button is missing. */
 export function Account() {
   const me = useMe().data
-  const signOut = api.useMutation('post', '/auth/logout', {
-    onSettled: () => window.location.assign('/signin'),
-  })
+  const [leaving, setLeaving] = useState(false)
   return (
     <div className="flex items-center gap-1 border-t pt-3">
       <div className="min-w-0 flex-1 px-2.5">
@@ -32,8 +31,11 @@ export function Account() {
         look="quiet"
         size="icon"
         aria-label="Sign out"
-        busy={signOut.isPending}
-        onClick={() => signOut.mutate({})}
+        busy={leaving}
+        onClick={() => {
+          setLeaving(true)
+          signOut()
+        }}
       >
         <LogOut className="size-4" aria-hidden />
       </Button>
