@@ -11,6 +11,8 @@ export function useUrl() {
   const set = useCallback(
     (changes: Changes, how: 'push' | 'replace' = 'push') => {
       const search = withChanges(window.location.search, changes)
+      // A field says the same by Enter and by being left; going back must not stop in between.
+      if (search === window.location.search) return
       // The page is the same file whatever its filters, so the router has nothing to fetch.
       window.history[how === 'push' ? 'pushState' : 'replaceState'](null, '', path + search)
     },
