@@ -304,7 +304,7 @@ fn a_head_without_end_costs_no_memory() {
     let provider = Upstream::start();
     let proxy = start(&provider.origin(), &[]);
     serve_one(&proxy, &provider);
-    let before = memory(&proxy, "VmHWM");
+    let before = settled_memory(&proxy);
     for _ in 0..3 {
         let mut app = Wire::connect(proxy.listen);
         app.send("GET /v1/realtime HTTP/1.1\r\nX-Bomb: ");
@@ -391,7 +391,7 @@ fn a_hundred_megabytes_in_a_header_cost_nothing() {
     let proxy = start(&provider.origin(), &[]);
     serve_one(&proxy, &provider);
     let (mut app, mut server) = provider.session(proxy.listen);
-    let before = memory(&proxy, "VmHWM");
+    let before = settled_memory(&proxy);
     app.send(header(BINARY, 100 << 20, Some(KEY)));
     assert_eq!(app.refusal(), ("message_too_big".to_owned(), 1009));
     assert_eq!(server.frame().close_code(), 1000);

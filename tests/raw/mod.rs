@@ -266,6 +266,21 @@ pub(crate) fn memory(proxy: &Tokenist, field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// The most memory that it ever had, once that has stood still: what a session leaves for the store takes some, a moment
+/// after the session is over.
+pub(crate) fn settled_memory(proxy: &Tokenist) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = memory(proxy, "VmHWM");
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = memory(proxy, "VmHWM");
+        if now == last || Instant::now() > deadline {
+            return now;
+        }
+        last = now;
+    }
+}
+
 /// An upgrade request.
 pub(crate) fn upgrade(headers: &[&str]) -> String {
     request("GET /v1/realtime?model=gpt-realtime", &[&UPGRADE[..], headers].concat())
