@@ -27,7 +27,7 @@ pub(crate) struct RuleFields {
     restriction: RuleRestriction,
     /// Kept as it comes; nothing is sent.
     #[serde(default)]
-    #[schema(value_type = Object, required = false)]
+    #[schema(required = false)]
     notifications: Value,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct RuleChange {
     trigger: Option<RuleTrigger>,
     #[schema(nullable = false)]
     restriction: Option<RuleRestriction>,
-    #[schema(value_type = Object, nullable = false, required = false)]
+    #[schema(required = false)]
     notifications: Value,
 }
 
