@@ -1,8 +1,10 @@
 //! What nobody can guess: keys, and ids that never meet.
 
+use crate::now;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokenist_core::id::KeyHash;
 use tokenist_core::key::{HINT_CHARS, KEY_PREFIX};
 
@@ -18,9 +20,14 @@ pub fn generate_token() -> String {
     digits(KEY_PREFIX, 32)
 }
 
-/// As many digits as make two of the same kind unlikely for ever.
+/// A new id: 32 hexadecimal digits, the second half random. Ids sort in the order they were made in, so that what
+/// came about in the same millisecond is listed as it happened.
 pub(crate) fn id(prefix: &str) -> String {
-    digits(prefix, 16)
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let clock = now().0 << 16;
+    let next = |last: u64| clock.max(last + 1);
+    let last = LAST.fetch_update(Relaxed, Relaxed, |last| Some(next(last))).expect("it always has a next");
+    digits(&format!("{prefix}{:016x}", next(last)), 8)
 }
 
 impl NewKey {
@@ -56,6 +63,12 @@ mod tests {
         assert!(key.text.starts_with(&*key.hint) && key.hint.len() == 12);
         assert!(key.text != other.text && key.hash != other.hash);
         assert!(!format!("{key:?}").contains(&digits[..12]));
-        assert_eq!(id("log_").len(), "log_".len() + 32);
+    }
+
+    #[test]
+    fn ids_sort_as_they_were_made_and_have_32_digits() {
+        let ids: Vec<String> = (0..1000).map(|_| id("log_")).collect();
+        assert!(ids.is_sorted_by(|earlier, later| earlier < later), "{ids:?}");
+        assert!(ids.iter().all(|id| id.len() == "log_".len() + 32));
     }
 }

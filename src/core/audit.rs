@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// One change. Written once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Unique: `audit_` and 32 hexadecimal digits.
+    /// Unique, and later ones sort later: `audit_` and 32 hexadecimal digits.
     pub id: Arc<str>,
     pub at: Timestamp,
     pub actor: Actor,
