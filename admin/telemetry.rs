@@ -1,8 +1,8 @@
 //! The process's numbers as Prometheus text 0.0.4. No label ever holds a user's id.
 
 use std::fmt::{Display, Write};
-use tokenist_control::handle::Pulse;
 use tokenist_control::telemetry::Telemetry;
+use tokenist_control::view::Pulse;
 use tokenist_core::metric::METRICS;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

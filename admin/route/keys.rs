@@ -14,7 +14,7 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use std::sync::Arc;
-use tokenist_control::handle::KeyQuery;
+use tokenist_control::view::KeyQuery;
 use tokenist_core::id::{OrgId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::time::Timestamp;

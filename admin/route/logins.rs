@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use std::sync::Arc;
 use std::time::Instant;
-use tokenist_control::handle::KeyQuery;
+use tokenist_control::view::KeyQuery;
 use tokenist_core::time::Timestamp;
 use tokio::task::spawn_blocking;
 

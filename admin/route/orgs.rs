@@ -13,8 +13,9 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tokenist_control::handle::{CommandError, UserFilter, UserQuery, UserView};
+use tokenist_control::handle::CommandError;
 use tokenist_control::store::UsageRow;
+use tokenist_control::view::{UserFilter, UserQuery, UserView};
 use tokenist_core::id::{IdError, OrgId, UserId};
 use utoipa::IntoParams;
 

@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
-use tokenist_control::handle::{CommandError, Pulse};
+use tokenist_control::handle::CommandError;
+use tokenist_control::view::Pulse;
 use tokio::time::timeout;
 
 /// The configuration that is in force, without secrets.

@@ -13,8 +13,8 @@ use crate::{App, now, random};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use tokenist_control::handle::UserQuery;
 use tokenist_control::store::{Dimension, UsageQuery};
+use tokenist_control::view::UserQuery;
 use tokenist_core::id::Identity;
 
 /// Users, in order of id unless said otherwise, with what they used.

@@ -3,7 +3,7 @@
 use super::{INTEGER_MAX, LIST_MAX, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
-use tokenist_control::handle::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView, UserView};
+use tokenist_control::view::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView, UserView};
 use tokenist_core::id::Holder;
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::money::NanoUsd;

@@ -52,7 +52,7 @@ pub(crate) use users::*;
 
 use crate::fields::Fields;
 use serde::Serialize;
-use tokenist_control::handle::Totals;
+use tokenist_control::view::Totals;
 use tokenist_core::limit::WindowKind;
 use utoipa::ToSchema;
 

@@ -5,8 +5,8 @@ use super::{Grain, Grouping, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use tokenist_control::explore::{Exploration, Explored};
-use tokenist_control::handle::{Profile, Totals};
 use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
+use tokenist_control::view::{Profile, Totals};
 use tokenist_core::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 

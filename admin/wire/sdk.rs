@@ -4,7 +4,7 @@ use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tokenist_control::handle::Judged;
+use tokenist_control::view::Judged;
 use tokenist_core::close::{Ending, Measure};
 use tokenist_core::dialect;
 use tokenist_core::id::{self, Feature, Model, OrgId, UserId};

@@ -3,8 +3,8 @@
 use super::{Usage, list_limit, page};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
-use tokenist_control::handle::SessionView;
 use tokenist_control::store::Filter;
+use tokenist_control::view::SessionView;
 use tokenist_core::batch::SessionRecord;
 use tokenist_core::id::{OrgId, SessionId, UserId};
 use tokenist_core::time::Timestamp;

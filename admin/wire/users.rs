@@ -6,9 +6,9 @@ use super::{ApiKey, BlockEntry, CreatedKey, Scope, Threshold, Usage, WINDOWS, Wi
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
-use tokenist_control::handle::{ModelTotals, Totals, UserFilter, UserView};
 use tokenist_control::ranking::{Rank, RankQuery, UserSort};
 use tokenist_control::store::UsageRow;
+use tokenist_control::view::{ModelTotals, Totals, UserFilter, UserView};
 use tokenist_core::id::{self, OrgId, UserId};
 use tokenist_core::key::Scopes;
 use tokenist_core::limit::{Limit, WindowKind};

@@ -16,8 +16,8 @@ mod thread;
 
 pub(crate) use schedule::Schedule;
 
+use crate::command::Command;
 use crate::fact::Fact;
-use crate::handle::Command;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;

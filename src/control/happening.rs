@@ -1,6 +1,6 @@
 //! What happens, told while somebody watches. It is kept nowhere, and costs nothing while nobody does.
 
-use crate::handle::{LimitView, SessionView};
+use crate::view::{LimitView, SessionView};
 use std::sync::Arc;
 use tokenist_core::batch::SessionRecord;
 use tokenist_core::id::UserId;

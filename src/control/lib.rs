@@ -9,6 +9,7 @@
 mod accounts;
 pub mod aggregator;
 pub mod clock;
+mod command;
 pub mod explore;
 pub mod fact;
 pub mod fleet;
@@ -21,6 +22,7 @@ mod reads;
 pub mod resolver;
 pub mod store;
 pub mod telemetry;
+pub mod view;
 pub mod watch;
 pub mod writer;
 
@@ -31,7 +33,7 @@ pub use writer::Writer;
 
 use crate::aggregator::Pace;
 use crate::clock::Clock;
-use crate::handle::Command;
+use crate::command::Command;
 use crate::happening::Happenings;
 use crate::prices::Prices;
 use crossbeam::channel::{self, Sender};

@@ -4,7 +4,7 @@
 //! which reports are applied, and with no more kept than the page holds. Where instances share a store, the sums are
 //! the store's, which it is asked for once a page.
 
-use crate::handle::{UserFilter, UserView};
+use crate::view::{UserFilter, UserView};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! Limits as operators see and set them, whoever holds them.
 
-use super::{Aggregator, contains};
-use crate::handle::{CommandError, HolderKind, LimitPage, LimitQuery, LimitState, LimitView};
+use super::Aggregator;
+use super::views::contains;
+use crate::handle::CommandError;
+use crate::view::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView};
 use std::sync::Arc;
 use tokenist_core::id::Holder;
 use tokenist_core::ledger::Place;

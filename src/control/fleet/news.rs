@@ -5,8 +5,8 @@
 
 use super::DEADLINE;
 use super::redis::{Connection, Servers, describe};
+use crate::command::Command;
 use crate::fact::Fact;
-use crate::handle::Command;
 use crossbeam::channel::{Sender, TrySendError};
 use redis::{RedisResult, Value};
 use std::collections::HashMap;

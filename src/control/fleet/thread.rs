@@ -3,8 +3,8 @@
 
 use super::redis::{Connection, Servers, describe};
 use super::{DEADLINE, Line, Word, news, round};
+use crate::command::Command;
 use crate::fact::Fact;
-use crate::handle::Command;
 use crossbeam::channel::Sender;
 use redis::RedisResult;
 use std::io;

@@ -7,6 +7,9 @@
 //!
 //! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test fleet_simulation` runs it alone.
 
+mod chance;
+
+use chance::{Random, Seed, seeds};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +37,8 @@ const EVENT_MAX: i64 = 100;
 
 #[test]
 fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
-    for seed in seeds() {
-        let told = Seed(seed);
+    for seed in seeds(0..12) {
+        let _told = Seed(seed);
         for window in WindowKind::ALL {
             let mut sim = Sim::new(seed, window);
             for _ in 0..STEPS {
@@ -49,14 +52,6 @@ fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
             sim.check_all_know();
             sim.use_up_together();
         }
-        drop(told);
-    }
-}
-
-fn seeds() -> Vec<u64> {
-    match std::env::var("TOKENIST_SEED") {
-        Ok(seed) => vec![seed.parse().expect("a seed is a number")],
-        Err(_) => (0..12).collect(),
     }
 }
 
@@ -373,29 +368,5 @@ fn delta(user: usize, nano: i64, at: Timestamp) -> Delta {
         cost: NanoUsd(nano),
         estimated: false,
         latency_ms: None,
-    }
-}
-
-/// Told when the test fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with TOKENIST_SEED={}", self.0);
-        }
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
     }
 }

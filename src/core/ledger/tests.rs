@@ -2,7 +2,8 @@ mod clocks;
 
 use super::*;
 use crate::fleet::Cell;
-use crate::limit::WindowKind;
+use crate::key::KeyId;
+use crate::limit::{Block, WindowKind};
 use crate::money::NanoUsd;
 use crate::record::Ceiling;
 use crate::time::{DAY_MS, HOUR_MS};

@@ -1,0 +1,218 @@
+//! Users, sessions and keys as operators see them, and how the aggregator does.
+
+use super::Aggregator;
+use crate::ranking::{self, Rank, RankSlice, RankedSlice};
+use crate::view::{
+    KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserFilter, UserPage, UserQuery, UserView,
+};
+use std::sync::Arc;
+use tokenist_core::batch::Profile;
+use tokenist_core::id::{Holder, UserId};
+use tokenist_core::key::Key;
+use tokenist_core::ledger::{LiveSession, Place};
+use tokenist_core::limit::{Block, WindowKind};
+use tokenist_core::record::Record;
+use tokenist_core::time::Timestamp;
+
+/// Users that one page may show.
+const PAGE_MAX: usize = 1_000;
+
+impl Aggregator {
+    pub(super) fn users(&mut self, query: &UserQuery, now: Timestamp) -> UserPage {
+        let wanted = |record: &Record| admits(&query.filter, record, now);
+        let count_max = query.limit.min(PAGE_MAX);
+        let users = self.ledger.users_after(query.after.as_ref());
+        let mut places: Vec<Place> =
+            users.filter(|(_, record)| wanted(record)).map(|(place, _)| place).take(count_max + 1).collect();
+        let more = places.len() > count_max;
+        places.truncate(count_max);
+        for &place in &places {
+            self.ledger.advance(place, now);
+        }
+        UserPage {
+            users: places.into_iter().map(|place| self.user_view(place, query.window)).collect(),
+            more,
+        }
+    }
+
+    /// Looks at the next users in order of id, and tells who of them the page may show.
+    pub(super) fn rank(&mut self, slice: &RankSlice, now: Timestamp) -> RankedSlice {
+        let users = self.ledger.users_after(slice.from.as_ref()).take(ranking::SLICE);
+        let (mut count, mut last) = (0, None);
+        let mut wanted = Vec::new();
+        for (place, record) in users {
+            count += 1;
+            last = Some(place);
+            if admits(&slice.query.filter, record, now) {
+                wanted.push(place);
+            }
+        }
+        let mut ranks = Vec::new();
+        for place in wanted {
+            self.ledger.advance(place, now);
+            let record = self.ledger.record(place);
+            let user = user_id(record);
+            let window = slice.query.window.unwrap_or(record.standing().limit.window);
+            let mut totals = *record.totals(window);
+            if let Some(stored) = slice.stored.get(user) {
+                totals = totals.join(*stored);
+            }
+            let figure = slice.query.figure(&totals);
+            if slice.wants(figure, user) {
+                ranks.push(Rank { figure, user: user.clone() });
+            }
+        }
+        slice.query.keep_first(&mut ranks);
+        let last = last.filter(|_| count == ranking::SLICE);
+        RankedSlice { ranks, next: last.map(|place| user_id(self.ledger.record(place)).clone()) }
+    }
+
+    /// Of those that are known.
+    pub(super) fn views(
+        &mut self,
+        users: Vec<UserId>,
+        window: Option<WindowKind>,
+        now: Timestamp,
+    ) -> Vec<UserView> {
+        let places: Vec<Place> =
+            users.into_iter().filter_map(|user| self.ledger.find(&Holder::User(user))).collect();
+        for &place in &places {
+            self.ledger.advance(place, now);
+        }
+        places.into_iter().map(|place| self.user_view(place, window)).collect()
+    }
+
+    pub(super) fn profiles(&self, users: Vec<UserId>) -> Vec<Profile> {
+        let profile = |user| {
+            let place = self.ledger.find(&Holder::User(user));
+            place.map(|place| self.ledger.record(place).profile.clone()).unwrap_or_default()
+        };
+        users.into_iter().map(profile).collect()
+    }
+
+    pub(super) fn names(&self, users: Vec<UserId>) -> Vec<Option<Arc<str>>> {
+        let name = |user| self.ledger.record(self.ledger.find(&Holder::User(user))?).profile.name.clone();
+        users.into_iter().map(name).collect()
+    }
+
+    pub(super) fn models(&self, user: UserId) -> Vec<ModelTotals> {
+        let Some(place) = self.ledger.find(&Holder::User(user.clone())) else { return Vec::new() };
+        let mut models: Vec<ModelTotals> = Vec::new();
+        for series in self.ledger.series(place) {
+            // A user's orgs are told apart in the store, not here.
+            match models.iter_mut().find(|sum| sum.model == series.model && sum.feature == series.feature) {
+                Some(sum) => sum.totals += series.totals,
+                None => models.push(ModelTotals {
+                    user: user.clone(),
+                    feature: series.feature.clone(),
+                    model: series.model.clone(),
+                    totals: series.totals,
+                }),
+            }
+        }
+        models.sort_by(|a, b| (&a.model, &a.feature).cmp(&(&b.model, &b.feature)));
+        models
+    }
+
+    pub(super) fn blocked(&self, now: Timestamp) -> Vec<(UserId, Block)> {
+        let users = self.ledger.users_after(None);
+        users
+            .filter_map(|(_, record)| Some((user_id(record).clone(), holding_block(record, now)?.clone())))
+            .collect()
+    }
+
+    pub(super) fn sessions(&self) -> Vec<SessionView> {
+        let mut sessions: Vec<SessionView> = self.ledger.sessions().map(session_view).collect();
+        sessions.sort_by_key(|session| (session.opened_at, session.session));
+        sessions
+    }
+
+    pub(super) fn keys(&self, query: &KeyQuery) -> KeyPage {
+        let wanted = |key: &&Key| {
+            query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
+                && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
+                && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
+                && query.holds_at.is_none_or(|at| key.holds_at(at))
+        };
+        let mut keys: Vec<&Key> = self.ledger.keys().filter(wanted).collect();
+        keys.sort_by_key(|key| (key.created_at, &key.id));
+        let total = keys.len();
+        KeyPage { keys: keys.into_iter().skip(query.offset).take(query.limit).cloned().collect(), total }
+    }
+
+    pub(super) fn pulse(&self, reports_waiting: usize) -> Pulse {
+        Pulse {
+            users: self.ledger.user_count(),
+            users_max: self.users_max,
+            sessions: self.ledger.session_count(),
+            reports_applied: self.reports_applied,
+            reports_waiting,
+            store_failing: self.saving.is_failing(),
+            store_failure: self.saving.failure(),
+            batches_committed: self.saving.done(),
+            mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
+            mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
+            redis_failing: self.fleet_failure().is_some(),
+            redis_failure: self.fleet_failure().map(str::to_owned),
+            instances: self.instance_count(),
+        }
+    }
+
+    pub(super) fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
+        self.view(self.ledger.record(place), window)
+    }
+
+    pub(super) fn view(&self, record: &Record, window: Option<WindowKind>) -> UserView {
+        let standing = record.standing();
+        let account = self.ledger.find(record.holder()).and_then(|place| self.accounts.find(place));
+        UserView {
+            user: user_id(record).clone(),
+            org: record.profile.org.clone(),
+            email: record.profile.email.clone(),
+            name: record.profile.name.clone(),
+            totals: *record.totals(window.unwrap_or(standing.limit.window)),
+            limit: standing.limit,
+            limit_is_default: record.own_limit().is_none(),
+            resets_at: standing.resets_at,
+            block: standing.block.clone(),
+            sessions: account.map_or(0, |account| account.sessions()),
+        }
+    }
+}
+
+fn user_id(record: &Record) -> &UserId {
+    match record.holder() {
+        Holder::User(user) => user,
+        Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => unreachable!("only users are listed"),
+    }
+}
+
+fn admits(filter: &UserFilter, record: &Record, now: Timestamp) -> bool {
+    let profile = &record.profile;
+    let texts = [Some(user_id(record).as_str()), profile.email.as_deref(), profile.name.as_deref()];
+    let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
+    filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
+        && filter.search.as_deref().is_none_or(found)
+        && (!filter.blocked || holding_block(record, now).is_some())
+}
+
+pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {
+    record.standing().block.as_ref().filter(|block| block.holds_at(now))
+}
+
+pub(super) fn session_view(session: &LiveSession) -> SessionView {
+    SessionView {
+        session: session.opened.session,
+        identity: Arc::clone(&session.opened.identity),
+        provider: Arc::clone(&session.opened.provider),
+        model: session.opened.model.clone(),
+        opened_at: session.opened.at,
+        totals: session.totals,
+    }
+}
+
+/// Whether `text` contains `part`, ignoring ASCII case.
+pub(super) fn contains(text: &str, part: &str) -> bool {
+    part.is_empty()
+        || text.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+}

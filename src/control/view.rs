@@ -1,0 +1,213 @@
+//! What the control plane is asked, and how users, limits, sessions and keys look to those who ask.
+
+use std::sync::Arc;
+use tokenist_core::batch::Log;
+pub use tokenist_core::batch::Profile;
+use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
+use tokenist_core::key::{Key, KeyId};
+use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::message::Delta;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::time::Timestamp;
+pub use tokenist_core::totals::Totals;
+use tokenist_core::verdict::{Remaining, Used, Verdict};
+
+/// A user as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserView {
+    pub user: UserId,
+    pub org: Option<OrgId>,
+    pub email: Option<Arc<str>>,
+    pub name: Option<Arc<str>>,
+    /// Over the window that was asked for.
+    pub totals: Totals,
+    /// The user's own limit, or the default where `limit_is_default`.
+    pub limit: Limit,
+    pub limit_is_default: bool,
+    pub resets_at: Option<Timestamp>,
+    /// `None` if there is none or it has expired.
+    pub block: Option<Block>,
+    pub sessions: u32,
+}
+
+/// A limit with its holder and what was used of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    pub holder: Holder,
+    /// What a user or key is called, and the id by which operators know a key.
+    pub name: Option<Arc<str>>,
+    pub key: Option<KeyId>,
+    pub limit: Limit,
+    pub limit_is_default: bool,
+    /// In the limit's window.
+    pub used: Used,
+    /// Whole percent, see [`tokenist_core::verdict::share_used`].
+    pub percent: Option<u64>,
+    /// Of the limit alone, whether or not the holder is blocked.
+    pub state: LimitState,
+    pub resets_at: Option<Timestamp>,
+}
+
+/// How near a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitState {
+    Ok,
+    /// 80 percent are used.
+    Warned,
+    Reached,
+}
+
+/// Whose limits to list, in order of holder.
+#[derive(Clone, Debug)]
+pub struct LimitQuery {
+    pub kind: Option<HolderKind>,
+    /// Only holders whose id or name contains this, ignoring ASCII case.
+    pub search: Option<String>,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderKind {
+    User,
+    Org,
+    Feature,
+    Key,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LimitPage {
+    pub limits: Vec<LimitView>,
+    /// How many there are without offset and limit.
+    pub total: usize,
+}
+
+/// Which users to list, in order of id.
+#[derive(Clone, Debug, Default)]
+pub struct UserQuery {
+    /// Only ids greater than this.
+    pub after: Option<UserId>,
+    pub filter: UserFilter,
+    /// At most this many.
+    pub limit: usize,
+    /// The window of the totals; the limit's own if `None`.
+    pub window: Option<WindowKind>,
+}
+
+/// Whom to list.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only users whose id, email or name contains this, ignoring ASCII case.
+    pub search: Option<String>,
+    pub org: Option<OrgId>,
+    /// Only users whose block holds now.
+    pub blocked: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct UserPage {
+    pub users: Vec<UserView>,
+    /// More follow after the last of these.
+    pub more: bool,
+}
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    pub session: SessionId,
+    pub identity: Arc<Identity>,
+    pub provider: Arc<str>,
+    pub model: Option<Model>,
+    pub opened_at: Timestamp,
+    /// Since it was opened, settled responses only.
+    pub totals: Totals,
+}
+
+impl SessionView {
+    /// What a minute of it has cost on average; of one that is younger, what it has cost so far.
+    pub fn cost_per_minute(&self, now: Timestamp) -> NanoUsd {
+        let age_ms = i128::from(now.since(self.opened_at).max(MINUTE_MS));
+        let nano = i128::from(self.totals.cost.0) * i128::from(MINUTE_MS) / age_ms;
+        NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
+    }
+}
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Usage by user and model since the start of the process, for audits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelTotals {
+    pub user: UserId,
+    pub feature: Option<Feature>,
+    pub model: Model,
+    pub totals: Totals,
+}
+
+/// A call that did not pass through the proxy, with what its application sent of it if it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub delta: Delta,
+    pub log: Option<Log>,
+}
+
+/// How a call is judged that has not been made yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The first block of user, org and key; without one, what there is to say of the user.
+    pub verdict: Verdict,
+    /// Of the user's own limit.
+    pub remaining: Remaining,
+    /// So much later a rule has new sessions of the user begin.
+    pub delay_ms: u64,
+    /// Over its limit's window. A stranger has used nothing and is bound by the default.
+    pub user: UserView,
+}
+
+/// Which keys to list, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyQuery {
+    /// Only keys that are bound to this user.
+    pub user: Option<UserId>,
+    /// Likewise to this org.
+    pub org: Option<OrgId>,
+    /// Only keys that this login's account made.
+    pub account: Option<Arc<str>>,
+    /// Only keys that open something at this time.
+    pub holds_at: Option<Timestamp>,
+    /// Leaves out so many of the first.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPage {
+    pub keys: Vec<Key>,
+    /// How many there are without offset and limit.
+    pub total: usize,
+}
+
+/// How the control plane does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    pub users: usize,
+    pub users_max: usize,
+    pub sessions: usize,
+    pub reports_applied: u64,
+    pub reports_waiting: usize,
+    /// The last commit to the store failed.
+    pub store_failing: bool,
+    /// Why, in a sentence.
+    pub store_failure: Option<String>,
+    pub batches_committed: u64,
+    /// What is wrong with the copy in the central store.
+    pub mirror_failure: Option<String>,
+    /// Rows that are not copied there yet; `None` where there is no such store.
+    pub mirror_waiting: Option<u64>,
+    /// Limits are to hold over several instances and do not, because Redis cannot be reached or was not a moment ago.
+    pub redis_failing: bool,
+    /// Why, in a sentence.
+    pub redis_failure: Option<String>,
+    /// Instances that share limits, this one included, as far as is known. `None` without a Redis.
+    pub instances: Option<u32>,
+}

@@ -1,0 +1,313 @@
+use super::*;
+use crate::dialect::HEAD_BYTES_MAX;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn sniffed(event: &str) -> Sign<'_> {
+    sniff(&event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64)
+}
+
+fn piece(response: Option<&str>, kind: PieceKind, bytes: u64) -> Piece<'_> {
+    Piece { response: response.map(Cow::Borrowed), kind, bytes }
+}
+
+/// Text in, audio in, image in, the cached parts of each, text out, audio out, reasoning, milliseconds.
+fn counts(usage: Option<Usage>) -> Option<[u64; 10]> {
+    usage.map(|usage| {
+        assert_eq!(usage.requests, 1);
+        [
+            usage.text_in,
+            usage.audio_in,
+            usage.image_in,
+            usage.cached_text_in,
+            usage.cached_audio_in,
+            usage.cached_image_in,
+            usage.text_out,
+            usage.audio_out,
+            usage.reasoning_out,
+            usage.duration_ms,
+        ]
+    })
+}
+
+fn stated(usage: &str) -> Option<[u64; 10]> {
+    let event = format!(r#"{{"type":"response.done","response":{{"id":"r","usage":{usage}}}}}"#);
+    match read(event.as_bytes()) {
+        Fact::Done { usage, .. } => counts(usage),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_head_tells_what_an_event_is() {
+    let long = "A".repeat(2000);
+    let other = format!(r#"{{"event_id":"{long}","type":"response.done"}}"#);
+    let late_delta =
+        format!(r#"{{"type":"response.audio.delta","response_id":"r","pad":"{long}","delta":"AAAA"}}"#);
+    let audio = format!(r#"{{"type":"response.output_audio.delta","response_id":"r","delta":"{long}"}}"#);
+    let Sign::Piece(Piece { bytes: late_bytes, .. }) = sniffed(&late_delta) else { panic!() };
+    assert!((1500..2000).contains(&late_bytes), "{late_bytes}");
+    for (event, sign) in [
+        (audio.as_str(), Sign::Piece(piece(Some("r"), PieceKind::Audio, 2000))),
+        (
+            r#" { "delta" : "AAAA" , "response_id" : "r\u0031" , "type" : "response.audio.delta" } "#,
+            Sign::Piece(piece(Some("r1"), PieceKind::Audio, 4)),
+        ),
+        (r#"{"type":"response.text.delta","delta":"hé\n"}"#, Sign::Piece(piece(None, PieceKind::Text, 5))),
+        (r#"{"type":"response.output_text.delta","delta":7}"#, Sign::Piece(piece(None, PieceKind::Text, 0))),
+        (r#"{"type":"response.output_text.delta"}"#, Sign::Piece(piece(None, PieceKind::Text, 0))),
+        (r#"{"type":"response.done","response":{}}"#, Sign::Whole),
+        (r#"{"type":"response\u002edone","response":{}}"#, Sign::Whole),
+        (r#"{"\u0074ype":"response.done","response":{}}"#, Sign::Whole),
+        (r#"{"response":{"type":"response.audio.delta"},"type":"response.done"}"#, Sign::Whole),
+        (other.as_str(), Sign::Whole),
+        (r#"{"type":"response.do"#, Sign::Whole),
+        (r#"{"item":{"type":"response.done"},"type":"conversation.item.added"}"#, Sign::Nothing),
+        (r#"{"text":"\"type\":\"response.done\"","type":"error"}"#, Sign::Nothing),
+        (r#"{"type":"response.output_audio.done","response_id":"r"}"#, Sign::Nothing),
+        (r#"{"type":["response.done"]}"#, Sign::Nothing),
+        (r#"{"item":{"type":"response.done"}}"#, Sign::Nothing),
+        (r#"[{"type":"response.done"}]"#, Sign::Nothing),
+        ("hello", Sign::Nothing),
+        ("", Sign::Whole),
+    ] {
+        assert_eq!(sniffed(event), sign, "{event}");
+    }
+}
+
+#[test]
+fn every_spelling_of_usage_is_read() {
+    for (usage, wanted) in [
+        (
+            r#"{"total_tokens":30,"input_tokens":20,"output_tokens":10,"input_token_details":{"text_tokens":5,
+            "audio_tokens":15,"image_tokens":0,"cached_tokens":4,"cached_tokens_details":{"text_tokens":1,
+            "audio_tokens":3,"image_tokens":0}},"output_token_details":{"text_tokens":2,"audio_tokens":8}}"#,
+            Some([5, 15, 0, 1, 3, 0, 2, 8, 0, 0]),
+        ),
+        (
+            r#"{"input_tokens":20,"output_tokens":10,"input_tokens_details":{"text_tokens":5,"audio_tokens":15},
+            "output_tokens_details":{"text_tokens":2,"audio_tokens":8}}"#,
+            Some([5, 15, 0, 0, 0, 0, 2, 8, 0, 0]),
+        ),
+        // As the chat API says it.
+        (
+            r#"{"prompt_tokens":20,"completion_tokens":10,"total_tokens":30,"prompt_tokens_details":
+            {"cached_tokens":4,"audio_tokens":5},"completion_tokens_details":{"reasoning_tokens":3,
+            "audio_tokens":2,"accepted_prediction_tokens":1}}"#,
+            Some([15, 5, 0, 4, 0, 0, 8, 2, 3, 0]),
+        ),
+        // No parts: all text.
+        (r#"{"input_tokens":20,"output_tokens":10}"#, Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+        (
+            r#"{"input_tokens":20,"output_tokens":10,"input_token_details":{},"output_token_details":null}"#,
+            Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0]),
+        ),
+        (r#"{"total_tokens":30}"#, Some([30, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        (r#"{"total_tokens":30,"input_tokens":20}"#, Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+        (r#"{"total_tokens":30,"output_tokens":20}"#, Some([10, 0, 0, 0, 0, 0, 20, 0, 0, 0])),
+        (
+            r#"{"total_tokens":30,"input_token_details":{"audio_tokens":15},"output_token_details":{"audio_tokens":8}}"#,
+            Some([7, 15, 0, 0, 0, 0, 0, 8, 0, 0]),
+        ),
+        // Cached tokens that no part names.
+        (
+            r#"{"input_tokens":30,"input_token_details":{"text_tokens":10,"audio_tokens":15,"image_tokens":5,
+            "cached_tokens":27}}"#,
+            Some([10, 15, 5, 10, 15, 2, 0, 0, 0, 0]),
+        ),
+        (
+            r#"{"input_tokens":30,"input_token_details":{"text_tokens":10,"audio_tokens":20,"cached_tokens":16,
+            "cached_tokens_details":{"audio_tokens":9}}}"#,
+            Some([10, 20, 0, 7, 9, 0, 0, 0, 0, 0]),
+        ),
+        // More cached than there is.
+        (
+            r#"{"input_token_details":{"text_tokens":10,"cached_tokens":99,"cached_tokens_details":{"text_tokens":98,
+            "audio_tokens":1}}}"#,
+            Some([10, 0, 0, 10, 0, 0, 0, 0, 0, 0]),
+        ),
+        // Reasoning beside the parts.
+        (
+            r#"{"output_tokens":50,"output_token_details":{"text_tokens":2,"audio_tokens":8,"reasoning_tokens":40}}"#,
+            Some([0, 0, 0, 0, 0, 0, 42, 8, 40, 0]),
+        ),
+        // One bad field takes no other with it; of a doubled one the last counts.
+        (
+            r#"{"input_tokens":"20","output_tokens":10.0,"total_tokens":1e400,"input_token_details":{"text_tokens":
+            null,"audio_tokens":-3,"image_tokens":{"a":1}},"x":[[[{"output_tokens":9}]]]}"#,
+            Some([20, 0, 0, 0, 0, 0, 10, 0, 0, 0]),
+        ),
+        (r#"{"output_tokens":1,"output_tokens":10}"#, Some([0, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+        (r#"{"output\u005ftokens":10}"#, Some([0, 0, 0, 0, 0, 0, 10, 0, 0, 0])),
+        (r#"{"output_tokens":0}"#, Some([0; 10])),
+        ("{}", None),
+        ("null", None),
+        ("7", None),
+        ("[]", None),
+        (r#"{"output_tokens":null,"input_token_details":{}}"#, None),
+        (r#""{\"output_tokens\":10}""#, None),
+    ] {
+        assert_eq!(stated(usage), wanted, "{usage}");
+    }
+}
+
+#[test]
+fn usage_stands_in_the_response_or_beside_it() {
+    for (fields, output) in [
+        (r#""response":{"usage":{"output_tokens":1}},"usage":{"output_tokens":2}"#, Some(1)),
+        (r#""response":{"usage":{}},"usage":{"output_tokens":2}"#, Some(2)),
+        (r#""usage":{"output_tokens":2},"response":{"usage":null}"#, Some(2)),
+        (r#""usage":{"output_tokens":2}"#, Some(2)),
+        (r#""response":{"usage":{}},"usage":{}"#, None),
+        (r#""response":{"output":[{"usage":{"output_tokens":2}}]}"#, None),
+        (r#""response":{"output":[{"text":"\"usage\":{\"output_tokens\":2}"}]}"#, None),
+    ] {
+        let event = format!(r#"{{"type":"response.done",{fields}}}"#);
+        let Fact::Done { usage, .. } = read(event.as_bytes()) else { panic!("{event}") };
+        assert_eq!(usage.map(|usage| usage.text_out), output, "{event}");
+    }
+}
+
+#[test]
+fn an_event_that_breaks_off_states_only_what_is_whole() {
+    let whole = r#"{"type":"response.done","response":{"id":"r","usage":{"output_tokens":123}}}"#;
+    for cut in 0..whole.len() {
+        match read(&whole.as_bytes()[..cut]) {
+            Fact::Unreadable => assert!(cut < whole.find("r\",").unwrap() + 2, "{cut}"),
+            Fact::Done { usage: None, response } => {
+                assert_eq!((response.as_deref(), cut < whole.len() - 2), (Some("r"), true));
+            }
+            Fact::Done { usage: Some(usage), .. } => {
+                assert_eq!((usage.text_out, cut >= whole.len() - 2), (123, true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn sessions_tell_models_and_formats() {
+    let model = |name| Some(Cow::Borrowed(name));
+    for (event, wanted) in [
+        (
+            json!({"type": "session.created", "session": {"type": "realtime", "model": "m", "audio": {
+                "input": {"transcription": {"model": "t"}}, "output": {"format": {"type": "audio/pcm", "rate": 16000}}}}}),
+            (model("m"), model("t"), Some(32_000)),
+        ),
+        (
+            json!({"type": "session.updated", "session": {"model": "m", "output_audio_format": "g711_ulaw",
+                "input_audio_transcription": {"model": "t"}}}),
+            (model("m"), model("t"), Some(8_000)),
+        ),
+        (
+            json!({"type": "transcription_session.updated", "session": {"input_audio_transcription": {"model": "t"}}}),
+            (None, model("t"), None),
+        ),
+        (
+            json!({"type": "session.updated", "session": {"model": null, "audio": {"input": {"transcription": null},
+                "output": {"format": {"type": "audio/pcm", "rate": 3}}}}}),
+            (None, None, Some(48_000)),
+        ),
+        (
+            json!({"type": "session.updated", "session": {"audio": {"output": {"format": {"type": "audio/pcma"}}}}}),
+            (None, None, Some(8_000)),
+        ),
+    ] {
+        let text = event.to_string();
+        let Fact::Session { model, transcription_model, output_rate } = read(text.as_bytes()) else {
+            panic!()
+        };
+        let rate = output_rate.map(|rate| rate.bytes_per_second);
+        assert_eq!((model, transcription_model, rate), wanted, "{text}");
+    }
+}
+
+#[test]
+fn transcriptions_are_billed_by_tokens_or_by_time() {
+    for (usage, wanted) in [
+        (
+            r#"{"type":"tokens","total_tokens":27,"input_tokens":21,"input_token_details":{"text_tokens":0,
+            "audio_tokens":21},"output_tokens":6}"#,
+            Some([0, 21, 0, 0, 0, 0, 6, 0, 0, 0]),
+        ),
+        (r#"{"type":"duration","seconds":1.7}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1700])),
+        (r#"{"type":"duration","seconds":1.1}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1100])),
+        (r#"{"type":"duration","seconds":0.0001}"#, Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+        ("null", None),
+    ] {
+        let event = format!(
+            r#"{{"type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":2,
+            "transcript":"hi","usage":{usage}}}"#
+        );
+        let Fact::Transcribed { item, content_index, usage } = read(event.as_bytes()) else {
+            panic!("{event}")
+        };
+        assert_eq!((item.as_deref(), content_index, counts(usage)), (Some("i"), 2, wanted), "{event}");
+    }
+}
+
+/// Writes JSON with its keys in an order, and with white space, drawn from `seed`.
+fn written(value: &Value, seed: &mut u64) -> String {
+    let mut draw = |n: usize| {
+        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*seed >> 33) as usize % n
+    };
+    let blank = ["", "", " ", "\n\t", "  \r\n"][draw(5)];
+    match value {
+        Value::Object(fields) => {
+            let mut left: Vec<_> = fields.iter().collect();
+            let mut parts = Vec::new();
+            while !left.is_empty() {
+                let (key, value) = left.swap_remove(draw(left.len()));
+                parts.push((key, value));
+            }
+            let shown: Vec<_> = parts
+                .into_iter()
+                .map(|(key, value)| format!("{blank}\"{key}\"{blank}:{blank}{}{blank}", written(value, seed)))
+                .collect();
+            format!("{{{}}}", shown.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn order_and_white_space_change_nothing(seed: u64, counts: [u16; 8]) {
+        let [text, audio, image, cached_text, cached_audio, text_out, audio_out, rest] = counts.map(u64::from);
+        let event = json!({"type": "response.done", "event_id": "event_1", "response": {
+            "id": "resp_1", "status": "completed", "output": [{"usage": {"total_tokens": 1}, "text": "\"usage\":{"}],
+            "usage": {"input_tokens": text + audio + image, "output_tokens": text_out + audio_out + rest,
+                "input_token_details": {"text_tokens": text, "audio_tokens": audio, "image_tokens": image,
+                    "cached_tokens": cached_text + cached_audio,
+                    "cached_tokens_details": {"text_tokens": cached_text, "audio_tokens": cached_audio}},
+                "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out}}}});
+        let (plain, shuffled) = (event.to_string(), written(&event, &mut { seed }));
+        prop_assert_eq!(read(plain.as_bytes()), read(shuffled.as_bytes()));
+        prop_assert!(matches!(sniffed(&shuffled), Sign::Whole));
+        let Fact::Done { response, usage: Some(usage) } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
+        prop_assert_eq!(response.as_deref(), Some("resp_1"));
+        prop_assert_eq!(usage.total_tokens(), text + audio + image + text_out + audio_out + rest);
+    }
+
+    #[test]
+    fn words_of_usage_inside_strings_count_nothing(text in r#"[ -~]{0,40}(usage|output_tokens|response\.done)[ -~]{0,40}"#) {
+        let event = json!({"type": "response.done", "note": text, "response": {"id": text, "output": [text]}});
+        let event = event.to_string();
+        prop_assert_eq!(
+            read(event.as_bytes()),
+            Fact::Done { response: Some(Cow::Owned(text)), usage: None }
+        );
+    }
+
+    #[test]
+    fn damage_never_panics(at in 0usize..600, byte: u8, cut in 0usize..600) {
+        let mut event = br#"{"type":"response.done","response":{"id":"r","usage":{"input_tokens":20,"output_tokens":10,
+            "input_token_details":{"text_tokens":5,"cached_tokens":4,"cached_tokens_details":{"text_tokens":1}}}}}"#.to_vec();
+        let at = at % event.len();
+        event[at] = byte;
+        event.truncate(cut);
+        sniff(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64);
+        read(&event);
+    }
+}

@@ -1,0 +1,229 @@
+//! What operators set, here or on another instance: limits, blocks, keys, and the catalog.
+//!
+//! Whatever is set has a revision, and the later one holds: [`Ledger::adopt`] and its like join what others have set.
+
+use super::{Full, Ledger, Place};
+use crate::batch::{HolderState, Revision, Stamped};
+use crate::catalog::{Entry, EntryId};
+use crate::id::{Holder, KeyHash};
+use crate::key::{Key, KeyId};
+use crate::limit::{Block, Limit, Restraint};
+use crate::record::Consequence;
+use crate::roster::Revisions;
+use crate::time::Timestamp;
+
+impl Ledger {
+    pub fn set_limit(&mut self, place: Place, limit: Option<Limit>, now: Timestamp) {
+        let revision = self.next_revision(now);
+        let seat = self.roster.use_seat(place);
+        seat.revisions.limit = revision;
+        let consequence = seat.record.set_limit(limit, now);
+        self.rebind(place, consequence);
+    }
+
+    /// `None` lifts a block.
+    pub fn set_block(&mut self, place: Place, block: Option<Block>, now: Timestamp) {
+        if let Some(end) = block.as_ref().and_then(|block| block.expires_at) {
+            self.due = self.due.min(end);
+        }
+        let revision = self.next_revision(now);
+        let seat = self.roster.use_seat(place);
+        seat.revisions.block = revision;
+        let consequence = seat.record.set_block(block, now);
+        self.rebind(place, consequence);
+    }
+
+    /// What rules say of a holder: of now, and neither saved nor shared.
+    pub fn set_restraint(&mut self, place: Place, restraint: Option<Restraint>, now: Timestamp) {
+        if let Some(restraint) = &restraint {
+            self.due = self.due.min(restraint.expires_at);
+        }
+        let consequence = self.roster.use_seat(place).record.set_restraint(restraint, now);
+        self.conclude(place, consequence);
+    }
+
+    /// What holds of a holder, with when it was set.
+    pub fn state(&self, place: Place) -> HolderState {
+        self.roster.seat(place).state()
+    }
+
+    /// As [`Ledger::key`], with when it was set.
+    pub fn stamped_key(&self, hash: &KeyHash) -> Option<&Stamped<Key>> {
+        self.keys.get(hash)
+    }
+
+    /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
+    /// anything was.
+    pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
+        // For a mere profile nobody is forgotten; it waits in the store until its user comes.
+        let is_bound = state.limit.value.is_some() || state.block.value.is_some();
+        let is_full = self.roster.len() >= self.config.holders_max;
+        if is_full && !is_bound && self.find(&state.holder).is_none() {
+            return false;
+        }
+        let Some(place) = self.take_over(state, now) else { return false };
+        let seat = self.roster.seat_mut(place);
+        seat.profile_unsaved = true;
+        seat.binding_unsaved = true;
+        self.save_later(place);
+        true
+    }
+
+    /// As [`Ledger::adopt`], for a key.
+    pub fn adopt_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
+        let hash = key.value.hash;
+        let is_news = self.take_over_key(key, now);
+        if is_news {
+            self.save_key(hash);
+        }
+        is_news
+    }
+
+    /// Makes a key known, or changes it. Live sessions of a key that has ended are swept.
+    pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), Full> {
+        let hash = key.hash;
+        if self.keys.len() >= self.config.keys_max && !self.keys.contains_key(&hash) {
+            return Err(Full);
+        }
+        let revision = self.next_revision(now);
+        self.take_over_key(Stamped { revision, value: key }, now);
+        self.save_key(hash);
+        Ok(())
+    }
+
+    /// Whether it still holds is for the caller to ask.
+    pub fn key(&self, hash: &KeyHash) -> Option<&Key> {
+        self.keys.get(hash).map(|key| &key.value)
+    }
+
+    pub fn key_of(&self, id: &KeyId) -> Option<&Key> {
+        self.keys().find(|key| key.id == *id)
+    }
+
+    /// In no order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.values().map(|key| &key.value)
+    }
+
+    /// Puts an entry into the catalog, or changes or removes it.
+    pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), Full> {
+        if self.catalog.len() >= self.config.entries_max && !self.catalog.contains_key(&entry.id) {
+            return Err(Full);
+        }
+        let (id, revision) = (entry.id.clone(), self.next_revision(now));
+        self.take_over_entry(Stamped { revision, value: entry });
+        self.save_entry(&id);
+        Ok(())
+    }
+
+    /// As [`Ledger::adopt`], for an entry of the catalog.
+    pub fn adopt_entry(&mut self, entry: Stamped<Entry>) -> bool {
+        let id = entry.value.id.clone();
+        let is_news = self.take_over_entry(entry);
+        if is_news {
+            self.save_entry(&id);
+        }
+        is_news
+    }
+
+    /// Also one that was removed, with when that was.
+    pub fn entry(&self, id: &EntryId) -> Option<&Stamped<Entry>> {
+        self.catalog.get(id)
+    }
+
+    /// All of a kind that were not removed, in order of id.
+    pub fn entries(&self, kind: &str) -> impl Iterator<Item = &Entry> {
+        let first = EntryId { kind: kind.into(), id: "".into() };
+        let of_kind = self.catalog.range(first.clone()..).take_while(move |(id, _)| id.kind == first.kind);
+        of_kind.map(|(_, entry)| &entry.value).filter(|entry| entry.value.is_some())
+    }
+
+    /// Joins the state of a holder, which is seated for it if need be. `None` if all of it was known.
+    pub(super) fn take_over(&mut self, state: HolderState, now: Timestamp) -> Option<Place> {
+        self.revision = self.revision.max(state.revision());
+        let place = self.seat(&state.holder, now);
+        let seat = self.roster.seat_mut(place);
+        let mut joined = seat.state();
+        if !joined.join(state) {
+            return None;
+        }
+        let before = std::mem::replace(
+            &mut seat.revisions,
+            Revisions {
+                profile: joined.profile.revision,
+                limit: joined.limit.revision,
+                block: joined.block.revision,
+            },
+        );
+        seat.record.profile = joined.profile.value;
+        if before.limit != seat.revisions.limit {
+            let consequence = seat.record.set_limit(joined.limit.value, now);
+            self.conclude(place, consequence);
+            self.touch(place);
+        }
+        let seat = self.roster.seat_mut(place);
+        if before.block != seat.revisions.block {
+            if let Some(end) = joined.block.value.as_ref().and_then(|block| block.expires_at) {
+                self.due = self.due.min(end);
+            }
+            let consequence = seat.record.set_block(joined.block.value, now);
+            self.conclude(place, consequence);
+        }
+        Some(place)
+    }
+
+    pub(super) fn take_over_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
+        self.revision = self.revision.max(key.revision);
+        let hash = key.value.hash;
+        let is_news = match self.keys.get_mut(&hash) {
+            Some(known) => known.join(key),
+            None => self.keys.insert(hash, key).is_none(),
+        };
+        if let Some(place) = self.roster.key(&hash).filter(|_| is_news) {
+            self.bound_key(place, now);
+        }
+        is_news
+    }
+
+    /// A key's record ends when the key does.
+    pub(super) fn bound_key(&mut self, place: Place, now: Timestamp) {
+        let Holder::Key(hash) = self.record(place).holder() else { return };
+        let end = self.keys.get(hash).and_then(|key| key.value.ends_at());
+        if let Some(end) = end {
+            self.due = self.due.min(end);
+        }
+        let consequence = self.roster.seat_mut(place).record.set_end(end, now);
+        self.conclude(place, consequence);
+    }
+
+    fn save_key(&mut self, hash: KeyHash) {
+        self.pending.keys.retain(|key| key.value.hash != hash);
+        self.pending.keys.extend(self.keys.get(&hash).cloned());
+    }
+
+    pub(super) fn take_over_entry(&mut self, entry: Stamped<Entry>) -> bool {
+        self.revision = self.revision.max(entry.revision);
+        match self.catalog.get_mut(&entry.value.id) {
+            Some(known) => known.join(entry),
+            None => self.catalog.insert(entry.value.id.clone(), entry).is_none(),
+        }
+    }
+
+    fn save_entry(&mut self, id: &EntryId) {
+        self.pending.entries.retain(|entry| entry.value.id != *id);
+        self.pending.entries.extend(self.catalog.get(id).cloned());
+    }
+
+    /// A limit or block changed: the holder stays until that is saved.
+    fn rebind(&mut self, place: Place, consequence: Consequence) {
+        self.roster.seat_mut(place).binding_unsaved = true;
+        self.save_later(place);
+        self.conclude(place, consequence);
+        self.touch(place);
+    }
+
+    pub(super) fn next_revision(&mut self, now: Timestamp) -> Revision {
+        self.revision = Revision::after(self.revision, now);
+        self.revision
+    }
+}
