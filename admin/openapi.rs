@@ -54,7 +54,16 @@ pub(crate) async fn read_openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
-/// Adds to every operation what its credential brings with it.
+/// Adds to the operations that need no credential what their bodies bring with them.
+pub(crate) fn admit(description: &mut utoipa::openapi::OpenApi, body_bytes_max: usize) {
+    let operations = description.paths.paths.values_mut().flat_map(operations);
+    operations.filter(|operation| operation.request_body.is_some()).for_each(|operation| {
+        expect_mistakes(operation, body_bytes_max);
+        refuse(operation, StatusCode::TOO_MANY_REQUESTS, THROTTLED);
+    });
+}
+
+/// Adds to every operation what it takes and its credential bring with them.
 pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body_bytes_max: usize) {
     let components = description.components.get_or_insert_with(Components::new);
     let forbidden = match area {
@@ -71,21 +80,37 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
         refuse(operation, StatusCode::UNAUTHORIZED, "No API key, or a wrong one.");
         refuse(operation, StatusCode::FORBIDDEN, forbidden);
-        refuse(operation, StatusCode::TOO_MANY_REQUESTS, "Too many wrong credentials from this address.");
-        refuse(operation, StatusCode::SERVICE_UNAVAILABLE, "The ledger is busy, full or gone, or too slow.");
+        refuse(operation, StatusCode::TOO_MANY_REQUESTS, THROTTLED);
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             // A missing body counts as an empty object.
             body.required = Some(Required::False);
-            let too_large = format!("The body is larger than {} KiB.", body_bytes_max / 1024);
-            refuse(operation, StatusCode::PAYLOAD_TOO_LARGE, &too_large);
         }
+        expect_mistakes(operation, body_bytes_max);
     });
 }
 
+/// What may be wrong with what an operation takes, and that the ledger may not answer.
+fn expect_mistakes(operation: &mut Operation, body_bytes_max: usize) {
+    let has_body = operation.request_body.is_some();
+    if has_body || operation.parameters.is_some() {
+        refuse(
+            operation,
+            StatusCode::BAD_REQUEST,
+            "An id, a parameter or a field is wrong; the message says which.",
+        );
+    }
+    if has_body {
+        let too_large = format!("The body is larger than {} KiB.", body_bytes_max / 1024);
+        refuse(operation, StatusCode::PAYLOAD_TOO_LARGE, &too_large);
+    }
+    refuse(operation, StatusCode::SERVICE_UNAVAILABLE, "The ledger is busy, full or gone, or too slow.");
+}
+
+/// Unless the operation itself tells when it answers so.
 fn refuse(operation: &mut Operation, status: StatusCode, description: &str) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(ErrorBody::name()))).build();
     let response = ResponseBuilder::new().description(description).content("application/json", body).build();
-    operation.responses.responses.insert(status.as_str().to_owned(), response.into());
+    operation.responses.responses.entry(status.as_str().to_owned()).or_insert(response.into());
 }
 
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -94,6 +119,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 const BEARER: &str = "key";
+const THROTTLED: &str = "Too many wrong credentials from this address.";
 
 #[cfg(test)]
 mod tests {

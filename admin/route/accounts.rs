@@ -22,12 +22,9 @@ use std::time::Instant;
     post, path = "/auth/register", tag = "accounts", request_body = RegisterRequest,
     responses(
         (status = 201, description = "The account, and a token of it.", body = SignedIn),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 403, description = "Registration is closed.", body = ErrorBody),
         (status = 409, description = "The email has a login, or something is known of the org.", body = ErrorBody),
-        (status = 413, description = "The body is larger than 64 KiB.", body = ErrorBody),
         (status = 429, description = "Too many accounts or wrong credentials from this address.", body = ErrorBody),
-        (status = 503, description = "The ledger is busy, full or gone, or too slow.", body = ErrorBody),
     )
 )]
 pub(crate) async fn register(
@@ -76,10 +73,7 @@ pub(crate) async fn register(
 /// What the account's org used in a period: this month, if nothing is said.
 #[utoipa::path(
     get, path = "/auth/usage", tag = "accounts", params(Stretch),
-    responses(
-        (status = 200, description = "The org's usage.", body = AccountUsage),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The org's usage.", body = AccountUsage))
 )]
 pub(crate) async fn read_account_usage(
     State(app): State<App>,

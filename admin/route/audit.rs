@@ -3,17 +3,14 @@
 use crate::App;
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{AuditList, AuditQuery, ErrorBody};
+use crate::wire::{AuditList, AuditQuery};
 use axum::Json;
 use axum::extract::State;
 
 /// Changes, the newest first. The last fifth of a second may be missing.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "audit", params(AuditQuery),
-    responses(
-        (status = 200, description = "Changes.", body = AuditList),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Changes.", body = AuditList))
 )]
 pub(crate) async fn list_audits(
     State(app): State<App>,

@@ -1,10 +1,10 @@
 //! Blocks: who may not open sessions.
 
-use super::UserPath;
+use super::path::UserPath;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
-use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, ErrorBody, UnblockReply};
+use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, UnblockReply};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -14,10 +14,7 @@ use tokenist_core::limit::Block;
 /// Blocks a user. Live sessions end at once with 4003. A block that has expired counts as none.
 #[utoipa::path(
     post, path = "/admin/users/{id}/block", tag = "blocks", params(UserPath), request_body = BlockRequest,
-    responses(
-        (status = 200, description = "The user is blocked.", body = BlockReply),
-        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The user is blocked.", body = BlockReply))
 )]
 pub(crate) async fn block_user(
     State(app): State<App>,
@@ -39,10 +36,7 @@ pub(crate) async fn block_user(
 /// Lifts a user's block, if there is one.
 #[utoipa::path(
     post, path = "/admin/users/{id}/unblock", tag = "blocks", params(UserPath),
-    responses(
-        (status = 200, description = "The user is not blocked.", body = UnblockReply),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The user is not blocked.", body = UnblockReply))
 )]
 pub(crate) async fn unblock_user(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! Tokenist keys: made and shown once, listed by what is kept of them, ended.
 
-use super::UserPath;
+use super::path::UserPath;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
@@ -25,7 +25,6 @@ use utoipa::IntoParams;
     post, path = "/auth/api-keys", tag = "keys", request_body = KeyRequest,
     responses(
         (status = 201, description = "The key.", body = CreatedKey),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 409, description = "The account has made as many keys as it may.", body = ErrorBody),
     )
 )]
@@ -52,10 +51,7 @@ pub(crate) async fn create_key(
 /// Keys, oldest first. An account sees those that it made.
 #[utoipa::path(
     get, path = "/auth/api-keys", tag = "keys", params(KeysQuery),
-    responses(
-        (status = 200, description = "Keys.", body = KeyList),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Keys.", body = KeyList))
 )]
 pub(crate) async fn list_keys(
     State(app): State<App>,
@@ -98,7 +94,6 @@ pub(crate) async fn revoke_key(
     post, path = "/admin/users/{id}/rotate-key", tag = "keys", params(UserPath), request_body = RotateRequest,
     responses(
         (status = 201, description = "The new key.", body = RotatedKey),
-        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
         (status = 404, description = "The user has no key.", body = ErrorBody),
     )
 )]

@@ -1,6 +1,6 @@
 //! Limits of users, orgs and keys. A user's is also what existing clients call its threshold.
 
-use super::UserPath;
+use super::path::{UserPath, checked, decoded};
 use crate::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -10,7 +10,7 @@ use crate::wire::{
     ThresholdReply, ThresholdRequest,
 };
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tokenist_core::id::{Feature, Holder, OrgId, UserId};
@@ -22,10 +22,7 @@ use utoipa::IntoParams;
 #[utoipa::path(
     post, path = "/admin/users/{id}/threshold", tag = "limits", params(UserPath),
     request_body = ThresholdRequest,
-    responses(
-        (status = 200, description = "The threshold holds.", body = ThresholdReply),
-        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The threshold holds.", body = ThresholdReply))
 )]
 pub(crate) async fn set_threshold(
     State(app): State<App>,
@@ -44,10 +41,7 @@ pub(crate) async fn set_threshold(
 /// Limits of their own that users, orgs and keys have; with the one that binds all other users.
 #[utoipa::path(
     get, path = "/admin/limits", tag = "limits", params(LimitsQuery),
-    responses(
-        (status = 200, description = "Limits.", body = LimitList),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Limits.", body = LimitList))
 )]
 pub(crate) async fn list_limits(
     State(app): State<App>,
@@ -62,7 +56,6 @@ pub(crate) async fn list_limits(
     get, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
     responses(
         (status = 200, description = "The limit.", body = HolderLimit),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
         (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
     )
 )]
@@ -79,7 +72,6 @@ pub(crate) async fn read_limit(
     put, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath), request_body = LimitRequest,
     responses(
         (status = 200, description = "The limit holds.", body = HolderLimit),
-        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
         (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
     )
 )]
@@ -101,7 +93,6 @@ pub(crate) async fn set_limit(
     delete, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
     responses(
         (status = 200, description = "What binds the holder now.", body = HolderLimit),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
         (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
     )
 )]
@@ -134,17 +125,10 @@ async fn bind(
 }
 
 async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, ApiError> {
-    let bad = |what: &str, why: String| ApiError::new(StatusCode::BAD_REQUEST, format!("{what} id {why}"));
     match kind {
-        HolderKindName::User => {
-            UserId::parse(id.as_bytes()).map(Holder::User).map_err(|error| bad("User", error.to_string()))
-        }
-        HolderKindName::Org => {
-            OrgId::parse(id.as_bytes()).map(Holder::Org).map_err(|error| bad("Org", error.to_string()))
-        }
-        HolderKindName::Feature => Feature::parse(id.as_bytes())
-            .map(Holder::Feature)
-            .map_err(|error| bad("Feature", error.to_string())),
+        HolderKindName::User => checked("User id", id, UserId::parse).map(Holder::User),
+        HolderKindName::Org => checked("Org id", id, OrgId::parse).map(Holder::Org),
+        HolderKindName::Feature => checked("Feature id", id, Feature::parse).map(Holder::Feature),
         HolderKindName::Key => match app.handle.key_of(KeyId::from(id)).await? {
             Some(key) => Ok(Holder::Key(key.hash)),
             None => Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found")),
@@ -165,10 +149,7 @@ impl<S: Send + Sync> FromRequestParts<S> for HolderPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<HolderPath, ApiError> {
-        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
-        let Ok(Path((kind, id))) = path else {
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "The id is not UTF-8"));
-        };
+        let (kind, id): (String, String) = decoded(parts, state, "The id").await?;
         match HolderKindName::parse(&kind) {
             Some(kind) => Ok(HolderPath { kind, id }),
             None => {

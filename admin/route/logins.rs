@@ -25,10 +25,8 @@ use tokio::task::spawn_blocking;
     post, path = "/auth/session", tag = "logins", request_body = TokenRequest,
     responses(
         (status = 200, description = "Signed in; a cookie is set.", body = Me),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 401, description = "The token is wrong.", body = ErrorBody),
         (status = 403, description = "The request comes from another origin.", body = ErrorBody),
-        (status = 429, description = "Too many wrong credentials from this address.", body = ErrorBody),
     )
 )]
 pub(crate) async fn begin_session(
@@ -49,10 +47,8 @@ pub(crate) async fn begin_session(
     post, path = "/auth/login", tag = "logins", request_body = SignInRequest,
     responses(
         (status = 200, description = "Signed in; a cookie is set.", body = SignedIn),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 401, description = "Email or password is wrong.", body = ErrorBody),
         (status = 403, description = "The request comes from another origin.", body = ErrorBody),
-        (status = 429, description = "Too many wrong credentials from this address.", body = ErrorBody),
     )
 )]
 pub(crate) async fn sign_in(
@@ -121,7 +117,6 @@ pub(crate) async fn list_logins(State(app): State<App>) -> Result<Json<LoginList
     post, path = "/admin/logins", tag = "logins", request_body = LoginRequest,
     responses(
         (status = 201, description = "The login.", body = LoginBody),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 409, description = "The email has a login.", body = ErrorBody),
     )
 )]
@@ -156,7 +151,6 @@ pub(crate) async fn create_login(
     patch, path = "/admin/logins/{id}", tag = "logins", params(LoginPath), request_body = LoginChange,
     responses(
         (status = 200, description = "The login.", body = LoginBody),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 404, description = "There is no such login.", body = ErrorBody),
     )
 )]

@@ -10,6 +10,7 @@ mod limits;
 mod logins;
 mod logs;
 mod orgs;
+mod path;
 mod policies;
 mod prices;
 mod process;
@@ -24,12 +25,9 @@ use crate::auth::Area;
 use crate::error::ApiError;
 use crate::openapi::{self, Description};
 use crate::{App, auth, edge, pages};
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
+use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use tokenist_core::id::UserId;
-use utoipa::{IntoParams, OpenApi};
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -59,14 +57,16 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let mut router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(process::read_health))
         .routes(routes!(process::read_ready))
         .routes(routes!(openapi::read_openapi))
         .routes(routes!(logins::begin_session))
         .routes(routes!(logins::sign_in))
         .routes(routes!(logins::sign_out))
-        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::register));
+    openapi::admit(router.get_openapi_mut(), BODY_BYTES_MAX);
+    router
 }
 
 fn admin_routes() -> OpenApiRouter<App> {
@@ -145,26 +145,6 @@ fn sdk_routes() -> OpenApiRouter<App> {
 
 async fn not_found() -> ApiError {
     ApiError::not_found()
-}
-
-/// The user that a path names, decoded and checked.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct UserPath {
-    /// The user's id, URL-encoded.
-    #[param(value_type = String)]
-    id: UserId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for UserPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<UserPath, ApiError> {
-        let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, format!("User id {why}"));
-        let Path(id) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|_| bad("is not UTF-8".into()))?;
-        UserId::parse(id.as_bytes()).map(|id| UserPath { id }).map_err(|error| bad(error.to_string()))
-    }
 }
 
 /// Users asked for at once, so that no question keeps the ledger from its reports for long.

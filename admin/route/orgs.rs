@@ -1,31 +1,25 @@
 //! Orgs: what their users used together.
 
+use super::path::OrgPath;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::tier::{OrgTier, limits_of, tier_of};
 use crate::wire::{
-    Answers, BlockedUser, ErrorBody, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
+    Answers, BlockedUser, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Stretch, Summary,
     SummaryQuery, TierReply, TierRequest,
 };
 use crate::{App, now};
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
+use axum::extract::State;
 use tokenist_control::handle::CommandError;
 use tokenist_control::store::UsageRow;
 use tokenist_control::view::{UserFilter, UserQuery, UserView};
-use tokenist_core::id::{IdError, OrgId, UserId};
-use utoipa::IntoParams;
 
 /// What an org used in a period, in all and by user. An org that was never seen has used nothing.
 #[utoipa::path(
-    get, path = "/admin/orgs/{org}/summary", tag = "orgs", params(OrgPath, SummaryQuery),
-    responses(
-        (status = 200, description = "The summary.", body = Summary),
-        (status = 400, description = "The id or a parameter is wrong.", body = ErrorBody),
-    )
+    get, path = "/admin/orgs/{org}/summary", tag = "orgs", params(OrgPath, Stretch, SummaryQuery),
+    responses((status = 200, description = "The summary.", body = Summary))
 )]
 pub(crate) async fn read_summary(
     State(app): State<App>,
@@ -52,10 +46,7 @@ pub(crate) async fn read_summary(
 /// Users of an org in order of id, at most 10,000.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/users", tag = "orgs", params(OrgPath),
-    responses(
-        (status = 200, description = "The users.", body = Vec<OrgUser>),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The users.", body = Vec<OrgUser>))
 )]
 pub(crate) async fn list_org_users(
     State(app): State<App>,
@@ -68,10 +59,7 @@ pub(crate) async fn list_org_users(
 /// Users of an org whose block holds now, at most 10,000.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/blocked", tag = "orgs", params(OrgPath),
-    responses(
-        (status = 200, description = "Blocked users.", body = OrgBlocked),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Blocked users.", body = OrgBlocked))
 )]
 pub(crate) async fn list_org_blocked(
     State(app): State<App>,
@@ -89,10 +77,7 @@ pub(crate) async fn list_org_blocked(
 /// Features that an org ever used.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/features", tag = "orgs", params(OrgPath),
-    responses(
-        (status = 200, description = "The features, by name.", body = Vec<OrgFeature>),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The features, by name.", body = Vec<OrgFeature>))
 )]
 pub(crate) async fn list_org_features(
     State(app): State<App>,
@@ -105,10 +90,7 @@ pub(crate) async fn list_org_features(
 /// Groups of an org. There are none: existing clients ask for them.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/groups", tag = "orgs", params(OrgPath),
-    responses(
-        (status = 200, description = "An empty list.", body = Vec<OrgGroup>),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "An empty list.", body = Vec<OrgGroup>))
 )]
 pub(crate) async fn list_org_groups(OrgPath { .. }: OrgPath) -> Json<[OrgGroup; 0]> {
     Json([])
@@ -117,10 +99,7 @@ pub(crate) async fn list_org_groups(OrgPath { .. }: OrgPath) -> Json<[OrgGroup; 
 /// Says what an org has booked.
 #[utoipa::path(
     post, path = "/admin/orgs/{org}/tier", tag = "orgs", params(OrgPath), request_body = TierRequest,
-    responses(
-        (status = 200, description = "The org's tier.", body = TierReply),
-        (status = 400, description = "The id or the tier is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The org's tier.", body = TierReply))
 )]
 pub(crate) async fn set_tier(
     State(app): State<App>,
@@ -155,78 +134,4 @@ async fn members(app: &App, filter: UserFilter) -> Result<Vec<UserView>, Command
 /// What the users of these rows are called.
 async fn names(app: &App, rows: &[UsageRow]) -> Result<Vec<Option<std::sync::Arc<str>>>, CommandError> {
     app.handle.names(rows.iter().filter_map(|row| row.key.user.clone()).collect()).await
-}
-
-/// The org that a path names, decoded and checked.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct OrgPath {
-    /// The org's id, URL-encoded.
-    #[param(value_type = String)]
-    pub(super) org: OrgId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for OrgPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgPath, ApiError> {
-        let Path(org) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Org id is not UTF-8"))?;
-        Ok(OrgPath { org: part("Org id", &org, OrgId::parse)? })
-    }
-}
-
-/// The org that a path names, and the id of a policy or rule of it.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct OrgItemPath {
-    /// The org's id, URL-encoded.
-    #[param(value_type = String)]
-    pub(super) org: OrgId,
-    pub(super) id: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for OrgItemPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgItemPath, ApiError> {
-        let Path((org, id)) = Path::<(String, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "An id is not UTF-8"))?;
-        Ok(OrgItemPath { org: part("Org id", &org, OrgId::parse)?, id })
-    }
-}
-
-/// The org and the user that a path names, decoded and checked.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct OrgUserPath {
-    /// The org's id, URL-encoded.
-    #[param(value_type = String)]
-    pub(super) org: OrgId,
-    /// The user's id, URL-encoded.
-    #[param(value_type = String)]
-    pub(super) id: UserId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for OrgUserPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<OrgUserPath, ApiError> {
-        let Path((org, id)) = Path::<(String, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "An id is not UTF-8"))?;
-        Ok(OrgUserPath { org: part("Org id", &org, OrgId::parse)?, id: part("User id", &id, UserId::parse)? })
-    }
-}
-
-/// One part of a path that is an id.
-pub(super) fn part<T>(
-    what: &str,
-    text: &str,
-    parse: impl FnOnce(&[u8]) -> Result<T, IdError>,
-) -> Result<T, ApiError> {
-    let bad = |error: IdError| ApiError::new(StatusCode::BAD_REQUEST, format!("{what} {error}"));
-    parse(text.as_bytes()).map_err(bad)
 }

@@ -1,6 +1,6 @@
 //! What an operator has written down for an org.
 
-use super::orgs::{OrgItemPath, OrgPath};
+use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
@@ -14,10 +14,7 @@ use axum::http::StatusCode;
 /// An org's policies, the oldest first.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/policies", tag = "rules", params(OrgPath),
-    responses(
-        (status = 200, description = "The policies.", body = Vec<PolicyBody>),
-        (status = 400, description = "The id is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The policies.", body = Vec<PolicyBody>))
 )]
 pub(crate) async fn list_policies(
     State(app): State<App>,
@@ -32,10 +29,7 @@ pub(crate) async fn list_policies(
 /// Writes a policy down.
 #[utoipa::path(
     post, path = "/admin/orgs/{org}/policies", tag = "rules", params(OrgPath), request_body = PolicyRequest,
-    responses(
-        (status = 201, description = "The policy.", body = PolicyBody),
-        (status = 400, description = "The id or a field is wrong.", body = ErrorBody),
-    )
+    responses((status = 201, description = "The policy.", body = PolicyBody))
 )]
 pub(crate) async fn create_policy(
     State(app): State<App>,
@@ -63,7 +57,6 @@ pub(crate) async fn create_policy(
     put, path = "/admin/orgs/{org}/policies/{id}", tag = "rules", params(OrgItemPath), request_body = PolicyChange,
     responses(
         (status = 200, description = "The policy.", body = PolicyBody),
-        (status = 400, description = "The org's id or a field is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such policy.", body = ErrorBody),
     )
 )]
@@ -94,7 +87,6 @@ pub(crate) async fn change_policy(
     delete, path = "/admin/orgs/{org}/policies/{id}", tag = "rules", params(OrgItemPath),
     responses(
         (status = 200, description = "There is no such policy any more.", body = PolicyReply),
-        (status = 400, description = "The org's id is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such policy.", body = ErrorBody),
     )
 )]

@@ -27,10 +27,7 @@ pub(crate) async fn list_prices(State(app): State<App>) -> Json<PriceList> {
 /// Responses that have begun keep theirs, and what was used keeps its cost.
 #[utoipa::path(
     put, path = "/admin/prices", tag = "prices", params(PriceQuery), request_body = PriceFields,
-    responses(
-        (status = 200, description = "The price; or, tried only, what the last month would have cost.", body = PriceAnswer),
-        (status = 400, description = "A field or parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The price; or, tried only, what the last month would have cost.", body = PriceAnswer))
 )]
 pub(crate) async fn set_price(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! Rules of an org: made, changed, and what came of them. They are enforced by `tokenist_control::watch`.
 
-use super::orgs::{OrgItemPath, OrgPath};
+use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
@@ -18,10 +18,7 @@ use tokenist_core::rule::{Firings, Rule};
 /// An org's rules, the oldest first.
 #[utoipa::path(
     get, path = "/admin/orgs/{org}/rules", tag = "rules", params(OrgPath, RulesQuery),
-    responses(
-        (status = 200, description = "The rules.", body = RuleList),
-        (status = 400, description = "The id or a parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The rules.", body = RuleList))
 )]
 pub(crate) async fn list_rules(
     State(app): State<App>,
@@ -42,10 +39,7 @@ pub(crate) async fn list_rules(
 /// Makes a rule. About tokens and cost it is enforced within about a second.
 #[utoipa::path(
     post, path = "/admin/orgs/{org}/rules", tag = "rules", params(OrgPath), request_body = RuleFields,
-    responses(
-        (status = 201, description = "The rule.", body = RuleBody),
-        (status = 400, description = "The id is wrong, or these fields make no rule.", body = ErrorBody),
-    )
+    responses((status = 201, description = "The rule.", body = RuleBody))
 )]
 pub(crate) async fn create_rule(
     State(app): State<App>,
@@ -66,7 +60,6 @@ pub(crate) async fn create_rule(
     get, path = "/admin/orgs/{org}/rules/{id}", tag = "rules", params(OrgItemPath),
     responses(
         (status = 200, description = "The rule.", body = RuleBody),
-        (status = 400, description = "The org's id is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]
@@ -80,7 +73,6 @@ pub(crate) async fn read_rule(State(app): State<App>, path: OrgItemPath) -> Resu
     put, path = "/admin/orgs/{org}/rules/{id}", tag = "rules", params(OrgItemPath), request_body = RuleChange,
     responses(
         (status = 200, description = "The rule.", body = RuleBody),
-        (status = 400, description = "The org's id is wrong, or these fields make no rule.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]
@@ -102,7 +94,6 @@ pub(crate) async fn change_rule(
     request_body = RuleToggle,
     responses(
         (status = 200, description = "The rule.", body = RuleBody),
-        (status = 400, description = "The org's id or the field is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]
@@ -123,7 +114,6 @@ pub(crate) async fn toggle_rule(
     delete, path = "/admin/orgs/{org}/rules/{id}", tag = "rules", params(OrgItemPath),
     responses(
         (status = 200, description = "There is no such rule any more.", body = RuleReply),
-        (status = 400, description = "The org's id is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]
@@ -146,7 +136,6 @@ pub(crate) async fn remove_rule(
     get, path = "/admin/orgs/{org}/rules/{id}/history", tag = "rules", params(OrgItemPath),
     responses(
         (status = 200, description = "Changes.", body = RuleHistory),
-        (status = 400, description = "The org's id is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]
@@ -164,7 +153,6 @@ pub(crate) async fn read_rule_history(
     get, path = "/admin/orgs/{org}/rules/{id}/triggers", tag = "rules", params(OrgItemPath),
     responses(
         (status = 200, description = "Triggers.", body = RuleTriggers),
-        (status = 400, description = "The org's id is wrong.", body = ErrorBody),
         (status = 404, description = "The org has no such rule.", body = ErrorBody),
     )
 )]

@@ -5,9 +5,7 @@ use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
 use crate::tier::{Quotas, limits_of, tier_of};
-use crate::wire::{
-    CheckReply, CheckRequest, ErrorBody, Issue, LogReply, LogRequest, RecordReply, RecordRequest,
-};
+use crate::wire::{CheckReply, CheckRequest, Issue, LogReply, LogRequest, RecordReply, RecordRequest};
 use crate::{App, account, now};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,10 +24,7 @@ use tokenist_core::verdict::Verdict;
 /// Whether a user may make a call now. Nothing is reserved.
 #[utoipa::path(
     post, path = "/sdk/check", tag = "sdk", request_body = CheckRequest,
-    responses(
-        (status = 200, description = "Yes or no.", body = CheckReply),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Yes or no.", body = CheckReply))
 )]
 pub(crate) async fn check_call(
     State(app): State<App>,
@@ -46,10 +41,7 @@ pub(crate) async fn check_call(
 /// Counts what a call used. Live sessions of its user end if that reaches a limit.
 #[utoipa::path(
     post, path = "/sdk/record", tag = "sdk", request_body = RecordRequest,
-    responses(
-        (status = 200, description = "It is counted.", body = RecordReply),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "It is counted.", body = RecordReply))
 )]
 pub(crate) async fn record_call(
     State(app): State<App>,
@@ -66,10 +58,7 @@ pub(crate) async fn record_call(
 /// Keeps a call's request and response, and counts what the response states.
 #[utoipa::path(
     post, path = "/sdk/log", tag = "sdk", request_body = LogRequest,
-    responses(
-        (status = 201, description = "It is kept.", body = LogReply),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
-    )
+    responses((status = 201, description = "It is kept.", body = LogReply))
 )]
 pub(crate) async fn log_call(
     State(app): State<App>,

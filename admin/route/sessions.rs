@@ -18,10 +18,7 @@ use utoipa::IntoParams;
 /// Live sessions, oldest first.
 #[utoipa::path(
     get, path = "/admin/sessions", tag = "sessions", params(SessionsQuery),
-    responses(
-        (status = 200, description = "Live sessions.", body = Sessions),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "Live sessions.", body = Sessions))
 )]
 pub(crate) async fn list_sessions(
     State(app): State<App>,
@@ -36,10 +33,7 @@ pub(crate) async fn list_sessions(
 /// Sessions that are over, the last one first, as far back as they are kept.
 #[utoipa::path(
     get, path = "/admin/sessions/past", tag = "sessions", params(PastSessionsQuery),
-    responses(
-        (status = 200, description = "A page of sessions.", body = PastSessions),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "A page of sessions.", body = PastSessions))
 )]
 pub(crate) async fn list_past_sessions(
     State(app): State<App>,

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
     get, path = "/admin/stream", tag = "sessions",
     responses(
         (status = 200, description = "Events, as they happen.", body = String, content_type = "text/event-stream"),
-        (status = 503, description = "As many streams as there may be.", body = ErrorBody),
+        (status = 503, description = "As many streams as there may be, or the ledger is too slow.", body = ErrorBody),
     )
 )]
 pub(crate) async fn stream_happenings(

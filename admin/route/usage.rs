@@ -3,8 +3,7 @@
 use crate::error::ApiError;
 use crate::fields::Query;
 use crate::wire::{
-    ErrorBody, Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, Stretch,
-    table,
+    Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, Stretch, table,
 };
 use crate::{App, now};
 use axum::Json;
@@ -18,10 +17,7 @@ use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
 /// Everything at a glance. What was used in the last second may be missing.
 #[utoipa::path(
     get, path = "/admin/overview", tag = "usage", params(Stretch, OverviewQuery),
-    responses(
-        (status = 200, description = "The overview.", body = Overview),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The overview.", body = Overview))
 )]
 pub(crate) async fn read_overview(
     State(app): State<App>,
@@ -64,10 +60,7 @@ pub(crate) async fn read_overview(
 /// a table. What was used in the last second may be missing.
 #[utoipa::path(
     get, path = "/admin/usage", tag = "usage", params(Stretch, ExplorerQuery),
-    responses(
-        (status = 200, description = "The usage.", content((Explorer = "application/json"), (String = "text/csv"))),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The usage.", content((Explorer = "application/json"), (String = "text/csv"))))
 )]
 pub(crate) async fn explore_usage(
     State(app): State<App>,

@@ -1,7 +1,8 @@
 //! Users: who they are and what they used.
 
+use super::SLICE_MAX;
 use super::keys::{self, Draft};
-use super::{SLICE_MAX, UserPath};
+use super::path::UserPath;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
@@ -20,10 +21,7 @@ use tokenist_core::id::Identity;
 /// Users, in order of id unless said otherwise, with what they used.
 #[utoipa::path(
     get, path = "/admin/users", tag = "users", params(UsersQuery, UsersFilter),
-    responses(
-        (status = 200, description = "A page of users.", body = Users),
-        (status = 400, description = "A parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "A page of users.", body = Users))
 )]
 pub(crate) async fn list_users(
     State(app): State<App>,
@@ -62,7 +60,6 @@ pub(crate) async fn list_users(
     post, path = "/admin/users", tag = "users", request_body = UserRequest,
     responses(
         (status = 201, description = "The user and its key.", body = CreatedUser),
-        (status = 400, description = "A field is wrong.", body = ErrorBody),
         (status = 409, description = "The user has a key.", body = ErrorBody),
     )
 )]
@@ -102,10 +99,7 @@ pub(crate) async fn create_user(
 /// What one user used. A user that was never seen has used nothing.
 #[utoipa::path(
     get, path = "/admin/users/{id}/usage", tag = "users", params(UserPath, PeriodQuery),
-    responses(
-        (status = 200, description = "The user's usage.", body = User),
-        (status = 400, description = "The id or a parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The user's usage.", body = User))
 )]
 pub(crate) async fn read_usage(
     State(app): State<App>,
@@ -125,10 +119,7 @@ pub(crate) async fn read_usage(
 /// What one user used, point by point. What was used in the last second may be missing.
 #[utoipa::path(
     get, path = "/admin/users/{id}/usage/history", tag = "users", params(UserPath, HistoryQuery),
-    responses(
-        (status = 200, description = "The user's history.", body = History),
-        (status = 400, description = "The id or a parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The user's history.", body = History))
 )]
 pub(crate) async fn read_history(
     State(app): State<App>,
@@ -144,10 +135,7 @@ pub(crate) async fn read_history(
 /// What one user used by feature and model, all kinds of tokens; the dearest 10,000 of all time.
 #[utoipa::path(
     get, path = "/admin/users/{id}/models", tag = "users", params(UserPath, ModelsQuery),
-    responses(
-        (status = 200, description = "The user's usage by feature and model.", body = Models),
-        (status = 400, description = "The id or the parameter is wrong.", body = ErrorBody),
-    )
+    responses((status = 200, description = "The user's usage by feature and model.", body = Models))
 )]
 pub(crate) async fn list_models(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! What an account sees of itself.
 
-use super::span::{Period, Span, Stretch};
+use super::span::{Covered, Span, Stretch};
 use super::{TierLimits, Usage};
 use crate::tier::Tier;
 use serde::Serialize;
@@ -16,14 +16,8 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AccountUsage {
     org_id: String,
-    period: Period,
-    /// The period for people, in UTC: `Nov 2026`, `2026-11-23`, `Last 24 hours`, `1 – 7 Nov 2026`.
-    period_label: String,
-    #[schema(format = DateTime)]
-    from: String,
-    /// Exclusive.
-    #[schema(required, format = DateTime)]
-    to: Option<String>,
+    #[serde(flatten)]
+    covered: Covered,
     usage: Usage,
     tier: Tier,
     tier_limits: TierLimits,
@@ -51,13 +45,9 @@ impl AccountUsage {
         now: Timestamp,
     ) -> AccountUsage {
         let sum = |rows: Vec<UsageRow>| rows.first().map_or(Totals::default(), |row| row.totals);
-        let span = stretch.span(now);
         AccountUsage {
             org_id: org.to_string(),
-            period: stretch.period(),
-            period_label: stretch.label(now),
-            from: span.from.to_string(),
-            to: span.end_text(),
+            covered: stretch.covered(now),
             usage: (&sum(asked)).into(),
             tier,
             tier_limits,

@@ -1,7 +1,7 @@
 //! Usage by whatever one likes, as JSON and as a table for spreadsheets.
 
 use super::history::GRAINS;
-use super::span::{Period, Stretch};
+use super::span::{Covered, Stretch};
 use super::{Grain, Grouping, Issue, LIST_MAX, OFFSET_MAX, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::now;
@@ -74,14 +74,8 @@ enum RowSort {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explorer {
-    period: Period,
-    /// The period for people, in UTC.
-    period_label: String,
-    #[schema(format = DateTime)]
-    from: String,
-    /// Exclusive. Null is no end.
-    #[schema(required, format = DateTime)]
-    to: Option<String>,
+    #[serde(flatten)]
+    covered: Covered,
     by: Vec<Grouping>,
     /// In all.
     usage: Usage,
@@ -208,13 +202,9 @@ impl Explorer {
         names: Vec<Option<Arc<str>>>,
         now: Timestamp,
     ) -> Explorer {
-        let span = query.stretch.span(now);
         let series = explored.series.as_ref().zip(query.series_grain(now));
         Explorer {
-            period: query.stretch.period(),
-            period_label: query.stretch.label(now),
-            from: span.from.to_string(),
-            to: span.end_text(),
+            covered: query.stretch.covered(now),
             by: query.by.clone(),
             usage: (&explored.whole).into(),
             rows: explored.rows.iter().zip(names).map(|(row, name)| ExplorerRow::of(row, name)).collect(),

@@ -1,7 +1,7 @@
 //! What an org and its users used.
 
-use super::span::{Period, Span, read_ends, window_label};
-use super::{BlockedUser, Usage, WINDOWS};
+use super::span::{Covered, Span, Stretch};
+use super::{BlockedUser, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::tier::Tier;
 use serde::Serialize;
@@ -16,15 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct SummaryQuery {
-    /// A window of now.
-    #[param(value_type = Option<super::Window>, nullable = false, default = "monthly")]
-    period: Option<WindowKind>,
-    /// Goes before `period`. ISO 8601 with an offset, or a date; its hour counts whole.
-    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
-    from: Option<Timestamp>,
-    /// Likewise. Exclusive, or a date, of which all is meant. By default the end of today.
-    #[param(value_type = Option<String>, nullable = false, format = DateTime)]
-    to: Option<Timestamp>,
+    #[param(ignore)]
+    stretch: Stretch,
     /// Only these users: up to 1,000 ids with commas between them.
     #[param(value_type = Option<String>, nullable = false)]
     user_ids: Vec<UserId>,
@@ -64,14 +57,8 @@ pub(crate) struct TierReply {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     org_id: String,
-    period: Period,
-    /// The period for people, in UTC: `Nov 2026`, `2026-11-23`, `Last 24 hours`, `1 – 7 Nov 2026`.
-    period_label: String,
-    #[schema(format = DateTime)]
-    from: String,
-    /// Exclusive.
-    #[schema(required, format = DateTime)]
-    to: Option<String>,
+    #[serde(flatten)]
+    covered: Covered,
     /// Dollars, of all users.
     total_cost: f64,
     /// Of all users.
@@ -151,11 +138,10 @@ pub(crate) struct Answers {
 
 impl FromFields for SummaryQuery {
     fn from_fields(fields: &mut Fields) -> Option<SummaryQuery> {
-        let period = fields.word("period", &WINDOWS);
-        let (from, to) = read_ends(fields);
+        let stretch = Stretch::from_fields(fields);
         let user_ids = fields.list("userIds", USERS_MAX, UserId::parse);
         let feature = fields.parsed("feature", Feature::parse);
-        Some(SummaryQuery { period, from, to, user_ids: user_ids?, feature })
+        Some(SummaryQuery { stretch: stretch?, user_ids: user_ids?, feature })
     }
 }
 
@@ -167,7 +153,7 @@ impl FromFields for TierRequest {
 
 impl SummaryQuery {
     pub(crate) fn questions(&self, org: &OrgId, now: Timestamp) -> Questions {
-        let Span { from, to } = self.span(now);
+        let Span { from, to } = self.stretch.span(now);
         let of_org = UsageQuery { org: Some(org.clone()), ..UsageQuery::default() };
         let month = Span::of(WindowKind::Monthly, now);
         let this_month = UsageQuery { from: month.from, to: month.to, ..of_org.clone() };
@@ -179,23 +165,10 @@ impl SummaryQuery {
             whole,
         }
     }
-
-    fn span(&self, now: Timestamp) -> Span {
-        self.range(now).unwrap_or_else(|| Span::of(self.window(), now))
-    }
-
-    fn range(&self, now: Timestamp) -> Option<Span> {
-        Span::between(self.from, self.to, now)
-    }
-
-    fn window(&self) -> WindowKind {
-        self.period.unwrap_or(WindowKind::Monthly)
-    }
 }
 
 impl Summary {
     pub(crate) fn of(org: &OrgId, query: &SummaryQuery, answers: Answers, now: Timestamp) -> Summary {
-        let (span, range) = (query.span(now), query.range(now));
         let whole = answers.whole.first().map(|row| row.totals).unwrap_or_default();
         let this_month = match &answers.this_month {
             Some(rows) => rows.first().map(|row| row.totals).unwrap_or_default(),
@@ -204,10 +177,7 @@ impl Summary {
         let members = answers.by_user.iter().zip(answers.names);
         Summary {
             org_id: org.to_string(),
-            period: range.map_or(query.window().into(), |_| Period::Range),
-            period_label: range.map_or_else(|| window_label(query.window(), now), Span::label),
-            from: span.from.to_string(),
-            to: span.end_text(),
+            covered: query.stretch.covered(now),
             total_cost: whole.cost.usd(),
             usage: (&whole).into(),
             user_count: answers.user_count,

@@ -1,6 +1,6 @@
 //! Everything at a glance.
 
-use super::span::{Period, Span, Stretch};
+use super::span::{Covered, Span, Stretch};
 use super::{Grain, Grouping, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
@@ -23,14 +23,8 @@ pub(crate) struct OverviewQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Overview {
-    period: Period,
-    /// The period for people, in UTC.
-    period_label: String,
-    #[schema(format = DateTime)]
-    from: String,
-    /// Exclusive. Null is no end.
-    #[schema(required, format = DateTime)]
-    to: Option<String>,
+    #[serde(flatten)]
+    covered: Covered,
     usage: Usage,
     /// Users that used something.
     active_users: usize,
@@ -124,10 +118,7 @@ impl Overview {
         let previous = stretch.previous(now).zip(answers.previous);
         let series = answers.explored.series.unwrap_or_default();
         Overview {
-            period: stretch.period(),
-            period_label: stretch.label(now),
-            from: span.from.to_string(),
-            to: span.end_text(),
+            covered: stretch.covered(now),
             usage: (&answers.explored.whole).into(),
             active_users: answers.active_users,
             live_sessions: answers.live_sessions,

@@ -22,6 +22,20 @@ pub(crate) enum Period {
     Range,
 }
 
+/// What an answer is about.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Covered {
+    period: Period,
+    /// The period for people, in UTC: `Nov 2026`, `2026-11-23`, `Last 24 hours`, `1 – 7 Nov 2026`.
+    period_label: String,
+    #[schema(format = DateTime)]
+    from: String,
+    /// Exclusive. Null is no end.
+    #[schema(required, format = DateTime)]
+    to: Option<String>,
+}
+
 /// A stretch of time with both its ends. The store keeps whole hours, so it begins with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -86,13 +100,8 @@ impl Span {
         }
     }
 
-    /// Its end for the wire; null is none.
-    pub(crate) fn end_text(self) -> Option<String> {
-        (self.to < Timestamp::MAX).then(|| self.to.to_string())
-    }
-
     /// `1 – 7 Nov 2026`, with as little said twice as possible.
-    pub(crate) fn label(self) -> String {
+    fn label(self) -> String {
         let (first, last) = (self.from.date(), self.to.minus_ms(1).date());
         let whole = day_month_year(last);
         match (first, last) {
@@ -120,13 +129,14 @@ impl Stretch {
         self.range(now).unwrap_or_else(|| Span::of(self.window(), now))
     }
 
-    pub(crate) fn period(self) -> Period {
-        if self.from.or(self.to).is_some() { Period::Range } else { self.window().into() }
-    }
-
-    /// The stretch for people, in UTC.
-    pub(crate) fn label(self, now: Timestamp) -> String {
-        self.range(now).map_or_else(|| window_label(self.window(), now), Span::label)
+    pub(crate) fn covered(self, now: Timestamp) -> Covered {
+        let (range, Span { from, to }) = (self.range(now), self.span(now));
+        Covered {
+            period: range.map_or(self.window().into(), |_| Period::Range),
+            period_label: range.map_or_else(|| window_label(self.window(), now), Span::label),
+            from: from.to_string(),
+            to: (to < Timestamp::MAX).then(|| to.to_string()),
+        }
     }
 
     /// What to compare it with: as long a stretch right before it, or of a day or month that is not over the same part

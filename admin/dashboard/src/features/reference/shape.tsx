@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react'
+import { Fragment, type ReactNode } from 'react'
 import { type Schema, shapeName } from './openapi'
 
 /** A type in words, with links to the shapes that it names. */
@@ -9,9 +9,8 @@ export function TypeWords({ of }: { of: Schema }): ReactNode {
         {shapeName(of.$ref)}
       </a>
     )
-  const several = of.oneOf ?? of.allOf
-  if (several)
-    return several.map((each, index) => <Or key={JSON.stringify(each)} first={index === 0} of={each} />)
+  if (of.oneOf) return <Several of={of.oneOf} between=" or " />
+  if (of.allOf) return <Several of={of.allOf} between=" and " />
   if (of.enum) return of.enum.map((value) => JSON.stringify(value)).join(', ')
   const types = [of.type ?? 'any'].flat()
   const words = types.map((type) => (type === 'string' && of.format ? of.format : type))
@@ -24,32 +23,42 @@ export function TypeWords({ of }: { of: Schema }): ReactNode {
   )
 }
 
-function Or({ of, first }: { of: Schema; first: boolean }) {
-  return (
-    <>
-      {!first && ' or '}
-      <TypeWords of={of} />
-    </>
-  )
+function Several({ of, between }: { of: Schema[]; between: string }) {
+  return of.map((each, index) => (
+    <Fragment key={JSON.stringify(each)}>
+      {index > 0 && between}
+      <TypeWords of={each} />
+    </Fragment>
+  ))
 }
 
+/** What a shape holds: all fields of the shapes that it takes over, and its own. */
 export function Fields({ of }: { of: Schema }) {
-  const fields = Object.entries(of.properties ?? {})
-  if (fields.length === 0)
+  const parts = of.allOf ?? [of]
+  const takenOver = parts.filter((part) => part.$ref)
+  const rows = parts.flatMap((part) =>
+    Object.entries(part.properties ?? {}).map(([name, schema]) => ({
+      name,
+      schema,
+      note: schema.description,
+      needed: part.required?.includes(name) ?? false,
+    })),
+  )
+  if (rows.length === 0)
     return (
       <p className="text-ink-2">
         <TypeWords of={of} />
       </p>
     )
   return (
-    <Rows
-      rows={fields.map(([name, schema]) => ({
-        name,
-        schema,
-        note: schema.description,
-        needed: of.required?.includes(name) ?? false,
-      }))}
-    />
+    <>
+      {takenOver.length > 0 && (
+        <p className="text-ink-2">
+          All of <Several of={takenOver} between=" and " />, and:
+        </p>
+      )}
+      <Rows rows={rows} />
+    </>
   )
 }
 
