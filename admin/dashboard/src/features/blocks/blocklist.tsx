@@ -13,6 +13,7 @@ import { Empty } from '@/ui/notice'
 import { Pager } from '@/ui/pager'
 import { Answer } from '@/ui/state'
 import { type Columns, Table } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { UserLink } from '../shared/links'
 import { BlockDialog } from './block-dialog'
 import { useUnblock } from './unblock'
@@ -102,16 +103,7 @@ function columns(change: boolean): Columns<Blocked> {
     },
   ]
   if (!change) return shown
-  return [
-    ...shown,
-    {
-      id: 'lift',
-      header: () => <span className="sr-only">Actions</span>,
-      enableSorting: false,
-      meta: { className: 'text-right' },
-      cell: ({ row }) => <Lift userId={row.original.userId} />,
-    },
-  ]
+  return [...shown, actionsColumn((row) => <Lift userId={row.userId} />)]
 }
 
 function Lift({ userId }: { userId: string }) {

@@ -3,6 +3,7 @@ import { Badge } from '@/ui/badge'
 import { Button } from '@/ui/button'
 import { Ago } from '@/ui/clock'
 import type { Columns } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { OrgLink, UserLink } from '../shared/links'
 
 export function keyColumns(
@@ -50,17 +51,7 @@ export function keyColumns(
       meta: { from: 'lg' },
       cell: ({ getValue }) => <Ago at={getValue()} />,
     },
-    ...(act
-      ? [
-          {
-            id: 'actions',
-            header: () => <span className="sr-only">Actions</span>,
-            enableSorting: false,
-            meta: { className: 'whitespace-nowrap text-right' },
-            cell: ({ row }: { row: { original: Key } }) => <Actions of={row.original} {...act} />,
-          },
-        ]
-      : []),
+    ...(act ? [actionsColumn<Key>((row) => <Actions of={row} {...act} />)] : []),
   ]
 }
 

@@ -5,6 +5,7 @@ import { Ago } from '@/ui/clock'
 import { count, usd } from '@/ui/format'
 import { Progress } from '@/ui/progress'
 import type { Columns } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { HolderName, KIND_LABELS, limitWords, ModeBadge, StateBadge } from './limit-words'
 
 export function limitColumns(edit: ((row: HolderLimit) => void) | null): Columns<HolderLimit> {
@@ -76,21 +77,15 @@ export function limitColumns(edit: ((row: HolderLimit) => void) | null): Columns
     },
     ...(edit
       ? [
-          {
-            id: 'edit',
-            header: () => <span className="sr-only">Actions</span>,
-            enableSorting: false,
-            meta: { className: 'text-right' },
-            cell: ({ row }: { row: { original: HolderLimit } }) => (
-              <Button
-                size="small"
-                onClick={() => edit(row.original)}
-                aria-label={`Edit the limit of ${row.original.name ?? row.original.id}`}
-              >
-                Edit
-              </Button>
-            ),
-          },
+          actionsColumn<HolderLimit>((row) => (
+            <Button
+              size="small"
+              onClick={() => edit(row)}
+              aria-label={`Edit the limit of ${row.name ?? row.id}`}
+            >
+              Edit
+            </Button>
+          )),
         ]
       : []),
   ]

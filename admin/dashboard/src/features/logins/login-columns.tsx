@@ -3,6 +3,7 @@ import { Badge } from '@/ui/badge'
 import { Button } from '@/ui/button'
 import { Ago } from '@/ui/clock'
 import type { Columns } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { ROLES } from './roles'
 
 export function loginColumns(edit: (login: Login) => void, remove: (login: Login) => void): Columns<Login> {
@@ -30,27 +31,16 @@ export function loginColumns(edit: (login: Login) => void, remove: (login: Login
       meta: { from: 'md' },
       cell: ({ getValue }) => <Ago at={getValue()} />,
     },
-    {
-      id: 'actions',
-      header: () => <span className="sr-only">Actions</span>,
-      enableSorting: false,
-      meta: { className: 'whitespace-nowrap text-right' },
-      cell: ({ row: { original } }) => (
-        <span className="inline-flex gap-1.5">
-          <Button size="small" onClick={() => edit(original)} aria-label={`Edit ${original.email}`}>
-            Edit
-          </Button>
-          <Button
-            size="small"
-            look="danger"
-            onClick={() => remove(original)}
-            aria-label={`Remove ${original.email}`}
-          >
-            Remove
-          </Button>
-        </span>
-      ),
-    },
+    actionsColumn((login) => (
+      <span className="inline-flex gap-1.5">
+        <Button size="small" onClick={() => edit(login)} aria-label={`Edit ${login.email}`}>
+          Edit
+        </Button>
+        <Button size="small" look="danger" onClick={() => remove(login)} aria-label={`Remove ${login.email}`}>
+          Remove
+        </Button>
+      </span>
+    )),
   ]
 }
 

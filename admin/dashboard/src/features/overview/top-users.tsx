@@ -2,10 +2,10 @@ import Link from 'next/link'
 import type { Overview } from '@/api/types'
 import { buttonClass } from '@/ui/button'
 import { Card } from '@/ui/card'
-import { count, usd } from '@/ui/format'
 import { Empty } from '@/ui/notice'
 import { type Columns, Table } from '@/ui/table'
-import { OrgLink, UserLink } from '../shared/links'
+import { costColumn, orgColumn, tokensColumn } from '../shared/columns'
+import { UserLink } from '../shared/links'
 
 type Row = Overview['topUsers'][number]
 
@@ -16,27 +16,9 @@ const COLUMNS: Columns<Row>[number][] = [
     enableSorting: false,
     cell: ({ row }) => <UserLink id={row.original.userId} name={row.original.displayName} />,
   },
-  {
-    id: 'org',
-    header: 'Org',
-    enableSorting: false,
-    meta: { from: 'sm' },
-    cell: ({ row }) => <OrgLink id={row.original.orgId} />,
-  },
-  {
-    id: 'tokens',
-    header: 'Tokens',
-    accessorFn: (row) => row.usage.totalTokens,
-    meta: { numeric: true, from: 'sm' },
-    cell: ({ getValue }) => count(getValue()),
-  },
-  {
-    id: 'cost',
-    header: 'Cost',
-    accessorFn: (row) => row.usage.costUsd,
-    meta: { numeric: true, className: 'font-medium' },
-    cell: ({ getValue }) => usd(getValue()),
-  },
+  orgColumn('sm'),
+  tokensColumn('sm'),
+  costColumn(),
 ]
 
 export function TopUsers({ users }: { users: Row[] }) {

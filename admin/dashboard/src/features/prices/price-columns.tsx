@@ -3,6 +3,7 @@ import { Badge } from '@/ui/badge'
 import { Button } from '@/ui/button'
 import { date, usdPrice } from '@/ui/format'
 import type { Columns } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { KINDS, type PriceKind } from './price-kinds'
 
 const FROM: Partial<Record<PriceKind, 'sm' | 'md' | 'lg' | 'xl'>> = {
@@ -44,17 +45,7 @@ export function priceColumns(
       meta: { numeric: true, from: 'xl' },
       cell: ({ row }) => <Amount usd={row.original.usdPerMinute} />,
     },
-    ...(act
-      ? [
-          {
-            id: 'actions',
-            header: () => <span className="sr-only">Actions</span>,
-            enableSorting: false,
-            meta: { className: 'whitespace-nowrap text-right' },
-            cell: ({ row }: { row: { original: Price } }) => <Actions of={row.original} {...act} />,
-          },
-        ]
-      : []),
+    ...(act ? [actionsColumn<Price>((row) => <Actions of={row} {...act} />)] : []),
   ]
 }
 

@@ -1,9 +1,10 @@
 import type { Session } from '@/api/types'
 import { Button } from '@/ui/button'
 import { useNow } from '@/ui/clock'
-import { count, dateTime, duration, usd } from '@/ui/format'
+import { dateTime, duration, usd } from '@/ui/format'
 import type { Columns } from '@/ui/table'
-import { OrgLink, UserLink } from '../shared/links'
+import { actionsColumn, costColumn, featureColumn, orgColumn, tokensColumn } from '../shared/columns'
+import { UserLink } from '../shared/links'
 
 export function liveColumns(kill: ((row: Session) => void) | null, withUser: boolean): Columns<Session> {
   const user: Columns<Session> = [
@@ -13,13 +14,7 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       accessorFn: (row) => row.userId,
       cell: ({ row }) => <UserLink id={row.original.userId} />,
     },
-    {
-      id: 'org',
-      header: 'Org',
-      enableSorting: false,
-      meta: { from: 'xl' },
-      cell: ({ row }) => <OrgLink id={row.original.orgId} />,
-    },
+    orgColumn('xl'),
   ]
   const rest: Columns<Session> = [
     {
@@ -29,13 +24,7 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       meta: { from: 'sm' },
       cell: ({ row }) => <ModelAndProvider of={row.original} />,
     },
-    {
-      id: 'feature',
-      header: 'Feature',
-      accessorFn: (row) => row.feature ?? '',
-      meta: { from: 'lg' },
-      cell: ({ row }) => row.original.feature ?? <span className="text-ink-3">none</span>,
-    },
+    featureColumn('lg'),
     {
       id: 'age',
       header: 'Open for',
@@ -43,13 +32,7 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       meta: { numeric: true, from: 'sm' },
       cell: ({ row }) => <Age openedAt={row.original.openedAt} />,
     },
-    {
-      id: 'tokens',
-      header: 'Tokens',
-      accessorFn: (row) => row.usage.totalTokens,
-      meta: { numeric: true, from: 'md' },
-      cell: ({ getValue }) => count(getValue()),
-    },
+    tokensColumn('md'),
     {
       id: 'rate',
       header: 'Cost per min',
@@ -57,35 +40,19 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       meta: { numeric: true },
       cell: ({ getValue }) => usd(getValue()),
     },
-    {
-      id: 'cost',
-      header: 'Cost',
-      accessorFn: (row) => row.usage.costUsd,
-      meta: { numeric: true, from: 'sm', className: 'font-medium' },
-      cell: ({ getValue }) => usd(getValue()),
-    },
+    costColumn('sm'),
   ]
-  const end: Columns<Session> = kill
-    ? [
-        {
-          id: 'end',
-          header: () => <span className="sr-only">Actions</span>,
-          enableSorting: false,
-          meta: { className: 'text-right' },
-          cell: ({ row }) => (
-            <Button
-              size="small"
-              look="danger"
-              aria-label={`End the session of ${row.original.userId}`}
-              onClick={() => kill(row.original)}
-            >
-              End
-            </Button>
-          ),
-        },
-      ]
-    : []
-  return [...(withUser ? user : []), ...rest, ...end]
+  const end = actionsColumn<Session>((row) => (
+    <Button
+      size="small"
+      look="danger"
+      aria-label={`End the session of ${row.userId}`}
+      onClick={() => kill?.(row)}
+    >
+      End
+    </Button>
+  ))
+  return [...(withUser ? user : []), ...rest, ...(kill ? [end] : [])]
 }
 
 export function ModelAndProvider({ of }: { of: { model: string | null; provider: string } }) {

@@ -5,10 +5,11 @@ import type { PastSession } from '@/api/types'
 import { Badge } from '@/ui/badge'
 import { Card } from '@/ui/card'
 import { Ago } from '@/ui/clock'
-import { count, duration, usd } from '@/ui/format'
+import { duration } from '@/ui/format'
 import { Empty } from '@/ui/notice'
 import { Answer } from '@/ui/state'
 import { type Columns, Table } from '@/ui/table'
+import { costColumn, featureColumn, tokensColumn } from '../shared/columns'
 import { UserLink } from '../shared/links'
 import { closeWords } from './close-words'
 import { ModelAndProvider } from './live-columns'
@@ -61,13 +62,7 @@ function columns(withUser: boolean): Columns<PastSession> {
       meta: { from: 'sm' },
       cell: ({ row }) => <ModelAndProvider of={row.original} />,
     },
-    {
-      id: 'feature',
-      header: 'Feature',
-      accessorFn: (row) => row.feature ?? '',
-      meta: { from: 'lg' },
-      cell: ({ row }) => row.original.feature ?? <span className="text-ink-3">none</span>,
-    },
+    featureColumn('lg'),
     {
       id: 'closed',
       header: 'Ended',
@@ -87,20 +82,8 @@ function columns(withUser: boolean): Columns<PastSession> {
       accessorFn: (row) => row.closeCode ?? 0,
       cell: ({ row }) => <CloseBadge code={row.original.closeCode} />,
     },
-    {
-      id: 'tokens',
-      header: 'Tokens',
-      accessorFn: (row) => row.usage.totalTokens,
-      meta: { numeric: true, from: 'md' },
-      cell: ({ getValue }) => count(getValue()),
-    },
-    {
-      id: 'cost',
-      header: 'Cost',
-      accessorFn: (row) => row.usage.costUsd,
-      meta: { numeric: true, className: 'font-medium' },
-      cell: ({ getValue }) => usd(getValue()),
-    },
+    tokensColumn('md'),
+    costColumn(),
   ]
 }
 

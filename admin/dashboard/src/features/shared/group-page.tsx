@@ -12,6 +12,7 @@ import { Answer } from '@/ui/state'
 import { type Columns, Table } from '@/ui/table'
 import { HolderDialog } from '../limits/holder-dialog'
 import { usageColumns } from '../usage/usage-columns'
+import { actionsColumn } from './columns'
 import { usageHref } from './links'
 import { OffsetPager } from './offset-pager'
 import { useSpan } from './period'
@@ -84,31 +85,25 @@ export function GroupPage({ by, title, note, icon, empty }: Props) {
 }
 
 function actions(by: 'org' | 'feature', edit: ((id: string) => void) | null): Columns<UsageRow>[number] {
-  return {
-    id: 'actions',
-    header: () => <span className="sr-only">Actions</span>,
-    enableSorting: false,
-    meta: { className: 'whitespace-nowrap text-right' },
-    cell: ({ row }) => {
-      const id = row.original[by]
-      if (id === null) return null
-      return (
-        <span className="inline-flex gap-1.5">
-          <Link
-            href={usageHref({ [by]: id })}
-            prefetch={false}
-            className={`${buttonClass('quiet', 'small')} max-sm:hidden`}
-            aria-label={`Explore the usage of ${id}`}
-          >
-            Explore
-          </Link>
-          {edit && (
-            <Button size="small" onClick={() => edit(id)} aria-label={`Limit of ${id}`}>
-              Limit
-            </Button>
-          )}
-        </span>
-      )
-    },
-  }
+  return actionsColumn((row) => {
+    const id = row[by]
+    if (id === null) return null
+    return (
+      <span className="inline-flex gap-1.5">
+        <Link
+          href={usageHref({ [by]: id })}
+          prefetch={false}
+          className={`${buttonClass('quiet', 'small')} max-sm:hidden`}
+          aria-label={`Explore the usage of ${id}`}
+        >
+          Explore
+        </Link>
+        {edit && (
+          <Button size="small" onClick={() => edit(id)} aria-label={`Limit of ${id}`}>
+            Limit
+          </Button>
+        )}
+      </span>
+    )
+  })
 }

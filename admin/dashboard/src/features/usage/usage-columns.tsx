@@ -1,6 +1,7 @@
 import type { By, UsageRow } from '@/api/types'
-import { count, usd } from '@/ui/format'
+import { count } from '@/ui/format'
 import type { Columns } from '@/ui/table'
+import { costColumn, tokensColumn } from '../shared/columns'
 import { OrgLink, UserLink } from '../shared/links'
 
 export function usageColumns(groups: By[]): Columns<UsageRow> {
@@ -32,20 +33,8 @@ export function usageColumns(groups: By[]): Columns<UsageRow> {
       meta: { numeric: true, from: 'md' },
       cell: ({ getValue }) => count(getValue()),
     },
-    {
-      id: 'tokens',
-      header: 'Tokens',
-      accessorFn: (row) => row.usage.totalTokens,
-      meta: { numeric: true, from: 'sm' },
-      cell: ({ getValue }) => count(getValue()),
-    },
-    {
-      id: 'cost',
-      header: 'Cost',
-      accessorFn: (row) => row.usage.costUsd,
-      meta: { numeric: true, className: 'font-medium' },
-      cell: ({ getValue }) => usd(getValue()),
-    },
+    tokensColumn('sm'),
+    costColumn(),
   ]
 }
 

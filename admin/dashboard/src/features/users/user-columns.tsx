@@ -3,7 +3,8 @@ import { Badge } from '@/ui/badge'
 import { Ago } from '@/ui/clock'
 import { count, usd } from '@/ui/format'
 import type { Columns } from '@/ui/table'
-import { OrgLink, UserLink } from '../shared/links'
+import { costColumn, orgColumn, tokensColumn } from '../shared/columns'
+import { UserLink } from '../shared/links'
 import { WINDOW_WORDS } from '../shared/period'
 
 /** Ids are the API's names of what it sorts by. */
@@ -14,13 +15,7 @@ export const userColumns: Columns<User> = [
     accessorFn: (row) => row.userId,
     cell: ({ row }) => <UserLink id={row.original.userId} name={row.original.name} />,
   },
-  {
-    id: 'org',
-    header: 'Org',
-    enableSorting: false,
-    meta: { from: 'md' },
-    cell: ({ row }) => <OrgLink id={row.original.orgId} />,
-  },
+  orgColumn('md'),
   {
     id: 'state',
     header: 'State',
@@ -35,20 +30,8 @@ export const userColumns: Columns<User> = [
     meta: { from: 'lg' },
     cell: ({ row }) => <Threshold user={row.original} />,
   },
-  {
-    id: 'tokens',
-    header: 'Tokens',
-    accessorFn: (row) => row.usage.totalTokens,
-    meta: { numeric: true, from: 'sm' },
-    cell: ({ getValue }) => count(getValue()),
-  },
-  {
-    id: 'cost',
-    header: 'Cost',
-    accessorFn: (row) => row.usage.costUsd,
-    meta: { numeric: true, className: 'font-medium' },
-    cell: ({ getValue }) => usd(getValue()),
-  },
+  tokensColumn('sm'),
+  costColumn(),
   {
     id: 'lastUpdated',
     header: 'Last use',
