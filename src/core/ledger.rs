@@ -1,6 +1,6 @@
 //! Per-user truth: what everybody used, over every window, and what follows for their accounts.
 //!
-//! Start at [`Ledger::apply`], or for what operators set at [`settings`]. Time comes in with every call; what goes out
+//! Start at [`Ledger::apply`], or for what operators set at `settings`. Time comes in with every call; what goes out
 //! waits to be taken: places to publish, a sweep, warnings, and a [`Batch`] for the store.
 //!
 //! Deltas are applied in the order in which they are handed in, each once: the queue they come through keeps every
