@@ -74,6 +74,9 @@ fn limits_are_listed_by_kind_and_name_with_how_near_they_are() {
     assert_eq!(list("kind=user"), (words(&["alice 100 reached", "bob 0 ok"]), 2));
     assert_eq!(list("kind=user&search=BO"), (words(&["bob 0 ok"]), 1));
     assert_eq!(list("limit=1&offset=1"), (words(&["bob 0 ok"]), 4));
+    let nearest = ["alice 100 reached", "acme 83 warned", "voice 50 ok", "bob 0 ok"];
+    assert_eq!(list("sort=used"), (words(&nearest), 4));
+    assert_eq!(list("sort=used&limit=1&offset=1"), (words(&nearest[1..2]), 4));
     assert_eq!(list("kind=feature"), (words(&["voice 50 ok"]), 1));
     assert_eq!(list("kind=key"), (Vec::new(), 0));
 }

@@ -3,7 +3,7 @@
 use super::{INTEGER_MAX, LIST_MAX, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
-use tokenist_control::view::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView, UserView};
+use tokenist_control::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView, UserView};
 use tokenist_core::id::Holder;
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::money::NanoUsd;
@@ -168,6 +168,14 @@ pub(crate) struct LimitList {
     total: usize,
 }
 
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a parameter")]
+enum LimitsSort {
+    Holder,
+    Used,
+}
+
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LimitsQuery {
@@ -176,6 +184,9 @@ pub(crate) struct LimitsQuery {
     /// Only holders whose id or name contains this.
     #[param(nullable = false)]
     search: Option<String>,
+    /// By kind and id if it is not said; `used` begins with whoever is nearest to its limit.
+    #[param(value_type = Option<LimitsSort>, inline, nullable = false)]
+    sort: LimitSort,
     #[param(nullable = false, minimum = 1, maximum = 10_000, default = 10_000)]
     limit: Option<usize>,
     #[param(nullable = false, value_type = Option<u64>, minimum = 0, default = 0)]
@@ -208,6 +219,7 @@ impl FromFields for LimitsQuery {
         Some(LimitsQuery {
             kind: fields.word("kind", &HOLDER_KINDS),
             search: fields.text("search", 1..=256),
+            sort: fields.word("sort", &SORTS).unwrap_or_default(),
             limit: list_limit(fields),
             offset: fields.count("offset", 0, u32::MAX.into()).unwrap_or(0) as usize,
         })
@@ -216,8 +228,8 @@ impl FromFields for LimitsQuery {
 
 impl From<LimitsQuery> for LimitQuery {
     fn from(query: LimitsQuery) -> LimitQuery {
-        let LimitsQuery { kind, search, limit, offset } = query;
-        LimitQuery { kind, search, offset, limit: limit.unwrap_or(LIST_MAX) }
+        let LimitsQuery { kind, search, sort, limit, offset } = query;
+        LimitQuery { kind, search, sort, offset, limit: limit.unwrap_or(LIST_MAX) }
     }
 }
 
@@ -327,6 +339,7 @@ const HOLDER_KINDS: [(&str, HolderKind); 4] = [
     ("feature", HolderKind::Feature),
     ("key", HolderKind::Key),
 ];
+const SORTS: [(&str, LimitSort); 2] = [("holder", LimitSort::Holder), ("used", LimitSort::Used)];
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("warn", Mode::Warn)];
 const ON_REDIS_DOWN: [(&str, OnRedisDown); 3] = [
     ("local_share", OnRedisDown::LocalShare),

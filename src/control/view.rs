@@ -57,14 +57,24 @@ pub enum LimitState {
     Reached,
 }
 
-/// Whose limits to list, in order of holder.
+/// Whose limits to list.
 #[derive(Clone, Debug)]
 pub struct LimitQuery {
     pub kind: Option<HolderKind>,
     /// Only holders whose id or name contains this, ignoring ASCII case.
     pub search: Option<String>,
+    pub sort: LimitSort,
     pub offset: usize,
     pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitSort {
+    /// By kind and id.
+    #[default]
+    Holder,
+    /// The share of the limit that is used up, the greatest first.
+    Used,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

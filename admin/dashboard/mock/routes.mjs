@@ -98,6 +98,7 @@ function listLimits({ query }) {
         matches(each.id, query.get('search')) ||
         (query.get('search') && matches(each.name, query.get('search'))),
     )
+  if (query.get('sort') === 'used') all.sort((a, b) => (b.percent ?? -1) - (a.percent ?? -1))
   return { default: state.fallback, limits: page(all, query), total: all.length }
 }
 function putLimit({ path: [kind, id], body, actor }) {

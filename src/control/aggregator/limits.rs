@@ -3,7 +3,8 @@
 use super::Aggregator;
 use super::views::contains;
 use crate::handle::CommandError;
-use crate::view::{HolderKind, LimitPage, LimitQuery, LimitState, LimitView};
+use crate::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use tokenist_core::id::Holder;
 use tokenist_core::ledger::Place;
@@ -38,7 +39,19 @@ impl Aggregator {
     pub(super) fn limits(&mut self, query: &LimitQuery, now: Timestamp) -> LimitPage {
         let mut places: Vec<Place> =
             self.ledger.bound().filter(|&place| self.is_wanted(query, place)).collect();
-        places.sort_by(|a, b| self.ledger.record(*a).holder().cmp(self.ledger.record(*b).holder()));
+        if query.sort == LimitSort::Used {
+            // What was used in a window that is over counts no longer.
+            places.iter().for_each(|&place| self.ledger.advance(place, now));
+        }
+        let record = |place: &Place| self.ledger.record(*place);
+        let share = |place: &Place| share_used(&record(place).standing().limit, record(place).used());
+        places.sort_by(|a, b| {
+            let by_use = match query.sort {
+                LimitSort::Holder => Ordering::Equal,
+                LimitSort::Used => share(b).cmp(&share(a)),
+            };
+            by_use.then_with(|| record(a).holder().cmp(record(b).holder()))
+        });
         let total = places.len();
         let shown: Vec<Place> = places.into_iter().skip(query.offset).take(query.limit).collect();
         shown.iter().for_each(|&place| self.ledger.advance(place, now));

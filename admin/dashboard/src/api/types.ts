@@ -32,6 +32,7 @@ export type UsersQuery = Query<'/admin/users'>
 export type User = Reply<'/admin/users', 'get'>['users'][number]
 export type Blocked = Reply<'/admin/blocked', 'get'>['blocked'][number]
 
+export type LimitsQuery = Query<'/admin/limits'>
 export type Limits = Reply<'/admin/limits', 'get'>
 export type HolderLimit = Limits['limits'][number]
 export type Limit = HolderLimit['limit']

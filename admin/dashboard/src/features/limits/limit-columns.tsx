@@ -8,12 +8,13 @@ import type { Columns } from '@/ui/table'
 import { actionsColumn } from '../shared/columns'
 import { HolderName, KIND_LABELS, limitWords, ModeBadge, StateBadge } from './limit-words'
 
+/** The ids of what is sorted are the API's names. */
 export function limitColumns(edit: ((row: HolderLimit) => void) | null): Columns<HolderLimit> {
   return [
     {
       id: 'holder',
       header: 'Holder',
-      enableSorting: false,
+      accessorFn: (row) => row.id,
       cell: ({ row }) => <HolderName of={row.original} />,
     },
     {

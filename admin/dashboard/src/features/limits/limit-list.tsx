@@ -1,9 +1,10 @@
 'use client'
+import type { SortingState, Updater } from '@tanstack/react-table'
 import { Gauge } from 'lucide-react'
 import { useState } from 'react'
 import { api } from '@/api/client'
 import { useCan } from '@/api/role'
-import type { HolderLimit, LimitKind } from '@/api/types'
+import type { HolderLimit, LimitKind, LimitsQuery } from '@/api/types'
 import { Button } from '@/ui/button'
 import { Card } from '@/ui/card'
 import { Select } from '@/ui/field'
@@ -13,12 +14,14 @@ import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
 import { OffsetPager } from '../shared/offset-pager'
 import { SearchBox } from '../shared/search-box'
-import { offsetOf, useUrl } from '../shared/url'
+import { offsetOf, oneOf, useUrl } from '../shared/url'
 import { limitColumns } from './limit-columns'
 import { LimitDialog } from './limit-dialog'
 import { KIND_LABELS, limitWords, MODE_SENTENCES } from './limit-words'
 
 const PAGE = 50
+/** The first is meant if nothing is said: the nearest to its limit first. */
+const SORTS = ['used', 'holder'] as const satisfies LimitsQuery['sort'][]
 
 export function LimitList() {
   const { get, set } = useUrl()
@@ -26,9 +29,15 @@ export function LimitList() {
   const change = useCan('change')
   const offset = offsetOf(get('offset'))
   const kind = (get('kind') || undefined) as LimitKind | undefined
+  const sort = oneOf(SORTS, get('sort'))
   const limits = api.useQuery('get', '/admin/limits', {
-    params: { query: { kind, search: get('search') || undefined, limit: PAGE, offset } },
+    params: { query: { kind, search: get('search') || undefined, sort, limit: PAGE, offset } },
   })
+  const sorting: SortingState = [{ id: sort, desc: sort === 'used' }]
+  const onSort = (next: Updater<SortingState>) => {
+    const chosen = (typeof next === 'function' ? next(sorting) : next)[0]
+    if (chosen) set({ sort: chosen.id, offset: null })
+  }
   const rules = limits.data?.default
   return (
     <>
@@ -70,7 +79,15 @@ export function LimitList() {
       <Card flush>
         <Answer
           of={limits}
-          loading={<Table label="Limits" columns={limitColumns(null)} rows={undefined} rowId={String} />}
+          loading={
+            <Table
+              label="Limits"
+              columns={limitColumns(null)}
+              rows={undefined}
+              rowId={String}
+              sorting={sorting}
+            />
+          }
         >
           {(data) => (
             <>
@@ -79,6 +96,8 @@ export function LimitList() {
                 columns={limitColumns(change ? setEdited : null)}
                 rows={data.limits}
                 rowId={(row) => `${row.kind} ${row.id}`}
+                sorting={sorting}
+                onSort={onSort}
                 empty={
                   <Empty icon={Gauge} title="No limit of their own">
                     Users follow the default until a limit of their own is set.

@@ -1,5 +1,5 @@
 'use client'
-import type { SortingState } from '@tanstack/react-table'
+import type { SortingState, Updater } from '@tanstack/react-table'
 import { Users } from 'lucide-react'
 import { useState } from 'react'
 import { api } from '@/api/client'
@@ -43,7 +43,7 @@ export function UserList() {
   }
   const users = api.useQuery('get', '/admin/users', { params: { query } })
   const sorting: SortingState = [{ id: sort, desc: order === 'desc' }]
-  const onSort = (next: SortingState | ((before: SortingState) => SortingState)) => {
+  const onSort = (next: Updater<SortingState>) => {
     const chosen = (typeof next === 'function' ? next(sorting) : next)[0]
     if (chosen) set({ sort: chosen.id, order: chosen.desc ? null : 'asc', cursor: null })
   }
