@@ -52,6 +52,7 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether anybody who reaches this API may make an account.
     pub registration: bool,
+    pub strangers: Strangers,
     pub tiers: Quotas,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
@@ -60,6 +61,21 @@ pub struct Config {
     /// How long a client may take to send a request's head, and again how long the answer may take from there,
     /// the body's arrival included. Also how long answers that are under way may take once the plane stops.
     pub request_ms: u64,
+}
+
+/// What people who make accounts for themselves may take up of the ledger. The rest is left to operators.
+#[derive(Clone, Copy, Debug)]
+pub struct Strangers {
+    /// Logins past which nobody registers.
+    pub logins_max: usize,
+    /// Keys past which accounts make no more.
+    pub keys_max: usize,
+}
+
+impl Default for Strangers {
+    fn default() -> Strangers {
+        Strangers { logins_max: 20_000, keys_max: 500_000 }
+    }
 }
 
 /// The running admin plane. It stops when this is dropped.

@@ -48,6 +48,9 @@ pub(crate) async fn register(
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
     }
     account::refuse_known(&app.handle, &id, &org).await?;
+    if app.handle.entries::<Login>().await?.len() >= app.config.strangers.logins_max {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ACCOUNTS_FULL));
+    }
     let login = Login {
         email: email.into(),
         name: request.display_name.map(Into::into),
@@ -104,6 +107,7 @@ fn throttle(app: &App, peer: Peer, email: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+const ACCOUNTS_FULL: &str = "There are as many accounts as may register: ask an owner for a login";
 const REGISTRATION_CLOSED: &str = "Registration is closed: set admin.registration = true to open it, or ask an \
     owner for a login";
 const NO_ACCOUNT: &str = "Only an account has usage of its own: sign in as one, or ask GET /admin/usage";

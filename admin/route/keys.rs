@@ -163,6 +163,9 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
         );
         return Err(ApiError::new(StatusCode::CONFLICT, sentence));
     }
+    if app.handle.pulse().await?.keys >= app.config.strangers.keys_max {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, KEYS_SPENT));
+    }
     Ok(Draft { org: Some(org), account: Some(Arc::clone(account)), ..draft })
 }
 
@@ -220,3 +223,4 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
 
 /// Revoked keys are kept, so nobody may make them without end.
 const ACCOUNT_KEYS_MAX: usize = 1_000;
+const KEYS_SPENT: &str = "There are as many keys as accounts may make: ask an operator for one";

@@ -4,6 +4,7 @@ mod kit;
 
 use kit::{Answer, Plane, ask_with, check, eventually};
 use serde_json::{Value, json};
+use tokenist_admin::Strangers;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -221,4 +222,23 @@ fn registration_is_throttled() {
     assert!(last.header("retry-after").is_some());
     // Operators behind the same address go on.
     check(&plane, "GET /admin/blocked", 200, json!({"blocked": []}));
+}
+
+#[test]
+fn strangers_leave_room_for_operators() {
+    let plane = Plane::start_with(|config| {
+        config.registration = true;
+        config.strangers = Strangers { logins_max: 1, keys_max: 2 };
+    });
+    let (_, ann) = registered(&plane, "ann@example.com", None);
+    let bob = json!({"email": "bob@example.com", "password": PASSWORD});
+    let (status, sentence) = error(&register(&plane, &bob));
+    assert!(status == 503 && sentence.contains("as many accounts"), "{status} {sentence}");
+    key(&plane, &ann);
+    plane.created("/auth/api-keys", &json!({"name": "an operator's"}));
+    let (status, sentence) = error(&plane.ask_by(&ann, "POST", "/auth/api-keys", r#"{"name": "more"}"#));
+    assert!(status == 503 && sentence.contains("as many keys"), "{status} {sentence}");
+    plane.created("/auth/api-keys", &json!({"name": "another of an operator"}));
+    let login = json!({"email": "bob@example.com", "password": PASSWORD, "role": "member"});
+    plane.created("/admin/logins", &login);
 }

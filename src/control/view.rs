@@ -202,6 +202,8 @@ pub struct KeyPage {
 pub struct Pulse {
     pub users: usize,
     pub users_max: usize,
+    /// Tokenist keys, revoked ones included.
+    pub keys: usize,
     pub sessions: usize,
     pub reports_applied: u64,
     pub reports_waiting: usize,

@@ -144,6 +144,7 @@ impl Aggregator {
         Pulse {
             users: self.ledger.user_count(),
             users_max: self.users_max,
+            keys: self.ledger.keys().len(),
             sessions: self.ledger.session_count(),
             reports_applied: self.reports_applied,
             reports_waiting,

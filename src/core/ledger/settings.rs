@@ -101,7 +101,7 @@ impl Ledger {
     }
 
     /// In no order.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
         self.keys.values().map(|key| &key.value)
     }
 
