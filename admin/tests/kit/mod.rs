@@ -32,6 +32,7 @@ pub(crate) struct Plane {
     orders: Mailbox<Order>,
     draining: Arc<AtomicBool>,
     session_count: AtomicU64,
+    report_count: AtomicU64,
 }
 
 /// A session as the API should tell of it.
@@ -82,7 +83,14 @@ impl Plane {
         };
         change(&mut config);
         let admin = tokenist_admin::start(config, control.handle.clone(), telemetry).unwrap();
-        Plane { admin, control, orders, draining, session_count: AtomicU64::new(1) }
+        Plane {
+            admin,
+            control,
+            orders,
+            draining,
+            session_count: AtomicU64::new(1),
+            report_count: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -162,6 +170,7 @@ impl Plane {
                 latency_ms: None,
             }));
         }
+        self.settle();
         Session { id: session.to_string(), at: at.to_string(), session }
     }
 
@@ -170,6 +179,7 @@ impl Plane {
         let told = |order: &Order| matches!(order, Order::Close(id) if *id == session.session);
         eventually(|| self.orders.drain().find(told));
         self.report(Report::Closed(Closed { session: session.session, at: now(), close_code: 4003 }));
+        self.settle();
     }
 
     /// The next order to the shard.
@@ -177,7 +187,19 @@ impl Plane {
         eventually(|| self.orders.drain().next())
     }
 
+    /// What was reported is applied. Requests may be answered before that, as they may in life.
+    fn settle(&self) {
+        let applied = || {
+            let metrics = self.ask("GET", "/metrics", "").body;
+            let value = metrics.lines().find_map(|line| line.strip_prefix("tokenist_reports_applied_total "));
+            value.and_then(|value| value.parse::<u64>().ok())
+        };
+        let reported = self.report_count.load(Ordering::Relaxed);
+        eventually(|| applied().filter(|applied| *applied == reported));
+    }
+
     fn report(&self, report: Report) {
+        self.report_count.fetch_add(1, Ordering::Relaxed);
         self.control.reports.send(report).expect("the aggregator lives");
     }
 }
