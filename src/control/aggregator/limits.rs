@@ -4,7 +4,6 @@ use super::Aggregator;
 use super::views::contains;
 use crate::handle::CommandError;
 use crate::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView};
-use std::cmp::Ordering;
 use std::sync::Arc;
 use tokenist_core::id::Holder;
 use tokenist_core::ledger::Place;
@@ -37,28 +36,40 @@ impl Aggregator {
     }
 
     pub(super) fn limits(&mut self, query: &LimitQuery, now: Timestamp) -> LimitPage {
-        let mut places: Vec<Place> =
-            self.ledger.bound().filter(|&place| self.is_wanted(query, place)).collect();
-        if query.sort == LimitSort::Used {
-            // What was used in a window that is over counts no longer.
-            places.iter().for_each(|&place| self.ledger.advance(place, now));
-        }
-        let record = |place: &Place| self.ledger.record(*place);
-        let share = |place: &Place| share_used(&record(place).standing().limit, record(place).used());
-        places.sort_by(|a, b| {
-            let by_use = match query.sort {
-                LimitSort::Holder => Ordering::Equal,
-                LimitSort::Used => share(b).cmp(&share(a)),
-            };
-            by_use.then_with(|| record(a).holder().cmp(record(b).holder()))
-        });
+        let places: Vec<Place> = self.ledger.bound().filter(|&place| self.is_wanted(query, place)).collect();
         let total = places.len();
-        let shown: Vec<Place> = places.into_iter().skip(query.offset).take(query.limit).collect();
+        let mut ranked = Vec::with_capacity(total);
+        for place in places {
+            let share = match query.sort {
+                LimitSort::Holder => None,
+                LimitSort::Used => self.share_of(place, now),
+            };
+            ranked.push((share, place));
+        }
+        let holder = |place: Place| self.ledger.record(place).holder();
+        let in_order = |a: &(Option<u64>, Place), b: &(Option<u64>, Place)| {
+            b.0.cmp(&a.0).then_with(|| holder(a.1).cmp(holder(b.1)))
+        };
+        // Only what is shown, and what comes before it, is put in order: reports wait meanwhile.
+        let end = query.offset.saturating_add(query.limit);
+        if end < total {
+            ranked.select_nth_unstable_by(end, in_order);
+            ranked.truncate(end);
+        }
+        ranked.sort_unstable_by(in_order);
+        let shown: Vec<Place> = ranked.into_iter().skip(query.offset).map(|(_, place)| place).collect();
         shown.iter().for_each(|&place| self.ledger.advance(place, now));
         LimitPage {
             limits: shown.iter().map(|&place| self.limit_view(self.ledger.record(place))).collect(),
             total,
         }
+    }
+
+    /// What was used in a window that is over counts no longer.
+    fn share_of(&mut self, place: Place, now: Timestamp) -> Option<u64> {
+        self.ledger.advance(place, now);
+        let record = self.ledger.record(place);
+        share_used(&record.standing().limit, record.used())
     }
 
     fn is_wanted(&self, query: &LimitQuery, place: Place) -> bool {
