@@ -52,7 +52,7 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether anybody who reaches this API may make an account.
     pub registration: bool,
-    pub strangers: Strangers,
+    pub account_bounds: AccountBounds,
     pub tiers: Quotas,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
@@ -63,18 +63,18 @@ pub struct Config {
     pub request_ms: u64,
 }
 
-/// What people who make accounts for themselves may take up of the ledger. The rest is left to operators.
+/// What accounts may take up of the ledger. The rest is left to operators.
 #[derive(Clone, Copy, Debug)]
-pub struct Strangers {
+pub struct AccountBounds {
     /// Logins past which nobody registers.
     pub logins_max: usize,
     /// Keys past which accounts make no more.
     pub keys_max: usize,
 }
 
-impl Default for Strangers {
-    fn default() -> Strangers {
-        Strangers { logins_max: 20_000, keys_max: 500_000 }
+impl Default for AccountBounds {
+    fn default() -> AccountBounds {
+        AccountBounds { logins_max: 20_000, keys_max: 500_000 }
     }
 }
 

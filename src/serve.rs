@@ -282,7 +282,7 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
         settings: config::in_force(config),
         cors_origins: origins.map(str::to_owned).collect(),
         registration: config.admin.registration,
-        strangers: tokenist_admin::Strangers::default(),
+        account_bounds: tokenist_admin::AccountBounds::default(),
         tiers: quotas(&config.tiers),
         metrics_open: config.admin.metrics_open,
         connection_max: ADMIN_CONNECTIONS_MAX,

@@ -48,7 +48,7 @@ pub(crate) async fn register(
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
     }
     account::refuse_known(&app.handle, &id, &org).await?;
-    if app.handle.entries::<Login>().await?.len() >= app.config.strangers.logins_max {
+    if app.handle.entries::<Login>().await?.len() >= app.config.account_bounds.logins_max {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ACCOUNTS_FULL));
     }
     let login = Login {

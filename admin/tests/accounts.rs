@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Answer, Plane, ask_with, check, eventually};
 use serde_json::{Value, json};
-use tokenist_admin::Strangers;
+use tokenist_admin::AccountBounds;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -225,10 +225,10 @@ fn registration_is_throttled() {
 }
 
 #[test]
-fn strangers_leave_room_for_operators() {
+fn accounts_leave_room_for_operators() {
     let plane = Plane::start_with(|config| {
         config.registration = true;
-        config.strangers = Strangers { logins_max: 1, keys_max: 2 };
+        config.account_bounds = AccountBounds { logins_max: 1, keys_max: 2 };
     });
     let (_, ann) = registered(&plane, "ann@example.com", None);
     let bob = json!({"email": "bob@example.com", "password": PASSWORD});

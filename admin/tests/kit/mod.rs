@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use tokenist_admin::{Admin, Config, OperatorToken, Quotas, Strangers, Telemetry};
+use tokenist_admin::{AccountBounds, Admin, Config, OperatorToken, Quotas, Telemetry};
 use tokenist_control::Control;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
@@ -75,7 +75,7 @@ impl Plane {
             settings: vec![("proxy".into(), "shard_count".into(), json!(2))],
             cors_origins: Vec::new(),
             registration: false,
-            strangers: Strangers::default(),
+            account_bounds: AccountBounds::default(),
             tiers: Quotas::default(),
             metrics_open: false,
             connection_max: 64,
