@@ -35,10 +35,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use throttle::Throttle;
+/// Handlers stamp blocks and ages with it.
+use tokenist_control::clock::system_time as now;
 use tokenist_control::handle::Handle;
-use tokenist_core::time::Timestamp;
 use tokio::sync::{Semaphore, oneshot};
 
 /// How the admin plane listens and whom it trusts.
@@ -177,9 +178,3 @@ impl App {
 /// Accounts are kept for good, and a taken email is told, so their makers have to be slow.
 const REGISTRATIONS_MAX: u32 = 10;
 const REGISTRATIONS_SPAN: Duration = Duration::from_secs(60);
-
-/// The wall clock. Handlers stamp blocks and ages with it.
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}

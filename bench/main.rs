@@ -6,6 +6,7 @@
 
 mod audit;
 mod beat;
+mod clock;
 mod driver;
 mod http;
 mod link;

@@ -1,20 +1,19 @@
 //! What a run comes to: JSON that says on which machine and by which command it was made, and text.
 
+use crate::clock;
 use crate::scenario::Scenario;
 use crate::tally::{Latency, Tally};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokenist_core::time::Timestamp;
+use std::time::Duration;
 
 /// Raised when a field changes its meaning.
 const SCHEMA: u64 = 1;
 
 /// The head of every result.
 pub(crate) fn head(commit: Option<&str>) -> Value {
-    let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     json!({
         "schema": SCHEMA,
-        "at": Timestamp(ms).to_string(),
+        "at": clock::now().to_string(),
         "machine": machine(),
         "commit": commit,
         "command": std::env::args().collect::<Vec<_>>().join(" "),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
+use tokenist_control::clock::system_time as now;
 use tokenist_control::fleet;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
@@ -23,7 +24,6 @@ use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Addresses, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::{IdentityRules, Links, ServerConfig};
 use tracing_subscriber::EnvFilter;
@@ -395,10 +395,6 @@ fn proxy_config(
         estimate: config.metering.estimate.into(),
         provider,
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
 }
 
 /// 20 bits that tell this process's session ids from the last one's: the hasher's keys are random.

@@ -63,6 +63,10 @@ const UNSAFE: [&str; 6] = [
     "src/proxy/wire.rs",
 ];
 
+/// The only files that may ask what time it is on the wall, where clippy refuses it everywhere.
+const CLOCKS: [&str; 4] =
+    ["bench/clock.rs", "src/control/clock.rs", "src/proxy/clock.rs", "tests/kit/clock.rs"];
+
 /// What the core may not name outside its tests: sockets, files, threads, clocks, the environment, a log.
 const IMPURE: [&str; 12] = [
     "std::net",
@@ -247,6 +251,24 @@ fn unsafe_is_where_it_may_be_and_nowhere_else() {
         .map(|file| file.display().to_string())
         .collect();
     assert_eq!(found, UNSAFE.map(String::from).into(), "left: found, right: allowed");
+}
+
+#[test]
+fn the_wall_clock_is_asked_in_one_file_of_a_crate() {
+    let this = Path::new(file!());
+    let waived = ["disallowed_methods", "clippy::style", "clippy::all"];
+    let found: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|file| file != this)
+        .filter(|file| {
+            let source = read(file);
+            source.contains("SystemTime") || waived.iter().any(|lint| source.contains(lint))
+        })
+        .map(|file| file.display().to_string())
+        .collect();
+    assert_eq!(found, CLOCKS.map(String::from).into(), "left: found, right: allowed");
+    let refused = read(Path::new("clippy.toml"));
+    assert!(refused.contains("std::time::SystemTime::now"), "clippy lets everybody ask");
 }
 
 #[test]

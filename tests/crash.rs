@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokenist_kit::{Load, PATIENCE, Provider, Scratch, Tokenist, eventually};
+use std::time::Duration;
+use tokenist_kit::{Load, PATIENCE, Provider, Scratch, Tokenist, eventually, now_ms};
 
 const ROUNDS: u64 = 30;
 const USERS: u64 = 40;
@@ -120,10 +120,6 @@ fn use_up_the_limit_of(tokenist: &Tokenist, user: &str) {
     assert_eq!(session.hear_out().1.map(|(code, _)| code), Some(4004));
     // The limit is on disk after one beat.
     std::thread::sleep(Duration::from_millis(COMMIT_MS + SLACK_MS));
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 struct Random(u64);

@@ -6,9 +6,9 @@ use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
 use tokenist_core::id::Model;
 use tokenist_core::meter::{EstimateMode, Meter};
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Instant, Now, Timestamp};
 
-const NOW: Timestamp = Timestamp(1_795_000_000_000);
+const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
 
 fn meter(estimate: EstimateMode) -> Meter {
     Meter::new(Dialect::OpenaiRealtime, "openai".into(), Some(Model::from("gpt-realtime")), estimate)
@@ -53,7 +53,8 @@ fn benches(criterion: &mut Criterion) {
         );
     });
     criterion.bench_function("price", |bench| {
-        bench.iter(|| prices.price(black_box("openai"), black_box("gpt-realtime-2025-08-28"), NOW).known);
+        bench
+            .iter(|| prices.price(black_box("openai"), black_box("gpt-realtime-2025-08-28"), NOW.wall).known);
     });
 }
 

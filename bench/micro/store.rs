@@ -4,7 +4,8 @@
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use tokenist_control::clock::system_time;
 use tokenist_control::store::sqlite::{Config, Sqlite};
 use tokenist_control::store::{Dimension, Order, Store, UsageQuery};
 use tokenist_core::ledger::{self, Ledger};
@@ -17,8 +18,7 @@ fn main() {
         println!("TOKENIST_BENCH_LEDGER is not set: see scripts/bench-ledger");
         return;
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as u64;
-    let now = Timestamp(now);
+    let now = system_time();
     let opened = Instant::now();
     let mut store = Sqlite::open(Config { directory, details_days: 0, rollups_days: 0 }).expect("a ledger");
     println!("{:<58} {:>14?}", "open", opened.elapsed());

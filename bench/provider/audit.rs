@@ -3,11 +3,11 @@
 //! Invariant: a response's usage is counted once, and only when the kernel took every byte of its
 //! `response.done`; what died on the way is counted apart.
 
+use crate::clock;
 use crate::http::Request;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokenist_core::usage::Usage;
 
 const SESSIONS_MAX: usize = 4_096;
@@ -131,8 +131,7 @@ impl Audit {
             if self.recent.len() == RECENT_MAX {
                 self.recent.pop_front();
             }
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-            self.recent.push_back((now, key.to_owned(), tally.usage.total_tokens()));
+            self.recent.push_back((clock::now().0, key.to_owned(), tally.usage.total_tokens()));
         }
         *self.by_key.entry(key.to_owned()).or_default().entry(model.to_owned()).or_default() += tally;
         if let Some(session) = self.sessions.iter_mut().rev().find(|record| record.id == session) {

@@ -8,6 +8,7 @@ use super::formula::{Turn, audio_ms};
 use super::response::{self, Response};
 use super::sim::{Fault, Odd, Point, Sim};
 use super::{Shard, load};
+use crate::clock;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
 use crate::ws::{self, BINARY, CLOSE, CONTINUATION, End, FIN, Header, Inbound, PING, PONG, TEXT};
 use serde_json::{Value, json};
@@ -15,7 +16,8 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+use tokenist_core::time::SECOND_MS;
 
 /// The bytes that may wait for the socket before a response pauses.
 pub(super) const QUEUED_BYTES: usize = 1 << 20;
@@ -537,5 +539,5 @@ fn odd_frame(odd: Odd) -> Vec<u8> {
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    clock::now().0 / SECOND_MS
 }

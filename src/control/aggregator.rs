@@ -28,11 +28,11 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tokenist_core::batch::{Batch, SessionRecord};
+use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, LiveSession, Place, Warning};
+use tokenist_core::ledger::{Full, Ledger, Place, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
 use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
@@ -122,8 +122,8 @@ impl Aggregator {
             }
             Report::Closed(closed) => {
                 self.happenings.tell(|| {
-                    let LiveSession { opened, totals } = self.ledger.session(closed.session)?.clone();
-                    Some(Happening::SessionClosed(SessionRecord { opened, closed: closed.clone(), totals }))
+                    let session = self.ledger.session(closed.session)?.clone();
+                    Some(Happening::SessionClosed(session.end(closed.clone())))
                 });
                 self.ledger.close_session(closed);
             }

@@ -1,4 +1,5 @@
-//! What time it is: the only place in the control plane that asks.
+//! What time it is on the wall: the only place in the control plane that asks, on behalf of the admin API and of the
+//! composition, too.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokenist_core::time::{STEP_BACK_MS, Timestamp};
@@ -39,7 +40,9 @@ impl Clock {
     }
 }
 
-pub(crate) fn system_time() -> Timestamp {
+/// The wall clock as it is, for what is booked, what expires and what is shown.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+pub fn system_time() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

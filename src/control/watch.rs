@@ -47,8 +47,8 @@ struct Watch {
     rules: BTreeMap<Arc<str>, Watched>,
     /// What each org with rules had used in this hour when its rules were looked at.
     used: HashMap<OrgId, Totals>,
-    /// When all rules were looked at.
-    whole_at: Timestamp,
+    /// When all rules were looked at, by a clock that cannot be set.
+    whole_at: Option<Instant>,
     looked_at: Timestamp,
     restrained: HashMap<UserId, Restraint>,
 }
@@ -71,12 +71,13 @@ impl Watch {
         if !self.rules.is_empty() {
             let used = used_by_org(handle, now).await?;
             let hour = |at| Grain::Hour.start(at);
-            let is_whole = hour(now) != hour(self.looked_at) || now.since(self.whole_at) >= MINUTE_MS;
+            let is_whole = hour(now) != hour(self.looked_at)
+                || self.whole_at.is_none_or(|at| at.elapsed() >= WHOLE_PAUSE);
             let due = self.due(&used, is_whole);
             self.judge(handle, due, now).await?;
             self.used = used;
             if is_whole {
-                self.whole_at = now;
+                self.whole_at = Some(Instant::now());
             }
         }
         self.looked_at = now;
@@ -184,8 +185,9 @@ impl Watch {
             .collect();
         let renewed = wanted.into_iter().filter(|(user, restraint)| {
             let is_same = |held: &Restraint| {
+                // One that has longer to go than any lasts was made before the clock was set back.
                 (&held.reason, held.delay_ms) == (&restraint.reason, restraint.delay_ms)
-                    && held.expires_at.since(now) > HOLD_MS / 2
+                    && (HOLD_MS / 2 + 1..=HOLD_MS).contains(&held.expires_at.since(now))
             };
             !self.restrained.get(user).is_some_and(is_same)
         });
@@ -257,6 +259,8 @@ async fn used_in_span(
 }
 
 const BEAT: Duration = Duration::from_secs(1);
+/// Between two looks at all rules within an hour.
+const WHOLE_PAUSE: Duration = Duration::from_secs(60);
 /// What a rule does ends so long after the last look that said so.
 const HOLD_MS: u64 = 5 * MINUTE_MS;
 /// How far apart the clocks of instances may be, for what they tell each other.

@@ -4,15 +4,15 @@
 //! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
 //! it succeeds.
 
+use crate::clock::system_time;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokenist_core::batch::Batch;
-use tokenist_core::time::Timestamp;
 use tracing::{error, info, warn};
 
 #[derive(Debug)]
@@ -128,9 +128,8 @@ fn run(
 
 /// Until the store is tidy or there is something to commit.
 fn tidy(store: &mut dyn Store, batches: &Receiver<Batch>) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     loop {
-        match store.tidy(Timestamp(now)) {
+        match store.tidy(system_time()) {
             Ok(true) if batches.is_empty() => {}
             Ok(_) => return,
             Err(cause) => {
@@ -147,6 +146,7 @@ mod tests {
     use crate::store::{Memory, Reader, memory};
     use std::sync::Mutex;
     use tokenist_core::batch::{Grain, Restored, Rollup, Serial};
+    use tokenist_core::time::Timestamp;
     use tokenist_core::totals::Totals;
 
     /// Fails so many times before each commit succeeds.

@@ -102,6 +102,15 @@ pub struct LiveSession {
     pub totals: Totals,
 }
 
+impl LiveSession {
+    /// What is kept of it. No session ends before it began, whatever has been done to the wall clock meanwhile.
+    pub fn end(self, closed: Closed) -> SessionRecord {
+        let LiveSession { opened, totals } = self;
+        let closed = Closed { at: closed.at.max(opened.at), ..closed };
+        SessionRecord { opened, closed, totals }
+    }
+}
+
 #[derive(Debug)]
 pub struct Ledger {
     config: Config,
@@ -261,9 +270,9 @@ impl Ledger {
     }
 
     pub fn close_session(&mut self, closed: Closed) {
-        let Some(LiveSession { opened, totals }) = self.sessions.remove(&closed.session) else { return };
+        let Some(session) = self.sessions.remove(&closed.session) else { return };
         if self.pending.sessions.len() < self.config.details_max {
-            self.pending.sessions.push(SessionRecord { opened, closed, totals });
+            self.pending.sessions.push(session.end(closed));
         } else {
             self.details_lost += 1;
         }

@@ -9,7 +9,7 @@ use crate::id::Model;
 use crate::metric::Metric;
 use crate::money::NanoUsd;
 use crate::price::{Price, PriceTable};
-use crate::time::Timestamp;
+use crate::time::{Instant, Now};
 use crate::usage::Usage;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -128,7 +128,7 @@ struct Open {
     /// Of the time when it began; also what is booked in the end costs that.
     price: Arc<Price>,
     /// `None` if its end was its first sign.
-    began_at: Option<Timestamp>,
+    began_at: Option<Instant>,
     output_rate: AudioRate,
     /// Sums of bytes, not of tokens, so that a thousand small pieces do not round up a thousand times.
     audio_bytes: u64,
@@ -165,7 +165,7 @@ impl Meter {
     /// `event_bytes` is the length of the whole event; where that is not known yet, what has come of it, and
     /// [`Meter::grow`] is told of the rest.
     #[inline]
-    pub fn sniff(&mut self, head: &[u8], event_bytes: u64, prices: &PriceTable, now: Timestamp) -> Sniff {
+    pub fn sniff(&mut self, head: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Sniff {
         if let Some(live) = &mut self.live {
             live.growing = None;
         }
@@ -190,14 +190,14 @@ impl Meter {
     }
 
     /// A whole event that was asked for.
-    pub fn read(&mut self, event: &[u8], prices: &PriceTable, now: Timestamp) -> Reading {
+    pub fn read(&mut self, event: &[u8], prices: &PriceTable, now: Now) -> Reading {
         let fact = self.dialect.read(event);
         self.apply(fact, prices, now)
     }
 
     /// An event that was asked for but is too large to keep. What `head`, its beginning, tells is used; a response
     /// that it ends without usage is booked by estimate.
-    pub fn unmetered(&mut self, head: &[u8], prices: &PriceTable, now: Timestamp) -> Reading {
+    pub fn unmetered(&mut self, head: &[u8], prices: &PriceTable, now: Now) -> Reading {
         let fact = self.dialect.read(head);
         if matches!(fact, Fact::Done { usage: None, .. }) {
             self.counts.unmetered += 1;
@@ -206,7 +206,7 @@ impl Meter {
     }
 
     /// The session is over: what is under way is booked by its estimate. Call it on every way out.
-    pub fn settle(&mut self, now: Timestamp) -> Reading {
+    pub fn settle(&mut self, now: Now) -> Reading {
         let mut settled = self.reading(Reading::default());
         let open = self.live.as_mut().map(|live| std::mem::take(&mut live.open));
         for open in open.into_iter().flatten() {
@@ -219,7 +219,7 @@ impl Meter {
         std::mem::take(&mut self.counts)
     }
 
-    fn apply(&mut self, fact: Fact<'_>, prices: &PriceTable, now: Timestamp) -> Reading {
+    fn apply(&mut self, fact: Fact<'_>, prices: &PriceTable, now: Now) -> Reading {
         let reading = match fact {
             Fact::Nothing => Reading::default(),
             Fact::Unreadable => {
@@ -249,9 +249,9 @@ impl Meter {
         self.reading(reading)
     }
 
-    fn set_model(&mut self, model: Option<Model>, prices: &PriceTable, now: Timestamp) {
+    fn set_model(&mut self, model: Option<Model>, prices: &PriceTable, now: Now) {
         let Some(model) = model else { return };
-        let price = prices.price(&self.provider, model.as_str(), now);
+        let price = prices.price(&self.provider, model.as_str(), now.wall);
         for open in self.live.iter_mut().flat_map(|live| &mut live.open) {
             if open.model.is_none() {
                 (open.model, open.price) = (Some(model.clone()), Arc::clone(price));
@@ -262,7 +262,7 @@ impl Meter {
 
     /// The open response of an id, opened if it is new; `None` if it is over already. What bears no id belongs to the
     /// response that was touched last: servers without ids run one at a time.
-    fn open(&mut self, id: Option<&str>, prices: &PriceTable, now: Timestamp) -> Option<&mut Open> {
+    fn open(&mut self, id: Option<&str>, prices: &PriceTable, now: Now) -> Option<&mut Open> {
         let live = self.live.get_or_insert_default();
         let found = live.open.iter().rposition(|open| id.is_none() || open.id.as_deref() == id);
         if let Some(index) = found {
@@ -283,12 +283,12 @@ impl Meter {
         self.live.as_mut()?.open.last_mut()
     }
 
-    fn begin(&self, id: Option<&str>, prices: &PriceTable, now: Timestamp) -> Open {
+    fn begin(&self, id: Option<&str>, prices: &PriceTable, now: Now) -> Open {
         Open {
             id: id.map(Box::from),
-            price: Arc::clone(prices.price(&self.provider, name_of(self.model.as_ref()), now)),
+            price: Arc::clone(prices.price(&self.provider, name_of(self.model.as_ref()), now.wall)),
             model: self.model.clone(),
-            began_at: Some(now),
+            began_at: Some(now.instant),
             output_rate: self.output_rate,
             audio_bytes: 0,
             text_bytes: 0,
@@ -296,7 +296,7 @@ impl Meter {
         }
     }
 
-    fn add(&mut self, piece: &Piece<'_>, prices: &PriceTable, now: Timestamp) -> Charge {
+    fn add(&mut self, piece: &Piece<'_>, prices: &PriceTable, now: Now) -> Charge {
         let estimate = self.estimate;
         if estimate == EstimateMode::Off {
             return Charge::default();
@@ -309,13 +309,7 @@ impl Meter {
         charge
     }
 
-    fn done(
-        &mut self,
-        id: Option<&str>,
-        usage: Option<Usage>,
-        prices: &PriceTable,
-        now: Timestamp,
-    ) -> Reading {
+    fn done(&mut self, id: Option<&str>, usage: Option<Usage>, prices: &PriceTable, now: Now) -> Reading {
         let live = self.live.get_or_insert_default();
         live.growing = None;
         if id.is_some_and(|id| live.has_booked(response_hash(id))) {
@@ -338,7 +332,7 @@ impl Meter {
         content_index: u64,
         usage: Option<Usage>,
         prices: &PriceTable,
-        now: Timestamp,
+        now: Now,
     ) -> Reading {
         let hash = item.map(|item| hash_of(&("transcription", item, content_index)));
         let live = self.live.get_or_insert_default();
@@ -353,13 +347,13 @@ impl Meter {
         };
         hash.into_iter().for_each(|hash| live.remember(hash));
         let model = self.transcription_model.clone();
-        let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now));
+        let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
         let metered = self.book(model, &price, usage, Basis::Stated, None);
         Reading { charge: Charge::of(metered.cost, &metered.usage), booked: vec![metered] }
     }
 
     /// Books a response that is not among the open ones any more.
-    fn book_response(&mut self, response: Open, usage: Option<Usage>, now: Timestamp) -> Reading {
+    fn book_response(&mut self, response: Open, usage: Option<Usage>, now: Now) -> Reading {
         if let Some(id) = &response.id {
             self.live.get_or_insert_default().remember(response_hash(id));
         }
@@ -367,7 +361,7 @@ impl Meter {
             Some(usage) => (usage, Basis::Stated),
             None => (response.usage(), Basis::Estimated),
         };
-        let latency_ms = response.began_at.map(|began_at| now.since(began_at));
+        let latency_ms = response.began_at.map(|began_at| now.instant.since(began_at));
         let metered = self.book(response.model, &response.price, usage, basis, latency_ms);
         Reading { charge: Charge::of(metered.cost, &metered.usage) - response.charged, booked: vec![metered] }
     }

@@ -1,4 +1,8 @@
-//! Instants and calendar steps, all in UTC. Nobody here knows what time it is: a [`Timestamp`] is handed in.
+//! Two clocks as two types, and calendar steps in UTC. Nobody here knows what time it is: it is handed in.
+//!
+//! A [`Timestamp`] is the wall clock's: what is booked, in which window, and until when a block or a key holds. That
+//! clock may be set, forwards and back. An [`Instant`] is a clock's that only ever runs: how long something took, and
+//! when something is due. Neither becomes the other, so that no wrong wall clock can cut a session or keep one alive.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,6 +21,18 @@ pub const STEP_BACK_MS: u64 = MINUTE_MS;
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
+/// Milliseconds on a clock that cannot be set, since a moment that means something in this process alone. So it is
+/// neither stored nor sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u64);
+
+/// What both clocks say at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Timestamp,
+    pub instant: Instant,
+}
+
 /// A day or a month on the UTC calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
@@ -25,6 +41,27 @@ pub struct Date {
     pub month: u64,
     /// 1 to 31.
     pub day: u64,
+}
+
+impl Now {
+    /// Where both clocks have run on alike.
+    pub fn plus_ms(self, ms: u64) -> Now {
+        Now { wall: self.wall.plus_ms(ms), instant: self.instant.plus_ms(ms) }
+    }
+}
+
+impl Instant {
+    /// Never comes.
+    pub const MAX: Instant = Instant(u64::MAX);
+
+    pub fn plus_ms(self, ms: u64) -> Instant {
+        Instant(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to here; 0 if that is later.
+    pub fn since(self, earlier: Instant) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 impl Timestamp {

@@ -4,7 +4,7 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::Instant;
 
 const SLOT_COUNT: usize = 4096;
 const SPAN_MS: u64 = 10_000;
@@ -28,12 +28,12 @@ impl Default for Refusals {
 impl Refusals {
     /// Notes a refusal of `key` and tells how many there have been in the 10 seconds since the first, this one
     /// included.
-    pub fn note(&self, key: &impl Hash, now: Timestamp) -> u64 {
+    pub fn note(&self, key: &impl Hash, now: Instant) -> u64 {
         let slot = &self.slots[self.hasher.hash_one(key) as usize % SLOT_COUNT];
         let now_ms = now.0 & (u64::MAX >> COUNT_BITS);
         let step = |packed: u64| {
             let (start, count) = (packed >> COUNT_BITS, packed & COUNT_MASK);
-            let fresh = now_ms.wrapping_sub(start) >= SPAN_MS;
+            let fresh = count == 0 || now_ms.wrapping_sub(start) >= SPAN_MS;
             let (start, count) = if fresh { (now_ms, 1) } else { (start, (count + 1).min(COUNT_MASK)) };
             start << COUNT_BITS | count
         };
@@ -49,7 +49,9 @@ mod tests {
     #[test]
     fn refusals_are_counted_for_ten_seconds() {
         let refusals = Refusals::default();
-        let at = |ms: u64| Timestamp(1_795_000_000_000 + ms);
+        let at = Instant;
+        assert_eq!(refusals.note(&"carol", at(9_000)), 1);
+        assert_eq!(refusals.note(&"carol", at(10_001)), 2, "its span began with its first");
         assert_eq!([0, 100, 9_999].map(|ms| refusals.note(&"alice", at(ms))), [1, 2, 3]);
         assert_eq!(refusals.note(&"alice", at(10_000)), 1);
         assert_eq!(refusals.note(&"bob", at(10_000)), 1);

@@ -6,7 +6,7 @@ use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::live::Live;
 use crate::relay::End;
-use crate::shard::{Shard, wall_clock};
+use crate::shard::Shard;
 use crate::tls;
 use crate::wire::{self, Reader, Writer};
 use monoio::net::TcpStream;
@@ -32,7 +32,7 @@ pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result
     live.dialling.set(true);
     let answer = exchange(shard, live, request).await;
     live.dialling.set(false);
-    answer.map_err(|error| match wall_clock() >= live.deadline.get() {
+    answer.map_err(|error| match shard.clock.now().instant >= live.deadline.get() {
         true => SessionError { cause: Cause::Malformed("it did not answer in time"), ..error },
         false => error,
     })
@@ -62,7 +62,7 @@ async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Rea
     if addresses.is_empty() {
         return Err(Cause::Malformed("its name could not be resolved"));
     }
-    let stream = connect_any(&addresses, live).await?;
+    let stream = connect_any(shard, &addresses, live).await?;
     let plain = wire::split(stream, &live.upstream)?;
     let Some(config) = &provider.tls else { return Ok(plain) };
     let name = ServerName::try_from(provider.host.clone())
@@ -71,10 +71,10 @@ async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Rea
 }
 
 /// Tries each address in turn, until one answers or the session's deadline has come.
-async fn connect_any(addresses: &[SocketAddr], live: &Live) -> io::Result<TcpStream> {
+async fn connect_any(shard: &Shard, addresses: &[SocketAddr], live: &Live) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     for &address in addresses {
-        let left_ms = live.deadline.get().since(wall_clock());
+        let left_ms = live.deadline.get().since(shard.clock.now().instant);
         if left_ms == 0 {
             break;
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, SessionId};
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Instant, Timestamp};
 use tokenist_core::verdict::{Verdict, judge, turn_away};
 use tokenist_handoff::{Account, Charge, Reach};
 
@@ -31,9 +31,9 @@ pub(crate) struct Lane {
     called: Cell<bool>,
     ping_due: Cell<bool>,
     /// When bytes last came in this direction.
-    pub(crate) heard_at: Cell<Timestamp>,
+    pub(crate) heard_at: Cell<Instant>,
     /// When a ping of ours was last asked for in this direction.
-    pub(crate) pinged_at: Cell<Timestamp>,
+    pub(crate) pinged_at: Cell<Instant>,
     /// Cancels the pending read.
     canceller: RefCell<Canceller>,
     /// A read is pending that could give its buffer back.
@@ -44,7 +44,7 @@ pub(crate) struct Lane {
 
 pub(crate) struct Live {
     pub(crate) id: SessionId,
-    pub(crate) opened_at: Timestamp,
+    pub(crate) opened_at: Instant,
     pub(crate) identity: OnceCell<Arc<Identity>>,
     pub(crate) holders: OnceCell<Holders>,
     pub(crate) downstream: Line,
@@ -54,12 +54,12 @@ pub(crate) struct Live {
     /// From the application to the provider.
     pub(crate) up: Lane,
     /// When both lines are cut, whatever the session is doing.
-    pub(crate) deadline: Cell<Timestamp>,
+    pub(crate) deadline: Cell<Instant>,
     /// The provider has not answered yet: the deadline is its own.
     pub(crate) dialling: Cell<bool>,
     pub(crate) relaying: Cell<bool>,
     /// When a message last passed, in either direction.
-    pub(crate) active_at: Cell<Timestamp>,
+    pub(crate) active_at: Cell<Instant>,
     /// The application has said goodbye, or is gone.
     pub(crate) leaving: Cell<bool>,
     ending: RefCell<Option<Ending>>,
@@ -162,7 +162,7 @@ impl Lane {
 }
 
 impl Live {
-    pub(crate) fn new(id: SessionId, now: Timestamp, deadline: Timestamp) -> Live {
+    pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant) -> Live {
         Live {
             id,
             opened_at: now,
@@ -183,7 +183,7 @@ impl Live {
     }
 
     /// Asks the session to end for this reason, and to be done by then. The first reason stands.
-    pub(crate) fn end(&self, ending: Ending, by: Timestamp) {
+    pub(crate) fn end(&self, ending: Ending, by: Instant) {
         self.ending.borrow_mut().get_or_insert(ending);
         self.end_by(by);
         self.down.call();
@@ -199,7 +199,7 @@ impl Live {
     }
 
     /// Brings the deadline forward to `at`.
-    pub(crate) fn end_by(&self, at: Timestamp) {
+    pub(crate) fn end_by(&self, at: Instant) {
         self.deadline.set(self.deadline.get().min(at));
     }
 

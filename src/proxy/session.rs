@@ -11,7 +11,7 @@ use crate::head::{NoHead, read_head};
 use crate::listener::Scheme;
 use crate::live::Live;
 use crate::relay::{self, End};
-use crate::shard::{Shard, wall_clock};
+use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::wire::{self, Reader, Writer};
 use crate::{dial, tls, upgrade, usage};
@@ -31,6 +31,7 @@ use tokenist_core::id::Model;
 use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::Meter;
 use tokenist_core::metric::Metric;
+use tokenist_core::time::{Instant, Now};
 use tokenist_core::ws::frame::{self, Opcode};
 use tokenist_handoff::Report;
 
@@ -129,7 +130,7 @@ async fn admit(
         }
     };
     if usage::is_asked(&head) {
-        let answer = usage::answer(shard, &head).await.unwrap_or_else(|ending| http_refusal(&ending));
+        let answer = usage::answer(shard, &head).await.unwrap_or_else(|ending| http_refusal(shard, &ending));
         respond(shard, live, reader, writer, answer).await;
         return Ok(None);
     }
@@ -170,7 +171,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
     }
     let Found { identity, holders, provider_key } = admission::find(shard, caller).await?;
     hold_back(shard, live, holders.delay_ms()).await?;
-    if let Some(ending) = holders.verdict(wall_clock()) {
+    if let Some(ending) = holders.verdict(shard.clock.now().wall) {
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
     }
@@ -189,7 +190,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
 
 /// Waits as long as a rule has new sessions of this user wait, or until the process stops.
 async fn hold_back(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), Ending> {
-    let until = wall_clock().plus_ms(delay_ms.saturating_add(shard.config.head_ms));
+    let until = shard.clock.now().instant.plus_ms(delay_ms.saturating_add(shard.config.head_ms));
     live.deadline.set(live.deadline.get().max(until));
     let mut left = Duration::from_millis(delay_ms);
     while !left.is_zero() && !shard.is_draining() {
@@ -207,7 +208,7 @@ async fn connect(
     admitted: Admittance,
 ) -> Result<Option<(End, End)>, SessionError> {
     let Admittance { head, websocket_key, provider_key, end: mut downstream } = admitted;
-    live.deadline.set(wall_clock().plus_ms(shard.config.dial_ms));
+    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.dial_ms));
     let provider = &shard.config.provider;
     let request = upgrade::request(
         &head,
@@ -232,7 +233,7 @@ async fn connect(
             shard.counters.add(Metric::UpstreamFailures, 1);
             live.upstream.let_go();
             let ending = dial::ending(&error);
-            live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
+            live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
             let refused = Refused { head: &head, websocket_key: &websocket_key, ending: &ending };
             say_refusal(shard, live, &mut downstream.writer, refused, false).await;
             linger(shard, live, downstream.reader, downstream.writer).await;
@@ -266,11 +267,11 @@ async fn connect(
 
 /// The session is in relay: no deadline but its caps, and the operator sees it.
 fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
-    let now = wall_clock();
-    live.deadline.set(tokenist_core::time::Timestamp::MAX);
-    live.active_at.set(now);
-    live.up.heard_at.set(now);
-    live.down.heard_at.set(now);
+    let Now { wall, instant } = shard.clock.now();
+    live.deadline.set(Instant::MAX);
+    live.active_at.set(instant);
+    live.up.heard_at.set(instant);
+    live.down.heard_at.set(instant);
     live.relaying.set(true);
     shard.counters.add(Metric::SessionsOpened, 1);
     if let Some(identity) = live.identity.get() {
@@ -279,7 +280,7 @@ fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
             identity: Arc::clone(identity),
             provider: Arc::clone(&shard.config.provider.name),
             model: url_model(head),
-            at: now,
+            at: wall,
         }));
     }
 }
@@ -287,7 +288,7 @@ fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
 /// Every way out: what was metered is booked, the place is given back, the record is written once.
 fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(), SessionError>>) {
     if let Some(mut tap) = tap {
-        tap.settle(wall_clock());
+        tap.settle(shard.clock.now());
     }
     shard.forget(live);
     if let Some(holders) = live.holders.get() {
@@ -296,7 +297,7 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
     if live.relaying.get() {
         let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
         shard.counters.add(Metric::SessionsClosed, 1);
-        shard.report(Report::Closed(Closed { session: live.id, at: wall_clock(), close_code }));
+        shard.report(Report::Closed(Closed { session: live.id, at: shard.clock.now().wall, close_code }));
         tracing::debug!(session = %live.id, close_code, ending = live.ending().map(|ending| ending.code()), "session closed");
     }
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
@@ -330,8 +331,8 @@ async fn refuse(
     refused: Refused<'_>,
 ) {
     shard.counters.add(Metric::SessionsRefused, 1);
-    live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
-    let now = wall_clock();
+    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
+    let now = shard.clock.now().instant;
     let count = match refused.head.headers.get("x-user-id") {
         Some(user) => shard.links.refusals.note(&user, now),
         None => shard.links.refusals.note(&peer, now),
@@ -349,7 +350,7 @@ async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: R
         Refuse::Auto => storming,
     };
     let wire = if in_http {
-        http_refusal(ending)
+        http_refusal(shard, ending)
     } else {
         live.close_code.set(Some(ending.close_code()));
         let subprotocol = upgrade::subprotocol(&head.headers, None);
@@ -363,9 +364,9 @@ async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: R
     }
 }
 
-fn http_refusal(ending: &Ending) -> Vec<u8> {
+fn http_refusal(shard: &Shard, ending: &Ending) -> Vec<u8> {
     let mut extra = Vec::new();
-    match ending.retry_after_seconds(wall_clock()) {
+    match ending.retry_after_seconds(shard.clock.now().wall) {
         Some(seconds) => extra.push(("Retry-After", seconds.to_string())),
         None => extra.push(("x-should-retry", "false".to_owned())),
     }
@@ -409,7 +410,7 @@ async fn answer_malformed(shard: &Shard, live: &Live, reader: Reader, writer: Wr
 }
 
 async fn respond(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer, answer: Vec<u8>) {
-    live.deadline.set(wall_clock().plus_ms(shard.config.close_ms));
+    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
     if let Err(error) = writer.write_bytes(answer).await {
         tracing::trace!(session = %live.id, %error, "an answer could not be told");
     }
@@ -440,7 +441,7 @@ async fn turn_away(shard: &Shard, stream: TcpStream) {
     let line = wire::Line::default();
     let Ok((_reader, mut writer)) = wire::split(stream, &line) else { return };
     let ending = Ending::Overloaded("this shard holds as many sessions as it may".into());
-    if let Err(error) = writer.write_bytes(http_refusal(&ending)).await {
+    if let Err(error) = writer.write_bytes(http_refusal(shard, &ending)).await {
         tracing::trace!(%error, "a client that was turned away is gone");
     }
     line.let_go();

@@ -5,6 +5,7 @@
 
 use crate::accounts::Accounts;
 use crate::buffer::Pool;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::live::{Lane, Live};
 use crate::{Links, listener};
@@ -15,13 +16,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::unix::net;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Model, SessionId};
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Instant, Now};
 use tokenist_handoff::{Counters, Mailbox, Order, Published, Report};
 
 /// Models that were warned of, so that each is warned of once.
@@ -40,16 +40,11 @@ pub(crate) struct Shard {
     /// Reports that the queue had no room for, oldest first.
     deferred: RefCell<VecDeque<Report>>,
     unpriced: RefCell<HashSet<Model>>,
+    pub(crate) clock: Clock,
     /// The time at the last tick: fresh enough for deadlines.
-    now: Cell<Timestamp>,
+    now: Cell<Now>,
     /// When the drain ends, once there is one.
-    pub(crate) drain_by: Cell<Option<Timestamp>>,
-}
-
-/// The wall clock.
-pub(crate) fn wall_clock() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(since_epoch.as_millis() as u64)
+    pub(crate) drain_by: Cell<Option<Instant>>,
 }
 
 /// Serves until a drain has ended.
@@ -60,6 +55,7 @@ pub(crate) async fn run(
     orders: Mailbox<Order>,
     sockets: listener::Sockets,
 ) {
+    let clock = Clock::new();
     let shard = Rc::new(Shard {
         index,
         prices: Arc::clone(&links.prices),
@@ -70,7 +66,8 @@ pub(crate) async fn run(
         sessions_opened: Cell::new(0),
         deferred: RefCell::default(),
         unpriced: RefCell::default(),
-        now: Cell::new(wall_clock()),
+        now: Cell::new(clock.now()),
+        clock,
         drain_by: Cell::new(None),
         config,
         links,
@@ -110,7 +107,7 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
     };
     loop {
         let heard = bell.readable(false).await;
-        shard.now.set(wall_clock());
+        shard.read_clock();
         for order in orders.drain() {
             match order {
                 Order::Admission { ticket, answer } => shard.accounts.answer(ticket, answer),
@@ -133,8 +130,13 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
 
 impl Shard {
     /// The time, to a tick.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.now.get()
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get().instant
+    }
+
+    fn read_clock(&self) {
+        self.clock.tick();
+        self.now.set(self.clock.now());
     }
 
     /// Registers a session, unless the shard is full.
@@ -142,7 +144,7 @@ impl Shard {
         if self.sessions.borrow().len() >= self.config.session_max {
             return None;
         }
-        let now = wall_clock();
+        let now = self.clock.now().instant;
         let count = self.sessions_opened.replace(self.sessions_opened.get() + 1);
         let id =
             SessionId(self.links.boot << 44 | (self.index as u64 & 0xff) << 36 | (count & 0xf_ffff_ffff));
@@ -229,7 +231,7 @@ impl Shard {
 
     fn judge(&self, live: &Live) {
         let holders = live.holders.get().filter(|_| live.relaying.get() && !live.is_ending());
-        if let Some(ending) = holders.and_then(|holders| holders.verdict(self.now())) {
+        if let Some(ending) = holders.and_then(|holders| holders.verdict(self.now.get().wall)) {
             self.counters.add(Metric::LimitsReached, 1);
             self.end(live, ending);
         }
@@ -247,7 +249,7 @@ impl Shard {
     }
 
     fn tick(&self) {
-        self.now.set(wall_clock());
+        self.read_clock();
         self.flush();
         let config = &*self.config;
         let now = self.now();

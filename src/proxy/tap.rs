@@ -4,13 +4,13 @@
 //! that a limit keeps from being forwarded.
 
 use crate::live::Live;
-use crate::shard::{Shard, wall_clock};
+use crate::shard::Shard;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::message::Delta;
 use tokenist_core::meter::{self, Meter, Reading, Sniff};
 use tokenist_core::metric::Metric;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::Now;
 use tokenist_core::ws::frame::{Header, Opcode};
 use tokenist_core::ws::walk::{Act, HEAD_BYTES, Part, Visit};
 use tokenist_handoff::{Charge, Reach};
@@ -27,7 +27,7 @@ pub(crate) struct Tap {
     gathering: Option<Box<Gathering>>,
     /// Nothing more is forwarded.
     stopped: bool,
-    now: Timestamp,
+    now: Now,
 }
 
 /// What is kept of a message until its end.
@@ -51,11 +51,11 @@ enum Wanted {
 
 impl Tap {
     pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<str>) -> Tap {
-        Tap { shard, live, meter, provider, gathering: None, stopped: false, now: Timestamp(0) }
+        Tap { shard, live, meter, provider, gathering: None, stopped: false, now: Now::default() }
     }
 
     /// Every way out: responses that are still open are booked by their estimates.
-    pub(crate) fn settle(&mut self, now: Timestamp) {
+    pub(crate) fn settle(&mut self, now: Now) {
         self.now = now;
         let reading = self.meter.settle(now);
         self.book(reading);
@@ -90,7 +90,7 @@ impl Tap {
                 self.shard.warn_unpriced(&metered.model);
             }
             self.shard.charged(Delta {
-                at: self.now,
+                at: self.now.wall,
                 session: self.live.id,
                 identity: Arc::clone(identity),
                 provider: Arc::clone(&self.provider),
@@ -136,7 +136,7 @@ impl Tap {
 
     /// Ends the session if the verdict on its holders says so.
     fn stop(&mut self, act: Act) -> Act {
-        let verdict = self.live.holders.get().and_then(|holders| holders.verdict(self.now));
+        let verdict = self.live.holders.get().and_then(|holders| holders.verdict(self.now.wall));
         match verdict {
             Some(ending) => {
                 self.shard.counters.add(Metric::LimitsReached, 1);
@@ -261,8 +261,8 @@ impl Visit for Tap {
         }
         match header.opcode {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                self.now = wall_clock();
-                self.live.active_at.set(self.now);
+                self.now = self.shard.clock.now();
+                self.live.active_at.set(self.now.instant);
                 let act = self.data(header, payload, part);
                 if !self.stopped && header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesDownstream, 1);

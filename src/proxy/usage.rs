@@ -2,7 +2,7 @@
 
 use crate::admission;
 use crate::authn::{self, Credential};
-use crate::shard::{Shard, wall_clock};
+use crate::shard::Shard;
 use crate::upgrade;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use tokenist_core::close::Ending;
 use tokenist_core::http::RequestHead;
 use tokenist_core::limit::{Mode, Standing};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Used};
 use tokenist_handoff::{Admission, Admitted};
 
@@ -31,16 +32,16 @@ pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<
     };
     let authn::Caller { user, org, feature, email, name, .. } = caller;
     let admitted = admission::ask(shard, Admission::Key { key, user, org, feature, email, name }).await?;
-    let body = body(&admitted, &admitted.user.standing.load());
+    let body = body(&admitted, &admitted.user.standing.load(), shard.clock.now().wall);
     Ok(upgrade::answer(200, &body.to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
 /// Of the user, in its limit's window. Null is unlimited.
-fn body(admitted: &Admitted, standing: &Standing) -> Value {
+fn body(admitted: &Admitted, standing: &Standing, now: Timestamp) -> Value {
     let Standing { limit, resets_at, block, .. } = standing;
     let Remaining { cost, tokens } = Remaining::of(limit, admitted.used);
     let Used { cost: used_cost, tokens: used_tokens } = admitted.used;
-    let block = block.as_ref().filter(|block| block.holds_at(wall_clock()));
+    let block = block.as_ref().filter(|block| block.holds_at(now));
     json!({
         "object": "usage",
         "user_id": admitted.user_id.as_str(),

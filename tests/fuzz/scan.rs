@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
 use tokenist_core::meter::{Charge, EstimateMode, Meter, Reading, Sniff};
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Instant, Now, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let prices = PriceTable::builtin();
@@ -15,9 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
         all.charge += reading.charge;
         all.booked.extend(reading.booked);
     };
+    let start = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
+    let mut now = start;
     // Lines are events; some come without their length, some cannot be kept.
     for (index, event) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let now = Timestamp(1_795_000_000_000 + index as u64);
+        now = start.plus_ms(index as u64);
         let head = &event[..event.len().min(HEAD_BYTES_MAX)];
         let known = if index % 3 == 0 { head.len() } else { event.len() };
         match meter.sniff(head, known as u64, &prices, now) {
@@ -28,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         take(Reading { charge: meter.grow((event.len() - known) as u64), booked: Vec::new() });
     }
-    take(meter.settle(Timestamp(1_796_000_000_000)));
+    take(meter.settle(now));
     let cost = all.booked.iter().map(|metered| metered.cost).sum();
     let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
     assert_eq!(all.charge, Charge { cost, tokens: tokens as i64 });

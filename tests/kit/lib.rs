@@ -6,6 +6,7 @@
 //! time) panics and says so.
 
 mod certificates;
+mod clock;
 mod http;
 mod load;
 mod mongo;
@@ -18,6 +19,7 @@ mod tokenist;
 mod websocket;
 
 pub use certificates::{Certificate, Scratch, leaf};
+pub use clock::now_ms;
 pub use http::{Answer, request};
 pub use load::Load;
 pub use mongo::Mongo;

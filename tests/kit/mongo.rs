@@ -1,8 +1,8 @@
 //! MongoDB, or what stands in for it: the server that the environment names, `mongod`, or FerretDB.
 
+use crate::clock::now_ms;
 use crate::server::{Server, in_cache, on_path};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names a server for the tests that is already there, such as `mongodb://127.0.0.1:27017/`.
 const URI: &str = "TOKENIST_TEST_MONGODB_URI";
@@ -46,7 +46,7 @@ impl Mongo {
     pub fn database(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // A server that stays has seen earlier processes with this one's number.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let now = now_ms();
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         format!("tokenist_test_{now:x}_{process}_{count}")
     }

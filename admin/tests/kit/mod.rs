@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokenist_admin::{AccountBounds, Admin, Config, OperatorToken, Quotas, Telemetry};
 use tokenist_control::Control;
+use tokenist_control::clock::system_time;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_core::id::{Identity, SessionId};
@@ -219,8 +220,7 @@ pub(crate) fn issue(path: &str, code: &str, message: &str) -> Value {
 }
 
 pub(crate) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp(since_epoch.as_millis() as u64)
+    system_time()
 }
 
 pub(crate) struct Answer {

@@ -5,7 +5,8 @@ mod faulty;
 use faulty::{Fault, Faulty};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use tokenist_control::clock::system_time as now;
 use tokenist_control::handle::{CommandError, Handle};
 use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, memory};
@@ -110,10 +111,6 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it did not happen within ten seconds");
         thread::yield_now();
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
 }
 
 fn identity(name: &str) -> Arc<Identity> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use tokenist_control::clock::system_time as now;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, memory};
 use tokenist_control::{Config, Control, fleet, start};
@@ -98,10 +99,6 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it did not happen within {PATIENCE:?}");
         thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
 }
 
 fn identity(name: &str) -> Arc<Identity> {

@@ -1,15 +1,16 @@
 use super::*;
 use crate::dialect::HEAD_BYTES_MAX;
+use crate::time::{HOUR_MS, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const NOW: Timestamp = Timestamp(1_795_000_000_000);
+const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(7_000) };
 
 /// A session with everything that was charged and booked in it.
 struct Session {
     meter: Meter,
     prices: PriceTable,
-    now: Timestamp,
+    now: Now,
     charged: Charge,
     booked: Vec<Metered>,
 }
@@ -115,6 +116,17 @@ fn an_estimate_is_charged_at_once_and_replaced_by_the_providers_figure() {
     assert_eq!((metered.estimated, metered.known_price, metered.latency_ms), (false, true, Some(300)));
     assert_eq!(session.meter.take_counts(), Counts { metered: 1, ..Counts::default() });
     assert_eq!(session.meter.take_counts(), Counts::default());
+}
+
+#[test]
+fn a_clock_that_is_set_leaves_latencies_alone() {
+    for set in [NOW.wall.plus_ms(HOUR_MS), NOW.wall.minus_ms(HOUR_MS)] {
+        let mut session = Session::of(EstimateMode::Enforce);
+        session.see(&created("r"));
+        session.now.wall = set;
+        session.see(&done("r", json!(10)));
+        assert_eq!(session.booked[0].latency_ms, Some(100));
+    }
 }
 
 #[test]

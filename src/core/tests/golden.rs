@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
 use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Reading, Sniff};
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Instant, Now, Timestamp};
 
 #[test]
 fn golden_transcripts_cost_what_they_should() {
@@ -32,7 +32,7 @@ fn run<'a>(events: impl Iterator<Item = &'a str>, mode: EstimateMode) -> Vec<Met
     let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), None, mode);
     let mut charged = Charge::default();
     let mut all = Reading::default();
-    let mut now = Timestamp(1_795_000_000_000);
+    let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
     for event in events {
         now = now.plus_ms(20);
         let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];

@@ -186,17 +186,13 @@ fn damage_anywhere_in_the_file_is_told_at_the_start() {
 /// What `README.md` beside this file tells about the tables.
 mod readme {
     use super::*;
+    use crate::clock::system_time as now;
     use tokenist_core::batch::Event;
     use tokenist_core::id::{Identity, SessionId};
     use tokenist_core::message::Delta;
     use tokenist_core::usage::Usage;
 
     const README: &str = include_str!("README.md");
-
-    fn now() -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        Timestamp(since.as_millis() as u64)
-    }
 
     /// A file with something of everything that the queries ask for.
     fn filled(folder: &Scratch) -> Connection {

@@ -12,6 +12,24 @@ fn with_window(window: WindowKind) -> Config {
     Config { default_limit, ..small() }
 }
 
+#[test]
+fn no_session_ends_before_it_began() {
+    let mut ledger = Ledger::new(small(), NOON);
+    for (session, closed_at, kept) in
+        [(1, NOON.plus_ms(HOUR_MS), NOON.plus_ms(HOUR_MS)), (2, NOON.minus_ms(HOUR_MS), NOON)]
+    {
+        ledger.open_session(Opened {
+            session: SessionId(session),
+            identity: Arc::new(Identity::of("alice".into())),
+            provider: "openai".into(),
+            model: None,
+            at: NOON,
+        });
+        ledger.close_session(Closed { session: SessionId(session), at: closed_at, close_code: 1000 });
+        assert_eq!(ledger.take_batch().unwrap().sessions[0].closed.at, kept);
+    }
+}
+
 /// A session that is open across the end of its user's window: what was used before counts to the end, and from its
 /// first millisecond on the next window allows all of the limit, on the same account.
 #[test]
