@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
 use tokenist_control::clock::system_time as now;
 use tokenist_control::fleet;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
+#[cfg(feature = "mongodb")]
 use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
 use tokenist_control::telemetry::Telemetry;
@@ -41,6 +42,12 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 const ADMIN_REQUEST_MS: u64 = 10_000;
 /// Names a user whose sessions panic, for the test that the others live on.
 const PANIC_USER_VARIABLE: &str = "TOKENIST_TEST_PANIC_USER";
+
+#[cfg(not(feature = "mongodb"))]
+const NO_MONGODB: &str = "store.kind = \"mongodb\": this build of tokenist cannot speak to MongoDB: build it with the feature `mongodb`, as builds are by default";
+/// Signals that come together are one: a terminal's Ctrl-C reaches every process of its group, and a script that
+/// starts us passes it on.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// What wakes the main thread.
 enum Event {
@@ -124,13 +131,14 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 
     let events = watch(signals, proxy.shards, control.ended)?;
     let mut shards_left = shard_count;
-    let mut drain_asked = false;
+    let mut drain_asked: Option<Instant> = None;
     for event in events {
         match event {
             Event::Signal(SIGHUP) => reload(config, &prices, tls.as_deref()),
-            Event::Signal(_) if drain_asked => bail!("a second signal: ended without draining"),
+            Event::Signal(_) if drain_asked.is_some_and(|at| at.elapsed() < SAME_SIGNAL) => {}
+            Event::Signal(_) if drain_asked.is_some() => bail!("a second signal: ended without draining"),
             Event::Signal(_) => {
-                drain_asked = true;
+                drain_asked = Some(Instant::now());
                 draining.store(true, Ordering::Release);
                 tracing::info!(deadline_seconds = config.proxy.drain_seconds, "draining");
                 for shard in &orders {
@@ -334,6 +342,9 @@ fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
     Ok(match store.kind {
         StoreKind::Memory => Box::new(Memory::new(memory::Config::default())),
         StoreKind::Sqlite => Box::new(Sqlite::open(file())?),
+        #[cfg(not(feature = "mongodb"))]
+        StoreKind::Mongodb => bail!("{NO_MONGODB}"),
+        #[cfg(feature = "mongodb")]
         StoreKind::Mongodb => Box::new(Mongo::open(
             file(),
             mongo::Config {

@@ -7,18 +7,22 @@
 //! Invariant: Redis is never the truth. Every instance counts for itself and leaves absolute sums, of which the greater
 //! stays; so a Redis that forgets, repeats or is away changes no total, and finding it again heals it.
 
+#[cfg(feature = "redis")]
 mod keys;
+#[cfg(feature = "redis")]
 mod news;
+#[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
 mod round;
 mod schedule;
+#[cfg(feature = "redis")]
 mod thread;
 
 pub(crate) use schedule::Schedule;
 
 use crate::command::Command;
 use crate::fact::Fact;
-use crate::run::Run;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;
@@ -65,15 +69,12 @@ pub struct Line {
 pub enum Word {
     /// The answers of a round. There is one on its way at a time.
     Heard(Vec<(Holder, Vec<Heard>)>),
-    /// So many instances, this one included, are in touch, and so many of them have shown themselves within the last
-    /// two seconds.
-    Instances { count: u32, present: u32 },
+    /// So many instances, this one included, are in touch.
+    Instances(u32),
     /// The exchange is not to be reached, and why. A round that was on its way is lost.
     Lost(String),
     /// It is there: for the first time, again, or without what was left there before.
     Found,
-    /// Why what is set on other instances is not heard at once; `None`: it is.
-    News(Option<String>),
 }
 
 /// Settings that may wait to be told to the others. Past it they find out by polling.
@@ -100,16 +101,45 @@ impl Link {
     }
 }
 
+/// A name for an instance whose store has none.
+pub(crate) fn new_writer() -> String {
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has randomness")
+}
+
 /// What is wrong with a `uri`, if anything is.
+#[cfg(feature = "redis")]
 pub fn check(uri: &str) -> Result<(), String> {
     redis::Servers::parse(uri).map(drop)
 }
 
+#[cfg(not(feature = "redis"))]
+const ABSENT: &str = "this build of tokenist cannot speak to Redis: build it with the feature `redis`, as builds are by default";
+
+/// That this build has no Redis.
+#[cfg(not(feature = "redis"))]
+pub fn check(_: &str) -> Result<(), String> {
+    Err(ABSENT.into())
+}
+
+#[cfg(not(feature = "redis"))]
+pub(crate) fn start(_: &Config, _: String, _: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
+    Err(io::Error::other(ABSENT))
+}
+
 /// Looks for Redis once, so that the first session finds it if it is there, and starts the thread. Gives also the
-/// first word. Fails where another process counts under this run's name.
-pub(crate) fn start(config: &Config, run: Run, commands: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
+/// first word. `writer` is the name that this instance counts under, now and after a restart.
+#[cfg(feature = "redis")]
+pub(crate) fn start(
+    config: &Config,
+    writer: String,
+    commands: Sender<Command>,
+) -> io::Result<(Link, Vec<Word>)> {
     let servers = redis::Servers::parse(&config.uri).map_err(io::Error::other)?;
     let (link, line) = link(config.instances_min);
-    let first = thread::start(servers, run, line, commands)?;
+    let first = thread::start(servers, writer.into(), line, commands)?;
     Ok((link, first))
 }

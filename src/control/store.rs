@@ -8,17 +8,18 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod memory;
+#[cfg(feature = "mongodb")]
 pub mod mongo;
 mod row;
 pub mod sqlite;
 
 pub use memory::Memory;
+#[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
 pub use sqlite::Sqlite;
 
 use crate::handle::Handle;
 use crate::progress::Mirroring;
-use crate::run::Run;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,7 +41,7 @@ pub trait Store: Send {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Who counts in this store, if that outlives the process: what is summed here goes on growing under that name.
-    fn run(&self) -> Option<Run> {
+    fn writer(&self) -> Option<String> {
         None
     }
 
