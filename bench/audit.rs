@@ -2,27 +2,22 @@
 //!
 //! Sessions tell the provider who they are with the query parameter `audit`, as `tokload run` does for its users.
 
-use serde_json::Value;
+use crate::admin::Server;
+use crate::table::{Column, Table};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The provider's name of a count, tokenist's, and the column's heading.
 const COLUMNS: [(&str, &str, &str); 9] = [
-    ("text_in", "textInputTokens", "text in"),
-    ("audio_in", "audioInputTokens", "audio in"),
-    ("image_in", "imageInputTokens", "image in"),
-    ("cached_text_in", "cachedTextInputTokens", "cached text"),
-    ("cached_audio_in", "cachedAudioInputTokens", "cached audio"),
-    ("cached_image_in", "cachedImageInputTokens", "cached image"),
-    ("text_out", "textOutputTokens", "text out"),
-    ("audio_out", "audioOutputTokens", "audio out"),
-    ("reasoning_out", "reasoningTokens", "reasoning"),
+    ("text_in", "textInputTokens", "text\nin"),
+    ("audio_in", "audioInputTokens", "audio\nin"),
+    ("image_in", "imageInputTokens", "image\nin"),
+    ("cached_text_in", "cachedTextInputTokens", "cached\ntext"),
+    ("cached_audio_in", "cachedAudioInputTokens", "cached\naudio"),
+    ("cached_image_in", "cachedImageInputTokens", "cached\nimage"),
+    ("text_out", "textOutputTokens", "text\nout"),
+    ("audio_out", "audioOutputTokens", "audio\nout"),
+    ("reasoning_out", "reasoningTokens", "reason-\ning"),
 ];
 
 type Counts = [u64; COLUMNS.len()];
@@ -54,7 +49,7 @@ pub(crate) struct Sides<'a> {
 pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
     let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
     if let Some(provider) = sides.provider {
-        let delivered = get(provider, "/audit", None)?;
+        let delivered = Server { origin: provider, token: None }.get("/audit")?;
         let keys = delivered["by_key"].as_object().into_iter().flatten();
         for (user, models) in keys.filter(|(user, _)| *user != "-") {
             for (model, counts) in models.as_object().into_iter().flatten() {
@@ -63,17 +58,17 @@ pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
             }
         }
     }
-    let ask = |path: String| get(sides.admin, &path, Some(sides.token));
+    let tokenist = Server { origin: sides.admin, token: Some(sides.token) };
     let mut users: Vec<String> = rows.keys().map(|(user, _)| user.clone()).collect();
     if sides.provider.is_none() {
-        let known = ask("/admin/users?limit=1000".to_owned())?;
+        let known = tokenist.get("/admin/users?limit=1000")?;
         let names = known["users"].as_array().into_iter().flatten().map(|user| user["userId"].as_str());
         users = names.flatten().map(str::to_owned).collect();
     }
     users.dedup();
     let since = if sides.since_start { "?since=start" } else { "" };
     for user in users {
-        let counted = ask(format!("/admin/users/{user}/models{since}"))?;
+        let counted = tokenist.get(&format!("/admin/users/{user}/models{since}"))?;
         for series in counted["models"].as_array().into_iter().flatten() {
             let model = series["model"].as_str().unwrap_or_default().to_owned();
             let row = rows.entry((user.clone(), model)).or_default();
@@ -92,50 +87,50 @@ impl Audit {
         self.rows.values().all(|row| row.delivered == row.counted)
     }
 
-    /// A line for each user and model; where the sides differ, one for each side.
+    /// A line for each user and model; where the sides differ, one for each side. Kinds that nobody used are left out.
     pub(crate) fn table(&self) -> String {
-        let mut table = format!("{:<10} {:<24}", "user", "model");
-        for (_, _, heading) in COLUMNS {
-            write!(table, " {heading:>12}").expect("a string grows");
+        let is_used =
+            |kind: &usize| self.rows.values().any(|row| row.counted[*kind] > 0 || row.delivered[*kind] > 0);
+        let kinds: Vec<usize> = (0..COLUMNS.len()).filter(is_used).collect();
+        let mut columns = vec![Column::Left("user"), Column::Left("model")];
+        columns.extend(kinds.iter().map(|&kind| Column::Right(COLUMNS[kind].2)));
+        columns.push(Column::Right("cost USD"));
+        if self.compared {
+            columns.push(Column::Left("provider"));
         }
-        table.push_str(if self.compared { "     cost USD  provider\n" } else { "     cost USD\n" });
+        let mut table = Table::new(columns);
         for ((user, model), row) in &self.rows {
             let mut line = |counts: &Counts, cost: &str, says: &str| {
-                write!(table, "{user:<10} {model:<24}").expect("a string grows");
-                for count in counts {
-                    write!(table, " {count:>12}").expect("a string grows");
-                }
-                writeln!(table, " {cost:>12}  {says}").expect("a string grows");
+                let mut cells = vec![user.clone(), model.clone()];
+                cells.extend(kinds.iter().map(|&kind| counts[kind].to_string()));
+                cells.push(cost.to_owned());
+                cells.extend(self.compared.then(|| says.to_owned()));
+                table.row(cells);
             };
             let cost = format!("{:.6}", row.cost_usd);
-            if !self.compared {
-                line(&row.counted, &cost, "");
-            } else if row.delivered == row.counted {
+            if row.delivered == row.counted || !self.compared {
                 line(&row.counted, &cost, "the same");
             } else {
                 line(&row.counted, &cost, "differs:");
                 line(&row.delivered, "", "← says this");
             }
         }
-        table
+        table.to_string()
     }
 }
 
-/// The JSON at a path. Both servers are ours and on this machine, so the answer is read to its end.
-fn get(origin: &str, path: &str, token: Option<&str>) -> Result<Value, Box<dyn Error>> {
-    let host = origin.strip_prefix("http://").ok_or("an address must begin with http://")?;
-    let mut stream = TcpStream::connect(host).map_err(|error| format!("{origin}: {error}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{bearer}\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let body = memchr::memmem::find(&answer, b"\r\n\r\n").map(|end| &answer[end + 4..]);
-    match body {
-        Some(body) if answer.starts_with(b"HTTP/1.1 200") => Ok(sonic_rs::from_slice(body)?),
-        _ => {
-            let first = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            Err(format!("{origin}{path}: {}", String::from_utf8_lossy(first)).into())
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_a_terminal() {
+        let counted = [123_456; COLUMNS.len()];
+        let row = Row { delivered: counted, counted, cost_usd: 1_234.567_89 };
+        let key = ("user-19".to_owned(), "gpt-4o-mini-transcribe".to_owned());
+        let audit = Audit { rows: [(key, row)].into(), compared: true };
+        let table = audit.table();
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(crate::table::TERMINAL_WIDTH), "{table}");
     }
 }

@@ -323,7 +323,7 @@ impl Run {
 }
 
 /// Reads the answer to the upgrade and the first event.
-async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
+pub(crate) async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
     let response = http::read_response(inbound).await?;
     if response.status != 101 {
         return Err(io::Error::other(format!("HTTP {}", response.status)));

@@ -4,9 +4,11 @@
 //! window) → `talk` (one session) with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it
 //! over proxies and reads their `process`. `link`, `ws`, `http` and `tls` carry bytes for both ends.
 
+mod admin;
 mod audit;
 mod beat;
 mod clock;
+mod demo;
 mod driver;
 mod http;
 mod link;
@@ -18,6 +20,7 @@ mod scenario;
 mod schedule;
 mod stamp;
 mod summary;
+mod table;
 mod talk;
 mod tally;
 mod target;
@@ -58,6 +61,8 @@ enum Command {
     Pair(PairArguments),
     /// Compares the simulated provider's own count with tokenist's, per user and model; fails if they differ.
     Audit(AuditArguments),
+    /// Keeps nine people talking through a tokenist in front of the simulated provider, and shows who used what.
+    Demo(demo::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +204,7 @@ fn main() {
         Command::Run(arguments) => run(&arguments),
         Command::Pair(arguments) => pair(&arguments),
         Command::Audit(arguments) => compare(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     };
     if let Err(error) = result {
         eprintln!("tokload: {error}");

@@ -18,6 +18,7 @@ use crate::link::{self, Bytes, Outbox};
 use crate::ws::Inbound;
 use audit::Audit;
 use event::{Names, Purpose};
+pub(crate) use formula::splitmix64;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use rustls::ServerConfig;
 use serde_json::json;
