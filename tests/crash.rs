@@ -8,18 +8,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokenist_kit::{Load, PATIENCE, Provider, Scratch, Tokenist, eventually, now_ms};
 
-const ROUNDS: u64 = 30;
+/// How often to kill, unless `TOKENIST_TEST_KILLS` says otherwise.
+const ROUNDS: u64 = 20;
 const USERS: u64 = 40;
 /// What the ledger may not have written: the beat of its commits.
 const COMMIT_MS: u64 = 100;
 /// What lies between the provider's send and the beat's begin, and between its end and the disk, on a busy machine.
 const SLACK_MS: u64 = 150;
 
+/// How often to kill.
+fn rounds() -> u64 {
+    std::env::var("TOKENIST_TEST_KILLS")
+        .map_or(ROUNDS, |count| count.parse().expect("TOKENIST_TEST_KILLS is a number"))
+}
+
 /// Tokens by user.
 type Tokens = BTreeMap<String, u64>;
 
 #[test]
-fn thirty_kills_lose_no_more_than_the_last_moment_and_repeat_nothing() {
+fn kills_lose_no_more_than_the_last_moment_and_repeat_nothing() {
     let provider = Provider::start(&[]);
     let scratch = Scratch::new();
     let path = scratch.path().join("ledger");
@@ -28,7 +35,7 @@ fn thirty_kills_lose_no_more_than_the_last_moment_and_repeat_nothing() {
     eprintln!("seed {}", random.0);
     let mut allowed = Tokens::new();
     let mut held = Tokens::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let mut tokenist = Tokenist::start(&provider.origin(), &settings);
         let restored = ledger(&tokenist);
         assert_eq!(restored, held, "round {round}: a restart changes no total");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::{Cell, Writer};
+use crate::fleet::Cell;
 use crate::id::UserId;
 use crate::money::NanoUsd;
 use crate::time::DAY_MS;
@@ -126,7 +126,7 @@ fn what_others_use_takes_room_and_closes_sessions() {
     let newest = record.share(Scope::Recent).last().copied().unwrap();
     let told = |nano, at: Timestamp| Heard {
         cell: Cell { window: WindowKind::Rolling24h, start: at },
-        others: vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens: 0 })],
+        others: Used { cost: NanoUsd(nano), tokens: 0 },
         own: Used::default(),
     };
     let hour_ago = newest.cell.start.minus_ms(DAY_MS / 24);
@@ -278,12 +278,10 @@ proptest! {
                 Act::Hear(nano, tokens) => {
                     record.advance(now);
                     let counts = record.share(Scope::Recent);
-                    let others = vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens })];
+                    let used = Used { cost: NanoUsd(nano), tokens };
                     let heard = [counts.first(), counts.last()].into_iter().flatten();
-                    let heard = heard.map(|count| {
-                        Heard { cell: count.cell, others: others.clone(), own: count.used }
-                    });
-                    let heard: Vec<_> = heard.collect();
+                    let heard: Vec<_> =
+                        heard.map(|count| Heard { cell: count.cell, others: used, own: count.used }).collect();
                     record.hear(&heard, now);
                     prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.standing().limit.is_bounded());
                 }
