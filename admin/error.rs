@@ -85,7 +85,7 @@ impl From<CommandError> for ApiError {
             CommandError::CatalogFull => {
                 unavailable("The ledger holds as many logins and the like as it may")
             }
-            CommandError::Store(_) => unavailable("The store cannot be read, try again"),
+            CommandError::Store(_) => unavailable("The store cannot be read; /health says why"),
         }
         .because(error)
     }

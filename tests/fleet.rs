@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::usage::Usage;
-use tokenist_kit::{Client, Handshake, Heard, Mongo, PATIENCE, Provider, Redis, Tokenist, eventually};
+use tokenist_kit::{
+    Client, Handshake, Heard, Mongo, PATIENCE, Provider, Redis, Scratch, Tokenist, eventually,
+};
 
 /// The tokens of one response.
 const TURN: u64 = 1_000;
@@ -236,6 +238,57 @@ fn so_it_is_where_a_mongodb_is_shared_as_well() {
     fleet.tell_of_all("bob");
 }
 
+/// A limit is used up at an even pace while Redis is killed and comes back: nobody is refused before, and no more passes
+/// it than where Redis stays.
+#[test]
+fn a_redis_that_is_killed_and_back_under_load_refuses_nobody_early_and_lets_nobody_far_past() {
+    for (limit, killed_after) in [(700, Duration::from_secs(1)), (1_200, Duration::from_secs(4))] {
+        let mut redis = Redis::start();
+        let fleet = Fleet::start(&redis, 2, limit, &[]);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(killed_after);
+                redis.kill();
+                thread::sleep(Duration::from_secs(3));
+                redis.restart();
+            });
+            let (delivered, took) = race(&fleet, "alice", 4, Duration::from_millis(40));
+            check_overshoot("killed and back", limit, 2, delivered, took);
+        });
+        fleet.await_redis(false);
+    }
+}
+
+#[test]
+fn a_copy_of_a_ledger_does_not_count_beside_it_and_a_restart_need_not_wait() {
+    let (redis, scratch) = (Redis::start(), Scratch::new());
+    let provider = Provider::start(&[]);
+    let [original, copied] = ["original", "copied"].map(|name| scratch.path().join(name));
+    let settings = |path: &std::path::Path| {
+        [("store.path", path.to_str().unwrap().to_owned()), ("store.redis_uri", redis.uri())]
+    };
+    fn borrowed<'a>(settings: &'a [(&'static str, String); 2]) -> Vec<(&'a str, &'a str)> {
+        settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+    }
+    let (here, there) = (settings(&original), settings(&copied));
+    let mut tokenist = Tokenist::start(&provider.origin(), &borrowed(&here));
+    session(&tokenist, "alice").turn(SHAPE).expect("a response");
+    std::fs::create_dir(&copied).unwrap();
+    for name in ["ledger.sqlite3", "ledger.sqlite3-wal"] {
+        std::fs::copy(original.join(name), copied.join(name)).unwrap();
+    }
+    let (_, said) = Tokenist::refused(&provider.origin(), &borrowed(&there));
+    assert!(said.contains("a copy of one") && said.contains("store.path"), "{said}");
+    // The same folder goes on at once, though Redis has just heard of the run before.
+    tokenist.kill();
+    let again = Tokenist::start(&provider.origin(), &borrowed(&here));
+    assert_eq!(again.get("/health")["redisFailing"], false);
+    assert!(!again.output().contains("waiting for the run"), "{}", again.output());
+    again.leave();
+    let (_, said) = Tokenist::refused(&provider.origin(), &borrowed(&there));
+    assert!(said.contains("a copy of one"), "{said}");
+}
+
 fn outlive_redis(more: &[(&'static str, String)]) -> Fleet {
     const LIMIT: u64 = 100_000;
     let mut redis = Redis::start();
@@ -408,7 +461,7 @@ fn what_is_wrong_with_redis_is_told_without_its_password() {
     let uri = redis.uri().replace("redis://", "redis://operator:very-secret-password@");
     let tokenist = Tokenist::start(&provider.origin(), &[("store.redis_uri", &uri)]);
     let health = tokenist.get("/health");
-    assert_eq!(health["redisFailing"], true);
+    assert_eq!((&health["redisFailing"], &health["status"]), (&json!(true), &json!("degraded")));
     assert!(health["redisFailure"].as_str().unwrap().contains("Redis"), "{health}");
     assert_eq!(tokenist.metric("tokenist_redis_failing"), Some(1.0));
     session(&tokenist, "alice").turn(SHAPE).expect("it serves all the same");

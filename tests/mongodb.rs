@@ -106,6 +106,33 @@ fn two_minutes_without_mongodb_disturb_no_session_and_lose_no_token() {
 }
 
 #[test]
+fn a_mongodb_that_is_killed_under_load_holds_every_token_and_setting_in_the_end() {
+    let ours = Mongo::start();
+    for mut mongo in ours.is_ours().then_some(ours).into_iter().chain([Mongo::secantusdb()]) {
+        let (provider, database) = (Provider::start(&[]), mongo.database());
+        let instance = start(&provider, &mongo.uri(), &database, &[]);
+        let mut load =
+            Load::start(instance.tokenist.listen, "turns,sessions=20,users=5,rate=40,turns=0,seconds=10");
+        for round in 0..3 {
+            std::thread::sleep(Duration::from_secs(2));
+            let user = format!("blocked-{round}");
+            let answer = instance.tokenist.post(&format!("/admin/users/{user}/block"), &json!({}));
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            // As soon as the block is there, so that it may not be there for good.
+            let look = || dump(&mongo.uri(), &database).contains(&user);
+            assert!(eventually(PATIENCE, look, |&is_there| is_there));
+            mongo.kill();
+            mongo.restart();
+        }
+        ends_well(&mut load);
+        agrees(&provider, &mongo.uri(), &database);
+        let late = start(&provider, &mongo.uri(), &database, &[]);
+        let blocked = late.tokenist.get("/admin/blocked")["blocked"].clone();
+        assert_eq!(blocked.as_array().map(Vec::len), Some(3), "{blocked}");
+    }
+}
+
+#[test]
 fn a_mongodb_that_is_slow_forgetful_or_out_of_order_holds_every_token_once() {
     let mongo = Mongo::start();
     let proxy = MongoProxy::start(&mongo);

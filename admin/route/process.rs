@@ -36,6 +36,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     let (status, word) = match pulse {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
+        Ok(ref pulse) if is_degraded(pulse) => (StatusCode::OK, HealthStatus::Degraded),
         Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
     };
     let pulse = pulse.ok();
@@ -61,6 +62,11 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     (status, Json(health))
 }
 
+/// Whether something that is set does not work. Sessions are served all the same.
+fn is_degraded(pulse: &Pulse) -> bool {
+    pulse.store_failing || pulse.mirror_failure.is_some() || pulse.redis_failing
+}
+
 /// Whether new sessions should be sent here.
 #[utoipa::path(
     get, path = "/ready", tag = "process",
@@ -76,7 +82,7 @@ pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Read
         Err(_) => HealthStatus::Failing,
     };
     let code = match status {
-        HealthStatus::Ok => StatusCode::OK,
+        HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Draining | HealthStatus::Failing => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Ready { status }))

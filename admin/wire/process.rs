@@ -50,6 +50,8 @@ pub(crate) struct Health {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum HealthStatus {
     Ok,
+    /// It serves, and something that is set does not work: what that is stands beside.
+    Degraded,
     /// No new session is accepted.
     Draining,
     /// The ledger has stopped; the process is about to end.

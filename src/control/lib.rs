@@ -20,6 +20,7 @@ pub mod progress;
 pub mod ranking;
 mod reads;
 pub mod resolver;
+pub mod run;
 pub mod store;
 pub mod telemetry;
 pub mod view;
@@ -110,7 +111,7 @@ pub fn start(
     let mut clock = Clock::system();
     let now = clock.read().now;
     config.ledger.in_fleet = config.fleet.is_some();
-    let writer_name = store.writer().unwrap_or_else(fleet::new_writer);
+    let run = store.run().unwrap_or_else(run::Run::unlasting);
     let restored = store.restore(now).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
     let readers: Result<Vec<_>, _> = (0..READER_COUNT).map(|_| store.reader()).collect();
@@ -135,7 +136,7 @@ pub fn start(
     aggregator.tell_to(happenings);
     let (running, ended) = oneshot::channel::<()>();
     if let Some(fleet) = &config.fleet {
-        let (link, words) = fleet::start(fleet, writer_name, commands.clone())?;
+        let (link, words) = fleet::start(fleet, run, commands.clone())?;
         aggregator.join(link);
         let now = clock.read().now;
         words.into_iter().for_each(|word| aggregator.word(word, now));

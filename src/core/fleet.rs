@@ -12,6 +12,7 @@ use crate::money::NanoUsd;
 use crate::time::{DAY_MS, Timestamp};
 use crate::verdict::Used;
 use crate::window::{BUCKET_MS, Windows};
+use std::sync::Arc;
 
 /// A span whose sum is exchanged by itself: a day, a month, all time, or a rolling window's five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,20 +28,26 @@ pub struct Count {
     pub used: Used,
 }
 
-/// What this instance has counted for a holder, to be exchanged for what the others have.
+/// The name that an instance's sums grow under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Writer(pub Arc<str>);
+
+/// What an instance has counted for a holder, to be exchanged for what the others have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     pub holder: Holder,
+    /// Another instance, of which this is told again; `None`: this one.
+    pub of: Option<Writer>,
     /// Cells that are zero are only asked for.
     pub counts: Vec<Count>,
 }
 
 /// The answer for one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
     pub cell: Cell,
-    /// The sum over all other instances.
-    pub others: Used,
+    /// What each other instance has counted, those that have counted something.
+    pub others: Vec<(Writer, Used)>,
     /// What this instance had left there before.
     pub own: Used,
 }
@@ -61,6 +68,10 @@ pub(crate) struct Others {
     cells: Vec<Foreign>,
     /// By window, the latest cell that was heard of.
     heard_upto: [Option<Timestamp>; 4],
+    /// What this instance had counted when the others were last asked, and when they were last heard: so much of it
+    /// they know.
+    asked: Option<Mark>,
+    agreed: Option<Mark>,
     apart: Option<Apart>,
     weight: Weight,
     /// The first cell that the weight counts, as long as the weight is right.
@@ -75,21 +86,36 @@ pub(crate) struct Weight {
     pub(crate) reserve: Used,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Foreign {
     cell: Cell,
-    others: Used,
+    others: Vec<(Writer, Used)>,
     /// What this instance itself had counted before it forgot the holder for a while.
     forgotten: Used,
+    /// Both, when the others were last in touch.
+    agreed: Used,
 }
 
-/// The other instances cannot be heard.
+/// The other instances cannot be heard, or may not have found back yet.
 #[derive(Clone, Copy, Debug)]
 struct Apart {
     instance_count: u32,
-    /// The current cell when that began, and what had been counted here in it.
+    mark: Mark,
+}
+
+/// What this instance had counted at some time.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// The current cell then, and what was in it.
     since: Cell,
     own: Used,
+}
+
+impl Mark {
+    fn of(windows: &Windows, window: WindowKind) -> Mark {
+        let since = Cell { window, start: windows.newest(window) };
+        Mark { since, own: windows.used_in(since) }
+    }
 }
 
 impl Cell {
@@ -124,16 +150,17 @@ impl Others {
         }
         self.cells.retain(|foreign| foreign.cell.start >= windows.from(foreign.cell.window));
         let keeps = limit.mode == Mode::Enforce && limit.on_redis_down != OnRedisDown::Allow;
+        let others = self.sum(windows, limit.window, Foreign::used);
         self.weight = Weight {
-            others: self.sum(windows, limit.window),
-            reserve: if keeps { self.reserve(windows, limit) } else { Used::default() },
+            others,
+            reserve: if keeps { self.reserve(windows, limit, others) } else { Used::default() },
         };
         self.weighed_from = Some(from);
     }
 
     /// What counts in the window besides our own.
-    fn sum(&self, windows: &Windows, window: WindowKind) -> Used {
-        self.current(windows, window).fold(Used::default(), |sum, foreign| sum.plus(foreign.used()))
+    fn sum(&self, windows: &Windows, window: WindowKind, of: impl Fn(&Foreign) -> Used) -> Used {
+        self.current(windows, window).fold(Used::default(), |sum, foreign| sum.plus(of(foreign)))
     }
 
     /// The oldest cell that counts.
@@ -156,14 +183,15 @@ impl Others {
         upto.is_some_and(|upto| upto >= enough)
     }
 
-    /// `whole_from`: what this instance has counted since then it has not forgotten.
+    /// What is to be exchanged now. `whole_from`: what this instance has counted since then it has not forgotten.
     pub(crate) fn counts(
-        &self,
+        &mut self,
         windows: &Windows,
         window: WindowKind,
         scope: Scope,
         whole_from: Timestamp,
     ) -> Vec<Count> {
+        self.asked = Some(Mark::of(windows, window));
         let from = windows.from(window);
         let newest = windows.newest(window);
         let first = match (window, scope, self.heard_upto[window as usize]) {
@@ -190,6 +218,21 @@ impl Others {
         counts
     }
 
+    /// What was heard of each other instance, to be told again where it may have been lost together with the instance.
+    pub(crate) fn of_others(&self, windows: &Windows, window: WindowKind) -> Vec<(Writer, Vec<Count>)> {
+        let mut told: Vec<(Writer, Vec<Count>)> = Vec::new();
+        for foreign in self.current(windows, window) {
+            for (writer, used) in &foreign.others {
+                let count = Count { cell: foreign.cell, used: *used };
+                match told.iter_mut().find(|(known, _)| known == writer) {
+                    Some((_, counts)) => counts.push(count),
+                    None => told.push((writer.clone(), vec![count])),
+                }
+            }
+        }
+        told
+    }
+
     /// Whether our count of the cell is all that this instance ever counted in it.
     fn is_whole(&self, cell: Cell, whole_from: Timestamp) -> bool {
         let is_heard = self.heard_upto[cell.window as usize].is_some_and(|upto| cell.start <= upto);
@@ -203,19 +246,21 @@ impl Others {
 
     pub(crate) fn hear(&mut self, heard: &[Heard], whole_from: Timestamp) {
         self.weighed_from = None;
-        for &Heard { cell, others, own } in heard {
+        self.agreed = self.asked.take().or(self.agreed);
+        for &Heard { cell, ref others, own } in heard {
             let forgotten = if self.is_whole(cell, whole_from) { Used::default() } else { own };
-            if others == Used::default() && forgotten == Used::default() {
+            if others.is_empty() && forgotten == Used::default() {
                 continue;
             }
-            match self.cells.binary_search_by_key(&cell, |foreign| foreign.cell) {
-                Ok(index) => {
-                    let known = &mut self.cells[index];
-                    known.others = known.others.join(others);
-                    known.forgotten = known.forgotten.join(forgotten);
-                }
-                Err(index) => self.cells.insert(index, Foreign { cell, others, forgotten }),
-            }
+            let found = self.cells.binary_search_by_key(&cell, |foreign| foreign.cell);
+            let index = found.unwrap_or_else(|index| {
+                let (agreed, forgotten) = (Used::default(), Used::default());
+                self.cells.insert(index, Foreign { cell, others: Vec::new(), forgotten, agreed });
+                index
+            });
+            let known = &mut self.cells[index];
+            known.forgotten = known.forgotten.join(forgotten);
+            others.iter().for_each(|(writer, used)| known.join(writer, *used));
         }
         for &Heard { cell, .. } in heard {
             let upto = &mut self.heard_upto[cell.window as usize];
@@ -237,48 +282,64 @@ impl Others {
         self.apart.is_some()
     }
 
-    /// From now on so many instances, this one included, share what is left; `None`: they hear each other again.
+    /// From now on so many instances, this one included, share what was left when they last heard each other; `None`:
+    /// they do again.
+    ///
+    /// What each has counted since then comes out of its part. So all of them share the same rest, however long they
+    /// take to notice, but for what others have left in the beat after this one heard of them.
     pub(crate) fn part(&mut self, windows: &Windows, window: WindowKind, instance_count: Option<u32>) {
         self.weighed_from = None;
-        let since = Cell { window, start: windows.newest(window) };
-        self.apart = instance_count.map(|instance_count| Apart {
-            instance_count: instance_count.max(1),
-            since,
-            own: windows.used_in(since),
-        });
+        let known = self.agreed.or(self.asked).filter(|mark| mark.since.window == window);
+        let mark = known.unwrap_or_else(|| Mark::of(windows, window));
+        self.apart =
+            instance_count.map(|instance_count| Apart { instance_count: instance_count.max(1), mark });
+        for foreign in &mut self.cells {
+            foreign.agreed = foreign.used();
+        }
     }
 
     /// Another limit holds. Where it sums over another window, what is left there is shared anew.
     pub(crate) fn set_limit(&mut self, windows: &Windows, window: WindowKind) {
         self.weighed_from = None;
-        if let Some(apart) = self.apart.filter(|apart| apart.since.window != window) {
+        if let Some(apart) = self.apart.filter(|apart| apart.mark.since.window != window) {
             self.part(windows, window, Some(apart.instance_count));
         }
     }
 
-    /// What of the limit is kept for the instances that cannot be heard.
-    fn reserve(&self, windows: &Windows, limit: &Limit) -> Used {
-        let Some(apart) = self.apart else { return Used::default() };
-        let others = self.sum(windows, limit.window);
-        let before = windows.used_before(apart.since, apart.own);
-        let kept = |limit: u64, used: u64| {
-            let left = limit.saturating_sub(used);
-            left - left / u64::from(apart.instance_count)
+    /// What of the limit is kept for the instances that cannot be heard, beyond what is known of them. The parts stay as
+    /// they were when all parted: what is heard of the others' later usage was their part, and takes nothing of ours.
+    fn reserve(&self, windows: &Windows, limit: &Limit, others: Used) -> Used {
+        let Some(Apart { instance_count, mark }) = self.apart else { return Used::default() };
+        let agreed = self.sum(windows, limit.window, |foreign| foreign.agreed);
+        let before = windows.used_before(mark.since, mark.own).plus(agreed);
+        let kept = |limit: u64, before: u64| {
+            let left = limit.saturating_sub(before);
+            left - left / u64::from(instance_count)
         };
-        let cost = limit.max_cost.map(|max| {
-            kept(unsigned(max.0), unsigned(others.cost.0).saturating_add(unsigned(before.cost.0)))
-        });
-        let tokens = limit.max_tokens.map(|max| kept(max, others.tokens.saturating_add(before.tokens)));
-        Used {
+        let cost = limit.max_cost.map(|max| kept(unsigned(max.0), unsigned(before.cost.0)));
+        let tokens = limit.max_tokens.map(|max| kept(max, before.tokens));
+        let kept = Used {
             cost: NanoUsd(i64::try_from(cost.unwrap_or(0)).unwrap_or(i64::MAX)),
             tokens: tokens.unwrap_or(0),
-        }
+        };
+        kept.plus(agreed).less(others)
     }
 }
 
 impl Foreign {
     fn used(&self) -> Used {
-        self.others.plus(self.forgotten)
+        self.others.iter().fold(self.forgotten, |sum, (_, used)| sum.plus(*used))
+    }
+
+    /// What one of the others counts only grows.
+    fn join(&mut self, writer: &Writer, used: Used) {
+        match self.others.iter_mut().find(|(known, _)| known == writer) {
+            Some((_, known)) => *known = known.join(used),
+            None => {
+                self.others.reserve_exact(1); // Fleets are small, and holders many.
+                self.others.push((writer.clone(), used));
+            }
+        }
     }
 }
 
@@ -304,7 +365,15 @@ mod tests {
 
     fn day(others: i64, own: i64) -> Heard {
         let cell = Cell { window: WindowKind::Daily, start: NOON.day_start() };
-        Heard { cell, others: used(others), own: used(own) }
+        Heard { cell, others: vec![(Writer("b".into()), used(others))], own: used(own) }
+    }
+
+    fn sum(others: &Others, windows: &Windows, window: WindowKind) -> Used {
+        others.sum(windows, window, Foreign::used)
+    }
+
+    fn reserve(others: &Others, windows: &Windows) -> Used {
+        others.reserve(windows, &limit(), others.sum(windows, WindowKind::Daily, Foreign::used))
     }
 
     fn limit() -> Limit {
@@ -327,30 +396,48 @@ mod tests {
     }
 
     #[test]
+    fn what_was_heard_is_kept_for_each_instance_and_can_be_told_again() {
+        let windows = Windows::new(NOON);
+        let mut others = Others::default();
+        let cell = Cell { window: WindowKind::Daily, start: NOON.day_start() };
+        let [b, c] = ["b", "c"].map(|name| Writer(name.into()));
+        // The second answer comes from a place that has lost what `b` had left there.
+        for heard in [vec![(b.clone(), used(40)), (c.clone(), used(5))], vec![(c.clone(), used(30))]] {
+            others.hear(&[Heard { cell, others: heard, own: used(0) }], Timestamp(0));
+        }
+        assert_eq!(sum(&others, &windows, WindowKind::Daily), used(70));
+        let count = |nano| vec![Count { cell, used: used(nano) }];
+        assert_eq!(others.of_others(&windows, WindowKind::Daily), [(b, count(40)), (c, count(30))]);
+    }
+
+    #[test]
     fn a_rolling_window_is_read_whole_once_and_then_from_where_it_was_left() {
         let mut windows = Windows::new(NOON);
         let mut others = Others::default();
         let hear = |others: &mut Others, counts: &[Count], each: i64| {
             let heard: Vec<_> = counts
                 .iter()
-                .map(|count| Heard { cell: count.cell, others: used(each), own: used(0) })
+                .map(|count| {
+                    let others = vec![(Writer("b".into()), used(each))];
+                    Heard { cell: count.cell, others, own: used(0) }
+                })
                 .collect();
             others.hear(&heard, Timestamp(0));
         };
-        let counts = |others: &Others, windows: &Windows| {
+        let counts = |others: &mut Others, windows: &Windows| {
             others.counts(windows, WindowKind::Rolling24h, Scope::Recent, Timestamp(0))
         };
-        let first = counts(&others, &windows);
+        let first = counts(&mut others, &windows);
         assert_eq!(first.len(), 289);
         hear(&mut others, &first, 1);
-        assert_eq!(others.sum(&windows, WindowKind::Rolling24h), used(289));
-        assert_eq!(counts(&others, &windows).len(), 2);
+        assert_eq!(sum(&others, &windows, WindowKind::Rolling24h), used(289));
+        assert_eq!(counts(&mut others, &windows).len(), 2);
         windows.advance(NOON.plus_ms(BUCKET_MS));
-        assert_eq!(others.sum(&windows, WindowKind::Rolling24h), used(288), "one has left");
+        assert_eq!(sum(&others, &windows, WindowKind::Rolling24h), used(288), "one has left");
         assert!(others.are_known(&windows, WindowKind::Rolling24h));
         windows.advance(NOON.plus_ms(10 * BUCKET_MS));
         assert!(!others.are_known(&windows, WindowKind::Rolling24h), "nothing was heard for nearly an hour");
-        assert_eq!(counts(&others, &windows).len(), 12);
+        assert_eq!(counts(&mut others, &windows).len(), 12);
     }
 
     #[test]
@@ -359,13 +446,13 @@ mod tests {
         add(&mut windows, NOON, 10);
         let mut others = Others::default();
         let counts =
-            |others: &Others| others.counts(&windows, WindowKind::Daily, Scope::Recent, NOON)[0].used;
-        assert_eq!(counts(&others), used(0), "first it only asks");
+            |others: &mut Others| others.counts(&windows, WindowKind::Daily, Scope::Recent, NOON)[0].used;
+        assert_eq!(counts(&mut others), used(0), "first it only asks");
         others.hear(&[day(5, 100)], NOON);
-        assert_eq!(others.sum(&windows, WindowKind::Daily), used(105));
-        assert_eq!(counts(&others), used(110));
+        assert_eq!(sum(&others, &windows, WindowKind::Daily), used(105));
+        assert_eq!(counts(&mut others), used(110));
         others.hear(&[day(5, 110)], NOON);
-        assert_eq!(others.sum(&windows, WindowKind::Daily), used(105), "it is asked once");
+        assert_eq!(sum(&others, &windows, WindowKind::Daily), used(105), "it is asked once");
     }
 
     #[test]
@@ -376,13 +463,32 @@ mod tests {
         others.hear(&[day(300, 100)], Timestamp(0));
         others.part(&windows, WindowKind::Daily, Some(3));
         // 600 are left, 200 of them for us, however much of them we use.
-        assert_eq!(others.reserve(&windows, &limit()), used(400));
+        assert_eq!(reserve(&others, &windows), used(400));
         add(&mut windows, NOON, 150);
-        assert_eq!(others.reserve(&windows, &limit()), used(400));
+        assert_eq!(reserve(&others, &windows), used(400));
         windows.advance(NOON.next_day_start());
         add(&mut windows, NOON.next_day_start(), 50);
-        assert_eq!(others.reserve(&windows, &limit()), used(667));
+        assert_eq!(reserve(&others, &windows), used(667));
         others.part(&windows, WindowKind::Daily, None);
-        assert_eq!(others.reserve(&windows, &limit()), used(0));
+        assert_eq!(reserve(&others, &windows), used(0));
+    }
+
+    #[test]
+    fn what_the_others_used_of_their_part_takes_nothing_of_ours() {
+        let mut windows = Windows::new(NOON);
+        let mut others = Others::default();
+        add(&mut windows, NOON, 100);
+        others.counts(&windows, WindowKind::Daily, Scope::Recent, Timestamp(0));
+        others.hear(&[day(100, 0)], Timestamp(0));
+        // What was used since then is known to nobody else: it comes out of our part.
+        add(&mut windows, NOON, 50);
+        others.part(&windows, WindowKind::Daily, Some(2));
+        // 800 were left, so 100 + 400 are theirs and as much is ours.
+        for (heard, reserved) in [(100, 400), (400, 100), (500, 0), (620, 0)] {
+            others.hear(&[day(heard, 100)], Timestamp(0));
+            assert_eq!(reserve(&others, &windows), used(reserved), "{heard}");
+        }
+        others.weigh(&windows, &limit());
+        assert_eq!(others.weight(), Weight { others: used(620), reserve: used(0) });
     }
 }

@@ -378,9 +378,16 @@ impl Ledger {
     /// What this instance has counted for a holder. `None` where no limit binds it.
     pub fn share(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Share> {
         self.advance(place, now);
-        let record = self.record(place);
+        let record = &mut self.roster.seat_mut(place).record;
         let counts = record.share(scope);
-        (!counts.is_empty()).then(|| Share { holder: record.holder().clone(), counts })
+        (!counts.is_empty()).then(|| Share { holder: record.holder().clone(), of: None, counts })
+    }
+
+    /// What was heard of the others' counts for a holder: they may be gone, and so may be what they had told.
+    pub fn shares_of_others(&self, place: Place) -> impl Iterator<Item = Share> {
+        let record = self.record(place);
+        let share = |(writer, counts)| Share { holder: record.holder().clone(), of: Some(writer), counts };
+        record.of_others().into_iter().map(share)
     }
 
     /// Takes in what the others have counted for a holder. `None` if it has been forgotten meanwhile.

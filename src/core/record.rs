@@ -10,7 +10,7 @@
 
 use crate::batch::Profile;
 use crate::close::Ending;
-use crate::fleet::{Count, Heard, Others, Scope, Weight};
+use crate::fleet::{Count, Heard, Others, Scope, Weight, Writer};
 use crate::id::Holder;
 use crate::limit::{Block, Limit, Mode, OnRedisDown, Restraint, Standing, WindowKind};
 use crate::time::Timestamp;
@@ -160,15 +160,19 @@ impl Record {
     }
 
     /// What this instance has counted in its limit's window, for the others. Nothing where no limit binds.
-    pub fn share(&self, scope: Scope) -> Vec<Count> {
+    pub fn share(&mut self, scope: Scope) -> Vec<Count> {
         let limit = &self.standing.limit;
         if !limit.is_bounded() {
             return Vec::new();
         }
-        match &self.others {
-            Some(others) => others.counts(&self.windows, limit.window, scope, self.whole_from),
-            None => Others::default().counts(&self.windows, limit.window, scope, self.whole_from),
-        }
+        let others = self.others.get_or_insert_default();
+        others.counts(&self.windows, limit.window, scope, self.whole_from)
+    }
+
+    /// What was heard of each other instance in its limit's window.
+    pub fn of_others(&self) -> Vec<(Writer, Vec<Count>)> {
+        let told = |others: &Others| others.of_others(&self.windows, self.standing.limit.window);
+        self.others.as_deref().map(told).unwrap_or_default()
     }
 
     /// Takes in what the others have counted.

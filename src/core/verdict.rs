@@ -29,6 +29,12 @@ impl Used {
         Used { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
     }
 
+    /// What is more of this than of the other.
+    pub fn less(self, other: Used) -> Used {
+        let cost = (self.cost - other.cost).max(NanoUsd::ZERO);
+        Used { cost, tokens: self.tokens.saturating_sub(other.tokens) }
+    }
+
     /// The later of two states of one growing sum.
     pub fn join(self, other: Used) -> Used {
         Used { cost: self.cost.max(other.cost), tokens: self.tokens.max(other.tokens) }

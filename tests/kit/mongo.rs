@@ -1,4 +1,5 @@
-//! MongoDB, or what stands in for it: the server that the environment names, `mongod`, or FerretDB.
+//! MongoDB, or what stands in for it: the server that the environment names, `mongod`, or FerretDB; and SecantusDB, which
+//! answers before what it answers for is safe.
 
 use crate::clock::now_ms;
 use crate::server::{Server, in_cache, on_path};
@@ -35,6 +36,21 @@ impl Mongo {
         } else {
             panic!("there is no MongoDB: run `scripts/lib/servers`, put mongod on the PATH, or set {URI}")
         };
+        Mongo::of(server)
+    }
+
+    /// SecantusDB, whatever else is there.
+    pub fn secantusdb() -> Mongo {
+        let program = in_cache("secantusdb/bin/secantusd-py")
+            .unwrap_or_else(|| panic!("SecantusDB is missing: run `scripts/lib/servers`"));
+        Mongo::of(Server::start("secantusdb", program, |port, scratch| {
+            let listen = ["--host", "127.0.0.1", "--port", &port.to_string()].map(String::from);
+            let rest = ["--storage-path", scratch, "--log-level", "WARNING"].map(String::from);
+            [listen, rest].concat()
+        }))
+    }
+
+    fn of(server: Server) -> Mongo {
         Mongo { uri: format!("mongodb://{}/?directConnection=true", server.address()), server: Some(server) }
     }
 
@@ -54,6 +70,11 @@ impl Mongo {
     /// Ends the server. What it has answered for is there again after [`Mongo::restart`].
     pub fn stop(&mut self) {
         self.server_mut().stop();
+    }
+
+    /// `kill -9`: whatever it has not made sure of is gone.
+    pub fn kill(&mut self) {
+        self.server_mut().kill();
     }
 
     /// Comes back on the same port, with its data.

@@ -30,6 +30,11 @@ pub enum Mode {
     /// Every `insert` and `update` is applied once more after a newer one has been: before the newer one is answered,
     /// the older comes again, as it was, on a connection of its own.
     Reorder,
+    /// Every `insert` and `update` is answered for and reaches nobody, as if the server lost it when it died. Cut the
+    /// connections for the death.
+    Forget,
+    /// The server says that it speaks no later version of the protocol than this.
+    WireVersion(i32),
     /// The server is away: open connections are cut, new ones closed at once.
     Refuse,
 }
@@ -62,6 +67,7 @@ struct State {
     sent: u64,
     dropped: u32,
     replayed: u32,
+    forgotten: u32,
 }
 
 /// What the two threads of a connection know of each other's messages.
@@ -92,6 +98,7 @@ impl MongoProxy {
             sent: 0,
             dropped: 0,
             replayed: 0,
+            forgotten: 0,
         };
         let shared = Arc::new(Shared {
             listen,
@@ -132,6 +139,11 @@ impl MongoProxy {
     /// How many answers have been withheld since the start.
     pub fn dropped(&self) -> u32 {
         self.shared.state().dropped
+    }
+
+    /// How many writes have been answered for and forgotten since the start.
+    pub fn forgotten(&self) -> u32 {
+        self.shared.state().forgotten
     }
 
     /// How many old writes have been applied again since the start.
@@ -200,11 +212,25 @@ impl Shared {
 
     fn carry_requests(&self, client: &TcpStream, server: &TcpStream, pending: &Mutex<Pending>) {
         while let Some(message) = Message::read(client) {
+            if self.forgets(&message) {
+                if !message.done().write(client) {
+                    return;
+                }
+                continue;
+            }
             self.note_request(&message, &mut pending.lock().expect("nobody panics with what is pending"));
             if !message.write(server) {
                 return;
             }
         }
+    }
+
+    fn forgets(&self, message: &Message) -> bool {
+        let is_write = matches!(message.command(), Some("insert" | "update"));
+        let mut state = self.state();
+        let forgets = is_write && state.mode == Mode::Forget;
+        state.forgotten += u32::from(forgets);
+        forgets
     }
 
     /// Remembers what the answer to this request must know.
@@ -237,6 +263,10 @@ impl Shared {
                 Answer::GiveLater(delay) => std::thread::sleep(delay),
                 Answer::Drop => return,
             }
+            let message = match self.state().mode {
+                Mode::WireVersion(version) => message.with_number("maxWireVersion", version),
+                _ => message,
+            };
             if !message.write(client) {
                 return;
             }

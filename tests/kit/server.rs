@@ -55,6 +55,15 @@ impl Server {
         }
     }
 
+    /// `kill -9`: it is gone, and has had no time for anything.
+    pub(crate) fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        process.signal(Signal::Kill);
+        if process.wait(PATIENCE).is_none() {
+            panic!("{} cannot be killed", self.name);
+        }
+    }
+
     /// Starts it anew, on the same port and directory.
     pub(crate) fn restart(&mut self) {
         self.stop();

@@ -17,11 +17,16 @@ pub(super) struct Sharing {
     schedule: Schedule,
     /// Why limits do not hold over all instances.
     failure: Option<String>,
+    /// Why settings of other instances come late, though limits hold.
+    news_failure: Option<String>,
     /// Rounds may go out.
     is_found: bool,
     instance_count: u32,
-    /// It was lost, and is found: when the others have had time to find it too.
-    rejoin_at: Option<Duration>,
+    /// How many there were in touch, and how many of them have just shown themselves.
+    known: u32,
+    present: u32,
+    /// It was lost, and is found again since then.
+    found_at: Option<Duration>,
     waiting: Vec<Waiting>,
     /// How long the aggregator runs.
     elapsed: Duration,
@@ -41,9 +46,11 @@ struct Waiting {
 const NOT_YET: &str = "Redis has not been reached yet";
 /// How long an admission waits at most.
 const WAIT: Duration = DEADLINE.checked_div(2).expect("two is not zero");
-/// How long after a loss each goes on with its part. Others may find the exchange later than this instance, and what
-/// they counted meanwhile is only known once they do.
+/// How long after a loss each goes on with its part, at least. Others may find the exchange later than this instance,
+/// and what they counted meanwhile is only known once they do.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long it waits for those who have not shown themselves yet.
+const GRACE_MAX: Duration = Duration::from_secs(10);
 /// Admissions that may wait. Past it they are answered by what is known here.
 const WAITING_MAX: usize = 10_000;
 
@@ -59,9 +66,12 @@ impl Aggregator {
             link,
             schedule,
             failure,
+            news_failure: None,
             instance_count,
+            known: 1,
+            present: 0,
             is_found: false,
-            rejoin_at: None,
+            found_at: None,
             waiting,
             elapsed: Duration::ZERO,
         });
@@ -90,15 +100,20 @@ impl Aggregator {
         self.answer_waiting(|_, waiting, elapsed| elapsed >= waiting.deadline);
         let deadlines =
             self.sharing.iter().flat_map(|sharing| &sharing.waiting).map(|waiting| waiting.deadline);
-        let rejoin_at = self.sharing.as_ref().and_then(|sharing| sharing.rejoin_at);
-        deadlines.chain(next).chain(rejoin_at).min()
+        // That somebody is back comes as a word, and is looked at then.
+        let found_at = self.sharing.as_ref().and_then(|sharing| sharing.found_at);
+        let grace = found_at.map(|at| if elapsed < at + GRACE { at + GRACE } else { at + GRACE_MAX });
+        deadlines.chain(next).chain(grace).min()
     }
 
-    /// Everybody has had time to leave what was counted while nobody was heard: the whole limit holds for all again.
+    /// Everybody has left what was counted while nobody was heard, or has had time to: the whole limit holds for all
+    /// again.
     fn rejoin(&mut self, elapsed: Duration, now: Timestamp) {
         let Some(sharing) = &mut self.sharing else { return };
-        if sharing.rejoin_at.is_some_and(|at| elapsed >= at) {
-            sharing.rejoin_at = None;
+        let Some(found_at) = sharing.found_at else { return };
+        let are_back = elapsed >= found_at + GRACE && sharing.present >= sharing.known;
+        if are_back || elapsed >= found_at + GRACE_MAX {
+            sharing.found_at = None;
             sharing.failure = None;
             self.ledger.part(None);
             self.ledger.tick(now);
@@ -118,11 +133,15 @@ impl Aggregator {
                     }
                 }
             }
-            Word::Instances(count) => sharing.instance_count = count.max(sharing.link.instances_min),
+            Word::Instances { count, present } => {
+                (sharing.known, sharing.present) = (count, present);
+                sharing.instance_count = count.max(sharing.link.instances_min);
+            }
+            Word::News(failure) => sharing.news_failure = failure,
             Word::Lost(cause) => {
                 sharing.failure = Some(cause);
                 sharing.is_found = false;
-                sharing.rejoin_at = None;
+                sharing.found_at = None;
                 sharing.schedule.round_ended();
                 self.ledger.part(Some(sharing.instance_count));
             }
@@ -132,7 +151,7 @@ impl Aggregator {
                 // Where it is only emptied, or reached for the first time, nobody has gone on without the others.
                 let was_lost = sharing.failure.as_deref().is_some_and(|failure| failure != NOT_YET);
                 if was_lost {
-                    sharing.rejoin_at.get_or_insert(sharing.elapsed + GRACE);
+                    sharing.found_at.get_or_insert(sharing.elapsed);
                 } else {
                     sharing.failure = None;
                     self.ledger.part(None);
@@ -208,9 +227,11 @@ impl Aggregator {
         }
     }
 
-    /// Why limits do not hold over all instances. `None` where they do, or there is only this one.
+    /// Why limits do not hold over all instances, or settings do not at once. `None` where they do, or there is only
+    /// this one.
     pub(super) fn fleet_failure(&self) -> Option<&str> {
-        self.sharing.as_ref().and_then(|sharing| sharing.failure.as_deref())
+        let sharing = self.sharing.as_ref()?;
+        sharing.failure.as_deref().or(sharing.news_failure.as_deref())
     }
 
     /// How many instances there are, as far as is known. `None` where this is the only one by configuration.

@@ -14,6 +14,10 @@ pub(super) const INSTANCES: &str = "tokenist:{fleet}:instances";
 pub(super) const MARKER: &str = "tokenist:{fleet}:marker";
 /// A stream of settings.
 pub(super) const NEWS: &str = "tokenist:{fleet}:news";
+/// By the name that it counts under, the run that does, where, and when it last said so.
+pub(super) const RUNS: &str = "tokenist:{fleet}:runs";
+/// The beginning of keys where instances try what they will have to do.
+pub(super) const PROBE: &str = "tokenist:{fleet}:probe";
 
 /// A hash of one field per writer. A holder's name is not legible in it.
 pub(super) fn cell(holder: &str, cell: Cell) -> String {

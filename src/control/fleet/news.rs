@@ -3,8 +3,8 @@
 //! A stream rather than pub/sub, so that an instance which was cut off, or comes up later, reads on from where it was.
 //! Facts carry revisions, so reading one twice, or late, changes nothing. What cannot be read is passed over.
 
-use super::DEADLINE;
 use super::redis::{Connection, Servers, describe};
+use super::{DEADLINE, Word};
 use crate::command::Command;
 use crate::fact::Fact;
 use crossbeam::channel::{Sender, TrySendError};
@@ -12,7 +12,7 @@ use redis::{RedisResult, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time;
 use tracing::{debug, warn};
 
@@ -34,34 +34,71 @@ pub(super) fn write(facts: &[Fact]) -> String {
 }
 
 /// Hands every setting that another instance has made to the aggregator. It never ends by itself.
-pub(super) async fn follow(servers: Arc<Servers>, writer: Arc<str>, commands: Sender<Command>) {
-    let mut after = BEGINNING.to_owned();
+/// `broken` is told at once of a connection that ends, for another may be about to find out.
+pub(super) async fn follow(
+    servers: Arc<Servers>,
+    writer: Arc<str>,
+    commands: Sender<Command>,
+    broken: Arc<Notify>,
+) {
+    let mut trouble = Trouble::default();
     loop {
         // Each connection begins anew: this may be another Redis than before, whose entries have lesser numbers.
-        let failure = match servers.connect(WAIT + DEADLINE).await {
-            Ok(connection) => read_on(connection, &writer, &commands, &mut after).await,
+        let error = match servers.connect(WAIT + DEADLINE).await {
+            Ok(connection) => read_on(&connection, &writer, &commands, &mut trouble).await,
             Err(error) => error,
         };
-        debug!(cause = describe(&failure), "settings of other instances come later: Redis is away");
-        BEGINNING.clone_into(&mut after);
+        let cause = describe(&error);
+        debug!(cause, "settings of other instances come later: Redis is away");
+        if trouble.failures == 0 {
+            broken.notify_one();
+        }
+        trouble.fails(cause, &commands).await;
         time::sleep(RETRY).await;
+    }
+}
+
+/// Why settings of others are not heard, if so.
+#[derive(Default)]
+struct Trouble {
+    failures: usize,
+    told: Option<String>,
+}
+
+impl Trouble {
+    /// A connection that ends is no trouble if the next one can be had.
+    async fn fails(&mut self, cause: String, commands: &Sender<Command>) {
+        self.failures += 1;
+        if self.failures > 1 && self.told.as_ref() != Some(&cause) {
+            self.told = Some(cause.clone());
+            send(commands, Command::Word(Word::News(Some(cause)))).await;
+        }
+    }
+
+    async fn is_over(&mut self, commands: &Sender<Command>) {
+        self.failures = 0;
+        if self.told.take().is_some() {
+            send(commands, Command::Word(Word::News(None))).await;
+        }
     }
 }
 
 /// Until it fails.
 async fn read_on(
-    mut connection: Connection,
+    connection: &Connection,
     writer: &str,
     commands: &Sender<Command>,
-    after: &mut String,
+    trouble: &mut Trouble,
 ) -> redis::RedisError {
+    let mut after = BEGINNING.to_owned();
     loop {
-        let entries = match connection.read_news(after, WAIT).await.and_then(entries) {
+        let entries = match connection.read_news(&after, Some(WAIT)).await.and_then(entries) {
             Ok(entries) => entries,
             Err(error) => return error,
         };
+        trouble.is_over(commands).await;
         for (number, entry) in entries {
-            *after = number;
+            after = number;
             let field = |name: &str| entry.get(name.as_bytes()).map_or(&b""[..], Vec::as_slice);
             if field("from") == writer.as_bytes() {
                 continue;
@@ -80,11 +117,17 @@ fn entries(answer: Value) -> RedisResult<Vec<Entry>> {
     Ok(streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect())
 }
 
-/// Waits for room, so that nothing is skipped.
 async fn hand_over(facts: Vec<Fact>, commands: &Sender<Command>) {
+    if facts.is_empty() {
+        return;
+    }
     // How much of it was news is of no interest here.
     let (reply, _) = oneshot::channel();
-    let mut command = Command::Adopt(facts, reply);
+    send(commands, Command::Adopt(facts, reply)).await;
+}
+
+/// Waits for room, so that nothing is skipped.
+async fn send(commands: &Sender<Command>, mut command: Command) {
     while let Err(TrySendError::Full(returned)) = commands.try_send(command) {
         command = returned;
         time::sleep(PAUSE).await;

@@ -3,22 +3,40 @@
 //! Every writer has a field in a cell's hash, with what it has counted: `cost tokens`. The script keeps the greater of
 //! each and gives back what the hash held, so that whoever asks adds up in whole 64-bit integers, which scripts there
 //! do not have.
+//!
+//! Invariant: every question to a cluster has one key. While a slot moves, one with several is refused as long as they
+//! lie on two sides.
 
 use super::keys;
+use crate::run::{Run, Twin};
+use futures_util::future::{try_join, try_join_all};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Script,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture,
+    RedisResult, Script, ServerErrorKind, Value,
 };
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
-use tokenist_core::fleet::Share;
+use tokenist_core::fleet::{Count, Share};
+
+/// A script, and the name that Redis knows it by once it has heard it.
+struct Program {
+    text: &'static str,
+    name: String,
+}
+
+impl Program {
+    fn new(text: &'static str) -> Program {
+        Program { text, name: Script::new(text).get_hash().to_owned() }
+    }
+}
 
 /// KEYS: cells. ARGV: the writer, then for each cell its cost, its tokens, and when it expires (0: never).
-static EXCHANGE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+static EXCHANGE: LazyLock<Program> = LazyLock::new(|| {
+    Program::new(
         r"
 local function greater(a, b)
   return #a > #b or (#a == #b and a > b)
@@ -43,31 +61,107 @@ return held",
     )
 });
 
-/// KEYS: the instances, the marker. ARGV: the writer, a marker to set where there is none, and after how many
-/// milliseconds of silence an instance counts as gone.
-static BEAT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+/// KEYS: the instances. ARGV: the writer, and after how many milliseconds of silence an instance counts as absent, and
+/// as gone. Gives how many are not gone, and how many are present.
+static BEAT: LazyLock<Program> = LazyLock::new(|| {
+    Program::new(
         r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now))
-local instances, count = redis.call('HGETALL', KEYS[1]), 0
+local instances, count, present = redis.call('HGETALL', KEYS[1]), 0, 0
 for i = 1, #instances, 2 do
-  if now - tonumber(instances[i + 1]) > tonumber(ARGV[3]) then
+  local silence = now - (tonumber(instances[i + 1]) or 0)
+  if silence > tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[1], instances[i])
   else
     count = count + 1
+    if silence <= tonumber(ARGV[2]) then present = present + 1 end
   end
 end
-redis.call('SET', KEYS[2], ARGV[2], 'NX')
-return {count, redis.call('GET', KEYS[2])}",
+return {count, present}",
     )
 });
 
-/// An instance that was silent for so long counts as gone.
+/// KEYS: the marker. ARGV: what to set where there is none.
+static MARK: LazyLock<Program> = LazyLock::new(|| {
+    Program::new(
+        r"
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])",
+    )
+});
+
+/// KEYS: the runs. ARGV: the writer, this run, its place, after how many milliseconds of silence another one has ended,
+/// and earlier runs of this folder. Gives the run that counts under the name, and whether it is heard of; nothing if
+/// it is this one. What an earlier run at the same place had said it takes over at once. Names that nobody has counted
+/// under for longer than a month go.
+static CLAIM: LazyLock<Program> = LazyLock::new(|| {
+    Program::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+local at, run, place = string.match(known, '^(%d+) (%S+) (%S+)$')
+if run and run ~= ARGV[2] then
+  local is_ours = false
+  for i = 5, #ARGV do is_ours = is_ours or ARGV[i] == run end
+  if not is_ours then return {run, 0} end
+  if place ~= ARGV[3] and now - tonumber(at) <= tonumber(ARGV[4]) then return {run, 1} end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s %s', now, ARGV[2], ARGV[3]))
+if not run then
+  local runs = redis.call('HGETALL', KEYS[1])
+  for i = 1, #runs, 2 do
+    local at = string.match(runs[i + 1], '^(%d+) ') or 0
+    if now - tonumber(at) > 35 * 86400000 then redis.call('HDEL', KEYS[1], runs[i]) end
+  end
+end
+return {}",
+    )
+});
+
+/// KEYS: one that nobody reads. ARGV: `hash` or `text`. Does once what the other scripts may have to do only now and
+/// then, and names what it may not: Redis itself does not tell that of a script.
+static REHEARSE: LazyLock<Program> = LazyLock::new(|| {
+    Program::new(
+        r"
+local refused = ''
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  if type(answer) == 'table' and answer.err then
+    refused = refused .. ' \'' .. command .. '\''
+    return {}
+  end
+  return answer
+end
+local time = try('time')
+local soon = string.format('%.0f', ((time[1] or 0) + 60) * 1000)
+if ARGV[1] == 'hash' then
+  try('hset', KEYS[1], 'a', '1', 'b', '1')
+  try('hdel', KEYS[1], 'a')
+  try('hget', KEYS[1], 'b')
+  try('hgetall', KEYS[1])
+else
+  try('set', KEYS[1], '1', 'NX')
+  try('get', KEYS[1])
+end
+try('pexpireat', KEYS[1], soon)
+if refused ~= '' then return redis.error_reply('NOPERM scripts of this user may not run' .. refused) end
+return 1",
+    )
+});
+
+/// A run that was silent for so long has ended: it would have spoken each second.
+pub(super) const ENDED_MS: u64 = 3_000;
+/// An instance that was silent for so long counts as absent, and then as gone.
+const ABSENCE_MS: u64 = 2_000;
 const SILENCE_MS: u64 = 10_000;
 /// Settings that are kept for instances that missed them.
 const NEWS_MAX: usize = 10_000;
+/// How often a question to a cluster is asked that it cannot answer while it is rearranged, and the pause in between.
+const CLUSTER_RETRIES: u32 = 4;
+const CLUSTER_PAUSE_MS: u64 = 20;
 
 /// Where Redis is.
 pub(super) struct Servers {
@@ -121,8 +215,10 @@ impl Servers {
     }
 
     fn cluster(&self, patience: Duration) -> RedisResult<ClusterClient> {
-        // Whatever fails is tried again by us, a little later.
-        let builder = ClusterClientBuilder::new(self.uris.iter().map(String::as_str)).retries(1);
+        // Whatever else fails is tried again by us, a little later.
+        let builder =
+            ClusterClientBuilder::new(self.uris.iter().map(String::as_str)).retries(CLUSTER_RETRIES);
+        let builder = builder.min_retry_wait(CLUSTER_PAUSE_MS).max_retry_wait(2 * CLUSTER_PAUSE_MS);
         builder.connection_timeout(super::DEADLINE).response_timeout(patience).build()
     }
 }
@@ -131,46 +227,149 @@ fn whole((index, part): (usize, &str)) -> String {
     if index == 0 { part.to_owned() } else { format!("redis{part}") }
 }
 
+/// `HELLO` is open to every user since Redis 6.2; before, `INFO` tells. Who refuses both is taken for one server: what
+/// else it refuses is told by [`Connection::rehearse`], and a cluster gives itself away there.
 async fn is_clustered(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
-    let info: String = redis::cmd("INFO").arg("cluster").query_async(connection).await?;
-    Ok(info.lines().any(|line| line.trim() == "cluster_enabled:1"))
+    let hello: RedisResult<HashMap<String, Value>> = redis::cmd("HELLO").query_async(connection).await;
+    match hello {
+        Ok(hello) => {
+            if let Some(mode) = hello.get("mode") {
+                return Ok(String::from_redis_value_ref(mode)? == "cluster");
+            }
+        }
+        Err(error) if is_answer(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let info: RedisResult<String> = redis::cmd("INFO").arg("cluster").query_async(connection).await;
+    match info {
+        Ok(info) => Ok(info.lines().any(|line| line.trim() == "cluster_enabled:1")),
+        Err(error) if is_answer(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the server has answered, though not as it was asked.
+fn is_answer(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => false,
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType | ErrorKind::Parse => {
+            true
+        }
+        _ => false,
+    }
 }
 
 impl Connection {
     /// Leaves a share where it is greater than what is there, and gives what was there before, for each of its cells.
-    pub(super) async fn exchange(&mut self, writer: &str, share: &Share) -> RedisResult<Vec<Held>> {
+    pub(super) async fn exchange(&self, writer: &str, share: &Share) -> RedisResult<Vec<Held>> {
         let holder = keys::holder(&share.holder);
-        let mut invocation = EXCHANGE.prepare_invoke();
-        invocation.arg(writer);
-        for count in &share.counts {
-            invocation.key(keys::cell(&holder, count.cell));
-            invocation.arg(count.used.cost.0.max(0)).arg(count.used.tokens);
-            invocation.arg(keys::expires_at(count.cell).map_or(0, |at| at.0));
+        let at_once = match self {
+            Connection::One(_) => share.counts.len().max(1),
+            Connection::Cluster(_) => 1,
+        };
+        let some = |counts: &[Count]| {
+            let cells = counts.iter().map(|count| keys::cell(&holder, count.cell)).collect::<Vec<_>>();
+            let mut words = vec![writer.to_owned()];
+            for count in counts {
+                let expires_at = keys::expires_at(count.cell).map_or(0, |at| at.0);
+                words.push(count.used.cost.0.max(0).to_string());
+                words.extend([count.used.tokens, expires_at].map(|number| number.to_string()));
+            }
+            async move { self.run::<Vec<Held>>(&EXCHANGE, &cells, &words).await }
+        };
+        match try_join_all(share.counts.chunks(at_once).map(some)).await {
+            Ok(held) => Ok(held.into_iter().flatten().collect()),
+            // The slot is on its way to another node. What that node is asked for it is asked in two words, `ASKING`
+            // and the question, between which another question must not come: so one after another.
+            Err(error) if at_once == 1 && error.is_cluster_error() => {
+                let mut held = Vec::new();
+                for question in share.counts.chunks(at_once).map(some) {
+                    held.extend(question.await?);
+                }
+                Ok(held)
+            }
+            Err(error) => Err(error),
         }
-        invocation.invoke_async(self).await
     }
 
-    /// Says that this instance is there. How many are, and the marker.
-    pub(super) async fn beat(&mut self, writer: &str, marker: &str) -> RedisResult<(u32, String)> {
-        let mut invocation = BEAT.prepare_invoke();
-        invocation.key(keys::INSTANCES).key(keys::MARKER).arg(writer).arg(marker).arg(SILENCE_MS);
-        invocation.invoke_async(self).await
+    /// Says which run counts under the writer's name, unless another does.
+    pub(super) async fn claim(&self, run: &Run) -> RedisResult<Result<(), Twin>> {
+        if !run.lasts {
+            return Ok(Ok(()));
+        }
+        let mut words = vec![run.writer.clone(), run.id.clone(), run.place.clone(), ENDED_MS.to_string()];
+        words.extend_from_slice(&run.earlier);
+        let held: Option<(String, u32)> =
+            match self.run::<Value>(&CLAIM, &[keys::RUNS.to_owned()], &words).await? {
+                Value::Nil => None,
+                Value::Array(parts) if parts.is_empty() => None,
+                held => Some(redis::from_redis_value(held)?),
+            };
+        Ok(match held {
+            None => Ok(()),
+            Some((id, may_have_ended)) => Err(run.twin(&id, may_have_ended == 1)),
+        })
+    }
+
+    /// Says that this instance is there. How many are, how many of them have just said so, and the marker.
+    pub(super) async fn beat(&self, writer: &str, marker: &str) -> RedisResult<((u32, u32), String)> {
+        let instances = [keys::INSTANCES.to_owned()];
+        let words = [writer.to_owned(), ABSENCE_MS.to_string(), SILENCE_MS.to_string()];
+        let (markers, marker) = ([keys::MARKER.to_owned()], [marker.to_owned()]);
+        try_join(self.run(&BEAT, &instances, &words), self.run(&MARK, &markers, &marker)).await
+    }
+
+    /// Does once all that will be asked, so that a user who may not do some of it is found out at once and not with
+    /// the first session.
+    pub(super) async fn rehearse(&self, writer: &str) -> RedisResult<()> {
+        for kind in ["text", "hash"] {
+            let probe = [format!("{}:{kind}:{writer}", keys::PROBE)];
+            self.run::<i64>(&REHEARSE, &probe, &[kind.to_owned()]).await?;
+        }
+        let probe = [format!("{}:hash:{writer}", keys::PROBE)];
+        self.run::<Vec<Held>>(&EXCHANGE, &probe, &[writer, "0", "0", "0"].map(String::from)).await?;
+        self.read_news("$", None).await?;
+        self.publish(writer, "[]").await
     }
 
     /// Adds to the stream of settings.
-    pub(super) async fn publish(&mut self, writer: &str, news: &str) -> RedisResult<()> {
+    pub(super) async fn publish(&self, writer: &str, news: &str) -> RedisResult<()> {
         let mut add = redis::cmd("XADD");
         add.arg(keys::NEWS).arg("MAXLEN").arg("~").arg(NEWS_MAX).arg("*");
         add.arg("from").arg(writer).arg("facts").arg(news);
-        add.query_async(self).await
+        add.query_async(&mut self.clone()).await
     }
 
-    /// What was added to that stream after `after`, waiting for it up to `patience`.
-    pub(super) async fn read_news(&mut self, after: &str, patience: Duration) -> RedisResult<Value> {
+    /// What was added to that stream after `after`, waiting for it up to `patience`, if there is any.
+    pub(super) async fn read_news(&self, after: &str, patience: Option<Duration>) -> RedisResult<Value> {
         let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(500).arg("BLOCK").arg(patience.as_millis() as u64);
+        read.arg("COUNT").arg(500);
+        if let Some(patience) = patience {
+            read.arg("BLOCK").arg(patience.as_millis() as u64);
+        }
         read.arg("STREAMS").arg(keys::NEWS).arg(after);
-        read.query_async(self).await
+        read.query_async(&mut self.clone()).await
+    }
+
+    /// Runs a script by its name, and says it whole to one that has not heard it: `SCRIPT LOAD` would be one more
+    /// command that a user must be allowed.
+    async fn run<T: FromRedisValue>(
+        &self,
+        program: &Program,
+        keys: &[String],
+        words: &[String],
+    ) -> RedisResult<T> {
+        let ask = |verb: &str, program: &str| {
+            let mut ask = redis::cmd(verb);
+            ask.arg(program).arg(keys.len()).arg(keys).arg(words);
+            ask
+        };
+        match ask("EVALSHA", &program.name).query_async(&mut self.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                ask("EVAL", program.text).query_async(&mut self.clone()).await
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -202,13 +401,43 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// For operators. What the crate says holds no password.
+/// For operators: what is wrong, and how to mend it. What the crate says holds no password.
 pub(super) fn describe(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::AuthenticationFailed => {
             "Redis does not take the user and password in store.redis_uri".into()
         }
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot) => format!(
+            "Redis is a node of a cluster and does not say so: let the user in store.redis_uri run HELLO or \
+             INFO ({error})"
+        ),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            format!("store.redis_uri names a replica, which takes no writes; name the primary ({error})")
+        }
         _ if error.is_timeout() => format!("Redis did not answer within {} ms", super::DEADLINE.as_millis()),
+        _ if is_forbidden(error) => {
+            format!(
+                "Redis does not let the user in store.redis_uri do what tokenist needs: {error}; {NEEDED}"
+            )
+        }
+        _ if error.to_string().contains("nknown") => {
+            format!(
+                "Redis does not know what tokenist needs: {error}; Redis 5 or later does, and no Sentinel"
+            )
+        }
         _ => format!("Redis: {error}"),
     }
+}
+
+/// What README lists as well.
+const NEEDED: &str = "the rights it needs are `~tokenist:* +@connection +evalsha +eval +time +hgetall +hget +hset \
+                      +hdel +pexpireat +set +get +xadd +xread`, in a cluster `+cluster|slots` too";
+
+/// A script that runs into what its user may not do has failed in words that differ by version.
+fn is_forbidden(error: &RedisError) -> bool {
+    let text = error.to_string();
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || ["NOPERM", "NOAUTH", "ACL failure", "can't run this command", "can't access at least one"]
+            .iter()
+            .any(|part| text.contains(part))
 }

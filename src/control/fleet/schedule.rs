@@ -68,6 +68,8 @@ struct Watch {
     spend: Used,
     /// When the whole window is exchanged again.
     whole_at: Duration,
+    /// What was heard of the others has to be told again.
+    retells: bool,
 }
 
 impl Schedule {
@@ -80,7 +82,7 @@ impl Schedule {
         watch.used_at = at;
         let is_urgent = match watch.heard {
             Some((heard_at, counted)) if at < heard_at + 2 * BEAT && record.knows_others() => {
-                let since = less(record.counted(), counted);
+                let since = record.counted().less(counted);
                 record.is_near_limit(watch.spend.join(times(since, 2 * u64::from(instances))))
             }
             Some(_) | None => true,
@@ -108,7 +110,7 @@ impl Schedule {
             Some((measured_at, _)) if at < measured_at + BEAT / 2 => {}
             Some((measured_at, before)) => {
                 let ms = (at - measured_at).as_millis().max(1) as u64;
-                let grown = times(less(counted, before), 2 * BEAT.as_millis() as u64);
+                let grown = times(counted.less(before), 2 * BEAT.as_millis() as u64);
                 let spend = Used { cost: NanoUsd(grown.cost.0 / ms as i64), tokens: grown.tokens / ms };
                 // A pause does not make it forget at once.
                 let half = Used { cost: NanoUsd(watch.spend.cost.0 / 2), tokens: watch.spend.tokens / 2 };
@@ -130,6 +132,7 @@ impl Schedule {
         self.walk = Some(0);
         for (&place, watch) in &mut self.watched {
             watch.whole_at = Duration::ZERO;
+            watch.retells = true;
             self.urgent.push(place);
         }
     }
@@ -166,6 +169,9 @@ impl Schedule {
             && let Some(place) = self.urgent.pop().or_else(|| self.due.pop())
         {
             self.due.remove(place);
+            if self.watched.get_mut(&place).is_some_and(|watch| std::mem::take(&mut watch.retells)) {
+                cells += retell(ledger, place, &mut round);
+            }
             let scope = match self.watched.get_mut(&place).filter(|watch| at >= watch.whole_at) {
                 Some(watch) => {
                     watch.whole_at = at + WHOLE;
@@ -185,18 +191,20 @@ impl Schedule {
         self.on_its_way.then_some(round)
     }
 
-    /// Leaves anew what this instance has counted for some of those that are not in use.
+    /// Leaves anew what this instance has counted and heard for some of those that are not in use.
     fn walk_on(&mut self, ledger: &mut Ledger, now: Timestamp, round: &mut Vec<Share>) {
         let Some(start) = self.walk else { return };
-        let mut index = start;
-        while index < start + WALK_COUNT && round.len() < CELLS_MAX {
+        let (mut index, mut cells) = (start, 0);
+        while index < start + WALK_COUNT && cells < CELLS_MAX {
             let Some(place) = ledger.place_at(index) else { break };
             index += 1;
-            if !self.watched.contains_key(&place)
-                && let Some(mut share) = ledger.share(place, Scope::Whole, now)
-            {
-                share.counts.retain(|count| count.used != Used::default());
-                round.extend((!share.counts.is_empty()).then_some(share));
+            if !self.watched.contains_key(&place) && ledger.record(place).counted() != Used::default() {
+                cells += retell(ledger, place, round);
+                if let Some(mut share) = ledger.share(place, Scope::Whole, now) {
+                    share.counts.retain(|count| count.used != Used::default());
+                    cells += share.counts.len();
+                    round.extend((!share.counts.is_empty()).then_some(share));
+                }
             }
         }
         self.walk = ledger.place_at(index).map(|_| index);
@@ -229,8 +237,11 @@ impl Waiting {
     }
 }
 
-fn less(a: Used, b: Used) -> Used {
-    Used { cost: (a.cost - b.cost).max(NanoUsd::ZERO), tokens: a.tokens.saturating_sub(b.tokens) }
+/// What was heard of the others goes into the round as if they told it. How many cells that are.
+fn retell(ledger: &Ledger, place: Place, round: &mut Vec<Share>) -> usize {
+    let before = round.len();
+    round.extend(ledger.shares_of_others(place));
+    round[before..].iter().map(|share| share.counts.len()).sum()
 }
 
 fn times(used: Used, factor: u64) -> Used {

@@ -1,10 +1,11 @@
 //! The thread that speaks to Redis: rounds as they come, a beat each second, and a connection that is sought again
 //! whenever it is lost.
 
-use super::redis::{Connection, Servers, describe};
+use super::redis::{Connection, ENDED_MS, Servers, describe};
 use super::{DEADLINE, Line, Word, news, round};
 use crate::command::Command;
 use crate::fact::Fact;
+use crate::run::{self, Run, Twin};
 use crossbeam::channel::Sender;
 use redis::RedisResult;
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokenist_core::fleet::Share;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{self, MissedTickBehavior};
 use tracing::{info, warn};
 
@@ -27,26 +28,30 @@ const COUNTS: usize = 10;
 
 pub(super) fn start(
     servers: Servers,
-    writer: Arc<str>,
+    run: Run,
     line: Line,
     commands: Sender<Command>,
 ) -> io::Result<Vec<Word>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut fleet = Fleet {
         servers: Arc::new(servers),
-        marker: super::new_writer(),
-        writer,
+        marker: run::new_id(),
+        writer: run.writer.as_str().into(),
+        run,
+        twin: None,
         commands,
         seen_marker: None,
         counts: Vec::new(),
+        names: round::Names::default(),
         unsent: Vec::new(),
+        broken: Arc::default(),
     };
     let mut first = Vec::new();
-    let connection = runtime.block_on(fleet.find(&mut first));
+    let connection = runtime.block_on(fleet.find_at_start(&mut first)).map_err(io::Error::other)?;
     thread::Builder::new().name("fleet".into()).spawn(move || {
         runtime.block_on(async {
-            let news =
-                news::follow(Arc::clone(&fleet.servers), Arc::clone(&fleet.writer), fleet.commands.clone());
+            let (servers, writer) = (Arc::clone(&fleet.servers), Arc::clone(&fleet.writer));
+            let news = news::follow(servers, writer, fleet.commands.clone(), Arc::clone(&fleet.broken));
             let news = tokio::spawn(news);
             fleet.run(line, connection).await;
             news.abort();
@@ -58,6 +63,9 @@ pub(super) fn start(
 struct Fleet {
     servers: Arc<Servers>,
     writer: Arc<str>,
+    run: Run,
+    /// Who counts under that name, if it is another.
+    twin: Option<Twin>,
     commands: Sender<Command>,
     /// What this instance would set.
     marker: String,
@@ -65,8 +73,11 @@ struct Fleet {
     seen_marker: Option<String>,
     /// The latest counts of instances.
     counts: Vec<u32>,
+    names: round::Names,
     /// Settings that Redis has not taken yet.
     unsent: Vec<Fact>,
+    /// Another connection there has ended: this one may have, too.
+    broken: Arc<Notify>,
 }
 
 /// Why the thread does something else now.
@@ -80,7 +91,7 @@ impl Fleet {
     async fn run(&mut self, mut line: Line, mut connection: Option<Connection>) {
         loop {
             let turn = match &connection {
-                Some(found) => self.serve(&mut line, found.clone()).await,
+                Some(found) => self.serve(&mut line, found).await,
                 None => self.seek(&mut line, &mut connection).await,
             };
             match turn {
@@ -96,24 +107,26 @@ impl Fleet {
     }
 
     /// Exchanges over one connection until something fails.
-    async fn serve(&mut self, line: &mut Line, mut connection: Connection) -> Option<Turn> {
+    async fn serve(&mut self, line: &mut Line, connection: &Connection) -> Option<Turn> {
         let mut beat = time::interval_at(time::Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if let Err(cause) = self.publish(&mut line.facts, &mut connection).await {
+        let broken = Arc::clone(&self.broken);
+        if let Err(cause) = self.publish(&mut line.facts, connection).await {
             return Some(Turn::Lost(cause));
         }
         loop {
             let mut words = Vec::new();
             let done = tokio::select! {
                 shares = line.rounds.recv() => match shares {
-                    Some(shares) => self.exchange(&connection, &shares, &mut words).await,
+                    Some(shares) => self.exchange(connection, &shares, &mut words).await,
                     None => return Some(Turn::End),
                 },
                 Some(fact) = line.facts.recv() => {
                     self.unsent.push(fact);
-                    self.publish(&mut line.facts, &mut connection).await
+                    self.publish(&mut line.facts, connection).await
                 }
-                _ = beat.tick() => self.beat(&mut connection, &mut words).await,
+                _ = beat.tick() => self.beat(connection, &mut words).await,
+                () = broken.notified() => self.beat(connection, &mut words).await,
             };
             words.into_iter().for_each(|word| self.tell(word));
             if let Err(cause) = done {
@@ -123,12 +136,14 @@ impl Fleet {
     }
 
     async fn exchange(
-        &self,
+        &mut self,
         connection: &Connection,
         shares: &[Share],
         words: &mut Vec<Word>,
     ) -> Result<(), String> {
-        words.push(Word::Heard(within(round::exchange(connection, &self.writer, shares)).await?));
+        words.push(Word::Heard(
+            within(round::exchange(connection, &mut self.names, &self.writer, shares)).await?,
+        ));
         Ok(())
     }
 
@@ -136,7 +151,7 @@ impl Fleet {
     async fn publish(
         &mut self,
         facts: &mut mpsc::Receiver<Fact>,
-        connection: &mut Connection,
+        connection: &Connection,
     ) -> Result<(), String> {
         while let Ok(fact) = facts.try_recv() {
             self.unsent.push(fact);
@@ -148,11 +163,17 @@ impl Fleet {
         Ok(())
     }
 
-    async fn beat(&mut self, connection: &mut Connection, words: &mut Vec<Word>) -> Result<(), String> {
-        let (count, marker) = within(connection.beat(&self.writer, &self.marker)).await?;
+    async fn beat(&mut self, connection: &Connection, words: &mut Vec<Word>) -> Result<(), String> {
+        // Under a name that another counts under, nothing is told.
+        self.twin = within(connection.claim(&self.run)).await?.err();
+        if let Some(twin) = &self.twin {
+            return Err(twin.to_string());
+        }
+        let ((count, present), marker) = within(connection.beat(&self.writer, &self.marker)).await?;
         self.counts.truncate(COUNTS - 1);
         self.counts.insert(0, count);
-        words.push(Word::Instances(self.counts.iter().copied().max().unwrap_or(1)));
+        let count = self.counts.iter().copied().max().unwrap_or(1);
+        words.push(Word::Instances { count, present });
         if self.seen_marker.as_deref() != Some(&*marker) {
             if self.seen_marker.is_some() {
                 info!("Redis has lost what it held: everything is left there again");
@@ -183,16 +204,35 @@ impl Fleet {
         None
     }
 
+    /// As [`Fleet::find`]. A run that may have ended is given the time to be heard of; one that has not is an error.
+    async fn find_at_start(&mut self, words: &mut Vec<Word>) -> Result<Option<Connection>, String> {
+        let deadline = time::Instant::now() + Duration::from_millis(ENDED_MS) + 2 * BEAT;
+        loop {
+            words.clear();
+            let connection = self.find(words).await;
+            match &self.twin {
+                Some(twin) if twin.may_have_ended && time::Instant::now() < deadline => {
+                    info!(run = twin.id, "waiting for the run that counted under this name to be silent");
+                    time::sleep(RETRY).await;
+                }
+                Some(twin) => return Err(twin.to_string()),
+                None => return Ok(connection),
+            }
+        }
+    }
+
     /// Connects and says that this instance is there. Says also why it could not.
     async fn find(&mut self, words: &mut Vec<Word>) -> Option<Connection> {
+        self.twin = None;
         self.seen_marker = None; // Whatever it holds: it may be another one, or not up to date.
         let found = async {
             let connect = time::timeout(CONNECT, self.servers.connect(DEADLINE));
-            let mut connection = match connect.await {
+            let connection = match connect.await {
                 Ok(connected) => connected.map_err(|error| describe(&error))?,
                 Err(_) => return Err(format!("Redis was not reached within {} ms", CONNECT.as_millis())),
             };
-            self.beat(&mut connection, words).await?;
+            within(connection.rehearse(&self.writer)).await?;
+            self.beat(&connection, words).await?;
             Ok(connection)
         };
         match found.await {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: MongoDB may be away, slow, or forget its answers for as long as there is disk. No commit waits for it.
 
+mod claim;
 mod document;
 mod follow;
 mod mirror;
@@ -13,6 +14,7 @@ mod read;
 mod server;
 mod tidy;
 
+use self::claim::Claim;
 use self::document::{SETTINGS, Writer};
 use self::follow::{Cursors, Follower, read_all};
 use self::mirror::{Mirror, Running};
@@ -23,10 +25,11 @@ use super::{Reader, Store, StoreError};
 use crate::fact::Fact;
 use crate::handle::Handle;
 use crate::progress::Mirroring;
+use crate::run::Run;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokenist_core::batch::{Batch, Restored};
 use tokenist_core::time::Timestamp;
 use tracing::{info, warn};
@@ -50,12 +53,17 @@ impl fmt::Debug for Config {
     }
 }
 
+/// How long a start waits for a run that may have ended, and the pause between two looks.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
+const CLAIM_PAUSE: Duration = Duration::from_millis(250);
+
 #[derive(Debug)]
 pub struct Mongo {
     file: Sqlite,
     config: Config,
     server: Arc<Server>,
     writer: Writer,
+    claim: Claim,
     status: Arc<Mirroring>,
     cursors: Option<Cursors>,
     mirror: Option<Running>,
@@ -69,12 +77,26 @@ impl Mongo {
         let outbox = file.outbox()?;
         let writer = Writer { ledger: Arc::clone(outbox.writer()), generation: outbox.generation() };
         let status = Arc::default();
-        Ok(Mongo { file, config, server, writer, status, cursors: None, mirror: None })
+        let claim = Claim::new(file.run().unwrap_or_else(Run::unlasting));
+        Ok(Mongo { file, config, server, writer, claim, status, cursors: None, mirror: None })
     }
 
     fn mirror(&self) -> Result<Mirror, StoreError> {
         let (server, status) = (Arc::clone(&self.server), Arc::clone(&self.status));
-        Ok(Mirror::new(server, self.file.outbox()?, self.writer.clone(), status))
+        Ok(Mirror::new(server, self.file.outbox()?, self.writer.clone(), self.claim.clone(), status))
+    }
+
+    /// Makes sure of the ledger's name. A run that may have ended is given the time to be heard of.
+    fn claim(&mut self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + CLAIM_PATIENCE;
+        loop {
+            let held = self.claim.hold(&self.server);
+            let may_end = self.claim.twin().is_some_and(|twin| twin.may_have_ended);
+            if !may_end || Instant::now() >= deadline {
+                return held;
+            }
+            std::thread::sleep(CLAIM_PAUSE);
+        }
     }
 
     /// What is set on other instances goes into the file first: the next start may be without MongoDB.
@@ -97,8 +119,10 @@ impl Mongo {
 
 impl Store for Mongo {
     fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-        if let Err(cause) = self.take_settings() {
-            warn!(%cause, "MongoDB is away: starting with what the ledger file knows");
+        match self.claim().and_then(|()| self.take_settings()) {
+            Err(cause) if self.server.is_incompatible() || self.claim.twin().is_some() => return Err(cause),
+            Err(cause) => warn!(%cause, "MongoDB is away: starting with what the ledger file knows"),
+            Ok(()) => {}
         }
         self.file.restore(now)
     }
@@ -107,8 +131,8 @@ impl Store for Mongo {
         self.file.commit(batch)
     }
 
-    fn writer(&self) -> Option<String> {
-        self.file.writer()
+    fn run(&self) -> Option<Run> {
+        self.file.run()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

@@ -18,7 +18,8 @@ use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
 use self::schema::SchemaError;
 use super::{Reader, Store, StoreError};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use crate::run::{self, Run};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -43,8 +44,8 @@ pub struct Sqlite {
     place: Place,
     /// `None` after a failure, until the file is opened anew.
     connection: Option<Connection>,
-    /// The file's name among all ledgers.
-    uuid: String,
+    /// This process's use of the file, with the file's name among all ledgers.
+    run: Run,
     /// This opening of the file.
     generation: i64,
     /// The file is copied elsewhere, so what changes in it is noted until it is.
@@ -93,19 +94,20 @@ impl Sqlite {
             .mode(0o700)
             .create(directory)
             .map_err(|error| failed("cannot be made", error))?;
-        let lock = lock(directory, &failed)?;
+        let id = run::new_id();
+        let lock = lock(directory, &id, &failed)?;
         let place = Place(directory.join("ledger.sqlite3").into());
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
         check(&connection, &place)?;
-        let generation = begin_generation(&mut connection, mirrored).map_err(|error| place.error(&error))?;
-        let uuid = "SELECT value FROM meta WHERE key = 'uuid'";
-        let uuid = connection.query_row(uuid, [], |row| row.get(0)).map_err(|error| place.error(&error))?;
+        let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| place.error(&error))?;
+        let Begun { generation, writer, earlier } = begun;
+        let locked_at = run::place_of(&lock).map_err(|error| failed("cannot be told from others", error))?;
         Ok(Sqlite {
             config,
             place,
             connection: Some(connection),
-            uuid,
+            run: Run { writer, id, place: locked_at, earlier, lasts: true },
             generation,
             mirrored,
             copied: Arc::default(),
@@ -119,7 +121,7 @@ impl Sqlite {
             connection: self.read_only()?,
             place: self.place.clone(),
             copied: Arc::clone(&self.copied),
-            writer: self.uuid.as_str().into(),
+            writer: self.run.writer.as_str().into(),
             generation: self.generation as u64,
         })
     }
@@ -177,8 +179,8 @@ impl Store for Sqlite {
         })
     }
 
-    fn writer(&self) -> Option<String> {
-        Some(self.uuid.clone())
+    fn run(&self) -> Option<Run> {
+        Some(self.run.clone())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
@@ -269,7 +271,11 @@ impl Place {
 }
 
 /// Takes the folder, or says who has it.
-fn lock(directory: &Path, failed: &dyn Fn(&str, std::io::Error) -> StoreError) -> Result<File, StoreError> {
+fn lock(
+    directory: &Path,
+    run: &str,
+    failed: &dyn Fn(&str, std::io::Error) -> StoreError,
+) -> Result<File, StoreError> {
     let path = directory.join("lock");
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -283,7 +289,7 @@ fn lock(directory: &Path, failed: &dyn Fn(&str, std::io::Error) -> StoreError) -
             return Err(StoreError(format!(
                 "the ledger's folder {} is used by process {}; end that one, or name another folder in store.path",
                 directory.display(),
-                holder.trim()
+                holder.lines().next().unwrap_or("that does not say its number")
             )));
         }
         Err(TryLockError::Error(error)) => return Err(failed("cannot be locked", error)),
@@ -291,7 +297,7 @@ fn lock(directory: &Path, failed: &dyn Fn(&str, std::io::Error) -> StoreError) -
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
-        write!(file, "{}", std::process::id())
+        write!(file, "{}\nrun {run}\n", std::process::id())
     };
     write(&mut file).map_err(|error| failed("cannot be written", error))?;
     Ok(file)
@@ -315,8 +321,16 @@ fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
     }
 }
 
-/// Rows are numbered anew with each opening, so each has a number of its own, on the disk before the first row.
-fn begin_generation(connection: &mut Connection, mirrored: bool) -> rusqlite::Result<i64> {
+/// What an opening of the file finds in it.
+struct Begun {
+    generation: i64,
+    writer: String,
+    earlier: Vec<String>,
+}
+
+/// Rows are numbered anew with each opening, so each has a number of its own, on the disk before the first row. So is
+/// the id of the run, by which the next opening knows this one.
+fn begin_generation(connection: &mut Connection, mirrored: bool, run: &str) -> rusqlite::Result<Begun> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("INSERT OR IGNORE INTO meta VALUES ('uuid', lower(hex(randomblob(16))))", [])?;
     transaction.execute(
@@ -325,9 +339,16 @@ fn begin_generation(connection: &mut Connection, mirrored: bool) -> rusqlite::Re
     )?;
     let generation =
         transaction.query_row("SELECT value FROM meta WHERE key = 'generation'", [], |row| row.get(0))?;
+    let writer = transaction.query_row("SELECT value FROM meta WHERE key = 'uuid'", [], |row| row.get(0))?;
+    let runs = "SELECT value FROM meta WHERE key = 'runs'";
+    let runs: String = transaction.query_row(runs, [], |row| row.get(0)).optional()?.unwrap_or_default();
+    let mut earlier: Vec<String> = runs.split_whitespace().map(str::to_owned).collect();
+    earlier.drain(..earlier.len().saturating_sub(run::EARLIER_MAX));
+    let known = earlier.iter().map(String::as_str).chain([run]).collect::<Vec<_>>().join(" ");
+    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('runs', ?)", [known])?;
     outbox::set_mirrored(&transaction, mirrored)?;
     transaction.commit()?;
-    Ok(generation)
+    Ok(Begun { generation, writer, earlier })
 }
 
 #[cfg(test)]

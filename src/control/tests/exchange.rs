@@ -14,7 +14,6 @@ use tokenist_core::limit::{Block, Limit, OnRedisDown, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
 use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
 use tokenist_kit::{PATIENCE, Redis};
@@ -30,10 +29,14 @@ impl Plane {
     }
 
     fn start_with(redis: &Redis, limit: Limit, instances_min: u32) -> Plane {
+        Plane::start_at(redis.uri(), limit, instances_min)
+    }
+
+    fn start_at(uri: String, limit: Limit, instances_min: u32) -> Plane {
         let (sender, mailbox) = mailbox(64).unwrap();
         let config = Config {
             ledger: ledger::Config { default_limit: limit, ..ledger::Config::default() },
-            fleet: Some(fleet::Config { uri: redis.uri(), instances_min }),
+            fleet: Some(fleet::Config { uri, instances_min }),
             ..Config::default()
         };
         let store = Box::new(Memory::new(memory::Config::default()));
@@ -128,8 +131,13 @@ fn used(admitted: &Admitted) -> i64 {
 }
 
 fn spend_and_see(redis: &Redis, window: WindowKind) {
+    spend_and_see_at(&redis.uri(), window);
+}
+
+fn spend_and_see_at(uri: &str, window: WindowKind) {
     let limit = cost_limit(100, window);
-    let (one, other) = (Plane::start(redis, limit), Plane::start(redis, limit));
+    let start = || Plane::start_at(uri.to_owned(), limit, 1);
+    let (one, other) = (start(), start());
     let (here, there) = (one.admit("alice"), other.admit("alice"));
     one.charge(&here, 60);
     eventually(|| (used(&there) == 60).then_some(()));
@@ -137,10 +145,94 @@ fn spend_and_see(redis: &Redis, window: WindowKind) {
     eventually(|| here.user.reached().then_some(()));
     assert_eq!((used(&here), used(&there)), (100, 100));
     // One that begins now knows before it lets anybody in.
-    let late = Plane::start(redis, limit);
+    let late = start();
     assert!(late.admit("alice").user.reached());
     assert_eq!(used(&late.admit("bob")), 0);
 }
+
+/// What a user has to be allowed, as README lists it.
+const NEEDED: [&str; 12] = [
+    "evalsha",
+    "eval",
+    "time",
+    "hgetall",
+    "hget",
+    "hset",
+    "hdel",
+    "pexpireat",
+    "set",
+    "get",
+    "xadd",
+    "xread",
+];
+
+fn rights(commands: &[&str]) -> String {
+    let commands: Vec<String> = commands.iter().map(|command| format!("+{command}")).collect();
+    format!("~tokenist:* +@connection {}", commands.join(" "))
+}
+
+#[test]
+fn a_redis_that_refuses_or_does_not_know_what_is_not_needed_serves_as_well() {
+    for rights in ["~* &* +@all -@dangerous".to_owned(), rights(&NEEDED)] {
+        let redis = Redis::start();
+        spend_and_see_at(&redis.allow("careful", &rights), WindowKind::Monthly);
+    }
+    let plain = Redis::without(&["INFO", "HELLO", "CLIENT", "CONFIG", "SCRIPT"]);
+    spend_and_see(&plain, WindowKind::Rolling24h);
+}
+
+#[test]
+fn a_user_who_may_not_do_what_is_needed_is_told_so_from_the_start() {
+    let redis = Redis::start();
+    for refused in NEEDED {
+        let others: Vec<&str> = NEEDED.into_iter().filter(|command| *command != refused).collect();
+        let uri = redis.allow("almost", &rights(&others));
+        // As long as Redis knows the scripts by name, nobody misses the right to say them.
+        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client(&redis)).unwrap();
+        let plane = Plane::start_at(uri, cost_limit(100, WindowKind::Daily), 1);
+        let pulse = wait(plane.control.handle.pulse()).unwrap();
+        let said = pulse.redis_failure.unwrap_or_else(|| panic!("without {refused} it is taken for good"));
+        assert!(pulse.redis_failing && said.contains(&format!("'{refused}'")), "{refused}: {said}");
+        plane.admit("alice");
+    }
+}
+
+fn client(redis: &Redis) -> redis::Connection {
+    redis::Client::open(redis.uri()).unwrap().get_connection().unwrap()
+}
+
+#[test]
+fn a_slot_that_moves_between_nodes_is_no_loss() {
+    let [from, to] = Redis::cluster_of_two();
+    let limit = cost_limit(1_000, WindowKind::Rolling24h);
+    let (one, other) = (Plane::start(&from, limit), Plane::start(&from, limit));
+    let (here, there) = (one.admit("alice"), other.admit("alice"));
+    let key = format!("tokenist:{{{ALICE}}}:rolling:0");
+    let mut sum = 0;
+    let mut spend_and_see = |what: &str| {
+        for _ in 0..3 {
+            sum += 10;
+            one.charge(&here, 10);
+            eventually(|| {
+                let pulse = wait(other.control.handle.pulse()).unwrap();
+                assert_eq!(pulse.redis_failure, None, "{what}");
+                (used(&there) == sum).then_some(())
+            });
+        }
+    };
+    spend_and_see("before");
+    from.begin_move(&key, &to);
+    spend_and_see("in between");
+    // Whoever comes now asks for all of a day, of which nearly nothing is on either side.
+    let late = Plane::start(&from, limit);
+    let third = late.admit("alice");
+    eventually(|| (used(&third) == 60).then_some(()));
+    from.end_move(&key, &to);
+    spend_and_see("after");
+}
+
+/// Alice's part of her keys, as `fleet/keys.rs` makes it.
+const ALICE: &str = "user:83b85c8712dd7234acbd5211dec0b961";
 
 #[test]
 fn what_one_counts_takes_room_on_the_others() {
@@ -175,6 +267,26 @@ fn a_redis_that_restarts_empty_gives_nobody_anything_back() {
     late.charge(&third, 20);
     eventually(|| (here.user.reached() && there.user.reached()).then_some(()));
     assert_eq!((used(&here), used(&there), used(&third)), (100, 100, 100));
+}
+
+#[test]
+fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
+    let mut redis = Redis::start();
+    let limit = cost_limit(100, WindowKind::Monthly);
+    let (one, other) = (Plane::start(&redis, limit), Plane::start(&redis, limit));
+    let (here, there) = (one.admit("alice"), other.admit("alice"));
+    one.charge(&here, 40);
+    other.charge(&there, 30);
+    eventually(|| (used(&here) == 70 && used(&there) == 70).then_some(()));
+    one.control.thread.finish().unwrap();
+    redis.restart();
+    other.await_redis(false);
+    let late = Plane::start(&redis, limit);
+    let third = late.admit("alice");
+    eventually(|| (used(&third) == 70).then_some(()));
+    late.charge(&third, 30);
+    eventually(|| there.user.reached().then_some(()));
+    assert_eq!((used(&there), used(&third)), (100, 100));
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Several aggregators and the place where they exchange, under one virtual clock: answers come late, are lost before
 //! or after they took effect, and the place forgets everything.
 //!
-//! After every step: no instance believes that more was used than was, so nobody is refused wrongly. Once all is heard:
+//! In a second test all spend at an even pace while the place is lost and found: nobody is refused before the limit is
+//! used up but for what the fleet spends in a beat, and no more passes it. In a third an instance is gone for good
+//! together with what the place held: those who had heard of it tell it again.
+//!
+//! After every step of the first: no instance believes that more was used than was, so nobody is refused wrongly. Once all is heard:
 //! every instance believes exactly what was used. While nobody hears anybody: all together use no more than what was
 //! left, but for the event that crosses on each. Afterwards the rest can be used up, and no more.
 //!
@@ -15,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokenist_control::Aggregator;
 use tokenist_control::fleet::{Line, Word, link};
-use tokenist_core::fleet::{Cell, Heard, Share};
+use tokenist_core::fleet::{Cell, Heard, Share, Writer};
 use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Limit, WindowKind};
@@ -32,8 +36,11 @@ const START: Timestamp = Timestamp(1_796_072_400_000);
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const INSTANCES: usize = 3;
 const STEPS: usize = 2_000;
+/// Between two events of each instance while all spend.
+const STEP_MS: u64 = 10;
 const LIMIT: i64 = 100_000;
 const EVENT_MAX: i64 = 100;
+const ALL_THERE: Word = Word::Instances { count: INSTANCES as u32, present: INSTANCES as u32 };
 
 #[test]
 fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
@@ -55,8 +62,44 @@ fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
     }
 }
 
+#[test]
+fn a_place_that_is_lost_and_found_under_load_refuses_nobody_early_and_lets_nobody_far_past() {
+    for seed in seeds(0..6) {
+        let _told = Seed(seed);
+        for window in WindowKind::ALL {
+            for (lost_ms, found_ms) in
+                [(1_000, 4_000), (4_000, 7_000), (300, 900), (2_500, 30_000), (5_500, 5_600)]
+            {
+                Sim::new(seed, window).rush(lost_ms, found_ms);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
+    for seed in seeds(0..6) {
+        let _told = Seed(seed);
+        for window in WindowKind::ALL {
+            let mut sim = Sim::new(seed, window);
+            for _ in 0..200 {
+                let (instance, user) = (sim.random.below(3) as usize, sim.random.below(3) as usize);
+                sim.spend(instance, user);
+                sim.now = sim.now.plus_ms(sim.random.below(MINUTE_MS));
+            }
+            sim.settle();
+            sim.check_all_know();
+            let limit = Limit { max_cost: Some(NanoUsd(LIMIT)), window, ..Limit::default() };
+            sim.instances[0] = Instance::new("late", limit);
+            sim.forget();
+            sim.settle();
+            sim.check_all_know();
+        }
+    }
+}
+
 /// By holder, cell and instance.
-type Place = HashMap<(Holder, Cell), HashMap<usize, Used>>;
+type Place = HashMap<(Holder, Cell), HashMap<Writer, Used>>;
 
 struct Sim {
     random: Random,
@@ -69,6 +112,7 @@ struct Sim {
 }
 
 struct Instance {
+    name: Writer,
     aggregator: Aggregator,
     line: Line,
     mailbox: Mailbox<Order>,
@@ -80,7 +124,7 @@ struct Instance {
 }
 
 impl Instance {
-    fn new(limit: Limit) -> Instance {
+    fn new(name: &str, limit: Limit) -> Instance {
         let config = Config { default_limit: limit, in_fleet: true, ..Config::default() };
         let (sender, mailbox) = mailbox(16).unwrap();
         let mut aggregator =
@@ -97,10 +141,11 @@ impl Instance {
             }
         });
         let admitted = admitted.collect();
-        aggregator.word(Word::Instances(INSTANCES as u32), START);
+        aggregator.word(ALL_THERE, START);
         aggregator.word(Word::Found, START);
         let (kept, words) = (VecDeque::new(), VecDeque::new());
-        Instance { aggregator, line, mailbox, admitted, kept, is_lost: false, words }
+        let name = Writer(name.into());
+        Instance { name, aggregator, line, mailbox, admitted, kept, is_lost: false, words }
     }
 }
 
@@ -112,7 +157,7 @@ impl Sim {
             window,
             now: START,
             place: Place::new(),
-            instances: (0..INSTANCES).map(|_| Instance::new(limit)).collect(),
+            instances: ["a", "b", "c"].map(|name| Instance::new(name, limit)).into(),
             used: Vec::new(),
         }
     }
@@ -167,17 +212,17 @@ impl Sim {
     /// A round goes out and takes effect. Its answer is late, or is never heard.
     fn exchange(&mut self, instance: usize) {
         let (elapsed, now) = (self.elapsed(), self.now);
-        let Instance { aggregator, line, .. } = &mut self.instances[instance];
+        let Instance { name, aggregator, line, .. } = &mut self.instances[instance];
         aggregator.exchange(elapsed, now);
         let Ok(round) = line.rounds.try_recv() else { return };
         let fault = self.random.below(20);
         let word = match fault {
             0 => Word::Lost("the question was lost".into()),
             1 => {
-                leave(&mut self.place, instance, &round);
+                leave(&mut self.place, name, &round);
                 Word::Lost("the answer was lost".into())
             }
-            _ => Word::Heard(leave(&mut self.place, instance, &round)),
+            _ => Word::Heard(leave(&mut self.place, name, &round)),
         };
         let Instance { words, is_lost, .. } = &mut self.instances[instance];
         *is_lost |= fault < 2;
@@ -194,7 +239,10 @@ impl Sim {
     fn lose_or_find(&mut self, instance: usize) {
         let Instance { is_lost, words, .. } = &mut self.instances[instance];
         *is_lost = !*is_lost;
-        words.push_back(if *is_lost { Word::Lost("gone".into()) } else { Word::Found });
+        match *is_lost {
+            true => words.push_back(Word::Lost("gone".into())),
+            false => words.extend([ALL_THERE, Word::Found]),
+        }
     }
 
     /// The place loses all it held. Everybody who is in touch finds another marker there.
@@ -209,7 +257,7 @@ impl Sim {
     fn settle(&mut self) {
         for instance in &mut self.instances {
             if std::mem::take(&mut instance.is_lost) {
-                instance.words.push_back(Word::Found);
+                instance.words.extend([ALL_THERE, Word::Found]);
             }
         }
         self.round_trips();
@@ -235,14 +283,14 @@ impl Sim {
     fn round_trip(&mut self) {
         for instance in 0..INSTANCES {
             self.aggregate(instance);
-            let Instance { aggregator, line, words, .. } = &mut self.instances[instance];
+            let Instance { name, aggregator, line, words, .. } = &mut self.instances[instance];
             for word in words.drain(..) {
                 aggregator.word(word, self.now);
             }
             let elapsed = Duration::from_millis(self.now.since(START));
             aggregator.exchange(elapsed, self.now);
             if let Ok(round) = line.rounds.try_recv() {
-                let heard = leave(&mut self.place, instance, &round);
+                let heard = leave(&mut self.place, name, &round);
                 aggregator.word(Word::Heard(heard), self.now);
             }
             // Nobody has to be told: they look at their accounts.
@@ -270,6 +318,62 @@ impl Sim {
         for (user, left) in left.into_iter().enumerate() {
             let overshoot = self.sum(user) - before[user] - left;
             assert!(overshoot <= INSTANCES as i64 * EVENT_MAX, "{overshoot} past what was left");
+        }
+    }
+
+    /// Everybody spends on one user until nobody may any more, while the place is away from `lost_ms` to `found_ms`.
+    fn rush(&mut self, lost_ms: u64, found_ms: u64) {
+        const ALICE: usize = 0;
+        self.round_trips();
+        let begin = self.now;
+        let (lost_at, found_at) = (begin.plus_ms(lost_ms), begin.plus_ms(found_ms));
+        let phases: Vec<u64> = (0..INSTANCES).map(|_| self.random.below(SECOND_MS / STEP_MS)).collect();
+        let mut first_refused = None;
+        let mut steps = 0;
+        // A while after the limit, or whatever each believes to be left of it, is used up: grace and all.
+        while self.now < found_at.plus_ms(15 * SECOND_MS) {
+            for (instance, phase) in phases.iter().enumerate() {
+                if !self.spend(instance, ALICE) {
+                    first_refused.get_or_insert_with(|| self.sum(ALICE));
+                }
+                self.aggregate(instance);
+                self.hear(instance);
+                let is_away = self.now >= lost_at && self.now < found_at;
+                let is_beat = (steps + phase).is_multiple_of(SECOND_MS / STEP_MS);
+                self.trade(instance, is_away, is_beat);
+            }
+            self.now = self.now.plus_ms(STEP_MS);
+            steps += 1;
+        }
+        let beat = INSTANCES as i64 * EVENT_MAX / 2 * (SECOND_MS / STEP_MS) as i64;
+        let (first, total) = (first_refused.expect("a limit is reached"), self.sum(ALICE));
+        assert!(first >= LIMIT - beat, "refused with {first} of {LIMIT} used; {lost_ms} {found_ms}");
+        assert!(total >= LIMIT, "refused with {total} of {LIMIT} used; {lost_ms} {found_ms}");
+        assert!(total <= LIMIT + beat, "{total} of {LIMIT}; {lost_ms} {found_ms}");
+    }
+
+    /// What an instance exchanges in a moment, and what it finds out about the place.
+    fn trade(&mut self, instance: usize, is_away: bool, is_beat: bool) {
+        let (elapsed, now) = (self.elapsed(), self.now);
+        let present = self.instances.iter().filter(|instance| !instance.is_lost).count() as u32;
+        let Instance { name, aggregator, line, words, is_lost, .. } = &mut self.instances[instance];
+        aggregator.exchange(elapsed, now);
+        let round = line.rounds.try_recv().ok();
+        match (is_away, *is_lost) {
+            (true, false) if is_beat || round.is_some() => {
+                *is_lost = true;
+                words.push_back(Word::Lost("gone".into()));
+            }
+            (false, true) if self.random.below(20) == 0 => {
+                *is_lost = false;
+                words.push_back(Word::Instances { count: INSTANCES as u32, present: present + 1 });
+                words.push_back(Word::Found);
+            }
+            (false, false) => {
+                words.extend(round.map(|round| Word::Heard(leave(&mut self.place, name, &round))));
+                words.extend(is_beat.then_some(Word::Instances { count: INSTANCES as u32, present }));
+            }
+            _ => {}
         }
     }
 
@@ -336,19 +440,22 @@ impl Sim {
 }
 
 /// What the script in Redis does.
-fn leave(place: &mut Place, instance: usize, round: &[Share]) -> Vec<(Holder, Vec<Heard>)> {
+fn leave(place: &mut Place, name: &Writer, round: &[Share]) -> Vec<(Holder, Vec<Heard>)> {
     let mut answers = Vec::new();
-    for Share { holder, counts } in round {
+    for Share { holder, of, counts } in round {
+        let writer = of.as_ref().unwrap_or(name);
         let mut heard = Vec::new();
         for count in counts {
             let held = place.entry((holder.clone(), count.cell)).or_default();
-            let own = held.get(&instance).copied().unwrap_or_default();
-            let others = held.iter().filter(|(writer, _)| **writer != instance);
-            let others = others.fold(Used::default(), |sum, (_, used)| sum.plus(*used));
-            held.insert(instance, own.join(count.used));
+            let own = held.get(writer).copied().unwrap_or_default();
+            let others = held.iter().filter(|(other, used)| *other != writer && **used != Used::default());
+            let others = others.map(|(other, used)| (other.clone(), *used)).collect();
+            held.insert(writer.clone(), own.join(count.used));
             heard.push(Heard { cell: count.cell, others, own });
         }
-        answers.push((holder.clone(), heard));
+        if of.is_none() {
+            answers.push((holder.clone(), heard));
+        }
     }
     answers
 }

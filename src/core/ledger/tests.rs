@@ -1,7 +1,7 @@
 mod clocks;
 
 use super::*;
-use crate::fleet::Cell;
+use crate::fleet::{Cell, Writer};
 use crate::key::KeyId;
 use crate::limit::{Block, WindowKind};
 use crate::money::NanoUsd;
@@ -415,7 +415,7 @@ fn whoever_is_used_is_told_to_the_fleet_once() {
     let place = ledger.find(&user("alice")).unwrap();
     let share = ledger.share(place, Scope::Whole, NOON).unwrap();
     assert_eq!((share.holder, share.counts[0].used.cost), (user("alice"), NanoUsd(0)), "it only asks");
-    let heard = Heard { cell: share.counts[0].cell, others: Used::default(), own: Used::default() };
+    let heard = Heard { cell: share.counts[0].cell, others: Vec::new(), own: Used::default() };
     ledger.hear(&user("alice"), &[heard], NOON).unwrap();
     assert_eq!(ledger.share(place, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
     let place = ledger.find(&org).unwrap();
@@ -429,11 +429,12 @@ fn what_others_have_used_closes_sessions_here() {
     ledger.take_changed();
     ledger.take_sweep();
     let cell = Cell { window: WindowKind::Daily, start: NOON.day_start() };
-    let heard = Heard { cell, others: Used { cost: NanoUsd(40), tokens: 0 }, own: Used::default() };
-    let place = ledger.hear(&user("alice"), &[heard], NOON).unwrap();
+    let others = vec![(Writer("b".into()), Used { cost: NanoUsd(40), tokens: 0 })];
+    let heard = [Heard { cell, others, own: Used::default() }];
+    let place = ledger.hear(&user("alice"), &heard, NOON).unwrap();
     assert_eq!((ledger.take_changed(), ledger.take_sweep()), (vec![place], true));
     assert_eq!(ledger.record(place).used().cost, NanoUsd(100));
-    assert_eq!(ledger.hear(&user("bob"), &[heard], NOON), None);
+    assert_eq!(ledger.hear(&user("bob"), &heard, NOON), None);
 }
 
 #[test]

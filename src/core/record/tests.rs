@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::Cell;
+use crate::fleet::{Cell, Writer};
 use crate::id::UserId;
 use crate::money::NanoUsd;
 use crate::time::DAY_MS;
@@ -126,7 +126,7 @@ fn what_others_use_takes_room_and_closes_sessions() {
     let newest = record.share(Scope::Recent).last().copied().unwrap();
     let told = |nano, at: Timestamp| Heard {
         cell: Cell { window: WindowKind::Rolling24h, start: at },
-        others: Used { cost: NanoUsd(nano), tokens: 0 },
+        others: vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens: 0 })],
         own: Used::default(),
     };
     let hour_ago = newest.cell.start.minus_ms(DAY_MS / 24);
@@ -278,10 +278,12 @@ proptest! {
                 Act::Hear(nano, tokens) => {
                     record.advance(now);
                     let counts = record.share(Scope::Recent);
-                    let used = Used { cost: NanoUsd(nano), tokens };
+                    let others = vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens })];
                     let heard = [counts.first(), counts.last()].into_iter().flatten();
-                    let heard: Vec<_> =
-                        heard.map(|count| Heard { cell: count.cell, others: used, own: count.used }).collect();
+                    let heard = heard.map(|count| {
+                        Heard { cell: count.cell, others: others.clone(), own: count.used }
+                    });
+                    let heard: Vec<_> = heard.collect();
                     record.hear(&heard, now);
                     prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.standing().limit.is_bounded());
                 }

@@ -48,6 +48,38 @@ impl Message {
         self
     }
 
+    /// The answer to this one that says that all went well.
+    pub(super) fn done(&self) -> Message {
+        let mut document = vec![0; 4];
+        document.extend(b"\x10n\0\x01\0\0\0\x01ok\0");
+        document.extend(1_f64.to_le_bytes());
+        document.push(0);
+        let length = document.len() as i32;
+        document[..4].copy_from_slice(&length.to_le_bytes());
+        let total = (HEADER_BYTES + 5 + document.len()) as i32;
+        let mut bytes = Vec::new();
+        // Flags of which none is set, and a section of kind 0.
+        for number in [total, 0, self.id(), OP_MSG, 0] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.push(0);
+        bytes.extend(document);
+        Message(bytes)
+    }
+
+    /// The same message with another number wherever it has one of this name.
+    pub(super) fn with_number(mut self, name: &str, value: i32) -> Message {
+        let element = [b"\x10", name.as_bytes(), b"\0"].concat();
+        let places = self.0.windows(element.len()).enumerate().filter(|(_, bytes)| *bytes == element);
+        let places: Vec<usize> = places.map(|(place, _)| place + element.len()).collect();
+        for place in places {
+            if let Some(number) = self.0.get_mut(place..place + 4) {
+                number.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        self
+    }
+
     /// The name of the command: the first key of the body, which is the section of kind 0.
     pub(super) fn command(&self) -> Option<&str> {
         if number(&self.0, 12)? != OP_MSG {

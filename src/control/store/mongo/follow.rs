@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SIGN_PAUSE: Duration = Duration::from_secs(60);
 /// An opening of which nothing was heard for so long is struck off.
 const SIGN_MAX_MS: u64 = 7 * DAY_MS;
+/// A name that nobody has counted under for so long is not looked after any more.
+const RUN_MAX_MS: u64 = 400 * DAY_MS;
 const TIDY_PAUSE: Duration = Duration::from_secs(600);
 
 /// By opening, the number up to which its settings are known here.
@@ -79,13 +81,15 @@ impl Follower {
             Ok(runtime) => runtime,
             Err(cause) => return error!(%cause, "settings of other instances are not followed"),
         };
-        let mut indexed = false;
+        let mut indexed_at_breaks = None;
         let (mut sign_at, mut tidy_at) = (Instant::now(), Instant::now() + TIDY_PAUSE);
         loop {
             let look = self.news().and_then(|(cursors, facts)| {
-                if !indexed {
+                // Who comes back may have lost its indexes, too.
+                let breaks = self.server.breaks();
+                if indexed_at_breaks != Some(breaks) {
                     super::index(&self.server)?;
-                    indexed = true;
+                    indexed_at_breaks = Some(breaks);
                 }
                 if Instant::now() >= sign_at {
                     self.sign(system_time())?;
@@ -150,7 +154,11 @@ impl Follower {
         let seen = doc! {"$max": {"seen_at": int(now.0)}};
         let statement = doc! {"q": {"_id": self.writer.opening()}, "u": seen, "upsert": true};
         self.server.write(doc! {"update": "writers", "updates": [statement]}, IdTaken::Fails)?;
-        let old = doc! {"seen_at": {"$lt": int(now.minus_ms(SIGN_MAX_MS).0)}};
-        self.server.write(doc! {"delete": "writers", "deletes": [{"q": old, "limit": 0}]}, IdTaken::Fails)
+        for (collection, ms_max) in [("writers", SIGN_MAX_MS), ("runs", RUN_MAX_MS)] {
+            let old = doc! {"seen_at": {"$lt": int(now.minus_ms(ms_max).0)}};
+            self.server
+                .write(doc! {"delete": collection, "deletes": [{"q": old, "limit": 0}]}, IdTaken::Fails)?;
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! Copies what changed in the ledger file to MongoDB, on a thread of its own.
 //!
-//! Invariant: a change is behind us only when the server has answered for it. Whatever fails is sent again, from there.
+//! Invariant: a change is behind us only when the server has answered for it and was there for a while since. Whatever
+//! fails is sent again; and since a server that dies may have answered for what it had not made sure of, so is all
+//! that it answered for shortly before its connections broke. Each write may come twice, so nobody minds.
 
 use super::StoreError;
+use super::claim::Claim;
 use super::document::{SETTINGS, Write, Writer, int};
 use super::server::{IdTaken, Server};
 use crate::progress::Mirroring;
@@ -10,7 +13,7 @@ use crate::store::row::Change;
 use crate::store::sqlite::outbox::{Class, Outbox};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use mongodb::bson::{Document, doc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,15 +31,34 @@ const COMMANDS: usize = 4;
 const INSERTS: usize = 1_000;
 const INSERTS_LOGS: usize = 16;
 
+/// How long what was answered for is kept, to be sent again. A server's death is noticed within ten seconds, by its
+/// monitor if by nobody else; the rest is for what it may have lost.
+const KEPT: Duration = Duration::from_secs(30);
+/// What was answered for within so long is kept and forgotten together.
+const KEPT_GRAIN: Duration = Duration::from_secs(1);
+
 pub(super) struct Mirror {
     pub(super) server: Arc<Server>,
     pub(super) outbox: Outbox,
     pub(super) writer: Writer,
+    claim: Claim,
     pub(super) status: Arc<Mirroring>,
     /// What one command may hold, once the server has been asked.
     batch: Option<usize>,
     after_settings: u64,
     after_counts: u64,
+    /// What was answered for and is kept, the oldest first, of settings and of counts.
+    kept: [VecDeque<Kept>; 2],
+    /// Breaks of connections that are mended: what was kept then has been taken up again.
+    breaks: u64,
+}
+
+/// Changes up to a number that the server has answered for, from when to when.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    from: Instant,
+    to: Instant,
+    upto: u64,
 }
 
 /// The thread, and the way to tell it until when it may finish.
@@ -58,8 +80,25 @@ impl Running {
 }
 
 impl Mirror {
-    pub(super) fn new(server: Arc<Server>, outbox: Outbox, writer: Writer, status: Arc<Mirroring>) -> Mirror {
-        Mirror { server, outbox, writer, status, batch: None, after_settings: 0, after_counts: 0 }
+    pub(super) fn new(
+        server: Arc<Server>,
+        outbox: Outbox,
+        writer: Writer,
+        claim: Claim,
+        status: Arc<Mirroring>,
+    ) -> Mirror {
+        Mirror {
+            server,
+            outbox,
+            writer,
+            claim,
+            status,
+            batch: None,
+            after_settings: 0,
+            after_counts: 0,
+            kept: Default::default(),
+            breaks: 0,
+        }
     }
 
     pub(super) fn start(self) -> std::io::Result<Running> {
@@ -95,7 +134,7 @@ impl Mirror {
             };
             if pause != PAUSE {
                 // Else nothing has changed since it was counted last.
-                self.status.set_waiting(self.outbox.waiting().unwrap_or(0));
+                self.status.set_waiting(self.waiting().unwrap_or(0));
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let rows = self.status.waiting();
@@ -110,8 +149,56 @@ impl Mirror {
         }
     }
 
+    /// Changes that the server has not answered for.
+    pub(super) fn waiting(&self) -> Result<u64, StoreError> {
+        self.outbox.waiting(self.after_settings, self.after_counts)
+    }
+
     /// Copies all settings that wait, and some of the counts. How many changes that were.
     pub(super) fn copy_some(&mut self) -> Result<usize, StoreError> {
+        let breaks = self.server.breaks();
+        if std::mem::replace(&mut self.breaks, breaks) != breaks {
+            self.send_again();
+        }
+        let copied = self.copy();
+        match copied {
+            Ok(_) => self.forget_old(),
+            Err(_) => self.send_again(),
+        }
+        copied
+    }
+
+    /// Takes up again what was answered for a short while ago, and asks anew what the server is: it may be another.
+    fn send_again(&mut self) {
+        self.after_settings = self.outbox.copied(Class::Settings);
+        self.after_counts = self.outbox.copied(Class::Counts);
+        self.batch = None;
+    }
+
+    fn keep(&mut self, class: Class, upto: u64) {
+        let (now, kept) = (Instant::now(), &mut self.kept[class as usize]);
+        // What comes again is kept no longer for it: else breaks that come often would hold all of it up for ever.
+        match kept.back_mut() {
+            Some(last) if upto <= last.upto => {}
+            Some(last) if last.from.elapsed() < KEPT_GRAIN => (last.to, last.upto) = (now, upto),
+            _ => kept.push_back(Kept { from: now, to: now, upto }),
+        }
+    }
+
+    fn forget_old(&mut self) {
+        for (class, after) in [(Class::Settings, self.after_settings), (Class::Counts, self.after_counts)] {
+            let is_old = |kept: &&Kept| kept.to.elapsed() >= KEPT && kept.upto <= after;
+            let kept = &mut self.kept[class as usize];
+            while let Some(oldest) = kept.front().filter(is_old) {
+                self.outbox.set_copied(class, oldest.upto);
+                kept.pop_front();
+            }
+        }
+    }
+
+    fn copy(&mut self) -> Result<usize, StoreError> {
+        // Under a name that another counts under, nothing is copied.
+        self.claim.hold(&self.server)?;
         let batch = match self.batch {
             Some(batch) => batch,
             None => *self.batch.insert(self.server.batch()?),
@@ -121,13 +208,13 @@ impl Mirror {
             self.write(&settings, batch)?;
             self.announce(last.number)?;
             self.after_settings = last.number;
-            self.outbox.set_copied(Class::Settings, last.number);
+            self.keep(Class::Settings, last.number);
         }
         let counts = self.outbox.changes(Class::Counts, self.after_counts, batch * COMMANDS)?;
         if let Some(last) = counts.last() {
             self.write(&counts, batch)?;
             self.after_counts = last.number;
-            self.outbox.set_copied(Class::Counts, last.number);
+            self.keep(Class::Counts, last.number);
         }
         Ok(settings.len() + counts.len())
     }

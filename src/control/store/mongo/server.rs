@@ -5,10 +5,13 @@
 
 use super::{Config, StoreError};
 use mongodb::bson::{Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{ClientOptions, ConnectionString};
 use mongodb::{Client, Database};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,6 +24,8 @@ const BATCH: usize = 1_000;
 /// Likewise on FerretDB: each statement keeps a connection to its own store until the command ends, and with too many
 /// of them it hangs.
 const BATCH_FERRETDB: usize = 16;
+/// The least version of the protocol that the driver speaks, and the MongoDB that came with it.
+const WIRE_VERSION_MIN: &str = "9 (MongoDB 4.4)";
 const DUPLICATE_KEY: i32 = 11_000;
 const NOT_IMPLEMENTED: i32 = 238;
 /// An index that is there already with other options; nothing to worry about.
@@ -31,6 +36,10 @@ pub(super) struct Server {
     runtime: Runtime,
     /// Connected with the first question, for the server may be away when tokenist starts.
     database: Mutex<Option<Database>>,
+    /// How often connections were found broken.
+    breaks: Arc<AtomicU64>,
+    /// It was reached, and is of a version that cannot be spoken to.
+    is_incompatible: AtomicBool,
 }
 
 /// What it means that an insert, or an upsert's, finds its `_id` taken.
@@ -77,7 +86,23 @@ impl Server {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("mongodb").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError(format!("the thread for MongoDB: {error}")))?;
-        Ok(Server { config, runtime, database: Mutex::default() })
+        Ok(Server {
+            config,
+            runtime,
+            database: Mutex::default(),
+            breaks: Arc::default(),
+            is_incompatible: AtomicBool::new(false),
+        })
+    }
+
+    /// How often connections were found broken: whoever sees it grow may have lost what was answered for just before.
+    pub(super) fn breaks(&self) -> u64 {
+        self.breaks.load(Ordering::Acquire)
+    }
+
+    /// Whether what answered last cannot be spoken to, and will not be by waiting.
+    pub(super) fn is_incompatible(&self) -> bool {
+        self.is_incompatible.load(Ordering::Acquire)
     }
 
     /// Statements that one command may have.
@@ -97,10 +122,11 @@ impl Server {
             .map_err(StoreError::from)
     }
 
-    /// Writes and waits until a majority has it. A statement that fails fails the whole, though the others are done.
+    /// Writes and waits until a majority has it in its journal: there are servers that answer for a majority before. A
+    /// statement that fails fails the whole, though the others are done.
     pub(super) fn write(&self, mut command: Document, taken: IdTaken) -> Result<(), StoreError> {
         command.insert("ordered", false);
-        command.insert("writeConcern", doc! {"w": "majority"});
+        command.insert("writeConcern", doc! {"w": "majority", "j": true});
         let name = command.keys().next().cloned().unwrap_or_default();
         let answer = self.run(command)?;
         let failures = answer.get_array("writeErrors").into_iter().flatten();
@@ -181,8 +207,18 @@ impl Server {
             let database = self.database().await?;
             ask(database).await
         };
-        match self.runtime.block_on(async { tokio::time::timeout(DEADLINE, asked).await }) {
+        let answer = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, asked).await });
+        let refused = answer.as_ref().is_ok_and(|answer| answer.as_ref().is_err_and(refuses_version));
+        self.is_incompatible.store(refused, Ordering::Release);
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if refused => Err(Refusal::Failed(self.error(
+                what,
+                &format!(
+                    "this server cannot be used, and waiting will not help: {error} tokenist needs wire version \
+                     {WIRE_VERSION_MIN} or later; upgrade it, or name another one in store.mongodb_uri"
+                ),
+            ))),
             Ok(Err(error)) if code(&error) == Some(NOT_IMPLEMENTED) => Err(Refusal::NotImplemented),
             Ok(Err(error)) => Err(Refusal::Failed(self.error(what, &error.to_string()))),
             Err(_) => {
@@ -201,6 +237,12 @@ impl Server {
         options.app_name.get_or_insert_with(|| "tokenist".into());
         options.server_selection_timeout.get_or_insert(SELECTION);
         options.connect_timeout.get_or_insert(SELECTION);
+        let breaks = Arc::clone(&self.breaks);
+        options.cmap_event_handler = Some(EventHandler::callback(move |event| {
+            if matches!(event, CmapEvent::PoolCleared(_)) {
+                breaks.fetch_add(1, Ordering::AcqRel);
+            }
+        }));
         let database = Client::with_options(options)?.database(&self.config.database);
         *known() = Some(database.clone());
         Ok(database)
@@ -216,6 +258,15 @@ fn code(error: &mongodb::error::Error) -> Option<i32> {
     match &*error.kind {
         mongodb::error::ErrorKind::Command(error) => Some(error.code),
         _ => None,
+    }
+}
+
+/// The driver has no kind of its own for a server that is too old, or too new, for it.
+fn refuses_version(error: &mongodb::error::Error) -> bool {
+    match &*error.kind {
+        mongodb::error::ErrorKind::IncompatibleServer { .. } => true,
+        mongodb::error::ErrorKind::ServerSelection { message, .. } => message.contains("wire version"),
+        _ => false,
     }
 }
 

@@ -87,12 +87,21 @@ fn rollup(row: u64, nano: i64) -> Batch {
 
 #[test]
 fn mongodb_keeps_the_contract() {
+    keeps_the_contract(mongo());
+}
+
+#[test]
+fn secantusdb_keeps_the_contract() {
+    keeps_the_contract(&tokenist_kit::Mongo::secantusdb());
+}
+
+fn keeps_the_contract(mongo: &tokenist_kit::Mongo) {
     let mut folders: HashMap<u32, Scratch> = HashMap::new();
-    let databases: HashMap<u32, String> = (0..20).map(|place| (place, mongo().database())).collect();
+    let databases: HashMap<u32, String> = (0..20).map(|place| (place, mongo.database())).collect();
     check(&mut Subject {
         open: &mut |place| {
             let folder = folders.entry(place).or_default();
-            Box::new(Copied::open(folder.path().join("ledger"), config(mongo().uri(), &databases[&place])))
+            Box::new(Copied::open(folder.path().join("ledger"), config(mongo.uri(), &databases[&place])))
         },
         persists: true,
         bounded: None,
@@ -156,7 +165,7 @@ fn what_was_counted_before_there_was_a_mongodb_is_copied_too() {
     let mut mongo = open();
     mongo.copy().unwrap();
     assert_eq!(mongo.cost(), 12);
-    assert_eq!(mongo.mirror.outbox.waiting().unwrap(), 0);
+    assert_eq!(mongo.mirror.waiting().unwrap(), 0);
 }
 
 #[test]
@@ -176,6 +185,92 @@ fn answers_that_are_lost_and_writes_that_come_late_count_nothing_twice() {
     proxy.set(Mode::Pass);
     assert!(proxy.replayed() > 0);
     assert_eq!(store.cost(), 11);
+}
+
+#[test]
+fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
+    let (folder, database) = (Scratch::new(), mongo().database());
+    let proxy = MongoProxy::start(mongo());
+    let mut store = Copied::open(folder.path().join("ledger"), config(proxy.uri(), &database));
+    store.commit(&rollup(1, 5)).unwrap();
+    proxy.set(Mode::Forget);
+    let mut ledger = Ledger::new(ledger::Config::default(), NOON);
+    let place = ledger.admit(&Holder::User("bob".into()), NOON, |_, _| false).unwrap().place;
+    let limit = Limit { max_tokens: Some(9), ..Limit::default() };
+    ledger.set_limit(place, Some(limit), NOON);
+    store.commit(&ledger.take_batch().unwrap()).unwrap();
+    store.commit(&rollup(2, 7)).unwrap();
+    assert_eq!((store.mirror.waiting().unwrap(), store.cost()), (0, 5));
+    assert!(proxy.forgotten() >= 2, "{}", proxy.forgotten());
+    // It dies and is back at once, while nobody asks it for anything.
+    proxy.set(Mode::Pass);
+    proxy.cut();
+    let copied = |store: &mut Copied| {
+        // It may be in the middle of finding back.
+        store.copy().ok();
+        store.cost()
+    };
+    let cost = tokenist_kit::eventually(tokenist_kit::PATIENCE, || copied(&mut store), |cost| *cost == 12);
+    assert_eq!(cost, 12);
+    let (_, facts) = read_all(&store.mongo.server).unwrap();
+    let set = |fact: &Fact| matches!(fact, Fact::Holder(state) if state.limit.value == Some(limit));
+    assert!(facts.iter().any(set), "{facts:?}");
+}
+
+#[test]
+fn a_server_that_is_too_old_is_told_from_one_that_is_away() {
+    let (folder, database) = (Scratch::new(), mongo().database());
+    let proxy = MongoProxy::start(mongo());
+    proxy.set(Mode::WireVersion(8));
+    let mut store = open(folder.path().join("ledger"), config(proxy.uri(), &database));
+    let StoreError(said) = store.restore(NOON).unwrap_err();
+    assert!(said.contains("wire version 8") && said.contains("wire version 9 (MongoDB 4.4)"), "{said}");
+    assert!(said.contains("store.mongodb_uri") && store.server.is_incompatible(), "{said}");
+    // One that is away may come back as another.
+    for mode in [Mode::Refuse, Mode::Pass] {
+        proxy.set(mode.clone());
+        proxy.cut();
+        let look = || store.restore(NOON).is_ok() && store.cursors.is_some() == (mode == Mode::Pass);
+        assert!(tokenist_kit::eventually(tokenist_kit::PATIENCE, look, |&fits| fits), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_ledger_is_refused_while_the_other_counts_and_after_it_has_gone_on() {
+    let (folders, database) = ([Scratch::new(), Scratch::new()], mongo().database());
+    let [original, copied] = folders.each_ref().map(|folder| folder.path().join("ledger"));
+    let at = |directory: &PathBuf| Copied::open(directory.clone(), config(mongo().uri(), &database));
+    let mut first = at(&original);
+    first.commit(&rollup(1, 5)).unwrap();
+    std::fs::create_dir(&copied).unwrap();
+    for name in ["ledger.sqlite3", "ledger.sqlite3-wal"] {
+        std::fs::copy(original.join(name), copied.join(name)).unwrap();
+    }
+    // The first is alive: it beats as often as it copies.
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let beating = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                first.copy().unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            first
+        });
+        let mut twin = at(&copied);
+        let StoreError(said) = twin.restore(NOON).unwrap_err();
+        assert!(said.contains("a copy of one") && said.contains("store.path"), "{said}");
+        assert_eq!(twin.commit(&rollup(1, 7)).map_err(|StoreError(again)| again == said), Err(true));
+        is_over.store(true, Ordering::Relaxed);
+        drop(beating.join().unwrap());
+    });
+    // Whoever goes on in the same folder need not wait.
+    let mut again = at(&original);
+    again.restore(NOON).unwrap();
+    again.commit(&rollup(1, 9)).unwrap();
+    drop(again);
+    // What the copy does not know of is counted under its name now.
+    let StoreError(said) = at(&copied).restore(NOON).unwrap_err();
+    assert!(said.contains("a copy of one"), "{said}");
 }
 
 #[test]

@@ -150,19 +150,24 @@ impl Outbox {
         self.read_changes(class, after, limit).map_err(|error| self.place.error(&error))
     }
 
-    /// Everything up to this number is copied.
+    /// Everything up to this number is copied and need not be kept.
     pub(crate) fn set_copied(&self, class: Class, upto: u64) {
         self.copied.of(class).store(upto, Ordering::Release);
     }
 
-    /// How many changes of both classes may wait, at most.
-    pub(crate) fn waiting(&self) -> Result<u64, StoreError> {
+    /// Up to which number that is so.
+    pub(crate) fn copied(&self, class: Class) -> u64 {
+        self.copied.of(class).load(Ordering::Acquire)
+    }
+
+    /// How many settings come after that number, and how many counts after the other, together.
+    pub(crate) fn waiting(&self, after_settings: u64, after_counts: u64) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM outbox WHERE class = ? AND number > ?";
-        let count = |class: Class| {
-            let upto = self.copied.of(class).load(Ordering::Acquire) as i64;
-            self.connection.query_row(sql, params![class.number(), upto], |row| row.get::<_, i64>(0))
+        let count = |class: Class, after: u64| {
+            self.connection.query_row(sql, params![class.number(), after as i64], |row| row.get::<_, i64>(0))
         };
-        let counts = count(Class::Settings).and_then(|settings| Ok(settings + count(Class::Counts)?));
+        let settings = count(Class::Settings, after_settings);
+        let counts = settings.and_then(|settings| Ok(settings + count(Class::Counts, after_counts)?));
         counts.map(|count| count as u64).map_err(|error| self.place.error(&error))
     }
 

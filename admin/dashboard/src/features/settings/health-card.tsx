@@ -11,6 +11,7 @@ import { Answer } from '@/ui/state'
 
 const STATES: Record<Health['status'], [string, Tone]> = {
   ok: ['Healthy', 'good'],
+  degraded: ['Degraded', 'warn'],
   draining: ['Draining', 'warn'],
   failing: ['Failing', 'bad'],
 }

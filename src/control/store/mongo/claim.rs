@@ -1,0 +1,98 @@
+//! Says in MongoDB which run counts under a ledger's name, and finds out when another does.
+//!
+//! The collection `runs` has a document for each name: the run, its place, and a beat that grows with each second. One
+//! whose beat does not grow has ended.
+
+use super::StoreError;
+use super::document::{int, integer, text};
+use super::server::{IdTaken, Server};
+use crate::clock::system_time;
+use crate::run::{Kinship, Run, Twin};
+use mongodb::bson::{Document, doc};
+use std::time::{Duration, Instant};
+
+/// Between two beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// A beat that has not grown for so long will not.
+const ENDED: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    run: Run,
+    beat: i64,
+    /// When this run last said that it is there.
+    held_at: Option<Instant>,
+    /// Another run and its beat, and since when that has not grown.
+    watched: Option<(String, i64, Instant)>,
+    /// The run that was in the way last.
+    twin: Option<Twin>,
+}
+
+impl Claim {
+    pub(super) fn new(run: Run) -> Claim {
+        Claim { run, beat: 0, held_at: None, watched: None, twin: None }
+    }
+
+    /// Who was in the way when it was last asked.
+    pub(super) fn twin(&self) -> Option<&Twin> {
+        self.twin.as_ref()
+    }
+
+    /// Makes sure that no other run counts under this name. Cheap within a beat.
+    pub(super) fn hold(&mut self, server: &Server) -> Result<(), StoreError> {
+        if self.held_at.is_some_and(|at| at.elapsed() < BEAT) {
+            return Ok(());
+        }
+        self.held_at = None;
+        self.twin = None;
+        let known = self.look(server)?;
+        let before = match &known {
+            None => None,
+            Some(known) => Some(self.judge(known)?.to_owned()),
+        };
+        self.beat = self.beat.max(known.as_ref().and_then(|known| integer(known, "beat")).unwrap_or(0)) + 1;
+        let mut filter = doc! {"_id": &self.run.writer};
+        if let Some(before) = &before {
+            filter.insert("run", before);
+        }
+        let said = doc! {"run": &self.run.id, "place": &self.run.place, "beat": self.beat, "seen_at": int(system_time().0)};
+        let statement = doc! {"q": filter, "u": {"$set": said}, "upsert": before.is_none()};
+        server.write(doc! {"update": "runs", "updates": [statement]}, IdTaken::Fails)?;
+        // Two may have taken over from the same one: the first has it.
+        match self.look(server)? {
+            Some(now) if text(&now, "run") == Some(&self.run.id) => {
+                self.held_at = Some(Instant::now());
+                Ok(())
+            }
+            _ => Err(self.refuse("unknown", true)),
+        }
+    }
+
+    fn look(&self, server: &Server) -> Result<Option<Document>, StoreError> {
+        Ok(server.find("runs", doc! {"_id": &self.run.writer}, doc! {}, 0, 1)?.pop())
+    }
+
+    /// The run that this one follows, if it may.
+    fn judge<'a>(&mut self, known: &'a Document) -> Result<&'a str, StoreError> {
+        let (id, place) = (text(known, "run").unwrap_or_default(), text(known, "place").unwrap_or_default());
+        if id == self.run.id {
+            return Ok(id);
+        }
+        match self.run.judge(id, place) {
+            Kinship::Ended => Ok(id),
+            Kinship::Foreign => Err(self.refuse(id, false)),
+            Kinship::MayLive => {
+                let beat = integer(known, "beat").unwrap_or(0);
+                let watched = self.watched.take().filter(|(run, at, _)| run == id && *at == beat);
+                let (_, _, since) =
+                    self.watched.insert(watched.unwrap_or((id.to_owned(), beat, Instant::now())));
+                if since.elapsed() >= ENDED { Ok(id) } else { Err(self.refuse(id, true)) }
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: &str, may_have_ended: bool) -> StoreError {
+        let twin = self.twin.insert(self.run.twin(id, may_have_ended));
+        StoreError(format!("MongoDB (collection runs): {twin}"))
+    }
+}
