@@ -23,6 +23,7 @@ pub(crate) use schedule::Schedule;
 
 use crate::command::Command;
 use crate::fact::Fact;
+use crate::run::Run;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;
@@ -69,12 +70,15 @@ pub struct Line {
 pub enum Word {
     /// The answers of a round. There is one on its way at a time.
     Heard(Vec<(Holder, Vec<Heard>)>),
-    /// So many instances, this one included, are in touch.
-    Instances(u32),
+    /// So many instances, this one included, are in touch, and so many of them have shown themselves within the last
+    /// two seconds.
+    Instances { count: u32, present: u32 },
     /// The exchange is not to be reached, and why. A round that was on its way is lost.
     Lost(String),
     /// It is there: for the first time, again, or without what was left there before.
     Found,
+    /// Why what is set on other instances is not heard at once; `None`: it is.
+    News(Option<String>),
 }
 
 /// Settings that may wait to be told to the others. Past it they find out by polling.
@@ -101,15 +105,6 @@ impl Link {
     }
 }
 
-/// A name for an instance whose store has none.
-pub(crate) fn new_writer() -> String {
-    format!("{:016x}{:016x}", random(), random())
-}
-
-fn random() -> u64 {
-    getrandom::u64().expect("the system has randomness")
-}
-
 /// What is wrong with a `uri`, if anything is.
 #[cfg(feature = "redis")]
 pub fn check(uri: &str) -> Result<(), String> {
@@ -126,20 +121,16 @@ pub fn check(_: &str) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "redis"))]
-pub(crate) fn start(_: &Config, _: String, _: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
+pub(crate) fn start(_: &Config, _: Run, _: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
     Err(io::Error::other(ABSENT))
 }
 
 /// Looks for Redis once, so that the first session finds it if it is there, and starts the thread. Gives also the
-/// first word. `writer` is the name that this instance counts under, now and after a restart.
+/// first word. Fails where another process counts under this run's name.
 #[cfg(feature = "redis")]
-pub(crate) fn start(
-    config: &Config,
-    writer: String,
-    commands: Sender<Command>,
-) -> io::Result<(Link, Vec<Word>)> {
+pub(crate) fn start(config: &Config, run: Run, commands: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
     let servers = redis::Servers::parse(&config.uri).map_err(io::Error::other)?;
     let (link, line) = link(config.instances_min);
-    let first = thread::start(servers, writer.into(), line, commands)?;
+    let first = thread::start(servers, run, line, commands)?;
     Ok((link, first))
 }

@@ -20,6 +20,7 @@ pub use sqlite::Sqlite;
 
 use crate::handle::Handle;
 use crate::progress::Mirroring;
+use crate::run::Run;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +42,7 @@ pub trait Store: Send {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Who counts in this store, if that outlives the process: what is summed here goes on growing under that name.
-    fn writer(&self) -> Option<String> {
+    fn run(&self) -> Option<Run> {
         None
     }
 
