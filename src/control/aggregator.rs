@@ -180,11 +180,19 @@ impl Aggregator {
         self.shards.iter_mut().for_each(Outbox::flush);
         for warning in self.ledger.take_warnings() {
             let Warning { holder, percent } = warning;
-            info!(?holder, percent, "a share of a limit is used up");
-            self.happenings.tell(|| {
-                let record = self.ledger.record(self.ledger.find(&holder)?);
-                Some(Happening::Limit { view: self.limit_view(record), percent })
-            });
+            let Some(place) = self.ledger.find(&holder) else { continue };
+            let record = self.ledger.record(place);
+            let (limit, used) = (record.standing().limit, record.used());
+            info!(
+                ?holder,
+                percent,
+                used = %used.cost.exact(),
+                limit = limit.max_cost.map(|cost| tracing::field::display(cost.exact())),
+                tokens_used = used.tokens,
+                token_limit = limit.max_tokens,
+                "a share of a limit is used up"
+            );
+            self.happenings.tell(|| Some(Happening::Limit { view: self.limit_view(record), percent }));
         }
     }
 

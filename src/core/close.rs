@@ -145,7 +145,7 @@ impl Ending {
             Ending::Blocked { reason: Some(reason), .. } => format!("User is blocked: {reason}"),
             Ending::Blocked { reason: None, .. } => "User is blocked".into(),
             Ending::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
-                format!("Cost limit reached: ${:.4} >= ${:.2}", used.usd(), limit.usd())
+                format!("Cost limit reached: {} >= {}", used.exact(), limit.exact())
             }
             Ending::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
                 format!("Token limit reached: {used} >= {limit}")
@@ -235,6 +235,21 @@ mod tests {
         );
         assert_eq!((ending.close_code(), ending.http_status()), (4004, 429));
         assert_eq!(ending.retry_after_seconds(Timestamp(86_398_500)), Some(2));
+    }
+
+    #[test]
+    fn what_was_used_and_what_may_be_are_said_exactly() {
+        for (used, limit, said) in [
+            (17_600_000, 16_000_000, "$0.0176 >= $0.016"),
+            (16_000_001, 16_000_000, "$0.016000001 >= $0.016"),
+            (10_004_000_000, 10_000_000_000, "$10.004 >= $10.00"),
+            (1, 1, "$0.000000001 >= $0.000000001"),
+            (0, 0, "$0.00 >= $0.00"),
+        ] {
+            let measure = Measure::Cost { used: NanoUsd(used), limit: NanoUsd(limit) };
+            let ending = Ending::LimitReached { measure, window: WindowKind::Total, resets_at: None };
+            assert_eq!(ending.message(), format!("Cost limit reached: {said}"));
+        }
     }
 
     #[test]

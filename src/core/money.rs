@@ -41,6 +41,12 @@ impl NanoUsd {
         self.0 as f64 / NANO
     }
 
+    /// As many places as the amount has, and at least two: `$10.00`, `$0.016`. For sentences in which two amounts are
+    /// compared, where a rounded one would contradict them.
+    pub fn exact(self) -> Exact {
+        Exact(self)
+    }
+
     /// The nearest nano-dollar to `usd`; `None` unless it is a finite number within range.
     pub fn from_usd(usd: f64) -> Option<NanoUsd> {
         let nano = (usd * NANO).round();
@@ -66,6 +72,20 @@ impl fmt::Display for NanoUsd {
         let sign = if self.0 < 0 { "-" } else { "" };
         let nano = self.0.unsigned_abs();
         write!(f, "{sign}${}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
+    }
+}
+
+/// How [`NanoUsd::exact`] shows an amount.
+#[derive(Clone, Copy, Debug)]
+pub struct Exact(NanoUsd);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.0.to_string();
+        let point = whole.find('.').unwrap_or(whole.len());
+        let least = (point + 3).min(whole.len());
+        let significant = whole.trim_end_matches('0').len();
+        f.write_str(&whole[..significant.max(least)])
     }
 }
 
@@ -133,6 +153,22 @@ mod tests {
     #[test]
     fn an_absurd_cost_saturates() {
         assert_eq!(NanoUsd::of(&[(u64::MAX, PricePerMillion(u64::MAX / 1_000_000_000))], &[]), NanoUsd::MAX);
+    }
+
+    #[test]
+    fn an_exact_amount_has_every_place_that_says_something() {
+        for (nano, shown) in [
+            (0, "$0.00"),
+            (16_000_000, "$0.016"),
+            (17_600_000, "$0.0176"),
+            (1, "$0.000000001"),
+            (10_000_000_000, "$10.00"),
+            (10_100_000_000, "$10.10"),
+            (-1_500_000_000, "-$1.50"),
+            (i64::MAX, "$9223372036.854775807"),
+        ] {
+            assert_eq!(NanoUsd(nano).exact().to_string(), shown);
+        }
     }
 
     #[test]
