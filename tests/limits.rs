@@ -264,6 +264,11 @@ fn a_runaway_response_is_cut_in_its_middle_by_its_estimate() {
     let delivered = Bill::stated(MODEL, usage);
     let used = nano(&error["limit"]["used"]);
     assert_eq!(used, delivered.cost, "what was estimated is what was delivered");
+    let sentence = format!("Cost limit reached: {} >= $0.01", used.exact());
+    assert_eq!(
+        (&error["message"], close.map(|(_, reason)| reason)),
+        (&json!(sentence), Some(sentence.clone()))
+    );
     let overshoot = used.0 - limit;
     eprintln!("cut {overshoot} nano-dollars past the limit; an event costs up to {EVENT_COST}");
     assert!((0..EVENT_COST).contains(&overshoot), "{used}");

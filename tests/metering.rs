@@ -237,6 +237,32 @@ fn a_response_costs_what_the_model_of_its_time_costs() {
 }
 
 #[test]
+fn a_provider_that_names_no_model_is_paid_for_the_one_that_the_url_asks_for() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[GENEROUS]);
+    for (user, target) in [
+        ("alice", "/v1/realtime?model=gpt-realtime-mini&audit=alice"),
+        ("bob", "/openai/v1/realtime?model=gpt%2Drealtime-mini&audit=bob"),
+        (
+            "carol",
+            "/openai/v1/realtime?api-version=2025-04-01-preview&deployment=gpt-realtime-mini&model=gpt-realtime-mini&audit=carol",
+        ),
+    ] {
+        let handshake = Handshake::of(user).target(target).sim("nameless");
+        let mut client = Client::open(tokenist.listen, &handshake).expect("let in");
+        take_turns(&mut client, "", 2);
+        client.say(&json!({"type": "session.update", "session": {"audio": {"output": {"voice": "cedar"}}}}));
+        let updated = client.hear_until("session.updated").expect("an answer");
+        assert_eq!(updated["session"]["model"], Value::Null);
+        take_turns(&mut client, "", 1);
+        client.leave();
+        let bills = agree(&tokenist, user, &provider, user);
+        assert_eq!(bills.keys().collect::<Vec<_>>(), ["gpt-realtime-mini"]);
+    }
+    assert_eq!(tokenist.metric("tokenist_events_unpriced_total"), Some(0.0));
+}
+
+#[test]
 fn a_model_that_no_list_names_is_never_free() {
     let provider = Provider::start(&[]);
     let tokenist = Tokenist::start(&provider.origin(), &[GENEROUS]);

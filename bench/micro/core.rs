@@ -4,14 +4,15 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
 use tokenist_core::id::Model;
-use tokenist_core::meter::{EstimateMode, Meter};
+use tokenist_core::meter::{EstimateMode, Meter, Models};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
 const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
 
 fn meter(estimate: EstimateMode) -> Meter {
-    Meter::new(Dialect::OpenaiRealtime, "openai".into(), Some(Model::from("gpt-realtime")), estimate)
+    let models = Models { session: Some(Model::from("gpt-realtime")), transcription: None };
+    Meter::new(Dialect::OpenaiRealtime, "openai".into(), models, estimate)
 }
 
 /// 32 KB of sound, as OpenAI orders its fields.

@@ -122,8 +122,15 @@ impl Session {
     }
 
     fn greet(&self) {
-        let config = self.state.borrow().config.clone();
-        self.emit(&self.opening.sim, "session.created", json!({"session": config}));
+        self.tell_config("session.created");
+    }
+
+    fn tell_config(&self, kind: &'static str) {
+        let mut config = self.state.borrow().config.clone();
+        if let Some(config) = config.as_object_mut().filter(|_| self.opening.sim.nameless) {
+            config.remove("model");
+        }
+        self.say(kind, json!({"session": config}));
     }
 
     fn refuse_beta(&self) {
@@ -196,12 +203,8 @@ impl Session {
     }
 
     fn update(&self, change: &Value) {
-        let config = {
-            let mut state = self.state.borrow_mut();
-            event::merge(&mut state.config, change);
-            state.config.clone()
-        };
-        self.say("session.updated", json!({"session": config}));
+        event::merge(&mut self.state.borrow_mut().config, change);
+        self.tell_config("session.updated");
     }
 
     /// Adds an item to the conversation and tells it; returns its id.

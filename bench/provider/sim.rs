@@ -23,6 +23,7 @@ Words of --sim, of ?sim= and x-sim at the handshake, and of response.metadata.si
            calm (forgets the faults named so far)
  handshake delay_ms=N  silent  refuse=STATUS[:RETRY_AFTER_SECONDS]  protocol=NAME  extension=TEXT
  session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the URL says)
+           nameless (no event names the model)
            type_last (the event's type stands at its end)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS";
 
@@ -49,6 +50,8 @@ pub(crate) struct Sim {
     pub(crate) vad_ms: Option<u64>,
     pub(crate) ping_ms: u64,
     pub(crate) model: Option<String>,
+    /// No event tells the model, which is billed all the same.
+    pub(crate) nameless: bool,
     pub(crate) type_last: bool,
     pub(crate) load: Option<Load>,
 }
@@ -176,6 +179,7 @@ impl Default for Sim {
             vad_ms: None,
             ping_ms: 20_000,
             model: None,
+            nameless: false,
             type_last: false,
             load: None,
         }
@@ -218,6 +222,7 @@ impl Sim {
             "ping_ms" => self.ping_ms = value.parse().ok()?,
             "calm" => self.faults.clear(),
             "model" => self.model = Some(value.to_owned()),
+            "nameless" => self.nameless = true,
             "type_last" => self.type_last = true,
             "load" => self.load = Some(Load::parse(value)?),
             _ => match Kind::parse(key) {

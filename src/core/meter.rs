@@ -94,6 +94,22 @@ pub const BOOKED_MAX: usize = 64;
 /// The name of a model that nobody has named. It has no price, so it costs the fallback.
 pub const UNKNOWN_MODEL: &str = "unknown";
 
+/// The models of a session, as far as somebody has named them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Models {
+    /// That of its responses.
+    pub session: Option<Model>,
+    /// That which writes down what is said to it.
+    pub transcription: Option<Model>,
+}
+
+impl Models {
+    /// By which the session is listed: of one that only transcribes, that one.
+    pub fn of_session(&self) -> Option<&Model> {
+        self.session.as_ref().or(self.transcription.as_ref())
+    }
+}
+
 #[derive(Debug)]
 pub struct Meter {
     dialect: Dialect,
@@ -101,8 +117,7 @@ pub struct Meter {
     output_rate: AudioRate,
     counts: Counts,
     provider: Arc<str>,
-    model: Option<Model>,
-    transcription_model: Option<Model>,
+    models: Models,
     /// `None` until the first response, so that a session that only waits is small.
     live: Option<Box<Live>>,
 }
@@ -137,28 +152,22 @@ struct Open {
 }
 
 impl Meter {
-    /// `url_model` holds until the provider says which model it is.
-    pub fn new(
-        dialect: Dialect,
-        provider: Arc<str>,
-        url_model: Option<Model>,
-        estimate: EstimateMode,
-    ) -> Meter {
+    /// `models` are those that the URL asks for; each holds until the provider says which it is.
+    pub fn new(dialect: Dialect, provider: Arc<str>, models: Models, estimate: EstimateMode) -> Meter {
         Meter {
             dialect,
             estimate,
             output_rate: AudioRate::PCM16_24KHZ,
             counts: Counts::default(),
             provider,
-            model: url_model,
-            transcription_model: None,
+            models,
             live: None,
         }
     }
 
     /// The session's model; of a session that only transcribes, that one.
     pub fn model(&self) -> Option<&Model> {
-        self.model.as_ref().or(self.transcription_model.as_ref())
+        self.models.of_session()
     }
 
     /// Looks at the first bytes of an event, up to [`crate::dialect::HEAD_BYTES_MAX`], or all of a shorter one.
@@ -227,8 +236,8 @@ impl Meter {
                 Reading::default()
             }
             Fact::Session { model, transcription_model, output_rate } => {
-                self.transcription_model =
-                    transcription_model.and_then(named).or(self.transcription_model.take());
+                self.models.transcription =
+                    transcription_model.and_then(named).or(self.models.transcription.take());
                 self.output_rate = output_rate.unwrap_or(self.output_rate);
                 self.set_model(model.and_then(named), prices, now);
                 Reading::default()
@@ -257,7 +266,7 @@ impl Meter {
                 (open.model, open.price) = (Some(model.clone()), Arc::clone(price));
             }
         }
-        self.model = Some(model);
+        self.models.session = Some(model);
     }
 
     /// The open response of an id, opened if it is new; `None` if it is over already. What bears no id belongs to the
@@ -286,8 +295,8 @@ impl Meter {
     fn begin(&self, id: Option<&str>, prices: &PriceTable, now: Now) -> Open {
         Open {
             id: id.map(Box::from),
-            price: Arc::clone(prices.price(&self.provider, name_of(self.model.as_ref()), now.wall)),
-            model: self.model.clone(),
+            price: Arc::clone(prices.price(&self.provider, name_of(self.models.session.as_ref()), now.wall)),
+            model: self.models.session.clone(),
             began_at: Some(now.instant),
             output_rate: self.output_rate,
             audio_bytes: 0,
@@ -346,7 +355,7 @@ impl Meter {
             return Reading::default();
         };
         hash.into_iter().for_each(|hash| live.remember(hash));
-        let model = self.transcription_model.clone();
+        let model = self.models.transcription.clone();
         let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
         let metered = self.book(model, &price, usage, Basis::Stated, None);
         Reading { charge: Charge::of(metered.cost, &metered.usage), booked: vec![metered] }

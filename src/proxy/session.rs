@@ -29,7 +29,7 @@ use tokenist_core::dialect::Dialect;
 use tokenist_core::http::{HeadError, RequestHead, decode_query, request_head};
 use tokenist_core::id::Model;
 use tokenist_core::message::{Closed, Opened};
-use tokenist_core::meter::Meter;
+use tokenist_core::meter::{Meter, Models};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::{Instant, Now};
 use tokenist_core::ws::frame::{self, Opcode};
@@ -37,6 +37,8 @@ use tokenist_handoff::Report;
 
 /// The one path that is relayed, behind any prefix.
 const REALTIME_PATH: &str = "/v1/realtime";
+/// Where a URL names the model: OpenAI and its like, and Azure, whose deployments are called as operators like.
+const MODEL_PARAMETERS: [&str; 2] = ["model", "deployment"];
 /// A client that was refused this often within ten seconds is told so in HTTP.
 const REFUSALS_MAX: u64 = 3;
 /// Told to the operator and the metrics where neither side sent a close frame.
@@ -70,11 +72,13 @@ async fn life(
 ) -> Result<(), SessionError> {
     // The phases before relay are boxed, so that a session in relay does not carry their size.
     let Some(admitted) = Box::pin(admit(shard, live, stream, peer, scheme)).await? else { return Ok(()) };
-    let Some((downstream, upstream)) = Box::pin(connect(shard, live, admitted)).await? else { return Ok(()) };
+    let asked = Asked::by(&admitted.head);
+    let connected = Box::pin(connect(shard, live, admitted, &asked)).await?;
+    let Some((downstream, upstream)) = connected else { return Ok(()) };
     let meter = Meter::new(
         Dialect::OpenaiRealtime,
         Arc::clone(&shard.config.provider.name),
-        None,
+        asked.models,
         shard.config.estimate,
     );
     let tap = tap.insert(Tap::new(
@@ -85,6 +89,30 @@ async fn life(
     ));
     relay::relay(shard, live, downstream, upstream, tap).await;
     Ok(())
+}
+
+/// What a request asks the provider for, as far as it concerns the meter.
+struct Asked {
+    models: Models,
+}
+
+impl Asked {
+    fn by(head: &RequestHead) -> Asked {
+        let is_transcription = head.query().any(|(name, value)| name == "intent" && value == "transcription");
+        let model = MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        Asked {
+            models: match is_transcription {
+                true => Models { session: None, transcription: model },
+                false => Models { session: model, transcription: None },
+            },
+        }
+    }
+}
+
+/// The model that the first parameter of this name states, if it is fit to be one.
+fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
+    let mut values = head.query().filter(|(name, _)| *name == wanted);
+    values.find_map(|(_, value)| Model::parse(decode_query(value)?.as_bytes()).ok())
 }
 
 /// A request that may be dialled.
@@ -206,6 +234,7 @@ async fn connect(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
     admitted: Admittance,
+    asked: &Asked,
 ) -> Result<Option<(End, End)>, SessionError> {
     let Admittance { head, websocket_key, provider_key, end: mut downstream } = admitted;
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.dial_ms));
@@ -261,12 +290,12 @@ async fn connect(
         _ => downstream.writer.write_bytes(switching).await,
     };
     answered.map_err(failed)?;
-    begin(shard, live, &head);
+    begin(shard, live, asked);
     Ok(Some((downstream, answer.end)))
 }
 
 /// The session is in relay: no deadline but its caps, and the operator sees it.
-fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
+fn begin(shard: &Shard, live: &Live, asked: &Asked) {
     let Now { wall, instant } = shard.clock.now();
     live.deadline.set(Instant::MAX);
     live.active_at.set(instant);
@@ -279,7 +308,7 @@ fn begin(shard: &Shard, live: &Live, head: &RequestHead) {
             session: live.id,
             identity: Arc::clone(identity),
             provider: Arc::clone(&shard.config.provider.name),
-            model: url_model(head),
+            model: asked.models.of_session().cloned(),
             at: wall,
         }));
     }
@@ -298,7 +327,7 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
         let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
         shard.counters.add(Metric::SessionsClosed, 1);
         shard.report(Report::Closed(Closed { session: live.id, at: shard.clock.now().wall, close_code }));
-        tracing::debug!(session = %live.id, close_code, ending = live.ending().map(|ending| ending.code()), "session closed");
+        tracing::debug!(session = %live.id, close_code, reason = live.ending().map(|ending| ending.message()), "session closed");
     }
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
     match outcome {
@@ -447,7 +476,29 @@ async fn turn_away(shard: &Shard, stream: TcpStream) {
     line.let_go();
 }
 
-fn url_model(head: &RequestHead) -> Option<Model> {
-    let (_, value) = head.query().find(|(name, _)| *name == "model")?;
-    decode_query(value).filter(|model| !model.is_empty()).map(|model| Model::from(&*model))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenist_core::http::request_head;
+
+    #[test]
+    fn the_url_says_which_model_is_asked_for() {
+        for (target, session, transcription) in [
+            ("/v1/realtime?model=gpt-realtime", Some("gpt-realtime"), None),
+            ("/v1/realtime?a=b&model=org%2Fa+model", Some("org/a model"), None),
+            ("/openai/realtime?api-version=1&deployment=mine", Some("mine"), None),
+            ("/v1/realtime?deployment=mine&model=gpt-realtime", Some("gpt-realtime"), None),
+            ("/v1/realtime?intent=transcription&model=whisper-1", None, Some("whisper-1")),
+            ("/v1/realtime?model=&model=second", Some("second"), None),
+            ("/v1/realtime?model=%0d%0aX", None, None),
+            ("/v1/realtime?model=%ff", None, None),
+            ("/v1/realtime?models=m", None, None),
+            ("/v1/realtime", None, None),
+        ] {
+            let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            let Models { session: asked, transcription: transcribes } = Asked::by(&head).models;
+            let asked = (asked, transcribes);
+            assert_eq!(asked, (session.map(Model::from), transcription.map(Model::from)), "{target}");
+        }
+    }
 }

@@ -3,13 +3,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Reading, Sniff};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Reading, Sniff};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let prices = PriceTable::builtin();
-    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), None, EstimateMode::Enforce);
+    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), Models::default(), EstimateMode::Enforce);
     let mut all = Reading::default();
     let mut take = |reading: Reading| {
         all.charge += reading.charge;

@@ -17,8 +17,8 @@ struct Session {
 
 impl Session {
     fn of(estimate: EstimateMode) -> Session {
-        let meter =
-            Meter::new(Dialect::OpenaiRealtime, "openai".into(), Some("gpt-realtime".into()), estimate);
+        let models = Models { session: Some("gpt-realtime".into()), transcription: None };
+        let meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), models, estimate);
         Session {
             meter,
             prices: PriceTable::builtin(),
@@ -257,7 +257,7 @@ fn the_model_is_what_the_provider_says() {
 #[test]
 fn a_model_named_late_prices_what_was_open() {
     let mut session = Session::of(EstimateMode::Enforce);
-    session.meter.model = None;
+    session.meter.models.session = None;
     assert_eq!(session.see(&audio("r", 64_000)).cost, NanoUsd(20 * 80_000));
     session.see(&json!({"type": "session.created", "session": {"model": "gpt-realtime"}}));
     assert_eq!(session.see(&audio("r", 64_000)).cost, NanoUsd(40 * 64_000 - 20 * 80_000));
@@ -351,7 +351,7 @@ proptest! {
     ) {
         let mut session = Session::of(estimate);
         if !named {
-            session.meter.model = None;
+            session.meter.models.session = None;
         }
         for (index, step) in steps.iter().enumerate() {
             match index % 4 {

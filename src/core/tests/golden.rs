@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Reading, Sniff};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Reading, Sniff};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
@@ -29,7 +29,7 @@ fn golden_transcripts_cost_what_they_should() {
 
 fn run<'a>(events: impl Iterator<Item = &'a str>, mode: EstimateMode) -> Vec<Metered> {
     let prices = PriceTable::builtin();
-    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), None, mode);
+    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), Models::default(), mode);
     let mut charged = Charge::default();
     let mut all = Reading::default();
     let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
