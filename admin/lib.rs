@@ -15,6 +15,7 @@ mod openapi;
 mod pages;
 mod policy;
 mod random;
+mod repeat;
 mod route;
 mod serve;
 mod telemetry;

@@ -4,11 +4,12 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
+use crate::repeat::{Ids, Scope};
 use crate::tier::{Quotas, limits_of, tier_of};
 use crate::wire::{CheckReply, CheckRequest, Issue, LogReply, LogRequest, RecordReply, RecordRequest};
 use crate::{App, account, now};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,39 +39,57 @@ pub(crate) async fn check_call(
     Ok(Json(if is_over { CheckReply::over_quota(&judged) } else { CheckReply::of(&judged) }))
 }
 
-/// Counts what a call used. Live sessions of its user end if that reaches a limit.
+/// Counts what a call used. Live sessions of its user end if that reaches a limit. What is sent again with the same
+/// `Idempotency-Key`, or of the same response, is counted once.
 #[utoipa::path(
     post, path = "/sdk/record", tag = "sdk", request_body = RecordRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same for all attempts at telling of one call.")),
     responses((status = 200, description = "It is counted.", body = RecordReply))
 )]
 pub(crate) async fn record_call(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Body(request): Body<RecordRequest>,
 ) -> Result<Json<RecordReply>, ApiError> {
     let usage = request.usage();
+    let mut ids = Ids::of(Scope::Record, &caller, &headers)?;
+    if let Some(response) = &request.response_id {
+        let counts = format!("{} {}", request.input_tokens, request.output_tokens);
+        ids.add(&[response, request.user_id.as_str(), request.model.as_str(), &counts]);
+    }
     let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
     let (model, at) = (request.model, request.timestamp.unwrap_or(Timestamp::MAX).min(now()));
     let delta = delta(&app, Arc::new(identity), model, usage, Some(request.latency_ms), at);
-    Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None }).await?)))
+    Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None, ids: ids.all() }).await?)))
 }
 
-/// Keeps a call's request and response, and counts what the response states.
+/// Keeps a call's request and response, and counts what the response states. What is sent again with the same
+/// `Idempotency-Key`, or with the same response that has an id, is kept and counted once, and answered alike.
 #[utoipa::path(
     post, path = "/sdk/log", tag = "sdk", request_body = LogRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same for all attempts at telling of one call.")),
     responses((status = 201, description = "It is kept.", body = LogReply))
 )]
 pub(crate) async fn log_call(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Body(request): Body<LogRequest>,
 ) -> Result<(StatusCode, Json<LogReply>), ApiError> {
-    let (usage, at) = (request.usage(), now());
+    let (usage, response_id, at) = (request.usage(), request.response_id(), now());
     let user = request.user_id.or_else(|| default_user(&caller)).ok_or_else(|| {
         let (path, message) = (vec!["userId".to_owned()], "Required".to_owned());
         ApiError::invalid(vec![Issue { path, message, code: "invalid_type" }])
     })?;
-    let conversation = request.conversation_id.unwrap_or_else(|| random::id("conv_").into());
+    let mut ids = Ids::of(Scope::Log, &caller, &headers)?;
+    if let Some(id) = response_id {
+        // A server may use an id for another response again, but then it says something else.
+        let said = Value::Object(request.response.clone().unwrap_or_default()).to_string();
+        ids.add(&[&id, user.as_str(), request.model.as_str(), &said]);
+    }
+    let named = |prefix: &str| ids.name(prefix).unwrap_or_else(|| random::id(prefix));
+    let conversation = request.conversation_id.unwrap_or_else(|| named("conv_").into());
     let identity = Arc::new(Identity {
         conversation: Some(Arc::clone(&conversation)),
         email: request.user_email,
@@ -81,7 +100,7 @@ pub(crate) async fn log_call(
     let model = request.model.clone();
     let delta = delta(&app, Arc::clone(&identity), model, counted, request.latency_ms, at);
     let cost = usage.map(|_| delta.cost);
-    let id = random::id("log_");
+    let id = named("log_");
     let log = Log {
         id: id.as_str().into(),
         at,
@@ -93,7 +112,7 @@ pub(crate) async fn log_call(
         latency_ms: request.latency_ms,
         usage: usage.zip(cost),
     };
-    app.handle.record(Call { delta, log: Some(log) }).await?;
+    app.handle.record(Call { delta, log: Some(log), ids: ids.all() }).await?;
     Ok((StatusCode::CREATED, Json(LogReply::of(id, &conversation, cost))))
 }
 

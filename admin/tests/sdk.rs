@@ -221,3 +221,99 @@ fn a_key_speaks_only_for_whom_it_is_bound_to() {
         users["users"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap()).collect();
     assert!(ids.len() == 2 && ids[0] == "bob" && ids[1].starts_with("key_"), "{ids:?}");
 }
+
+/// Tells of a call, with headers beside those that every call has.
+fn tell(plane: &Plane, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+    let bearer = format!("Bearer {}", kit::TOKEN);
+    let all: Vec<(&str, &str)> =
+        std::iter::once(("authorization", bearer.as_str())).chain(headers.iter().copied()).collect();
+    let answer = kit::ask_with(plane.address(), "POST", path, &all, &body.to_string());
+    (answer.status, answer.json())
+}
+
+#[test]
+fn what_is_recorded_again_counts_once() {
+    let plane = Plane::start();
+    let tokens = |(status, reply): (u16, Value)| {
+        assert_eq!((status, &reply["recorded"]), (200, &json!(true)), "{reply}");
+        reply["usage"]["tokens"].as_u64().unwrap()
+    };
+    let call = used("alice", "gpt-4o-mini", 100, 50);
+    let of = |response: &str| with(call.clone(), "responseId", json!(response));
+    let key = |key: &'static str| vec![("Idempotency-Key", key)];
+    for (headers, body, sum) in [
+        (key("one"), &call, 150),
+        (key("one"), &call, 150),
+        (key("two"), &call, 300),
+        (key("one"), &call, 300),
+        // Nobody can tell whether this is the same.
+        (vec![], &call, 450),
+        (vec![], &call, 600),
+        (vec![], &of("resp_1"), 750),
+        (vec![], &of("resp_1"), 750),
+        (key("three"), &of("resp_1"), 750),
+        (key("three"), &of("resp_2"), 750),
+        // A server that begins to count its responses anew.
+        (vec![], &with(of("resp_1"), "inputTokens", json!(101)), 901),
+    ] {
+        assert_eq!(tokens(tell(&plane, "/sdk/record", &headers, body)), sum, "{headers:?} {body}");
+    }
+    let requests =
+        plane.ask("GET", "/admin/users/alice/models?since=start", "").json()["models"][0]["requests"].clone();
+    assert_eq!(requests, 6);
+    // Of two at once one counts.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| tell(&plane, "/sdk/record", &key("at once"), &used("bob", "gpt-4o-mini", 1, 1)));
+        }
+    });
+    assert_eq!(tokens(tell(&plane, "/sdk/record", &key("at once"), &used("bob", "gpt-4o-mini", 1, 1))), 2);
+    for bad in [vec![("Idempotency-Key", "")], vec![("Idempotency-Key", "a"), ("Idempotency-Key", "b")]] {
+        assert_eq!(tell(&plane, "/sdk/record", &bad, &call).0, 400, "{bad:?}");
+    }
+}
+
+#[test]
+fn what_is_logged_again_is_kept_and_counted_once() {
+    let plane = Plane::start();
+    let log = |response: Value| json!({"model": "gpt-4o-mini", "userId": "alice", "orgId": "acme", "request": {"a": 1}, "response": response});
+    let said = json!({"id": "resp_1", "usage": {"input_tokens": 100, "output_tokens": 50}});
+    let key = [("Idempotency-Key", "one")];
+    let first = tell(&plane, "/sdk/log", &key, &log(said.clone()));
+    assert_eq!((first.0, &first.1["costUsd"]), (201, &json!(0.000045)));
+    for again in [
+        tell(&plane, "/sdk/log", &key, &log(said.clone())),
+        tell(&plane, "/sdk/log", &[], &log(said.clone())),
+    ] {
+        assert_eq!(again, first, "it is answered as the first was");
+    }
+    let other = json!({"id": "resp_1", "usage": {"input_tokens": 7, "output_tokens": 0}});
+    let other = tell(&plane, "/sdk/log", &[], &log(other));
+    assert_ne!(other.1["id"], first.1["id"], "the same id is used for something else");
+    let usage = plane.ask("GET", "/admin/users/alice/usage", "").json();
+    assert_eq!(usage["usage"]["totalTokens"], 157);
+    let logs = || plane.ask("GET", "/admin/orgs/acme/logs", "").json();
+    let page = kit::eventually(|| Some(logs()).filter(|page| page["total"].as_u64() >= Some(2)));
+    assert_eq!(page["total"], 2, "{page}");
+}
+
+#[test]
+fn what_one_key_has_told_another_may_tell_as_well() {
+    let plane = Plane::start();
+    let made = |org: &str| {
+        let body = json!({"name": org, "orgId": org, "scopes": ["sdk"]});
+        plane.created("/auth/api-keys", &body)["apiKey"].as_str().unwrap().to_owned()
+    };
+    let told = |key: &str, user: &str| {
+        let headers = [("authorization", format!("Bearer {key}")), ("Idempotency-Key", "one".to_owned())];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let body = used(user, "gpt-4o-mini", 1, 0).to_string();
+        kit::ask_with(plane.address(), "POST", "/sdk/record", &headers, &body).json()["usage"]["tokens"]
+            .clone()
+    };
+    let (acme, other_acme, globex) = (made("acme"), made("acme"), made("globex"));
+    assert_eq!(
+        (told(&acme, "alice"), told(&other_acme, "alice"), told(&globex, "bob")),
+        (json!(1), json!(1), json!(1))
+    );
+}

@@ -65,6 +65,9 @@ pub(crate) struct RecordRequest {
     /// When it was used; now if absent or yet to come.
     #[schema(value_type = String, nullable = false, required = false, format = DateTime)]
     pub(crate) timestamp: Option<Timestamp>,
+    /// The provider's id of the response: told twice, it is counted once.
+    #[schema(value_type = String, nullable = false, required = false, max_length = 256)]
+    pub(crate) response_id: Option<Arc<str>>,
     #[schema(value_type = String, nullable = false, required = false)]
     pub(crate) feature: Option<Feature>,
     /// The key's own org if absent.
@@ -174,6 +177,7 @@ impl FromFields for RecordRequest {
         let latency_ms = fields.required("latencyMs", Fields::milliseconds);
         let success = fields.required("success", Fields::flag);
         let timestamp = fields.time("timestamp");
+        let response_id = fields.parsed("responseId", |bytes| id::check(bytes).map(Arc::from));
         let (feature, org_id) = read_purpose(fields);
         Some(RecordRequest {
             user_id: user_id?,
@@ -184,6 +188,7 @@ impl FromFields for RecordRequest {
             latency_ms: latency_ms?,
             success: success?,
             timestamp,
+            response_id,
             feature,
             org_id,
         })
@@ -239,6 +244,13 @@ impl RecordRequest {
 }
 
 impl LogRequest {
+    /// The provider's id of the response, if it has one.
+    pub(crate) fn response_id(&self) -> Option<String> {
+        let response = self.response.as_ref()?;
+        let inner = || response.get("response")?.get("id");
+        [response.get("id"), inner()].into_iter().flatten().find_map(Value::as_str).map(str::to_owned)
+    }
+
     /// What the response says was used; `None` if that is nothing.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let response = self.response.as_ref()?;

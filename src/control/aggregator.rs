@@ -278,9 +278,10 @@ impl Aggregator {
         Ok(self.user_view(place, None))
     }
 
-    /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first.
+    /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first. One that was
+    /// counted before is only judged.
     pub fn record(&mut self, call: Call, now: Timestamp) -> Result<Judged, CommandError> {
-        let Call { delta, log } = call;
+        let Call { delta, log, ids } = call;
         let identity = Arc::clone(&delta.identity);
         let charge = Charge {
             cost: delta.cost,
@@ -288,6 +289,9 @@ impl Aggregator {
         };
         let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.open(&holder, now)).collect();
         let opened = opened?; // Nobody is charged where there is no room for all.
+        if !self.ledger.mark(&ids, now) {
+            return Ok(self.judge(&identity, now));
+        }
         self.ledger.introduce(opened[0].0, &identity, now);
         for (_, account) in &opened {
             account.charge(charge);

@@ -250,8 +250,14 @@ impl Handle {
         Ok(Trial::of(&self.prices(), listing, rows))
     }
 
-    /// Counts a call that did not pass through the proxy; judges the next one like it.
+    /// Counts a call that did not pass through the proxy, unless it was counted before; judges the next one like it.
     pub async fn record(&self, call: Call) -> Result<Judged, CommandError> {
+        if !call.ids.is_empty() {
+            let ids = call.ids.clone();
+            if self.read(move |reader| reader.has_marked(&ids)).await? {
+                return self.judge(Identity::clone(&call.delta.identity)).await;
+            }
+        }
         self.ask(|reply| Command::Record(Box::new(call), reply)).await?
     }
 

@@ -106,6 +106,9 @@ pub trait Reader: Send {
     /// How many [`Reader::logs`] would give without offset and limit.
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError>;
 
+    /// Whether one of these calls was counted.
+    fn has_marked(&mut self, ids: &[Arc<str>]) -> Result<bool, StoreError>;
+
     /// The one that has this id.
     fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError>;
 }

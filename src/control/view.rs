@@ -158,6 +158,8 @@ pub struct ModelTotals {
 pub struct Call {
     pub delta: Delta,
     pub log: Option<Log>,
+    /// By which it is known if it is sent again; empty where nobody can tell.
+    pub ids: Vec<Arc<str>>,
 }
 
 /// How a call is judged that has not been made yet.

@@ -27,6 +27,7 @@ pub struct Batch {
     pub sessions: Vec<SessionRecord>,
     pub events: Vec<Event>,
     pub logs: Vec<Log>,
+    pub marks: Vec<Mark>,
     pub audits: Vec<Audit>,
 }
 
@@ -39,6 +40,7 @@ impl Batch {
             && self.sessions.is_empty()
             && self.events.is_empty()
             && self.logs.is_empty()
+            && self.marks.is_empty()
             && self.audits.is_empty()
     }
 }
@@ -120,6 +122,14 @@ pub struct SessionRecord {
 pub struct Event {
     pub serial: Serial,
     pub delta: Delta,
+}
+
+/// That a call was counted which its application may send again. Written once, and kept as long as details are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The same for all that are the same call.
+    pub id: Arc<str>,
+    pub at: Timestamp,
 }
 
 /// A call that an application described whole. Written once.

@@ -15,7 +15,7 @@ mod settings;
 
 use crate::audit::Audit;
 use crate::batch::{
-    Batch, Event, Grain, HolderState, Log, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
+    Batch, Event, Grain, HolderState, Log, Mark, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
     Stamped,
 };
 use crate::catalog::{Entry, EntryId};
@@ -31,7 +31,8 @@ use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// The bounds of a ledger.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,9 @@ pub struct Ledger {
     pending: Batch,
     /// Of the logs among it.
     pending_log_bytes: usize,
+    /// Calls that were counted last and may be sent again: what is older is in the store. The oldest first.
+    marks: VecDeque<Arc<str>>,
+    marked: HashSet<Arc<str>>,
     details_lost: u64,
     sweep: bool,
     warnings: Vec<Warning>,
@@ -148,6 +152,9 @@ pub struct Ledger {
 /// How many holders one tick lets time pass for, so that a tick stays short. All others follow in the next ticks.
 const WALK_COUNT: usize = 20_000;
 
+/// How many calls are remembered beside the store, which hears of them some time later.
+const MARKS_MAX: usize = 100_000;
+
 /// How many warnings wait to be taken; beyond it they go untold.
 const WARNING_COUNT_MAX: usize = 10_000;
 
@@ -165,6 +172,8 @@ impl Ledger {
             unsaved: Vec::new(),
             pending: Batch::default(),
             pending_log_bytes: 0,
+            marks: VecDeque::new(),
+            marked: HashSet::new(),
             details_lost: 0,
             sweep: false,
             warnings: Vec::new(),
@@ -308,6 +317,29 @@ impl Ledger {
         take_rollups(&mut forgotten, &mut self.pending.rollups);
         self.settle_in(place, now);
         Ok(Admitted { place, replaced: true })
+    }
+
+    /// Whether a call that goes by these ids is a new one. From now on it is not. Of the last hundred thousand it is
+    /// known here, of all before it is for the store to say.
+    pub fn mark(&mut self, ids: &[Arc<str>], at: Timestamp) -> bool {
+        let is_new = !ids.iter().any(|id| self.marked.contains(id));
+        for id in ids {
+            if !self.marked.insert(Arc::clone(id)) {
+                continue;
+            }
+            if self.marks.len() == MARKS_MAX
+                && let Some(oldest) = self.marks.pop_front()
+            {
+                self.marked.remove(&oldest);
+            }
+            self.marks.push_back(Arc::clone(id));
+            if self.pending.marks.len() < self.config.details_max {
+                self.pending.marks.push(Mark { id: Arc::clone(id), at });
+            } else {
+                self.details_lost += 1;
+            }
+        }
+        is_new
     }
 
     /// Keeps what an application says of a call of its own.

@@ -37,6 +37,7 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     keys_are_kept_as_they_were_set_last((subject.open)(11));
     entries_are_kept_as_they_were_set_last((subject.open)(12));
     changes_are_kept_and_found((subject.open)(13));
+    calls_that_were_counted_are_known((subject.open)(14));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -412,6 +413,19 @@ fn changes_are_kept_and_found(mut store: Box<dyn Store>) {
     ] {
         let expected: Vec<Audit> = found.iter().map(|&index: &usize| all[index].clone()).collect();
         assert_eq!(reader.audits(&filter).unwrap(), expected, "{filter:?}");
+    }
+}
+
+fn calls_that_were_counted_are_known(mut store: Box<dyn Store>) {
+    let ids = |ids: &[&str]| ids.iter().map(|id| Arc::from(*id)).collect::<Vec<Arc<str>>>();
+    let mut ledger = ledger();
+    ledger.mark(&ids(&["one", "other"]), NOON);
+    let batch = ledger.take_batch().unwrap();
+    store.commit(&batch).unwrap();
+    store.commit(&batch).unwrap();
+    let mut reader = store.reader().unwrap();
+    for (asked, known) in [(&["one"][..], true), (&["new", "other"], true), (&["new"], false), (&[], false)] {
+        assert_eq!(reader.has_marked(&ids(asked)), Ok(known), "{asked:?}");
     }
 }
 

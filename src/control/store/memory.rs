@@ -3,7 +3,7 @@
 use super::{
     AuditFilter, Dimension, Filter, Order, Reader, Store, StoreError, UsageKey, UsageQuery, UsageRow,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{
@@ -23,6 +23,7 @@ pub struct Config {
     pub events_max: usize,
     pub sessions_max: usize,
     pub logs_max: usize,
+    pub marks_max: usize,
     pub audits_max: usize,
     /// Bytes of requests and responses in logs.
     pub log_bytes_max: usize,
@@ -36,6 +37,7 @@ impl Default for Config {
             events_max: 20_000,
             sessions_max: 20_000,
             logs_max: 2_000,
+            marks_max: 100_000,
             audits_max: 20_000,
             log_bytes_max: 64 * 1024 * 1024,
         }
@@ -54,6 +56,9 @@ struct Rows {
     events: BTreeMap<Serial, Event>,
     sessions: BTreeMap<(Timestamp, SessionId), SessionRecord>,
     logs: BTreeMap<(Timestamp, Arc<str>), Log>,
+    marks: HashSet<Arc<str>>,
+    /// In the order in which they came.
+    mark_order: VecDeque<Arc<str>>,
     entries: BTreeMap<EntryId, Stamped<Entry>>,
     audits: BTreeMap<(Timestamp, Arc<str>), Audit>,
 }
@@ -68,6 +73,8 @@ impl Memory {
             events: BTreeMap::new(),
             sessions: BTreeMap::new(),
             logs: BTreeMap::new(),
+            marks: HashSet::new(),
+            mark_order: VecDeque::new(),
             entries: BTreeMap::new(),
             audits: BTreeMap::new(),
         })))
@@ -120,6 +127,16 @@ impl Rows {
         }
         for log in &batch.logs {
             self.logs.entry((log.at, Arc::clone(&log.id))).or_insert_with(|| log.clone());
+        }
+        for mark in &batch.marks {
+            if self.marks.insert(Arc::clone(&mark.id)) {
+                self.mark_order.push_back(Arc::clone(&mark.id));
+            }
+        }
+        while self.mark_order.len() > self.config.marks_max
+            && let Some(oldest) = self.mark_order.pop_front()
+        {
+            self.marks.remove(&oldest);
         }
         for audit in &batch.audits {
             self.audits.entry((audit.at, Arc::clone(&audit.id))).or_insert_with(|| audit.clone());
@@ -181,6 +198,10 @@ impl Store for Memory {
 }
 
 impl Reader for Memory {
+    fn has_marked(&mut self, ids: &[Arc<str>]) -> Result<bool, StoreError> {
+        Ok(self.rows(|rows| ids.iter().any(|id| rows.marks.contains(id))))
+    }
+
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         Ok(self.rows(|rows| rows.usage(query)))
     }
@@ -273,6 +294,7 @@ mod tests {
                     events_max: max,
                     sessions_max: max,
                     logs_max: max,
+                    marks_max: max,
                     audits_max: max,
                     ..Config::default()
                 };

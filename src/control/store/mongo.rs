@@ -136,7 +136,12 @@ impl Store for Mongo {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(MongoReader { server: Arc::clone(&self.server), sums_here: AtomicBool::new(false) }))
+        Ok(Box::new(MongoReader {
+            server: Arc::clone(&self.server),
+            sums_here: AtomicBool::new(false),
+            file: self.file.reader()?,
+            status: Arc::clone(&self.status),
+        }))
     }
 
     fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
@@ -184,6 +189,7 @@ fn index(server: &Server) -> Result<(), StoreError> {
     for collection in ["rollups", "member_day", "member_month"] {
         server.index(collection, &["user", "start"])?;
     }
+    server.index("marks", &["at"])?;
     server.index("audits", &["at"])?;
     server.index("audits", &["subject", "at"])?;
     server.index("key_day", &["key", "start"])

@@ -4,7 +4,7 @@
 //! and sees the row's newest state. Rows are absolute, so a copy may take them twice, late, or out of order.
 
 use tokenist_core::audit::Audit;
-use tokenist_core::batch::{Event, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::batch::{Event, HolderState, Log, Mark, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{KeyHash, OrgId, UserId};
 use tokenist_core::key::Key;
@@ -26,6 +26,7 @@ pub(crate) enum Row {
     Event(u64, Event),
     Session(u64, SessionRecord),
     Log(Log),
+    Mark(Mark),
     Audit(Audit),
     Sum(Sum),
     /// With one part set, the others as if they never were.

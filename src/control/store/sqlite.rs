@@ -192,6 +192,7 @@ impl Store for Sqlite {
             ("events", "generation, serial", "at", self.config.details_days),
             ("sessions", "generation, session", "closed_at", self.config.details_days),
             ("logs", "id", "at", self.config.details_days),
+            ("marks", "id", "at", self.config.details_days),
             ("audits", "id", "at", self.config.rollups_days),
             ("rollups", "generation, row", "start", self.config.rollups_days),
             ("slice_hour", "start, org, feature, provider, model", "start", self.config.rollups_days),

@@ -439,7 +439,7 @@ fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
 fn a_recorded_call_counts_at_once_for_live_sessions_too() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let admitted = bench.admit(0, "alice");
-    let call = Call { delta: delta("alice", 100), log: None };
+    let call = Call { delta: delta("alice", 100), log: None, ids: Vec::new() };
     let judged = wait(bench.handle().record(call)).unwrap();
     assert_eq!(judged.user.totals.cost, NanoUsd(100));
     assert!(matches!(judged.verdict, Verdict::Block(Ending::LimitReached { .. })));

@@ -461,3 +461,27 @@ fn every_holder_learns_that_the_others_cannot_be_heard() {
     ledger.tick(NOON);
     assert_eq!(ceiling(&ledger, "0"), Ceiling::At(100));
 }
+
+#[test]
+fn a_call_that_is_sent_again_is_known_by_any_of_its_ids() {
+    let mut ledger = Ledger::new(Config::default(), Timestamp(0));
+    let ids = |ids: &[&str]| ids.iter().map(|id| Arc::from(*id)).collect::<Vec<Arc<str>>>();
+    for (sent, is_new) in [
+        (&["a", "b"][..], true),
+        (&["a", "b"], false),
+        (&["b"], false),
+        (&["c", "a"], false),
+        (&["c"], false),
+        (&["d"], true),
+    ] {
+        assert_eq!(ledger.mark(&ids(sent), Timestamp(7)), is_new, "{sent:?}");
+    }
+    let marks = ledger.take_batch().unwrap().marks;
+    assert_eq!(marks.iter().map(|mark| &*mark.id).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert!(marks.iter().all(|mark| mark.at == Timestamp(7)));
+    for call in 0..MARKS_MAX {
+        ledger.mark(&ids(&[&call.to_string()]), Timestamp(8));
+    }
+    assert_eq!((ledger.marks.len(), ledger.marked.len()), (MARKS_MAX, MARKS_MAX));
+    assert!(ledger.mark(&ids(&["a"]), Timestamp(9)), "the store knows of it");
+}

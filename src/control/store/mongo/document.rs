@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
-use tokenist_core::batch::{Event, HolderState, Log, Revision, Rollup, Serial, SessionRecord, Stamped};
+use tokenist_core::batch::{Event, HolderState, Log, Mark, Revision, Rollup, Serial, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::message::{Closed, Delta, Opened};
@@ -70,6 +70,9 @@ impl Writer {
             Row::Event(generation, event) => vec![self.event(*generation, event)],
             Row::Session(generation, session) => vec![self.session(*generation, session)],
             Row::Log(log) => vec![Write::Insert { collection: "logs", document: log_document(log) }],
+            Row::Mark(Mark { id, at }) => {
+                vec![Write::Insert { collection: "marks", document: doc! {"_id": &**id, "at": int(at.0)} }]
+            }
             Row::Audit(audit) => {
                 vec![Write::Insert { collection: "audits", document: audit_document(audit) }]
             }

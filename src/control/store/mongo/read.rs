@@ -10,6 +10,7 @@ use super::document::{
     totals_of,
 };
 use super::server::{Refusal, Server};
+use crate::progress::Mirroring;
 use crate::store::sqlite::usage::Table;
 use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
 use mongodb::bson::{Bson, Document, doc};
@@ -26,6 +27,9 @@ pub(super) struct MongoReader {
     pub(super) server: Arc<Server>,
     /// The server cannot sum up as we need it.
     pub(super) sums_here: AtomicBool,
+    /// What this instance has counted and not copied yet is there alone.
+    pub(super) file: Box<dyn Reader>,
+    pub(super) status: Arc<Mirroring>,
 }
 
 impl Reader for MongoReader {
@@ -100,6 +104,18 @@ impl Reader for MongoReader {
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
         let counting = vec![doc! {"$match": details("at", filter)}, doc! {"$count": "count"}];
         Ok(counted(&self.server.aggregate("logs", counting)?))
+    }
+
+    /// While the server is away, what the other instances have counted cannot be known.
+    fn has_marked(&mut self, ids: &[Arc<str>]) -> Result<bool, StoreError> {
+        if self.file.has_marked(ids)? {
+            return Ok(true);
+        }
+        if self.status.failure().is_some() {
+            return Ok(false);
+        }
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        Ok(!self.server.find("marks", doc! {"_id": {"$in": ids}}, doc! {}, 0, 1)?.is_empty())
     }
 
     fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {

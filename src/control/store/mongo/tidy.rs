@@ -17,6 +17,7 @@ pub(super) fn tidy(server: &Server, config: &Config, now: Timestamp) -> Result<(
         ("events", "at", config.details_days),
         ("sessions", "closed_at", config.details_days),
         ("logs", "at", config.details_days),
+        ("marks", "at", config.details_days),
         ("audits", "at", config.rollups_days),
         ("rollups", "start", config.rollups_days),
     ];

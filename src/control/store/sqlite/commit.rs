@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tokenist_core::audit::Audit;
-use tokenist_core::batch::{Batch, Grain, HolderState, Log, Rollup, SessionRecord, Stamped};
+use tokenist_core::batch::{Batch, Grain, HolderState, Log, Mark, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::Holder;
 use tokenist_core::time::Timestamp;
@@ -58,6 +58,7 @@ pub(super) fn write(
     }
     batch.sessions.iter().try_for_each(|session| writer.session(session))?;
     batch.logs.iter().try_for_each(|log| writer.log(log))?;
+    batch.marks.iter().try_for_each(|mark| writer.mark(mark))?;
     batch.audits.iter().try_for_each(|audit| writer.audit(audit))
 }
 
@@ -209,6 +210,13 @@ impl Writer<'_> {
         )?;
         let changed = statement.execute(params![key[0], key[1], set.revision.0 as i64, value.as_deref()])?;
         if changed > 0 { self.note("entries", &key) } else { Ok(()) }
+    }
+
+    fn mark(&self, mark: &Mark) -> rusqlite::Result<()> {
+        let mut statement =
+            self.transaction.prepare_cached("INSERT OR IGNORE INTO marks (id, at) VALUES (?, ?)")?;
+        let written = statement.execute(params![mark.id, time(mark.at)])?;
+        if written > 0 { self.note("marks", &[Value::Text(mark.id.to_string())]) } else { Ok(()) }
     }
 
     fn audit(&self, audit: &Audit) -> rusqlite::Result<()> {

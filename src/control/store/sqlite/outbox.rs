@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokenist_core::batch::{HolderState, Stamped};
+use tokenist_core::batch::{HolderState, Mark, Stamped};
 use tokenist_core::id::{KeyHash, UserId};
 
 /// Which changes go first: settings do not queue behind counts.
@@ -47,7 +47,7 @@ struct Source {
     key: &'static [&'static str],
 }
 
-const SOURCES: [Source; 14] = [
+const SOURCES: [Source; 15] = [
     source("users", Class::Settings, &["holder"]),
     source("limits", Class::Settings, &["holder"]),
     source("blocks", Class::Settings, &["holder"]),
@@ -61,6 +61,7 @@ const SOURCES: [Source; 14] = [
     source("events", Class::Counts, &["generation", "serial"]),
     source("sessions", Class::Counts, &["generation", "session"]),
     source("logs", Class::Counts, &["id"]),
+    source("marks", Class::Counts, &["id"]),
     source("audits", Class::Counts, &["id"]),
 ];
 
@@ -195,6 +196,7 @@ impl Outbox {
             "keys" => "revision, value".to_owned(),
             "entries" => ENTRY.to_owned(),
             "audits" => AUDIT.to_owned(),
+            "marks" => "id, at".to_owned(),
             "rollups" => format!("{ROLLUP}, {counts}"),
             "events" => format!("{}, {identity}, {counts}, generation", EVENT),
             "sessions" => format!("{}, {identity}, {counts}, generation", SESSION),
@@ -232,6 +234,7 @@ impl Outbox {
             "logs" => Ok(Row::Log(log_of(row)?)),
             "entries" => Ok(Row::Entry(entry_of(row)?)),
             "audits" => Ok(Row::Audit(audit_of(row)?)),
+            "marks" => Ok(Row::Mark(Mark { id: row.get(0)?, at: read_time(row, 1)? })),
             _ => {
                 let start = read_time(row, 0)?;
                 let member = || -> rusqlite::Result<_> {

@@ -50,6 +50,16 @@ impl Reader for FileReader {
         self.count(&admitted("logs", "count(*)", "at", filter))
     }
 
+    fn has_marked(&mut self, ids: &[Arc<str>]) -> Result<bool, StoreError> {
+        for id in ids {
+            let sql = "SELECT 1 FROM marks WHERE id = ?".to_owned();
+            if self.count(&Question { sql, values: vec![text(id)] })? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
         let sql = format!("SELECT {LOG}, {}, {} FROM logs WHERE id = ?", super::counts::IDENTITY, names());
         Ok(self.ask(&Question { sql, values: vec![text(id)] }, log_of)?.pop())

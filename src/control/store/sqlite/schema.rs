@@ -10,7 +10,7 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -141,6 +141,12 @@ INSERT INTO slice_day
 -- Users are ranked by this alone, without a look at the rows.
 DROP INDEX rollups_by_start;
 CREATE INDEX rollups_by_start ON rollups (start, user, org, feature, provider, model, cost_nano);
+";
+
+const VERSION_5: &str = "
+-- Calls that were counted, each by what it is known by if it is sent again.
+CREATE TABLE marks (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX marks_by_time ON marks (at);
 ";
 
 const VERSION_4: &str = "
