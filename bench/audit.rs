@@ -1,11 +1,16 @@
-//! Compares what the simulated provider says it delivered with what tokenist says its users used.
+//! Compares what the simulated provider says it delivered with what tokenist says its users used. Where a response
+//! died before the provider could tell what it used, tokenist has an estimate, and that is held against the bill.
 //!
 //! Sessions tell the provider who they are with the query parameter `audit`, as `tokload run` does for its users.
 
 use crate::admin::Server;
 use crate::table::{Column, Table};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
+use tokenist_core::price::PriceTable;
+use tokenist_core::time::Timestamp;
+use tokenist_core::usage::Usage;
 
 /// The provider's name of a count, tokenist's, and the column's heading.
 const COLUMNS: [(&str, &str, &str); 9] = [
@@ -33,7 +38,46 @@ struct Row {
     delivered: Counts,
     counted: Counts,
     cost_usd: f64,
+    /// What the provider bills, where it could not tell all of it: in dollars, at the list price.
+    billed_usd: Option<f64>,
 }
+
+/// How far an estimate may be from the bill.
+const TOLERANCE: f64 = 0.05;
+
+impl Row {
+    fn agrees(&self) -> bool {
+        self.delivered == self.counted
+            || self.billed_usd.is_some_and(|usd| (self.cost_usd / usd - 1.0).abs() <= TOLERANCE)
+    }
+
+    /// What the provider bills of a model, if that is more than it has told.
+    fn bill(model: &str, counts: &Value) -> Option<f64> {
+        let untold = |name: &str| counts[name].as_u64().unwrap_or(0) > 0;
+        if !untold("undelivered") && !untold("without_usage") {
+            return None;
+        }
+        let billed = &counts["billed"];
+        let count = |name: &str| billed[name].as_u64().unwrap_or(0);
+        let usage = Usage {
+            text_in: count("text_in"),
+            audio_in: count("audio_in"),
+            image_in: count("image_in"),
+            cached_text_in: count("cached_text_in"),
+            cached_audio_in: count("cached_audio_in"),
+            cached_image_in: count("cached_image_in"),
+            text_out: count("text_out"),
+            audio_out: count("audio_out"),
+            duration_ms: count("duration_ms"),
+            ..Usage::default()
+        };
+        Some(PriceTable::builtin().price(PROVIDER, model, LATE).cost(&usage).usd())
+    }
+}
+
+/// Whose price list holds, at a time when all of it does.
+const PROVIDER: &str = "openai";
+const LATE: Timestamp = Timestamp(4_000_000_000_000);
 
 /// Whom to ask: `http://host:port` each.
 pub(crate) struct Sides<'a> {
@@ -55,6 +99,7 @@ pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
             for (model, counts) in models.as_object().into_iter().flatten() {
                 let row = rows.entry((user.clone(), model.clone())).or_default();
                 row.delivered = COLUMNS.map(|(name, _, _)| counts[name].as_u64().unwrap_or(0));
+                row.billed_usd = Row::bill(model, counts);
             }
         }
     }
@@ -82,9 +127,10 @@ pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
 }
 
 impl Audit {
-    /// Whether both sides have the same counts everywhere.
+    /// Whether both sides have the same counts everywhere or, where the provider could not tell all, nearly the same
+    /// cost.
     pub(crate) fn agrees(&self) -> bool {
-        self.rows.values().all(|row| row.delivered == row.counted)
+        self.rows.values().all(Row::agrees)
     }
 
     /// A line for each user and model; where the sides differ, one for each side. Kinds that nobody used are left out.
@@ -110,6 +156,10 @@ impl Audit {
             let cost = format!("{:.6}", row.cost_usd);
             if row.delivered == row.counted || !self.compared {
                 line(&row.counted, &cost, "the same");
+            } else if let Some(billed_usd) = row.billed_usd {
+                let word = if row.agrees() { "estimated within 5 %:" } else { "differs:" };
+                line(&row.counted, &cost, word);
+                line(&row.delivered, &format!("{billed_usd:.6}"), "← told this, bills that");
             } else {
                 line(&row.counted, &cost, "differs:");
                 line(&row.delivered, "", "← says this");
@@ -126,7 +176,7 @@ mod tests {
     #[test]
     fn a_line_fits_a_terminal() {
         let counted = [123_456; COLUMNS.len()];
-        let row = Row { delivered: counted, counted, cost_usd: 1_234.567_89 };
+        let row = Row { delivered: counted, counted, cost_usd: 1_234.567_89, billed_usd: None };
         let key = ("user-19".to_owned(), "gpt-4o-mini-transcribe".to_owned());
         let audit = Audit { rows: [(key, row)].into(), compared: true };
         let table = audit.table();

@@ -25,7 +25,7 @@ use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Addresses, Counters, Order, Published, Refusals, mailbox};
+use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::{IdentityRules, Links, ServerConfig};
 use tracing_subscriber::EnvFilter;
 
@@ -109,6 +109,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         addresses,
         counters: counters.clone(),
         refusals: Arc::new(Refusals::default()),
+        calls: Arc::new(Calls::default()),
         boot: boot_bits(),
     };
     let proxy = tokenist_proxy::start(proxy_config(config, loaded.provider, tls.clone()), links, mailboxes)
@@ -391,6 +392,7 @@ fn proxy_config(
         dial_ms: proxy.dial_seconds * 1000,
         close_ms: CLOSE_MS,
         half_close_ms: HALF_CLOSE_MS,
+        linger_ms: config.metering.linger_seconds.saturating_mul(1000),
         release_ms: RELEASE_MS,
         ping_ms: proxy.ping_seconds * 1000,
         account_cache_max: ACCOUNT_CACHE_MAX,

@@ -2,7 +2,7 @@
 
 mod reckon;
 
-use reckon::{Bill, MODEL, audited, booked, nano, settled, told};
+use reckon::{Bill, MODEL, audited, billed, booked, nano, settled, told};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -273,13 +273,58 @@ fn a_runaway_response_is_cut_in_its_middle_by_its_estimate() {
     eprintln!("cut {overshoot} nano-dollars past the limit; an event costs up to {EVENT_COST}");
     assert!((0..EVENT_COST).contains(&overshoot), "{used}");
 
-    // What the provider had sent when it was cut is owed to it, delivered or not.
+    // It was asked to stop, and what it had said and read by then is owed to it, delivered or not.
     let total = settled(&tokenist, USER);
-    assert_eq!(total.estimated, total.cost, "the provider stated nothing");
+    assert_eq!((total, total.estimated), (billed(&provider, "-"), NanoUsd::ZERO));
     assert_eq!(total.usage.requests, 1);
     assert!(total.cost >= used, "{total:?}");
-    assert_eq!(tokenist.metric("tokenist_events_estimated_total"), Some(1.0));
+    assert_eq!(tokenist.metric("tokenist_events_estimated_total"), Some(0.0));
     assert_eq!(refused(tokenist.session(USER)).1, 4004);
+}
+
+/// Long conversations: a turn reads for 40 cents, or where the cache holds nine tenths of that for 5.
+const DEAR: &str = "context=20000:10000:90";
+
+#[test]
+fn what_a_response_probably_reads_warns_and_ends_nobody() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[("limits.max_cost_usd", "0.6")]);
+    let mut client = Client::open(tokenist.listen, &Handshake::of(USER).sim(DEAR)).expect("let in");
+    // Nothing was cached for the first one, so the second is taken to cost as much.
+    for _ in 0..3 {
+        client.turn("chunks=20").expect("a whole turn");
+    }
+    assert_eq!(tokenist.metric("tokenist_limits_foreseen_total"), Some(1.0));
+    assert!(tokenist.output().contains("will reach a limit"), "the operator is warned");
+    client.leave();
+    let total = settled(&tokenist, USER);
+    assert!(total.cost < NanoUsd(600_000_000) && total.estimated == NanoUsd::ZERO, "{total:?}");
+    tokenist.session(USER).expect("there is something left").leave();
+}
+
+#[test]
+fn abandoned_turns_reach_the_limit() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[("limits.max_cost_usd", "2")]);
+    let mut turns = 0;
+    let error = loop {
+        let handshake = Handshake::of(USER).parameter(&format!("audit={USER}")).sim(DEAR);
+        let mut client = Client::open(tokenist.listen, &handshake).expect("an answer");
+        client.ask_response("chunks=8,pace=20");
+        match client.hear_until("response.output_audio.delta") {
+            Ok(_) => {
+                client.reset();
+                settled(&tokenist, USER);
+            }
+            Err(_) => break client.events.pop().expect("a reason"),
+        }
+        turns += 1;
+        assert!(turns < 60, "nobody was stopped");
+    };
+    assert_eq!(error["error"]["code"], "cost_limit_reached");
+    let (booked, billed) = (settled(&tokenist, USER), billed(&provider, USER));
+    assert_eq!(booked, billed);
+    assert_eq!(turns, 5);
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn benches(criterion: &mut Criterion) {
     let prices = PriceTable::builtin();
     let delta = audio_delta();
     let (head, bytes) = (&delta[..HEAD_BYTES_MAX], delta.len() as u64);
-    let speech = br#"{"type":"input_audio_buffer.speech_started","event_id":"event_1","audio_start_ms":96,"item_id":"item_1"}"#;
+    let other = br#"{"type":"response.output_audio.done","event_id":"event_1","response_id":"resp_1","item_id":"item_1"}"#;
+    let append =
+        [br#"{"type":"input_audio_buffer.append","audio":""#, &vec![b'A'; 4096][..], b"\"}"].concat();
 
     criterion.bench_function("sniff/dialect, 32 KB delta", |bench| {
         bench.iter(|| Dialect::OpenaiRealtime.sniff(black_box(head), black_box(bytes)));
@@ -41,7 +43,10 @@ fn benches(criterion: &mut Criterion) {
     }
     let mut idle = meter(EstimateMode::Enforce);
     criterion.bench_function("sniff/meter, other event", |bench| {
-        bench.iter(|| idle.sniff(black_box(speech), speech.len() as u64, &prices, NOW));
+        bench.iter(|| idle.sniff(black_box(other), other.len() as u64, &prices, NOW));
+    });
+    criterion.bench_function("sniff/meter, 4 KB of the application's sound", |bench| {
+        bench.iter(|| idle.sniff_request(black_box(&append[..256]), append.len() as u64));
     });
     criterion.bench_function("read/dialect, response.done", |bench| {
         bench.iter(|| Dialect::OpenaiRealtime.read(black_box(RESPONSE_DONE.as_bytes())));

@@ -1,12 +1,14 @@
 //! The provider's own account of what it delivered, for tests to hold the proxy's totals against.
 //!
-//! Invariant: a response's usage is counted once, and only when the kernel took every byte of its
-//! `response.done`; what died on the way is counted apart.
+//! Invariant: a response's usage is counted once as delivered, and only when the kernel took every byte of its
+//! `response.done`; what died on the way is counted apart. Billed is all of it, as it is by a real provider: what a
+//! response has read and said costs the same whether or not anybody hears its end.
 
+use super::session::Booking;
 use crate::clock;
 use crate::http::Request;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::AddAssign;
 use tokenist_core::usage::Usage;
 
@@ -24,6 +26,8 @@ pub(crate) struct Audit {
     recent: VecDeque<(u64, String, u64)>,
     handshake_count: u64,
     session_count: u64,
+    /// What several sessions see and is counted once.
+    counted: BTreeSet<String>,
 }
 
 /// What was delivered, and what was not.
@@ -37,13 +41,15 @@ pub(crate) struct Tally {
     /// Responses whose end never left, and what they would have told.
     undelivered: u64,
     undelivered_usage: Usage,
+    billed: Usage,
 }
 
 /// What is being counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
     Response(Usage),
-    ResponseWithoutUsage,
+    /// Its end is told, but not what it used.
+    ResponseWithoutUsage(Usage),
     Transcription(Usage),
     /// The response died; this is what it would have told.
     Undelivered(Usage),
@@ -62,10 +68,14 @@ impl Tally {
     fn of(fact: Fact) -> Tally {
         let none = Tally::default();
         match fact {
-            Fact::Response(usage) => Tally { usage, responses: 1, ..none },
-            Fact::ResponseWithoutUsage => Tally { responses: 1, without_usage: 1, ..none },
-            Fact::Transcription(usage) => Tally { usage, transcriptions: 1, ..none },
-            Fact::Undelivered(usage) => Tally { undelivered: 1, undelivered_usage: usage, ..none },
+            Fact::Response(usage) => Tally { usage, responses: 1, billed: usage, ..none },
+            Fact::ResponseWithoutUsage(usage) => {
+                Tally { responses: 1, without_usage: 1, billed: usage, ..none }
+            }
+            Fact::Transcription(usage) => Tally { usage, transcriptions: 1, billed: usage, ..none },
+            Fact::Undelivered(usage) => {
+                Tally { undelivered: 1, undelivered_usage: usage, billed: usage, ..none }
+            }
         }
     }
 
@@ -77,6 +87,7 @@ impl Tally {
         json["without_usage"] = self.without_usage.into();
         json["undelivered"] = self.undelivered.into();
         json["undelivered_usage"] = serde_json::to_value(self.undelivered_usage).expect("plain numbers");
+        json["billed"] = serde_json::to_value(self.billed).expect("plain numbers");
         json
     }
 }
@@ -89,6 +100,7 @@ impl AddAssign for Tally {
         self.without_usage += other.without_usage;
         self.undelivered += other.undelivered;
         self.undelivered_usage += other.undelivered_usage;
+        self.billed += other.billed;
     }
 }
 
@@ -121,6 +133,14 @@ impl Audit {
     pub(crate) fn closed(&mut self, id: &str, close_code: u16) {
         if let Some(session) = self.sessions.iter_mut().rev().find(|session| session.id == id) {
             session.close_code = Some(close_code);
+        }
+    }
+
+    pub(crate) fn count_booking(&mut self, session: &str, booking: &Booking, fact: Fact) {
+        let is_new =
+            booking.once.as_ref().is_none_or(|once| self.counted.insert(format!("{session} {once}")));
+        if is_new {
+            self.count(session, &booking.key, &booking.model, fact);
         }
     }
 
@@ -177,7 +197,7 @@ mod tests {
         audit.count("sess_1", "k", "m", Fact::Response(usage));
         audit.count("sess_1", "k", "m", Fact::Undelivered(usage));
         audit.count("sess_1", "k", "asr", Fact::Transcription(usage));
-        audit.count("sess_1", "-", "m", Fact::ResponseWithoutUsage);
+        audit.count("sess_1", "-", "m", Fact::ResponseWithoutUsage(usage));
         audit.closed("sess_1", 1000);
         let json = audit.json();
         assert_eq!(json["totals"]["text_in"], 6);
@@ -186,6 +206,11 @@ mod tests {
         assert_eq!(json["by_key"]["k"]["m"]["audio_out"], 4);
         assert_eq!(json["by_key"]["k"]["m"]["undelivered_usage"]["audio_out"], 4);
         assert_eq!(json["by_key"]["-"]["m"]["without_usage"], 1);
+        assert_eq!(json["by_key"]["-"]["m"]["billed"]["audio_out"], 4);
+        assert_eq!(
+            (&json["totals"]["audio_out"], &json["totals"]["billed"]["audio_out"]),
+            (&8.into(), &16.into())
+        );
         assert_eq!(json["sessions"][0]["responses"], 2);
         assert_eq!(json["sessions"][0]["close_code"], 1000);
     }

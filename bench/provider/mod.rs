@@ -25,6 +25,7 @@ use serde_json::json;
 use session::Opening;
 use sim::Sim;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -64,11 +65,25 @@ pub(crate) struct Shard {
     options: Options,
     audit: Arc<Mutex<Audit>>,
     session_count: Arc<AtomicU64>,
+    /// The numbers of sessions that are attached to calls, by the call's id.
+    calls: Arc<Mutex<BTreeMap<String, u64>>>,
     beat: Rc<Beat>,
     phase: Cell<u64>,
 }
 
 impl Shard {
+    /// All sessions of a call have one number.
+    fn next_index(&self, call: Option<&str>) -> u64 {
+        let next = || self.session_count.fetch_add(1, Ordering::Relaxed) + 1;
+        match call {
+            None => next(),
+            Some(call) => {
+                let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+                *calls.entry(call.to_owned()).or_insert_with(next)
+            }
+        }
+    }
+
     fn audit(&self) -> MutexGuard<'_, Audit> {
         self.audit.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,13 +102,15 @@ pub(crate) fn start(mut options: Options) -> io::Result<Bound> {
         *tls_listen = reserve(*tls_listen)?;
     }
     let (audit, session_count) = (Arc::default(), Arc::new(AtomicU64::new(0)));
+    let calls = Arc::default();
     let (ready, started) = mpsc::channel();
     for index in 0..options.shard_count {
         let (options, audit, session_count) = (options.clone(), Arc::clone(&audit), session_count.clone());
+        let calls = Arc::clone(&calls);
         let ready = ready.clone();
         std::thread::Builder::new().name(format!("provider {index}")).spawn(move || {
             crate::runtime::block_on(async move {
-                match bind(options, audit, session_count) {
+                match bind(options, audit, session_count, calls) {
                     Ok((shard, listeners)) => {
                         ready.send(Ok(())).expect("start waits for every shard");
                         serve(shard, listeners).await;
@@ -120,6 +137,7 @@ fn bind(
     options: Options,
     audit: Arc<Mutex<Audit>>,
     session_count: Arc<AtomicU64>,
+    calls: Arc<Mutex<BTreeMap<String, u64>>>,
 ) -> io::Result<(Rc<Shard>, Listeners)> {
     let listener = ListenerOpts::new().backlog(4_096);
     let mut listeners = vec![(TcpListener::bind_with_config(options.listen, &listener)?, None)];
@@ -127,7 +145,7 @@ fn bind(
         listeners.push((TcpListener::bind_with_config(*address, &listener)?, Some(tls.clone())));
     }
     let beat = Beat::start()?;
-    let shard = Shard { options, audit, session_count, beat, phase: Cell::new(0) };
+    let shard = Shard { options, audit, session_count, calls, beat, phase: Cell::new(0) };
     Ok((Rc::new(shard), listeners))
 }
 
@@ -239,8 +257,10 @@ fn open(shard: &Shard, request: &Request) -> Result<Opening, Vec<u8>> {
         Purpose::Conversation => Some("gpt-realtime".to_owned()),
         Purpose::Transcription => None,
     });
+    let call = request.parameter("call_id");
     Ok(Opening {
-        index: shard.session_count.fetch_add(1, Ordering::Relaxed) + 1,
+        index: shard.next_index(call.as_deref()),
+        is_of_call: call.is_some(),
         model,
         names: if beta { Names::Beta } else { Names::Ga },
         purpose,

@@ -33,6 +33,8 @@ pub(super) struct Response {
     cancelled: Cell<bool>,
     audio_in_ms: u64,
     images_in: u64,
+    /// What it reads, where that follows from the conversation.
+    input: Option<Usage>,
 }
 
 impl Response {
@@ -46,7 +48,10 @@ impl Response {
         let audio = names.says_audio(&config);
         let silence = vec![0_u8; sim.chunk_bytes];
         Response {
-            id: format!("resp_{:08x}{:06x}", session.opening.index, state.responses),
+            id: match sim.same_ids {
+                true => "resp_1".to_owned(),
+                false => format!("resp_{:08x}{:06x}", session.opening.index, state.responses),
+            },
             in_conversation,
             item_id,
             turn: state.responses,
@@ -66,12 +71,13 @@ impl Response {
             cancelled: Cell::new(false),
             audio_in_ms: std::mem::take(&mut state.heard_ms),
             images_in: state.images,
+            input: sim.context.map(|base| state.context.read(base)),
             sim,
         }
     }
 
     pub(super) fn cancel(&self) {
-        self.cancelled.set(true);
+        self.cancelled.set(!self.sim.deaf);
     }
 
     pub(super) fn cancelled(&self) -> bool {
@@ -156,7 +162,7 @@ pub(super) async fn run(session: Rc<Session>, response: Rc<Response>) {
         // Died before its end: what it would have told is known, and was not told.
         ControlFlow::Break(()) => {
             let booking = booking(&session, &response);
-            session.shard.audit().count(&session.id, &booking.key, &booking.model, booking.lost);
+            session.count(&booking, booking.lost);
         }
     }
     session.state.borrow_mut().active.retain(|active| active.id != response.id);
@@ -227,6 +233,12 @@ fn finish(session: &Session, response: &Response, status: (&'static str, Value),
     event::place_usage(&mut body, sim.usage, event::usage(&usage(session, response), session.opening.names));
     // Over before the client hears of it, so that it may ask for the next response at once.
     session.state.borrow_mut().active.retain(|active| active.id != response.id);
+    if response.in_conversation {
+        let said = usage(session, response);
+        let mut state = session.state.borrow_mut();
+        state.context.text += said.text_out - said.reasoning_out;
+        state.context.audio += said.audio_out;
+    }
     session.book(sim, "response.done", body.clone(), booking(session, response));
     if sim.usage == UsageForm::Twice {
         session.emit(sim, "response.done", body);
@@ -240,9 +252,10 @@ fn booking(session: &Session, response: &Response) -> Booking {
         model: session.model(),
         delivered: match response.sim.usage {
             UsageForm::Once | UsageForm::Twice | UsageForm::TopLevel => Fact::Response(usage),
-            UsageForm::Null | UsageForm::Absent | UsageForm::Empty => Fact::ResponseWithoutUsage,
+            UsageForm::Null | UsageForm::Absent | UsageForm::Empty => Fact::ResponseWithoutUsage(usage),
         },
         lost: Fact::Undelivered(usage),
+        once: session.opening.is_of_call.then(|| response.id.clone()),
     }
 }
 
@@ -266,7 +279,15 @@ pub(super) async fn chunk(session: &Session, sim: &Sim, response: &Response) {
 }
 
 fn usage(session: &Session, response: &Response) -> Usage {
-    let usage = response.sim.fix(session.turn(response.turn).response(response.spoken()));
+    let formula = session.turn(response.turn).response(response.spoken());
+    let usage = match response.input {
+        Some(input) => {
+            let Usage { text_out, audio_out, reasoning_out, .. } = formula;
+            Usage { text_out, audio_out, reasoning_out, ..input }
+        }
+        None => formula,
+    };
+    let usage = response.sim.fix(usage);
     match session.opening.names {
         Names::Ga => usage,
         Names::Beta => event::as_beta(usage),

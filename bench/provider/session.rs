@@ -6,7 +6,7 @@ use super::audit::Fact;
 use super::event::{self, Names, Purpose};
 use super::formula::{Turn, audio_ms};
 use super::response::{self, Response};
-use super::sim::{Fault, Odd, Point, Sim};
+use super::sim::{Base, Fault, Odd, Point, Sim};
 use super::{Shard, load};
 use crate::clock;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 use tokenist_core::time::SECOND_MS;
+use tokenist_core::usage::Usage;
 
 /// The bytes that may wait for the socket before a response pauses.
 pub(super) const QUEUED_BYTES: usize = 1 << 20;
@@ -35,6 +36,8 @@ pub(super) struct Opening {
     pub(super) sim: Sim,
     /// What the audit counts this session under, unless a response says otherwise.
     pub(super) key: String,
+    /// It is one of those that are attached to a call: asked for the same, each sees the same.
+    pub(super) is_of_call: bool,
     /// The handshake asked for the beta, which the provider no longer speaks.
     pub(super) dead_beta: bool,
 }
@@ -58,6 +61,7 @@ pub(super) struct State {
     pub(super) images: u64,
     /// Audio that was committed and not yet answered.
     pub(super) heard_ms: u64,
+    pub(super) context: Context,
     pub(super) active: Vec<Rc<Response>>,
     pub(super) responses: u64,
     transcriptions: u64,
@@ -67,6 +71,30 @@ pub(super) struct State {
     item_count: u64,
 }
 
+/// What was sent and said in a session so far, in tokens, and what its last response read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Context {
+    pub(super) text: u64,
+    pub(super) audio: u64,
+    pub(super) read: Option<(u64, u64)>,
+}
+
+impl Context {
+    /// What a response reads that begins now.
+    pub(super) fn read(&mut self, base: Base) -> Usage {
+        let (text_in, audio_in) = (base.text + self.text, base.audio + self.audio);
+        let (cached_text, cached_audio) = self.read.replace((text_in, audio_in)).unwrap_or_default();
+        Usage {
+            text_in,
+            audio_in,
+            cached_text_in: cached_text * base.cached_percent / 100,
+            cached_audio_in: cached_audio * base.cached_percent / 100,
+            requests: 1,
+            ..Usage::default()
+        }
+    }
+}
+
 /// What the audit counts for an event, once it has left whole and if it never does.
 #[derive(Debug)]
 pub(super) struct Booking {
@@ -74,6 +102,8 @@ pub(super) struct Booking {
     pub(super) model: String,
     pub(super) delivered: Fact,
     pub(super) lost: Fact,
+    /// What all sessions of a call see is counted once, under this.
+    pub(super) once: Option<String>,
 }
 
 /// Runs a session to its end and returns the code that the peer closed it with.
@@ -218,6 +248,9 @@ impl Session {
         let previous = after.map(str::to_owned).or_else(|| self.last_item_id());
         let images =
             item["content"].as_array().into_iter().flatten().filter(|part| part["type"] == "input_image");
+        let texts = item["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str());
+        let text_bytes: usize = texts.map(str::len).sum();
+        self.state.borrow_mut().context.text += (text_bytes as u64).div_ceil(4);
         self.state.borrow_mut().images += images.count() as u64;
         self.state.borrow_mut().items.push(item.clone());
         let body = json!({"previous_item_id": previous, "item": item});
@@ -257,6 +290,7 @@ impl Session {
             let bytes = std::mem::take(&mut state.buffered_bytes);
             let audio_in_ms = audio_ms(&self.opening.names.format_in(&state.config), bytes);
             state.heard_ms += audio_in_ms;
+            state.context.audio += audio_in_ms.div_ceil(100);
             (audio_in_ms, self.opening.names.transcription_model(&state.config))
         };
         if audio_in_ms == 0 {
@@ -303,6 +337,7 @@ impl Session {
             model: model.to_owned(),
             delivered: Fact::Transcription(usage),
             lost: Fact::Undelivered(usage),
+            once: self.opening.is_of_call.then(|| item_id.to_owned()),
         };
         let kind = "conversation.item.input_audio_transcription.completed";
         self.book(&self.opening.sim, kind, body, booking);
@@ -385,7 +420,7 @@ impl Session {
     /// As [`Session::emit`]; the audit learns what became of it.
     pub(super) fn book(&self, sim: &Sim, kind: &'static str, body: Value, booking: Booking) {
         let Some(frames) = self.frames(sim, kind, &body) else {
-            return self.shard.audit().count(&self.id, &booking.key, &booking.model, booking.lost);
+            return self.count(&booking, booking.lost);
         };
         let (shard, id) = (self.shard.clone(), self.id.clone());
         let receipt = Box::new(move |delivery| {
@@ -393,9 +428,13 @@ impl Session {
                 Delivery::Whole => booking.delivered,
                 Delivery::Lost => booking.lost,
             };
-            shard.audit().count(&id, &booking.key, &booking.model, fact);
+            shard.audit().count_booking(&id, &booking, fact);
         });
         self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, Some(receipt));
+    }
+
+    pub(super) fn count(&self, booking: &Booking, fact: Fact) {
+        self.shard.audit().count_booking(&self.id, booking, fact);
     }
 
     fn frames(&self, sim: &Sim, kind: &'static str, body: &Value) -> Option<Vec<u8>> {

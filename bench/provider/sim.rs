@@ -16,6 +16,8 @@ Words of --sim, of ?sim= and x-sim at the handshake, and of response.metadata.si
            status=completed|incomplete|content_filter|failed
  usage     usage=once|twice|null|absent|empty|toplevel
            text_in= audio_in= image_in= cached_text= cached_audio= cached_image= text_out= audio_out= reasoning=
+           context=TEXT:AUDIO:PERCENT (a response reads so many tokens of each, and all that was sent and said since; so
+           much of what the one before it read is cached)
  bytes     split=N (N bytes a send)  bytewise (split=1)  fragment=N (N bytes a frame, a ping between)  binary
  faults    die  reset  stall  runaway  close=CODE:REASON  giant=BYTES  giant_header=BYTES  invalid_json
            odd=masked|rsv1|opcode|long_ping|split_ping|bad_close|bad_utf8
@@ -23,7 +25,7 @@ Words of --sim, of ?sim= and x-sim at the handshake, and of response.metadata.si
            calm (forgets the faults named so far)
  handshake delay_ms=N  silent  refuse=STATUS[:RETRY_AFTER_SECONDS]  protocol=NAME  extension=TEXT
  session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the URL says)
-           nameless (no event names the model)
+           nameless (no event names the model)  deaf (response.cancel is not heard)  same_ids (every response is resp_1)
            type_last (the event's type stands at its end)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS";
 
@@ -34,6 +36,8 @@ pub(crate) struct Sim {
     pub(crate) pace: Pace,
     pub(crate) status: Status,
     pub(crate) usage: UsageForm,
+    /// What a response reads follows from the conversation, not from the formula.
+    pub(crate) context: Option<Base>,
     /// Counts that take the formula's place.
     pub(crate) fixed: Vec<(Kind, u64)>,
     /// 0 sends every frame whole.
@@ -52,6 +56,10 @@ pub(crate) struct Sim {
     pub(crate) model: Option<String>,
     /// No event tells the model, which is billed all the same.
     pub(crate) nameless: bool,
+    /// Does not stop when it is asked to.
+    pub(crate) deaf: bool,
+    /// Uses one id for all responses of a session.
+    pub(crate) same_ids: bool,
     pub(crate) type_last: bool,
     pub(crate) load: Option<Load>,
 }
@@ -95,6 +103,14 @@ pub(crate) enum Kind {
     TextOut,
     AudioOut,
     Reasoning,
+}
+
+/// A conversation as it begins, in tokens, and how much of it the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) text: u64,
+    pub(crate) audio: u64,
+    pub(crate) cached_percent: u64,
 }
 
 /// When in a session or response a fault happens.
@@ -166,6 +182,7 @@ impl Default for Sim {
             pace: Pace::Millis(0),
             status: Status::Completed,
             usage: UsageForm::Once,
+            context: None,
             fixed: Vec::new(),
             split_bytes: 0,
             fragment_bytes: 0,
@@ -180,6 +197,8 @@ impl Default for Sim {
             ping_ms: 20_000,
             model: None,
             nameless: false,
+            deaf: false,
+            same_ids: false,
             type_last: false,
             load: None,
         }
@@ -205,6 +224,7 @@ impl Sim {
             "pace" => self.pace = Pace::Millis(value.parse().ok()?),
             "status" => self.status = Status::parse(value)?,
             "usage" => self.usage = UsageForm::parse(value)?,
+            "context" => self.context = Some(Base::parse(value)?),
             "split" => self.split_bytes = value.parse().ok()?,
             "bytewise" => self.split_bytes = 1,
             "fragment" => self.fragment_bytes = value.parse().ok()?,
@@ -223,6 +243,8 @@ impl Sim {
             "calm" => self.faults.clear(),
             "model" => self.model = Some(value.to_owned()),
             "nameless" => self.nameless = true,
+            "deaf" => self.deaf = true,
+            "same_ids" => self.same_ids = true,
             "type_last" => self.type_last = true,
             "load" => self.load = Some(Load::parse(value)?),
             _ => match Kind::parse(key) {
@@ -279,6 +301,14 @@ impl UsageForm {
             "toplevel" => UsageForm::TopLevel,
             _ => return None,
         })
+    }
+}
+
+impl Base {
+    fn parse(text: &str) -> Option<Base> {
+        let mut parts = text.split(':').map(|part| part.parse().ok());
+        let base = Base { text: parts.next()??, audio: parts.next()??, cached_percent: parts.next()?? };
+        (parts.next().is_none() && base.cached_percent <= 100).then_some(base)
     }
 }
 
@@ -378,6 +408,8 @@ mod tests {
         );
         assert_eq!(sim.fix(Usage::default()).text_in, 7);
         assert_eq!(sim.with("calm,stall").unwrap().faults, [(Point::Middle, Fault::Stall)]);
+        let sim = sim.with("context=20000:500:90").unwrap();
+        assert_eq!(sim.context, Some(Base { text: 20_000, audio: 500, cached_percent: 90 }));
         let sim = sim.with("load=speech:8192:40,refuse=429:3,close=1000").unwrap();
         assert_eq!(sim.load, Some(Load::Speech { event_bytes: 8192, period_ms: 40 }));
         assert_eq!(sim.refuse, Some((429, Some(3))));
@@ -392,6 +424,8 @@ mod tests {
             "usage=thrice",
             "load=speech:1:0",
             "odd=fish",
+            "context=1:2",
+            "context=1:2:101",
             "refuse=429:x",
             "nonsense",
         ] {

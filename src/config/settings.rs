@@ -184,6 +184,9 @@ pub(crate) struct Tiers {
 #[serde(default)]
 pub(crate) struct Metering {
     pub(crate) estimate: Estimate,
+    /// How long a provider is heard out for the usage of what was under way when nobody listens any more; 0: not at
+    /// all, and it is booked by estimate at once.
+    pub(crate) linger_seconds: u64,
     /// A CSV of prices that go before the built-in ones; empty for none. Read again on SIGHUP.
     pub(crate) prices_file: String,
 }
@@ -308,7 +311,7 @@ impl Default for Limits {
 
 impl Default for Metering {
     fn default() -> Metering {
-        Metering { estimate: Estimate::Enforce, prices_file: String::new() }
+        Metering { estimate: Estimate::Enforce, linger_seconds: 5, prices_file: String::new() }
     }
 }
 

@@ -1,10 +1,14 @@
 //! One session's sums: what its events charge while they pass, and what is booked in the end.
 //!
-//! Start at [`Meter::sniff`] and [`Meter::read`]. Invariant: in every session, whatever comes in whatever order, the
-//! charges add up to the cost and the tokens of what was booked, once [`Meter::settle`] has been called; no response
+//! Start at [`Meter::sniff`] and [`Meter::read`] for what the provider says, at [`Meter::sniff_request`] for what the
+//! application does. Invariant: in every session, whatever comes in whatever order, the charges add up to the cost and
+//! the tokens of what was booked, and what was foreseen to nothing, once [`Meter::settle`] has been called; no response
 //! is booked twice.
 
-use crate::dialect::{AudioRate, Dialect, Fact, Piece, PieceKind, Sign};
+mod context;
+
+use self::context::Context;
+use crate::dialect::{AudioRate, Dialect, Fact, Hint, Piece, PieceKind, Request, Settings, Sign};
 use crate::id::Model;
 use crate::metric::Metric;
 use crate::money::NanoUsd;
@@ -12,6 +16,8 @@ use crate::price::{Price, PriceTable};
 use crate::time::{Instant, Now};
 use crate::usage::Usage;
 use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{AddAssign, Sub};
 use std::sync::Arc;
@@ -19,7 +25,7 @@ use std::sync::Arc;
 /// What to do with what a response has generated before its usage is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EstimateMode {
-    /// Charge it at once, and book it if no usage comes.
+    /// Charge at once what is said, foresee what is read, and book both if no usage comes.
     #[default]
     Enforce,
     /// Charge nothing until the response is over; book it if no usage comes.
@@ -39,6 +45,17 @@ pub enum Sniff {
     Charge(Charge),
 }
 
+/// What to do with an event of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Nothing.
+    Pass,
+    /// Keep it and, when it is whole, show it to [`Meter::read_request`].
+    Collect,
+    /// If its length was not known, tell [`Meter::grow_request`] how much more of it comes.
+    Length,
+}
+
 /// An amount for accounts. Negative where a provider's figure replaces a higher estimate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
@@ -46,11 +63,14 @@ pub struct Charge {
     pub tokens: i64,
 }
 
-/// What came of an event, or of the end: charge the one, report the others.
+/// What came of an event, or of the end: charge the first, foresee the second, report the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What all that is booked costs, less what was charged for it before.
     pub charge: Charge,
+    /// What responses under way read by estimate. It warns, and is taken back when their end is known; until then it
+    /// ends nobody, for the provider may have most of it in its cache.
+    pub foreseen: Charge,
     pub booked: Vec<Metered>,
 }
 
@@ -84,12 +104,22 @@ pub struct Counts {
     pub unpriced: u32,
 }
 
+/// Which of several sessions meters what all of them see, as those do that are attached to one call.
+pub trait Claims: fmt::Debug {
+    /// Whether what bears this hash is this session's to meter: exactly one of them is told so.
+    fn claim(&self, hash: u64) -> bool;
+}
+
 /// Responses of one session that may be under way at once; past it the one that was quiet longest is booked by
 /// estimate. OpenAI runs one, and a few more where the application asks for responses out of band.
 pub const OPEN_MAX: usize = 64;
 
 /// Ids remembered as booked; an older one that came again would count again.
 pub const BOOKED_MAX: usize = 64;
+
+/// Responses that were asked for and have not begun; more are taken to be like the rest. And pieces of speech that are
+/// to be written down; past it the oldest is booked by estimate.
+pub const AWAITED_MAX: usize = 64;
 
 /// The name of a model that nobody has named. It has no price, so it costs the fallback.
 pub const UNKNOWN_MODEL: &str = "unknown";
@@ -115,11 +145,24 @@ pub struct Meter {
     dialect: Dialect,
     estimate: EstimateMode,
     output_rate: AudioRate,
+    input_rate: AudioRate,
+    /// How long instructions and tools are.
+    settings_bytes: u64,
+    /// The provider has named the model itself.
+    model_is_stated: bool,
+    only_transcribes: bool,
+    detects_turns: bool,
+    /// Nobody hears the responses any more: what they read is charged, too.
+    abandoned: bool,
     counts: Counts,
     provider: Arc<str>,
     models: Models,
     /// `None` until the first response, so that a session that only waits is small.
     live: Option<Box<Live>>,
+    /// `None` until something is said, likewise.
+    context: Option<Box<Context>>,
+    /// Where others see the same responses.
+    claims: Option<Box<dyn Claims>>,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +176,25 @@ struct Live {
     growing: Option<PieceKind>,
     /// Booked where nothing could be answered; goes out with the next reading.
     overdue: Reading,
+    /// What was asked for and has not begun.
+    asked: VecDeque<Asked>,
+    /// What was said to it and is not written down yet.
+    unheard: VecDeque<Unheard>,
+}
+
+/// A response that the application asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    apart: bool,
+    /// What it reads in the conversation's place.
+    input: Option<Usage>,
+}
+
+/// A piece of speech that is to be written down.
+#[derive(Clone, Copy, Debug)]
+struct Unheard {
+    hash: u64,
+    sound_ms: u64,
 }
 
 /// A response under way.
@@ -149,6 +211,13 @@ struct Open {
     audio_bytes: u64,
     text_bytes: u64,
     charged: Charge,
+    /// What it reads, by estimate; `None` where nothing is estimated.
+    input: Option<Box<Usage>>,
+    /// What that costs, where estimates count; charged already, or only foreseen.
+    input_charge: Charge,
+    input_is_charged: bool,
+    /// It is no part of the conversation.
+    apart: bool,
 }
 
 impl Meter {
@@ -158,11 +227,24 @@ impl Meter {
             dialect,
             estimate,
             output_rate: AudioRate::PCM16_24KHZ,
+            input_rate: AudioRate::PCM16_24KHZ,
+            settings_bytes: 0,
+            model_is_stated: false,
+            only_transcribes: false,
+            detects_turns: false,
+            abandoned: false,
             counts: Counts::default(),
             provider,
             models,
             live: None,
+            context: None,
+            claims: None,
         }
+    }
+
+    /// From now on this meters only what it may claim.
+    pub fn share(&mut self, claims: Box<dyn Claims>) {
+        self.claims = Some(claims);
     }
 
     /// The session's model; of a session that only transcribes, that one.
@@ -214,12 +296,108 @@ impl Meter {
         self.apply(fact, prices, now)
     }
 
+    /// Looks at the first bytes of an event of the application, as [`Meter::sniff`] does at the provider's.
+    #[inline]
+    pub fn sniff_request(&mut self, head: &[u8], event_bytes: u64) -> Interest {
+        match self.dialect.sniff_request(head, event_bytes) {
+            Hint::Nothing => Interest::Pass,
+            Hint::Whole => Interest::Collect,
+            Hint::Sound { bytes } => {
+                self.context().append(bytes);
+                Interest::Length
+            }
+        }
+    }
+
+    /// More of the event of the application that was sniffed last, if its length was not known then.
+    pub fn grow_request(&mut self, bytes: u64) {
+        self.context().append(bytes);
+    }
+
+    /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is.
+    pub fn read_request(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) {
+        let rate = self.input_rate;
+        match self.dialect.read_request(event, event_bytes) {
+            Request::Nothing => {}
+            Request::Sound { bytes } => self.context().append(bytes),
+            Request::ClearSound => self.context().clear(),
+            Request::CommitSound => self.context().ask_commit(),
+            Request::AddItem { item, content } => {
+                let item = item.as_deref().map(item_hash);
+                self.context().add(item, content, rate);
+            }
+            Request::DeleteItem { item } => self.context().delete(item.as_deref().map(item_hash)),
+            Request::TruncateItem { item, sound_ms } => {
+                self.context().truncate(item.as_deref().map(item_hash), sound_ms);
+            }
+            Request::Respond { apart, input } => {
+                let settings_bytes = self.settings_bytes;
+                let input = input.map(|content| Context::input_of(content, rate, settings_bytes));
+                let asked = &mut self.live.get_or_insert_default().asked;
+                if asked.len() < AWAITED_MAX {
+                    asked.push_back(Asked { apart, input });
+                }
+            }
+            Request::Choose { model, transcription_model } => {
+                if !self.model_is_stated {
+                    self.set_model(model.and_then(named), prices, now);
+                }
+                let transcription = self.models.transcription.take();
+                self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
+            }
+        }
+    }
+
+    /// Nobody hears the responses any more. What they have read is charged from now on, as what they say is.
+    pub fn abandon(&mut self) -> Reading {
+        self.abandoned = true;
+        let mut reading = Reading::default();
+        for open in self.live.iter_mut().flat_map(|live| &mut live.open) {
+            reading.absorb(open.charge_input());
+        }
+        self.reading(reading)
+    }
+
+    /// Whether the provider still owes a figure, or will begin something of which it will.
+    pub fn awaits_usage(&self) -> bool {
+        self.live
+            .as_ref()
+            .is_some_and(|live| !(live.open.is_empty() && live.asked.is_empty() && live.unheard.is_empty()))
+    }
+
+    /// Whether something has begun that is not over.
+    pub fn is_under_way(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !(live.open.is_empty() && live.unheard.is_empty()))
+    }
+
+    /// The events that ask the provider to stop what is under way and to tell what it has used.
+    pub fn cancels(&self) -> Vec<String> {
+        let Some(live) = &self.live else { return Vec::new() };
+        let mut cancels: Vec<_> =
+            live.open.iter().map(|open| self.dialect.cancel(open.id.as_deref())).collect();
+        if cancels.is_empty() && !live.asked.is_empty() {
+            cancels.push(self.dialect.cancel(None));
+        }
+        cancels
+    }
+
     /// The session is over: what is under way is booked by its estimate. Call it on every way out.
-    pub fn settle(&mut self, now: Now) -> Reading {
+    pub fn settle(&mut self, prices: &PriceTable, now: Now) -> Reading {
         let mut settled = self.reading(Reading::default());
         let open = self.live.as_mut().map(|live| std::mem::take(&mut live.open));
         for open in open.into_iter().flatten() {
             settled.absorb(self.book_response(open, None, now));
+        }
+        let unheard = self.live.as_mut().map(|live| {
+            live.asked.clear();
+            std::mem::take(&mut live.unheard)
+        });
+        for unheard in unheard.into_iter().flatten() {
+            settled.absorb(self.book_unheard(unheard, prices, now));
+        }
+        if let Some(context) = self.context.take().filter(|_| self.only_transcribes) {
+            let sound_ms = context.uncommitted_ms(self.input_rate, self.detects_turns);
+            settled.absorb(self.book_sound(sound_ms, prices, now));
         }
         settled
     }
@@ -235,27 +413,84 @@ impl Meter {
                 self.counts.unmetered += 1;
                 Reading::default()
             }
-            Fact::Session { model, transcription_model, output_rate } => {
-                self.models.transcription =
-                    transcription_model.and_then(named).or(self.models.transcription.take());
-                self.output_rate = output_rate.unwrap_or(self.output_rate);
-                self.set_model(model.and_then(named), prices, now);
+            Fact::Session(settings) => {
+                self.take_settings(*settings, prices, now);
                 Reading::default()
             }
-            Fact::Begun { response, output_rate } => {
+            Fact::Begun { response, model, output_rate, apart } => {
+                self.forget_booked(response.as_deref());
+                let price = model.and_then(named).map(|model| {
+                    let price = Arc::clone(prices.price(&self.provider, model.as_str(), now.wall));
+                    (model, price)
+                });
                 let fresh = |open: &&mut Open| open.audio_bytes == 0;
-                if let Some(open) = self.open(response.as_deref(), prices, now).filter(fresh) {
+                if let Some(open) = self.open(response.as_deref(), apart, prices, now).filter(fresh) {
                     open.output_rate = output_rate.unwrap_or(open.output_rate);
+                    if let Some((model, price)) = price {
+                        (open.model, open.price) = (Some(model), price);
+                    }
                 }
                 Reading::default()
             }
-            Fact::Piece(piece) => Reading { charge: self.add(&piece, prices, now), booked: Vec::new() },
+            Fact::Piece(piece) => Reading { charge: self.add(&piece, prices, now), ..Reading::default() },
             Fact::Done { response, usage } => self.done(response.as_deref(), usage, prices, now),
+            Fact::Answered { response: _, item } => {
+                self.context().answer(item_hash(&item));
+                Reading::default()
+            }
+            Fact::Added { item } => {
+                if let Some(context) = &mut self.context {
+                    context.name(item_hash(&item));
+                }
+                Reading::default()
+            }
+            Fact::Committed { item } => self.committed(item.as_deref(), prices, now),
+            Fact::Speech { is_start, at_ms } => {
+                self.context().hear_speech(is_start, at_ms);
+                Reading::default()
+            }
+            Fact::Refused => {
+                if let Some(live) = &mut self.live {
+                    live.asked.pop_front();
+                }
+                Reading::default()
+            }
+            Fact::Unheard { item, content_index } => {
+                if let (Some(item), Some(live)) = (item, &mut self.live) {
+                    live.take_unheard(transcription_hash(&item, content_index));
+                }
+                Reading::default()
+            }
             Fact::Transcribed { item, content_index, usage } => {
                 self.transcribed(item.as_deref(), content_index, usage, prices, now)
             }
         };
         self.reading(reading)
+    }
+
+    fn take_settings(&mut self, settings: Settings<'_>, prices: &PriceTable, now: Now) {
+        self.models.transcription =
+            settings.transcription_model.and_then(named).or(self.models.transcription.take());
+        self.output_rate = settings.output_rate.unwrap_or(self.output_rate);
+        self.input_rate = settings.input_rate.unwrap_or(self.input_rate);
+        self.only_transcribes = settings.only_transcribes.unwrap_or(self.only_transcribes);
+        self.detects_turns = settings.detects_turns.unwrap_or(self.detects_turns);
+        if let Some(bytes) = settings.text_bytes {
+            let before = std::mem::replace(&mut self.settings_bytes, bytes);
+            if let Some(context) = &mut self.context {
+                context.set_settings(before, bytes);
+            }
+        }
+        let model = settings.model.and_then(named);
+        self.model_is_stated |= model.is_some();
+        self.set_model(model, prices, now);
+    }
+
+    /// A response begins: if its id was used before, it is another one all the same.
+    fn forget_booked(&mut self, id: Option<&str>) {
+        if let (Some(id), Some(live)) = (id, &mut self.live) {
+            live.forget(response_hash(id));
+        }
     }
 
     fn set_model(&mut self, model: Option<Model>, prices: &PriceTable, now: Now) {
@@ -271,38 +506,77 @@ impl Meter {
 
     /// The open response of an id, opened if it is new; `None` if it is over already. What bears no id belongs to the
     /// response that was touched last: servers without ids run one at a time.
-    fn open(&mut self, id: Option<&str>, prices: &PriceTable, now: Now) -> Option<&mut Open> {
+    fn open(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Option<&mut Open> {
         let live = self.live.get_or_insert_default();
         let found = live.open.iter().rposition(|open| id.is_none() || open.id.as_deref() == id);
         if let Some(index) = found {
             let last = live.open.len() - 1;
             live.open[index..].rotate_left(usize::from(index < last));
         } else {
-            if id.is_some_and(|id| live.has_booked(response_hash(id))) {
+            let hash = id.map(response_hash);
+            if hash.is_some_and(|hash| live.has_booked(hash)) {
                 return None;
             }
+            if let Some(hash) = hash.filter(|hash| !self.may_meter(*hash)) {
+                let live = self.live.get_or_insert_default();
+                live.remember(hash);
+                live.take_asked(apart);
+                return None;
+            }
+            let live = self.live.get_or_insert_default();
             if live.open.len() == OPEN_MAX {
                 let quiet = live.open.remove(0);
                 let reading = self.book_response(quiet, None, now);
                 self.live.get_or_insert_default().overdue.absorb(reading);
             }
-            let open = self.begin(id, prices, now);
-            self.live.get_or_insert_default().open.push(open);
+            let mut open = self.begin(id, apart, prices, now);
+            let live = self.live.get_or_insert_default();
+            live.overdue.foreseen += open.input_charge;
+            if self.abandoned {
+                live.overdue.absorb(open.charge_input());
+            }
+            live.open.push(open);
         }
         self.live.as_mut()?.open.last_mut()
     }
 
-    fn begin(&self, id: Option<&str>, prices: &PriceTable, now: Now) -> Open {
+    /// A response that is foreseen to read what there is to be read now.
+    fn begin(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Open {
+        let price = Arc::clone(prices.price(&self.provider, name_of(self.models.session.as_ref()), now.wall));
+        let asked = self.live.as_mut().and_then(|live| live.take_asked(apart));
+        let (settings_bytes, rate) = (self.settings_bytes, self.input_rate);
+        let context = self.context();
+        if !apart {
+            context.begin(rate);
+        }
+        let of_its_own = asked.filter(|_| apart).and_then(|asked| asked.input);
+        let input = of_its_own.unwrap_or_else(|| context.input(settings_bytes));
+        let input_charge = match self.estimate {
+            EstimateMode::Enforce => Charge::of(price.cost(&input), &input),
+            EstimateMode::Observe | EstimateMode::Off => Charge::default(),
+        };
         Open {
             id: id.map(Box::from),
-            price: Arc::clone(prices.price(&self.provider, name_of(self.models.session.as_ref()), now.wall)),
+            price,
             model: self.models.session.clone(),
             began_at: Some(now.instant),
             output_rate: self.output_rate,
             audio_bytes: 0,
             text_bytes: 0,
             charged: Charge::default(),
+            input: (self.estimate != EstimateMode::Off).then(|| Box::new(input)),
+            input_charge,
+            input_is_charged: false,
+            apart,
         }
+    }
+
+    fn may_meter(&self, hash: u64) -> bool {
+        self.claims.as_ref().is_none_or(|claims| claims.claim(hash))
+    }
+
+    fn context(&mut self) -> &mut Context {
+        self.context.get_or_insert_default()
     }
 
     fn add(&mut self, piece: &Piece<'_>, prices: &PriceTable, now: Now) -> Charge {
@@ -310,7 +584,9 @@ impl Meter {
         if estimate == EstimateMode::Off {
             return Charge::default();
         }
-        let Some(open) = self.open(piece.response.as_deref(), prices, now) else { return Charge::default() };
+        let Some(open) = self.open(piece.response.as_deref(), false, prices, now) else {
+            return Charge::default();
+        };
         let charge = open.grow(piece.kind, piece.bytes, estimate);
         if let Some(live) = &mut self.live {
             live.growing = Some(piece.kind);
@@ -329,10 +605,35 @@ impl Meter {
         let found = of_id.or_else(|| live.open.iter().position(|open| open.id.is_none()));
         let mut response = match found {
             Some(index) => live.open.remove(index),
-            None => Open { began_at: None, ..self.begin(id, prices, now) },
+            None => {
+                if let Some(hash) = id.map(response_hash).filter(|hash| !self.may_meter(*hash)) {
+                    self.live.get_or_insert_default().remember(hash);
+                    self.counts.duplicate += 1;
+                    return Reading::default();
+                }
+                let unseen = self.begin(id, false, prices, now);
+                self.live.get_or_insert_default().overdue.foreseen += unseen.input_charge;
+                Open { began_at: None, ..unseen }
+            }
         };
         response.id = response.id.or_else(|| id.map(Box::from));
         self.book_response(response, usage, now)
+    }
+
+    /// What was said is an item now, and will be written down where that was asked for.
+    fn committed(&mut self, item: Option<&str>, prices: &PriceTable, now: Now) -> Reading {
+        let rate = self.input_rate;
+        let sound_ms = self.context().commit(item.map(item_hash), rate);
+        let Some(item) = item.filter(|_| sound_ms > 0 && self.models.transcription.is_some()) else {
+            return Reading::default();
+        };
+        if self.estimate == EstimateMode::Off {
+            return Reading::default();
+        }
+        let live = self.live.get_or_insert_default();
+        let oldest = if live.unheard.len() == AWAITED_MAX { live.unheard.pop_front() } else { None };
+        live.unheard.push_back(Unheard { hash: transcription_hash(item, 0), sound_ms });
+        oldest.map(|oldest| self.book_unheard(oldest, prices, now)).unwrap_or_default()
     }
 
     fn transcribed(
@@ -343,22 +644,61 @@ impl Meter {
         prices: &PriceTable,
         now: Now,
     ) -> Reading {
-        let hash = item.map(|item| hash_of(&("transcription", item, content_index)));
+        let hash = item.map(|item| transcription_hash(item, content_index));
         let live = self.live.get_or_insert_default();
+        let unheard = hash.and_then(|hash| live.take_unheard(hash));
         if hash.is_some_and(|hash| live.has_booked(hash)) {
             self.counts.duplicate += 1;
             return Reading::default();
         }
         let Some(usage) = usage else {
-            // As the beta does. What was said has passed the other way, so there is nothing to estimate by.
-            self.counts.unmetered += 1;
-            return Reading::default();
+            // As the beta does: what was heard of the speech is all there is to go by.
+            return match unheard {
+                Some(unheard) => self.book_unheard(unheard, prices, now),
+                None => {
+                    self.counts.unmetered += 1;
+                    Reading::default()
+                }
+            };
         };
-        hash.into_iter().for_each(|hash| live.remember(hash));
+        if let Some(hash) = hash {
+            live.remember(hash);
+            if !self.may_meter(hash) {
+                self.counts.duplicate += 1;
+                return Reading::default();
+            }
+        }
+        self.book_transcription(usage, Basis::Stated, prices, now)
+    }
+
+    /// Books what was said and not written down, as if it had been.
+    fn book_unheard(&mut self, unheard: Unheard, prices: &PriceTable, now: Now) -> Reading {
+        let Unheard { hash, sound_ms } = unheard;
+        self.live.get_or_insert_default().remember(hash);
+        if self.may_meter(hash) { self.book_sound(sound_ms, prices, now) } else { Reading::default() }
+    }
+
+    fn book_sound(&mut self, sound_ms: u64, prices: &PriceTable, now: Now) -> Reading {
+        if sound_ms == 0 || self.estimate == EstimateMode::Off || self.models.transcription.is_none() {
+            return Reading::default();
+        }
+        let model = name_of(self.models.transcription.as_ref());
+        let usage = match prices.price(&self.provider, model, now.wall).per_minute {
+            Some(_) => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
+            None => {
+                let audio_in = sound_ms.div_ceil(context::SOUND_MS_PER_TOKEN);
+                Usage { audio_in, requests: 1, ..Usage::default() }
+            }
+        };
+        self.book_transcription(usage, Basis::Estimated, prices, now)
+    }
+
+    fn book_transcription(&mut self, usage: Usage, basis: Basis, prices: &PriceTable, now: Now) -> Reading {
         let model = self.models.transcription.clone();
         let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
-        let metered = self.book(model, &price, usage, Basis::Stated, None);
-        Reading { charge: Charge::of(metered.cost, &metered.usage), booked: vec![metered] }
+        let metered = self.book(model, &price, usage, basis, None);
+        let charge = Charge::of(metered.cost, &metered.usage);
+        Reading { charge, booked: vec![metered], ..Reading::default() }
     }
 
     /// Books a response that is not among the open ones any more.
@@ -366,13 +706,22 @@ impl Meter {
         if let Some(id) = &response.id {
             self.live.get_or_insert_default().remember(response_hash(id));
         }
+        if !response.apart {
+            let said = response.tokens();
+            self.context().finish(usage.as_ref(), said);
+        }
         let (usage, basis) = match usage {
             Some(usage) => (usage, Basis::Stated),
             None => (response.usage(), Basis::Estimated),
         };
         let latency_ms = response.began_at.map(|began_at| now.instant.since(began_at));
+        let foreseen = response.foreseen();
         let metered = self.book(response.model, &response.price, usage, basis, latency_ms);
-        Reading { charge: Charge::of(metered.cost, &metered.usage) - response.charged, booked: vec![metered] }
+        Reading {
+            charge: Charge::of(metered.cost, &metered.usage) - response.charged,
+            foreseen: Charge::default() - foreseen,
+            booked: vec![metered],
+        }
     }
 
     fn book(
@@ -419,20 +768,38 @@ impl Open {
             return Charge::default();
         }
         let (text_out, audio_out) = self.tokens();
-        let tokens = (text_out + audio_out) as i64;
+        let read = if self.input_is_charged { self.input_charge } else { Charge::default() };
+        let tokens = ((text_out + audio_out) as i64).saturating_add(read.tokens);
         // Text comes in pieces smaller than a token; most change nothing.
         if tokens == self.charged.tokens {
             return Charge::default();
         }
-        let total = Charge { cost: self.price.output_cost(text_out, audio_out), tokens };
+        let total = Charge { cost: self.price.output_cost(text_out, audio_out) + read.cost, tokens };
         let more = total - self.charged;
         self.charged = total;
         more
     }
 
+    /// Charges what it reads, from now on.
+    fn charge_input(&mut self) -> Reading {
+        if std::mem::replace(&mut self.input_is_charged, true) {
+            return Reading::default();
+        }
+        self.charged += self.input_charge;
+        Reading {
+            charge: self.input_charge,
+            foreseen: Charge::default() - self.input_charge,
+            booked: Vec::new(),
+        }
+    }
+
+    fn foreseen(&self) -> Charge {
+        if self.input_is_charged { Charge::default() } else { self.input_charge }
+    }
+
     fn usage(&self) -> Usage {
         let (text_out, audio_out) = self.tokens();
-        Usage { text_out, audio_out, requests: 1, ..Usage::default() }
+        Usage { text_out, audio_out, requests: 1, ..self.input.as_deref().copied().unwrap_or_default() }
     }
 
     /// The estimate, text and audio: a token for 4 bytes of text, 20 for a second of sound.
@@ -440,13 +807,30 @@ impl Open {
         // Four characters of base64 are three bytes of sound.
         let (sound, second) = (self.audio_bytes * 3, u64::from(self.output_rate.bytes_per_second.max(1)) * 4);
         let audio = (sound * AUDIO_TOKENS_PER_SECOND).div_ceil(second);
-        (self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN), audio)
+        (self.text_bytes.div_ceil(context::TEXT_BYTES_PER_TOKEN), audio)
     }
 }
 
 impl Live {
+    /// The oldest response of that sort that was asked for, which is the one that begins.
+    fn take_asked(&mut self, apart: bool) -> Option<Asked> {
+        let index = self.asked.iter().position(|asked| asked.apart == apart)?;
+        self.asked.remove(index)
+    }
+
+    fn take_unheard(&mut self, hash: u64) -> Option<Unheard> {
+        let index = self.unheard.iter().position(|unheard| unheard.hash == hash)?;
+        self.unheard.remove(index)
+    }
+
     fn has_booked(&self, hash: u64) -> bool {
         self.booked.contains(&hash)
+    }
+
+    fn forget(&mut self, hash: u64) {
+        // What is oldest is first again, so that the ring goes on behind the last.
+        self.booked.rotate_left(std::mem::take(&mut self.booked_at));
+        self.booked.retain(|booked| *booked != hash);
     }
 
     fn remember(&mut self, hash: u64) {
@@ -462,6 +846,7 @@ impl Live {
 impl Reading {
     fn absorb(&mut self, other: Reading) {
         self.charge += other.charge;
+        self.foreseen += other.foreseen;
         self.booked.extend(other.booked);
     }
 }
@@ -520,6 +905,14 @@ fn response_hash(id: &str) -> u64 {
     hash_of(&("response", id))
 }
 
+fn item_hash(id: &str) -> u64 {
+    hash_of(&("item", id))
+}
+
+fn transcription_hash(item: &str, content_index: u64) -> u64 {
+    hash_of(&("transcription", item, content_index))
+}
+
 fn hash_of(id: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
@@ -527,7 +920,6 @@ fn hash_of(id: &impl Hash) -> u64 {
 }
 
 const AUDIO_TOKENS_PER_SECOND: u64 = 20;
-const TEXT_BYTES_PER_TOKEN: u64 = 4;
 
 /// More than a petabyte in one response is a length that somebody made up; it stops adding.
 const PIECES_BYTES_MAX: u64 = 1 << 50;

@@ -9,6 +9,7 @@ pub enum Metric {
     SessionsClosed,
     SessionsRefused,
     SessionsPanicked,
+    SessionsLingered,
     BytesDownstream,
     BytesUpstream,
     MessagesDownstream,
@@ -20,6 +21,7 @@ pub enum Metric {
     EventsUnpriced,
     EventsWithheld,
     LimitsReached,
+    LimitsForeseen,
     UpstreamFailures,
     ReportsDeferred,
 }
@@ -37,6 +39,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
     (Metric::SessionsClosed, "tokenist_sessions_closed_total", "Sessions that were settled."),
     (Metric::SessionsRefused, "tokenist_sessions_refused_total", "Requests refused in admit."),
     (Metric::SessionsPanicked, "tokenist_sessions_panicked_total", "Sessions that died of a bug of ours."),
+    (
+        Metric::SessionsLingered,
+        "tokenist_sessions_lingered_total",
+        "Sessions over for their application whose provider was heard out for the usage it owed.",
+    ),
     (Metric::BytesDownstream, "tokenist_downstream_bytes_total", "Bytes sent to applications."),
     (Metric::BytesUpstream, "tokenist_upstream_bytes_total", "Bytes sent to providers."),
     (Metric::MessagesDownstream, "tokenist_downstream_messages_total", "Messages relayed to applications."),
@@ -68,6 +75,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
         "Provider events not forwarded because a limit had been reached.",
     ),
     (Metric::LimitsReached, "tokenist_limits_reached_total", "Sessions ended or refused by a limit."),
+    (
+        Metric::LimitsForeseen,
+        "tokenist_limits_foreseen_total",
+        "Responses that would reach a limit with what they read by estimate; nobody is ended by that.",
+    ),
     (
         Metric::UpstreamFailures,
         "tokenist_upstream_failures_total",

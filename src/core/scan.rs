@@ -183,7 +183,50 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// The values of one array, in their order, from bytes that may end anywhere; with each, whether they run out in it.
+#[derive(Clone, Debug)]
+pub struct Elements<'a>(Fields<'a>);
+
+impl<'a> Elements<'a> {
+    fn of(raw: &'a [u8]) -> Elements<'a> {
+        // Behind the opening bracket.
+        Elements(Fields { bytes: raw, at: 1, place: Place::BeforeFirst })
+    }
+
+    fn element(&mut self) -> Result<(Value<'a>, bool), End> {
+        let walk = &mut self.0;
+        match (walk.place, walk.peek().ok_or(End::Cut)?) {
+            (Place::Ended(end), _) => return Err(end),
+            (_, b']') => return Err(End::Closed),
+            (Place::BeforeNext, b',') => walk.at += 1,
+            (Place::BeforeNext, _) => return Err(End::Malformed),
+            (Place::BeforeFirst, _) => {}
+        }
+        walk.place = Place::BeforeNext;
+        let (value, cut) = walk.value()?;
+        if cut {
+            walk.place = Place::Ended(End::Cut);
+        }
+        Ok((value, cut))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (Value<'a>, bool);
+
+    fn next(&mut self) -> Option<(Value<'a>, bool)> {
+        self.element().map_err(|end| self.0.place = Place::Ended(end)).ok()
+    }
+}
+
 impl<'a> Value<'a> {
+    pub fn elements(self) -> Option<Elements<'a>> {
+        match self {
+            Value::Array(raw) => Some(Elements::of(raw)),
+            Value::Text(_) | Value::Object(_) | Value::Plain(_) => None,
+        }
+    }
+
     pub fn fields(self) -> Option<Fields<'a>> {
         match self {
             Value::Object(raw) => Some(Fields::of(raw)),
@@ -391,6 +434,41 @@ mod tests {
     }
 
     #[test]
+    fn the_values_of_an_array_are_found_wherever_the_bytes_end() {
+        for (json, elements, cut) in [
+            (r#"{"a":[]}"#, &[][..], false),
+            (r#"{"a":[ "b" , {"c":[1]},2 , null ]}"#, &["b", r#"{"c":[1]}"#, "2", "null"], false),
+            (r#"{"a":["b","cut of"#, &["b", "cut of"], true),
+            (r#"{"a":[{"b":"#, &[r#"{"b":"#], true),
+            (r#"{"a":["b" "c"]}"#, &["b"], false),
+            (r#"{"a":["#, &[], false),
+        ] {
+            let field = Fields::of(json.as_bytes()).next().unwrap();
+            let mut last_cut = false;
+            let found: Vec<String> = field
+                .value
+                .elements()
+                .unwrap()
+                .map(|(value, cut)| {
+                    last_cut = cut;
+                    match value {
+                        Value::Text(text) => text.decode().into_owned(),
+                        Value::Object(raw) | Value::Array(raw) | Value::Plain(raw) => {
+                            String::from_utf8_lossy(raw).into_owned()
+                        }
+                    }
+                })
+                .collect();
+            assert_eq!(
+                (found, last_cut),
+                (elements.iter().map(|text| text.to_string()).collect(), cut),
+                "{json}"
+            );
+        }
+        assert!(Fields::of(br#"{"a":1}"#).next().unwrap().value.elements().is_none());
+    }
+
+    #[test]
     fn a_million_brackets_are_only_bytes() {
         let json = format!("{{\"a\":{}", "[".repeat(1 << 20));
         assert!(Fields::of(json.as_bytes()).next().unwrap().cut);
@@ -410,6 +488,7 @@ mod tests {
                 field.key.decode();
                 field.value.count();
                 field.value.fields().map(Iterator::count);
+                field.value.elements().map(Iterator::count);
             }
         }
 

@@ -33,6 +33,8 @@ pub enum Reach {
 pub struct Gauge {
     charged: AtomicI64,
     ceiling: AtomicI64,
+    /// What responses under way will probably cost beside. It ends nobody, for it may be too much.
+    foreseen: AtomicI64,
 }
 
 /// No limit.
@@ -52,7 +54,7 @@ pub struct Account {
 
 impl Gauge {
     fn new() -> Gauge {
-        Gauge { charged: AtomicI64::new(0), ceiling: AtomicI64::new(UNLIMITED) }
+        Gauge { charged: AtomicI64::new(0), ceiling: AtomicI64::new(UNLIMITED), foreseen: AtomicI64::new(0) }
     }
 
     /// Adds to what is charged and tells whether that reached the ceiling.
@@ -68,6 +70,17 @@ impl Gauge {
             (false, true) => Reach::Crossed,
             (false, false) => Reach::Under,
         }
+    }
+
+    /// Adds to what is foreseen and tells whether that reaches the ceiling which what is charged does not.
+    fn foresee(&self, amount: i64) -> bool {
+        let foreseen = self.foreseen.fetch_add(amount, Ordering::AcqRel).saturating_add(amount);
+        let (charged, ceiling) = (self.charged(), self.ceiling());
+        ceiling != UNLIMITED && charged < ceiling && charged.saturating_add(foreseen) >= ceiling
+    }
+
+    pub fn foreseen(&self) -> i64 {
+        self.foreseen.load(Ordering::Acquire)
     }
 
     pub fn charged(&self) -> i64 {
@@ -102,6 +115,11 @@ impl Account {
     /// Charges both measures; the stronger answer counts.
     pub fn charge(&self, charge: Charge) -> Reach {
         self.cost.charge(charge.cost.0).max(self.tokens.charge(charge.tokens))
+    }
+
+    /// Foresees both measures, or with negative amounts no longer; whether one of them would reach its ceiling.
+    pub fn foresee(&self, charge: Charge) -> bool {
+        self.cost.foresee(charge.cost.0) | self.tokens.foresee(charge.tokens)
     }
 
     /// The one comparison that every event makes.
@@ -196,6 +214,23 @@ mod tests {
         assert_eq!(account.charge(cost(-50)), Reach::Under);
         assert_eq!(account.charge(cost(51)), Reach::Crossed);
         assert_eq!(account.charge(cost(1)), Reach::Over);
+    }
+
+    #[test]
+    fn what_is_foreseen_is_told_and_ends_nobody() {
+        let account = Account::new(Standing::default());
+        assert!(!account.foresee(cost(i64::MAX)), "without a limit nothing can be reached");
+        account.foresee(cost(-i64::MAX));
+        account.cost.set_ceiling(100);
+        assert_eq!(account.charge(cost(40)), Reach::Under);
+        assert!(!account.foresee(cost(59)));
+        assert!(account.foresee(cost(1)));
+        assert!(!account.reached());
+        assert_eq!(account.charge(cost(1)), Reach::Under);
+        assert!(!account.foresee(cost(-60)));
+        assert_eq!(account.cost.foreseen(), 0);
+        assert_eq!(account.charge(cost(59)), Reach::Crossed);
+        assert!(!account.foresee(cost(1)), "there is nothing left to foresee");
     }
 
     #[test]

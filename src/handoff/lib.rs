@@ -6,6 +6,7 @@
 pub mod account;
 pub mod addresses;
 pub mod bell;
+pub mod calls;
 pub mod counters;
 pub mod mailbox;
 pub mod message;
@@ -15,6 +16,7 @@ pub mod refusals;
 pub use account::{Account, Charge, Gauge, Reach};
 pub use addresses::Addresses;
 pub use bell::Bell;
+pub use calls::Calls;
 pub use counters::Counters;
 pub use mailbox::{Mailbox, Sender, mailbox};
 pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender};

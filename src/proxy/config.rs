@@ -31,6 +31,8 @@ pub struct Config {
     pub close_ms: u64,
     /// How long the provider may go on after the application has stopped sending.
     pub half_close_ms: u64,
+    /// How long a provider is heard out after the application is gone, for the usage of what was under way.
+    pub linger_ms: u64,
     /// A direction that was quiet for this long gives its buffer back.
     pub release_ms: u64,
     /// A side silent for this long is pinged; after three times this long it is taken for dead.

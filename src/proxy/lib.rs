@@ -12,9 +12,11 @@ mod config;
 mod dial;
 mod error;
 mod head;
+mod linger;
 mod listener;
 mod live;
 mod relay;
+mod requests;
 mod session;
 mod shard;
 mod tap;
@@ -34,7 +36,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Addresses, Counters, Mailbox, Order, Published, Refusals, ReportSender};
+use tokenist_handoff::{Addresses, Calls, Counters, Mailbox, Order, Published, Refusals, ReportSender};
 
 /// What ties the shards to the other planes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ pub struct Links {
     /// One for each shard.
     pub counters: Vec<Arc<Counters>>,
     pub refusals: Arc<Refusals>,
+    pub calls: Arc<Calls>,
     /// 20 random bits that tell this process's session ids from the last one's.
     pub boot: u64,
 }

@@ -62,6 +62,17 @@ pub(crate) struct Live {
     pub(crate) active_at: Cell<Instant>,
     /// The application has said goodbye, or is gone.
     pub(crate) leaving: Cell<bool>,
+    /// The application takes no more, not even a close.
+    pub(crate) gone: Cell<bool>,
+    /// The provider says no more, or nothing that could be understood.
+    pub(crate) silent: Cell<bool>,
+    /// Until when the provider is heard out, once nobody is relayed for any more. See `linger`.
+    pub(crate) linger_until: Cell<Option<Instant>>,
+    /// The payload of the application's close, which the provider is told when it owes nothing more.
+    pub(crate) held_close: RefCell<Option<Vec<u8>>>,
+    /// The session is attached to a call, and others may be.
+    pub(crate) shares_call: Cell<bool>,
+    has_place: Cell<bool>,
     ending: RefCell<Option<Ending>>,
     /// The close code that downstream was given or gave.
     pub(crate) close_code: Cell<Option<u16>>,
@@ -82,6 +93,11 @@ impl Holders {
     /// Charges every holder; the strongest answer counts.
     pub(crate) fn charge(&self, charge: Charge) -> Reach {
         self.all().map(|account| account.charge(charge)).max().unwrap_or(Reach::Under)
+    }
+
+    /// Foresees a charge for every holder; whether one of them would reach its limit.
+    pub(crate) fn foresee(&self, charge: Charge) -> bool {
+        self.all().fold(false, |reaches, account| reaches | account.foresee(charge))
     }
 
     pub(crate) fn reached(&self) -> bool {
@@ -111,7 +127,7 @@ impl Holders {
 
 impl Lane {
     /// Wakes the pump to look at what is asked of it.
-    fn call(&self) {
+    pub(crate) fn call(&self) {
         self.called.set(true);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -177,6 +193,12 @@ impl Live {
             relaying: Cell::new(false),
             active_at: Cell::new(now),
             leaving: Cell::new(false),
+            gone: Cell::new(false),
+            silent: Cell::new(false),
+            linger_until: Cell::new(None),
+            held_close: RefCell::new(None),
+            shares_call: Cell::new(false),
+            has_place: Cell::new(false),
             ending: RefCell::new(None),
             close_code: Cell::new(None),
         }
@@ -186,6 +208,7 @@ impl Live {
     pub(crate) fn end(&self, ending: Ending, by: Instant) {
         self.ending.borrow_mut().get_or_insert(ending);
         self.end_by(by);
+        self.linger_until.set(self.linger_until.get().map(|until| until.min(by)));
         self.down.call();
         self.up.call();
     }
@@ -196,6 +219,54 @@ impl Live {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.borrow().is_some()
+    }
+
+    /// Takes a place among the user's sessions, which [`Live::leave_place`] gives back.
+    pub(crate) fn take_place(&self, holders: &Holders, max_sessions: Option<u32>) -> bool {
+        let taken = holders.user.enter(max_sessions);
+        self.has_place.set(taken);
+        taken
+    }
+
+    pub(crate) fn leave_place(&self) {
+        if let Some(holders) = self.holders.get()
+            && self.has_place.take()
+        {
+            holders.user.leave();
+        }
+    }
+
+    /// The provider is only heard out.
+    pub(crate) fn lingers(&self) -> bool {
+        self.linger_until.get().is_some()
+    }
+
+    /// The application is gone: its line is cut, and the pumps see to the rest.
+    pub(crate) fn forsake(&self) {
+        self.leaving.set(true);
+        self.gone.set(true);
+        self.downstream.cut();
+        self.down.call();
+        self.up.call();
+    }
+
+    /// Cuts whatever is past its time.
+    pub(crate) fn cut_at(&self, now: Instant) {
+        let is_over = now >= self.deadline.get();
+        match self.linger_until.get() {
+            // The client is still to be told.
+            _ if is_over && self.dialling.get() => self.upstream.cut(),
+            Some(until) => {
+                if is_over {
+                    self.downstream.cut();
+                }
+                if now >= until {
+                    self.upstream.cut();
+                }
+            }
+            None if is_over => self.cut(),
+            None => {}
+        }
     }
 
     /// Brings the deadline forward to `at`.

@@ -2,15 +2,20 @@
 //! backpressure.
 //!
 //! Start at [`relay`]. Bytes go out as they came in. Frames of our own (pings, an `error` event, a close) go where
-//! a frame ended. A pump waits in one place only, [`Lane::until`], where it can be called.
+//! a frame ended. A pump waits in one place only, [`Lane::until`], where it can be called. What happens when a provider
+//! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
 use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::dial;
 use crate::error::{Cause, Phase, SessionError, Side};
+use crate::linger::{Hearing, Owed};
 use crate::live::{Lane, Live, Woken};
+use crate::requests::Requests;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::wire::{Reader, Writer, is_cancelled};
+use monoio::time::{Duration, sleep};
+use std::future::pending;
 use std::io;
 use std::pin::{Pin, pin};
 use tokenist_core::close::Ending;
@@ -24,6 +29,9 @@ pub(crate) const PING: &[u8] = b"tokenist";
 /// What a provider is told when we end a session: it did nothing wrong.
 const CLOSE_NORMAL: u16 = 1000;
 
+/// How often an application that says no more is asked whether it still listens.
+const PROBE: Duration = Duration::from_millis(500);
+
 /// One connection of a session, with the bytes that were read beyond its head.
 pub(crate) struct End {
     pub(crate) reader: Reader,
@@ -34,14 +42,18 @@ pub(crate) struct End {
 
 /// Relays until both directions have ended.
 pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
+    let owed = &Owed::new(shard, live, tap);
     let outlet = |sender, writer, lane| Outlet {
         live,
         lane,
+        owed,
         sender,
         writer,
         walker: Walker::new(Track::new(sender, shard.config.message_max_bytes), BUFFER_BYTES),
         finished: false,
         broken: false,
+        asked: false,
+        dismissed: false,
     };
     let down = Pump {
         shard,
@@ -55,9 +67,10 @@ pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream:
         reader: downstream.reader,
         outlet: outlet(Sender::Client, upstream.writer, &live.up),
     };
-    let mut look = Look { shard, live };
+    let mut hearing = Hearing(owed);
+    let mut look = Look { shard, live, owed, requests: Requests::new(owed) };
     monoio::join!(
-        down.run(upstream.buffer, upstream.filled, tap),
+        down.run(upstream.buffer, upstream.filled, &mut hearing),
         up.run(downstream.buffer, downstream.filled, &mut look)
     );
 }
@@ -74,6 +87,7 @@ struct Pump<'a> {
 struct Outlet<'a> {
     live: &'a Live,
     lane: &'a Lane,
+    owed: &'a Owed<'a>,
     /// Whose frames pass here.
     sender: Sender,
     writer: Writer,
@@ -82,6 +96,10 @@ struct Outlet<'a> {
     finished: bool,
     /// What is under way will not be completed: its sender is gone or made no sense.
     broken: bool,
+    /// The provider was asked to stop.
+    asked: bool,
+    /// The provider was told that all is over.
+    dismissed: bool,
 }
 
 impl Pump<'_> {
@@ -97,7 +115,15 @@ impl Pump<'_> {
             if self.live.is_ending() {
                 Box::pin(self.outlet.farewell()).await;
             }
-            if self.outlet.finished {
+            if self.live.leaving.get() || self.live.lingers() {
+                Box::pin(self.outlet.part()).await;
+                if let Some(heard) = buffer.take_if(|_| filled > 0 && self.outlet.hears_out()) {
+                    let rest;
+                    (rest, filled) = self.hear_out(heard, filled, visitor);
+                    buffer = Some(rest);
+                }
+            }
+            if self.outlet.finished && !self.outlet.hears_out() {
                 filled = 0;
             }
             let result;
@@ -129,14 +155,41 @@ impl Pump<'_> {
         buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
         match walked.outcome {
             Outcome::Go => {}
-            Outcome::Stopped => debug_assert!(self.live.is_ending(), "a stop has a reason"),
+            Outcome::Stopped => {
+                debug_assert!(self.live.is_ending() || self.live.lingers(), "a stop has a reason");
+            }
             Outcome::Violated(violation) => {
                 self.outlet.broken = true;
                 self.shard.end(self.live, violated(violation));
             }
         }
         if self.outlet.walker.is_closed() {
+            self.heard_close();
             self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+        }
+        (buffer, walked.filled - walked.seen)
+    }
+
+    /// The side that is read here has said goodbye. A provider that has tells no usage any more.
+    fn heard_close(&self) {
+        if self.outlet.sender == Sender::Server {
+            self.live.silent.set(true);
+        }
+    }
+
+    /// Shows what is in the buffer, of which nothing goes on any more. Gives back what is left.
+    fn hear_out(&mut self, mut buffer: Buffer, filled: usize, visitor: &mut impl Visit) -> (Buffer, usize) {
+        let walked = self.outlet.walker.walk_on(&mut buffer.bytes_mut()[..filled], visitor);
+        buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
+        if let Outcome::Violated(_) = walked.outcome {
+            self.outlet.broken = true;
+            self.live.silent.set(true);
+        }
+        if self.outlet.walker.has_seen_close() {
+            self.heard_close();
+        }
+        if self.outlet.owed.is_settled() {
+            self.live.up.call();
         }
         (buffer, walked.filled - walked.seen)
     }
@@ -172,6 +225,8 @@ impl Pump<'_> {
         let shard = self.shard;
         match self.outlet.sender {
             Sender::Server => {
+                self.live.silent.set(true);
+                self.live.up.call();
                 // A provider that leaves without a close frame has failed, unless it was asked to go.
                 if !self.outlet.walker.is_closed() && !self.live.leaving.get() && !self.live.is_ending() {
                     shard.counters.add(Metric::UpstreamFailures, 1);
@@ -187,16 +242,22 @@ impl Pump<'_> {
                 self.outlet.finish().await;
                 self.live.end_by(shard.now().plus_ms(shard.config.close_ms));
             }
-            Sender::Client if error.is_some() || self.live.is_ending() => {
-                self.live.leaving.set(true);
-                self.live.cut();
-            }
-            // It may still listen.
             Sender::Client => {
+                let is_gone =
+                    error.is_some() || self.live.is_ending() || self.live.lingers() || self.live.gone.get();
                 self.live.leaving.set(true);
-                self.outlet.finish().await;
-                self.outlet.told();
-                self.live.end_by(shard.now().plus_ms(shard.config.half_close_ms));
+                if !is_gone {
+                    // It may still listen.
+                    self.live.end_by(shard.now().plus_ms(shard.config.half_close_ms));
+                    self.outlet.let_finish().await;
+                }
+                if is_gone || self.live.gone.get() || self.live.is_ending() {
+                    self.live.forsake();
+                    self.outlet.wind_up().await;
+                } else {
+                    self.outlet.finish().await;
+                    self.outlet.told();
+                }
             }
         }
     }
@@ -207,10 +268,7 @@ impl Pump<'_> {
         self.outlet.finished = true;
         match self.outlet.sender {
             // The application is gone, and nobody is left to relay for.
-            Sender::Server => {
-                self.live.leaving.set(true);
-                self.live.cut();
-            }
+            Sender::Server => self.live.forsake(),
             // The provider may have more to say.
             Sender::Client => {
                 self.outlet.told();
@@ -235,9 +293,94 @@ impl Outlet<'_> {
             match self.lane.until(coming.as_mut()).await {
                 Woken::Read(output) => return output,
                 // Boxed, because they are rare and a waiting pump should be small.
-                Woken::Called if self.live.is_ending() => Box::pin(self.farewell()).await,
-                Woken::Called => Box::pin(self.ping()).await,
+                Woken::Called => Box::pin(self.attend_call()).await,
             }
+        }
+    }
+
+    async fn attend_call(&mut self) {
+        match self.live.is_ending() {
+            true => self.farewell().await,
+            false => self.ping().await,
+        }
+        self.part().await;
+    }
+
+    /// What is read here goes on to nobody, but is heard.
+    fn hears_out(&self) -> bool {
+        self.sender == Sender::Server && self.finished && !self.broken && self.live.lingers()
+    }
+
+    /// Does this side's part where the application is leaving and the provider may still owe something.
+    async fn part(&mut self) {
+        match self.sender {
+            Sender::Server => self.part_from_application().await,
+            Sender::Client if self.live.lingers() => {
+                self.finished = true;
+                if !std::mem::replace(&mut self.asked, true) && self.walker.between_messages() {
+                    let cancels = self.owed.cancels();
+                    self.say(cancels).await;
+                }
+                if self.owed.is_settled() && !std::mem::replace(&mut self.dismissed, true) {
+                    self.dismiss().await;
+                }
+            }
+            Sender::Client => {}
+        }
+    }
+
+    async fn part_from_application(&mut self) {
+        if self.live.gone.get() {
+            self.finished = true;
+            if !self.owed.begin() {
+                self.live.upstream.cut();
+            }
+        }
+        let close = self.live.held_close.borrow().clone();
+        if let Some(payload) = close.filter(|_| !self.finished && self.walker.between_frames()) {
+            self.say(frame::write(Opcode::Close, &payload, None)).await;
+            self.finish().await;
+        }
+        // Whoever waits for the provider in the other direction is waiting for this.
+        if self.live.leaving.get() && !self.owed.is_under_way() {
+            self.live.up.call();
+        }
+    }
+
+    /// The provider owes nothing more: it is told what the application said, or that all is over.
+    async fn dismiss(&mut self) {
+        if self.walker.between_frames() {
+            let mask = Some(self.live.mask_key());
+            let said = self.live.held_close.borrow_mut().take();
+            let close = match said {
+                Some(payload) => frame::write(Opcode::Close, &payload, mask),
+                None => frame::write_close(CLOSE_NORMAL, "", mask),
+            };
+            self.say(close).await;
+        }
+        self.live.upstream.cut();
+    }
+
+    /// Waits until nothing is under way that the end of this direction would break off, or nobody listens: who says no
+    /// more may be gone, and a ping finds that out where the provider is silent, too.
+    async fn let_finish(&mut self) {
+        while self.owed.is_under_way() && !self.live.gone.get() && !self.live.is_ending() {
+            self.live.down.ask_ping();
+            self.lane.until(pin!(sleep(PROBE))).await;
+        }
+    }
+
+    /// The application is gone: the provider is heard out, if it owes something, and its line cut.
+    async fn wind_up(&mut self) {
+        if !self.owed.begin() {
+            return self.live.upstream.cut();
+        }
+        loop {
+            Box::pin(self.part()).await;
+            if self.dismissed {
+                return;
+            }
+            self.lane.until(pin!(pending::<()>())).await;
         }
     }
 
@@ -245,6 +388,7 @@ impl Outlet<'_> {
     /// Inside a message that has been begun it waits for the message's end, or for the session's deadline.
     async fn farewell(&mut self) {
         let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
+        let is_heard_out = self.owed.begin();
         let (between_messages, between_frames) =
             (self.walker.between_messages(), self.walker.between_frames());
         match self.sender {
@@ -264,7 +408,7 @@ impl Outlet<'_> {
             }
             Sender::Server => {}
             Sender::Client => {
-                if between_frames {
+                if !is_heard_out && between_frames {
                     self.say(frame::write_close(CLOSE_NORMAL, "", Some(self.live.mask_key()))).await;
                 }
                 self.finished = true;
@@ -277,7 +421,8 @@ impl Outlet<'_> {
     /// wanted: its pending read ends with its line.
     fn told(&self) {
         self.lane.told.set(true);
-        if self.live.is_ending() && self.live.up.told.get() && self.live.down.told.get() {
+        let is_over = self.live.is_ending() && !self.live.lingers();
+        if is_over && self.live.up.told.get() && self.live.down.told.get() {
             self.live.upstream.cut();
         }
     }
@@ -289,10 +434,17 @@ impl Outlet<'_> {
         }
     }
 
-    /// Writes frames of our own. A peer that does not take them is noticed by whoever reads it.
+    /// Writes frames of our own. A peer that does not take them is noticed by whoever reads it; an application that says
+    /// no more is noticed here.
     async fn say(&mut self, frames: Vec<u8>) {
+        if frames.is_empty() {
+            return;
+        }
         if let Err(error) = self.writer.write_bytes(frames).await {
             tracing::debug!(session = %self.live.id, to = ?self.sender, %error, "could not be said");
+            if self.sender == Sender::Server && self.live.leaving.get() {
+                self.live.forsake();
+            }
         }
     }
 
@@ -304,10 +456,12 @@ impl Outlet<'_> {
     }
 }
 
-/// A look at what the application sends: our own pongs, and its close.
+/// A look at what the application sends: our own pongs, its close, and what its events add to the next response.
 struct Look<'a> {
     shard: &'a Shard,
     live: &'a Live,
+    owed: &'a Owed<'a>,
+    requests: Requests<'a>,
 }
 
 impl Visit for Look<'_> {
@@ -324,10 +478,19 @@ impl Visit for Look<'_> {
                         self.live.close_code.set(Some(u16::from_be_bytes(code)));
                     }
                 }
+                if self.owed.begin() {
+                    // It would end what is under way without a figure, so the provider is told later.
+                    let mut close = payload.to_vec();
+                    unmask(&mut close, header.mask.unwrap_or_default(), 0);
+                    self.live.held_close.replace(Some(close));
+                    self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+                    return Act::StopBefore;
+                }
             }
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 self.live.active_at.set(self.shard.now());
+                self.requests.see(header, payload, part);
                 if header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesUpstream, 1);
                 }

@@ -17,6 +17,7 @@ use crate::wire::{self, Reader, Writer};
 use crate::{dial, tls, upgrade, usage};
 use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
+use std::fmt;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
@@ -27,9 +28,9 @@ use std::task::Poll;
 use tokenist_core::close::Ending;
 use tokenist_core::dialect::Dialect;
 use tokenist_core::http::{HeadError, RequestHead, decode_query, request_head};
-use tokenist_core::id::Model;
+use tokenist_core::id::{Model, SessionId};
 use tokenist_core::message::{Closed, Opened};
-use tokenist_core::meter::{Meter, Models};
+use tokenist_core::meter::{Claims, Meter, Models};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::{Instant, Now};
 use tokenist_core::ws::frame::{self, Opcode};
@@ -75,12 +76,16 @@ async fn life(
     let asked = Asked::by(&admitted.head);
     let connected = Box::pin(connect(shard, live, admitted, &asked)).await?;
     let Some((downstream, upstream)) = connected else { return Ok(()) };
-    let meter = Meter::new(
+    let mut meter = Meter::new(
         Dialect::OpenaiRealtime,
         Arc::clone(&shard.config.provider.name),
         asked.models,
         shard.config.estimate,
     );
+    if let Some(call) = asked.call {
+        live.shares_call.set(true);
+        meter.share(Box::new(Claimant { call, session: live.id, shard: Rc::clone(shard) }));
+    }
     let tap = tap.insert(Tap::new(
         Rc::clone(shard),
         Rc::clone(live),
@@ -94,13 +99,40 @@ async fn life(
 /// What a request asks the provider for, as far as it concerns the meter.
 struct Asked {
     models: Models,
+    /// The call that it attaches to, and others may have attached to.
+    call: Option<Box<str>>,
+}
+
+/// A session's claims among all that are attached to a call.
+struct Claimant {
+    call: Box<str>,
+    session: SessionId,
+    shard: Rc<Shard>,
+}
+
+impl fmt::Debug for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claimant({} of {})", self.session, self.call)
+    }
+}
+
+impl Claims for Claimant {
+    fn claim(&self, hash: u64) -> bool {
+        self.shard.links.calls.claim(&(&*self.call, hash), self.session, self.shard.clock.now().instant)
+    }
 }
 
 impl Asked {
     fn by(head: &RequestHead) -> Asked {
         let is_transcription = head.query().any(|(name, value)| name == "intent" && value == "transcription");
         let model = MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        // Who names a model begins a session of its own, whatever else it names.
+        let call = head.query().find(|(name, _)| *name == "call_id").filter(|_| model.is_none());
         Asked {
+            call: call
+                .and_then(|(_, value)| decode_query(value))
+                .filter(|call| !call.is_empty())
+                .map(Box::from),
             models: match is_transcription {
                 true => Models { session: None, transcription: model },
                 false => Models { session: model, transcription: None },
@@ -207,7 +239,7 @@ async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String,
         return Err(ending);
     }
     let max_sessions = holders.user.standing.load().limit.max_sessions;
-    if !holders.user.enter(max_sessions) {
+    if !live.take_place(&holders, max_sessions) {
         return Err(Ending::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
     }
     // From here on settle gives the place back.
@@ -320,9 +352,7 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
         tap.settle(shard.clock.now());
     }
     shard.forget(live);
-    if let Some(holders) = live.holders.get() {
-        holders.user.leave();
-    }
+    live.leave_place();
     if live.relaying.get() {
         let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
         shard.counters.add(Metric::SessionsClosed, 1);
@@ -499,6 +529,19 @@ mod tests {
             let Models { session: asked, transcription: transcribes } = Asked::by(&head).models;
             let asked = (asked, transcribes);
             assert_eq!(asked, (session.map(Model::from), transcription.map(Model::from)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_attached_to_a_call_that_it_names_alone() {
+        for (target, call) in [
+            ("/v1/realtime?call_id=rtc%5F1", Some("rtc_1")),
+            ("/v1/realtime?call_id=", None),
+            ("/v1/realtime?call_id=rtc_1&model=m", None),
+            ("/v1/realtime?model=m", None),
+        ] {
+            let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(Asked::by(&head).call.as_deref(), call, "{target}");
         }
     }
 }

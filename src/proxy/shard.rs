@@ -7,6 +7,7 @@ use crate::accounts::Accounts;
 use crate::buffer::Pool;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::linger::LINGERING_MAX;
 use crate::live::{Lane, Live};
 use crate::{Links, listener};
 use monoio::net::UnixStream;
@@ -37,6 +38,8 @@ pub(crate) struct Shard {
     pub(crate) accounts: Accounts,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
     sessions_opened: Cell<u64>,
+    /// Of the sessions, those that hear their provider out.
+    lingering: Cell<usize>,
     /// Reports that the queue had no room for, oldest first.
     deferred: RefCell<VecDeque<Report>>,
     unpriced: RefCell<HashSet<Model>>,
@@ -64,6 +67,7 @@ pub(crate) async fn run(
         accounts: Accounts::new(config.account_cache_max),
         sessions: RefCell::default(),
         sessions_opened: Cell::new(0),
+        lingering: Cell::new(0),
         deferred: RefCell::default(),
         unpriced: RefCell::default(),
         now: Cell::new(clock.now()),
@@ -153,8 +157,25 @@ impl Shard {
         Some(live)
     }
 
+    /// Takes a place for one more session that hears its provider out, if there is one: until when it may.
+    pub(crate) fn linger(&self) -> Option<Instant> {
+        if self.config.linger_ms == 0 || self.lingering.get() >= LINGERING_MAX {
+            return None;
+        }
+        self.lingering.set(self.lingering.get() + 1);
+        self.counters.add(Metric::SessionsLingered, 1);
+        let now = self.clock.now().instant;
+        let until = now.plus_ms(self.config.linger_ms);
+        // A drain waits for nobody longer than for the last closing handshake.
+        let drained = self.drain_by.get().map(|by| by.max(now).plus_ms(self.config.close_ms));
+        Some(drained.map_or(until, |drained| until.min(drained)))
+    }
+
     /// Forgets a session, before its descriptors are closed.
     pub(crate) fn forget(&self, live: &Live) {
+        if live.linger_until.take().is_some() {
+            self.lingering.set(self.lingering.get() - 1);
+        }
         live.downstream.let_go();
         live.upstream.let_go();
         self.sessions.borrow_mut().remove(&live.id);
@@ -230,7 +251,8 @@ impl Shard {
     }
 
     fn judge(&self, live: &Live) {
-        let holders = live.holders.get().filter(|_| live.relaying.get() && !live.is_ending());
+        let goes_on = live.relaying.get() && !live.is_ending() && !live.lingers();
+        let holders = live.holders.get().filter(|_| goes_on);
         if let Some(ending) = holders.and_then(|holders| holders.verdict(self.now.get().wall)) {
             self.counters.add(Metric::LimitsReached, 1);
             self.end(live, ending);
@@ -243,8 +265,7 @@ impl Shard {
             self.counters.add(Metric::UpstreamFailures, 1);
             self.end(live, Ending::UpstreamFailed("it stopped answering".into()));
         } else {
-            live.leaving.set(true);
-            live.cut();
+            live.forsake();
         }
     }
 
@@ -254,14 +275,8 @@ impl Shard {
         let config = &*self.config;
         let now = self.now();
         self.each(|live| {
-            if now >= live.deadline.get() {
-                match live.dialling.get() {
-                    // The client is still to be told.
-                    true => live.upstream.cut(),
-                    false => live.cut(),
-                }
-            }
-            if !live.relaying.get() || live.is_ending() {
+            live.cut_at(now);
+            if !live.relaying.get() || live.is_ending() || live.lingers() {
                 return;
             }
             self.judge(live);

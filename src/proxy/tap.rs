@@ -8,7 +8,7 @@ use crate::shard::Shard;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::message::Delta;
-use tokenist_core::meter::{self, Meter, Reading, Sniff};
+use tokenist_core::meter::{self, Interest, Meter, Reading, Sniff};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::Now;
 use tokenist_core::ws::frame::{Header, Opcode};
@@ -27,6 +27,8 @@ pub(crate) struct Tap {
     gathering: Option<Box<Gathering>>,
     /// Nothing more is forwarded.
     stopped: bool,
+    /// That a limit will probably be reached was said.
+    warned: bool,
     now: Now,
 }
 
@@ -51,13 +53,60 @@ enum Wanted {
 
 impl Tap {
     pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<str>) -> Tap {
-        Tap { shard, live, meter, provider, gathering: None, stopped: false, now: Now::default() }
+        Tap {
+            shard,
+            live,
+            meter,
+            provider,
+            gathering: None,
+            stopped: false,
+            warned: false,
+            now: Now::default(),
+        }
     }
 
     /// Every way out: responses that are still open are booked by their estimates.
     pub(crate) fn settle(&mut self, now: Now) {
         self.now = now;
-        let reading = self.meter.settle(now);
+        let reading = self.meter.settle(&self.shard.prices.load(), now);
+        self.book(reading);
+    }
+
+    /// Looks at the first bytes of an event of the application.
+    pub(crate) fn sniff_request(&mut self, head: &[u8], event_bytes: u64) -> Interest {
+        self.meter.sniff_request(head, event_bytes)
+    }
+
+    /// So much more comes of the one that was looked at last.
+    pub(crate) fn grow_request(&mut self, bytes: u64) {
+        self.meter.grow_request(bytes);
+    }
+
+    /// An event of the application, or the beginning of one.
+    pub(crate) fn read_request(&mut self, event: &[u8], event_bytes: u64) {
+        let now = self.shard.clock.now();
+        self.meter.read_request(event, event_bytes, &self.shard.prices.load(), now);
+    }
+
+    /// Whether the provider owes a figure.
+    pub(crate) fn awaits_usage(&self) -> bool {
+        self.meter.awaits_usage()
+    }
+
+    /// Whether something has begun that is not over.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.meter.is_under_way()
+    }
+
+    /// The events that ask the provider to stop.
+    pub(crate) fn cancels(&self) -> Vec<String> {
+        self.meter.cancels()
+    }
+
+    /// Nobody hears the responses any more: what they read counts like what they say.
+    pub(crate) fn abandon(&mut self) {
+        self.now = self.shard.clock.now();
+        let reading = self.meter.abandon();
         self.book(reading);
     }
 
@@ -84,6 +133,7 @@ impl Tap {
     fn book(&mut self, reading: Reading) -> Act {
         // The charge goes first: when a report is applied, the account must already hold it.
         let act = self.charge(reading.charge);
+        self.foresee(reading.foreseen);
         let Some(identity) = self.live.identity.get() else { return act };
         for metered in reading.booked {
             if !metered.known_price {
@@ -134,8 +184,28 @@ impl Tap {
         }
     }
 
+    /// What a response reads may be most of what it costs, and may be nearly free. So it warns, and no more.
+    fn foresee(&mut self, charge: meter::Charge) {
+        if charge == meter::Charge::default() {
+            return;
+        }
+        let charge = Charge { cost: charge.cost, tokens: charge.tokens };
+        let reaches = self.live.holders.get().is_some_and(|holders| holders.foresee(charge));
+        if reaches && charge.tokens > 0 {
+            self.shard.counters.add(Metric::LimitsForeseen, 1);
+            if !std::mem::replace(&mut self.warned, true) {
+                let user = self.live.identity.get().map(|identity| identity.user.to_string());
+                tracing::warn!(session = %self.live.id, user, reads = %charge.cost.exact(), tokens = charge.tokens,
+                    "a response under way will reach a limit if it is billed for what it probably reads");
+            }
+        }
+    }
+
     /// Ends the session if the verdict on its holders says so.
     fn stop(&mut self, act: Act) -> Act {
+        if self.live.lingers() {
+            return act;
+        }
         let verdict = self.live.holders.get().and_then(|holders| holders.verdict(self.now.wall));
         match verdict {
             Some(ending) => {

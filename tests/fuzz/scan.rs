@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut all = Reading::default();
     let mut take = |reading: Reading| {
         all.charge += reading.charge;
+        all.foreseen += reading.foreseen;
         all.booked.extend(reading.booked);
     };
     let start = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
@@ -24,14 +25,23 @@ fuzz_target!(|bytes: &[u8]| {
         let known = if index % 3 == 0 { head.len() } else { event.len() };
         match meter.sniff(head, known as u64, &prices, now) {
             Sniff::Pass => {}
-            Sniff::Charge(charge) => take(Reading { charge, booked: Vec::new() }),
+            Sniff::Charge(charge) => take(Reading { charge, ..Reading::default() }),
             Sniff::Collect if index % 5 == 4 => take(meter.unmetered(head, &prices, now)),
             Sniff::Collect => take(meter.read(event, &prices, now)),
         }
-        take(Reading { charge: meter.grow((event.len() - known) as u64), booked: Vec::new() });
+        take(Reading { charge: meter.grow((event.len() - known) as u64), ..Reading::default() });
+        // The application may say the same; in the middle of it all it goes away.
+        if index % 2 == 0 {
+            meter.sniff_request(head, event.len() as u64);
+            meter.read_request(event, event.len() as u64, &prices, now);
+        }
+        if index == 9 {
+            take(meter.abandon());
+        }
     }
-    take(meter.settle(now));
+    take(meter.settle(&prices, now));
     let cost = all.booked.iter().map(|metered| metered.cost).sum();
     let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
     assert_eq!(all.charge, Charge { cost, tokens: tokens as i64 });
+    assert_eq!(all.foreseen, Charge::default());
 });

@@ -86,15 +86,46 @@ def stated(usage):
 
 
 def estimated(sums):
-    return blank() | {
+    return sums["input"] | {
         "audio_out": ceil(Fraction(sums["audio"] * 3 * 20, 4 * sums["rate"])),
         "text_out": ceil(Fraction(sums["text"], 4)),
     }
 
 
+def written(value):
+    """How many bytes a text or a list takes between its quotes or brackets."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) - 2
+
+
+class Conversation:
+    """What a response reads: what was stated last, and what was said since. These transcripts have one side alone."""
+
+    def __init__(self):
+        self.settings, self.stated, self.said, self.read = 0, None, [0, 0], [0, 0]
+
+    def begin(self):
+        self.read = [a + b for a, b in zip(self.read, self.said)]
+        self.said = [0, 0]
+        base = self.stated or blank()
+        text_bytes = 4 * self.read[0] + (0 if self.stated else self.settings)
+        return base | {
+            "text_in": base["text_in"] + ceil(Fraction(text_bytes, 4)),
+            "audio_in": base["audio_in"] + self.read[1],
+        }
+
+    def finish(self, usage, guess):
+        if guess:
+            self.said = [a + b for a, b in zip(self.said, self.read)]
+        else:
+            self.stated = blank() | {key: usage[key] for key in KINDS if key.endswith("_in")}
+        self.read = [0, 0]
+        self.said[0] += usage["text_out"] - usage["reasoning_out"]
+        self.said[1] += usage["audio_out"]
+
+
 def run(lines):
     model, transcriber, rate = None, "unknown", 48000
-    running, over, booked = {}, set(), []
+    running, over, booked, conversation = {}, set(), [], Conversation()
 
     def book(name, usage, guess):
         nano, known = cost(name, usage)
@@ -109,13 +140,15 @@ def run(lines):
         if kind in ("session.created", "session.updated"):
             session = event["session"]
             model = session.get("model", model)
+            if "instructions" in session or "tools" in session:
+                conversation.settings = sum(written(session[key]) for key in ("instructions", "tools") if key in session)
             audio = session.get("audio", {})
             asr = session.get("input_audio_transcription") or audio.get("input", {}).get("transcription")
             transcriber = asr["model"] if asr else transcriber
             if audio.get("output"):
                 rate = 8000 if audio["output"]["format"]["type"] in ("audio/pcmu", "audio/pcma") else 48000
         elif kind == "response.created":
-            running[event["response"]["id"]] = {"audio": 0, "text": 0, "rate": rate}
+            running[event["response"]["id"]] = {"audio": 0, "text": 0, "rate": rate, "input": conversation.begin()}
         elif kind.startswith("response.") and kind.endswith(".delta"):
             if event["response_id"] not in over:
                 of = "audio" if kind.endswith("audio.delta") else "text"
@@ -129,6 +162,7 @@ def run(lines):
                 continue
             over.add(response["id"])
             usage = stated(response.get("usage")) or stated(event.get("usage"))
+            conversation.finish(usage or estimated(sums), usage is None)
             book(model, usage or estimated(sums), usage is None)
         elif kind == "conversation.item.input_audio_transcription.completed":
             if event["item_id"] not in over:

@@ -21,7 +21,7 @@ mod websocket;
 pub use certificates::{Certificate, Scratch, leaf};
 pub use clock::now_ms;
 pub use http::{Answer, request};
-pub use load::Load;
+pub use load::{Load, audit};
 pub use mongo::Mongo;
 pub use mongo_proxy::{Mode, MongoProxy};
 pub use process::Signal;

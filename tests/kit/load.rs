@@ -1,7 +1,9 @@
-//! Load by `tokload run`.
+//! Load by `tokload run`, and its comparison of what both ends have counted.
 
 use crate::eventually;
 use crate::process::binary_of;
+use crate::provider::Provider;
+use crate::tokenist::{TOKEN, Tokenist};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,6 +28,16 @@ impl Load {
         let look = || self.0.try_wait().unwrap_or_else(|error| panic!("{error}"));
         eventually(deadline, look, Option::is_some)
     }
+}
+
+/// Whether `tokload audit` finds that tokenist has counted what the provider says, and its table.
+pub fn audit(provider: &Provider, tokenist: &Tokenist) -> (bool, String) {
+    let mut command = Command::new(binary_of("tokload"));
+    let admin = format!("http://{}", tokenist.admin);
+    command.args(["audit", "--provider", &provider.origin(), "--admin", &admin, "--token", TOKEN]);
+    command.args(["--settle-seconds", "10"]);
+    let output = command.output().unwrap_or_else(|error| panic!("tokload cannot be started: {error}"));
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Drop for Load {

@@ -278,6 +278,14 @@ impl Client {
         while !matches!(self.hear(), Heard::Close { .. } | Heard::End) {}
     }
 
+    /// Is gone at once: the connection is reset.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.socket);
+        socket.set_linger(Some(Duration::ZERO)).unwrap_or_else(|error| panic!("{error}"));
+        // Of both descriptors of the connection the last one closes it.
+        drop(self);
+    }
+
     /// Says no more, but listens.
     pub fn finish(&mut self) {
         // It may be gone already.

@@ -79,6 +79,17 @@ pub(crate) fn audited(provider: &Provider, key: &str) -> BTreeMap<String, Bill> 
     bills.filter(|(_, bill)| *bill != Bill::default()).collect()
 }
 
+/// What the provider bills under an audit key, whether or not it could tell: all models together.
+pub(crate) fn billed(provider: &Provider, key: &str) -> Bill {
+    let audit = provider.audit();
+    let mut total = Bill::default();
+    for (model, tally) in audit["by_key"][key].as_object().into_iter().flatten() {
+        let usage = serde_json::from_value(tally["billed"].clone()).expect("the audit tells whole usages");
+        total += Bill::stated(model, usage);
+    }
+    total
+}
+
 /// What the proxy booked for a user, by model, over all features.
 pub(crate) fn booked(tokenist: &Tokenist, user: &str) -> BTreeMap<String, Bill> {
     let mut bills: BTreeMap<String, Bill> = BTreeMap::new();

@@ -2,7 +2,9 @@
 //!
 //! Usage is looked for in every place and spelling in which servers of this dialect have been seen to put it.
 
-use super::{AudioRate, Fact, Piece, PieceKind, Sign};
+pub(super) mod request;
+
+use super::{AudioRate, Fact, Piece, PieceKind, Settings, Sign};
 use crate::scan::{self, End, Field, Fields, Text};
 use crate::usage::Usage;
 use memchr::memmem::Finder;
@@ -18,17 +20,42 @@ enum Kind {
     Piece(PieceKind),
     Done,
     Transcribed,
+    Unheard,
+    Answered,
+    Added,
+    Committed,
+    Speech { is_start: bool },
+    Refused,
+}
+
+impl Kind {
+    /// What its first bytes tell of an event; `None` for a piece, of which more has to be found.
+    fn sign<'a>(self) -> Option<Sign<'a>> {
+        match self {
+            Kind::Other => Some(Sign::Nothing),
+            Kind::Piece(_) => None,
+            Kind::Session
+            | Kind::Begun
+            | Kind::Done
+            | Kind::Transcribed
+            | Kind::Unheard
+            | Kind::Answered
+            | Kind::Added
+            | Kind::Committed
+            | Kind::Speech { .. }
+            | Kind::Refused => Some(Sign::Whole),
+        }
+    }
 }
 
 #[inline]
 pub(super) fn sniff(head: &[u8], event_bytes: u64) -> Sign<'_> {
     match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
-        Some(Kind::Other) => Sign::Nothing,
-        Some(Kind::Session | Kind::Begun | Kind::Done | Kind::Transcribed) => Sign::Whole,
         Some(Kind::Piece(kind)) => match sniff_piece(head, event_bytes, kind) {
             Some(piece) => Sign::Piece(piece),
             None => sniff_with_care(head, event_bytes),
         },
+        Some(kind) => kind.sign().unwrap_or(Sign::Nothing),
         None => sniff_with_care(head, event_bytes),
     }
 }
@@ -60,9 +87,8 @@ fn sniff_with_care(head: &[u8], event_bytes: u64) -> Sign<'_> {
     while let Some(field) = fields.next() {
         match field.key.raw {
             b"type" if !field.cut => match field.value.text().map_or(Kind::Other, kind_of) {
-                Kind::Other => return Sign::Nothing,
-                Kind::Session | Kind::Begun | Kind::Done | Kind::Transcribed => return Sign::Whole,
                 Kind::Piece(piece) => kind = Some(piece),
+                other => return other.sign().unwrap_or(Sign::Nothing),
             },
             b"response_id" => response = text(field),
             b"delta" => piece_bytes = Some(value_bytes(&fields, field, event_bytes)),
@@ -92,8 +118,18 @@ pub(super) fn read(event: &[u8]) -> Fact<'_> {
     };
     match kind {
         Kind::Other => Fact::Nothing,
-        Kind::Session => found.session.map_or(Fact::Nothing, session),
-        Kind::Begun => Fact::Begun { response: found.response_id(), output_rate: found.response.output_rate },
+        Kind::Session => {
+            let only_transcribes = found.is_transcription_session.then_some(true);
+            found
+                .session
+                .map_or(Fact::Nothing, |fields| Fact::Session(Box::new(session(fields, only_transcribes))))
+        }
+        Kind::Begun => Fact::Begun {
+            response: found.response_id(),
+            model: found.response.model,
+            output_rate: found.response.output_rate,
+            apart: found.response.apart,
+        },
         Kind::Piece(kind) => {
             Fact::Piece(Piece { response: found.response_id(), kind, bytes: found.piece_bytes })
         }
@@ -107,6 +143,17 @@ pub(super) fn read(event: &[u8]) -> Fact<'_> {
             content_index: found.content_index,
             usage: found.usage.and_then(usage),
         },
+        Kind::Unheard => Fact::Unheard { item: found.item, content_index: found.content_index },
+        Kind::Answered => match found.item.take() {
+            Some(item) => Fact::Answered { response: found.response_id(), item },
+            None => Fact::Nothing,
+        },
+        Kind::Added => found.item.map_or(Fact::Nothing, |item| Fact::Added { item }),
+        Kind::Committed => Fact::Committed { item: found.item },
+        Kind::Speech { is_start } => {
+            found.at_ms.map_or(Fact::Nothing, |at_ms| Fact::Speech { is_start, at_ms })
+        }
+        Kind::Refused => Fact::Refused,
     }
 }
 
@@ -131,6 +178,13 @@ fn kind_of_name(name: &[u8]) -> Kind {
         | b"transcription_session.created"
         | b"transcription_session.updated" => Kind::Session,
         b"conversation.item.input_audio_transcription.completed" => Kind::Transcribed,
+        b"conversation.item.input_audio_transcription.failed" => Kind::Unheard,
+        b"response.output_item.added" => Kind::Answered,
+        b"conversation.item.added" | b"conversation.item.created" => Kind::Added,
+        b"input_audio_buffer.committed" => Kind::Committed,
+        b"input_audio_buffer.speech_started" => Kind::Speech { is_start: true },
+        b"input_audio_buffer.speech_stopped" => Kind::Speech { is_start: false },
+        b"error" => Kind::Refused,
         _ => Kind::Other,
     }
 }
@@ -163,17 +217,26 @@ struct Event<'a> {
     item: Option<Cow<'a, str>>,
     content_index: u64,
     piece_bytes: u64,
+    at_ms: Option<u64>,
+    is_transcription_session: bool,
 }
 
 impl<'a> Event<'a> {
     fn take(&mut self, field: Field<'a>, value_bytes: u64) {
         match &*field.key.bytes() {
-            b"type" if !field.cut => self.kind = field.value.text().map(kind_of),
+            b"type" if !field.cut => {
+                let name = field.value.text().map(|name| name.bytes());
+                self.is_transcription_session =
+                    name.as_ref().is_some_and(|name| name.starts_with(b"transcription_session."));
+                self.kind = name.map(|name| kind_of_name(&name));
+            }
             b"session" => self.session = object(field),
             b"response" => self.response = object(field).map(Response::of).unwrap_or_default(),
             b"usage" if !field.cut => self.usage = object(field),
             b"response_id" => self.response_id = text(field),
             b"item_id" => self.item = text(field),
+            b"item" => self.item = object(field).and_then(|item| find(item, "id")).and_then(text),
+            b"audio_start_ms" | b"audio_end_ms" => self.at_ms = field.value.count(),
             b"content_index" => self.content_index = field.value.count().unwrap_or(0),
             b"delta" => self.piece_bytes = value_bytes,
             _ => {}
@@ -194,8 +257,10 @@ impl<'a> Event<'a> {
 #[derive(Debug, Default)]
 struct Response<'a> {
     id: Option<Cow<'a, str>>,
+    model: Option<Cow<'a, str>>,
     usage: Option<Fields<'a>>,
     output_rate: Option<AudioRate>,
+    apart: bool,
 }
 
 impl<'a> Response<'a> {
@@ -204,6 +269,8 @@ impl<'a> Response<'a> {
         for field in fields {
             match &*field.key.bytes() {
                 b"id" => response.id = text(field),
+                b"model" => response.model = text(field),
+                b"conversation_id" => response.apart = is_null(field),
                 b"usage" if !field.cut => response.usage = object(field),
                 b"output_audio_format" => response.output_rate = field.value.text().and_then(beta_rate),
                 b"audio" => response.output_rate = object(field).and_then(audio_rate),
@@ -214,28 +281,57 @@ impl<'a> Response<'a> {
     }
 }
 
+fn is_null(field: Field<'_>) -> bool {
+    matches!(field.value, scan::Value::Plain(b"null"))
+}
+
 /// The last field of a name.
 fn find<'a>(fields: Fields<'a>, name: &str) -> Option<Field<'a>> {
     fields.filter(|field| field.key.is(name)).last()
 }
 
-fn session(fields: Fields<'_>) -> Fact<'_> {
-    let (mut model, mut transcription_model, mut output_rate) = (None, None, None);
+fn session(fields: Fields<'_>, only_transcribes: Option<bool>) -> Settings<'_> {
+    let mut settings = Settings { only_transcribes, ..Settings::default() };
     let model_of = |transcription| find(object(transcription)?, "model").and_then(text);
+    let mut add_text = |bytes: usize| {
+        settings.text_bytes = Some(settings.text_bytes.unwrap_or(0) + bytes as u64);
+    };
+    for field in fields.clone() {
+        match (&*field.key.bytes(), field.value) {
+            (b"instructions", scan::Value::Text(text)) => add_text(text.raw.len()),
+            // An empty list has two brackets.
+            (b"tools", scan::Value::Array(raw)) => add_text(raw.len().saturating_sub(2)),
+            _ => {}
+        }
+    }
     for field in fields {
         match &*field.key.bytes() {
-            b"model" => model = text(field),
-            b"input_audio_transcription" => transcription_model = model_of(field),
-            b"output_audio_format" => output_rate = field.value.text().and_then(beta_rate),
+            b"type" => {
+                let kind = field.value.text();
+                settings.only_transcribes =
+                    kind.map(|kind| kind.is("transcription")).or(settings.only_transcribes);
+            }
+            b"model" => settings.model = text(field),
+            b"input_audio_transcription" => settings.transcription_model = model_of(field),
+            b"input_audio_format" => settings.input_rate = field.value.text().and_then(beta_rate),
+            b"output_audio_format" => settings.output_rate = field.value.text().and_then(beta_rate),
+            b"turn_detection" => settings.detects_turns = Some(!is_null(field)),
             b"audio" => {
                 let input = object(field).and_then(|audio| find(audio, "input")).and_then(object);
-                transcription_model = input.and_then(|input| find(input, "transcription")).and_then(model_of);
-                output_rate = object(field).and_then(audio_rate);
+                for part in input.into_iter().flatten() {
+                    match &*part.key.bytes() {
+                        b"transcription" => settings.transcription_model = model_of(part),
+                        b"turn_detection" => settings.detects_turns = Some(!is_null(part)),
+                        b"format" => settings.input_rate = object(part).and_then(ga_rate),
+                        _ => {}
+                    }
+                }
+                settings.output_rate = object(field).and_then(audio_rate);
             }
             _ => {}
         }
     }
-    Fact::Session { model, transcription_model, output_rate }
+    settings
 }
 
 /// What is set in `audio.output.format`.

@@ -12,6 +12,7 @@ struct Session {
     prices: PriceTable,
     now: Now,
     charged: Charge,
+    foreseen: Charge,
     booked: Vec<Metered>,
 }
 
@@ -24,8 +25,23 @@ impl Session {
             prices: PriceTable::builtin(),
             now: NOW,
             charged: Charge::default(),
+            foreseen: Charge::default(),
             booked: Vec::new(),
         }
+    }
+
+    /// Shows an event of the application to the meter, as the proxy does.
+    fn ask(&mut self, event: &Value) {
+        let event = wire(event);
+        let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
+        if self.meter.sniff_request(head, event.len() as u64) == Interest::Collect {
+            self.meter.read_request(event.as_bytes(), event.len() as u64, &self.prices, self.now);
+        }
+    }
+
+    fn abandon(&mut self) -> Charge {
+        let reading = self.meter.abandon();
+        self.take(reading)
     }
 
     /// Shows an event to the meter as the tap does, and tells what was charged for it.
@@ -50,12 +66,13 @@ impl Session {
     }
 
     fn settle(&mut self) -> Charge {
-        let reading = self.meter.settle(self.now);
+        let reading = self.meter.settle(&self.prices, self.now);
         self.take(reading)
     }
 
     fn take(&mut self, reading: Reading) -> Charge {
         self.charged += reading.charge;
+        self.foreseen += reading.foreseen;
         self.booked.extend(reading.booked);
         reading.charge
     }
@@ -168,12 +185,273 @@ fn a_response_counts_once() {
     let mut session = Session::of(EstimateMode::Enforce);
     session.see(&created("r"));
     session.see(&done("r", json!(10)));
-    for again in [done("r", json!(10)), created("r"), audio("r", 64_000), done("r", json!(99))] {
+    for again in [done("r", json!(10)), audio("r", 64_000), done("r", json!(99))] {
         assert_eq!(session.see(&again), Charge::default());
     }
     session.settle();
     assert_eq!(session.booked.len(), 1);
     assert_eq!(session.meter.take_counts(), Counts { metered: 1, duplicate: 2, ..Counts::default() });
+}
+
+#[test]
+fn an_id_that_is_used_again_is_another_response() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    for turn in 1..=3 * BOOKED_MAX as u64 {
+        session.see(&created("r"));
+        assert_eq!(session.see(&audio("r", 64_000)).tokens, 20);
+        session.see(&done("r", json!(turn)));
+        assert_eq!(session.see(&done("r", json!(99))), Charge::default());
+    }
+    session.settle();
+    assert_eq!((session.booked.len(), session.charged), (3 * BOOKED_MAX, session.total()));
+}
+
+/// Text in, sound in, and what is cached of both.
+fn stated(id: &str, [text_in, audio_in, cached_text, cached_audio]: [u64; 4], output: u64) -> Value {
+    json!({"type": "response.done", "response": {"id": id, "conversation_id": "c", "usage": {
+        "input_tokens": text_in + audio_in, "output_tokens": output,
+        "input_token_details": {"text_tokens": text_in, "audio_tokens": audio_in, "cached_tokens": cached_text + cached_audio,
+            "cached_tokens_details": {"text_tokens": cached_text, "audio_tokens": cached_audio}},
+        "output_token_details": {"text_tokens": output, "audio_tokens": 0}}}})
+}
+
+/// A conversation of which 20,000 tokens of text and 10,000 of sound were stated, nine tenths of both from the cache.
+fn conversation(estimate: EstimateMode) -> Session {
+    let mut session = Session::of(estimate);
+    session.see(&created("first"));
+    session.see(&stated("first", [20_000, 10_000, 18_000, 9_000], 0));
+    session
+}
+
+/// Of that much, at gpt-realtime's prices.
+const READ_NANO: i64 = 2_000 * 4_000 + 18_000 * 400 + 1_000 * 32_000 + 9_000 * 400;
+
+fn user_text(bytes: usize) -> Value {
+    json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user",
+        "content": [{"type": "input_text", "text": "a".repeat(bytes)}]}})
+}
+
+#[test]
+fn what_a_response_reads_is_foreseen_and_taken_back_with_the_providers_figure() {
+    let mut session = conversation(EstimateMode::Enforce);
+    let charged = session.charged;
+    session.ask(&user_text(4_000));
+    session.ask(&json!({"type": "response.create"}));
+    session.see(&created("r"));
+    assert_eq!((session.foreseen, session.charged), (charge(READ_NANO + 1_000 * 4_000, 31_000), charged));
+    session.see(&audio("r", 64_000));
+    assert_eq!(session.charged - charged, charge(20 * 64_000, 20), "only what it says is charged");
+    session.see(&stated("r", [21_000, 10_000, 20_000, 10_000], 5));
+    assert_eq!(session.foreseen, Charge::default());
+    session.settle();
+    assert_eq!(session.charged, session.total());
+    for mode in [EstimateMode::Observe, EstimateMode::Off] {
+        let mut session = conversation(mode);
+        session.see(&created("r"));
+        assert_eq!(session.foreseen, Charge::default(), "{mode:?}");
+    }
+}
+
+#[test]
+fn what_was_read_is_booked_where_no_figure_comes() {
+    for (mode, cost) in [
+        (EstimateMode::Enforce, READ_NANO + 20 * 64_000),
+        (EstimateMode::Observe, READ_NANO + 20 * 64_000),
+        (EstimateMode::Off, 0),
+    ] {
+        let mut session = conversation(mode);
+        session.see(&created("r"));
+        session.see(&audio("r", 64_000));
+        session.settle();
+        let last = session.booked.last().unwrap();
+        assert_eq!((last.cost, last.estimated), (NanoUsd(cost), true), "{mode:?}");
+        if mode != EstimateMode::Off {
+            assert_eq!((last.usage.cached_text_in, last.usage.cached_audio_in), (18_000, 9_000));
+        }
+        assert_eq!((session.charged, session.foreseen), (session.total(), Charge::default()));
+    }
+}
+
+#[test]
+fn once_nobody_listens_what_is_read_is_charged_as_well() {
+    let mut session = conversation(EstimateMode::Enforce);
+    session.see(&created("r"));
+    session.see(&audio("r", 64_000));
+    let (foreseen, before) = (session.foreseen, session.charged);
+    assert_eq!(session.abandon(), foreseen);
+    assert_eq!((session.foreseen, session.abandon()), (Charge::default(), Charge::default()));
+    assert_eq!(session.see(&audio("r", 64_000)), charge(20 * 64_000, 20));
+    // What had been asked for begins all the same.
+    session.see(&json!({"type": "response.created", "response": {"id": "s", "conversation_id": null}}));
+    assert_eq!(session.charged - before, charge(2 * READ_NANO + 20 * 64_000, 60_020));
+    assert!(session.meter.awaits_usage());
+    let cancels: Vec<Value> =
+        session.meter.cancels().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let cancel = |id: &str| json!({"type": "response.cancel", "response_id": id});
+    assert_eq!(cancels, [cancel("r"), cancel("s")]);
+    session.see(&stated("r", [20_000, 10_000, 20_000, 10_000], 5));
+    session.see(&stated("s", [20_000, 10_000, 20_000, 10_000], 5));
+    assert!(!session.meter.awaits_usage());
+    assert_eq!(session.settle(), Charge::default());
+    assert_eq!((session.charged, session.foreseen), (session.total(), Charge::default()));
+    assert!(session.booked.iter().all(|metered| !metered.estimated));
+}
+
+#[test]
+fn a_response_apart_reads_what_it_is_given_and_leaves_the_conversation_as_it_was() {
+    let mut session = conversation(EstimateMode::Enforce);
+    let apart = json!({"type": "response.created", "response": {"id": "x", "conversation_id": null}});
+    session.ask(&json!({"type": "response.create", "response": {"conversation": "none", "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a".repeat(400)}]}]}}));
+    session.ask(&json!({"type": "response.create"}));
+    assert!(session.meter.awaits_usage(), "what was asked for will be owed");
+    assert!(!session.meter.is_under_way());
+    session.see(&apart);
+    assert_eq!(session.foreseen, charge(100 * 4_000, 100));
+    session.see(&created("r"));
+    assert_eq!(session.foreseen, charge(100 * 4_000 + READ_NANO, 30_100));
+    session.see(&stated("x", [100, 0, 0, 0], 7));
+    session.see(&done("r", Value::Null));
+    assert!(!session.meter.awaits_usage());
+    session.see(&created("s"));
+    assert_eq!(session.foreseen, charge(READ_NANO, 30_000), "it does not read what was said apart");
+}
+
+#[test]
+fn what_was_asked_for_and_refused_is_awaited_no_more() {
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.ask(&json!({"type": "response.create"}));
+    assert_eq!(session.meter.cancels(), [r#"{"type":"response.cancel"}"#]);
+    session.see(&json!({"type": "error", "error": {"code": "invalid_value"}}));
+    assert!(!session.meter.awaits_usage() && session.meter.cancels().is_empty());
+}
+
+#[test]
+fn settings_are_read_and_less_of_them_less() {
+    let settings = |instructions: usize| {
+        json!({"type": "session.updated", "session": {"type": "realtime",
+        "instructions": "a".repeat(instructions), "tools": [], "model": "gpt-realtime"}})
+    };
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.see(&settings(4_000));
+    session.see(&created("r"));
+    assert_eq!(session.foreseen, charge(1_000 * 4_000, 1_000));
+    session.see(&stated("r", [1_010, 0, 0, 0], 0));
+    session.see(&settings(400));
+    session.see(&created("s"));
+    assert_eq!(session.foreseen, charge(110 * 4_000, 110));
+    session.see(&stated("s", [110, 0, 0, 0], 0));
+    session.see(&settings(40_000));
+    session.see(&created("t"));
+    assert_eq!(session.foreseen, charge(110 * 4_000, 110), "the provider's own figure follows");
+}
+
+#[test]
+fn speech_that_is_not_written_down_is_booked_by_its_length() {
+    for (model, cost, usage) in [
+        ("whisper-1", 200_000, Usage { duration_ms: 2_000, requests: 1, ..Usage::default() }),
+        ("gpt-4o-mini-transcribe", 20 * 3_000, Usage { audio_in: 20, requests: 1, ..Usage::default() }),
+    ] {
+        let mut session = Session::of(EstimateMode::Enforce);
+        session.see(&json!({"type": "session.updated", "session": {"audio": {"input": {"transcription": {"model": model}}}}}));
+        // Two seconds, three times.
+        for item in ["told", "failed", "untold"] {
+            session.ask(&json!({"type": "input_audio_buffer.append", "audio": "A".repeat(128_000)}));
+            session.see(&json!({"type": "input_audio_buffer.committed", "item_id": item}));
+        }
+        assert!(session.meter.awaits_usage() && session.meter.cancels().is_empty());
+        let of = |end: &str, item: &str| {
+            json!({"type": format!("conversation.item.input_audio_transcription.{end}"), "item_id": item, "content_index": 0,
+                "usage": {"type": "duration", "seconds": 9}})
+        };
+        session.see(&of("completed", "told"));
+        session.see(&of("failed", "failed"));
+        session.settle();
+        let [told, untold] = &session.booked[..] else { panic!("{:?}", session.booked) };
+        assert_eq!((told.estimated, told.usage.duration_ms), (false, 9_000));
+        assert_eq!((untold.estimated, untold.usage, untold.cost), (true, usage, NanoUsd(cost)));
+        assert_eq!(session.charged, session.total());
+        assert_eq!(session.meter.take_counts().unmetered, 0);
+    }
+}
+
+#[test]
+fn a_session_that_only_transcribes_owes_what_it_was_sent() {
+    for (detects_turns, booked_ms) in [(Value::Null, vec![2_000]), (json!({"type": "server_vad"}), vec![])] {
+        let mut session = Session::of(EstimateMode::Enforce);
+        session.see(
+            &json!({"type": "session.updated", "session": {"type": "transcription", "audio": {"input": {
+            "transcription": {"model": "whisper-1"}, "turn_detection": detects_turns}}}}),
+        );
+        session.ask(&json!({"type": "input_audio_buffer.append", "audio": "A".repeat(128_000)}));
+        session.settle();
+        let found: Vec<u64> = session.booked.iter().map(|metered| metered.usage.duration_ms).collect();
+        assert_eq!(found, booked_ms);
+    }
+}
+
+#[test]
+fn the_application_names_the_model_where_the_provider_does_not() {
+    let choose = |model: &str| json!({"type": "session.update", "session": {"model": model}});
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.ask(&choose("gpt-realtime-mini"));
+    session.see(&done("r", json!(10)));
+    session.see(&json!({"type": "session.updated", "session": {"model": "gpt-realtime"}}));
+    session.ask(&choose("gpt-realtime-mini"));
+    session.see(&done("s", json!(10)));
+    session.see(&json!({"type": "response.created", "response": {"id": "t", "model": "gpt-realtime-mini"}}));
+    session.see(&done("t", json!(10)));
+    let models: Vec<&str> = session.booked.iter().map(|metered| metered.model.as_str()).collect();
+    assert_eq!(models, ["gpt-realtime-mini", "gpt-realtime", "gpt-realtime-mini"]);
+}
+
+/// Lets the first of several sessions have what it asks for.
+#[derive(Clone, Debug, Default)]
+struct Shared(std::rc::Rc<std::cell::RefCell<std::collections::HashMap<u64, u8>>>, u8);
+
+impl Claims for Shared {
+    fn claim(&self, hash: u64) -> bool {
+        *self.0.borrow_mut().entry(hash).or_insert(self.1) == self.1
+    }
+}
+
+#[test]
+fn of_the_sessions_of_one_call_one_meters_each_response() {
+    let shared = Shared::default();
+    let [mut one, mut other] = [1, 2].map(|number| {
+        let mut session = Session::of(EstimateMode::Enforce);
+        session.meter.share(Box::new(Shared(shared.0.clone(), number)));
+        session
+    });
+    let transcribed = json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": "i",
+        "content_index": 0, "usage": {"type": "duration", "seconds": 3}});
+    for event in [
+        created("a"),
+        audio("a", 64_000),
+        done("a", json!(10)),
+        transcribed,
+        created("a"),
+        done("a", json!(20)),
+    ] {
+        one.see(&event);
+        other.see(&event);
+    }
+    // Whoever hears of it first has it, and one that comes late has what nobody else has heard.
+    other.see(&created("b"));
+    one.see(&created("b"));
+    other.see(&done("b", json!(30)));
+    one.see(&done("b", json!(30)));
+    one.see(&done("c", json!(40)));
+    other.see(&done("c", json!(40)));
+    for session in [&mut one, &mut other] {
+        session.settle();
+        assert_eq!((session.charged, session.foreseen), (session.total(), Charge::default()));
+        assert!(!session.meter.awaits_usage());
+    }
+    let outputs = |session: &Session| -> Vec<u64> {
+        session.booked.iter().map(|metered| metered.usage.text_out + metered.usage.duration_ms).collect()
+    };
+    assert_eq!((outputs(&one), outputs(&other)), (vec![10, 3_000, 20, 40], vec![30]));
 }
 
 #[test]
@@ -327,7 +605,21 @@ fn an_idle_session_is_small() {
 fn step() -> impl Strategy<Value = Value> {
     let id = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("")];
     let base64_bytes = prop_oneof![0usize..64, 0usize..100_000];
-    (id, 0..9, base64_bytes, 0u32..5_000).prop_map(|(id, what, bytes, count)| match what {
+    (id, 0..18, base64_bytes, 0u32..5_000).prop_map(|(id, what, bytes, count)| match what {
+        9 => json!({"from": "application", "type": "input_audio_buffer.append", "audio": "A".repeat(bytes)}),
+        10 => json!({"from": "application", "type": "conversation.item.create",
+            "item": {"id": id, "content": [{"type": "input_text", "text": "a".repeat(bytes)}]}}),
+        11 => json!({"from": "application", "type": "conversation.item.delete", "item_id": id}),
+        12 => json!({"from": "application", "type": "conversation.item.truncate", "item_id": id, "audio_end_ms": count}),
+        13 => {
+            let conversation = ["none", "auto"][count as usize % 2];
+            json!({"from": "application", "type": "response.create", "response": {"conversation": conversation}})
+        }
+        14 => json!({"type": "input_audio_buffer.committed", "item_id": id}),
+        15 => json!({"type": "response.output_item.added", "response_id": id, "item": {"id": id}}),
+        16 => stated(id, [u64::from(count), u64::from(count) / 2, u64::from(count) / 3, 0], 9),
+        17 => json!({"type": "session.updated", "session": {"instructions": "a".repeat(bytes % 999),
+            "input_audio_transcription": {"model": "whisper-1"}}}),
         0 => created(id),
         1 | 2 => audio(id, bytes),
         3 => text(id, bytes),
@@ -348,12 +640,20 @@ proptest! {
         steps in prop::collection::vec(step(), 0..60),
         estimate in prop_oneof![Just(EstimateMode::Enforce), Just(EstimateMode::Observe), Just(EstimateMode::Off)],
         named: bool,
+        abandoned in prop::option::of(0usize..60),
     ) {
         let mut session = Session::of(estimate);
         if !named {
             session.meter.models.session = None;
         }
         for (index, step) in steps.iter().enumerate() {
+            if Some(index) == abandoned {
+                session.abandon();
+            }
+            if step["from"] == "application" {
+                session.ask(step);
+                continue;
+            }
             match index % 4 {
                 0 => session.see_bytes(step.to_string().as_bytes()),
                 _ => session.see(step),
@@ -364,7 +664,8 @@ proptest! {
             }
         }
         session.settle();
-        prop_assert_eq!(session.charged, session.total());
+        prop_assert_eq!((session.charged, session.foreseen), (session.total(), Charge::default()));
+        prop_assert!(!session.meter.awaits_usage());
         prop_assert_eq!(session.settle(), Charge::default());
         let counts = session.meter.take_counts();
         prop_assert_eq!((counts.metered + counts.estimated) as usize, session.booked.len());
@@ -378,6 +679,9 @@ proptest! {
             session.meter.read(event, &session.prices, NOW);
             session.meter.unmetered(event, &session.prices, NOW);
             session.meter.grow(u64::MAX);
+            session.meter.sniff_request(event, u64::MAX);
+            session.meter.read_request(event, u64::MAX, &session.prices, session.now);
+            session.meter.grow_request(u64::MAX);
         }
         session.settle();
     }

@@ -42,16 +42,18 @@ fn run<'a>(events: impl Iterator<Item = &'a str>, mode: EstimateMode) -> Vec<Met
             Sniff::Collect => take(&mut all, meter.read(event.as_bytes(), &prices, now)),
         }
     }
-    take(&mut all, meter.settle(now));
+    take(&mut all, meter.settle(&prices, now));
     charged += all.charge;
     let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
     let cost = all.booked.iter().map(|metered| metered.cost).sum();
     assert_eq!(charged, Charge { cost, tokens: tokens as i64 }, "charges add up to what is booked");
+    assert_eq!(all.foreseen, Charge::default(), "what was foreseen is taken back");
     all.booked
 }
 
 fn take(all: &mut Reading, reading: Reading) {
     all.charge += reading.charge;
+    all.foreseen += reading.foreseen;
     all.booked.extend(reading.booked);
 }
 

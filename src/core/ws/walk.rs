@@ -64,11 +64,13 @@ pub struct Walker {
     capacity: usize,
     /// A larger frame under way, with how much of its payload is still to come.
     large: Option<(Header, u64)>,
+    /// Behind a stop: where the walk has come that is for the visitor alone.
+    beyond: Option<(Track, Option<(Header, u64)>)>,
 }
 
 impl Walker {
     pub fn new(track: Track, capacity: usize) -> Walker {
-        Walker { track, capacity, large: None }
+        Walker { track, capacity, large: None, beyond: None }
     }
 
     /// Walks `bytes`, which start where the last walk's `seen` ended.
@@ -139,12 +141,28 @@ impl Walker {
             None => at,
             Some((forward, track)) => {
                 // What is injected next goes where the stop was, whatever has been seen behind it.
+                self.beyond = Some((self.track, self.large));
                 (self.track, self.large) = (track, None);
                 outcome = Outcome::Stopped;
                 forward
             }
         };
         Walked { forward, seen: at, filled, outcome }
+    }
+
+    /// As [`Walker::walk`], for bytes of which nothing is forwarded any more: what is seen has no effect on where frames
+    /// of our own may go.
+    pub fn walk_on(&mut self, bytes: &mut [u8], visitor: &mut impl Visit) -> Walked {
+        let (track, large) = self.beyond.unwrap_or((self.track, self.large));
+        let mut walker = Walker { track, large, beyond: None, ..*self };
+        let walked = walker.walk(bytes, visitor);
+        self.beyond = Some(walker.beyond.unwrap_or((walker.track, walker.large)));
+        walked
+    }
+
+    /// Whether a close frame has been seen, forwarded or not.
+    pub fn has_seen_close(&self) -> bool {
+        self.is_closed() || self.beyond.is_some_and(|(track, _)| track.is_closed())
     }
 
     /// Whether a control frame of our own may go after what has been forwarded.
@@ -244,6 +262,30 @@ mod tests {
             assert!(walker.between_messages(), "what was seen behind the stop is not on the wire");
             assert_eq!(reader.messages.len(), 3, "what is withheld is still shown");
         }
+    }
+
+    #[test]
+    fn behind_a_stop_the_visitor_hears_on() {
+        let text = |text: &[u8]| frame::write(Opcode::Text, text, None);
+        let stop = text(b"stop before");
+        let rest =
+            [&text(b"second")[..], &stop, &frame::write(Opcode::Text, &[7; 9000], None), &text(b"last")]
+                .concat();
+        let mut wire = [&text(b"first")[..], &stop, &rest[..3]].concat();
+        let (mut walker, mut reader) = (walker(), Reader::default());
+        let walked = walker.walk(&mut wire, &mut reader);
+        assert_eq!((walked.forward, walked.outcome), (text(b"first").len(), Outcome::Stopped));
+        let mut kept = wire[walked.seen..].to_vec();
+        for piece in rest[3..].chunks(1000) {
+            kept.extend_from_slice(piece);
+            let walked = walker.walk_on(&mut kept, &mut reader);
+            kept.drain(..walked.seen);
+            assert!(walker.between_messages(), "an event of our own still goes where the stop was");
+        }
+        let heard: Vec<usize> = reader.messages.iter().map(Vec::len).collect();
+        assert_eq!((heard, kept.len(), walker.has_seen_close()), (vec![5, 11, 6, 11, 9000, 4], 0, false));
+        walker.walk_on(&mut frame::write_close(1000, "", None), &mut reader);
+        assert!(walker.has_seen_close() && walker.between_messages());
     }
 
     #[test]

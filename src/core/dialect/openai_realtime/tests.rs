@@ -62,8 +62,10 @@ fn the_head_tells_what_an_event_is() {
         (r#"{"response":{"type":"response.audio.delta"},"type":"response.done"}"#, Sign::Whole),
         (other.as_str(), Sign::Whole),
         (r#"{"type":"response.do"#, Sign::Whole),
-        (r#"{"item":{"type":"response.done"},"type":"conversation.item.added"}"#, Sign::Nothing),
-        (r#"{"text":"\"type\":\"response.done\"","type":"error"}"#, Sign::Nothing),
+        (r#"{"item":{"type":"response.done"},"type":"conversation.item.done"}"#, Sign::Nothing),
+        (r#"{"text":"\"type\":\"response.done\"","type":"info"}"#, Sign::Nothing),
+        (r#"{"type":"error","error":{}}"#, Sign::Whole),
+        (r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#, Sign::Whole),
         (r#"{"type":"response.output_audio.done","response_id":"r"}"#, Sign::Nothing),
         (r#"{"type":["response.done"]}"#, Sign::Nothing),
         (r#"{"item":{"type":"response.done"}}"#, Sign::Nothing),
@@ -214,11 +216,78 @@ fn sessions_tell_models_and_formats() {
         ),
     ] {
         let text = event.to_string();
-        let Fact::Session { model, transcription_model, output_rate } = read(text.as_bytes()) else {
-            panic!()
-        };
+        let Fact::Session(settings) = read(text.as_bytes()) else { panic!() };
+        let Settings { model, transcription_model, output_rate, .. } = *settings;
         let rate = output_rate.map(|rate| rate.bytes_per_second);
         assert_eq!((model, transcription_model, rate), wanted, "{text}");
+    }
+}
+
+#[test]
+fn sessions_tell_what_they_read_and_how_they_listen() {
+    for (event, wanted) in [
+        (
+            json!({"type": "session.updated", "session": {"type": "realtime", "instructions": "12345", "tools": [{"a": 1}],
+                "audio": {"input": {"format": {"type": "audio/pcmu"}, "turn_detection": {"type": "server_vad"}}}}}),
+            (Some(12), Some(false), Some(true), Some(8_000)),
+        ),
+        (
+            json!({"type": "session.created", "session": {"instructions": "", "tools": [], "turn_detection": null,
+                "input_audio_format": "pcm16"}}),
+            (Some(0), None, Some(false), Some(48_000)),
+        ),
+        (
+            json!({"type": "session.created", "session": {"type": "transcription"}}),
+            (None, Some(true), None, None),
+        ),
+        (json!({"type": "transcription_session.created", "session": {}}), (None, Some(true), None, None)),
+    ] {
+        let text = event.to_string();
+        let Fact::Session(settings) = read(text.as_bytes()) else { panic!() };
+        let rate = settings.input_rate.map(|rate| rate.bytes_per_second);
+        let told = (settings.text_bytes, settings.only_transcribes, settings.detects_turns, rate);
+        assert_eq!(told, wanted, "{text}");
+    }
+}
+
+#[test]
+fn what_happens_to_a_conversation_is_read() {
+    let text = |text| Some(Cow::Borrowed(text));
+    for (event, fact) in [
+        (
+            r#"{"type":"response.created","response":{"id":"r","model":"m","conversation_id":null}}"#,
+            Fact::Begun { response: text("r"), model: text("m"), output_rate: None, apart: true },
+        ),
+        (
+            r#"{"type":"response.created","response":{"id":"r","conversation_id":"c"}}"#,
+            Fact::Begun { response: text("r"), model: None, output_rate: None, apart: false },
+        ),
+        (
+            r#"{"type":"response.output_item.added","response_id":"r","output_index":0,"item":{"id":"i"}}"#,
+            Fact::Answered { response: text("r"), item: "i".into() },
+        ),
+        (
+            r#"{"type":"conversation.item.added","item":{"id":"i","type":"message"}}"#,
+            Fact::Added { item: "i".into() },
+        ),
+        (r#"{"type":"conversation.item.created","item":{"id":"i"}}"#, Fact::Added { item: "i".into() }),
+        (r#"{"type":"conversation.item.created"}"#, Fact::Nothing),
+        (r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#, Fact::Committed { item: text("i") }),
+        (
+            r#"{"type":"input_audio_buffer.speech_started","audio_start_ms":120,"item_id":"i"}"#,
+            Fact::Speech { is_start: true, at_ms: 120 },
+        ),
+        (
+            r#"{"type":"input_audio_buffer.speech_stopped","audio_end_ms":990,"item_id":"i"}"#,
+            Fact::Speech { is_start: false, at_ms: 990 },
+        ),
+        (r#"{"type":"error","error":{"type":"x"}}"#, Fact::Refused),
+        (
+            r#"{"type":"conversation.item.input_audio_transcription.failed","item_id":"i","content_index":1}"#,
+            Fact::Unheard { item: text("i"), content_index: 1 },
+        ),
+    ] {
+        assert_eq!(read(event.as_bytes()), fact, "{event}");
     }
 }
 
