@@ -77,8 +77,10 @@ impl fmt::Display for Twin {
         write!(
             f,
             "another process (run {id}) counts under the name of this ledger ({writer}): the folder in store.path is \
-             a copy of one that is, or was, used elsewhere. Two must not count under one name: end that process, or \
-             give this one an empty folder, which gets a name of its own"
+             a copy or a backup of one that is, or was, used since. Two must not count under one name: end that \
+             process, or give this one an empty folder, which gets a name of its own. To go on with a backup of a \
+             ledger that is gone for good, remove its mark: `HDEL tokenist:{{fleet}}:runs {writer}` in Redis, the \
+             document with that _id of the collection `runs` in MongoDB"
         )
     }
 }

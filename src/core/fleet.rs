@@ -90,7 +90,8 @@ pub(crate) struct Weight {
 struct Foreign {
     cell: Cell,
     others: Vec<(Writer, Used)>,
-    /// What this instance itself had counted before it forgot the holder for a while.
+    /// What this instance itself had counted and does not know of: it forgot the holder for a while, or died before its
+    /// ledger had it, or goes on with an older one.
     forgotten: Used,
     /// Both, when the others were last in touch.
     agreed: Used,
@@ -235,8 +236,11 @@ impl Others {
 
     /// Whether our count of the cell is all that this instance ever counted in it.
     fn is_whole(&self, cell: Cell, whole_from: Timestamp) -> bool {
-        let is_heard = self.heard_upto[cell.window as usize].is_some_and(|upto| cell.start <= upto);
-        is_heard || cell.start >= whole_from
+        self.is_heard(cell) || cell.start >= whole_from
+    }
+
+    fn is_heard(&self, cell: Cell) -> bool {
+        self.heard_upto[cell.window as usize].is_some_and(|upto| cell.start <= upto)
     }
 
     fn forgotten(&self, cell: Cell) -> Used {
@@ -244,11 +248,15 @@ impl Others {
         found.map_or(Used::default(), |index| self.cells[index].forgotten)
     }
 
-    pub(crate) fn hear(&mut self, heard: &[Heard], whole_from: Timestamp) {
+    pub(crate) fn hear(&mut self, windows: &Windows, heard: &[Heard], whole_from: Timestamp) {
         self.weighed_from = None;
         self.agreed = self.asked.take().or(self.agreed);
         for &Heard { cell, ref others, own } in heard {
-            let forgotten = if self.is_whole(cell, whole_from) { Used::default() } else { own };
+            let forgotten = match self.is_heard(cell) {
+                true => Used::default(),
+                false if cell.start >= whole_from => own.less(windows.used_in(cell)),
+                false => own,
+            };
             if others.is_empty() && forgotten == Used::default() {
                 continue;
             }
@@ -385,7 +393,7 @@ mod tests {
         let mut windows = Windows::new(NOON);
         let mut others = Others::default();
         for (told, known) in [(50, 50), (0, 50), (70, 70), (60, 70)] {
-            others.hear(&[day(told, 0)], Timestamp(0));
+            others.hear(&windows, &[day(told, 0)], Timestamp(0));
             others.weigh(&windows, &limit());
             assert_eq!(others.weight().others, used(known));
         }
@@ -403,7 +411,7 @@ mod tests {
         let [b, c] = ["b", "c"].map(|name| Writer(name.into()));
         // The second answer comes from a place that has lost what `b` had left there.
         for heard in [vec![(b.clone(), used(40)), (c.clone(), used(5))], vec![(c.clone(), used(30))]] {
-            others.hear(&[Heard { cell, others: heard, own: used(0) }], Timestamp(0));
+            others.hear(&windows, &[Heard { cell, others: heard, own: used(0) }], Timestamp(0));
         }
         assert_eq!(sum(&others, &windows, WindowKind::Daily), used(70));
         let count = |nano| vec![Count { cell, used: used(nano) }];
@@ -414,7 +422,7 @@ mod tests {
     fn a_rolling_window_is_read_whole_once_and_then_from_where_it_was_left() {
         let mut windows = Windows::new(NOON);
         let mut others = Others::default();
-        let hear = |others: &mut Others, counts: &[Count], each: i64| {
+        let hear = |others: &mut Others, windows: &Windows, counts: &[Count], each: i64| {
             let heard: Vec<_> = counts
                 .iter()
                 .map(|count| {
@@ -422,14 +430,14 @@ mod tests {
                     Heard { cell: count.cell, others, own: used(0) }
                 })
                 .collect();
-            others.hear(&heard, Timestamp(0));
+            others.hear(windows, &heard, Timestamp(0));
         };
         let counts = |others: &mut Others, windows: &Windows| {
             others.counts(windows, WindowKind::Rolling24h, Scope::Recent, Timestamp(0))
         };
         let first = counts(&mut others, &windows);
         assert_eq!(first.len(), 289);
-        hear(&mut others, &first, 1);
+        hear(&mut others, &windows, &first, 1);
         assert_eq!(sum(&others, &windows, WindowKind::Rolling24h), used(289));
         assert_eq!(counts(&mut others, &windows).len(), 2);
         windows.advance(NOON.plus_ms(BUCKET_MS));
@@ -448,11 +456,26 @@ mod tests {
         let counts =
             |others: &mut Others| others.counts(&windows, WindowKind::Daily, Scope::Recent, NOON)[0].used;
         assert_eq!(counts(&mut others), used(0), "first it only asks");
-        others.hear(&[day(5, 100)], NOON);
+        others.hear(&windows, &[day(5, 100)], NOON);
         assert_eq!(sum(&others, &windows, WindowKind::Daily), used(105));
         assert_eq!(counts(&mut others), used(110));
-        others.hear(&[day(5, 110)], NOON);
+        others.hear(&windows, &[day(5, 110)], NOON);
         assert_eq!(sum(&others, &windows, WindowKind::Daily), used(105), "it is asked once");
+    }
+
+    #[test]
+    fn a_ledger_that_is_older_than_what_it_had_told_goes_on_from_there() {
+        let mut windows = Windows::new(NOON);
+        let mut others = Others::default();
+        add(&mut windows, NOON, 60);
+        // It had told of 100, and 60 are in its ledger.
+        others.hear(&windows, &[day(5, 100)], Timestamp(0));
+        assert_eq!(sum(&others, &windows, WindowKind::Daily), used(45));
+        add(&mut windows, NOON, 10);
+        let told = others.counts(&windows, WindowKind::Daily, Scope::Recent, Timestamp(0))[0].used;
+        assert_eq!(told, used(110));
+        others.hear(&windows, &[day(5, 110)], Timestamp(0));
+        assert_eq!(sum(&others, &windows, WindowKind::Daily), used(45), "it is asked once");
     }
 
     #[test]
@@ -460,7 +483,7 @@ mod tests {
         let mut windows = Windows::new(NOON);
         add(&mut windows, NOON, 100);
         let mut others = Others::default();
-        others.hear(&[day(300, 100)], Timestamp(0));
+        others.hear(&windows, &[day(300, 100)], Timestamp(0));
         others.part(&windows, WindowKind::Daily, Some(3));
         // 600 are left, 200 of them for us, however much of them we use.
         assert_eq!(reserve(&others, &windows), used(400));
@@ -479,13 +502,13 @@ mod tests {
         let mut others = Others::default();
         add(&mut windows, NOON, 100);
         others.counts(&windows, WindowKind::Daily, Scope::Recent, Timestamp(0));
-        others.hear(&[day(100, 0)], Timestamp(0));
+        others.hear(&windows, &[day(100, 0)], Timestamp(0));
         // What was used since then is known to nobody else: it comes out of our part.
         add(&mut windows, NOON, 50);
         others.part(&windows, WindowKind::Daily, Some(2));
         // 800 were left, so 100 + 400 are theirs and as much is ours.
         for (heard, reserved) in [(100, 400), (400, 100), (500, 0), (620, 0)] {
-            others.hear(&[day(heard, 100)], Timestamp(0));
+            others.hear(&windows, &[day(heard, 100)], Timestamp(0));
             assert_eq!(reserve(&others, &windows), used(reserved), "{heard}");
         }
         others.weigh(&windows, &limit());

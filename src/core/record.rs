@@ -177,7 +177,7 @@ impl Record {
 
     /// Takes in what the others have counted.
     pub fn hear(&mut self, heard: &[Heard], now: Timestamp) -> Consequence {
-        self.others.get_or_insert_default().hear(heard, self.whole_from);
+        self.others.get_or_insert_default().hear(&self.windows, heard, self.whole_from);
         self.advance(now)
     }
 
