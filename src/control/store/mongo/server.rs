@@ -21,8 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const SELECTION: Duration = Duration::from_secs(2);
 /// Statements of one command.
 const BATCH: usize = 1_000;
-/// Likewise on FerretDB: each statement keeps a connection to its own store until the command ends, and with too many
-/// of them it hangs.
+/// Likewise on FerretDB: each statement keeps a connection to its own store until the command ends, and there are only
+/// so many of those.
 const BATCH_FERRETDB: usize = 16;
 /// The least version of the protocol that the driver speaks, and the MongoDB that came with it.
 const WIRE_VERSION_MIN: &str = "9 (MongoDB 4.4)";
