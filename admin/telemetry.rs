@@ -48,6 +48,8 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
     }
     let draining = u8::from(telemetry.draining());
     family(&mut page, "tokenist_draining", "gauge", "Whether new sessions are refused for good.", draining);
+    let help = "Files that could not be read again: what they said before is in force.";
+    family(&mut page, "tokenist_files_stale", "gauge", help, telemetry.stale.load().len());
     let started = telemetry.started_at.0 as f64 / 1000.0;
     let help = "When the process started, in seconds since 1970.";
     family(&mut page, "tokenist_start_time_seconds", "gauge", help, started);
@@ -73,6 +75,7 @@ mod tests {
     use std::sync::Arc;
     use tokenist_core::metric::Metric;
     use tokenist_core::time::Timestamp;
+    use tokenist_handoff::Published;
 
     #[test]
     fn the_page_sums_over_shards() {
@@ -83,6 +86,7 @@ mod tests {
             version: "0.0.0",
             started_at: Timestamp(1_795_478_399_500),
             draining: Arc::default(),
+            stale: Arc::new(Published::new(Vec::new())),
         };
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);

@@ -4,6 +4,7 @@
 
 mod config;
 mod cpu;
+mod files;
 mod serve;
 
 use anyhow::Context;

@@ -1,10 +1,10 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
-use crate::config::{self, Config, Driver, Origin, Provider, Refuse, StoreKind};
+use crate::config::{self, Config, Driver, Refuse, StoreKind};
+use crate::files::{InForce, load};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -24,7 +24,6 @@ use tokenist_core::id::UserId;
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
 use tokenist_core::money::NanoUsd;
-use tokenist_core::price::PriceTable;
 use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::{IdentityRules, Links, ServerConfig};
 use tracing_subscriber::EnvFilter;
@@ -54,13 +53,6 @@ enum Event {
     Signal(i32),
     ShardEnded(usize, Result<(), String>),
     AggregatorEnded,
-}
-
-/// Everything in the configuration that names a file or a secret, loaded.
-struct Loaded {
-    prices: PriceTable,
-    tls: Option<Arc<ServerConfig>>,
-    provider: tokenist_proxy::Provider,
 }
 
 /// Fails as [`serve`] would for what the configuration names.
@@ -101,7 +93,12 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let addresses = Arc::new(Published::new(Addresses::default()));
     tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses))
         .context("the resolver")?;
-    let tls = loaded.tls.map(|tls| Arc::new(Published::new(tls)));
+    let in_force = InForce {
+        prices: Arc::clone(&prices),
+        tls: loaded.tls.map(|tls| Arc::new(Published::new(tls))),
+        roots: loaded.provider.tls.clone(),
+        stale: Arc::new(Published::new(Vec::new())),
+    };
     let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
     let links = Links {
         reports: control.reports.clone(),
@@ -112,8 +109,9 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         calls: Arc::new(Calls::default()),
         boot: boot_bits(),
     };
-    let proxy = tokenist_proxy::start(proxy_config(config, loaded.provider, tls.clone()), links, mailboxes)
-        .context("the proxy's listeners")?;
+    let proxy =
+        tokenist_proxy::start(proxy_config(config, loaded.provider, in_force.tls.clone()), links, mailboxes)
+            .context("the proxy's listeners")?;
 
     let draining = Arc::new(AtomicBool::new(false));
     let telemetry = Telemetry {
@@ -123,6 +121,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         started_at: now(),
         draining: Arc::clone(&draining),
+        stale: Arc::clone(&in_force.stale),
     };
     let admin = tokenist_admin::start(admin_config(config, token)?, control.handle.clone(), telemetry)
         .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
@@ -135,7 +134,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let mut drain_asked: Option<Instant> = None;
     for event in events {
         match event {
-            Event::Signal(SIGHUP) => reload(config, &prices, tls.as_deref()),
+            Event::Signal(SIGHUP) => in_force.reload(config, now()),
             Event::Signal(_) if drain_asked.is_some_and(|at| at.elapsed() < SAME_SIGNAL) => {}
             Event::Signal(_) if drain_asked.is_some() => bail!("a second signal: ended without draining"),
             Event::Signal(_) => {
@@ -208,63 +207,6 @@ fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyho
     std::io::Write::flush(&mut std::io::stdout())?;
     tracing::info!(listen = ?proxy.listen, tls_listen = ?proxy.tls_listen, %admin, driver = proxy.driver, "serving");
     Ok(())
-}
-
-/// On SIGHUP: certificates and prices are read again. What cannot be read leaves the old in force.
-fn reload(config: &Config, prices: &Prices, tls: Option<&Published<Arc<ServerConfig>>>) {
-    match load(config) {
-        Ok(loaded) => {
-            prices.set_listed(loaded.prices);
-            if let (Some(published), Some(fresh)) = (tls, loaded.tls) {
-                published.set(fresh);
-            }
-            tracing::info!("certificates and prices were read again");
-        }
-        Err(error) => tracing::error!("nothing was read again, the old is in force: {error:#}"),
-    }
-}
-
-fn load(config: &Config) -> anyhow::Result<Loaded> {
-    let mut prices = PriceTable::builtin();
-    if let Some(path) = config::file(&config.metering.prices_file) {
-        let rows = std::fs::read_to_string(&path)
-            .with_context(|| format!("metering.prices_file {}", path.display()))?;
-        prices =
-            prices.with_rows(&rows).with_context(|| format!("metering.prices_file {}", path.display()))?;
-    }
-    let tls = match config.proxy.tls_listen.is_empty() {
-        true => None,
-        false => {
-            let (cert, key) = (Path::new(&config.proxy.tls_cert), Path::new(&config.proxy.tls_key));
-            Some(tokenist_proxy::server_config(cert, key).context("proxy.tls_cert and proxy.tls_key")?)
-        }
-    };
-    let provider = provider(config.provider.first().context("a [[provider]] is needed")?)?;
-    Ok(Loaded { prices, tls, provider })
-}
-
-fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
-    let origin = Origin::parse(&provider.base_url).context("provider.base_url")?;
-    let roots = config::file(&provider.ca_file);
-    let tls = match origin.tls {
-        true => Some(tokenist_proxy::client_config(roots.as_deref()).context("provider.ca_file")?),
-        false => None,
-    };
-    let key = std::env::var(&provider.api_key_env).ok().filter(|key| !key.is_empty());
-    let usable = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
-    if key.as_ref().is_some_and(|key| !usable(key)) {
-        bail!(
-            "{} holds something that is no API key: it has blanks or control characters",
-            provider.api_key_env
-        );
-    }
-    Ok(tokenist_proxy::Provider {
-        name: provider.name.as_str().into(),
-        host: origin.host,
-        port: origin.port,
-        tls,
-        api_key: key,
-    })
 }
 
 /// The configured token, or a fresh one that is printed this once.

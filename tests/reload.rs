@@ -1,4 +1,5 @@
-//! SIGHUP reads certificates and prices again; what cannot be read leaves the old in force, and sessions live on.
+//! SIGHUP reads certificates and prices again, each file by itself; what cannot be read leaves the old in force and is told
+//! until it can, and sessions live on.
 
 use serde_json::json;
 use std::fs;
@@ -84,4 +85,53 @@ fn new_prices_hold_for_what_comes_after_them() {
     let twice = |output: &String| output.matches(reread).count() == 2;
     assert!(twice(&eventually(PATIENCE, || tokenist.output(), twice)));
     assert_eq!(cost("after-both"), Some(7.0));
+}
+
+#[test]
+fn each_file_is_taken_by_itself_and_what_was_not_is_told_until_it_is_mended() {
+    let provider = Provider::start(&[]);
+    let scratch = Scratch::new();
+    let first = Certificate::write(&scratch);
+    let prices = scratch.path().join("prices.csv");
+    let good = "model,text_in,text_out,audio_in,audio_out\ngpt-realtime,1,1,1,1\n";
+    fs::write(&prices, good).unwrap();
+    let prices_file = [("metering.prices_file", prices.to_str().expect("a path in UTF-8"))];
+    let tokenist = start(&provider, &first, &prices_file);
+    let address = tokenist.tls_listen.expect("it listens in TLS");
+    let stale = || {
+        let files = tokenist.get("/health")["staleFiles"].clone();
+        let settings = files.as_array().into_iter().flatten().map(|file| {
+            assert!(
+                file["since"].is_string() && file["reason"].as_str().is_some_and(|why| why.contains('/'))
+            );
+            file["setting"].as_str().unwrap().to_owned()
+        });
+        settings.collect::<Vec<_>>()
+    };
+    let reload_until = |expected: &[&str]| {
+        tokenist.signal(Signal::Hangup);
+        assert_eq!(eventually(PATIENCE, stale, |stale| stale == expected), expected);
+        assert_eq!(tokenist.metric("tokenist_files_stale"), Some(expected.len() as f64));
+    };
+    assert_eq!(stale(), Vec::<String>::new());
+
+    // A broken price list keeps no certificate out.
+    fs::write(&prices, "no prices").unwrap();
+    let second = Certificate::write(&scratch);
+    let trust = second.trust();
+    reload_until(&["metering.prices_file"]);
+    assert!(leaf(address, trust.clone()).is_some(), "the new certificate is shown");
+
+    // Nor a broken certificate a price list; both are told while both are broken.
+    fs::write(&second.certificate, "no certificate").unwrap();
+    reload_until(&["metering.prices_file", "proxy.tls_cert and proxy.tls_key"]);
+    let dearer = "model,text_in,text_out,audio_in,audio_out\ngpt-realtime,9,9,9,9\n";
+    fs::write(&prices, dearer).unwrap();
+    reload_until(&["proxy.tls_cert and proxy.tls_key"]);
+    let listed = tokenist.get("/admin/prices");
+    assert!(listed.to_string().contains("\"source\":\"file\""), "{listed}");
+    assert!(leaf(address, trust).is_some(), "the last good one stays");
+
+    Certificate::write(&scratch);
+    reload_until(&[]);
 }

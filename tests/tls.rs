@@ -179,6 +179,31 @@ fn a_hangup_brings_new_certificates_and_leaves_sessions_alone() {
 }
 
 #[test]
+fn a_hangup_brings_new_roots_for_the_provider() {
+    let scratch = Scratch::new();
+    let right = scratch.path().join("right.pem");
+    let written = right.display().to_string();
+    let provider = Provider::start(&["--tls-listen", "127.0.0.1:0", "--write-ca", &written]);
+    let file = Certificate::write(&scratch).certificate;
+    let ca_file = file.display().to_string();
+    let origin = provider.tls_origin().expect("it listens in TLS");
+    let proxy = Tokenist::start(&origin, &[("provider.ca_file", &ca_file)]);
+    let mut refused = proxy.session("alice").unwrap();
+    assert_eq!(refused.hear_out().1.map(|(code, _)| code), Some(4502));
+    std::fs::write(&file, "no certificate").unwrap();
+    proxy.signal(Signal::Hangup);
+    let stale = || proxy.get("/health")["staleFiles"][0]["setting"].clone();
+    let shown = eventually(PATIENCE, stale, |setting| setting == "provider.ca_file");
+    assert_eq!(shown, "provider.ca_file");
+    std::fs::copy(&right, &file).unwrap();
+    proxy.signal(Signal::Hangup);
+    assert_eq!(eventually(PATIENCE, stale, serde_json::Value::is_null), serde_json::Value::Null);
+    let mut client = proxy.session("alice").unwrap();
+    client.turn("").unwrap();
+    client.leave();
+}
+
+#[test]
 fn a_provider_with_another_certificate_is_not_trusted() {
     let scratch = Scratch::new();
     let provider = Provider::start(&["--tls-listen", "127.0.0.1:0"]);

@@ -36,7 +36,9 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     let (status, word) = match pulse {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
-        Ok(ref pulse) if is_degraded(pulse) => (StatusCode::OK, HealthStatus::Degraded),
+        Ok(ref pulse) if is_degraded(pulse) || !telemetry.stale.load().is_empty() => {
+            (StatusCode::OK, HealthStatus::Degraded)
+        }
         Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
     };
     let pulse = pulse.ok();
@@ -58,6 +60,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
         instances: in_fleet.and_then(|pulse| pulse.instances),
         redis_failure: pulse.as_ref().and_then(|pulse| pulse.redis_failure.clone()),
+        stale_files: telemetry.stale.load().iter().map(Into::into).collect(),
     };
     (status, Json(health))
 }

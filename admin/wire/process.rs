@@ -1,6 +1,7 @@
 //! The process itself.
 
 use serde::Serialize;
+use tokenist_control::telemetry::StaleFile;
 use utoipa::ToSchema;
 
 /// How the process does. Counts are null while the ledger does not answer.
@@ -44,6 +45,31 @@ pub(crate) struct Health {
     /// Instances that hold limits together, this one included; null where this is the only one.
     #[schema(required)]
     pub(crate) instances: Option<u32>,
+    /// Files that could not be read when they were last to be read again, until they can: what they said before is in
+    /// force. Absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) stale_files: Vec<StaleFileBody>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = StaleFile)]
+pub(crate) struct StaleFileBody {
+    /// The setting that names it.
+    pub(crate) setting: String,
+    /// Which file, and what is wrong with it.
+    pub(crate) reason: String,
+    /// When it first could not be read.
+    #[schema(format = DateTime)]
+    pub(crate) since: String,
+}
+
+impl From<&StaleFile> for StaleFileBody {
+    fn from(file: &StaleFile) -> StaleFileBody {
+        let StaleFile { setting, reason, since } = file.clone();
+        StaleFileBody { setting, reason, since: since.to_string() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

@@ -226,7 +226,7 @@ pub(crate) struct Provider {
     pub(crate) base_url: String,
     /// The environment variable that holds the operator's key.
     pub(crate) api_key_env: String,
-    /// PEM: an extra root for a private upstream; empty for none.
+    /// PEM: an extra root for a private upstream; empty for none. Read again on SIGHUP.
     pub(crate) ca_file: String,
 }
 

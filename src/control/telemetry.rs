@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::Timestamp;
-use tokenist_handoff::Counters;
+use tokenist_handoff::{Counters, Published};
 
 #[derive(Clone, Debug)]
 pub struct Telemetry {
@@ -18,6 +18,19 @@ pub struct Telemetry {
     pub started_at: Timestamp,
     /// Set when no new session is accepted any more.
     pub draining: Arc<AtomicBool>,
+    /// Files that could not be read when they were last to be read again. What they said before is in force.
+    pub stale: Arc<Published<Vec<StaleFile>>>,
+}
+
+/// A file whose newest content is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleFile {
+    /// The setting that names it.
+    pub setting: String,
+    /// Which file, and what is wrong with it.
+    pub reason: String,
+    /// When it first could not be read.
+    pub since: Timestamp,
 }
 
 impl Telemetry {

@@ -54,8 +54,8 @@ pub struct Provider {
     pub name: Arc<str>,
     pub host: String,
     pub port: u16,
-    /// `None` speaks plain HTTP.
-    pub tls: Option<Arc<ClientConfig>>,
+    /// `None` speaks plain HTTP. Whoever reads its roots again publishes here.
+    pub tls: Option<Arc<Published<Arc<ClientConfig>>>>,
     /// The operator's key, for callers with a tokenist key.
     pub api_key: Option<String>,
 }

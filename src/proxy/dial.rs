@@ -14,6 +14,7 @@ use monoio::time::{Duration, timeout};
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokenist_core::close::Ending;
 use tokenist_core::http::{self, ResponseHead};
 
@@ -65,9 +66,10 @@ async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Rea
     let stream = connect_any(shard, &addresses, live).await?;
     let plain = wire::split(stream, &live.upstream)?;
     let Some(config) = &provider.tls else { return Ok(plain) };
+    let config = Arc::clone(&**config.load());
     let name = ServerName::try_from(provider.host.clone())
         .map_err(|_| Cause::Malformed("its name is not a host name"))?;
-    Ok(tls::connect(plain, config.clone(), name, &shard.pool).await?)
+    Ok(tls::connect(plain, config, name, &shard.pool).await?)
 }
 
 /// Tries each address in turn, until one answers or the session's deadline has come.

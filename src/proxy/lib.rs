@@ -26,7 +26,7 @@ mod usage;
 mod wire;
 
 pub use config::{Config, Driver, IdentityRules, Provider, Refuse};
-pub use rustls::ServerConfig;
+pub use rustls::{ClientConfig, ServerConfig};
 pub use tls::{CertificateError, client_config, server_config};
 
 use listener::Sockets;

@@ -22,7 +22,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Report, mailbox};
+use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Published, Report, mailbox};
 
 pub(crate) const TOKEN: &str = "ug_0123456789abcdef0123456789abcdef";
 
@@ -69,6 +69,7 @@ impl Plane {
             version: "1.2.3",
             started_at: now(),
             draining: Arc::clone(&draining),
+            stale: Arc::new(Published::new(Vec::new())),
         };
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),

@@ -51,6 +51,13 @@ export function HealthCard() {
             <Trouble name="The store" what={data.storeFailing ? (data.storeFailure ?? 'It fails.') : null} />
             <Trouble name="Redis" what={data.redisFailing ? (data.redisFailure ?? 'It fails.') : null} />
             <Trouble name="The mirror" what={data.mirrorFailure} />
+            {data.staleFiles?.map((file) => (
+              <Trouble
+                key={file.setting}
+                name={`What ${file.setting} names, since ${dateTime(file.since)},`}
+                what={file.reason}
+              />
+            ))}
           </div>
         )}
       </Answer>

@@ -1,0 +1,112 @@
+//! What the configuration names beside itself: the price list, certificates, a provider's key. Loaded at the start,
+//! where everything must be in order; the files are read again on SIGHUP, each by itself.
+
+use crate::config::{self, Config, Origin, Provider};
+use anyhow::{Context, bail};
+use std::path::Path;
+use std::sync::Arc;
+use tokenist_control::prices::Prices;
+use tokenist_control::telemetry::StaleFile;
+use tokenist_core::price::PriceTable;
+use tokenist_core::time::Timestamp;
+use tokenist_handoff::Published;
+use tokenist_proxy::{ClientConfig, ServerConfig};
+
+/// Everything in the configuration that names a file or a secret, loaded.
+pub(crate) struct Loaded {
+    pub(crate) prices: PriceTable,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) provider: tokenist_proxy::Provider,
+}
+
+/// Where what is read again is put in force.
+pub(crate) struct InForce {
+    pub(crate) prices: Arc<Prices>,
+    pub(crate) tls: Option<Arc<Published<Arc<ServerConfig>>>>,
+    pub(crate) roots: Option<Arc<Published<Arc<ClientConfig>>>>,
+    /// What could not be read the last time that it was tried.
+    pub(crate) stale: Arc<Published<Vec<StaleFile>>>,
+}
+
+pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
+    let first = config.provider.first().context("a [[provider]] is needed")?;
+    Ok(Loaded { prices: prices(config)?, tls: server_tls(config)?, provider: provider(first)? })
+}
+
+impl InForce {
+    /// Reads each file again. One that cannot be read leaves what it had said before in force, keeps no other from being
+    /// taken, and is told in health until it can.
+    pub(crate) fn reload(&self, config: &Config, now: Timestamp) {
+        let mut stale = Vec::new();
+        let mut note = |setting: &str, outcome: anyhow::Result<()>| match outcome {
+            Ok(()) => tracing::info!(setting, "read again"),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                tracing::error!(setting, "nothing was read again, the old is in force: {reason}");
+                let before = self.stale.load();
+                let since = before.iter().find(|file| file.setting == setting).map_or(now, |file| file.since);
+                stale.push(StaleFile { setting: setting.to_owned(), reason, since });
+            }
+        };
+        if config::file(&config.metering.prices_file).is_some() {
+            note(PRICES, prices(config).map(|prices| self.prices.set_listed(prices)));
+        }
+        if let Some(published) = &self.tls {
+            let fresh = server_tls(config).and_then(|fresh| fresh.context("proxy.tls_listen is empty"));
+            note(CERTIFICATE, fresh.map(|fresh| published.set(fresh)));
+        }
+        for provider in &config.provider {
+            if let (Some(published), Some(path)) = (&self.roots, config::file(&provider.ca_file)) {
+                let fresh = tokenist_proxy::client_config(Some(&path)).context(ROOTS);
+                note(ROOTS, fresh.map(|fresh| published.set(fresh)));
+            }
+        }
+        if stale.is_empty() {
+            tracing::info!("certificates and prices were read again");
+        }
+        self.stale.set(stale);
+    }
+}
+
+fn prices(config: &Config) -> anyhow::Result<PriceTable> {
+    let prices = PriceTable::builtin();
+    let Some(path) = config::file(&config.metering.prices_file) else { return Ok(prices) };
+    let rows = std::fs::read_to_string(&path).with_context(|| format!("{PRICES} {}", path.display()))?;
+    prices.with_rows(&rows).with_context(|| format!("{PRICES} {}", path.display()))
+}
+
+fn server_tls(config: &Config) -> anyhow::Result<Option<Arc<ServerConfig>>> {
+    if config.proxy.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    let (cert, key) = (Path::new(&config.proxy.tls_cert), Path::new(&config.proxy.tls_key));
+    tokenist_proxy::server_config(cert, key).context(CERTIFICATE).map(Some)
+}
+
+fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
+    let origin = Origin::parse(&provider.base_url).context("provider.base_url")?;
+    let roots = config::file(&provider.ca_file);
+    let tls = match origin.tls {
+        true => Some(tokenist_proxy::client_config(roots.as_deref()).context(ROOTS)?),
+        false => None,
+    };
+    let key = std::env::var(&provider.api_key_env).ok().filter(|key| !key.is_empty());
+    let usable = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.as_ref().is_some_and(|key| !usable(key)) {
+        bail!(
+            "{} holds something that is no API key: it has blanks or control characters",
+            provider.api_key_env
+        );
+    }
+    Ok(tokenist_proxy::Provider {
+        name: provider.name.as_str().into(),
+        host: origin.host,
+        port: origin.port,
+        tls: tls.map(|tls| Arc::new(Published::new(tls))),
+        api_key: key,
+    })
+}
+
+const PRICES: &str = "metering.prices_file";
+const CERTIFICATE: &str = "proxy.tls_cert and proxy.tls_key";
+const ROOTS: &str = "provider.ca_file";
