@@ -10,6 +10,7 @@ pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Ti
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use tokenist_core::http::pass::PassList;
 use toml::{Table, Value};
 
 /// What is wrong, where, and how to mend it.
@@ -235,6 +236,7 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
         Origin::parse(&provider.base_url).ok_or_else(|| {
             wrong(at, format!("provider.base_url = {:?} is not http(s)://host[:port]", provider.base_url))
         })?;
+        PassList::with(&provider.headers).map_err(|what| wrong(at, format!("provider.headers: {what}")))?;
     }
     Ok(())
 }
@@ -260,7 +262,9 @@ impl Origin {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
             _ => (authority, if tls { 443 } else { 80 }),
         };
-        let well_formed = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
+        let well_formed = !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_graphic())
+            && !host.contains(['/', '\\', '@', '?', '#', '%']);
         well_formed.then(|| Origin { tls, host: host.to_owned(), port })
     }
 }
@@ -353,6 +357,10 @@ mod tests {
                 "[[provider]]\nbase_url = \"api.openai.com\"",
                 "tokenist.toml: provider.base_url = \"api.openai.com\" is not http(s)://host[:port]",
             ),
+            (
+                "[[provider]]\nheaders = \"x-trace, cookie\"",
+                "tokenist.toml: provider.headers: \"cookie\" is read or written by tokenist itself and never passes",
+            ),
         ] {
             assert_eq!(check(text, &[]).unwrap_err(), message);
         }
@@ -411,5 +419,6 @@ mod tests {
         assert_eq!(Origin::parse("http://127.0.0.1:9000/"), origin(false, "127.0.0.1", 9000));
         assert_eq!(Origin::parse("https://user@host"), None);
         assert_eq!(Origin::parse("https://host/path"), None);
+        assert_eq!(Origin::parse("https://host\r\nx:1"), None);
     }
 }

@@ -2,11 +2,13 @@
 //! where everything must be in order; the files are read again on SIGHUP, each by itself.
 
 use crate::config::{self, Config, Origin, Provider};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use std::path::Path;
 use std::sync::Arc;
 use tokenist_control::prices::Prices;
 use tokenist_control::telemetry::StaleFile;
+use tokenist_core::http::pass::PassList;
+use tokenist_core::key::ProviderKey;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::Published;
@@ -91,19 +93,23 @@ fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
         false => None,
     };
     let key = std::env::var(&provider.api_key_env).ok().filter(|key| !key.is_empty());
-    let usable = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
-    if key.as_ref().is_some_and(|key| !usable(key)) {
-        bail!(
-            "{} holds something that is no API key: it has blanks or control characters",
-            provider.api_key_env
-        );
-    }
+    let usable = |key: &String| {
+        ProviderKey::parse(key).with_context(|| {
+            format!(
+                "{} holds something that is no provider's key: it has blanks or control characters, or is a tokenist key",
+                provider.api_key_env
+            )
+        })
+    };
+    let api_key = key.as_ref().map(usable).transpose()?;
+    let headers = PassList::with(&provider.headers).map_err(|what| anyhow!("provider.headers: {what}"))?;
     Ok(tokenist_proxy::Provider {
         name: provider.name.as_str().into(),
         host: origin.host,
         port: origin.port,
         tls: tls.map(|tls| Arc::new(Published::new(tls))),
-        api_key: key,
+        api_key,
+        headers,
     })
 }
 

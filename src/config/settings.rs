@@ -228,6 +228,9 @@ pub(crate) struct Provider {
     pub(crate) api_key_env: String,
     /// PEM: an extra root for a private upstream; empty for none. Read again on SIGHUP.
     pub(crate) ca_file: String,
+    /// Headers of clients that it gets to see beside those that SDKs send to providers, separated by commas. A last `*`
+    /// stands for any end. Credentials never pass by a pattern, and what tokenist reads itself never does.
+    pub(crate) headers: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -329,6 +332,7 @@ impl Default for Provider {
             base_url: "https://api.openai.com".into(),
             api_key_env: "OPENAI_API_KEY".into(),
             ca_file: String::new(),
+            headers: String::new(),
         }
     }
 }

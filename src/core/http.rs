@@ -1,10 +1,17 @@
 //! HTTP/1.1 heads and the ends of bodies. Bytes in, values out.
 //!
-//! Start at [`request_head`]. Strict where leniency would let two parsers read one request differently: line ends
+//! Start at [`request_head`]; what we write is in [`write`]. Strict where leniency would let two parsers read one request differently: line ends
 //! are CRLF, a length is given once and not beside a transfer coding.
 
+pub mod blot;
+pub mod pass;
+pub mod query;
+pub mod write;
+
 use httparse::{EMPTY_HEADER, Status};
+use query::Parameter;
 use std::fmt;
+use write::{HeaderName, HeaderValue, Target};
 
 /// The longest head, in bytes, from either side.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -14,14 +21,14 @@ pub const HEADER_COUNT_MAX: usize = 100;
 /// One header line. The name keeps its case; compare with [`Header::is`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    pub name: String,
-    pub value: Vec<u8>,
+    pub name: HeaderName,
+    pub value: HeaderValue,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     pub method: String,
-    /// Path and query as they came.
+    /// Path and query as they came; it begins with a slash.
     pub target: String,
     pub headers: Headers,
 }
@@ -29,7 +36,7 @@ pub struct RequestHead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     pub status: u16,
-    pub reason: String,
+    pub reason: HeaderValue,
     pub headers: Headers,
 }
 
@@ -81,13 +88,14 @@ pub fn request_head(bytes: &[u8]) -> Result<RequestHead, HeadError> {
     let mut lines = [EMPTY_HEADER; HEADER_COUNT_MAX];
     let mut request = httparse::Request::new(&mut lines);
     complete(request.parse(bytes))?;
-    let headers = Headers::of(request.headers);
+    let headers = Headers::of(request.headers)?;
     headers.check_length()?;
-    Ok(RequestHead {
-        method: request.method.unwrap_or_default().to_owned(),
-        target: request.path.unwrap_or_default().to_owned(),
-        headers,
-    })
+    let target = request.path.unwrap_or_default();
+    if Target::parse(target).is_err() {
+        return Err(HeadError::Malformed("its target must be a path that begins with a slash"));
+    }
+    let method = request.method.unwrap_or_default().to_owned();
+    Ok(RequestHead { method, target: target.to_owned(), headers })
 }
 
 /// Parses the head of a provider's answer.
@@ -95,10 +103,11 @@ pub fn response_head(bytes: &[u8]) -> Result<ResponseHead, HeadError> {
     let mut lines = [EMPTY_HEADER; HEADER_COUNT_MAX];
     let mut response = httparse::Response::new(&mut lines);
     complete(response.parse(bytes))?;
+    let reason = HeaderValue::parse(response.reason.unwrap_or_default());
     Ok(ResponseHead {
         status: response.code.unwrap_or_default(),
-        reason: response.reason.unwrap_or_default().to_owned(),
-        headers: Headers::of(response.headers),
+        reason: reason.map_err(|_| HeadError::Malformed("its reason holds a control character"))?,
+        headers: Headers::of(response.headers)?,
     })
 }
 
@@ -115,13 +124,9 @@ impl RequestHead {
         collapsed
     }
 
-    /// `name=value` pairs of the query as they came, undecoded.
-    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    /// The parameters of its query, in order.
+    pub fn query(&self) -> impl Iterator<Item = Parameter<'_>> {
+        query::parameters(&self.target)
     }
 
     /// Whether this asks for a WebSocket, well formed or not.
@@ -149,18 +154,17 @@ impl RequestHead {
 }
 
 impl Headers {
-    fn of(lines: &[httparse::Header<'_>]) -> Headers {
-        Headers(
-            lines
-                .iter()
-                .map(|line| Header { name: line.name.to_owned(), value: line.value.to_vec() })
-                .collect(),
-        )
+    fn of(lines: &[httparse::Header<'_>]) -> Result<Headers, HeadError> {
+        let header = |line: &httparse::Header<'_>| {
+            Ok(Header { name: HeaderName::parse(line.name)?, value: HeaderValue::parse(line.value)? })
+        };
+        let lines: Result<Vec<_>, write::Unwritable> = lines.iter().map(header).collect();
+        lines.map(Headers).map_err(|_| HeadError::Malformed("a header has a bad name or value"))
     }
 
-    /// The first value under `name`, which is lower-case.
+    /// The first value under `name`, which is lower-case, without the blanks around it.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|header| header.is(name)).map(|header| header.value.trim_ascii())
+        self.0.iter().find(|header| header.is(name)).map(|header| header.value.as_bytes())
     }
 
     /// The comma-separated tokens of every line under `name`.
@@ -168,7 +172,7 @@ impl Headers {
         self.0
             .iter()
             .filter(move |header| header.is(name))
-            .filter_map(|header| std::str::from_utf8(&header.value).ok())
+            .filter_map(|header| header.value.as_text())
             .flat_map(|value| value.split(','))
             .map(str::trim)
             .filter(|token| !token.is_empty())
@@ -182,7 +186,7 @@ impl Headers {
             return Err(HeadError::Malformed("Content-Length is given twice"));
         }
         if let Some(length) = length {
-            let digits = length.value.trim_ascii();
+            let digits = length.value.as_bytes();
             if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
                 return Err(HeadError::Malformed("Content-Length is not a number"));
             }
@@ -197,7 +201,7 @@ impl Headers {
 impl Header {
     /// `name` is lower-case.
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        self.name.is(name)
     }
 }
 
@@ -299,7 +303,7 @@ fn complete(parsed: Result<Status<usize>, httparse::Error>) -> Result<(), HeadEr
     }
 }
 
-/// httparse takes a bare LF for a line end; other parsers do not, so neither do we.
+/// A CR or LF by itself is a line's end to some parsers and not to others, so neither is taken.
 fn check_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
     let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
     let bare_cr = memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
@@ -313,23 +317,6 @@ fn check_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
 fn is_websocket_key(key: &str) -> bool {
     let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24 && key.ends_with("==") && key.as_bytes()[..22].iter().all(base64)
-}
-
-/// Decodes `%41` and `+` of a query value; `None` if it is not UTF-8 or an escape is broken.
-pub fn decode_query(value: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -350,10 +337,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(head.path(), "/x/v1/realtime");
-        assert_eq!(
-            head.query().collect::<Vec<_>>(),
-            [("model", "gpt%2Drealtime"), ("intent", ""), ("flag", "")]
-        );
+        let query: Vec<_> = head.query().map(Parameter::as_str).collect();
+        assert_eq!(query, ["model=gpt%2Drealtime", "intent=", "flag"]);
         assert!(head.wants_websocket());
         assert_eq!(head.websocket_key(), Ok("dGhlIHNhbXBsZSBub25jZQ=="));
         assert_eq!(
@@ -375,6 +360,8 @@ mod tests {
             "GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
             "GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/2.0\r\n\r\n",
+            "GET http://other/ HTTP/1.1\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\n\r\n",
             "\x16\x03\x01 HTTP/1.1\r\n\r\n",
         ] {
             assert!(matches!(head(bad), Err(HeadError::Malformed(_))), "{bad:?}");
@@ -406,13 +393,6 @@ mod tests {
             let taken = chunked.advance(&wire[..split]) + chunked.advance(&wire[split..]);
             assert_eq!((taken, chunked.is_done()), (wire.len() - 4, true), "split at {split}");
         }
-    }
-
-    #[test]
-    fn query_values_are_decoded() {
-        assert_eq!(decode_query("a%20b+c%2Fd").as_deref(), Some("a b c/d"));
-        assert_eq!(decode_query("%"), None);
-        assert_eq!(decode_query("%ff"), None);
     }
 
     proptest! {

@@ -10,8 +10,34 @@ use std::sync::Arc;
 
 /// What every tokenist key begins with.
 pub const KEY_PREFIX: &str = "ug_";
+/// What a credential begins with that is for tokenist, or for whoever made it, and goes to no provider: a tokenist key,
+/// or an ephemeral token.
+pub const OWN_PREFIXES: [&str; 2] = [KEY_PREFIX, "ek_"];
 /// How many characters of a key are kept to tell it by.
 pub const HINT_CHARS: usize = 12;
+
+/// A provider's key: printable ASCII without blanks, so it can stand in any head. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProviderKey(Arc<str>);
+
+impl ProviderKey {
+    /// `None` if it is empty or holds anything else, or is for no provider.
+    pub fn parse(key: &str) -> Option<ProviderKey> {
+        let is_printable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_own = OWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+        (is_printable && !is_own).then(|| ProviderKey(key.into()))
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProviderKey(…)")
+    }
+}
 
 /// A key's name for operators; it opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

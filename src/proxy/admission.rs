@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
 use tokenist_core::id::Identity;
+use tokenist_core::key::ProviderKey;
 use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal};
 
 /// How long the aggregator may take over an unknown user.
@@ -18,7 +19,7 @@ pub(crate) struct Found {
     pub(crate) identity: Arc<Identity>,
     pub(crate) holders: Holders,
     /// What goes upstream.
-    pub(crate) provider_key: String,
+    pub(crate) provider_key: ProviderKey,
 }
 
 pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Ending> {

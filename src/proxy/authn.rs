@@ -8,23 +8,19 @@ use aws_lc_rs::digest;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
-use tokenist_core::http::{Header, RequestHead, decode_query};
+use tokenist_core::http::query::{self, Parameter};
+use tokenist_core::http::{RequestHead, pass};
 use tokenist_core::id::{self, Feature, KeyHash, OrgId, UserId};
+use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
 
-/// Header names, lower-case, that carry a credential.
-pub(crate) const CREDENTIAL_HEADERS: [&str; 5] =
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"];
-/// Query parameters that carry a credential.
-pub(crate) const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "Authorization"];
+/// Query parameters, lower-case, that carry a credential, in whatever case they come.
+const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "authorization"];
 /// The subprotocol in which browsers send a key.
-pub(crate) const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
-/// Headers that say who the user is. They are for tokenist alone.
-pub(crate) const IDENTITY_HEADERS: [&str; 6] =
-    ["x-user-id", "x-org-id", "x-feature", "x-conversation-id", "x-user-email", "x-user-name"];
-/// Query parameters that do, where `identity.query` allows them.
-pub(crate) const IDENTITY_PARAMETERS: [&str; 3] = ["user_id", "org_id", "feature"];
-
-const TOKENIST_KEY_PREFIX: &str = "ug_";
+const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+/// Query parameters that say who the user is, where `identity.query` allows them. They are for tokenist alone.
+const IDENTITY_PARAMETERS: [&str; 3] = ["user_id", "org_id", "feature"];
+/// Where a URL names the model: OpenAI and its like, and Azure, whose deployments are called as operators like.
+pub(crate) const MODEL_PARAMETERS: [&str; 2] = ["model", "deployment"];
 
 /// What the caller showed.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +28,7 @@ pub(crate) enum Credential {
     /// A tokenist key.
     Key(KeyHash),
     /// The caller's own provider key, to be passed through.
-    Own(String),
+    Own(ProviderKey),
 }
 
 /// Never shows a key.
@@ -60,13 +56,19 @@ pub(crate) struct Caller {
 
 /// Finds out who is calling, or says what is missing or malformed.
 pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller, Ending> {
-    let credential = match credential(head) {
+    if head.path().split('/').any(|piece| pass::holds_own_key(&decoded(piece))) {
+        return Err(unauthorized(IN_PATH));
+    }
+    let credential = match credential(head)? {
         None => return Err(unauthorized("no API key was sent; put one in `Authorization: Bearer …`")),
-        Some(key) if key.starts_with(TOKENIST_KEY_PREFIX) => Credential::Key(hash(&key)),
+        Some(key) if key.starts_with(KEY_PREFIX) => Credential::Key(hash(&key)),
         Some(_) if !rules.passthrough => {
             return Err(unauthorized("only tokenist keys (ug_…) are accepted here"));
         }
-        Some(key) => Credential::Own(key),
+        Some(key) if OWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {
+            return Err(unauthorized(EPHEMERAL));
+        }
+        Some(key) => Credential::Own(ProviderKey::parse(&key).ok_or_else(|| unauthorized(BAD_KEY))?),
     };
     let claim =
         |header: &str, parameter: Option<&str>| claim(head, header, parameter.filter(|_| rules.query));
@@ -85,34 +87,90 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
     })
 }
 
-/// The first credential of the request, in the order SDKs mean them.
-fn credential(head: &RequestHead) -> Option<String> {
-    let header = |name| head.headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
+/// The request with its query mended: a `?` in a value that is read here begins the next parameter, as when a client
+/// appends a query to an address that has one.
+pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHead, Result<(), Ending>) {
+    let is_read = |name: &str| {
+        let is_identity = rules.query && IDENTITY_PARAMETERS.contains(&name);
+        is_identity || is_credential(name) || MODEL_PARAMETERS.contains(&name)
+    };
+    match query::joined(&head.target, is_read) {
+        Ok(target) => {
+            head.target = target.into_owned();
+            (head, Ok(()))
+        }
+        Err(name) => {
+            let why =
+                format!("the query parameter {name} holds a `?` that is none of its own; write it as %3F");
+            (head, Err(unauthorized(why)))
+        }
+    }
+}
+
+/// Whether a parameter of the query is for the provider.
+pub(crate) fn is_for_provider(parameter: Parameter<'_>, rules: &IdentityRules) -> bool {
+    let name = parameter.name();
+    let is_identity = rules.query && IDENTITY_PARAMETERS.contains(&&*name);
+    let holds_key =
+        [decoded(parameter.value()), name.clone().into_owned()].iter().any(|text| pass::holds_own_key(text));
+    !is_credential(&name) && !is_identity && !holds_key
+}
+
+/// What tells a caller who is refused from others: the user that it names and the credential that it shows, whatever
+/// they are worth. `None`: neither, so only its address does.
+pub(crate) fn mark(head: &RequestHead, rules: &IdentityRules) -> Option<KeyHash> {
+    let user = claim(head, "x-user-id", rules.query.then_some("user_id")).ok().flatten();
+    let credential = credential(head).ok().flatten();
+    if user.is_none() && credential.is_none() {
+        return None;
+    }
+    // A separator that neither can hold.
+    Some(hash(&format!("{}\n{}", user.unwrap_or_default(), credential.unwrap_or_default())))
+}
+
+fn is_credential(name: &str) -> bool {
+    CREDENTIAL_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// As it came if it cannot be decoded.
+fn decoded(text: &str) -> String {
+    query::decode(text).unwrap_or_else(|| text.to_owned())
+}
+
+/// The first credential of the request, in the order SDKs mean them. It is printable ASCII without blanks.
+fn credential(head: &RequestHead) -> Result<Option<String>, Ending> {
+    let header = |name| head.headers.get(name).map(String::from_utf8_lossy);
     let bearer = header("authorization").and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().to_owned())
     });
-    let plain = ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(header);
-    let query = || {
-        let found = head.query().find(|(name, _)| CREDENTIAL_PARAMETERS.contains(name))?;
-        let value = decode_query(found.1)?;
-        Some(value.strip_prefix("Bearer ").map_or(value.clone(), str::to_owned))
-    };
+    let plain = || ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(header).map(String::from);
     let subprotocol = || {
-        head.headers.tokens("sec-websocket-protocol").find_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
+        let mut offers = head.headers.tokens("sec-websocket-protocol");
+        offers.find_map(|token| token.strip_prefix(KEY_SUBPROTOCOL)).map(str::to_owned)
     };
-    bearer
-        .or(plain)
-        .map(str::to_owned)
-        .or_else(query)
-        .or_else(|| subprotocol().map(str::to_owned))
-        .filter(|key| !key.is_empty())
+    let key = match bearer.or_else(plain) {
+        Some(key) => Some(key),
+        None => credential_of_query(head)?.or_else(subprotocol),
+    };
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => Err(unauthorized(BAD_KEY)),
+        key => Ok(key),
+    }
+}
+
+fn credential_of_query(head: &RequestHead) -> Result<Option<String>, Ending> {
+    let Some(parameter) = head.query().find(|parameter| is_credential(&parameter.name())) else {
+        return Ok(None);
+    };
+    let value = query::decode(parameter.value()).ok_or_else(|| broken_escape(&parameter.name()))?;
+    let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(Some(key.map_or(value.as_str(), |(_, key)| key).to_owned()))
 }
 
 /// An id from a header, else from a query parameter if one may carry it.
 fn claim(head: &RequestHead, header: &str, parameter: Option<&str>) -> Result<Option<String>, Ending> {
-    let mut values =
-        head.headers.0.iter().filter(|line| line.is(header)).map(|line: &Header| line.value.trim_ascii());
+    let mut values = head.headers.0.iter().filter(|line| line.is(header)).map(|line| line.value.as_bytes());
     let checked = |bytes: &[u8], what: &str| match id::check(bytes) {
         Ok(text) => Ok(Some(text.to_owned())),
         Err(error) => Err(unauthorized(format!("{what} {error}"))),
@@ -124,13 +182,17 @@ fn claim(head: &RequestHead, header: &str, parameter: Option<&str>) -> Result<Op
         return checked(value, &format!("the {header} header"));
     }
     let Some(name) = parameter else { return Ok(None) };
-    match head.query().find(|(found, _)| *found == name) {
-        None => Ok(None),
-        Some((_, value)) => match decode_query(value) {
-            Some(text) => checked(text.as_bytes(), &format!("the query parameter {name}")),
-            None => Err(unauthorized(format!("the query parameter {name} is not valid percent-encoding"))),
-        },
+    let mut found = head.query().filter(|parameter| parameter.name() == name);
+    let Some(first) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(unauthorized(format!("the query parameter {name} is given twice")));
     }
+    let text = query::decode(first.value()).ok_or_else(|| broken_escape(name))?;
+    checked(text.as_bytes(), &format!("the query parameter {name}"))
+}
+
+fn broken_escape(name: &str) -> Ending {
+    unauthorized(format!("the query parameter {name} is not valid percent-encoding"))
 }
 
 fn hash(key: &str) -> KeyHash {
@@ -142,20 +204,26 @@ fn unauthorized(why: impl Into<std::borrow::Cow<'static, str>>) -> Ending {
     Ending::Unauthorized(why.into())
 }
 
+const IN_PATH: &str = "a tokenist key is no part of a path; put it in `Authorization: Bearer …`";
+const EPHEMERAL: &str = "ephemeral tokens (ek_…) go to no provider; use a provider's key or a tokenist key";
+const BAD_KEY: &str = "the API key holds a blank, a control character or one that is not ASCII";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokenist_core::http::request_head;
 
     const OPEN: IdentityRules = IdentityRules { passthrough: true, query: true };
+    const STRAY: &str = "the query parameter user_id holds a `?` that is none of its own; write it as %3F";
 
     fn check(target: &str, headers: &[&str], rules: &IdentityRules) -> Result<(String, String), String> {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let head = request_head(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap();
-        let caller = caller(&head, rules).map_err(|ending| ending.message())?;
+        let (head, mended) = mended(head, rules);
+        let caller = mended.and_then(|()| caller(&head, rules)).map_err(|ending| ending.message())?;
         let key = match caller.credential {
             Credential::Key(_) => "ug".into(),
-            Credential::Own(key) => key,
+            Credential::Own(key) => key.reveal().to_owned(),
         };
         Ok((key, caller.user.map_or("-".into(), |user| user.to_string())))
     }
@@ -171,7 +239,13 @@ mod tests {
             ("/v1/realtime?key=sk%2D1", vec![user]),
             ("/v1/realtime?Authorization=Bearer%20sk-1", vec![user]),
             ("/v1/realtime", vec!["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1", user]),
+            ("/v1/realtime?KEY=sk-1", vec![user]),
+            ("/v1/realtime?%6bey=sk-1", vec![user]),
+            ("/v1/realtime?authorization=bearer+sk-1", vec![user]),
+            ("/v1/realtime?key=sk-1?model=m", vec![user]),
             ("/v1/realtime?user_id=alice", vec!["Authorization: Bearer sk-1"]),
+            ("/v1/realtime?user_id=alice?model=m", vec!["Authorization: Bearer sk-1"]),
+            ("/v1/realtime?model=m?user_id=alice", vec!["Authorization: Bearer sk-1"]),
         ] {
             assert_eq!(
                 check(target, &headers, &OPEN),
@@ -181,6 +255,20 @@ mod tests {
         }
         let bound = check("/v1/realtime", &["Authorization: Bearer ug_00"], &OPEN);
         assert_eq!(bound, Ok(("ug".into(), "-".into())));
+    }
+
+    #[test]
+    fn what_is_refused_is_told_apart_by_user_and_credential() {
+        let mark = |target: &str, headers: &[&str]| {
+            let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+            mark(&request_head(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap(), &OPEN)
+        };
+        let (one, other) = ("Authorization: Bearer ug_1", "Authorization: Bearer ug_2");
+        assert_eq!(mark("/", &[]), None);
+        assert_eq!(mark("/", &[one]), mark("/?x=1", &[one]));
+        assert_ne!(mark("/", &[one]), mark("/", &[other]));
+        assert_ne!(mark("/", &[one]), mark("/", &[one, "x-user-id: alice"]));
+        assert_eq!(mark("/?user_id=alice", &[]), mark("/", &["x-user-id: alice"]));
     }
 
     #[test]
@@ -199,6 +287,18 @@ mod tests {
             ("/", vec![key, "x-user-id: a\tb"], OPEN, "the x-user-id header contains a control character"),
             ("/", vec![key, "x-user-id: a", "X-User-Id: b"], OPEN, "the x-user-id header is given twice"),
             ("/?user_id=%00", vec![key], OPEN, "the query parameter user_id contains a control character"),
+            ("/?user_id=%", vec![key], OPEN, "the query parameter user_id is not valid percent-encoding"),
+            ("/?user_id=a&user_id=b", vec![key], OPEN, "the query parameter user_id is given twice"),
+            ("/?user_id=a?user_id=b", vec![key], OPEN, "the query parameter user_id is given twice"),
+            ("/?user_id=a?b", vec![key], OPEN, STRAY),
+            ("/?user_id=a?b=c?d=e", vec![key], OPEN, STRAY),
+            ("/?key=sk%0d%0aX:1", vec!["x-user-id: a"], OPEN, BAD_KEY),
+            ("/?key=%", vec!["x-user-id: a"], OPEN, "the query parameter key is not valid percent-encoding"),
+            ("/", vec!["api-key: sk 1", "x-user-id: a"], OPEN, BAD_KEY),
+            ("/", vec!["Authorization: Bearer schlüssel", "x-user-id: a"], OPEN, BAD_KEY),
+            ("/", vec!["Authorization: Bearer ek_1", "x-user-id: a"], OPEN, EPHEMERAL),
+            ("/x/ug_1/v1", vec![key, "x-user-id: a"], OPEN, IN_PATH),
+            ("/x/%75g_1/v1", vec![key, "x-user-id: a"], OPEN, IN_PATH),
             (
                 "/?user_id=a",
                 vec![key],

@@ -4,7 +4,11 @@ use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokenist_core::http::blot::Blot;
+use tokenist_core::http::pass::PassList;
+use tokenist_core::http::write::HeaderValue;
 use tokenist_core::id::UserId;
+use tokenist_core::key::ProviderKey;
 use tokenist_core::meter::EstimateMode;
 use tokenist_handoff::Published;
 
@@ -52,12 +56,15 @@ pub struct Config {
 /// Where sessions go.
 pub struct Provider {
     pub name: Arc<str>,
+    /// Printable ASCII without blanks.
     pub host: String,
     pub port: u16,
     /// `None` speaks plain HTTP. Whoever reads its roots again publishes here.
     pub tls: Option<Arc<Published<Arc<ClientConfig>>>>,
     /// The operator's key, for callers with a tokenist key.
-    pub api_key: Option<String>,
+    pub api_key: Option<ProviderKey>,
+    /// Which of a client's headers it gets to see.
+    pub headers: PassList,
 }
 
 /// Never shows the key.
@@ -74,9 +81,15 @@ impl Provider {
     }
 
     /// As a `Host` header names it: without the port that the scheme implies.
-    pub(crate) fn host_header(&self) -> String {
+    pub(crate) fn host_header(&self) -> HeaderValue {
         let implied = if self.tls.is_some() { 443 } else { 80 };
-        if self.port == implied { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        let host = if self.port == implied { self.host.clone() } else { self.address() };
+        HeaderValue::parse(host).expect("a provider's host is printable")
+    }
+
+    /// What blots the operator's key out of what the provider says.
+    pub(crate) fn blot(&self) -> Blot {
+        Blot::of(self.api_key.as_ref().map(ProviderKey::reveal))
     }
 }
 

@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
+use tokenist_core::http::blot::{Blot, BodyBlot};
 use tokenist_core::http::{self, ResponseHead};
 
 /// Each address of the provider gets this share of the time for connecting.
@@ -91,16 +92,17 @@ async fn connect_any(shard: &Shard, addresses: &[SocketAddr], live: &Live) -> io
     Err(last)
 }
 
-/// Sends a provider's refusal to the client, head and body, as it comes.
+/// Sends a provider's refusal to the client: `head`, and the body as it comes, with what is to be blotted out of it.
 pub(crate) async fn pass_refusal(
     live: &Live,
     answer: Answer,
     writer: &mut Writer,
     head: Vec<u8>,
+    blot: &Blot,
 ) -> io::Result<()> {
     let Answer { head: refused, end: End { mut reader, mut buffer, mut filled, .. } } = answer;
     writer.write_bytes(head).await?;
-    let mut body = http::Body::of(&refused);
+    let mut body = BodyBlot::new(blot, http::Body::of(&refused));
     loop {
         let taken = body.advance(&buffer.bytes()[..filled]);
         let result;
@@ -110,7 +112,7 @@ pub(crate) async fn pass_refusal(
             return Ok(());
         }
         (filled, buffer) = match reader.read(buffer, 0, live.down.cancel_handle()).await {
-            (Ok(0), _) => return Ok(()),
+            (Ok(0), _) => return writer.write_bytes(body.rest()).await,
             (Ok(count), buffer) => (count, buffer),
             (Err(error), _) => return Err(error),
         };

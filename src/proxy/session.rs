@@ -6,6 +6,7 @@
 use crate::admission::{self, Found};
 use crate::authn::{self, Caller};
 use crate::config::Refuse;
+use crate::dial::Answer;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::listener::Scheme;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokenist_core::close::Ending;
 use tokenist_core::dialect::Dialect;
-use tokenist_core::http::{HeadError, RequestHead, decode_query, request_head};
+use tokenist_core::http::blot::Blot;
+use tokenist_core::http::{HeadError, Headers, RequestHead, query, request_head};
 use tokenist_core::id::{Model, SessionId};
+use tokenist_core::key::ProviderKey;
 use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::{Claims, Meter, Models};
 use tokenist_core::metric::Metric;
@@ -38,8 +41,6 @@ use tokenist_handoff::Report;
 
 /// The one path that is relayed, behind any prefix.
 const REALTIME_PATH: &str = "/v1/realtime";
-/// Where a URL names the model: OpenAI and its like, and Azure, whose deployments are called as operators like.
-const MODEL_PARAMETERS: [&str; 2] = ["model", "deployment"];
 /// A client that was refused this often within ten seconds is told so in HTTP.
 const REFUSALS_MAX: u64 = 3;
 /// Told to the operator and the metrics where neither side sent a close frame.
@@ -124,13 +125,13 @@ impl Claims for Claimant {
 
 impl Asked {
     fn by(head: &RequestHead) -> Asked {
-        let is_transcription = head.query().any(|(name, value)| name == "intent" && value == "transcription");
-        let model = MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        let is_transcription = head.query().any(|found| found.as_str() == "intent=transcription");
+        let model = authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
         // Who names a model begins a session of its own, whatever else it names.
-        let call = head.query().find(|(name, _)| *name == "call_id").filter(|_| model.is_none());
+        let call = head.query().find(|found| found.name() == "call_id").filter(|_| model.is_none());
         Asked {
             call: call
-                .and_then(|(_, value)| decode_query(value))
+                .and_then(|found| query::decode(found.value()))
                 .filter(|call| !call.is_empty())
                 .map(Box::from),
             models: match is_transcription {
@@ -143,15 +144,15 @@ impl Asked {
 
 /// The model that the first parameter of this name states, if it is fit to be one.
 fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
-    let mut values = head.query().filter(|(name, _)| *name == wanted);
-    values.find_map(|(_, value)| Model::parse(decode_query(value)?.as_bytes()).ok())
+    let mut values = head.query().filter(|found| found.name() == wanted);
+    values.find_map(|found| Model::parse(query::decode(found.value())?.as_bytes()).ok())
 }
 
 /// A request that may be dialled.
 struct Admittance {
     head: RequestHead,
     websocket_key: String,
-    provider_key: String,
+    provider_key: ProviderKey,
     end: End,
 }
 
@@ -182,15 +183,19 @@ async fn admit(
             return Ok(None);
         }
     };
-    let head = match request_head(&buffer.bytes()[..end]) {
-        Ok(head) => head,
+    let (head, mended) = match request_head(&buffer.bytes()[..end]) {
+        Ok(head) => authn::mended(head, &shard.config.identity),
         Err(error) => {
             answer_malformed(shard, live, reader, writer, error).await;
             return Ok(None);
         }
     };
     if usage::is_asked(&head) {
-        let answer = usage::answer(shard, &head).await.unwrap_or_else(|ending| http_refusal(shard, &ending));
+        let answer = match mended {
+            Ok(()) => usage::answer(shard, &head).await,
+            Err(ending) => Err(ending),
+        };
+        let answer = answer.unwrap_or_else(|ending| http_refusal(shard, &ending));
         respond(shard, live, reader, writer, answer).await;
         return Ok(None);
     }
@@ -205,7 +210,7 @@ async fn admit(
             return Ok(None);
         }
     };
-    let judged = match authn::caller(&head, &shard.config.identity) {
+    let judged = match mended.and_then(|()| authn::caller(&head, &shard.config.identity)) {
         Ok(caller) => judge(shard, live, caller).await,
         Err(ending) => Err(ending),
     };
@@ -225,7 +230,7 @@ async fn admit(
 
 /// Finds the caller's accounts and the verdict on them, takes a place for the session, and says which key goes
 /// upstream.
-async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<String, Ending> {
+async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<ProviderKey, Ending> {
     if shard.is_draining() {
         return Err(Ending::Draining);
     }
@@ -271,15 +276,9 @@ async fn connect(
     let Admittance { head, websocket_key, provider_key, end: mut downstream } = admitted;
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.dial_ms));
     let provider = &shard.config.provider;
-    let request = upgrade::request(
-        &head,
-        &provider.host_header(),
-        &websocket_key,
-        &provider_key,
-        shard.config.identity.query,
-    );
+    let request = upgrade::request(&head, provider, &websocket_key, &provider_key, &shard.config.identity);
     let answer = match dial::dial(shard, live, request).await {
-        Ok(answer) if answer.head.status == 101 && !upgrade::is_accepted(&answer.head, &websocket_key) => {
+        Ok(answer) if answer.head.status < 200 && !upgrade::is_accepted(&answer.head, &websocket_key) => {
             Err(SessionError::new(
                 Side::Upstream,
                 Phase::Dial,
@@ -302,9 +301,9 @@ async fn connect(
         }
     };
     let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Dial, error);
+    let blot = provider.blot();
     if answer.head.status != 101 {
-        let refusal = upgrade::refusal(&answer.head);
-        let passed = dial::pass_refusal(live, answer, &mut downstream.writer, refusal).await;
+        let passed = hand_on(shard, live, answer, &mut downstream.writer, blot).await;
         live.upstream.let_go();
         passed.map_err(failed)?;
         linger(shard, live, downstream.reader, downstream.writer).await;
@@ -312,7 +311,7 @@ async fn connect(
     }
     let chosen = answer.head.headers.get("sec-websocket-protocol");
     let subprotocol = upgrade::subprotocol(&head.headers, chosen);
-    let switching = upgrade::switching(&websocket_key, subprotocol.as_deref(), &answer.head.headers);
+    let switching = upgrade::switching(&websocket_key, subprotocol.as_deref(), &answer.head.headers, &blot);
     // The provider's first event is often here already, and can travel with the answer.
     let more = frame::Header::read(&answer.end.buffer.bytes()[..answer.end.filled]).ok().flatten();
     let answered = match more {
@@ -324,6 +323,40 @@ async fn connect(
     answered.map_err(failed)?;
     begin(shard, live, asked);
     Ok(Some((downstream, answer.end)))
+}
+
+/// Hands a provider's refusal on, but neither a redirect, which would lead the client past us, nor the operator's key.
+async fn hand_on(
+    shard: &Shard,
+    live: &Live,
+    answer: Answer,
+    writer: &mut Writer,
+    blot: Blot,
+) -> std::io::Result<()> {
+    let status = answer.head.status;
+    let withheld = |why: String| http_refusal(shard, &Ending::UpstreamFailed(why.into()));
+    match status {
+        300..400 => {
+            let why = format!(
+                "it answered with a redirect ({status}), which is not followed: see provider.base_url"
+            );
+            tracing::warn!(session = %live.id, status, "the provider redirects; see provider.base_url");
+            writer.write_bytes(withheld(why)).await
+        }
+        200..300 => {
+            let head = upgrade::refusal(&answer.head, &blot);
+            dial::pass_refusal(live, answer, writer, head, &Blot::of(None)).await
+        }
+        _ if !blot.is_empty() && !upgrade::is_legible(&answer.head) => {
+            let why = format!("it refused with status {status} and a compressed body, which is withheld");
+            let ending = Ending::UpstreamFailed(why.into());
+            writer.write_bytes(upgrade::answer(status, &ending.http_body(), &[])).await
+        }
+        _ => {
+            let head = upgrade::refusal(&answer.head, &blot);
+            dial::pass_refusal(live, answer, writer, head, &blot).await
+        }
+    }
 }
 
 /// The session is in relay: no deadline but its caps, and the operator sees it.
@@ -365,7 +398,6 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
         Some(Err(error)) if error.side == Side::Downstream => {
             tracing::debug!(session = %live.id, %error, "session failed")
         }
-        Some(Err(error)) => tracing::warn!(session = %live.id, user = user(), %error, "session failed"),
         None => {
             shard.counters.add(Metric::SessionsPanicked, 1);
             tracing::error!(session = %live.id, user = user(), "a session panicked; the others go on");
@@ -380,7 +412,8 @@ struct Refused<'a> {
     ending: &'a Ending,
 }
 
-/// Refuses an upgrade and counts the refusal against its user, or its address if the user is not known.
+/// Refuses an upgrade and counts the refusal against the user and credential that it names, which may be one of many
+/// behind an address; against the address where it names neither.
 async fn refuse(
     shard: &Shard,
     live: &Live,
@@ -392,8 +425,8 @@ async fn refuse(
     shard.counters.add(Metric::SessionsRefused, 1);
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
     let now = shard.clock.now().instant;
-    let count = match refused.head.headers.get("x-user-id") {
-        Some(user) => shard.links.refusals.note(&user, now),
+    let count = match authn::mark(refused.head, &shard.config.identity) {
+        Some(mark) => shard.links.refusals.note(&mark, now),
         None => shard.links.refusals.note(&peer, now),
     };
     say_refusal(shard, live, writer, refused, count > REFUSALS_MAX).await;
@@ -413,7 +446,8 @@ async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: R
     } else {
         live.close_code.set(Some(ending.close_code()));
         let subprotocol = upgrade::subprotocol(&head.headers, None);
-        let mut wire = upgrade::switching(websocket_key, subprotocol.as_deref(), &Default::default());
+        let mut wire =
+            upgrade::switching(websocket_key, subprotocol.as_deref(), &Headers::default(), &Blot::of(None));
         wire.extend(frame::write(Opcode::Text, ending.error_event(&live.event_id()).as_bytes(), None));
         wire.extend(frame::write_close(ending.close_code(), &ending.message(), None));
         wire

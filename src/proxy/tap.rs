@@ -325,6 +325,10 @@ impl Gathering {
 }
 
 impl Visit for Tap {
+    fn blot(&mut self, reason: &mut [u8]) {
+        self.shard.config.provider.blot().out_of_cut(reason);
+    }
+
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         if self.shard.config.panic_user.is_some() {
             self.shard.panic_if_asked(&self.live);

@@ -1,105 +1,103 @@
 //! The two HTTP exchanges around a session: what a request becomes on its way to the provider, and what a
 //! provider's answer becomes on its way back. Text in, text out.
 
-use crate::authn::{
-    CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS, IDENTITY_HEADERS, IDENTITY_PARAMETERS, KEY_SUBPROTOCOL,
-};
-use std::fmt::Write;
+use crate::authn;
+use crate::config::{IdentityRules, Provider};
+use tokenist_core::http::blot::Blot;
+use tokenist_core::http::pass::{self, passes_down};
+use tokenist_core::http::write::{HeadWriter, HeaderName, HeaderValue, Target};
 use tokenist_core::http::{Header, Headers, RequestHead, ResponseHead};
+use tokenist_core::key::ProviderKey;
 use tungstenite::handshake::derive_accept_key;
 
-/// Headers that concern one connection only, or that tokenist writes itself. Extensions are never negotiated:
-/// base64 audio compresses poorly, and a compressed event could not be read in passing.
-const HOP_HEADERS: [&str; 14] = [
-    "connection",
-    "upgrade",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "content-length",
-    "host",
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "sec-websocket-extensions",
-    "sec-websocket-protocol",
-    "sec-websocket-accept",
-];
-
-/// A browser's cookies belong to the application's own domain.
-const PRIVATE_HEADERS: [&str; 1] = ["cookie"];
+const CONNECTION: HeaderName = HeaderName::literal("Connection");
+const UPGRADE: HeaderName = HeaderName::literal("Upgrade");
+const SUBPROTOCOL: HeaderName = HeaderName::literal("Sec-WebSocket-Protocol");
 
 /// Subprotocols in which browsers send what others send as headers.
-const HEADER_SUBPROTOCOLS: [(&str, &str); 2] =
-    [("openai-organization.", "OpenAI-Organization"), ("openai-project.", "OpenAI-Project")];
+static HEADER_SUBPROTOCOLS: [(&str, HeaderName); 2] = [
+    ("openai-organization.", HeaderName::literal("OpenAI-Organization")),
+    ("openai-project.", HeaderName::literal("OpenAI-Project")),
+];
 
-/// The upgrade request as the provider sees it: path and query as they came, less what is for tokenist; the
-/// client's WebSocket key, so that the provider's proof is the client's; `key` as the only credential.
+/// The upgrade request as the provider sees it: path and query as they came, less what is for tokenist; of the headers
+/// those that the provider is known to want; the client's WebSocket key, so that the provider's proof is the client's;
+/// `key` as the only credential.
 pub(crate) fn request(
     head: &RequestHead,
-    host: &str,
+    provider: &Provider,
     websocket_key: &str,
-    key: &str,
-    query_identity: bool,
+    key: &ProviderKey,
+    rules: &IdentityRules,
 ) -> Vec<u8> {
-    let mut wire = format!(
-        "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {websocket_key}\r\nAuthorization: Bearer {key}\r\n",
-        target(head, query_identity)
-    )
-    .into_bytes();
-    for header in head.headers.0.iter().filter(|header| goes_upstream(header)) {
-        line(&mut wire, &header.name, &header.value);
+    let mut wire = HeadWriter::get(&target(head, rules));
+    wire.line(&HeaderName::literal("Host"), &provider.host_header());
+    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
+    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
+    wire.line(&HeaderName::literal("Authorization"), &checked(&format!("Bearer {}", key.reveal())));
+    for header in head.headers.0.iter().filter(|header| goes_upstream(header, provider)) {
+        wire.line(&header.name, &header.value);
     }
     let mut offered = Vec::new();
-    for token in head.headers.tokens("sec-websocket-protocol") {
-        match HEADER_SUBPROTOCOLS.iter().find_map(|(prefix, name)| Some((name, token.strip_prefix(prefix)?)))
-        {
-            Some((name, value)) => line(&mut wire, name, value.as_bytes()),
-            None if !token.starts_with(KEY_SUBPROTOCOL) && !is_beta(token) => offered.push(token),
+    for token in pass::subprotocols(head.headers.tokens("sec-websocket-protocol")) {
+        let named = |(prefix, name)| Some((name, token.strip_prefix(prefix)?));
+        match HEADER_SUBPROTOCOLS.iter().find_map(|(prefix, name)| named((*prefix, name))) {
+            Some((name, value)) => wire.line(name, &checked(value)),
+            None if !is_beta(token) => offered.push(token),
             None => {}
         }
     }
     if !offered.is_empty() {
-        line(&mut wire, "Sec-WebSocket-Protocol", offered.join(", ").as_bytes());
+        wire.line(&SUBPROTOCOL, &checked(&offered.join(", ")));
     }
-    wire.extend(b"\r\n");
-    wire
+    wire.end()
 }
 
 /// The answer that completes the client's upgrade, with the provider's other headers.
-pub(crate) fn switching(websocket_key: &str, subprotocol: Option<&str>, provider: &Headers) -> Vec<u8> {
-    let mut wire = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n",
-        derive_accept_key(websocket_key.as_bytes())
-    )
-    .into_bytes();
+pub(crate) fn switching(
+    websocket_key: &str,
+    subprotocol: Option<&str>,
+    provider: &Headers,
+    blot: &Blot,
+) -> Vec<u8> {
+    let mut wire = HeadWriter::answer(101, &HeaderValue::literal("Switching Protocols"));
+    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
+    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
+    let proof = derive_accept_key(websocket_key.as_bytes());
+    wire.line(&HeaderName::literal("Sec-WebSocket-Accept"), &checked(&proof));
     if let Some(subprotocol) = subprotocol {
-        line(&mut wire, "Sec-WebSocket-Protocol", subprotocol.as_bytes());
+        wire.line(&SUBPROTOCOL, &checked(subprotocol));
     }
-    for header in provider.0.iter().filter(|header| !is_hop(header)) {
-        line(&mut wire, &header.name, &header.value);
+    for header in blot.headers(provider).0.iter().filter(|header| passes_down(&header.name)) {
+        wire.line(&header.name, &header.value);
     }
-    wire.extend(b"\r\n");
-    wire
+    wire.end()
 }
 
-/// A provider's refusal, whole but for what concerns its own connection. The body follows as it comes.
-pub(crate) fn refusal(head: &ResponseHead) -> Vec<u8> {
-    let mut wire = format!("HTTP/1.1 {} {}\r\nConnection: close\r\n", head.status, head.reason).into_bytes();
+/// A provider's refusal, whole but for what concerns its own connection, would lead the client past us, or is the
+/// operator's secret. The body follows as it comes.
+pub(crate) fn refusal(head: &ResponseHead, blot: &Blot) -> Vec<u8> {
+    let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
+    wire.line(&CONNECTION, &HeaderValue::literal("close"));
     let framing = ["content-length", "transfer-encoding"];
-    for header in head.headers.0.iter() {
-        if !is_hop(header) || framing.iter().any(|name| header.is(name)) {
-            line(&mut wire, &header.name, &header.value);
+    for header in blot.headers(&head.headers).0 {
+        if passes_down(&header.name) || framing.iter().any(|name| header.is(name)) {
+            wire.line(&header.name, &header.value);
         }
     }
-    wire.extend(b"\r\n");
-    wire
+    wire.end()
+}
+
+/// Whether a secret can be found in the body under this head as it passes: not where it is compressed.
+pub(crate) fn is_legible(head: &ResponseHead) -> bool {
+    let plain = |name, word: &str| head.headers.tokens(name).all(|token| token.eq_ignore_ascii_case(word));
+    plain("content-encoding", "identity") && plain("transfer-encoding", "chunked")
 }
 
 /// An answer of our own, after which the connection ends.
-pub(crate) fn answer(status: u16, body: &str, extra: &[(&str, String)]) -> Vec<u8> {
+pub(crate) fn answer(status: u16, body: &str, extra: &[(&'static str, String)]) -> Vec<u8> {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -114,59 +112,56 @@ pub(crate) fn answer(status: u16, body: &str, extra: &[(&str, String)]) -> Vec<u
         503 => "Service Unavailable",
         _ => "Error",
     };
-    let mut wire = format!(
-        "HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut wire = HeadWriter::answer(status, &checked(reason));
+    wire.line(&CONNECTION, &HeaderValue::literal("close"));
+    wire.line(&HeaderName::literal("Content-Type"), &HeaderValue::literal("application/json"));
+    wire.line(&HeaderName::literal("Content-Length"), &HeaderValue::from(body.len() as u64));
     for (name, value) in extra {
-        // Writing to a String cannot fail.
-        write!(wire, "{name}: {value}\r\n").expect("a string grows");
+        wire.line(&HeaderName::literal(name), &checked(value));
     }
-    wire.push_str("\r\n");
-    wire.push_str(body);
-    wire.into_bytes()
+    let mut wire = wire.end();
+    wire.extend(body.as_bytes());
+    wire
+}
+
+/// What was read from a head, or is of our own making, can stand in one.
+fn checked(value: &str) -> HeaderValue {
+    HeaderValue::parse(value).expect("it came from a head, or we made it")
 }
 
 /// The subprotocol to answer a client that offered some: what the provider chose if the client offered it, else
 /// `realtime`. Never the one that carries a key.
 pub(crate) fn subprotocol(offered: &Headers, chosen: Option<&[u8]>) -> Option<String> {
-    let offers = |token: &str| offered.tokens("sec-websocket-protocol").any(|offer| offer == token);
-    let chosen = chosen.and_then(|token| std::str::from_utf8(token).ok());
-    let chosen = chosen.filter(|token| !token.starts_with(KEY_SUBPROTOCOL) && offers(token));
+    let offers = |token: &str| {
+        pass::subprotocols(offered.tokens("sec-websocket-protocol")).any(|offer| offer == token)
+    };
+    let chosen = chosen.and_then(|token| std::str::from_utf8(token).ok()).filter(|token| offers(token));
     chosen.or(offers("realtime").then_some("realtime")).map(str::to_owned)
 }
 
 /// Whether the provider proved that it took the upgrade (RFC 6455 §4.1).
 pub(crate) fn is_accepted(head: &ResponseHead, websocket_key: &str) -> bool {
-    head.headers.get("sec-websocket-accept") == Some(derive_accept_key(websocket_key.as_bytes()).as_bytes())
+    head.status == 101
+        && head.headers.get("sec-websocket-accept")
+            == Some(derive_accept_key(websocket_key.as_bytes()).as_bytes())
         && head.headers.get("sec-websocket-extensions").is_none()
 }
 
-fn target(head: &RequestHead, query_identity: bool) -> String {
+fn target(head: &RequestHead, rules: &IdentityRules) -> Target {
     let mut target = head.path();
-    let kept = head.query().filter(|(name, _)| {
-        !(CREDENTIAL_PARAMETERS.contains(name) || query_identity && IDENTITY_PARAMETERS.contains(name))
-    });
-    let has_equals = |name: &str, value: &str| !value.is_empty() || head.target.contains(&format!("{name}="));
-    for (index, (name, value)) in kept.enumerate() {
+    let kept = head.query().filter(|&parameter| authn::is_for_provider(parameter, rules));
+    for (index, parameter) in kept.enumerate() {
         target.push(if index == 0 { '?' } else { '&' });
-        target.push_str(name);
-        if has_equals(name, value) {
-            target.push('=');
-            target.push_str(value);
-        }
+        target.push_str(parameter.as_str());
     }
-    target
+    Target::parse(&target).expect("parts of a target are a target")
 }
 
-fn goes_upstream(header: &Header) -> bool {
-    let listed = |names: &[&str]| names.iter().any(|name| header.is(name));
-    let beta = header.is("openai-beta") && std::str::from_utf8(&header.value).is_ok_and(is_beta);
-    !is_hop(header)
-        && !listed(&CREDENTIAL_HEADERS)
-        && !listed(&IDENTITY_HEADERS)
-        && !listed(&PRIVATE_HEADERS)
-        && !beta
+fn goes_upstream(header: &Header, provider: &Provider) -> bool {
+    let text = header.value.as_text();
+    let beta = header.is("openai-beta") && text.is_some_and(is_beta);
+    let holds_key = pass::holds_own_key(&String::from_utf8_lossy(header.value.as_bytes()));
+    provider.headers.passes(&header.name) && !beta && !holds_key
 }
 
 /// Old SDKs still ask for the beta, and the provider then closes the session.
@@ -174,43 +169,136 @@ fn is_beta(value: &str) -> bool {
     matches!(value.trim(), "realtime=v1" | "openai-beta.realtime-v1")
 }
 
-fn is_hop(header: &Header) -> bool {
-    HOP_HEADERS.iter().any(|name| header.is(name))
-}
-
-fn line(wire: &mut Vec<u8>, name: &str, value: &[u8]) {
-    wire.extend(name.as_bytes());
-    wire.extend(b": ");
-    wire.extend(value);
-    wire.extend(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenist_core::http::request_head;
+    use crate::authn::Credential;
+    use proptest::prelude::*;
+    use tokenist_core::http::pass::PassList;
+    use tokenist_core::http::{head_end, request_head, response_head};
 
-    fn sent(target: &str, headers: &str) -> String {
-        let head = request_head(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes()).unwrap();
-        String::from_utf8(request(&head, "api.openai.com", "KEY", "sk-provider", true)).unwrap()
+    const OPEN: IdentityRules = IdentityRules { passthrough: true, query: true };
+    const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn provider() -> Provider {
+        Provider {
+            name: "openai".into(),
+            host: "api.openai.com".into(),
+            port: 443,
+            tls: None,
+            api_key: ProviderKey::parse("sk-operator"),
+            headers: PassList::with("x-mine").unwrap(),
+        }
+    }
+
+    /// What goes up for a request that anybody may send, or why nothing does.
+    fn sent(target: &str, headers: &str) -> Result<Vec<u8>, String> {
+        let head = request_head(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes());
+        let (head, mended) = authn::mended(head.map_err(|error| error.to_string())?, &OPEN);
+        let caller = mended.and_then(|()| authn::caller(&head, &OPEN)).map_err(|ending| ending.message())?;
+        let provider = provider();
+        let key = match caller.credential {
+            Credential::Own(key) => key,
+            Credential::Key(_) => provider.api_key.clone().unwrap(),
+        };
+        Ok(request(&head, &provider, WEBSOCKET_KEY, &key, &OPEN))
     }
 
     #[test]
     fn nothing_for_tokenist_and_no_client_credential_goes_upstream() {
         let wire = sent(
-            "//v1//realtime?model=gpt-realtime&key=sk-a&user_id=alice&flag&empty=",
-            "Host: localhost\r\nAuthorization: Bearer sk-a\r\napi-key: sk-a\r\nx-user-id: alice\r\nX-Org-Id: acme\r\n\
-             Cookie: a=b\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOpenAI-Beta: realtime=v1\r\n\
-             User-Agent: OpenAI/JS\r\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-a, \
-             openai-organization.org-1, openai-beta.realtime-v1\r\n",
+            "//v1//realtime?model=gpt-realtime&key=sk-a&user_id=alice&flag&empty=&x=ug_1&%6Bey=b",
+            "Host: localhost\r\nAuthorization: Bearer sk-provider\r\napi-key: sk-a\r\nx-user-id: alice\r\n\
+             X-Org-Id: acme\r\nCookie: a=b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
+             OpenAI-Beta: realtime=v1\r\nUser-Agent: OpenAI/JS\r\nX-Mine: yes\r\nX-Forwarded-For: 203.0.113.7\r\n\
+             OpenAI-Project: ug_2\r\n\
+             Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-a, openai-organization.org-1, \
+             openai-beta.realtime-v1\r\n",
         );
         assert_eq!(
-            wire,
-            "GET /v1/realtime?model=gpt-realtime&flag&empty= HTTP/1.1\r\nHost: api.openai.com\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: KEY\r\n\
-             Authorization: Bearer sk-provider\r\nUser-Agent: OpenAI/JS\r\nOpenAI-Organization: org-1\r\n\
-             Sec-WebSocket-Protocol: realtime\r\n\r\n"
+            String::from_utf8(wire.unwrap()).unwrap(),
+            "GET /v1/realtime?model=gpt-realtime&flag&empty= HTTP/1.1\r\nHost: api.openai.com:443\r\n\
+             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Authorization: Bearer sk-provider\r\nUser-Agent: OpenAI/JS\r\nX-Mine: yes\r\n\
+             OpenAI-Organization: org-1\r\nSec-WebSocket-Protocol: realtime\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_query_that_was_appended_to_a_query_reaches_the_provider_as_its_own() {
+        let target = |asked: &str| {
+            let wire = String::from_utf8(sent(asked, "Authorization: Bearer sk-a\r\n")?).unwrap();
+            Ok::<_, String>(wire.split(' ').nth(1).unwrap().to_owned())
+        };
+        for (asked, expected) in [
+            ("/v1/realtime?user_id=alice?model=m", "/v1/realtime?model=m"),
+            ("/v1/realtime?model=m?user_id=alice", "/v1/realtime?model=m"),
+            ("/v1/realtime?user_id=alice&model=a?model=b", "/v1/realtime?model=a&model=b"),
+            ("/v1/realtime?user_id=al%3Fice&other=a?b=c", "/v1/realtime?other=a?b=c"),
+        ] {
+            assert_eq!(target(asked).as_deref(), Ok(expected), "{asked}");
+        }
+        assert!(target("/v1/realtime?user_id=alice?model").is_err());
+    }
+
+    #[test]
+    fn the_operators_key_and_the_way_past_us_stay_behind() {
+        let blot = Blot::of(Some("sk-operator"));
+        let answer = response_head(
+            b"HTTP/1.1 401 Bad key sk-operator\r\nLocation: https://x/?key=sk-operator\r\nSet-Cookie: a=b\r\n\
+              www-authenticate: Bearer error=sk%2Doperator\r\nx-request-id: r\r\ncontent-length: 2\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(
+            String::from_utf8(refusal(&answer, &blot)).unwrap(),
+            "HTTP/1.1 401 Bad key ***********\r\nConnection: close\r\n\
+             www-authenticate: Bearer error=*************\r\nx-request-id: r\r\ncontent-length: 2\r\n\r\n"
+        );
+        let switched = switching(WEBSOCKET_KEY, None, &answer.headers, &blot);
+        let switched = String::from_utf8(switched).unwrap();
+        assert!(!switched.contains("sk-operator") && !switched.contains("Location"), "{switched}");
+        assert!(switched.contains("x-request-id: r\r\n"));
+    }
+
+    /// Percent-encodes every byte, or all but those that may stand in a target as they are.
+    fn encoded(bytes: &[u8], all: bool) -> String {
+        let plain = |byte: u8| !all && (byte.is_ascii_alphanumeric() || b"-._~?/:@!$'()*,;".contains(&byte));
+        let one =
+            |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
+        bytes.iter().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_parameter_or_a_path_holds_the_provider_gets_one_head_with_its_lines_alone(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                "[a-z]{0,3}(\r\n|\n|\r|\0)[A-Z]{1,3}: ?[a-z]{0,3}(\r\n\r\nGET / HTTP/1.1\r\n)?".prop_map(String::into_bytes),
+            ],
+            place in 0usize..11,
+            all: bool,
+            in_name: bool,
+        ) {
+            const NAMES: [&str; 10] = ["key", "api-key", "access_token", "Authorization", "user_id", "org_id", "feature", "model", "call_id", "%6bey"];
+            let value = encoded(&bytes, all);
+            let target = match NAMES.get(place) {
+                Some(name) if in_name => format!("/v1/realtime?{name}{value}=x"),
+                Some(name) => format!("/v1/realtime?{name}={value}"),
+                None => format!("/{value}/v1/realtime"),
+            };
+            for headers in ["x-user-id: alice\r\n", "Authorization: Bearer sk-a\r\nx-user-id: alice\r\n", "Authorization: Bearer ug_1\r\n"] {
+                let Ok(wire) = sent(&target, headers) else { continue };
+                prop_assert_eq!(head_end(&wire), Ok(Some(wire.len())));
+                let read = request_head(&wire).unwrap();
+                let names: Vec<_> = read.headers.0.iter().map(|line| line.name.as_str()).collect();
+                prop_assert_eq!(
+                    names,
+                    ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key", "Authorization"]
+                );
+                prop_assert!(!wire.windows(3).any(|three| three == b"ug_"));
+            }
+        }
     }
 
     #[test]

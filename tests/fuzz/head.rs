@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tokenist_core::http::{
-    Body, HEAD_BYTES_MAX, HEADER_COUNT_MAX, decode_query, head_end, request_head, response_head,
+    Body, HEAD_BYTES_MAX, HEADER_COUNT_MAX, head_end, query, request_head, response_head,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,13 +15,17 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = request_head(head) {
         assert!(request.headers.0.len() <= HEADER_COUNT_MAX);
         for header in &request.headers.0 {
-            assert!(!header.name.is_empty() && header.name.bytes().all(|byte| byte.is_ascii_graphic()));
-            assert!(!header.value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+            let name = header.name.as_str();
+            assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(!header.value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
         }
         assert!(!request.target.bytes().any(|byte| byte.is_ascii_whitespace()));
         assert!(!request.path().contains("//"));
-        for (_, value) in request.query() {
-            decode_query(value);
+        for parameter in request.query() {
+            query::decode(parameter.value());
+        }
+        if let Ok(joined) = query::joined(&request.target, |_| true) {
+            assert!(query::parameters(&joined).all(|parameter| !parameter.value().contains('?')));
         }
         if let Ok(key) = request.websocket_key() {
             assert!(request.method == "GET" && key.len() == 24);

@@ -139,6 +139,8 @@ fn serve(origin: &str, ledger: &Scratch, settings: &[(&str, &str)]) -> Command {
         ("admin.listen", "127.0.0.1:0"),
         ("admin.token", TOKEN),
         ("provider.base_url", origin),
+        // By which a session tells the simulated provider how to behave.
+        ("provider.headers", "x-sim"),
         ("store.path", path.to_str().expect("temporary folders have plain names")),
     ];
     for (key, value) in ours.iter().chain(settings) {

@@ -4,11 +4,14 @@
 //! place where a frame of our own may go. A larger one is forwarded as it comes, in parts. Payloads are shown to a
 //! [`Visit`] as they are on the wire, masked ones masked.
 
-use super::frame::{Header, Violation};
+use super::frame::{Header, Opcode, Violation};
 use super::track::Track;
 
 /// A larger frame's first part shows at least this much payload.
 pub const HEAD_BYTES: usize = 512;
+
+/// What a close says before its reason.
+const CLOSE_CODE_BYTES: usize = 2;
 
 /// Which part of a frame's payload is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ pub trait Visit {
     /// Sees every frame in order. After a stop it goes on to see the frames that will not be forwarded, and what
     /// it answers no longer matters.
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act;
+
+    /// May blot out parts of a close's reason before it is forwarded. Nothing else is ever changed.
+    fn blot(&mut self, _reason: &mut [u8]) {}
 }
 
 /// What a walk found.
@@ -118,6 +124,10 @@ impl Walker {
                 continue;
             }
             let end = at + header.frame_bytes() as usize;
+            if header.opcode == Opcode::Close && header.mask.is_none() && end - payload_at > CLOSE_CODE_BYTES
+            {
+                visitor.blot(&mut bytes[payload_at + CLOSE_CODE_BYTES..end]);
+            }
             let act = visitor.visit(&header, &bytes[payload_at..end], Part::Whole);
             let before = self.track;
             self.track.enter(&header);
@@ -183,7 +193,7 @@ impl Walker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{self, Opcode};
+    use super::super::frame;
     use super::super::track::Sender;
     use super::*;
     use proptest::prelude::*;
@@ -286,6 +296,24 @@ mod tests {
         assert_eq!((heard, kept.len(), walker.has_seen_close()), (vec![5, 11, 6, 11, 9000, 4], 0, false));
         walker.walk_on(&mut frame::write_close(1000, "", None), &mut reader);
         assert!(walker.has_seen_close() && walker.between_messages());
+    }
+
+    #[test]
+    fn of_a_close_the_reason_may_be_blotted() {
+        struct Blotter;
+        impl Visit for Blotter {
+            fn visit(&mut self, _: &Header, _: &[u8], _: Part) -> Act {
+                Act::Pass
+            }
+            fn blot(&mut self, reason: &mut [u8]) {
+                reason.fill(b'*');
+            }
+        }
+        let text = frame::write(Opcode::Text, b"kept", None);
+        let mut wire = [&text[..], &frame::write_close(4000, "secret", None)].concat();
+        let walked = walker().walk(&mut wire, &mut Blotter);
+        assert_eq!((walked.forward, walked.outcome), (wire.len(), Outcome::Go));
+        assert_eq!(wire, [&text[..], &frame::write_close(4000, "******", None)].concat());
     }
 
     #[test]
