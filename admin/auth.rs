@@ -6,7 +6,7 @@
 
 use crate::error::ApiError;
 use crate::login::{Bearer, Login, Role, Signer};
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, network};
 use crate::{App, account, now};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -71,7 +71,7 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The address at the other end of the connection.
+/// Where a request comes from: the other end of the connection, or whom a trusted proxy names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
@@ -222,11 +222,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Knows the token, and who has tried wrong ones.
+/// Knows the token, and who has tried wrong ones. What is right passes wherever it comes from, because behind one address
+/// there may be many; a password alone is not even looked at once too many have been tried for its login.
 #[derive(Debug)]
 pub(crate) struct Guard {
     token: OperatorToken,
-    wrong: Throttle,
+    /// By network.
+    wrong: Throttle<IpAddr>,
+    /// By network and login.
+    wrong_passwords: Throttle<(IpAddr, [u8; 32])>,
 }
 
 /// What a request's credential is.
@@ -244,7 +248,8 @@ enum Shown {
 
 impl Guard {
     pub(crate) fn new(token: OperatorToken) -> Guard {
-        Guard { token, wrong: Throttle::new(WRONG_MAX, WRONG_SPAN) }
+        let wrong_passwords = Throttle::new(WRONG_MAX, WRONG_SPAN);
+        Guard { token, wrong: Throttle::new(WRONG_MAX, WRONG_SPAN), wrong_passwords }
     }
 
     fn check(
@@ -256,7 +261,6 @@ impl Guard {
         now: Instant,
     ) -> Result<Shown, ApiError> {
         let (text, token) = credential(headers)?;
-        self.admit(Peer(peer), now)?;
         if !headers.contains_key(header::AUTHORIZATION) && !method.is_safe() && !is_own_origin(headers) {
             return Err(ApiError::foreign_origin());
         }
@@ -273,40 +277,58 @@ impl Guard {
         }
     }
 
-    /// Refuses an address that has used up its tries.
-    pub(crate) fn admit(&self, peer: Peer, now: Instant) -> Result<(), ApiError> {
-        match self.wrong.retry_after_seconds(peer.0, now) {
-            Some(seconds) => Err(ApiError::throttled("Too many wrong credentials, try again later", seconds)),
+    /// Whether this is the operator's token.
+    pub(crate) fn check_token(&self, text: &str, peer: Peer, now: Instant) -> Result<(), ApiError> {
+        match OperatorToken::parse(text.trim()) {
+            Ok(token) if token.is(&self.token) => Ok(()),
+            Ok(_) | Err(_) => {
+                let tried = Sha256::digest(text).into();
+                Err(self.refuse(peer.0, tried, "This is not the operator's token", now))
+            }
+        }
+    }
+
+    /// Refuses to look at a password for this login where too many wrong ones have come from.
+    pub(crate) fn admit_password(&self, peer: Peer, login: &str, now: Instant) -> Result<(), ApiError> {
+        match self.wrong_passwords.retry_after_seconds(door(peer, login), now) {
+            Some(seconds) => Err(throttled(seconds)),
             None => Ok(()),
         }
     }
 
-    /// Whether this is the operator's token.
-    pub(crate) fn check_token(&self, text: &str, peer: Peer, now: Instant) -> Result<(), ApiError> {
-        self.admit(peer, now)?;
-        match OperatorToken::parse(text.trim()) {
-            Ok(token) if token.is(&self.token) => Ok(()),
-            Ok(_) | Err(_) => Err(self.wrong_text(peer, text, "This is not the operator's token", now)),
+    /// Whether so much that is wrong came from there that its passwords have to be looked at one by one.
+    pub(crate) fn is_guessing(&self, peer: Peer, now: Instant) -> bool {
+        self.wrong.retry_after_seconds(network(peer.0), now).is_some()
+    }
+
+    /// Notes that this password was tried for this login, and says so.
+    pub(crate) fn wrong_password(&self, peer: Peer, login: &str, password: &str, now: Instant) -> ApiError {
+        let tried: [u8; 32] = Sha256::new().chain_update(login).chain_update(password).finalize().into();
+        // That the door is closed is told by the next try.
+        self.wrong_passwords.note(door(peer, login), tried, now);
+        self.refuse(peer.0, tried, "Invalid email or password", now)
+    }
+
+    /// Notes that this token or key was tried, and says so.
+    fn wrong(&self, peer: IpAddr, token: &OperatorToken, now: Instant) -> ApiError {
+        self.refuse(peer, token.0, "Invalid API key", now)
+    }
+
+    fn refuse(&self, peer: IpAddr, tried: [u8; 32], sentence: &'static str, now: Instant) -> ApiError {
+        match self.wrong.note(network(peer), tried, now) {
+            Some(seconds) => throttled(seconds),
+            None => ApiError::unauthorized(sentence),
         }
     }
+}
 
-    /// Notes that this was tried, and says `sentence`.
-    pub(crate) fn wrong_text(
-        &self,
-        peer: Peer,
-        text: &str,
-        sentence: &'static str,
-        now: Instant,
-    ) -> ApiError {
-        self.wrong.note(peer.0, Sha256::digest(text).into(), now);
-        ApiError::unauthorized(sentence)
-    }
+/// Where passwords for a login come in from a network.
+fn door(peer: Peer, login: &str) -> (IpAddr, [u8; 32]) {
+    (network(peer.0), Sha256::digest(login).into())
+}
 
-    /// Notes that this was tried, and says so.
-    fn wrong(&self, peer: IpAddr, token: &OperatorToken, now: Instant) -> ApiError {
-        self.wrong.note(peer, token.0, now);
-        ApiError::unauthorized("Invalid API key")
-    }
+fn throttled(seconds: u64) -> ApiError {
+    ApiError::throttled("Too many wrong credentials, try again later", seconds)
 }
 
 /// The token that a request shows, and its hash.
@@ -356,7 +378,8 @@ const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of
 pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 512;
-/// Different wrong tokens from one address within [`WRONG_SPAN`], after which it is refused unheard.
+/// Different wrong credentials from one address within [`WRONG_SPAN`], after which more of them are told to wait; and
+/// wrong passwords for one login, after which none is looked at.
 const WRONG_MAX: u32 = 10;
 const WRONG_SPAN: Duration = Duration::from_secs(10);
 
@@ -383,14 +406,34 @@ mod tests {
     }
 
     #[test]
-    fn guessing_is_throttled_until_the_span_is_over() {
+    fn what_is_wrong_has_to_wait_until_the_span_is_over_and_what_is_right_passes() {
         let (guard, start) = (guard(), Instant::now());
+        let guess = |n: u32, at| ask(&guard, &format!("Bearer guess-number-{n:06}"), "10.0.0.1", at);
         for n in 0..WRONG_MAX {
-            assert_eq!(ask(&guard, &format!("Bearer guess-number-{n:06}"), "10.0.0.1", start), 401);
+            assert_eq!(guess(n, start), 401);
         }
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + WRONG_SPAN / 2), 429);
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.2", start + WRONG_SPAN / 2), 200);
-        assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", start + WRONG_SPAN), 200);
+        let during = start + WRONG_SPAN / 2;
+        for n in 0..3 * WRONG_MAX {
+            assert_eq!(guess(WRONG_MAX + n, during), 429);
+            assert_eq!(ask(&guard, &format!("Bearer {TOKEN}"), "10.0.0.1", during), 200);
+        }
+        assert_eq!(ask(&guard, "Bearer guess-elsewhere-0", "10.0.0.2", during), 401);
+        assert_eq!(guess(0, start + WRONG_SPAN), 401);
+    }
+
+    #[test]
+    fn passwords_of_one_login_are_not_looked_at_once_too_many_were_wrong() {
+        let (guard, start) = (guard(), Instant::now());
+        let (here, there) = (Peer([10, 0, 0, 1].into()), Peer([10, 0, 0, 2].into()));
+        let is_open = |peer, login, at| guard.admit_password(peer, login, at).is_ok();
+        for n in 0..WRONG_MAX {
+            assert!(is_open(here, "alice", start));
+            guard.wrong_password(here, "alice", &format!("guess {n}"), start);
+        }
+        assert!(!is_open(here, "alice", start));
+        assert!(is_open(here, "bob", start) && is_open(there, "alice", start), "others are not shut out");
+        assert!(guard.is_guessing(here, start) && !guard.is_guessing(there, start));
+        assert!(is_open(here, "alice", start + WRONG_SPAN));
     }
 
     #[test]

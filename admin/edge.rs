@@ -1,15 +1,22 @@
 //! What every request and answer passes: the deadline, the headers that browsers need, and CORS.
 
 use crate::App;
+use crate::auth::Peer;
 use crate::error::ApiError;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
 use std::time::Duration;
+use tokenist_core::client::TrustedProxies;
 use tokio::time::timeout;
 
-pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if let Some(&Peer(peer)) = request.extensions().get::<Peer>() {
+        let client = client(request.headers(), peer, &app.config.trusted_proxies);
+        request.extensions_mut().insert(Peer(client));
+    }
     let origin = allowed(request.headers(), &app.config.cors_origins);
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
@@ -31,6 +38,14 @@ pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
+}
+
+/// Where the request comes from, as far as those say whose word for it is taken.
+fn client(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> IpAddr {
+    // What is not text is no address: it must not be passed over.
+    let lines =
+        |name| headers.get_all(name).iter().map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    trusted.client(peer, lines(HeaderName::from_static("x-forwarded-for")), lines(header::FORWARDED))
 }
 
 /// The request's origin if the operator trusts it.

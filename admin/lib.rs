@@ -33,7 +33,7 @@ pub use tokenist_control::telemetry::Telemetry;
 use auth::Guard;
 use login::Signer;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -41,6 +41,7 @@ use throttle::Throttle;
 /// Handlers stamp blocks and ages with it.
 use tokenist_control::clock::system_time as now;
 use tokenist_control::handle::Handle;
+use tokenist_core::client::TrustedProxies;
 use tokio::sync::{Semaphore, oneshot};
 
 /// How the admin plane listens and whom it trusts.
@@ -58,6 +59,10 @@ pub struct Config {
     pub tiers: Quotas,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether connections from those begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Connections at once. More wait in the kernel's queue until one ends.
     pub connection_max: usize,
     /// How long a client may take to send a request's head, and again how long the answer may take from there,
@@ -99,8 +104,14 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
     let (stop, stopped) = oneshot::channel();
     let thread = Builder::new().name("admin".into()).spawn(move || {
         runtime.block_on(async move {
-            let limits =
-                serve::Limits { connection_max: config.connection_max, request_ms: config.request_ms };
+            let limits = serve::Limits {
+                connection_max: config.connection_max,
+                request_ms: config.request_ms,
+                announcers: match config.proxy_protocol {
+                    true => config.trusted_proxies.clone(),
+                    false => TrustedProxies::default(),
+                },
+            };
             // It ends with the runtime.
             tokio::spawn(tokenist_control::watch::run(handle.clone()));
             let app = App::new(config, handle, telemetry);
@@ -146,13 +157,15 @@ struct App {
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
     /// How often one address may make accounts.
-    registrations: Arc<Throttle>,
+    registrations: Arc<Throttle<IpAddr>>,
     signer: Signer,
     config: Arc<Config>,
     /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
     changes: Arc<tokio::sync::Mutex<()>>,
     /// Held while a password is checked.
     hashing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while one is that comes from where wrong credentials come.
+    guessing: Arc<tokio::sync::Mutex<()>>,
     /// One for each stream of events that may be open; they leave connections for other requests.
     streams: Arc<Semaphore>,
 }
@@ -171,6 +184,7 @@ impl App {
             config: Arc::new(config),
             changes: Arc::default(),
             hashing: Arc::default(),
+            guessing: Arc::default(),
             streams,
         }
     }

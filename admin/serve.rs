@@ -7,9 +7,14 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokenist_core::client::TrustedProxies;
+use tokenist_core::client::announced::announced;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -18,10 +23,12 @@ use tokio::time::{sleep, timeout};
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) connection_max: usize,
     pub(crate) request_ms: u64,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub(crate) announcers: TrustedProxies,
 }
 
 /// Accepts until `stopped` resolves or its sender is gone, then waits for answers that are under way.
@@ -45,10 +52,13 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, address)) => {
                 let stopping = stopping.subscribe();
-                let router = router.clone().layer(Extension(Peer(address.ip())));
-                let router = router.layer(Extension(Stopping(stopping.clone())));
+                let (router, limits) = (router.clone(), limits.clone());
                 tokio::spawn(async move {
-                    converse(stream, router, limits, stopping).await;
+                    if let Some((stream, peer)) = announced_peer(stream, address.ip(), &limits).await {
+                        let router = router.layer(Extension(Peer(peer)));
+                        let router = router.layer(Extension(Stopping(stopping.clone())));
+                        converse(stream, router, &limits, stopping).await;
+                    }
                     drop(place);
                 });
             }
@@ -66,8 +76,41 @@ pub(crate) async fn serve(
     }
 }
 
+/// Whose connection it is: the other end, or whom a balancer announces. `None`: one that should announce and did not, or
+/// not in time; it is closed.
+async fn announced_peer(mut stream: TcpStream, peer: IpAddr, limits: &Limits) -> Option<(TcpStream, IpAddr)> {
+    if !limits.announcers.trusts(peer) {
+        return Some((stream, peer));
+    }
+    let read = timeout(Duration::from_millis(limits.request_ms), read_announcement(&mut stream)).await;
+    match read {
+        Ok(Ok(client)) => Some((stream, client.unwrap_or(peer))),
+        Ok(Err(error)) => {
+            tracing::warn!(%peer, cause = %error, "admin connection closed: see proxy.proxy_protocol");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(%peer, "admin connection closed: its PROXY protocol header did not come in time");
+            None
+        }
+    }
+}
+
+/// Byte by byte, because what is behind the header is not ours to read here.
+async fn read_announcement(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+    let mut header = Vec::new();
+    loop {
+        header.push(stream.read_u8().await?);
+        let announced =
+            announced(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(announced) = announced {
+            return Ok(announced.client);
+        }
+    }
+}
+
 /// One connection, until the peer leaves, its time is over or the plane stops.
-async fn converse(stream: TcpStream, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, router: Router, limits: &Limits, mut stopping: watch::Receiver<bool>) {
     let patience = Duration::from_millis(limits.request_ms);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD_BYTES_MAX);

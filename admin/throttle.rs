@@ -1,25 +1,25 @@
 //! How often one party may try something: so many different tries in a span, counted from the first of them.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
-/// A bounded table of addresses.
+/// A bounded table of parties.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct Throttle<P> {
     tries_max: u32,
     span: Duration,
-    slots: Mutex<Box<[Option<Tries>]>>,
+    slots: Mutex<Box<[Option<Tries<P>>]>>,
     hasher: RandomState,
 }
 
-/// An address and its tries since the first of them. A client that keeps sending the same stale token is not
-/// guessing: it is counted once, so that it does not shut out an operator behind the same address.
+/// A party and its tries since the first of them. A client that keeps sending the same stale token is not guessing: it
+/// is counted once.
 #[derive(Clone, Debug)]
-struct Tries {
-    address: IpAddr,
+struct Tries<P> {
+    party: P,
     since: Instant,
     count: u32,
     /// The hash of what was tried.
@@ -28,48 +28,56 @@ struct Tries {
 
 const SLOT_COUNT: usize = 1024;
 
-impl Throttle {
-    /// After `tries_max` different tries an address has to wait until `span` is over.
-    pub(crate) fn new(tries_max: u32, span: Duration) -> Throttle {
+impl<P: Copy + Eq + Hash> Throttle<P> {
+    /// After `tries_max` different tries a party has to wait until `span` is over.
+    pub(crate) fn new(tries_max: u32, span: Duration) -> Throttle<P> {
         let slots = Mutex::new(vec![None; SLOT_COUNT].into());
         Throttle { tries_max, span, slots, hasher: RandomState::new() }
     }
 
-    /// Whether `address` has used up its tries, and how long that lasts.
-    pub(crate) fn retry_after_seconds(&self, address: IpAddr, now: Instant) -> Option<u64> {
-        let address = network(address);
+    /// Whether `party` has used up its tries, and how long that lasts.
+    pub(crate) fn retry_after_seconds(&self, party: P, now: Instant) -> Option<u64> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let tries = slots[self.slot(address)].as_ref().filter(|tries| tries.address == address)?;
-        let left = self.span.checked_sub(now.saturating_duration_since(tries.since))?;
-        (tries.count >= self.tries_max && !left.is_zero()).then(|| left.as_secs().max(1))
+        let tries = slots[self.slot(party)].as_ref().filter(|tries| tries.party == party)?;
+        (tries.count >= self.tries_max).then(|| self.seconds_left(tries.since, now)).flatten()
     }
 
-    /// Notes what was tried, by its hash. Two addresses may share a slot: then the newer one takes it, and the table
-    /// never grows.
-    pub(crate) fn note(&self, address: IpAddr, tried: [u8; 32], now: Instant) {
-        let address = network(address);
+    /// Notes what was tried, by its hash. If it is one more than the party may try, how long it has to wait. Two parties
+    /// may share a slot: then the newer one takes it, and the table never grows.
+    pub(crate) fn note(&self, party: P, tried: [u8; 32], now: Instant) -> Option<u64> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut slots[self.slot(address)];
-        let known = slot.as_mut().filter(|tries| {
-            tries.address == address && now.saturating_duration_since(tries.since) < self.span
-        });
+        let slot = &mut slots[self.slot(party)];
+        let known = slot
+            .as_mut()
+            .filter(|tries| tries.party == party && self.seconds_left(tries.since, now).is_some());
         match known {
-            Some(tries) if tries.last.ct_eq(&tried).into() => {}
             Some(tries) => {
-                tries.count += 1;
-                tries.last = tried;
+                if !bool::from(tries.last.ct_eq(&tried)) {
+                    tries.count = tries.count.saturating_add(1);
+                    tries.last = tried;
+                }
+                (tries.count > self.tries_max).then(|| self.seconds_left(tries.since, now)).flatten()
             }
-            None => *slot = Some(Tries { address, since: now, count: 1, last: tried }),
+            None => {
+                *slot = Some(Tries { party, since: now, count: 1, last: tried });
+                None
+            }
         }
     }
 
-    fn slot(&self, address: IpAddr) -> usize {
-        self.hasher.hash_one(address) as usize % SLOT_COUNT
+    /// Until the span that began then is over; at least a second, as a header tells it.
+    fn seconds_left(&self, since: Instant, now: Instant) -> Option<u64> {
+        let left = self.span.checked_sub(now.saturating_duration_since(since))?;
+        (!left.is_zero()).then(|| left.as_secs().max(1))
+    }
+
+    fn slot(&self, party: P) -> usize {
+        self.hasher.hash_one(party) as usize % SLOT_COUNT
     }
 }
 
 /// What one party is assumed to hold: an IPv4 address or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address => address,

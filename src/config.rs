@@ -10,6 +10,7 @@ pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Ti
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
 use toml::{Table, Value};
 
@@ -182,6 +183,14 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     if !proxy.tls_listen.is_empty() && (proxy.tls_cert.is_empty() || proxy.tls_key.is_empty()) {
         return Err(wrong(at, "proxy.tls_listen needs proxy.tls_cert and proxy.tls_key, two PEM files"));
+    }
+    let trusted = TrustedProxies::parse(&proxy.trusted_proxies)
+        .map_err(|error| wrong(at, format!("proxy.trusted_proxies: {error}")))?;
+    if proxy.proxy_protocol && trusted.is_empty() {
+        return Err(wrong(
+            at,
+            "proxy.proxy_protocol needs proxy.trusted_proxies: the addresses of those that speak it",
+        ));
     }
     for (key, value) in [
         ("proxy.tick_ms", proxy.tick_ms),
@@ -356,6 +365,14 @@ mod tests {
             (
                 "[[provider]]\nbase_url = \"api.openai.com\"",
                 "tokenist.toml: provider.base_url = \"api.openai.com\" is not http(s)://host[:port]",
+            ),
+            (
+                "[proxy]\ntrusted_proxies = \"10.0.0.0/8, lb\"",
+                "tokenist.toml: proxy.trusted_proxies: \"lb\" is no address and no network, such as 10.0.0.0/8 or 2001:db8::1",
+            ),
+            (
+                "[proxy]\nproxy_protocol = true",
+                "tokenist.toml: proxy.proxy_protocol needs proxy.trusted_proxies: the addresses of those that speak it",
             ),
             (
                 "[[provider]]\nheaders = \"x-trace, cookie\"",

@@ -20,6 +20,7 @@ use tokenist_control::store::memory::{self, Memory};
 use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
 use tokenist_control::telemetry::Telemetry;
+use tokenist_core::client::TrustedProxies;
 use tokenist_core::id::UserId;
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
@@ -236,9 +237,15 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
         account_bounds: tokenist_admin::AccountBounds::default(),
         tiers: quotas(&config.tiers),
         metrics_open: config.admin.metrics_open,
+        trusted_proxies: trusted_proxies(config),
+        proxy_protocol: config.proxy.proxy_protocol,
         connection_max: ADMIN_CONNECTIONS_MAX,
         request_ms: ADMIN_REQUEST_MS,
     })
+}
+
+fn trusted_proxies(config: &Config) -> TrustedProxies {
+    TrustedProxies::parse(&config.proxy.trusted_proxies).expect("it was checked when it was read")
 }
 
 fn quotas(tiers: &config::Tiers) -> tokenist_admin::Quotas {
@@ -338,6 +345,8 @@ fn proxy_config(
         release_ms: RELEASE_MS,
         ping_ms: proxy.ping_seconds * 1000,
         account_cache_max: ACCOUNT_CACHE_MAX,
+        trusted_proxies: trusted_proxies(config),
+        proxy_protocol: proxy.proxy_protocol,
         identity: IdentityRules { passthrough: config.identity.passthrough, query: config.identity.query },
         refuse: match config.admission.refuse {
             Refuse::Close => tokenist_proxy::Refuse::Close,

@@ -444,6 +444,70 @@ fn refusals_of_key_holders_behind_one_address_are_told_apart() {
     assert_eq!(status("ug_2"), 101, "another key's holder is told in its own terms");
 }
 
+/// Everything that a client without key and user is told: the status.
+fn stranger(proxy: &Tokenist, start: &str, headers: &[&str]) -> u16 {
+    let mut app = Wire::connect(proxy.listen);
+    app.send([start, &upgrade(headers)].concat());
+    app.answer().status
+}
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart() {
+    let provider = Upstream::start();
+    let storm = |proxy: &Tokenist, clients: [&str; 5]| {
+        clients.map(|client| stranger(proxy, "", &[&format!("X-Forwarded-For: {client}")]))
+    };
+    let proxy = start(&provider.origin(), &[("proxy.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8")]);
+    assert_eq!(storm(&proxy, ["203.0.113.7"; 5]), [101, 101, 101, 401, 401]);
+    assert_eq!(stranger(&proxy, "", &["X-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.0.0.1"]), 401);
+    assert_eq!(stranger(&proxy, "", &["X-Forwarded-For: 203.0.113.8"]), 101);
+    assert_eq!(stranger(&proxy, "", &["Forwarded: for=203.0.113.7;proto=https"]), 401);
+    assert_eq!(stranger(&proxy, "", &["Forwarded: for=\"[2001:db8::7]:4711\""]), 101);
+    let told = |output: &String| output.contains("client=2001:db8::7");
+    assert!(told(&eventually(PATIENCE, || proxy.output(), told)), "the log names the client");
+    let proxy = start(&provider.origin(), &[]);
+    let invented = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "203.0.113.5"];
+    assert_eq!(storm(&proxy, invented), [101, 101, 101, 401, 401], "nobody vouches for these");
+}
+
+#[test]
+fn a_balancer_announces_its_client_or_is_closed() {
+    let provider = Upstream::start();
+    let settings = [
+        ("proxy.trusted_proxies", "127.0.0.1"),
+        ("proxy.proxy_protocol", "true"),
+        ("proxy.head_seconds", "2"),
+    ];
+    let proxy = start(&provider.origin(), &settings);
+    let v1 = |client: &str| format!("PROXY TCP4 {client} 127.0.0.1 4711 80\r\n");
+    let v2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x7f\0\0\x01\x01\x02\0\x50";
+    for start in [v1("203.0.113.7").as_str(), v2, "PROXY UNKNOWN\r\n"] {
+        let mut app = Wire::connect(proxy.listen);
+        app.trickle(start.as_bytes());
+        app.send(upgrade(&[BEARER, ALICE]));
+        let mut server = provider.accept();
+        server.head();
+        server.send(switching(&[]));
+        assert_eq!(app.answer().status, 101, "{start:?}");
+    }
+    let refused: Vec<u16> = (0..5).map(|_| stranger(&proxy, &v1("203.0.113.7"), &[])).collect();
+    assert_eq!(refused, [101, 101, 101, 401, 401]);
+    assert_eq!(stranger(&proxy, &v1("203.0.113.8"), &[]), 101, "another client of the same balancer");
+    assert_eq!(stranger(&proxy, v2, &[]), 101);
+    // An address that is announced and not trusted speaks for nobody else.
+    let forwarded = ["X-Forwarded-For: 203.0.113.99"];
+    assert_eq!(stranger(&proxy, &v1("203.0.113.7"), &forwarded), 401);
+    for start in ["", "PROXY TCP4 nonsense\r\n", "\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "PROXY "] {
+        let mut app = Wire::connect(proxy.listen);
+        let behind = if start == "PROXY " { String::new() } else { upgrade(&[BEARER, ALICE]) };
+        app.send([start, &behind].concat());
+        assert_eq!(app.rest(), b"", "{start:?}");
+    }
+    assert!(provider.poll().is_none());
+    let log = proxy.output();
+    assert!(log.matches("see proxy.proxy_protocol").count() >= 3, "{log}");
+}
+
 #[test]
 fn a_providers_refusal_reaches_the_client_whole() {
     let provider = Upstream::start();

@@ -178,6 +178,47 @@ fn a_hangup_brings_new_certificates_and_leaves_sessions_alone() {
     assert!(leaf(stage.listen, fresh.trust()).is_some());
 }
 
+/// A connection that says something with the first thing that is written to it.
+struct Announcing {
+    socket: TcpStream,
+    first: Vec<u8>,
+}
+
+impl Read for Announcing {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.socket.read(bytes)
+    }
+}
+
+impl Write for Announcing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.first.extend(bytes);
+        self.socket.write_all(&std::mem::take(&mut self.first))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+#[test]
+fn a_balancer_announces_its_client_before_tls_begins() {
+    let stage = Stage::new(&[("proxy.trusted_proxies", "127.0.0.1"), ("proxy.proxy_protocol", "true")]);
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x7f\0\0\x01\x01\x02\0\x50";
+    for first in [&b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 443\r\n"[..], v2] {
+        let socket = TcpStream::connect(stage.listen).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let connection = ClientConnection::new(stage.certificate.trust(), name).unwrap();
+        let mut stream = StreamOwned::new(connection, Announcing { socket, first: first.to_vec() });
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the end is told");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert!(leaf(stage.listen, stage.certificate.trust()).is_none(), "who does not announce is closed");
+}
+
 #[test]
 fn a_hangup_brings_new_roots_for_the_provider() {
     let scratch = Scratch::new();

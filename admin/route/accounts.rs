@@ -5,6 +5,7 @@ use crate::auth::{Caller, Peer};
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::login::{Bearer, Login, Role, login_id};
+use crate::throttle::network;
 use crate::tier::{limits_of, tier_of};
 use crate::wire::{
     AccountUsage, ErrorBody, LoginBody, RegisterRequest, SignedIn, Stretch, TierLimits, account_questions,
@@ -24,7 +25,7 @@ use std::time::Instant;
         (status = 201, description = "The account, and a token of it.", body = SignedIn),
         (status = 403, description = "Registration is closed.", body = ErrorBody),
         (status = 409, description = "The email has a login, or something is known of the org.", body = ErrorBody),
-        (status = 429, description = "Too many accounts or wrong credentials from this address.", body = ErrorBody),
+        (status = 429, description = "Too many accounts from this address.", body = ErrorBody),
     )
 )]
 pub(crate) async fn register(
@@ -96,15 +97,12 @@ pub(crate) async fn read_account_usage(
 
 /// Also tries that fail count, or the answer to them would tell which emails have a login.
 fn throttle(app: &App, peer: Peer, email: &str) -> Result<(), ApiError> {
-    app.guard.admit(peer, Instant::now())?;
-    if let Some(seconds) = app.registrations.retry_after_seconds(peer.0, Instant::now()) {
-        return Err(ApiError::throttled(
-            "Too many registrations from this address, try again later",
-            seconds,
-        ));
+    match app.registrations.note(network(peer.0), Sha256::digest(email).into(), Instant::now()) {
+        Some(seconds) => {
+            Err(ApiError::throttled("Too many registrations from this address, try again later", seconds))
+        }
+        None => Ok(()),
     }
-    app.registrations.note(peer.0, Sha256::digest(email).into(), Instant::now());
-    Ok(())
 }
 
 const ACCOUNTS_FULL: &str = "There are as many accounts as may register: ask an owner for a login";

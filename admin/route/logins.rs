@@ -57,20 +57,13 @@ pub(crate) async fn sign_in(
     headers: HeaderMap,
     Body(request): Body<SignInRequest>,
 ) -> Result<Response, ApiError> {
-    const WRONG: &str = "Invalid email or password";
     from_own_page(&headers)?;
-    app.guard.admit(peer, Instant::now())?;
     let SignInRequest { email, password } = request;
     let id: Arc<str> = login_id(&email).into();
+    app.guard.admit_password(peer, &id, Instant::now())?;
     let login = app.handle.entry::<Login>(&id).await?;
-    // One at a time: hashing is meant to be slow, and guesses must not take every CPU.
-    let alone = app.hashing.lock().await;
-    let tried = password.clone();
-    let checked = spawn_blocking(move || is_password_of(login.as_ref(), &tried).then_some(login).flatten());
-    let login = checked.await.expect("checking a password does not panic");
-    drop(alone);
-    let Some(login) = login else {
-        return Err(app.guard.wrong_text(peer, &format!("{email} {password}"), WRONG, Instant::now()));
+    let Some(login) = with_password(&app, peer, login, password.clone()).await else {
+        return Err(app.guard.wrong_password(peer, &id, &password, Instant::now()));
     };
     let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());
     let user = me(&app, &id, &login).await?;
@@ -212,6 +205,20 @@ fn no_such_login() -> ApiError {
 /// A login that is made again after it was removed must not take the tokens of the old one.
 pub(super) fn first_epoch() -> u32 {
     (now().0 / 1_000) as u32
+}
+
+/// The login, if the password is its own. One is looked at at a time: hashing is meant to be slow, and guesses must not
+/// take every CPU. Of those from where guesses come one waits for that with the others, and the rest behind it, so that
+/// they keep nobody else waiting.
+async fn with_password(app: &App, peer: Peer, login: Option<Login>, password: String) -> Option<Login> {
+    let _behind = match app.guard.is_guessing(peer, Instant::now()) {
+        true => Some(app.guessing.lock().await),
+        false => None,
+    };
+    let _alone = app.hashing.lock().await;
+    let checked =
+        spawn_blocking(move || is_password_of(login.as_ref(), &password).then_some(login).flatten());
+    checked.await.expect("checking a password does not panic")
 }
 
 /// One at a time: hashing is meant to be slow, and must not take every CPU.

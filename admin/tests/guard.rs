@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tokenist_core::client::TrustedProxies;
 
 #[test]
 fn only_the_operator_is_let_in() {
@@ -120,6 +121,96 @@ fn guessing_ends_in_429() {
     let seconds = refused.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
     assert!(seconds.is_some_and(|seconds| (1..=10).contains(&seconds)));
     assert_eq!(ask_with(plane.address(), "GET", "/health", &[], "").status, 200);
+}
+
+#[test]
+fn who_is_good_passes_where_others_are_bad() {
+    let plane = Plane::start();
+    let key = |scopes: &[&str]| {
+        let made = plane.created("/auth/api-keys", &json!({"name": "k", "scopes": scopes}));
+        (made["apiKey"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+    };
+    let (good, _) = key(&["sdk"]);
+    let revoked: Vec<String> = (0..14)
+        .map(|_| {
+            let (key, id) = key(&["sdk"]);
+            assert_eq!(plane.ask("DELETE", &format!("/auth/api-keys/{id}"), "").status, 200);
+            key
+        })
+        .collect();
+    let call = json!({"userId": "alice", "model": "gpt-4o", "requestType": "chat"}).to_string();
+    let check = |key: &str| plane.ask_by(key, "POST", "/sdk/check", &call).status;
+    let mut refused = Vec::new();
+    for _ in 0..5 {
+        for key in &revoked {
+            refused.push(check(key));
+            assert_eq!(check(&good), 200, "a good key behind the same address");
+            assert_eq!(plane.ask("GET", "/admin/users", "").status, 200, "and the operator");
+        }
+    }
+    assert!(refused[..10].iter().all(|status| *status == 401), "{refused:?}");
+    assert!(refused[10..].iter().all(|status| *status == 429), "what is bad has to wait: {refused:?}");
+    let session = json!({"token": TOKEN}).to_string();
+    assert_eq!(ask_with(plane.address(), "POST", "/auth/session", &[], &session).status, 200);
+}
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart() {
+    let behind = |list| Plane::start_with(|config| config.trusted_proxies = trusted(list));
+    let guess = |plane: &Plane, client: &str, n: u32| {
+        let guess = format!("Bearer guess-number-{n:06}");
+        let headers = [("authorization", guess.as_str()), ("x-forwarded-for", client)];
+        ask_with(plane.address(), "GET", "/admin/users", &headers, "").status
+    };
+    let plane = behind("127.0.0.0/8, 10.0.0.0/8");
+    assert!((0..10).all(|n| guess(&plane, "203.0.113.7", n) == 401));
+    assert_eq!(
+        guess(&plane, "6.6.6.6, 203.0.113.7, 10.0.0.1", 10),
+        429,
+        "what stands before it is anybody's word"
+    );
+    assert_eq!(guess(&plane, "203.0.113.8", 11), 401);
+    let plane = behind("10.0.0.0/8");
+    assert!((0..10).all(|n| guess(&plane, &format!("203.0.113.{n}"), n) == 401));
+    assert_eq!(guess(&plane, "203.0.113.99", 10), 429, "nobody vouches for these");
+}
+
+#[test]
+fn a_balancer_announces_its_client_or_is_closed() {
+    let plane = Plane::start_with(|config| {
+        (config.proxy_protocol, config.trusted_proxies, config.request_ms) =
+            (true, trusted("127.0.0.1"), 1000);
+    });
+    let exchange = |start: &[u8]| {
+        let mut stream = TcpStream::connect(plane.address()).unwrap();
+        let request = "GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(&[start, request.as_bytes()].concat()).unwrap();
+        let mut answer = Vec::new();
+        // Closed with what it did not read, which may be told as a reset.
+        stream.read_to_end(&mut answer).ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    for start in [
+        &b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\n"[..],
+        b"PROXY UNKNOWN\r\n",
+        &[&signature[..], b"\x21\x11\0\x0c", &[203, 0, 113, 7, 127, 0, 0, 1, 1, 2, 0, 80]].concat(),
+        &[&signature[..], b"\x20\0\0\0"].concat(),
+    ] {
+        assert!(exchange(start).starts_with("HTTP/1.1 200"), "{start:?}");
+    }
+    for start in [&b""[..], b"PROXY TCP4 nonsense\r\n", b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0"] {
+        assert_eq!(exchange(start), "", "{start:?}");
+    }
+    // One that never ends its header does not keep its connection.
+    let mut silent = TcpStream::connect(plane.address()).unwrap();
+    silent.write_all(b"PROXY ").unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+}
+
+fn trusted(list: &str) -> TrustedProxies {
+    TrustedProxies::parse(list).unwrap()
 }
 
 #[test]

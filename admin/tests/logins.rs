@@ -107,6 +107,23 @@ fn guessing_passwords_is_throttled() {
 }
 
 #[test]
+fn guesses_at_one_login_keep_no_other_out() {
+    let plane = Plane::start();
+    signed_in(&plane, "viewer");
+    signed_in(&plane, "owner");
+    for n in 0..14 {
+        assert_ne!(sign_in(&plane, "owner@example.com", &format!("guess {n}")).status, 200);
+        assert_ne!(sign_in(&plane, &format!("{n}@example.com"), PASSWORD).status, 200);
+    }
+    assert_eq!(sign_in(&plane, "viewer@example.com", PASSWORD).status, 200, "behind the same address");
+    assert_eq!(
+        sign_in(&plane, "owner@example.com", PASSWORD).status,
+        429,
+        "its password is not even looked at"
+    );
+}
+
+#[test]
 fn a_browser_gets_a_cookie_that_scripts_cannot_read_and_other_sites_cannot_use() {
     let plane = Plane::start();
     let (host, own) = ("tokenist", "http://tokenist".to_owned());

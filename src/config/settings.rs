@@ -52,6 +52,11 @@ pub(crate) struct Proxy {
     pub(crate) ping_seconds: u64,
     /// What sessions are given to end in after SIGTERM; then they get 1001.
     pub(crate) drain_seconds: u64,
+    /// Addresses and networks of proxies, separated by commas, whose word is taken for where a request comes from, on
+    /// the admin port as well; empty for none.
+    pub(crate) trusted_proxies: String,
+    /// Connections from them begin with a header of the PROXY protocol, version 1 or 2; one that does not is closed.
+    pub(crate) proxy_protocol: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -257,6 +262,8 @@ impl Default for Proxy {
             dial_seconds: 10,
             ping_seconds: 20,
             drain_seconds: 30,
+            trusted_proxies: String::new(),
+            proxy_protocol: false,
         }
     }
 }

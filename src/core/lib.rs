@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod batch;
 pub mod catalog;
+pub mod client;
 pub mod close;
 pub mod dialect;
 pub mod fleet;

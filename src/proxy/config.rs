@@ -4,6 +4,7 @@ use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::http::write::HeaderValue;
@@ -44,6 +45,10 @@ pub struct Config {
     /// Users and keys whose accounts a shard remembers.
     pub account_cache_max: usize,
     pub identity: IdentityRules,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether connections from those begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     pub refuse: Refuse,
     pub session_seconds: Option<u64>,
     pub idle_seconds: Option<u64>,

@@ -48,7 +48,7 @@ async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer
     let ours = |error: io::Error| SessionError::new(Side::Internal, Phase::Dial, error);
     let buffer = shard.pool.take().map_err(ours)?;
     let answered =
-        read_head(&mut reader, buffer, live.down.cancel_handle(), Side::Upstream, Phase::Dial).await;
+        read_head(&mut reader, buffer, 0, live.down.cancel_handle(), Side::Upstream, Phase::Dial).await;
     let (mut buffer, filled, end) = answered.map_err(|(no_head, _)| match no_head {
         NoHead::Session(error) => error,
         NoHead::Refused(_) => failed(Cause::Malformed("its answer is not HTTP")),
@@ -104,10 +104,8 @@ pub(crate) async fn pass_refusal(
     writer.write_bytes(head).await?;
     let mut body = BodyBlot::new(blot, http::Body::of(&refused));
     loop {
-        let taken = body.advance(&buffer.bytes()[..filled]);
-        let result;
-        (result, buffer) = writer.write(buffer, 0..taken).await;
-        result?;
+        let passed = body.take(&buffer.bytes()[..filled]);
+        writer.write_bytes(passed).await?;
         if body.is_done() {
             return Ok(());
         }

@@ -13,16 +13,21 @@ pub(crate) enum NoHead {
     Refused(HeadError),
 }
 
-/// Reads until a head is whole; gives the buffer, how much of it is filled, and where the head ends in it.
+/// Reads until a head is whole, behind what fills the buffer already; gives the buffer, how much of it is filled, and where the head ends in it.
 pub(crate) async fn read_head(
     reader: &mut Reader,
     mut buffer: Buffer,
+    mut filled: usize,
     cancel: CancelHandle,
     side: Side,
     phase: Phase,
 ) -> Result<(Buffer, usize, usize), (NoHead, Buffer)> {
-    let mut filled = 0;
     loop {
+        match head_end(&buffer.bytes()[..filled]) {
+            Ok(Some(end)) => return Ok((buffer, filled, end)),
+            Ok(None) => {}
+            Err(error) => return Err((NoHead::Refused(error), buffer)),
+        }
         let result;
         (result, buffer) = reader.read(buffer, filled, cancel.clone()).await;
         let failed = |cause: Cause| NoHead::Session(SessionError::new(side, phase, cause));
@@ -35,11 +40,6 @@ pub(crate) async fn read_head(
             }
             Ok(count) => filled += count,
             Err(error) => return Err((failed(error.into()), buffer)),
-        }
-        match head_end(&buffer.bytes()[..filled]) {
-            Ok(Some(end)) => return Ok((buffer, filled, end)),
-            Ok(None) => {}
-            Err(error) => return Err((NoHead::Refused(error), buffer)),
         }
     }
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod admission;
 mod authn;
 mod buffer;
+mod client;
 mod clock;
 mod config;
 mod dial;

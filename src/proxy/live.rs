@@ -7,6 +7,7 @@ use crate::wire::Line;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -45,6 +46,8 @@ pub(crate) struct Lane {
 pub(crate) struct Live {
     pub(crate) id: SessionId,
     pub(crate) opened_at: Instant,
+    /// Where it comes from, once that is known.
+    pub(crate) client: Cell<Option<IpAddr>>,
     pub(crate) identity: OnceCell<Arc<Identity>>,
     pub(crate) holders: OnceCell<Holders>,
     pub(crate) downstream: Line,
@@ -182,6 +185,7 @@ impl Live {
         Live {
             id,
             opened_at: now,
+            client: Cell::new(None),
             identity: OnceCell::new(),
             holders: OnceCell::new(),
             downstream: Line::default(),

@@ -15,7 +15,7 @@ use crate::relay::{self, End};
 use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::wire::{self, Reader, Writer};
-use crate::{dial, tls, upgrade, usage};
+use crate::{client, dial, tls, upgrade, usage};
 use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
 use std::fmt;
@@ -165,16 +165,31 @@ async fn admit(
     scheme: Scheme,
 ) -> Result<Option<Admittance>, SessionError> {
     let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
+    let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
     let mut plain = wire::split(stream, &live.downstream).map_err(failed)?;
+    let mut early = None;
+    live.client.set(Some(peer.ip()));
+    if client::announces(&shard.config, peer.ip()) {
+        let buffer = shard.pool.take().map_err(ours)?;
+        let read = client::read_announcement(&mut plain.0, buffer, live.up.cancel_handle()).await;
+        let (announced, buffer, filled) = read.inspect_err(|error| {
+            tracing::warn!(peer = %peer.ip(), %error, "connection closed: see proxy.proxy_protocol");
+        })?;
+        live.client.set(announced.or(live.client.get()));
+        early = Some((buffer, filled));
+    }
     if scheme == Scheme::Tls {
         let Some(config) = &shard.config.tls else { return Ok(None) };
         let config = Arc::clone(&**config.load());
-        plain = tls::accept(plain, config, &shard.pool).await.map_err(failed)?;
+        plain = tls::accept(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
     }
     let (mut reader, mut writer) = plain;
-    let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
-    let buffer = shard.pool.take().map_err(ours)?;
-    let read = read_head(&mut reader, buffer, live.up.cancel_handle(), Side::Downstream, Phase::Admit).await;
+    let (buffer, filled) = match early {
+        Some(early) => early,
+        None => (shard.pool.take().map_err(ours)?, 0),
+    };
+    let cancel = live.up.cancel_handle();
+    let read = read_head(&mut reader, buffer, filled, cancel, Side::Downstream, Phase::Admit).await;
     let (buffer, filled, end) = match read {
         Ok(read) => read,
         Err((NoHead::Session(error), _)) => return Err(error),
@@ -190,6 +205,8 @@ async fn admit(
             return Ok(None);
         }
     };
+    let client = client::of_request(&shard.config, live.client.get().unwrap_or(peer.ip()), &head);
+    live.client.set(Some(client));
     if usage::is_asked(&head) {
         let answer = match mended {
             Ok(()) => usage::answer(shard, &head).await,
@@ -222,7 +239,7 @@ async fn admit(
         }
         Err(ending) => {
             let refused = Refused { head: &head, websocket_key: &websocket_key, ending: &ending };
-            refuse(shard, live, reader, &mut writer, peer.ip(), refused).await;
+            refuse(shard, live, reader, &mut writer, client, refused).await;
             Err(SessionError::new(Side::Downstream, Phase::Admit, ending))
         }
     }
@@ -393,10 +410,14 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
         tracing::debug!(session = %live.id, close_code, reason = live.ending().map(|ending| ending.message()), "session closed");
     }
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
+    let client = live.client.get().map(tracing::field::display);
     match outcome {
         Some(Ok(())) => {}
         Some(Err(error)) if error.side == Side::Downstream => {
-            tracing::debug!(session = %live.id, %error, "session failed")
+            tracing::debug!(session = %live.id, client, %error, "session failed")
+        }
+        Some(Err(error)) => {
+            tracing::warn!(session = %live.id, user = user(), client, %error, "session failed")
         }
         None => {
             shard.counters.add(Metric::SessionsPanicked, 1);
@@ -419,7 +440,7 @@ async fn refuse(
     live: &Live,
     reader: Reader,
     writer: &mut Writer,
-    peer: IpAddr,
+    client: IpAddr,
     refused: Refused<'_>,
 ) {
     shard.counters.add(Metric::SessionsRefused, 1);
@@ -427,7 +448,7 @@ async fn refuse(
     let now = shard.clock.now().instant;
     let count = match authn::mark(refused.head, &shard.config.identity) {
         Some(mark) => shard.links.refusals.note(&mark, now),
-        None => shard.links.refusals.note(&peer, now),
+        None => shard.links.refusals.note(&client, now),
     };
     say_refusal(shard, live, writer, refused, count > REFUSALS_MAX).await;
     finish_and_drain(shard, live, reader, writer).await;

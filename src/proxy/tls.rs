@@ -97,14 +97,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certificate
     }
 }
 
-/// Shakes hands as the server that a client has connected to.
+/// Shakes hands as the server that a client has connected to. `early` is what was read of the connection already, with
+/// how much that is.
 pub(crate) async fn accept(
     plain: (Reader, Writer),
+    early: Option<(Buffer, usize)>,
     config: Arc<ServerConfig>,
     pool: &Pool,
 ) -> io::Result<(Reader, Writer)> {
     let connection = ServerConnection::new(config).map_err(io::Error::other)?;
-    shake_hands(plain, connection.into(), pool).await
+    shake_hands(plain, early, connection.into(), pool).await
 }
 
 /// Shakes hands with the server called `name`.
@@ -115,11 +117,12 @@ pub(crate) async fn connect(
     pool: &Pool,
 ) -> io::Result<(Reader, Writer)> {
     let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    shake_hands(plain, connection.into(), pool).await
+    shake_hands(plain, None, connection.into(), pool).await
 }
 
 async fn shake_hands(
     plain: (Reader, Writer),
+    early: Option<(Buffer, usize)>,
     mut connection: Connection,
     pool: &Pool,
 ) -> io::Result<(Reader, Writer)> {
@@ -129,7 +132,8 @@ async fn shake_hands(
     connection.set_buffer_limit(None);
     let connection = Rc::new(RefCell::new(connection));
     let mut writer = TlsWriter { raw: raw_writer, connection: Rc::clone(&connection), pool: pool.clone() };
-    let mut reader = TlsReader { raw: raw_reader, connection, pool: pool.clone(), rest: None };
+    let rest = early.filter(|(_, filled)| *filled > 0).map(|(buffer, filled)| (buffer, 0..filled));
+    let mut reader = TlsReader { raw: raw_reader, connection, pool: pool.clone(), rest };
     while reader.connection.borrow().is_handshaking() {
         writer.flush().await?;
         if !reader.connection.borrow().is_handshaking() {

@@ -13,6 +13,7 @@ use tokenist_control::Control;
 use tokenist_control::clock::system_time;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
+use tokenist_core::client::TrustedProxies;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
@@ -80,6 +81,8 @@ impl Plane {
             account_bounds: AccountBounds::default(),
             tiers: Quotas::default(),
             metrics_open: false,
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
             connection_max: 64,
             request_ms: 5_000,
         };
