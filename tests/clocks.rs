@@ -178,3 +178,45 @@ fn refusals_are_counted_together_whatever_the_clock_is_set_to() {
         assert_eq!(fourth.expect_err("a storm is answered in HTTP").status, 403);
     }
 }
+
+/// Of the process whose clock is `ahead_ms` ahead.
+fn wall(ahead_ms: i64) -> Timestamp {
+    Timestamp((now_ms() as i64 + ahead_ms) as u64)
+}
+
+/// The aggregator looks at windows every 5 s here, as where it has a million holders to look at; until then the ceilings
+/// of yesterday stand.
+#[test]
+fn midnight_ends_no_session_and_begins_a_new_budget() {
+    let provider = Provider::start(&[]);
+    let clock = WallClock::new();
+    // Midnight comes when everybody has used what he may but a token, however slow the machine is.
+    let midnight = wall(0).next_day_start();
+    let ahead_ms = midnight.since(wall(0)) as i64 - 12 * SECOND_MS;
+    clock.set(ahead_ms);
+    let settings = [("proxy.tick_ms", "5000"), ("limits.window", "daily"), ("limits.max_cost_usd", "-1")];
+    let tokenist = clock.start(&provider.origin(), &settings);
+    let mut sessions: Vec<Client> = (0..4).map(|_| tokenist.session("alice").unwrap()).collect();
+    let tokens_of = |session: &mut Client| {
+        let done = session.turn("").expect("a turn that nothing forbids");
+        done["response"]["usage"]["total_tokens"].as_u64().expect("its usage")
+    };
+    let used: u64 = sessions.iter_mut().map(tokens_of).sum();
+    let threshold = json!({"maxTotalTokens": used + 1, "window": "daily"});
+    let answer = tokenist.post("/admin/users/alice/threshold", &threshold);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(wall(ahead_ms) < midnight, "the machine is too slow for this test");
+    let now = eventually(PATIENCE * 2, || wall(ahead_ms), |now| *now >= midnight);
+    assert!(now >= midnight);
+    // Each of these would be the one too many yesterday.
+    let used: u64 = sessions.iter_mut().take(2).map(tokens_of).sum();
+    tokenist.session("alice").expect("whoever comes new is let in, too").leave();
+    let today = || tokenist.get("/admin/users/alice/usage?period=daily")["usage"]["totalTokens"].clone();
+    assert_eq!(eventually(PATIENCE, today, |today| today == used), used);
+    // And the new day's budget is one: it ends, with the next midnight to come back at.
+    let ended = (0..10).find_map(|_| sessions[0].turn("").err());
+    assert!(ended.is_some(), "a day's budget has an end");
+    let last = sessions[0].events.last().expect("a last word");
+    assert_eq!(last["error"]["code"], "token_limit_reached", "{last}");
+    assert_eq!(last["error"]["limit"]["resets_at"], midnight.next_day_start().to_string(), "{last}");
+}

@@ -164,9 +164,13 @@ impl Others {
         self.current(windows, window).fold(Used::default(), |sum, foreign| sum.plus(of(foreign)))
     }
 
-    /// The oldest cell that counts.
-    pub(crate) fn oldest(&self, windows: &Windows, window: WindowKind) -> Option<Cell> {
-        self.current(windows, window).next().map(|foreign| foreign.cell)
+    /// What leaves the window and when, the oldest first.
+    pub(crate) fn leaving(
+        &self,
+        windows: &Windows,
+        window: WindowKind,
+    ) -> impl Iterator<Item = (Timestamp, Used)> {
+        self.current(windows, window).filter_map(|foreign| Some((foreign.cell.end()?, foreign.used())))
     }
 
     fn current(&self, windows: &Windows, window: WindowKind) -> impl Iterator<Item = &Foreign> {

@@ -105,7 +105,9 @@ pub struct Standing {
     /// An operator's; without one, that of a rule.
     pub block: Option<Block>,
     pub limit: Limit,
-    /// When the limit's window rolls over; `None` for `total`.
+    /// Until when what was used counts: the end of the limit's window. Of a rolling one, when what leaves it next
+    /// does; where the limit is reached, when so much has left that it no longer is. From then on nobody is judged by
+    /// what was used before. `None` for `total`.
     pub resets_at: Option<Timestamp>,
     /// The holder is a key that was withdrawn.
     pub revoked: bool,

@@ -15,7 +15,7 @@ use crate::id::Holder;
 use crate::limit::{Block, Limit, Mode, OnRedisDown, Restraint, Standing, WindowKind};
 use crate::time::Timestamp;
 use crate::totals::Totals;
-use crate::verdict::{Used, Verdict, judge};
+use crate::verdict::{Used, Verdict, is_reached, judge};
 use crate::window::Windows;
 
 /// The charge at which a measure's verdict changes.
@@ -102,6 +102,8 @@ impl Record {
     /// Adds a delta's totals, which a shard has charged to the account.
     pub fn post(&mut self, at: Timestamp, totals: &Totals, now: Timestamp) -> Consequence {
         self.windows.add(at, totals);
+        // Whoever is used is judged by the present window, however far a walk over all holders has come.
+        self.windows.advance(now);
         // The account's atomics wrap, so this has to.
         self.applied.cost = self.applied.cost.wrapping_add(totals.cost.0);
         self.applied.tokens = self.applied.tokens.wrapping_add(signed(totals.usage.total_tokens()));
@@ -327,11 +329,26 @@ impl Record {
         others.is_apart()
     }
 
+    /// Until when what was used counts: see [`Standing::resets_at`].
     fn resets_at(&self) -> Option<Timestamp> {
         let window = self.standing.limit.window;
-        let own = self.windows.resets_at(window);
-        let others = self.others.as_ref().and_then(|others| others.oldest(&self.windows, window)?.end());
-        own.into_iter().chain(others).min()
+        if window != WindowKind::Rolling24h {
+            return self.windows.resets_at(window);
+        }
+        let others = self.others.iter().flat_map(|others| others.leaving(&self.windows, window));
+        let limit = &self.standing.limit;
+        let mut used = self.used();
+        if !is_reached(limit, used) {
+            return self.windows.leaving().chain(others).map(|(end, _)| end).min();
+        }
+        let mut leaving: Vec<(Timestamp, Used)> = self.windows.leaving().chain(others).collect();
+        leaving.sort_unstable_by_key(|&(end, _)| end);
+        let mut ends = leaving.iter().filter_map(|&(end, gone)| {
+            used = used.minus(gone);
+            (!is_reached(limit, used)).then_some(end)
+        });
+        // What is kept for others who cannot be heard does not leave by itself.
+        ends.next().or(leaving.last().map(|&(end, _)| end))
     }
 
     fn compute_ceilings(&self) -> Ceilings {

@@ -25,6 +25,14 @@ impl Used {
         Used { cost: totals.cost, tokens: totals.usage.total_tokens() }
     }
 
+    /// Never less than nothing.
+    pub fn minus(self, other: Used) -> Used {
+        Used {
+            cost: (self.cost - other.cost).max(NanoUsd::ZERO),
+            tokens: self.tokens.saturating_sub(other.tokens),
+        }
+    }
+
     pub fn plus(self, other: Used) -> Used {
         Used { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
     }
@@ -56,6 +64,9 @@ pub enum Verdict {
 pub const WARN_PERCENT: [u8; 2] = [80, 95];
 
 /// Judges a holder. Revoked comes before blocked, blocked before cost, cost before tokens.
+///
+/// A limit whose window is over by `now` is not reached, for `used` is what was used in it: whoever keeps the sums has
+/// not come to this holder yet. Only a limit of zero is reached in every window.
 pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     if standing.revoked {
         return Verdict::Block(Ending::Unauthorized("this tokenist key was revoked or has expired".into()));
@@ -67,8 +78,9 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
         });
     }
     let limit = &standing.limit;
-    let reached =
-        |measure| Ending::LimitReached { measure, window: limit.window, resets_at: standing.resets_at };
+    let resets_at = standing.resets_at.filter(|end| now < *end);
+    let used = if standing.resets_at == resets_at { used } else { Used::default() };
+    let reached = |measure| Ending::LimitReached { measure, window: limit.window, resets_at };
     let percent = share_used(limit, used).unwrap_or(0);
     let over = measures(limit, used).find(|measure| measure.percent() >= 100);
     match (over, limit.mode) {
@@ -88,6 +100,11 @@ impl Remaining {
             tokens: limit.max_tokens.map(|max| max.saturating_sub(used.tokens)),
         }
     }
+}
+
+/// Whether a limit in its window is reached by this.
+pub fn is_reached(limit: &Limit, used: Used) -> bool {
+    measures(limit, used).any(|measure| measure.percent() >= 100)
 }
 
 /// The greatest share of a limit that is used, in whole percent; it may pass 100. `None` where nothing is limited.
@@ -152,6 +169,26 @@ mod tests {
         ] {
             assert_eq!(judge(&limited, Used { cost: NanoUsd(cost), tokens }, Timestamp(1)), verdict);
         }
+    }
+
+    #[test]
+    fn a_limit_whose_window_is_over_is_not_reached() {
+        for (mode, max_cost, max_tokens) in [
+            (Mode::Enforce, Some(1000), None),
+            (Mode::Enforce, None, Some(1000)),
+            (Mode::Warn, Some(1000), None),
+        ] {
+            let limited = standing(max_cost, max_tokens, mode);
+            let used = Used { cost: NanoUsd(5000), tokens: 5000 };
+            assert_ne!(judge(&limited, used, Timestamp(98)), Verdict::Allow, "its last millisecond");
+            assert_eq!(judge(&limited, used, Timestamp(99)), Verdict::Allow, "its end");
+        }
+        // What is never allowed has no window, and nobody is told of a time that is past.
+        let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(99));
+        assert!(matches!(denied, Verdict::Block(Ending::LimitReached { resets_at: None, .. })), "{denied:?}");
+        let total = Standing { resets_at: None, ..standing(Some(1000), None, Mode::Enforce) };
+        let used = Used { cost: NanoUsd(1000), tokens: 0 };
+        assert!(matches!(judge(&total, used, Timestamp::MAX), Verdict::Block(_)));
     }
 
     #[test]

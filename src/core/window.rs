@@ -92,12 +92,15 @@ impl Windows {
         match kind {
             WindowKind::Daily => Some(self.day.end),
             WindowKind::Monthly => Some(self.month.end),
-            WindowKind::Rolling24h => {
-                let oldest = self.rolling.buckets.front()?;
-                Some(Timestamp((oldest.index + BUCKET_COUNT) * BUCKET_MS))
-            }
+            WindowKind::Rolling24h => self.leaving().next().map(|(end, _)| end),
             WindowKind::Total => None,
         }
+    }
+
+    /// What leaves the rolling window and when, the oldest first.
+    pub fn leaving(&self) -> impl Iterator<Item = (Timestamp, Used)> {
+        let end = |bucket: &Bucket| Timestamp((bucket.index + BUCKET_COUNT) * BUCKET_MS);
+        self.rolling.buckets.iter().map(move |bucket| (end(bucket), Used::of(&bucket.totals)))
     }
 
     /// The start of the first cell that counts.

@@ -22,6 +22,7 @@ use tokenist_control::Aggregator;
 use tokenist_control::clock::Clock;
 use tokenist_control::store::{Memory, Sqlite, Store, memory, sqlite};
 use tokenist_core::batch::Batch;
+use tokenist_core::close::Ending;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, Mode, OnRedisDown, WindowKind};
@@ -30,7 +31,9 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, STEP_BACK_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::{Used, Verdict, judge};
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Reach, Report, Sender, mailbox};
+use tokenist_handoff::{
+    Account, Admission, Admitted, Answer, Charge, Mailbox, Order, Reach, Report, Sender, mailbox,
+};
 
 /// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
 const START: Timestamp = Timestamp(1_796_072_400_000);
@@ -219,11 +222,11 @@ impl Sim {
         let Some(index) = self.any_session(shard) else { return };
         let actual =
             Charge { cost: NanoUsd(self.random.below(150) as i64), tokens: self.random.below(100) as i64 };
-        let session = &mut self.shards[shard].sessions[index];
-        if reached(&session.admitted) {
+        if self.is_barred(shard, index) {
             self.end(shard, index);
             return;
         }
+        let session = &mut self.shards[shard].sessions[index];
         let estimate = std::mem::take(&mut session.estimate);
         self.books[session.user].estimated = minus(self.books[session.user].estimated, estimate);
         let correction = minus(actual, estimate);
@@ -231,7 +234,7 @@ impl Sim {
         let session = &self.shards[shard].sessions[index];
         let reach = charge(&session.admitted, correction);
         self.meter(shard, index, actual, Figure::Provider);
-        if reach != Reach::Under {
+        if reach != Reach::Under && self.is_barred(shard, index) {
             self.end(shard, index);
         }
     }
@@ -243,8 +246,7 @@ impl Sim {
     }
 
     fn charge(&mut self, shard: usize, index: usize, more: Charge) {
-        let session = &self.shards[shard].sessions[index];
-        if reached(&session.admitted) {
+        if self.is_barred(shard, index) {
             self.end(shard, index);
             return;
         }
@@ -253,9 +255,13 @@ impl Sim {
         session.estimate = plus(session.estimate, more);
         let books = &mut self.books[session.user];
         books.estimated = plus(books.estimated, more);
-        if charge(&session.admitted, more) != Reach::Under {
+        if charge(&session.admitted, more) != Reach::Under && self.is_barred(shard, index) {
             self.end(shard, index);
         }
+    }
+
+    fn is_barred(&self, shard: usize, index: usize) -> bool {
+        bars(&self.shards[shard].sessions[index].admitted, self.system)
     }
 
     /// The account let a session go on: our own books have to say the same. `taken_back` is what they have already
@@ -264,7 +270,10 @@ impl Sim {
         if !matches!(self.mishap, Mishap::None | Mishap::Restarts) {
             return;
         }
-        let user = self.shards[shard].sessions[index].user;
+        let Session { user, ref admitted, .. } = self.shards[shard].sessions[index];
+        if accounts(admitted).any(|account| is_stale(account, self.system)) {
+            return; // It is let go on until the aggregator has come to it.
+        }
         let books = &self.books[user];
         let blocked = books.block.as_ref().is_some_and(|block| block.holds_at(self.system));
         assert!(!blocked, "{} is blocked", USERS[user]);
@@ -327,12 +336,15 @@ impl Sim {
         for order in orders {
             match order {
                 Order::Admission { ticket, answer: Answer::Admitted(admitted) } => {
-                    if !reached(&admitted) {
+                    if !bars(&admitted, self.system) {
                         self.open(shard, ticket as usize, admitted);
                     }
                 }
                 Order::Admission { answer: Answer::Full, .. } => assert!(self.mishap == Mishap::SmallLedger),
-                Order::Sweep => self.end_where(shard, |session| reached(&session.admitted)),
+                Order::Sweep => {
+                    let now = self.system;
+                    self.end_where(shard, |session| bars(&session.admitted, now));
+                }
                 Order::Close(id) => self.end_where(shard, |session| session.id == id),
                 other => panic!("{other:?}"),
             }
@@ -608,6 +620,30 @@ enum Figure {
 
 fn reached(admitted: &Admitted) -> bool {
     admitted.user.reached() || admitted.org.as_ref().is_some_and(|org| org.reached())
+}
+
+/// What a shard does about an account that is reached. Nobody is sent away until a time that is past.
+fn bars(admitted: &Admitted, now: Timestamp) -> bool {
+    let mut reached = accounts(admitted).filter(|account| account.reached());
+    reached.any(|account| match judge(&account.standing.load(), account.used(), now) {
+        Verdict::Block(Ending::LimitReached { resets_at, .. }) => {
+            assert!(resets_at.is_none_or(|end| end > now), "sent away at {now} until {resets_at:?}");
+            true
+        }
+        Verdict::Block(_) => true,
+        Verdict::Allow | Verdict::Warn { .. } => false,
+    })
+}
+
+/// The aggregator has yet to move this account on: its window is over, or its block.
+fn is_stale(account: &Account, now: Timestamp) -> bool {
+    let standing = account.standing.load();
+    let has_ended = standing.resets_at.is_some_and(|end| now >= end);
+    has_ended || standing.block.as_ref().is_some_and(|block| !block.holds_at(now))
+}
+
+fn accounts(admitted: &Admitted) -> impl Iterator<Item = &Arc<Account>> {
+    std::iter::once(&admitted.user).chain(&admitted.org)
 }
 
 fn charge(admitted: &Admitted, amount: Charge) -> Reach {

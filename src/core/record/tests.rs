@@ -157,6 +157,46 @@ fn a_limit_says_what_holds_while_others_cannot_be_heard() {
 }
 
 #[test]
+fn a_rolling_limit_says_when_it_no_longer_is_reached() {
+    let minute = 60_000;
+    let end = |at: Timestamp| Timestamp(at.0 - at.0 % BUCKET_MS).plus_ms(DAY_MS + BUCKET_MS);
+    let at = |minutes_ago: u64| NOON.minus_ms(minutes_ago * minute);
+    for (uses, expected) in [
+        (&[][..], None),
+        (&[(90, 60), (30, 20)], Some(end(at(90)))),
+        // Reached: one has to leave, two, all.
+        (&[(90, 60), (30, 60)], Some(end(at(90)))),
+        (&[(90, 60), (60, 60), (30, 60)], Some(end(at(60)))),
+        (&[(90, 60), (60, 60), (30, 100)], Some(end(at(30)))),
+    ] {
+        let mut record = record(cost_limit(100, WindowKind::Rolling24h));
+        for &(minutes_ago, nano) in uses {
+            record.post(at(minutes_ago), &amount(nano, 0), NOON);
+        }
+        assert_eq!(record.standing().resets_at, expected, "{uses:?}");
+        if let Some(end) = expected {
+            assert!(record.advance(end.minus_ms(1)).warning.is_none());
+            let verdict = |record: &Record, now| judge(record.standing(), record.used(), now);
+            let reached = uses.iter().map(|(_, nano)| nano).sum::<i64>() >= 100;
+            assert_eq!(matches!(verdict(&record, end.minus_ms(1)), Verdict::Block(_)), reached, "{uses:?}");
+            record.advance(end);
+            assert!(!matches!(verdict(&record, end), Verdict::Block(_)), "{uses:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_is_used_is_judged_by_the_present_window() {
+    let mut record = record(cost_limit(100, WindowKind::Daily));
+    record.post(NOON, &amount(100, 0), NOON);
+    // Reported before midnight, applied after it, and before any walk has come to this record.
+    let midnight = NOON.next_day_start();
+    assert!(record.post(midnight.minus_ms(1), &amount(7, 0), midnight).publish);
+    assert_eq!((record.ceilings().cost, record.used().cost.0), (Ceiling::At(207), 0));
+    assert_eq!(record.standing().resets_at, Some(midnight.next_day_start()));
+}
+
+#[test]
 fn what_binds_somebody_is_not_forgotten() {
     let mut used_up = record(cost_limit(10, WindowKind::Daily));
     assert!(!used_up.must_stay());
