@@ -48,7 +48,8 @@ pub(crate) struct Proxy {
     pub(crate) head_seconds: u64,
     /// From there to the provider's answer; past it the client gets 4502.
     pub(crate) dial_seconds: u64,
-    /// A side silent for this long is pinged; after three times this long it is taken for dead.
+    /// A side silent for this long is pinged within as long again, each session at a time of its own; after three times
+    /// this long it is taken for dead.
     pub(crate) ping_seconds: u64,
     /// What sessions are given to end in after SIGTERM; then they get 1001.
     pub(crate) drain_seconds: u64,

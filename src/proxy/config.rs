@@ -40,7 +40,8 @@ pub struct Config {
     pub linger_ms: u64,
     /// A direction that was quiet for this long gives its buffer back.
     pub release_ms: u64,
-    /// A side silent for this long is pinged; after three times this long it is taken for dead.
+    /// A side silent for this long is pinged within as long again, each session at a time of its own; after three times
+    /// this long it is taken for dead.
     pub ping_ms: u64,
     /// Users and keys whose accounts a shard remembers.
     pub account_cache_max: usize,

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::linger::LINGERING_MAX;
 use crate::live::{Lane, Live};
+use crate::pings::{Beats, Toward};
 use crate::{Links, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
@@ -289,13 +290,18 @@ impl Shard {
             if let Some(idle_seconds) = config.idle_seconds.filter(|max| quiet_ms >= max * 1000) {
                 self.end(live, Ending::SessionIdle { idle_seconds });
             }
-            for (heard, speaks) in [(&live.up, &live.down), (&live.down, &live.up)] {
+            let sides =
+                [(&live.up, &live.down, Toward::Downstream), (&live.down, &live.up, Toward::Upstream)];
+            for (heard, speaks, toward) in sides {
                 let silent_ms = now.since(heard.heard_at.get());
                 if silent_ms >= 3 * config.ping_ms {
                     self.bury(live, heard);
-                } else if silent_ms >= config.ping_ms && now.since(speaks.pinged_at.get()) >= config.ping_ms {
-                    speaks.pinged_at.set(now);
-                    speaks.ask_ping();
+                } else if silent_ms >= config.ping_ms {
+                    let beats = Beats::new(live.id, toward, config.ping_ms);
+                    if beats.is_due(now, heard.heard_at.get(), speaks.pinged_at.get()) {
+                        speaks.pinged_at.set(now);
+                        speaks.ask_ping();
+                    }
                 }
                 if silent_ms >= config.release_ms {
                     heard.release();
