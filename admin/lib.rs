@@ -57,6 +57,8 @@ pub struct Config {
     pub registration: bool,
     pub account_bounds: AccountBounds,
     pub tiers: Quotas,
+    /// Hourly rollups go when they are so many days old, so no rule may look further back; 0: never.
+    pub rollups_days: u64,
     /// Whether `GET /metrics` answers without a token.
     pub metrics_open: bool,
     /// Whose word is taken for where a request comes from.

@@ -1,6 +1,7 @@
 //! The process's numbers as Prometheus text 0.0.4. No label ever holds a user's id.
 
 use std::fmt::{Display, Write};
+use tokenist_control::progress::LagView;
 use tokenist_control::telemetry::Telemetry;
 use tokenist_control::view::Pulse;
 use tokenist_core::metric::METRICS;
@@ -43,6 +44,15 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         }
         let help = "Reports from shards that the ledger has applied.";
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
+        let LagView { waiting, commit_max, slice_max, is_held } = pulse.lag;
+        let help = "How long the oldest batch that is not committed has waited; 0 if all are.";
+        family(&mut page, "tokenist_commit_lag_seconds", "gauge", help, waiting.as_secs_f64());
+        let help = "The longest wait of a batch for its commit, in the last minute or two.";
+        family(&mut page, "tokenist_commit_lag_seconds_max", "gauge", help, commit_max.as_secs_f64());
+        let help = "The longest that removing what is old has held commits up, in the last minute or two.";
+        family(&mut page, "tokenist_retention_slice_seconds_max", "gauge", help, slice_max.as_secs_f64());
+        let help = "Whether nothing is taken for older, because the clock has leapt ahead.";
+        family(&mut page, "tokenist_retention_held", "gauge", help, u8::from(is_held));
         let help = "Batches that the store has committed.";
         family(&mut page, "tokenist_batches_committed_total", "counter", help, pulse.batches_committed);
     }

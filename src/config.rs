@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
+use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use toml::{Table, Value};
 
 /// What is wrong, where, and how to mend it.
@@ -232,6 +233,16 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     if store.mongodb_db.is_empty() || store.mongodb_db.contains(['/', '\\', '.', '"', '$', ' ', '\0']) {
         return Err(wrong(at, format!("store.mongodb_db = {:?} is no name of a database", store.mongodb_db)));
     }
+    let days = config.store.rollups_days;
+    if config.store.kind != StoreKind::Memory && (1..ROLLUPS_DAYS_MIN).contains(&days) {
+        return Err(wrong(
+            at,
+            format!(
+                "store.rollups_days = {days}: a restart sums the day and the last 24 hours up from hourly rollups, so \
+                 keep them for {ROLLUPS_DAYS_MIN} days at least, or for ever with 0"
+            ),
+        ));
+    }
     let redis = &config.store.redis_uri;
     if !redis.is_empty()
         && let Err(what) = tokenist_control::fleet::check(redis.reveal())
@@ -427,6 +438,21 @@ mod tests {
         assert!(!format!("{config:?}").contains("very-secret"));
         let wrong = check("[store]\nredis_uri = \"http://u:very-secret@h\"", &[]).unwrap_err();
         assert!(!wrong.contains("very-secret"), "{wrong}");
+    }
+
+    #[test]
+    fn rollups_that_a_restart_needs_have_to_be_kept() {
+        for (days, accepted) in [(0, true), (1, false), (2, false), (3, true), (400, true)] {
+            let config = check(&format!("[store]\nrollups_days = {days}"), &[]);
+            assert_eq!(config.is_ok(), accepted, "{days} days: {config:?}");
+            if let Err(said) = config {
+                assert!(said.contains("store.rollups_days") && said.contains("3 days"), "{said}");
+            }
+        }
+        assert!(
+            check("[store]\nrollups_days = 1\nkind = \"memory\"", &[]).is_ok(),
+            "nothing is removed there"
+        );
     }
 
     #[test]

@@ -25,6 +25,8 @@ use tokenist_core::id::UserId;
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
 use tokenist_core::money::NanoUsd;
+use tokenist_core::retention;
+use tokenist_core::rule::Rule;
 use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::{IdentityRules, Links, ServerConfig};
 use tracing_subscriber::EnvFilter;
@@ -60,7 +62,7 @@ enum Event {
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     load(config)?;
     operator_token(config)?;
-    Ok(())
+    refuse_short_retention(&config.store)
 }
 
 pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
@@ -82,6 +84,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         .into_iter()
         .unzip();
     let store = open_store(config).context("the store")?;
+    refuse_short_retention(&config.store)?;
     let prices = Arc::new(Prices::new(loaded.prices));
     let control = tokenist_control::start(
         control_config(config, shard_count),
@@ -236,6 +239,10 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
         registration: config.admin.registration,
         account_bounds: tokenist_admin::AccountBounds::default(),
         tiers: quotas(&config.tiers),
+        rollups_days: match config.store.kind {
+            StoreKind::Memory => 0,
+            StoreKind::Sqlite | StoreKind::Mongodb => config.store.rollups_days,
+        },
         metrics_open: config.admin.metrics_open,
         trusted_proxies: trusted_proxies(config),
         proxy_protocol: config.proxy.proxy_protocol,
@@ -275,6 +282,26 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         fleet: fleet_config(&config.store),
         ..tokenist_control::Config::default()
     }
+}
+
+/// A rule decides by hourly rollups, so these have to be kept for as long as any rule of the ledger looks back.
+fn refuse_short_retention(store: &config::Store) -> anyhow::Result<()> {
+    let days = store.rollups_days;
+    if store.kind == StoreKind::Memory || days == 0 {
+        return Ok(());
+    }
+    let rules = sqlite::kept::<Rule>(Path::new(&store.path)).context("the store")?;
+    for (id, rule) in &rules {
+        if let Some(lookback) = rule.lookbacks().find(|span| retention::reaches_beyond(span.ms(), days)) {
+            bail!(
+                "store.rollups_days = {days}: the rule {:?} of {} ({id}) looks {lookback} back, and would forget what was \
+                 used before; keep rollups for longer, or for ever with 0, or change the rule first",
+                rule.name,
+                rule.org
+            );
+        }
+    }
+    Ok(())
 }
 
 fn fleet_config(store: &config::Store) -> Option<fleet::Config> {

@@ -13,6 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use tokenist_control::store::AuditFilter;
+use tokenist_core::retention;
 use tokenist_core::rule::{Firings, Rule};
 
 /// An org's rules, the oldest first.
@@ -48,6 +49,7 @@ pub(crate) async fn create_rule(
     Body(payload): Body<RulePayload>,
 ) -> Result<(StatusCode, Json<RuleBody>), ApiError> {
     let rule = payload.rule(&org, None, now()).map_err(invalid)?;
+    check_lookbacks(&app, &rule)?;
     let id = random::id("rule_");
     app.handle.set_entry(&id, Some(&rule)).await?;
     let body = RuleBody::of(&id, &rule, None);
@@ -85,6 +87,7 @@ pub(crate) async fn change_rule(
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;
     let rule = payload.rule(&path.org, Some(&before), now()).map_err(invalid)?;
+    check_lookbacks(&app, &rule)?;
     change(&app, &caller, "rule.change", &path.id, &before, &rule).await
 }
 
@@ -176,6 +179,18 @@ async fn change(
     let (before, body) = (body_of(app, id, before).await?, body_of(app, id, rule).await?);
     app.keep(caller, action, ("rule", id), before, &body).await;
     Ok(Json(body))
+}
+
+/// What a rule looks at has to be kept for as long.
+fn check_lookbacks(app: &App, rule: &Rule) -> Result<(), ApiError> {
+    let days = app.config.rollups_days;
+    match rule.lookbacks().find(|lookback| retention::reaches_beyond(lookback.ms(), days)) {
+        Some(lookback) => Err(invalid(format!(
+            "window must be shorter than {days} days, for hourly usage is kept no longer (store.rollups_days): \
+             {lookback} is not"
+        ))),
+        None => Ok(()),
+    }
 }
 
 async fn find(app: &App, path: &OrgItemPath) -> Result<Rule, ApiError> {

@@ -130,6 +130,24 @@ fn what_is_no_rule_is_refused_with_what_is_wrong() {
 }
 
 #[test]
+fn a_rule_looks_no_further_back_than_usage_is_kept() {
+    let plane = Plane::start();
+    let over = |count: u32, unit: &str| {
+        let window = json!({"count": count, "unit": unit});
+        rule(|rule| rule["trigger"] = json!({"type": "token_limit", "tokens": 5, "window": window}))
+    };
+    let made = plane.created(RULES, &over(13, "month"));
+    for (method, path) in [("POST", RULES.to_owned()), ("PUT", path(&made))] {
+        for (count, unit) in [(14, "month"), (400, "day"), (58, "week")] {
+            let refused = plane.ask(method, &path, &over(count, unit).to_string());
+            let told = refused.json();
+            assert_eq!(refused.status, 400, "{method} {count} {unit}: {told}");
+            assert!(told.to_string().contains("store.rollups_days"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn rules_are_listed_by_what_they_are_and_for_their_org_alone() {
     let plane = Plane::start();
     let feature = plane.created(RULES, &rule(|rule| rule["subject"]["type"] = "feature".into()));

@@ -124,9 +124,9 @@ pub(crate) struct Store {
     pub(crate) path: String,
     /// How often what was counted is written and synced: what a kill can lose.
     pub(crate) commit_ms: u64,
-    /// Events, sessions and logs are kept for so many days; 0: for ever.
+    /// Events, sessions and logs are kept for so many days before the newest row; 0: for ever.
     pub(crate) details_days: u64,
-    /// Hourly rollups likewise. Sums by day and month stay.
+    /// Hourly rollups and the audit likewise. Sums by day and month stay. At least 3, and more than any rule looks back.
     pub(crate) rollups_days: u64,
     /// Where instances meet, with `kind = "mongodb"`: `mongodb://…` or `mongodb+srv://…`.
     pub(crate) mongodb_uri: SecretUri,

@@ -1,8 +1,9 @@
 //! What time it is on the wall: the only place in the control plane that asks, on behalf of the admin API and of the
 //! composition, too.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokenist_core::time::{STEP_BACK_MS, Timestamp};
+use std::sync::LazyLock;
+use std::time::{self, SystemTime, UNIX_EPOCH};
+use tokenist_core::time::{Instant, Now, STEP_BACK_MS, Timestamp};
 
 /// A clock that is held while the system's steps back a little, as time servers make it do, and that follows when it
 /// steps back by more: then somebody has corrected a clock that was far ahead, and to hold it would leave windows in
@@ -45,6 +46,13 @@ impl Clock {
 pub fn system_time() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Both clocks.
+pub fn now() -> Now {
+    static START: LazyLock<time::Instant> = LazyLock::new(time::Instant::now);
+    let since_start = START.elapsed().as_millis();
+    Now { wall: system_time(), instant: Instant(u64::try_from(since_start).unwrap_or(u64::MAX)) }
 }
 
 #[cfg(test)]

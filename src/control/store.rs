@@ -27,7 +27,7 @@ use std::time::Instant;
 use tokenist_core::audit::{Actor, Audit};
 use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Now, Timestamp};
 use tokenist_core::totals::Totals;
 
 /// Rows belong to a writer: one opening of one store by one process. A driver that persists names its writer anew
@@ -49,11 +49,11 @@ pub trait Store: Send {
     /// A way to read what is committed while the writer goes on.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 
-    /// Drops what is older than it has to be kept, and does what else keeps the store small. Called now and then
-    /// between commits, so it does a little each time; whether there is more to do.
-    fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+    /// Drops what is older than it has to be kept, and does what else keeps the store small. Called between commits,
+    /// which wait for it: so it does what a few hundredths of a second allow.
+    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
         let _ = now;
-        Ok(false)
+        Ok(Tidied::default())
     }
 
     /// Called once, before the first commit, where the store brings what others have set: see [`Handle::adopt`].
@@ -71,6 +71,15 @@ pub trait Store: Send {
     fn close(&mut self, deadline: Instant) {
         let _ = deadline;
     }
+}
+
+/// What one slice of tidying has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// There is more to do.
+    pub has_more: bool,
+    /// The wall clock has leapt ahead and is not believed.
+    pub is_held: bool,
 }
 
 /// Reads what is committed, over all writers.

@@ -1,5 +1,6 @@
 //! What the control plane is asked, and how users, limits, sessions and keys look to those who ask.
 
+use crate::progress::LagView;
 use std::sync::Arc;
 use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
@@ -214,6 +215,8 @@ pub struct Pulse {
     /// Why, in a sentence.
     pub store_failure: Option<String>,
     pub batches_committed: u64,
+    /// How long what is counted waits for the disk.
+    pub lag: LagView,
     /// What is wrong with the copy in the central store.
     pub mirror_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.

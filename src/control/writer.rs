@@ -2,9 +2,9 @@
 //!
 //! One batch is being committed and one may wait; what accumulates meanwhile stays in the ledger, coalesced, and
 //! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
-//! it succeeds.
+//! it succeeds. What is old is removed in between, in slices of which a batch waits for one at most.
 
-use crate::clock::system_time;
+use crate::clock;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
@@ -28,8 +28,10 @@ pub struct Writer {
 /// The pause after the first failure, and between the tries after the last call; else it doubles up to the greatest.
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// Between two times that the store is tidied.
-const TIDY_PAUSE: Duration = Duration::from_secs(60);
+/// Between two looks for what is old, where there is no more of it.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
+/// A slice of tidying is followed by so many times what it took.
+const TIDY_SHARE: u32 = 3;
 
 impl Writer {
     pub fn start(store: Box<dyn Store>) -> io::Result<Writer> {
@@ -56,6 +58,7 @@ impl Writer {
 
     /// Hands a batch over. Call it where there is room.
     pub fn hand_over(&self, batch: Batch) {
+        self.progress.lag.handed_over(Instant::now());
         if self.batches.try_send(batch).is_err() && self.progress.fail(&"the store's thread is gone") {
             error!("the store's thread is gone: nothing is saved any more");
         }
@@ -68,6 +71,7 @@ impl Writer {
         self.last_call.try_send(deadline).ok();
         let unsaved = || io::Error::other("the store did not take the last batch in time");
         if let Some(batch) = last {
+            self.progress.lag.handed_over(Instant::now());
             self.batches.send_deadline(batch, deadline).map_err(|_| unsaved())?;
         }
         drop(self.batches);
@@ -91,33 +95,16 @@ fn run(
     progress: &Progress,
 ) -> Result<(), StoreError> {
     let mut deadline = None;
-    let mut tidied_at = Instant::now();
-    for batch in batches {
-        let mut backoff = BACKOFF;
-        while let Err(cause) = store.commit(&batch) {
-            if progress.fail(&cause) {
-                error!(%cause, "the store failed: what is counted waits in memory until it works again");
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
-                return Err(cause);
-            }
-            backoff = match last_call.recv_timeout(backoff) {
-                Ok(at) => {
-                    deadline = Some(at);
-                    BACKOFF
-                }
-                Err(RecvTimeoutError::Timeout) if deadline.is_some() => BACKOFF,
-                Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
-                Err(RecvTimeoutError::Disconnected) => return Err(cause),
-            };
+    let mut tidying = Tidying { due: Instant::now(), is_failing: false };
+    loop {
+        match batches.recv_timeout(tidying.due.saturating_duration_since(Instant::now())) {
+            Ok(batch) => commit(&mut *store, &batch, last_call, &mut deadline, progress)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        if progress.succeed() {
-            info!("the store works again");
-        }
-        if tidied_at.elapsed() >= TIDY_PAUSE {
-            tidied_at = Instant::now();
-            tidy(&mut *store, batches);
+        // Also where the next batch waits already, or it would never come to it under load.
+        if deadline.is_none() {
+            tidying.look(&mut *store, progress);
         }
     }
     if let Some(deadline) = deadline.or_else(|| last_call.try_recv().ok()) {
@@ -126,27 +113,78 @@ fn run(
     Ok(())
 }
 
-/// Until the store is tidy or there is something to commit.
-fn tidy(store: &mut dyn Store, batches: &Receiver<Batch>) {
-    loop {
-        match store.tidy(system_time()) {
-            Ok(true) if batches.is_empty() => {}
-            Ok(_) => return,
-            Err(cause) => {
-                warn!(%cause, "the store could not be tidied");
-                return;
-            }
+/// Tries until the batch is committed, or it is time to give up.
+fn commit(
+    store: &mut dyn Store,
+    batch: &Batch,
+    last_call: &Receiver<Instant>,
+    deadline: &mut Option<Instant>,
+    progress: &Progress,
+) -> Result<(), StoreError> {
+    let mut backoff = BACKOFF;
+    while let Err(cause) = store.commit(batch) {
+        if progress.fail(&cause) {
+            error!(%cause, "the store failed: what is counted waits in memory until it works again");
         }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
+            return Err(cause);
+        }
+        backoff = match last_call.recv_timeout(backoff) {
+            Ok(at) => {
+                *deadline = Some(at);
+                BACKOFF
+            }
+            Err(RecvTimeoutError::Timeout) if deadline.is_some() => BACKOFF,
+            Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
+            Err(RecvTimeoutError::Disconnected) => return Err(cause),
+        };
+    }
+    progress.lag.committed(Instant::now());
+    if progress.succeed() {
+        info!("the store works again");
+    }
+    Ok(())
+}
+
+/// Tidying goes on all the time, and takes a quarter of it at most.
+struct Tidying {
+    due: Instant,
+    is_failing: bool,
+}
+
+impl Tidying {
+    fn look(&mut self, store: &mut dyn Store, progress: &Progress) {
+        let began = Instant::now();
+        if began < self.due {
+            return;
+        }
+        let tidied = store.tidy(clock::now());
+        let ended = Instant::now();
+        let took = ended - began;
+        let pause = match &tidied {
+            Ok(tidied) => {
+                progress.lag.tidied(took, tidied.is_held, ended);
+                if tidied.has_more { TIDY_SHARE * took } else { TIDY_PAUSE }
+            }
+            Err(cause) if !self.is_failing => {
+                warn!(%cause, "the store cannot be tidied: what is old stays until it can");
+                TIDY_PAUSE
+            }
+            Err(_) => TIDY_PAUSE,
+        };
+        self.is_failing = tidied.is_err();
+        self.due = ended + pause;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Memory, Reader, memory};
+    use crate::store::{Memory, Reader, Tidied, memory};
     use std::sync::Mutex;
     use tokenist_core::batch::{Grain, Restored, Rollup, Serial};
-    use tokenist_core::time::Timestamp;
+    use tokenist_core::time::{Now, Timestamp};
     use tokenist_core::totals::Totals;
 
     /// Fails so many times before each commit succeeds.
@@ -205,6 +243,71 @@ mod tests {
         writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
         assert_eq!((progress.done(), progress.is_failing()), (2, false));
         assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);
+    }
+
+    /// Always has more that is old, and says when it was asked for what.
+    struct Untidy {
+        store: Memory,
+        seen: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Store for Untidy {
+        fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+            self.store.restore(now)
+        }
+
+        fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+            self.seen.lock().unwrap().push("commit");
+            self.store.commit(batch)
+        }
+
+        fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+            self.store.reader()
+        }
+
+        fn tidy(&mut self, _: Now) -> Result<Tidied, StoreError> {
+            self.seen.lock().unwrap().push("tidy");
+            thread::sleep(Duration::from_millis(2));
+            Ok(Tidied { has_more: true, is_held: false })
+        }
+    }
+
+    fn untidy() -> (Writer, Arc<Mutex<Vec<&'static str>>>) {
+        let seen = Arc::default();
+        let store = Untidy { store: Memory::new(memory::Config::default()), seen: Arc::clone(&seen) };
+        (Writer::start(Box::new(store)).unwrap(), seen)
+    }
+
+    #[test]
+    fn what_is_old_goes_while_nothing_is_committed() {
+        let (writer, seen) = untidy();
+        let begun = Instant::now();
+        while seen.lock().unwrap().len() < 20 && begun.elapsed() < Duration::from_secs(20) {
+            thread::yield_now();
+        }
+        assert_eq!(seen.lock().unwrap()[..20], ["tidy"; 20]);
+        assert!(writer.progress().lag.view(Instant::now()).slice_max >= Duration::from_millis(2));
+        writer.finish(None, Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn what_is_old_goes_while_batches_always_wait() {
+        let (writer, seen) = untidy();
+        let begun = Instant::now();
+        let mut handed_over = 0;
+        let tidied = || seen.lock().unwrap().iter().filter(|what| **what == "tidy").count();
+        while tidied() < 20 && begun.elapsed() < Duration::from_secs(20) {
+            if writer.has_room() {
+                handed_over += 1;
+                writer.hand_over(batch(handed_over));
+            }
+        }
+        let progress = Arc::clone(writer.progress());
+        writer.finish(None, Duration::from_secs(10)).unwrap();
+        assert_eq!(
+            (progress.done(), progress.lag.view(Instant::now()).waiting),
+            (handed_over, Duration::ZERO)
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod metric;
 pub mod money;
 pub mod price;
 pub mod record;
+pub mod retention;
 pub mod roster;
 pub mod rule;
 pub mod scan;

@@ -80,6 +80,7 @@ impl Plane {
             registration: false,
             account_bounds: AccountBounds::default(),
             tiers: Quotas::default(),
+            rollups_days: 400,
             metrics_open: false,
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,

@@ -6,6 +6,7 @@ use crate::view::{
     KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserFilter, UserPage, UserQuery, UserView,
 };
 use std::sync::Arc;
+use std::time::Instant;
 use tokenist_core::batch::Profile;
 use tokenist_core::id::{Holder, UserId};
 use tokenist_core::key::Key;
@@ -151,6 +152,7 @@ impl Aggregator {
             store_failing: self.saving.is_failing(),
             store_failure: self.saving.failure(),
             batches_committed: self.saving.done(),
+            lag: self.saving.lag.view(Instant::now()),
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
             mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
             redis_failing: self.fleet_failure().is_some(),

@@ -21,7 +21,7 @@ use self::mirror::{Mirror, Running};
 use self::read::MongoReader;
 use self::server::Server;
 use super::sqlite::{self, Sqlite};
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, Tidied};
 use crate::fact::Fact;
 use crate::handle::Handle;
 use crate::progress::Mirroring;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::{Batch, Restored};
-use tokenist_core::time::Timestamp;
+use tokenist_core::time::{Now, Timestamp};
 use tracing::{info, warn};
 
 #[derive(Clone, Default)]
@@ -144,7 +144,7 @@ impl Store for Mongo {
         }))
     }
 
-    fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
         self.file.tidy(now)
     }
 
@@ -156,6 +156,7 @@ impl Store for Mongo {
             writer: self.writer.clone(),
             status: Arc::clone(&self.status),
             config: self.config.clone(),
+            present: self.file.present(),
             cursors: self.cursors.take(),
         };
         follower.start(handle.clone()).map_err(failed)

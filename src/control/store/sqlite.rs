@@ -12,12 +12,14 @@ pub(crate) mod outbox;
 mod read;
 mod restore;
 mod schema;
+mod tidy;
 pub(crate) mod usage;
 
 use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
 use self::schema::SchemaError;
-use super::{Reader, Store, StoreError};
+use self::tidy::Tidier;
+use super::{Reader, Store, StoreError, Tidied};
 use crate::run::{self, Run};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{File, TryLockError};
@@ -25,9 +27,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokenist_core::batch::{Batch, Restored};
-use tokenist_core::time::{DAY_MS, Timestamp};
+use tokenist_core::batch::{Batch, Restored, Stamped};
+use tokenist_core::catalog::{Entry, Kept};
+use tokenist_core::time::{Now, Timestamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,6 +55,9 @@ pub struct Sqlite {
     /// The file is copied elsewhere, so what changes in it is noted until it is.
     mirrored: bool,
     copied: Arc<Copied>,
+    tidier: Tidier,
+    /// What the tidier takes for the present, in ms since 1970; 0: nothing yet.
+    present: Arc<AtomicU64>,
     /// Held for as long as the process uses the folder.
     _lock: File,
 }
@@ -61,8 +68,6 @@ struct Place(Arc<Path>);
 
 /// Statements that are kept prepared.
 const STATEMENT_COUNT: usize = 64;
-/// Rows that one step of tidying deletes.
-const TIDY_ROWS: i64 = 5_000;
 /// A file up to this size is checked whole at the start, which takes a quarter of a second. Of a larger one what the
 /// ledger goes on with is read then, and so checked; all else when it is asked for or written to.
 const CHECK_BYTES: i64 = 64 << 20;
@@ -111,8 +116,15 @@ impl Sqlite {
             generation,
             mirrored,
             copied: Arc::default(),
+            tidier: Tidier::default(),
+            present: Arc::default(),
             _lock: lock,
         })
+    }
+
+    /// What retention takes for the present, wherever the wall clock is; 0 before it was first looked at.
+    pub(crate) fn present(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.present)
     }
 
     /// What has changed and is not copied yet, where the file is mirrored.
@@ -187,28 +199,12 @@ impl Store for Sqlite {
         Ok(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() }))
     }
 
-    fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
-        let old = [
-            ("events", "generation, serial", "at", self.config.details_days),
-            ("sessions", "generation, session", "closed_at", self.config.details_days),
-            ("logs", "id", "at", self.config.details_days),
-            ("marks", "id", "at", self.config.details_days),
-            ("audits", "id", "at", self.config.rollups_days),
-            ("rollups", "generation, row", "start", self.config.rollups_days),
-            ("slice_hour", "start, org, feature, provider, model", "start", self.config.rollups_days),
-        ];
-        let deleted = self.transact(|transaction| {
-            let mut deleted = 0;
-            for (table, key, at, days) in old.into_iter().filter(|(_, _, _, days)| *days > 0) {
-                let until = counts::time(now.minus_ms(days.saturating_mul(DAY_MS)));
-                let sql = format!(
-                    "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {at} < ? LIMIT ?)"
-                );
-                deleted = deleted.max(transaction.prepare_cached(&sql)?.execute([until, TIDY_ROWS])?);
-            }
-            Ok(deleted)
-        })?;
-        Ok(deleted as i64 >= TIDY_ROWS)
+    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
+        let (config, mut tidier) = (self.config.clone(), std::mem::take(&mut self.tidier));
+        let tidied = self.transact(|transaction| tidier.slice(transaction, &config, now));
+        self.present.store(tidier.present().map_or(0, |present| present.0), Ordering::Release);
+        self.tidier = tidier;
+        tidied
     }
 }
 
@@ -269,6 +265,31 @@ impl Place {
             SchemaError::Sqlite(error) => self.error(&error),
         }
     }
+}
+
+/// The entries of one kind in the ledger of a folder, whoever uses it meanwhile; none where there is no ledger yet.
+///
+/// # Errors
+/// There is a file that cannot be read.
+pub fn kept<T: Kept>(directory: &Path) -> Result<Vec<(Arc<str>, T)>, StoreError> {
+    let place = Place(directory.join("ledger.sqlite3").into());
+    if !place.0.exists() {
+        return Ok(Vec::new());
+    }
+    let read = || {
+        let connection = Connection::open_with_flags(&*place.0, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'entries'";
+        if connection.query_row(is_there, [], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(Vec::new()); // An earlier version's.
+        }
+        let mut statement =
+            connection.prepare(&format!("SELECT {} FROM entries WHERE kind = ?", restore::ENTRY))?;
+        let entries = statement.query_map([T::KIND], restore::entry_of)?;
+        let kept = |Stamped { value, .. }: Stamped<Entry>| Some((Arc::from(&*value.id.id), value.read()?));
+        entries.filter_map(|entry| entry.map(kept).transpose()).collect()
+    };
+    read().map_err(|error| place.error(&error))
 }
 
 /// Takes the folder, or says who has it.

@@ -14,6 +14,7 @@ use crate::progress::Mirroring;
 use mongodb::bson::{Document, doc};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 use tokenist_core::time::{DAY_MS, Timestamp};
@@ -27,7 +28,8 @@ const SIGN_PAUSE: Duration = Duration::from_secs(60);
 const SIGN_MAX_MS: u64 = 7 * DAY_MS;
 /// A name that nobody has counted under for so long is not looked after any more.
 const RUN_MAX_MS: u64 = 400 * DAY_MS;
-const TIDY_PAUSE: Duration = Duration::from_secs(600);
+/// Between two times that old documents are looked for where none are left; else it is gone on with after each look.
+const TIDY_PAUSE: Duration = Duration::from_secs(60);
 
 /// By opening, the number up to which its settings are known here.
 pub(super) type Cursors = HashMap<String, i64>;
@@ -37,6 +39,8 @@ pub(super) struct Follower {
     pub(super) writer: Writer,
     pub(super) status: Arc<Mirroring>,
     pub(super) config: Config,
+    /// What retention takes for the present, in ms since 1970; 0: nothing yet.
+    pub(super) present: Arc<AtomicU64>,
     /// `None` until everything has been read once.
     pub(super) cursors: Option<Cursors>,
 }
@@ -120,10 +124,15 @@ impl Follower {
                 }
             }
             if Instant::now() >= tidy_at {
-                tidy_at = Instant::now() + TIDY_PAUSE;
-                if let Err(cause) = tidy::tidy(&self.server, &self.config, system_time()) {
-                    warn!(%cause, "MongoDB could not be tidied");
-                }
+                let present = Timestamp(self.present.load(Ordering::Acquire));
+                let has_more = match tidy::tidy(&self.server, &self.config, present) {
+                    Ok(has_more) => has_more,
+                    Err(cause) => {
+                        warn!(%cause, "MongoDB could not be tidied");
+                        false
+                    }
+                };
+                tidy_at = if has_more { Instant::now() } else { Instant::now() + TIDY_PAUSE };
             }
             sleep(PAUSE);
         }

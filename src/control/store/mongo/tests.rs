@@ -129,6 +129,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
         writer: other.mongo.writer.clone(),
         status: Arc::default(),
         config: other.mongo.config.clone(),
+        present: Arc::default(),
         cursors: Some(cursors),
     };
     let (cursors, facts) = follower.news().unwrap();
@@ -287,9 +288,16 @@ fn what_is_old_goes() {
             .unwrap()
             .len()
     };
-    tidy::tidy(&store.mongo.server, config, NOON.plus_ms(399 * tokenist_core::time::DAY_MS)).unwrap();
-    assert_eq!(count(), 1);
-    tidy::tidy(&store.mongo.server, config, NOON.plus_ms(401 * tokenist_core::time::DAY_MS)).unwrap();
+    let day = |days: u64| NOON.plus_ms(days * tokenist_core::time::DAY_MS);
+    let tidy = |present| assert!(!tidy::tidy(&store.mongo.server, config, present).unwrap());
+    tidy(day(401));
+    assert_eq!(count(), 1, "it is the newest");
+    let event = mongodb::bson::doc! {"_id": "newer", "at": day(401).0 as i64};
+    let insert = mongodb::bson::doc! {"insert": "events", "documents": [event]};
+    store.mongo.server.write(insert, super::server::IdTaken::Fails).unwrap();
+    tidy(day(399));
+    assert_eq!(count(), 1, "what lies in the future vouches for nothing");
+    tidy(day(401));
     assert_eq!((count(), store.cost()), (0, 5), "its sums stay");
 }
 

@@ -1,19 +1,22 @@
 //! Drops from MongoDB what is older than it has to be kept: a little at a time, each instance as it gets there.
 //!
-//! An index with a time to live would need dates where all our times are integers, and FerretDB has none.
+//! Age is counted from the newest document, as in the ledger file. An index with a time to live would need dates where
+//! all our times are integers, it would go by the server's clock, and FerretDB has none.
 
-use super::document::int;
+use super::document::{int, integer};
 use super::server::{IdTaken, Server};
 use super::{Config, StoreError};
 use mongodb::bson::{Bson, doc};
+use std::time::{Duration, Instant};
 use tokenist_core::time::{DAY_MS, Timestamp};
 
-/// Documents that one look deletes of each collection.
-const STEP: usize = 10_000;
+/// What other instances set is looked at after so much tidying.
+const SLICE: Duration = Duration::from_millis(200);
 
-pub(super) fn tidy(server: &Server, config: &Config, now: Timestamp) -> Result<(), StoreError> {
-    let batch = server.batch()?;
-    let old = [
+/// Whether there is more to do. Nothing is done before it is known what the present is.
+pub(super) fn tidy(server: &Server, config: &Config, present: Timestamp) -> Result<bool, StoreError> {
+    let (began, batch) = (Instant::now(), server.batch()?);
+    let collections = [
         ("events", "at", config.details_days),
         ("sessions", "closed_at", config.details_days),
         ("logs", "at", config.details_days),
@@ -21,20 +24,41 @@ pub(super) fn tidy(server: &Server, config: &Config, now: Timestamp) -> Result<(
         ("audits", "at", config.rollups_days),
         ("rollups", "start", config.rollups_days),
     ];
-    for (collection, at, days) in old.into_iter().filter(|(_, _, days)| *days > 0) {
-        let until = now.minus_ms(days.saturating_mul(DAY_MS));
-        for _ in 0..STEP.div_ceil(batch) {
+    let Some(newest) = newest(server, &collections.map(|(collection, at, _)| (collection, at)), present)?
+    else {
+        return Ok(false);
+    };
+    let mut left: Vec<_> = collections.into_iter().filter(|(_, _, days)| *days > 0).collect();
+    while !left.is_empty() && began.elapsed() < SLICE {
+        let mut more = Vec::new();
+        for (collection, at, days) in left {
+            let until = newest.minus_ms(days.saturating_mul(DAY_MS));
             let found = server.find(collection, doc! {at: {"$lt": int(until.0)}}, doc! {}, 0, batch)?;
             let ids: Vec<Bson> = found.iter().filter_map(|document| document.get("_id").cloned()).collect();
-            let is_last = ids.len() < batch;
+            if ids.len() == batch {
+                more.push((collection, at, days));
+            }
             if !ids.is_empty() {
                 let statement = doc! {"q": {"_id": {"$in": ids}}, "limit": 0};
                 server.write(doc! {"delete": collection, "deletes": [statement]}, IdTaken::Fails)?;
             }
-            if is_last {
-                break;
-            }
         }
+        left = more;
     }
-    Ok(())
+    Ok(!left.is_empty())
+}
+
+/// When the newest document up to `present` was written.
+fn newest(
+    server: &Server,
+    collections: &[(&str, &str)],
+    present: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut newest = None;
+    for &(collection, at) in collections {
+        let found = server.find(collection, doc! {at: {"$lte": int(present.0)}}, doc! {at: -1}, 0, 1)?;
+        let at = found.first().and_then(|document| integer(document, at));
+        newest = newest.max(at.map(|ms| Timestamp(ms.max(0) as u64)));
+    }
+    Ok(newest)
 }

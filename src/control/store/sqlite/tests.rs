@@ -3,6 +3,7 @@ use crate::store::contract::{Subject, check};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokenist_core::batch::{Grain, Rollup, Serial};
+use tokenist_core::time::{DAY_MS, Instant};
 use tokenist_core::totals::Totals;
 
 /// A folder that is removed on drop.
@@ -132,16 +133,107 @@ fn rows_of_different_openings_never_meet() {
 fn what_is_old_goes_and_its_sums_stay() {
     let folder = Scratch::new();
     let mut store = folder.open();
-    let now = Timestamp(1_795_435_200_000);
-    store.commit(&rollup(1, 5, now.minus_ms(401 * DAY_MS).day_start())).unwrap();
-    store.commit(&rollup(2, 7, now.day_start())).unwrap();
-    assert!(!store.tidy(now).unwrap());
+    let now = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
+    store.commit(&rollup(1, 5, now.wall.minus_ms(401 * DAY_MS).day_start())).unwrap();
+    assert_eq!(
+        store.tidy(now).unwrap(),
+        Tidied { has_more: false, is_held: true },
+        "nothing vouches for the clock"
+    );
+    drop(store);
+    let mut store = folder.open();
+    store.commit(&rollup(2, 7, now.wall.day_start())).unwrap();
+    let connection = store.connection().unwrap();
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'present'", [now.wall.0 as i64]).unwrap();
+    assert_eq!(store.tidy(now).unwrap(), Tidied::default());
     let mut count = |table: &str| {
         let sql = format!("SELECT count(*) FROM {table}");
         store.connection().unwrap().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert_eq!((count("rollups"), count("slice_hour"), count("slice_day")), (1, 1, 2));
     assert_eq!(cost(&store), 12);
+}
+
+/// `count` events, a minute apart, the newest at `newest`.
+fn events(first: u64, count: u64, newest: Timestamp) -> Batch {
+    let event = |index: u64| tokenist_core::batch::Event {
+        serial: Serial(first + index),
+        delta: tokenist_core::message::Delta {
+            at: newest.minus_ms((count - 1 - index) * 60_000),
+            session: tokenist_core::id::SessionId(first),
+            identity: std::sync::Arc::new(tokenist_core::id::Identity::of("alice".into())),
+            provider: "openai".into(),
+            model: "m".into(),
+            usage: Default::default(),
+            cost: tokenist_core::money::NanoUsd(1),
+            estimated: false,
+            latency_ms: None,
+        },
+    };
+    Batch { events: (0..count).map(event).collect(), ..Batch::default() }
+}
+
+fn event_count(store: &Sqlite) -> usize {
+    store.reader().unwrap().events(&crate::store::Filter::default()).unwrap().len()
+}
+
+#[test]
+fn old_events_go_in_slices_without_any_traffic() {
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    let start = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
+    store.commit(&events(0, 1, start.wall)).unwrap();
+    store.tidy(start).unwrap();
+    store.commit(&events(10, 20_000, start.wall.minus_ms(91 * DAY_MS))).unwrap();
+    let mut slices = 0;
+    while store.tidy(start.plus_ms(slices * 1_000)).unwrap().has_more {
+        slices += 1;
+        assert!(slices < 20_000, "it comes to an end");
+    }
+    assert!(slices > 1, "it is not done at once");
+    assert_eq!(event_count(&store), 1);
+}
+
+#[test]
+fn one_wrong_minute_removes_nothing_for_good() {
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    let start = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
+    store.commit(&events(0, 100, start.wall)).unwrap();
+    store.tidy(start).unwrap();
+    let wrong = |ms: u64| Now { wall: start.wall.plus_ms(400 * DAY_MS + ms), ..start.plus_ms(ms) };
+    // The clock is a year ahead for a minute, rows are written under it, and the process is started anew.
+    store.commit(&events(1_000, 1, wrong(1_000).wall)).unwrap();
+    for second in 1..30 {
+        let tidied = store.tidy(wrong(second * 1_000)).unwrap();
+        assert_eq!(tidied, Tidied { has_more: false, is_held: true });
+    }
+    drop(store);
+    let mut store = folder.open();
+    for second in 30..60 {
+        assert!(store.tidy(wrong(second * 1_000)).unwrap().is_held);
+    }
+    assert_eq!(event_count(&store), 101);
+    let right = start.plus_ms(3_600_000);
+    assert_eq!(store.tidy(right).unwrap(), Tidied::default());
+    assert_eq!(event_count(&store), 101);
+}
+
+#[test]
+fn age_is_counted_from_the_newest_row() {
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    let start = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
+    store.commit(&events(0, 1, start.wall)).unwrap();
+    // Time passes as it should, and nothing new comes.
+    for day in 0..200 {
+        store.tidy(start.plus_ms(day * DAY_MS)).unwrap();
+    }
+    assert_eq!(event_count(&store), 1);
+    let later = start.plus_ms(200 * DAY_MS);
+    store.commit(&events(10, 1, later.wall)).unwrap();
+    store.tidy(later).unwrap();
+    assert_eq!(event_count(&store), 1, "the newer one is left");
 }
 
 #[test]
