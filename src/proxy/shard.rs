@@ -7,9 +7,10 @@ use crate::accounts::Accounts;
 use crate::buffer::Pool;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::{Cause, Phase, SessionError, Side};
 use crate::linger::LINGERING_MAX;
-use crate::live::{Lane, Live};
-use crate::{Links, listener};
+use crate::live::{Live, Taking};
+use crate::{Links, dial, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
 use std::cell::{Cell, RefCell};
@@ -259,13 +260,57 @@ impl Shard {
         }
     }
 
-    /// A side has not even answered our pings. If it is the application, nobody is left to be told.
-    fn bury(&self, live: &Live, silent: &Lane) {
-        if std::ptr::eq(silent, &live.down) && !live.leaving.get() {
-            self.counters.add(Metric::UpstreamFailures, 1);
-            self.end(live, Ending::UpstreamFailed("it stopped answering".into()));
-        } else {
-            live.forsake();
+    /// Pings a side that is silent, and ends the session if it is dead. A side is judged by what it takes while we wait
+    /// for that, and by what it says while we listen: of one whom we keep from speaking, because the other side takes
+    /// nothing, neither is known.
+    fn look_after(&self, live: &Live, side: Side) {
+        let (heard, told, line) = match side {
+            Side::Upstream => (&live.down, &live.up, &live.upstream),
+            Side::Downstream | Side::Internal => (&live.up, &live.down, &live.downstream),
+        };
+        if live.is_ending() || live.gone.get() {
+            return;
+        }
+        let (now, ping_ms) = (self.now(), self.config.ping_ms);
+        match told.taking(line, now, ping_ms) {
+            Taking::Stuck => return self.give_up(live, side, "it takes nothing of what it is sent"),
+            Taking::Waits => return heard.heard_at.set(now),
+            Taking::Free if heard.waits() => return heard.heard_at.set(now),
+            Taking::Free => {}
+        }
+        let silent_ms = now.since(heard.heard_at.get());
+        if silent_ms >= 3 * ping_ms {
+            self.give_up(live, side, "it stopped answering");
+        } else if silent_ms >= ping_ms && now.since(told.pinged_at.get()) >= ping_ms {
+            told.pinged_at.set(now);
+            told.ask_ping();
+        }
+        if silent_ms >= self.config.release_ms {
+            heard.release();
+        }
+    }
+
+    /// Ends the session because of this side, which is named to the operator, and to the other side if it is the
+    /// application's to know.
+    fn give_up(&self, live: &Live, side: Side, why: &'static str) {
+        let error = SessionError::new(side, Phase::Relay, Cause::Malformed(why));
+        match side {
+            Side::Upstream if !live.leaving.get() => {
+                self.counters.add(Metric::UpstreamFailures, 1);
+                tracing::warn!(session = %live.id, %error, "session failed");
+                self.end(live, dial::ending(&error));
+            }
+            // It may begin to read in time to be told.
+            Side::Downstream if live.down.waits() => {
+                tracing::info!(session = %live.id, %error, "session ended");
+                self.end(live, Ending::NotReading { seconds: 3 * self.config.ping_ms / 1000 });
+            }
+            // Nobody is left to be told.
+            Side::Downstream | Side::Internal => {
+                tracing::info!(session = %live.id, %error, "session ended");
+                live.forsake();
+            }
+            Side::Upstream => live.forsake(),
         }
     }
 
@@ -289,18 +334,8 @@ impl Shard {
             if let Some(idle_seconds) = config.idle_seconds.filter(|max| quiet_ms >= max * 1000) {
                 self.end(live, Ending::SessionIdle { idle_seconds });
             }
-            for (heard, speaks) in [(&live.up, &live.down), (&live.down, &live.up)] {
-                let silent_ms = now.since(heard.heard_at.get());
-                if silent_ms >= 3 * config.ping_ms {
-                    self.bury(live, heard);
-                } else if silent_ms >= config.ping_ms && now.since(speaks.pinged_at.get()) >= config.ping_ms {
-                    speaks.pinged_at.set(now);
-                    speaks.ask_ping();
-                }
-                if silent_ms >= config.release_ms {
-                    heard.release();
-                }
-            }
+            self.look_after(live, Side::Downstream);
+            self.look_after(live, Side::Upstream);
         });
     }
 }
