@@ -16,6 +16,7 @@ mod head;
 mod linger;
 mod listener;
 mod live;
+mod race;
 mod relay;
 mod requests;
 mod session;

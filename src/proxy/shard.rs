@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::linger::LINGERING_MAX;
 use crate::live::{Live, Taking};
+use crate::race::Winners;
 use crate::{Links, dial, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
@@ -37,6 +38,7 @@ pub(crate) struct Shard {
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: Pool,
     pub(crate) accounts: Accounts,
+    pub(crate) winners: Winners,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
     sessions_opened: Cell<u64>,
     /// Of the sessions, those that hear their provider out.
@@ -66,6 +68,7 @@ pub(crate) async fn run(
         counters: Arc::clone(&links.counters[index]),
         pool: Pool::default(),
         accounts: Accounts::new(config.account_cache_max),
+        winners: Winners::default(),
         sessions: RefCell::default(),
         sessions_opened: Cell::new(0),
         lingering: Cell::new(0),
