@@ -42,7 +42,13 @@ pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result
 async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
     let provider = &shard.config.provider;
     let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
-    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(failed)?;
+    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(|cause| match cause {
+        // The provider is not to blame.
+        Cause::Io(error) if wire::is_out_of_files(&error) => {
+            SessionError::new(Side::Internal, Phase::Dial, error)
+        }
+        cause => failed(cause),
+    })?;
     writer.write_bytes(request).await.map_err(|error| failed(error.into()))?;
     let ours = |error: io::Error| SessionError::new(Side::Internal, Phase::Dial, error);
     let buffer = shard.pool.take().map_err(ours)?;
@@ -106,6 +112,9 @@ pub(crate) async fn pass_refusal(
 
 /// What the client is told when its session could not be dialled, or its provider has failed since.
 pub(crate) fn ending(error: &SessionError) -> Ending {
+    if matches!(&error.cause, Cause::Io(error) if wire::is_out_of_files(error)) {
+        return Ending::Overloaded("no more connections can be opened".into());
+    }
     Ending::UpstreamFailed(error.cause.to_string().into())
 }
 

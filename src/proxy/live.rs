@@ -74,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) opened_at: Instant,
     /// Where it comes from, once that is known.
     pub(crate) client: Cell<Option<IpAddr>>,
+    /// The shard holds as many sessions as it may: this one is there to be refused.
+    pub(crate) surplus: bool,
     pub(crate) identity: OnceCell<Arc<Identity>>,
     pub(crate) holders: OnceCell<Holders>,
     pub(crate) downstream: Line,
@@ -240,11 +242,12 @@ impl Lane {
 }
 
 impl Live {
-    pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant) -> Live {
+    pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant, surplus: bool) -> Live {
         Live {
             id,
             opened_at: now,
             client: Cell::new(None),
+            surplus,
             identity: OnceCell::new(),
             holders: OnceCell::new(),
             downstream: Line::default(),

@@ -27,6 +27,8 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
 use tokenist_handoff::{Counters, Mailbox, Order, Published, Report};
 
+/// What goes on is told to the operator no more often.
+const COMPLAINT_MS: u64 = 10_000;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
@@ -39,6 +41,8 @@ pub(crate) struct Shard {
     pub(crate) pool: Pool,
     pub(crate) accounts: Accounts,
     pub(crate) winners: Winners,
+    /// Accepted and not ended, whether a session became of it or not.
+    pub(crate) connections: Cell<usize>,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
     sessions_opened: Cell<u64>,
     /// Of the sessions, those that hear their provider out.
@@ -51,6 +55,10 @@ pub(crate) struct Shard {
     now: Cell<Now>,
     /// When the drain ends, once there is one.
     pub(crate) drain_by: Cell<Option<Instant>>,
+    /// Orders are obeyed no more.
+    over: Cell<bool>,
+    /// When the operator was last told that connections cannot be accepted.
+    complained_at: Cell<Option<Instant>>,
 }
 
 /// Serves until a drain has ended.
@@ -69,6 +77,7 @@ pub(crate) async fn run(
         pool: Pool::default(),
         accounts: Accounts::new(config.account_cache_max),
         winners: Winners::default(),
+        connections: Cell::new(0),
         sessions: RefCell::default(),
         sessions_opened: Cell::new(0),
         lingering: Cell::new(0),
@@ -77,11 +86,14 @@ pub(crate) async fn run(
         now: Cell::new(clock.now()),
         clock,
         drain_by: Cell::new(None),
+        over: Cell::new(false),
+        complained_at: Cell::new(None),
         config,
         links,
     });
     let listeners = listener::listen(&shard, sockets);
-    monoio::spawn(obey(Rc::clone(&shard), orders));
+    let bell = Arc::clone(orders.bell());
+    let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
     let tick = Duration::from_millis(shard.config.tick_ms);
     let mut listeners = Some(listeners);
     loop {
@@ -89,17 +101,23 @@ pub(crate) async fn run(
         shard.tick();
         if let Some(deadline) = shard.drain_by.get() {
             if let Some(listeners) = listeners.take() {
-                listeners.close().await;
+                listeners.close(&shard).await;
             }
             // Past the deadline sessions are told to go; those that do not are cut by their own deadlines.
             if shard.now() >= deadline {
                 shard.each(|live| shard.end(live, Ending::Draining));
             }
-            if shard.sessions.borrow().is_empty() && shard.flush() {
-                return;
+            if shard.connections.get() == 0 && shard.flush() {
+                break;
             }
         }
     }
+    // A ring is handed to the kernel when its shard goes to sleep. Without this, what the last connections and the
+    // listeners left in it (closes, above all) would never be done: whoever waits for an end would wait for ever.
+    shard.over.set(true);
+    bell.ring();
+    obeying.await;
+    sleep(Duration::from_millis(1)).await;
 }
 
 /// Carries out orders as they come.
@@ -115,6 +133,9 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
     };
     loop {
         let heard = bell.readable(false).await;
+        if shard.over.get() {
+            return;
+        }
         shard.read_clock();
         for order in orders.drain() {
             match order {
@@ -147,16 +168,18 @@ impl Shard {
         self.now.set(self.clock.now());
     }
 
-    /// Registers a session, unless the shard is full.
+    /// Registers a session. One that is too many is there only to be refused; `None` where even those are too many.
     pub(crate) fn open(&self) -> Option<Rc<Live>> {
-        if self.sessions.borrow().len() >= self.config.session_max {
+        let open = self.sessions.borrow().len();
+        if open >= self.config.session_max + self.config.refusal_max {
             return None;
         }
         let now = self.clock.now().instant;
         let count = self.sessions_opened.replace(self.sessions_opened.get() + 1);
         let id =
             SessionId(self.links.boot << 44 | (self.index as u64 & 0xff) << 36 | (count & 0xf_ffff_ffff));
-        let live = Rc::new(Live::new(id, now, now.plus_ms(self.config.head_ms)));
+        let surplus = open >= self.config.session_max;
+        let live = Rc::new(Live::new(id, now, now.plus_ms(self.config.head_ms), surplus));
         self.sessions.borrow_mut().insert(id, Rc::clone(&live));
         Some(live)
     }
@@ -188,6 +211,16 @@ impl Shard {
     /// Asks a session to end for this reason.
     pub(crate) fn end(&self, live: &Live, ending: Ending) {
         live.end(ending, self.now().plus_ms(self.config.close_ms));
+    }
+
+    /// Whether it is time to tell the operator (again) that connections cannot be accepted.
+    pub(crate) fn may_complain(&self) -> bool {
+        let now = self.now();
+        let is_time = self.complained_at.get().is_none_or(|before| now.since(before) >= COMPLAINT_MS);
+        if is_time {
+            self.complained_at.set(Some(now));
+        }
+        is_time
     }
 
     pub(crate) fn is_draining(&self) -> bool {
