@@ -17,7 +17,7 @@ use tokenist_core::client::announced::announced;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Turns true when the plane stops: an answer that has no end of its own ends then.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub(crate) async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(limits.connection_max));
     let (stopping, _) = watch::channel(false);
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -63,7 +64,10 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(cause = %error, "admin listener cannot accept");
+                if complained.is_none_or(|before| before.elapsed() >= COMPLAINT) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(cause = %error, "admin listener cannot accept");
+                }
                 sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
             }
         }
@@ -137,3 +141,5 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const CONNECTION_MS_MAX: u64 = 10 * 60 * 1000;
 /// Out of file descriptors, mostly: trying again at once would spin.
 const ACCEPT_RETRY_MS: u64 = 100;
+/// The operator is told of it no more often.
+const COMPLAINT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 
 mod config;
 mod cpu;
+mod descriptors;
 mod files;
 mod serve;
 

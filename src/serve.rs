@@ -1,6 +1,7 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
 use crate::config::{self, Config, Driver, Refuse, StoreKind};
+use crate::descriptors::{self, Share};
 use crate::files::{InForce, load};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -33,6 +34,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Orders that may wait for a shard; an admission is one.
 const ORDERS_MAX: usize = 8_192;
+/// Ticks for which a shard may be too busy to be told to drain.
+const DRAIN_TRIES_MAX: usize = 100;
 /// What a peer is given for the closing handshake.
 const CLOSE_MS: u64 = 2_000;
 /// What a provider is given to finish after the application has stopped sending.
@@ -50,6 +53,8 @@ const NO_MONGODB: &str = "store.kind = \"mongodb\": this build of tokenist canno
 /// Signals that come together are one: a terminal's Ctrl-C reaches every process of its group, and a script that
 /// starts us passes it on.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
+/// Section, key and value.
+type Settings = Vec<(String, String, serde_json::Value)>;
 
 /// What wakes the main thread.
 enum Event {
@@ -72,12 +77,14 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     tracing::info!("in force:\n{}", config::effective(config));
     let loaded = load(config)?;
     let token = operator_token(config)?;
-    rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
-
     let shard_count = match config.proxy.shard_count {
         0 => thread::available_parallelism().context("counting CPUs")?.get(),
         count => count,
     };
+    let share = descriptors::share(shard_count, config.proxy.session_max, ADMIN_CONNECTIONS_MAX)?;
+    let mut config = config.clone();
+    config.proxy.session_max = share.session_max;
+    let config = &config;
     let (orders, mailboxes): (Vec<_>, Vec<_>) = (0..shard_count)
         .map(|_| mailbox::<Order>(ORDERS_MAX))
         .collect::<std::io::Result<Vec<_>>>()?
@@ -113,9 +120,12 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         calls: Arc::new(Calls::default()),
         boot: boot_bits(),
     };
-    let proxy =
-        tokenist_proxy::start(proxy_config(config, loaded.provider, in_force.tls.clone()), links, mailboxes)
-            .context("the proxy's listeners")?;
+    let proxy = tokenist_proxy::start(
+        proxy_config(config, &share, loaded.provider, in_force.tls.clone()),
+        links,
+        mailboxes,
+    )
+    .context("the proxy's listeners")?;
 
     let draining = Arc::new(AtomicBool::new(false));
     let telemetry = Telemetry {
@@ -127,8 +137,13 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         draining: Arc::clone(&draining),
         stale: Arc::clone(&in_force.stale),
     };
-    let admin = tokenist_admin::start(admin_config(config, token)?, control.handle.clone(), telemetry)
-        .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
+    let settings = in_effect(config, shard_count, &proxy.cpus, &share);
+    let admin = tokenist_admin::start(
+        admin_config(config, token, settings, &share)?,
+        control.handle.clone(),
+        telemetry,
+    )
+    .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
     // Whoever reads where we listen may send a signal at once.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
     announce(&proxy, admin.address())?;
@@ -147,7 +162,9 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
                 tracing::info!(deadline_seconds = config.proxy.drain_seconds, "draining");
                 for shard in &orders {
                     let mut order = Order::Drain { deadline_ms: config.proxy.drain_seconds * 1000 };
-                    while let Err(returned) = shard.try_send(order) {
+                    // One that takes none any more has died, which is the next event.
+                    for _ in 0..DRAIN_TRIES_MAX {
+                        let Err(returned) = shard.try_send(order) else { break };
                         order = returned;
                         thread::sleep(Duration::from_millis(config.proxy.tick_ms));
                     }
@@ -221,7 +238,37 @@ fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
     }
 }
 
-fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result<tokenist_admin::Config> {
+/// The configuration in force, with what this machine has made of it in the place of what was asked for.
+fn in_effect(config: &Config, shard_count: usize, cpus: &[usize], share: &Share) -> Settings {
+    if config.proxy.pin && cpus.is_empty() {
+        tracing::info!(
+            shard_count,
+            "shards are not pinned: this process may use more or fewer CPUs than it has shards"
+        );
+    }
+    let pinned_to: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    let mut settings = config::in_force(config);
+    settings.retain(|(section, key, _)| {
+        (&**section, &**key) != ("proxy", "shard_count") && (&**section, &**key) != ("proxy", "pin")
+    });
+    settings.extend(
+        [
+            ("shard_count", serde_json::json!(shard_count)),
+            ("pin", serde_json::json!(!cpus.is_empty())),
+            ("pinned_to", serde_json::json!(pinned_to.join(", "))),
+            ("open_files_max", serde_json::json!(share.granted)),
+        ]
+        .map(|(key, value)| ("proxy".to_owned(), key.to_owned(), value)),
+    );
+    settings
+}
+
+fn admin_config(
+    config: &Config,
+    token: Option<OperatorToken>,
+    settings: Settings,
+    share: &Share,
+) -> anyhow::Result<tokenist_admin::Config> {
     let token = match token {
         Some(token) => token,
         None => {
@@ -234,7 +281,7 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
     Ok(tokenist_admin::Config {
         listen: config.admin.listen.parse().context("admin.listen")?,
         token,
-        settings: config::in_force(config),
+        settings,
         cors_origins: origins.map(str::to_owned).collect(),
         registration: config.admin.registration,
         account_bounds: tokenist_admin::AccountBounds::default(),
@@ -246,7 +293,7 @@ fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result
         metrics_open: config.admin.metrics_open,
         trusted_proxies: trusted_proxies(config),
         proxy_protocol: config.proxy.proxy_protocol,
-        connection_max: ADMIN_CONNECTIONS_MAX,
+        connection_max: share.admin_max,
         request_ms: ADMIN_REQUEST_MS,
     })
 }
@@ -346,6 +393,7 @@ fn store_name(kind: StoreKind) -> &'static str {
 
 fn proxy_config(
     config: &Config,
+    share: &Share,
     provider: tokenist_proxy::Provider,
     tls: Option<Arc<Published<Arc<ServerConfig>>>>,
 ) -> tokenist_proxy::Config {
@@ -360,8 +408,10 @@ fn proxy_config(
             Driver::IoUring => tokenist_proxy::Driver::IoUring,
             Driver::Epoll => tokenist_proxy::Driver::Epoll,
         },
+        takeover: proxy.takeover,
         pin: proxy.pin,
-        session_max: proxy.session_max,
+        session_max: share.session_max,
+        refusal_max: share.refusal_max,
         message_max_bytes: proxy.message_max_bytes,
         tick_ms: proxy.tick_ms,
         head_ms: proxy.head_seconds * 1000,

@@ -1,6 +1,9 @@
 //! SIGTERM drains: nobody new, those who are there may finish, and the process ends by itself.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitStatus;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_kit::{Client, PATIENCE, Provider, Signal, Tokenist, eventually, request};
 
@@ -65,6 +68,81 @@ fn sessions_that_do_not_finish_are_told_to_go_at_the_deadline() {
         assert!(signalled_at.elapsed() >= Duration::from_millis(900), "not before the deadline");
     }
     assert_eq!(ended(&mut tokenist).code(), Some(0));
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visit {
+    Answered,
+    /// By the kernel: nobody listens, or nobody does any more.
+    Refused,
+    /// Taken in and left alone.
+    Forgotten,
+}
+
+fn visit(address: SocketAddr) -> Visit {
+    let mut answer = Vec::new();
+    let mut ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_end(&mut answer)
+    };
+    match ask() {
+        _ if answer.starts_with(b"HTTP/1.1 ") => Visit::Answered,
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
+            Visit::Refused
+        }
+        Ok(_) | Err(_) => Visit::Forgotten,
+    }
+}
+
+#[test]
+fn a_shard_without_sessions_leaves_nobody_waiting_while_another_goes_on() {
+    let provider = Provider::start(&[]);
+    for driver in ["auto", "epoll"] {
+        let settings = [("proxy.shard_count", "4"), ("proxy.driver", driver), FOR_EVER];
+        let mut tokenist = Tokenist::start(&provider.origin(), &settings);
+        let mut session = tokenist.session("alice").unwrap();
+        session.turn("").unwrap();
+        begin(&tokenist, Signal::Terminate);
+        eventually(PATIENCE, || visit(tokenist.listen), |visit| *visit == Visit::Refused);
+        // Three shards are gone by now, and the port with them.
+        let visits: Vec<_> = (0..32).map(|_| visit(tokenist.listen)).collect();
+        assert_eq!(visits, [Visit::Refused; 32], "{driver}");
+        session.turn("").unwrap();
+        session.leave();
+        assert_eq!(ended(&mut tokenist).code(), Some(0));
+    }
+}
+
+#[test]
+fn whoever_connects_while_it_begins_to_drain_is_answered_or_refused() {
+    let provider = Provider::start(&[]);
+    for _ in 0..5 {
+        let mut tokenist = start(&provider, FOR_EVER);
+        let mut session = tokenist.session("alice").unwrap();
+        session.turn("").unwrap();
+        let address = tokenist.listen;
+        let visitors: Vec<_> = (0..4)
+            .map(|_| {
+                thread::spawn(move || {
+                    let mut visits = Vec::new();
+                    while visits.iter().filter(|visit| **visit == Visit::Refused).count() < 20 {
+                        visits.push(visit(address));
+                    }
+                    visits
+                })
+            })
+            .collect();
+        begin(&tokenist, Signal::Terminate);
+        for visitor in visitors {
+            let visits = visitor.join().unwrap();
+            assert!(visits.contains(&Visit::Answered) && !visits.contains(&Visit::Forgotten), "{visits:?}");
+        }
+        session.leave();
+        assert_eq!(ended(&mut tokenist).code(), Some(0));
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         Ok(ref pulse) if is_degraded(pulse) || !telemetry.stale.load().is_empty() => {
             (StatusCode::OK, HealthStatus::Degraded)
         }
+        Ok(_) | Err(_) if telemetry.accept_failure().is_some() => (StatusCode::OK, HealthStatus::Degraded),
         Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
     };
     let pulse = pulse.ok();
@@ -52,6 +53,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         uptime_seconds: now().since(telemetry.started_at) / 1000,
         sessions: pulse.as_ref().map(|pulse| pulse.sessions),
         users: pulse.as_ref().map(|pulse| pulse.users),
+        accept_failure: telemetry.accept_failure(),
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),

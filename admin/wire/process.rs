@@ -21,6 +21,9 @@ pub(crate) struct Health {
     pub(crate) sessions: Option<usize>,
     #[schema(required)]
     pub(crate) users: Option<usize>,
+    /// Why connections are refused at the moment, if they are.
+    #[schema(required)]
+    pub(crate) accept_failure: Option<&'static str>,
     /// The store's kind.
     pub(crate) store: &'static str,
     /// The last commit to the store failed.

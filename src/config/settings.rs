@@ -35,8 +35,12 @@ pub(crate) struct Proxy {
     pub(crate) tls_key: String,
     /// Threads that relay; 0: one per CPU the process may use.
     pub(crate) shard_count: usize,
-    /// Bind each shard to a CPU of its own. Turn it off where other busy processes share the machine.
+    /// Bind each shard to a CPU of its own, where shards and the CPUs of the process are as many. Turn it off where
+    /// other busy processes share the machine.
     pub(crate) pin: bool,
+    /// Listen also where another process of the same user listens already: it takes over from one that is drained
+    /// next. Otherwise a port that is taken is refused.
+    pub(crate) takeover: bool,
     /// Sessions per shard; past it a request gets 503 and `Retry-After`.
     pub(crate) session_max: usize,
     /// The longest message of either side; past it the session ends with 1009.
@@ -255,6 +259,7 @@ impl Default for Proxy {
             tls_key: String::new(),
             shard_count: 0,
             pin: true,
+            takeover: false,
             session_max: 20_000,
             message_max_bytes: 32 << 20,
             driver: Driver::Auto,

@@ -39,6 +39,15 @@ impl Telemetry {
         self.counters.iter().map(|counters| counters.get(metric)).sum()
     }
 
+    /// Why connections are refused at the moment, if they are.
+    pub fn accept_failure(&self) -> Option<&'static str> {
+        let starves = self.counters.iter().any(|counters| counters.out_of_files());
+        starves.then_some(
+            "no more files can be opened: connections are refused. Raise the limit of open files, or lower \
+             proxy.session_max",
+        )
+    }
+
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }

@@ -37,6 +37,10 @@ pub enum Ending {
     SessionIdle {
         idle_seconds: u64,
     },
+    /// The application has taken nothing of what it was sent for `seconds`.
+    NotReading {
+        seconds: u64,
+    },
     TooManySessions {
         max_sessions: u32,
     },
@@ -47,8 +51,10 @@ pub enum Ending {
     /// The other instances cannot be asked what is left of a limit.
     LimitUnsure,
     Draining,
-    /// A peer broke RFC 6455.
+    /// The application broke RFC 6455.
     Protocol(&'static str),
+    /// The application sent text that is no UTF-8.
+    NotText(&'static str),
     MessageTooBig {
         max_bytes: u64,
     },
@@ -62,12 +68,13 @@ impl Ending {
             Ending::Unauthorized(_) => 4001,
             Ending::Blocked { .. } | Ending::Killed => 4003,
             Ending::LimitReached { .. } => 4004,
-            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => 4008,
+            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::NotReading { .. } => 4008,
             Ending::TooManySessions { .. } => 4029,
             Ending::UpstreamFailed(_) => 4502,
             Ending::Overloaded(_) | Ending::LimitUnsure => 4503,
             Ending::Draining => 1001,
             Ending::Protocol(_) => 1002,
+            Ending::NotText(_) => 1007,
             Ending::MessageTooBig { .. } => 1009,
             Ending::Internal => 1011,
         }
@@ -79,7 +86,11 @@ impl Ending {
             Ending::Unauthorized(_) => 401,
             Ending::Blocked { .. } | Ending::Killed => 403,
             Ending::LimitReached { .. } | Ending::TooManySessions { .. } => 429,
-            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::Protocol(_) => 400,
+            Ending::SessionTooLong { .. }
+            | Ending::SessionIdle { .. }
+            | Ending::NotReading { .. }
+            | Ending::Protocol(_)
+            | Ending::NotText(_) => 400,
             Ending::MessageTooBig { .. } => 413,
             Ending::UpstreamFailed(_) => 502,
             Ending::Overloaded(_) | Ending::LimitUnsure | Ending::Draining => 503,
@@ -96,6 +107,7 @@ impl Ending {
             Ending::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
             Ending::SessionTooLong { .. } => "session_too_long",
             Ending::SessionIdle { .. } => "session_idle",
+            Ending::NotReading { .. } => "not_reading",
             Ending::TooManySessions { .. } => "too_many_sessions",
             Ending::Killed => "session_killed",
             Ending::UpstreamFailed(_) => "upstream_failed",
@@ -103,9 +115,16 @@ impl Ending {
             Ending::LimitUnsure => "limit_unsure",
             Ending::Draining => "draining",
             Ending::Protocol(_) => "protocol_error",
+            Ending::NotText(_) => "invalid_utf8",
             Ending::MessageTooBig { .. } => "message_too_big",
             Ending::Internal => "internal_error",
         }
+    }
+
+    /// Whether an `error` event goes before the close. Whoever broke the protocol may not be able to read one, and is
+    /// sent nothing but the close (RFC 6455 §7.1.7).
+    pub fn has_event(&self) -> bool {
+        !matches!(self, Ending::Protocol(_) | Ending::NotText(_) | Ending::MessageTooBig { .. })
     }
 
     /// Whether the same request can succeed later without anybody changing anything.
@@ -115,15 +134,18 @@ impl Ending {
             Ending::Blocked { expires_at, .. } => expires_at.is_some(),
             Ending::SessionTooLong { .. }
             | Ending::SessionIdle { .. }
+            | Ending::NotReading { .. }
             | Ending::TooManySessions { .. }
             | Ending::UpstreamFailed(_)
             | Ending::Overloaded(_)
             | Ending::LimitUnsure
             | Ending::Draining
             | Ending::Internal => true,
-            Ending::Unauthorized(_) | Ending::Killed | Ending::Protocol(_) | Ending::MessageTooBig { .. } => {
-                false
-            }
+            Ending::Unauthorized(_)
+            | Ending::Killed
+            | Ending::Protocol(_)
+            | Ending::NotText(_)
+            | Ending::MessageTooBig { .. } => false,
         }
     }
 
@@ -154,6 +176,9 @@ impl Ending {
                 format!("Session reached its limit of {max_seconds} seconds")
             }
             Ending::SessionIdle { idle_seconds } => format!("Session was idle for {idle_seconds} seconds"),
+            Ending::NotReading { seconds } => {
+                format!("The application has read nothing for {seconds} seconds")
+            }
             Ending::TooManySessions { max_sessions } => {
                 format!("Too many sessions at once: the limit is {max_sessions}")
             }
@@ -162,7 +187,7 @@ impl Ending {
             Ending::Overloaded(why) => format!("Overloaded: {why}"),
             Ending::LimitUnsure => "What is left of the limit cannot be known at the moment".into(),
             Ending::Draining => "The proxy is shutting down".into(),
-            Ending::Protocol(why) => format!("WebSocket protocol error: {why}"),
+            Ending::Protocol(why) | Ending::NotText(why) => format!("WebSocket protocol error: {why}"),
             Ending::MessageTooBig { max_bytes } => format!("Message is larger than {max_bytes} bytes"),
             Ending::Internal => "Internal error in the proxy".into(),
         }
@@ -175,8 +200,12 @@ impl Ending {
             Ending::Blocked { .. } | Ending::Killed => "permission_error",
             Ending::LimitReached { .. } => "insufficient_quota",
             Ending::TooManySessions { .. } => "rate_limit_error",
-            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } => "session_expired",
-            Ending::Protocol(_) | Ending::MessageTooBig { .. } => "invalid_request_error",
+            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::NotReading { .. } => {
+                "session_expired"
+            }
+            Ending::Protocol(_) | Ending::NotText(_) | Ending::MessageTooBig { .. } => {
+                "invalid_request_error"
+            }
             Ending::UpstreamFailed(_)
             | Ending::Overloaded(_)
             | Ending::LimitUnsure

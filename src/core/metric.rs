@@ -8,6 +8,7 @@ pub enum Metric {
     SessionsOpened,
     SessionsClosed,
     SessionsRefused,
+    ConnectionsUnserved,
     SessionsPanicked,
     SessionsLingered,
     BytesDownstream,
@@ -38,6 +39,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
     (Metric::SessionsOpened, "tokenist_sessions_opened_total", "Sessions that reached relay."),
     (Metric::SessionsClosed, "tokenist_sessions_closed_total", "Sessions that were settled."),
     (Metric::SessionsRefused, "tokenist_sessions_refused_total", "Requests refused in admit."),
+    (
+        Metric::ConnectionsUnserved,
+        "tokenist_connections_unserved_total",
+        "Connections refused because the process may open no more files.",
+    ),
     (Metric::SessionsPanicked, "tokenist_sessions_panicked_total", "Sessions that died of a bug of ours."),
     (
         Metric::SessionsLingered,

@@ -19,11 +19,15 @@ pub struct Config {
     pub tls_listen: Option<SocketAddr>,
     /// Newest certificates for `tls_listen`; whoever reloads them publishes here.
     pub tls: Option<Arc<Published<Arc<ServerConfig>>>>,
+    /// Share the addresses with a process that listens there already and is about to be drained.
+    pub takeover: bool,
     pub driver: Driver,
-    /// Bind each shard to a CPU of its own.
+    /// Bind each shard to a CPU of its own, where shards and the CPUs of the process are as many.
     pub pin: bool,
     /// Sessions a shard holds at once; past it a request gets 503 and `Retry-After`.
     pub session_max: usize,
+    /// Further connections that a shard keeps open until those whom it refuses have read so.
+    pub refusal_max: usize,
     /// The longest message either side may send; past it the session ends with 1009.
     pub message_max_bytes: u64,
     /// Beat of reports, deadlines and sweeps.

@@ -5,22 +5,18 @@ use crate::config::Provider;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::live::Live;
+use crate::race;
 use crate::relay::End;
 use crate::shard::Shard;
 use crate::tls;
 use crate::wire::{self, Reader, Writer};
-use monoio::net::TcpStream;
-use monoio::time::{Duration, timeout};
+use monoio::time::Duration;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
 use tokenist_core::http::blot::{Blot, BodyBlot};
 use tokenist_core::http::{self, ResponseHead};
-
-/// Each address of the provider gets this share of the time for connecting.
-const CONNECT_MS_MAX: u64 = 3_000;
 
 /// The provider's answer to the upgrade request, with what came behind it.
 pub(crate) struct Answer {
@@ -34,6 +30,9 @@ pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result
     live.dialling.set(true);
     let answer = exchange(shard, live, request).await;
     live.dialling.set(false);
+    if answer.is_err() {
+        shard.winners.forget(&shard.config.provider.address());
+    }
     answer.map_err(|error| match shard.clock.now().instant >= live.deadline.get() {
         true => SessionError { cause: Cause::Malformed("it did not answer in time"), ..error },
         false => error,
@@ -43,7 +42,13 @@ pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result
 async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
     let provider = &shard.config.provider;
     let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
-    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(failed)?;
+    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(|cause| match cause {
+        // The provider is not to blame.
+        Cause::Io(error) if wire::is_out_of_files(&error) => {
+            SessionError::new(Side::Internal, Phase::Dial, error)
+        }
+        cause => failed(cause),
+    })?;
     writer.write_bytes(request).await.map_err(|error| failed(error.into()))?;
     let ours = |error: io::Error| SessionError::new(Side::Internal, Phase::Dial, error);
     let buffer = shard.pool.take().map_err(ours)?;
@@ -60,36 +65,24 @@ async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer
 }
 
 async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), Cause> {
-    let addresses = shard.links.addresses.load().find(&provider.address()).to_vec();
+    let host = provider.address();
+    let now = shard.clock.now().instant;
+    let winner = shard.winners.find(&host, now);
+    let addresses = race::order(shard.links.addresses.load().find(&host), winner);
     if addresses.is_empty() {
         return Err(Cause::Malformed("its name could not be resolved"));
     }
-    let stream = connect_any(shard, &addresses, live).await?;
+    let left = Duration::from_millis(live.deadline.get().since(now));
+    let (stream, winner) = race::connect(&addresses, left).await?;
+    if addresses.len() > 1 {
+        shard.winners.remember(&host, winner, now);
+    }
     let plain = wire::split(stream, &live.upstream)?;
     let Some(config) = &provider.tls else { return Ok(plain) };
     let config = Arc::clone(&**config.load());
     let name = ServerName::try_from(provider.host.clone())
         .map_err(|_| Cause::Malformed("its name is not a host name"))?;
     Ok(tls::connect(plain, config, name, &shard.pool).await?)
-}
-
-/// Tries each address in turn, until one answers or the session's deadline has come.
-async fn connect_any(shard: &Shard, addresses: &[SocketAddr], live: &Live) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::TimedOut);
-    for &address in addresses {
-        let left_ms = live.deadline.get().since(shard.clock.now().instant);
-        if left_ms == 0 {
-            break;
-        }
-        let patience = Duration::from_millis(left_ms.min(CONNECT_MS_MAX));
-        // A connect that is given up leaves nothing behind but its socket, which the kernel closes.
-        match timeout(patience, TcpStream::connect_addr(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
 }
 
 /// Sends a provider's refusal to the client: `head`, and the body as it comes, with what is to be blotted out of it.
@@ -117,8 +110,11 @@ pub(crate) async fn pass_refusal(
     }
 }
 
-/// What the client is told when its session could not be dialled.
+/// What the client is told when its session could not be dialled, or its provider has failed since.
 pub(crate) fn ending(error: &SessionError) -> Ending {
+    if matches!(&error.cause, Cause::Io(error) if wire::is_out_of_files(error)) {
+        return Ending::Overloaded("no more connections can be opened".into());
+    }
     Ending::UpstreamFailed(error.cause.to_string().into())
 }
 

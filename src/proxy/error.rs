@@ -2,6 +2,7 @@
 
 use std::fmt;
 use tokenist_core::close::Ending;
+use tokenist_core::ws::frame::Violation;
 
 #[derive(Debug)]
 pub(crate) struct SessionError {
@@ -33,6 +34,8 @@ pub(crate) enum Cause {
     Ended(Ending),
     /// The peer sent something that cannot be understood.
     Malformed(&'static str),
+    /// The peer sent a frame that RFC 6455 does not allow.
+    Violated(Violation),
 }
 
 impl SessionError {
@@ -85,6 +88,12 @@ impl fmt::Display for Cause {
             Cause::Io(error) => error.fmt(f),
             Cause::Ended(ending) => f.write_str(&ending.message()),
             Cause::Malformed(what) => f.write_str(what),
+            Cause::Violated(Violation::MessageTooBig { max_bytes }) => {
+                write!(f, "it sent a message of more than {max_bytes} bytes")
+            }
+            Cause::Violated(violation) => {
+                write!(f, "it broke the WebSocket protocol: {}", violation.describe())
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod linger;
 mod listener;
 mod live;
 mod pings;
+mod race;
 mod relay;
 mod requests;
 mod session;
@@ -31,7 +32,7 @@ pub use config::{Config, Driver, IdentityRules, Provider, Refuse};
 pub use rustls::{ClientConfig, ServerConfig};
 pub use tls::{CertificateError, client_config, server_config};
 
-use listener::Sockets;
+use listener::{Claim, Sockets};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use std::io;
 use std::net::SocketAddr;
@@ -61,6 +62,8 @@ pub struct Proxy {
     pub tls_listen: Option<SocketAddr>,
     /// What the shards run on: `io_uring` or `epoll`.
     pub driver: &'static str,
+    /// The CPU that each shard is bound to; empty if the kernel places them.
+    pub cpus: Vec<usize>,
     /// Each ends when its shard has drained, with an error if it could not run.
     pub shards: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -71,17 +74,18 @@ const RING_ENTRIES: u32 = 4096;
 /// Starts one shard for each mailbox. Both addresses are bound before this returns.
 ///
 /// # Errors
-/// An address cannot be bound, or the driver that was asked for is not to be had.
+/// An address cannot be bound, or somebody else listens on it, or the driver that was asked for is not to be had.
 pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io::Result<Proxy> {
     let count = mailboxes.len();
     let driver = choose_driver(config.driver)?;
-    let plain = listener::bind(config.listen, count)?;
-    let tls = listener::bind(config.tls_listen, count)?;
+    let claim = if config.takeover { Claim::Beside } else { Claim::Alone };
+    let plain = listener::bind("proxy.listen", config.listen, count, claim)?;
+    let tls = listener::bind("proxy.tls_listen", config.tls_listen, count, claim)?;
     let address = |sockets: &[Option<std::net::TcpListener>]| {
         sockets.first().and_then(Option::as_ref).map(std::net::TcpListener::local_addr).transpose()
     };
     let (listen, tls_listen) = (address(&plain)?, address(&tls)?);
-    let cpus = if config.pin { allowed_cpus(count) } else { Vec::new() };
+    let cpus = if config.pin { one_each(count, affinity()) } else { Vec::new() };
     let config = Arc::new(config);
     let mut shards = Vec::with_capacity(count);
     for (index, ((mailbox, plain), tls)) in mailboxes.into_iter().zip(plain).zip(tls).enumerate() {
@@ -96,7 +100,7 @@ pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io
         };
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }
-    Ok(Proxy { listen, tls_listen, driver: driver.name(), shards })
+    Ok(Proxy { listen, tls_listen, driver: driver.name(), cpus, shards })
 }
 
 /// The driver that was settled on.
@@ -159,10 +163,10 @@ fn block_on(driver: Chosen, shard: impl Future<Output = ()>) -> io::Result<()> {
     Ok(())
 }
 
-/// A CPU for each shard, of those this process may use; none where shards outnumber them.
-fn allowed_cpus(shard_count: usize) -> Vec<usize> {
-    let cpus: Vec<usize> = affinity().unwrap_or_default();
-    if shard_count <= cpus.len() { cpus } else { Vec::new() }
+/// A CPU for each shard where they are as many as the CPUs this process may use. With fewer shards, whoever pins takes
+/// the first CPUs, and so would each other process on this machine: there the kernel finds the free ones.
+fn one_each(shard_count: usize, cpus: Option<Vec<usize>>) -> Vec<usize> {
+    cpus.filter(|cpus| cpus.len() == shard_count).unwrap_or_default()
 }
 
 /// The CPUs in this process's mask, as the kernel lists them.
@@ -175,4 +179,20 @@ fn affinity() -> Option<Vec<usize>> {
         cpus.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
     }
     Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_pinned_where_each_has_a_cpu_and_each_cpu_a_shard() {
+        assert_eq!(one_each(2, Some(vec![0, 1])), [0, 1]);
+        assert_eq!(one_each(2, Some(vec![3, 7])), [3, 7]);
+        for (shard_count, cpus) in
+            [(1, Some(vec![0, 1])), (3, Some(vec![0, 1])), (1, None), (1, Some(vec![]))]
+        {
+            assert_eq!(one_each(shard_count, cpus), Vec::<usize>::new());
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::time::{Instant, Timestamp};
 use tokenist_core::verdict::{Verdict, judge, turn_away};
+use tokenist_core::ws::frame::Violation;
 use tokenist_handoff::{Account, Charge, Reach};
 
 /// Who is charged: every holder that a limit of this session could bind.
@@ -37,10 +38,35 @@ pub(crate) struct Lane {
     pub(crate) pinged_at: Cell<Instant>,
     /// Cancels the pending read.
     canceller: RefCell<Canceller>,
+    /// Writes that were begun and ended: odd while one waits for whoever takes this direction.
+    writes: Cell<u64>,
+    stall: Cell<Stall>,
     /// A read is pending that could give its buffer back.
     pub(crate) lent: Cell<bool>,
     /// Whoever is written to in this direction knows that the session ends, or cannot be told.
     pub(crate) told: Cell<bool>,
+}
+
+/// A write that waits, as it looked when somebody looked.
+#[derive(Clone, Copy, Default)]
+struct Stall {
+    /// Which write.
+    write: u64,
+    taken_bytes: Option<u64>,
+    looked_at: Instant,
+    /// How many looks in a row found nothing taken.
+    vain: u8,
+}
+
+/// How whoever is written to does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// Nothing waits for it.
+    Free,
+    /// A write waits.
+    Waits,
+    /// A write waits, and nothing was taken for three times as long as silence is borne.
+    Stuck,
 }
 
 pub(crate) struct Live {
@@ -48,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) opened_at: Instant,
     /// Where it comes from, once that is known.
     pub(crate) client: Cell<Option<IpAddr>>,
+    /// The shard holds as many sessions as it may: this one is there to be refused.
+    pub(crate) surplus: bool,
     pub(crate) identity: OnceCell<Arc<Identity>>,
     pub(crate) holders: OnceCell<Holders>,
     pub(crate) downstream: Line,
@@ -77,6 +105,8 @@ pub(crate) struct Live {
     pub(crate) shares_call: Cell<bool>,
     has_place: Cell<bool>,
     ending: RefCell<Option<Ending>>,
+    /// How the provider broke the protocol, for it to be told.
+    pub(crate) violation: Cell<Option<Violation>>,
     /// The close code that downstream was given or gave.
     pub(crate) close_code: Cell<Option<u16>>,
 }
@@ -159,6 +189,37 @@ impl Lane {
         self.ping_due.take()
     }
 
+    /// Writes, and lets it be known meanwhile that a write waits.
+    pub(crate) async fn write<F: Future>(&self, write: F) -> F::Output {
+        self.writes.set(self.writes.get() + 1);
+        let written = write.await;
+        self.writes.set(self.writes.get() + 1);
+        written
+    }
+
+    /// Whether a write waits for whoever takes this direction; until it has ended, nothing is read.
+    pub(crate) fn waits(&self) -> bool {
+        self.writes.get() % 2 == 1
+    }
+
+    /// How whoever takes this direction, at the end of `line`, does. What counts is what its system takes, be it ever so
+    /// slowly: one write may wait for minutes. To be asked each tick.
+    pub(crate) fn taking(&self, line: &Line, now: Instant, ping_ms: u64) -> Taking {
+        if !self.waits() {
+            return Taking::Free;
+        }
+        let (write, last) = (self.writes.get(), self.stall.get());
+        if write != last.write {
+            let stall = Stall { write, taken_bytes: line.taken_bytes(), looked_at: now, vain: 0 };
+            self.stall.set(stall);
+        } else if now.since(last.looked_at) >= ping_ms {
+            let taken_bytes = line.taken_bytes();
+            let vain = if taken_bytes == last.taken_bytes { last.vain.saturating_add(1) } else { 0 };
+            self.stall.set(Stall { write, taken_bytes, looked_at: now, vain });
+        }
+        if self.stall.get().vain >= 3 { Taking::Stuck } else { Taking::Waits }
+    }
+
     /// Waits for `read`, which stays pending when the pump is called instead.
     pub(crate) async fn until<F: Future>(&self, mut read: Pin<&mut F>) -> Woken<F::Output> {
         poll_fn(|context| {
@@ -181,11 +242,12 @@ impl Lane {
 }
 
 impl Live {
-    pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant) -> Live {
+    pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant, surplus: bool) -> Live {
         Live {
             id,
             opened_at: now,
             client: Cell::new(None),
+            surplus,
             identity: OnceCell::new(),
             holders: OnceCell::new(),
             downstream: Line::default(),
@@ -204,6 +266,7 @@ impl Live {
             shares_call: Cell::new(false),
             has_place: Cell::new(false),
             ending: RefCell::new(None),
+            violation: Cell::new(None),
             close_code: Cell::new(None),
         }
     }

@@ -26,7 +26,7 @@ use tokenist_core::ws::walk::{Act, Outcome, Part, Visit, Walker};
 
 /// The payload of our pings. Pongs that carry it are answers to us and go no further.
 pub(crate) const PING: &[u8] = b"tokenist";
-/// What a provider is told when we end a session: it did nothing wrong.
+/// What a provider is told when we end a session, unless it broke the protocol.
 const CLOSE_NORMAL: u16 = 1000;
 
 /// How often an application that says no more is asked whether it still listens.
@@ -146,7 +146,8 @@ impl Pump<'_> {
         let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
         if walked.forward > 0 {
             let result;
-            (result, buffer) = self.outlet.writer.write(buffer, 0..walked.forward).await;
+            let Outlet { lane, writer, .. } = &mut self.outlet;
+            (result, buffer) = lane.write(writer.write(buffer, 0..walked.forward)).await;
             match result {
                 Ok(()) => self.count_bytes(walked.forward),
                 Err(error) => self.lost_reader(&error),
@@ -158,10 +159,7 @@ impl Pump<'_> {
             Outcome::Stopped => {
                 debug_assert!(self.live.is_ending() || self.live.lingers(), "a stop has a reason");
             }
-            Outcome::Violated(violation) => {
-                self.outlet.broken = true;
-                self.shard.end(self.live, violated(violation));
-            }
+            Outcome::Violated(violation) => self.violated(violation),
         }
         if self.outlet.walker.is_closed() {
             self.heard_close();
@@ -220,6 +218,34 @@ impl Pump<'_> {
         (result, Some(buffer))
     }
 
+    /// The side that is read here sent what cannot be understood: it is told what that was. A provider that does so has
+    /// failed.
+    fn violated(&mut self, violation: Violation) {
+        if std::mem::replace(&mut self.outlet.broken, true) {
+            return;
+        }
+        let ending = match self.outlet.sender {
+            Sender::Client => match violation {
+                Violation::MessageTooBig { max_bytes } => Ending::MessageTooBig { max_bytes },
+                Violation::BadText | Violation::BadCloseReason => Ending::NotText(violation.describe()),
+                violation => Ending::Protocol(violation.describe()),
+            },
+            Sender::Server => {
+                self.live.violation.set(Some(violation));
+                self.failed(Cause::Violated(violation))
+            }
+        };
+        self.shard.end(self.live, ending);
+    }
+
+    /// A failure of the provider: counted, logged, and how the application is told.
+    fn failed(&self, cause: Cause) -> Ending {
+        self.shard.counters.add(Metric::UpstreamFailures, 1);
+        let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
+        tracing::warn!(session = %self.live.id, %error, "session failed");
+        dial::ending(&error)
+    }
+
     /// The side that is read here says no more.
     async fn silence(mut self, error: Option<io::Error>) {
         let shard = self.shard;
@@ -229,11 +255,8 @@ impl Pump<'_> {
                 self.live.up.call();
                 // A provider that leaves without a close frame has failed, unless it was asked to go.
                 if !self.outlet.walker.is_closed() && !self.live.leaving.get() && !self.live.is_ending() {
-                    shard.counters.add(Metric::UpstreamFailures, 1);
                     let cause = error.map_or(Cause::Malformed("it left without a close frame"), Cause::Io);
-                    let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
-                    tracing::warn!(session = %self.live.id, %error, "session failed");
-                    shard.end(self.live, dial::ending(&error));
+                    shard.end(self.live, self.failed(cause));
                 }
                 self.outlet.broken = true;
                 if self.live.is_ending() {
@@ -384,17 +407,23 @@ impl Outlet<'_> {
         }
     }
 
-    /// Says what is to be said when a session ends: to the application the reason, to the provider a plain close.
-    /// Inside a message that has been begun it waits for the message's end, or for the session's deadline.
+    /// Says what is to be said when a session ends: to the application the reason, to the provider a plain close, to
+    /// whoever broke the protocol nothing but that. An event waits for the end of a message that has been begun, a
+    /// close for that of a frame, or for the session's deadline.
     async fn farewell(&mut self) {
         let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
         let is_heard_out = self.owed.begin();
         let (between_messages, between_frames) =
             (self.walker.between_messages(), self.walker.between_frames());
         match self.sender {
-            Sender::Server if between_messages || self.broken || self.walker.is_closed() => {
+            Sender::Server
+                if between_messages
+                    || between_frames && !ending.has_event()
+                    || self.broken
+                    || self.walker.is_closed() =>
+            {
                 let mut last_words = Vec::new();
-                if between_messages {
+                if between_messages && ending.has_event() {
                     let event = ending.error_event(&self.live.event_id());
                     last_words = frame::write(Opcode::Text, event.as_bytes(), None);
                 }
@@ -409,7 +438,11 @@ impl Outlet<'_> {
             Sender::Server => {}
             Sender::Client => {
                 if !is_heard_out && between_frames {
-                    self.say(frame::write_close(CLOSE_NORMAL, "", Some(self.live.mask_key()))).await;
+                    let violation = self.live.violation.get();
+                    let (code, reason) = violation.map_or((CLOSE_NORMAL, ""), |violation| {
+                        (violation.close_code(), violation.describe())
+                    });
+                    self.say(frame::write_close(code, reason, Some(self.live.mask_key()))).await;
                 }
                 self.finished = true;
                 self.told();
@@ -440,7 +473,7 @@ impl Outlet<'_> {
         if frames.is_empty() {
             return;
         }
-        if let Err(error) = self.writer.write_bytes(frames).await {
+        if let Err(error) = self.lane.write(self.writer.write_bytes(frames)).await {
             tracing::debug!(session = %self.live.id, to = ?self.sender, %error, "could not be said");
             if self.sender == Sender::Server && self.live.leaving.get() {
                 self.live.forsake();
@@ -505,11 +538,4 @@ fn is_ours(header: &Header, payload: &[u8]) -> bool {
     let mut payload = payload.to_vec();
     unmask(&mut payload, key, 0);
     payload == PING
-}
-
-fn violated(violation: Violation) -> Ending {
-    match violation {
-        Violation::MessageTooBig { max_bytes } => Ending::MessageTooBig { max_bytes },
-        violation => Ending::Protocol(violation.describe()),
-    }
 }

@@ -9,7 +9,7 @@ use crate::config::Refuse;
 use crate::dial::Answer;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
-use crate::listener::Scheme;
+use crate::listener::{Scheme, TLS_ALERT};
 use crate::live::Live;
 use crate::relay::{self, End};
 use crate::shard::Shard;
@@ -49,7 +49,7 @@ const CLOSE_ABNORMAL: u16 = 1006;
 /// Runs one connection to its end. A panic ends this session alone.
 pub(crate) async fn run(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
     let Some(live) = shard.open() else {
-        return turn_away(&shard, stream).await;
+        return turn_away(&shard, stream, scheme).await;
     };
     let mut tap = None;
     let outcome = {
@@ -184,6 +184,11 @@ async fn admit(
         plain = tls::accept(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
     }
     let (mut reader, mut writer) = plain;
+    if live.surplus {
+        shard.counters.add(Metric::SessionsRefused, 1);
+        respond(shard, live, reader, writer, http_refusal(shard, &full())).await;
+        return Ok(None);
+    }
     let (buffer, filled) = match early {
         Some(early) => early,
         None => (shard.pool.take().map_err(ours)?, 0),
@@ -478,7 +483,7 @@ async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: R
     }
 }
 
-fn http_refusal(shard: &Shard, ending: &Ending) -> Vec<u8> {
+pub(crate) fn http_refusal(shard: &Shard, ending: &Ending) -> Vec<u8> {
     let mut extra = Vec::new();
     match ending.retry_after_seconds(shard.clock.now().wall) {
         Some(seconds) => extra.push(("Retry-After", seconds.to_string())),
@@ -549,15 +554,24 @@ async fn finish_and_drain(shard: &Shard, live: &Live, mut reader: Reader, writer
     }
 }
 
-/// The shard is full. Nothing was read yet, so only HTTP can be spoken.
-async fn turn_away(shard: &Shard, stream: TcpStream) {
+fn full() -> Ending {
+    Ending::Overloaded("this shard holds as many sessions as it may".into())
+}
+
+/// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
+async fn turn_away(shard: &Shard, stream: TcpStream, scheme: Scheme) {
     shard.counters.add(Metric::SessionsRefused, 1);
+    wire::discard(&stream);
     let line = wire::Line::default();
     let Ok((_reader, mut writer)) = wire::split(stream, &line) else { return };
-    let ending = Ending::Overloaded("this shard holds as many sessions as it may".into());
-    if let Err(error) = writer.write_bytes(http_refusal(shard, &ending)).await {
+    let words = match scheme {
+        Scheme::Plain => http_refusal(shard, &full()),
+        Scheme::Tls => TLS_ALERT.to_vec(),
+    };
+    if let Err(error) = writer.write_bytes(words).await {
         tracing::trace!(%error, "a client that was turned away is gone");
     }
+    writer.finish().await;
     line.let_go();
 }
 

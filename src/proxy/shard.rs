@@ -7,10 +7,12 @@ use crate::accounts::Accounts;
 use crate::buffer::Pool;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::{Cause, Phase, SessionError, Side};
 use crate::linger::LINGERING_MAX;
-use crate::live::{Lane, Live};
+use crate::live::{Live, Taking};
 use crate::pings::{Beats, Toward};
-use crate::{Links, listener};
+use crate::race::Winners;
+use crate::{Links, dial, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
 use std::cell::{Cell, RefCell};
@@ -26,6 +28,8 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
 use tokenist_handoff::{Counters, Mailbox, Order, Published, Report};
 
+/// What goes on is told to the operator no more often.
+const COMPLAINT_MS: u64 = 10_000;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
@@ -37,6 +41,9 @@ pub(crate) struct Shard {
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: Pool,
     pub(crate) accounts: Accounts,
+    pub(crate) winners: Winners,
+    /// Accepted and not ended, whether a session became of it or not.
+    pub(crate) connections: Cell<usize>,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
     sessions_opened: Cell<u64>,
     /// Of the sessions, those that hear their provider out.
@@ -49,6 +56,10 @@ pub(crate) struct Shard {
     now: Cell<Now>,
     /// When the drain ends, once there is one.
     pub(crate) drain_by: Cell<Option<Instant>>,
+    /// Orders are obeyed no more.
+    over: Cell<bool>,
+    /// When the operator was last told that connections cannot be accepted.
+    complained_at: Cell<Option<Instant>>,
 }
 
 /// Serves until a drain has ended.
@@ -66,6 +77,8 @@ pub(crate) async fn run(
         counters: Arc::clone(&links.counters[index]),
         pool: Pool::default(),
         accounts: Accounts::new(config.account_cache_max),
+        winners: Winners::default(),
+        connections: Cell::new(0),
         sessions: RefCell::default(),
         sessions_opened: Cell::new(0),
         lingering: Cell::new(0),
@@ -74,11 +87,14 @@ pub(crate) async fn run(
         now: Cell::new(clock.now()),
         clock,
         drain_by: Cell::new(None),
+        over: Cell::new(false),
+        complained_at: Cell::new(None),
         config,
         links,
     });
     let listeners = listener::listen(&shard, sockets);
-    monoio::spawn(obey(Rc::clone(&shard), orders));
+    let bell = Arc::clone(orders.bell());
+    let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
     let tick = Duration::from_millis(shard.config.tick_ms);
     let mut listeners = Some(listeners);
     loop {
@@ -86,17 +102,23 @@ pub(crate) async fn run(
         shard.tick();
         if let Some(deadline) = shard.drain_by.get() {
             if let Some(listeners) = listeners.take() {
-                listeners.close().await;
+                listeners.close(&shard).await;
             }
             // Past the deadline sessions are told to go; those that do not are cut by their own deadlines.
             if shard.now() >= deadline {
                 shard.each(|live| shard.end(live, Ending::Draining));
             }
-            if shard.sessions.borrow().is_empty() && shard.flush() {
-                return;
+            if shard.connections.get() == 0 && shard.flush() {
+                break;
             }
         }
     }
+    // A ring is handed to the kernel when its shard goes to sleep. Without this, what the last connections and the
+    // listeners left in it (closes, above all) would never be done: whoever waits for an end would wait for ever.
+    shard.over.set(true);
+    bell.ring();
+    obeying.await;
+    sleep(Duration::from_millis(1)).await;
 }
 
 /// Carries out orders as they come.
@@ -112,6 +134,9 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
     };
     loop {
         let heard = bell.readable(false).await;
+        if shard.over.get() {
+            return;
+        }
         shard.read_clock();
         for order in orders.drain() {
             match order {
@@ -144,16 +169,18 @@ impl Shard {
         self.now.set(self.clock.now());
     }
 
-    /// Registers a session, unless the shard is full.
+    /// Registers a session. One that is too many is there only to be refused; `None` where even those are too many.
     pub(crate) fn open(&self) -> Option<Rc<Live>> {
-        if self.sessions.borrow().len() >= self.config.session_max {
+        let open = self.sessions.borrow().len();
+        if open >= self.config.session_max + self.config.refusal_max {
             return None;
         }
         let now = self.clock.now().instant;
         let count = self.sessions_opened.replace(self.sessions_opened.get() + 1);
         let id =
             SessionId(self.links.boot << 44 | (self.index as u64 & 0xff) << 36 | (count & 0xf_ffff_ffff));
-        let live = Rc::new(Live::new(id, now, now.plus_ms(self.config.head_ms)));
+        let surplus = open >= self.config.session_max;
+        let live = Rc::new(Live::new(id, now, now.plus_ms(self.config.head_ms), surplus));
         self.sessions.borrow_mut().insert(id, Rc::clone(&live));
         Some(live)
     }
@@ -185,6 +212,16 @@ impl Shard {
     /// Asks a session to end for this reason.
     pub(crate) fn end(&self, live: &Live, ending: Ending) {
         live.end(ending, self.now().plus_ms(self.config.close_ms));
+    }
+
+    /// Whether it is time to tell the operator (again) that connections cannot be accepted.
+    pub(crate) fn may_complain(&self) -> bool {
+        let now = self.now();
+        let is_time = self.complained_at.get().is_none_or(|before| now.since(before) >= COMPLAINT_MS);
+        if is_time {
+            self.complained_at.set(Some(now));
+        }
+        is_time
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -260,13 +297,60 @@ impl Shard {
         }
     }
 
-    /// A side has not even answered our pings. If it is the application, nobody is left to be told.
-    fn bury(&self, live: &Live, silent: &Lane) {
-        if std::ptr::eq(silent, &live.down) && !live.leaving.get() {
-            self.counters.add(Metric::UpstreamFailures, 1);
-            self.end(live, Ending::UpstreamFailed("it stopped answering".into()));
-        } else {
-            live.forsake();
+    /// Pings a side that is silent, and ends the session if it is dead. A side is judged by what it takes while we wait
+    /// for that, and by what it says while we listen: of one whom we keep from speaking, because the other side takes
+    /// nothing, neither is known.
+    fn look_after(&self, live: &Live, side: Side) {
+        let (heard, told, line, toward) = match side {
+            Side::Upstream => (&live.down, &live.up, &live.upstream, Toward::Upstream),
+            Side::Downstream | Side::Internal => (&live.up, &live.down, &live.downstream, Toward::Downstream),
+        };
+        if live.is_ending() || live.gone.get() {
+            return;
+        }
+        let (now, ping_ms) = (self.now(), self.config.ping_ms);
+        match told.taking(line, now, ping_ms) {
+            Taking::Stuck => return self.give_up(live, side, "it takes nothing of what it is sent"),
+            Taking::Waits => return heard.heard_at.set(now),
+            Taking::Free if heard.waits() => return heard.heard_at.set(now),
+            Taking::Free => {}
+        }
+        let silent_ms = now.since(heard.heard_at.get());
+        if silent_ms >= 3 * ping_ms {
+            self.give_up(live, side, "it stopped answering");
+        } else if silent_ms >= ping_ms {
+            let beats = Beats::new(live.id, toward, ping_ms);
+            if beats.is_due(now, heard.heard_at.get(), told.pinged_at.get()) {
+                told.pinged_at.set(now);
+                told.ask_ping();
+            }
+        }
+        if silent_ms >= self.config.release_ms {
+            heard.release();
+        }
+    }
+
+    /// Ends the session because of this side, which is named to the operator, and to the other side if it is the
+    /// application's to know.
+    fn give_up(&self, live: &Live, side: Side, why: &'static str) {
+        let error = SessionError::new(side, Phase::Relay, Cause::Malformed(why));
+        match side {
+            Side::Upstream if !live.leaving.get() => {
+                self.counters.add(Metric::UpstreamFailures, 1);
+                tracing::warn!(session = %live.id, %error, "session failed");
+                self.end(live, dial::ending(&error));
+            }
+            // It may begin to read in time to be told.
+            Side::Downstream if live.down.waits() => {
+                tracing::info!(session = %live.id, %error, "session ended");
+                self.end(live, Ending::NotReading { seconds: 3 * self.config.ping_ms / 1000 });
+            }
+            // Nobody is left to be told.
+            Side::Downstream | Side::Internal => {
+                tracing::info!(session = %live.id, %error, "session ended");
+                live.forsake();
+            }
+            Side::Upstream => live.forsake(),
         }
     }
 
@@ -290,23 +374,8 @@ impl Shard {
             if let Some(idle_seconds) = config.idle_seconds.filter(|max| quiet_ms >= max * 1000) {
                 self.end(live, Ending::SessionIdle { idle_seconds });
             }
-            let sides =
-                [(&live.up, &live.down, Toward::Downstream), (&live.down, &live.up, Toward::Upstream)];
-            for (heard, speaks, toward) in sides {
-                let silent_ms = now.since(heard.heard_at.get());
-                if silent_ms >= 3 * config.ping_ms {
-                    self.bury(live, heard);
-                } else if silent_ms >= config.ping_ms {
-                    let beats = Beats::new(live.id, toward, config.ping_ms);
-                    if beats.is_due(now, heard.heard_at.get(), speaks.pinged_at.get()) {
-                        speaks.pinged_at.set(now);
-                        speaks.ask_ping();
-                    }
-                }
-                if silent_ms >= config.release_ms {
-                    heard.release();
-                }
-            }
+            self.look_after(live, Side::Downstream);
+            self.look_after(live, Side::Upstream);
         });
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A read lends its buffer and is never dropped while it is pending: what ends it is [`Line::cut`].
 
-#![expect(unsafe_code, reason = "send(2) and shutdown(2) beside a pending read of the same connection")]
+#![expect(
+    unsafe_code,
+    reason = "send(2), recv(2) and shutdown(2) beside a pending read of the same connection"
+)]
 
 use crate::buffer::{BUFFER_BYTES, Buffer, Piece, Room};
 use crate::tls::{TlsReader, TlsWriter};
@@ -48,6 +51,21 @@ pub(crate) fn defer_accept(listener: &impl AsRawFd) {
     }
 }
 
+/// Throws away what has come already, as much as a request may be: what is left unread when a connection is closed
+/// resets it, and an answer with it.
+pub(crate) fn discard(connection: &impl AsRawFd) {
+    let mut said = [0u8; 4096];
+    for _ in 0..16 {
+        // SAFETY: `said` is writable through the call, and whoever lent the connection keeps it open.
+        let count = unsafe {
+            libc::recv(connection.as_raw_fd(), said.as_mut_ptr().cast(), said.len(), libc::MSG_DONTWAIT)
+        };
+        if count <= 0 {
+            return;
+        }
+    }
+}
+
 /// Splits a plain connection and ties `line` to it. Small sends leave at once.
 pub(crate) fn split(stream: TcpStream, line: &Line) -> io::Result<(Reader, Writer)> {
     stream.set_nodelay(true)?;
@@ -63,6 +81,19 @@ impl Line {
             // SAFETY: shutdown takes no pointers, and `fd` is open: the line is let go before it is closed.
             unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
         }
+    }
+
+    /// How much the peer's system has acknowledged so far; `None` where that cannot be told.
+    pub(crate) fn taken_bytes(&self) -> Option<u64> {
+        let fd = self.0.get()?;
+        // SAFETY: the struct is plain numbers, for which zeros are values.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut bytes = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: `info` is writable for `bytes` through the call, and `fd` is open, as above.
+        let told = unsafe {
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut bytes)
+        };
+        (told == 0).then_some(info.tcpi_bytes_acked)
     }
 
     /// The descriptor is about to be closed, and its number may soon mean something else.
@@ -145,6 +176,11 @@ impl Writer {
 /// Whether a read failed because it was cancelled.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+/// Whether something failed because this process, or the system, may open no more files.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// A write that takes nothing would never end.

@@ -29,7 +29,19 @@ impl Tokenist {
     /// `("proxy.shard_count", "2")`, or, in capitals, a variable of the environment as it is.
     pub fn start(origin: &str, settings: &[(&str, &str)]) -> Tokenist {
         let ledger = Scratch::new();
-        let (process, line) = Process::start("tokenist", serve(origin, &ledger, settings));
+        let command = serve(origin, &ledger, settings);
+        Tokenist::of(ledger, command)
+    }
+
+    /// As [`Tokenist::start`], where the system grants no more than this many open files.
+    pub fn start_under(open_files: u32, origin: &str, settings: &[(&str, &str)]) -> Tokenist {
+        let ledger = Scratch::new();
+        let command = limited(&serve(origin, &ledger, settings), open_files);
+        Tokenist::of(ledger, command)
+    }
+
+    fn of(ledger: Scratch, command: Command) -> Tokenist {
+        let (process, line) = Process::start("tokenist", command);
         Tokenist {
             listen: address(&line, "listen").unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
             tls_listen: address(&line, "tls_listen"),
@@ -43,7 +55,17 @@ impl Tokenist {
     /// As [`Tokenist::start`], for one that should not come up: whether it ended well, and what it printed.
     pub fn refused(origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
         let ledger = Scratch::new();
-        let (mut process, _) = Process::spawn("tokenist", serve(origin, &ledger, settings));
+        Tokenist::outcome(serve(origin, &ledger, settings))
+    }
+
+    /// As [`Tokenist::refused`], where the system grants no more than this many open files.
+    pub fn refused_under(open_files: u32, origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
+        let ledger = Scratch::new();
+        Tokenist::outcome(limited(&serve(origin, &ledger, settings), open_files))
+    }
+
+    fn outcome(command: Command) -> (bool, String) {
+        let (mut process, _) = Process::spawn("tokenist", command);
         match process.wait(crate::PATIENCE) {
             Some(status) => (status.success(), process.output()),
             None => panic!("tokenist came up, or hangs:\n{}", process.output()),
@@ -150,4 +172,19 @@ fn serve(origin: &str, ledger: &Scratch, settings: &[(&str, &str)]) -> Command {
         };
     }
     command
+}
+
+/// The same command with fewer open files. The shell sets that, because no safe call sets it for another process before
+/// it runs.
+fn limited(command: &Command, open_files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }

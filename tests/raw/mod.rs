@@ -115,6 +115,19 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
+    /// Takes the pings out of what comes next.
+    pub(crate) fn skip_pings(&mut self) {
+        loop {
+            while self.unread.is_empty() {
+                assert!(self.fill(), "the peer ended");
+            }
+            if self.unread[0] != PING {
+                return;
+            }
+            self.frame();
+        }
+    }
+
     /// The peer says nothing more and ends the stream.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
@@ -173,6 +186,14 @@ impl<S: Read + Write> Wire<S> {
         (event["error"]["code"].as_str().unwrap().to_owned(), close.close_code())
     }
 
+    /// An `error` event that blames the provider's words, then its close: the close code.
+    #[track_caller]
+    pub(crate) fn failure(&mut self, what: &str) -> u16 {
+        let (code, close) = self.refusal();
+        assert_eq!(code, "upstream_failed", "{what}");
+        close
+    }
+
     /// False at the end of the stream.
     fn fill(&mut self) -> bool {
         let mut piece = [0; 64 * 1024];
@@ -197,6 +218,13 @@ impl Frame {
     pub(crate) fn close_code(&self) -> u16 {
         assert_eq!(self.first, CLOSE, "{self:?}");
         u16::from_be_bytes(self.payload[..2].try_into().unwrap())
+    }
+
+    /// What a close frame says beside its code.
+    #[track_caller]
+    pub(crate) fn close_reason(&self) -> &str {
+        assert_eq!(self.first, CLOSE, "{self:?}");
+        std::str::from_utf8(&self.payload[2..]).unwrap()
     }
 }
 
@@ -356,6 +384,17 @@ pub(crate) fn noise(seed: u32, count: usize) -> Vec<u8> {
     }
     bytes.truncate(count);
     bytes
+}
+
+/// The same as text: letters, and signs of two, three and four bytes among them.
+pub(crate) fn prose(seed: u32, count: usize) -> Vec<u8> {
+    let mut text: Vec<u8> = noise(seed, count).iter().map(|byte| b' ' + byte % 95).collect();
+    for (at, sign) in [(90, "ö"), (200, "好"), (510, "🚂"), (1_022, "ö"), (65_530, "🚂")] {
+        if let Some(room) = text.get_mut(at..at + sign.len()) {
+            room.copy_from_slice(sign.as_bytes());
+        }
+    }
+    text
 }
 
 fn shown(bytes: &[u8]) -> String {

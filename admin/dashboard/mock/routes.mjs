@@ -391,6 +391,7 @@ const health = () => ({
   uptimeSeconds: Math.floor((Date.now() - STARTED) / 1000),
   sessions: live.length,
   users: users.length,
+  acceptFailure: null,
   draining: false,
   instances: null,
   mirrorFailure: null,

@@ -41,7 +41,14 @@ pub enum Violation {
     StrayContinuation,
     /// A new message inside an unfinished one.
     InterleavedMessage,
+    /// A close frame whose payload is too short for a code.
     BadClose,
+    /// A close code that no frame may carry.
+    BadCloseCode,
+    /// A close reason that is no UTF-8.
+    BadCloseReason,
+    /// A text message that is no UTF-8.
+    BadText,
     /// The message would pass this many bytes.
     MessageTooBig {
         max_bytes: u64,
@@ -61,7 +68,28 @@ impl Violation {
             Violation::StrayContinuation => "a continuation without a message",
             Violation::InterleavedMessage => "a message inside a message",
             Violation::BadClose => "a close frame with a payload of one byte",
+            Violation::BadCloseCode => "a close code that may not be sent",
+            Violation::BadCloseReason => "a close reason that is not UTF-8",
+            Violation::BadText => "a text message that is not UTF-8",
             Violation::MessageTooBig { .. } => "a message is too big",
+        }
+    }
+
+    /// What whoever did it is told (RFC 6455 §7.4.1).
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Violation::BadCloseReason | Violation::BadText => 1007,
+            Violation::MessageTooBig { .. } => 1009,
+            Violation::ReservedBit
+            | Violation::ReservedOpcode
+            | Violation::WrongMask
+            | Violation::LongControl
+            | Violation::FragmentedControl
+            | Violation::BadLength
+            | Violation::StrayContinuation
+            | Violation::InterleavedMessage
+            | Violation::BadClose
+            | Violation::BadCloseCode => 1002,
         }
     }
 }
@@ -150,6 +178,11 @@ pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     }
 }
 
+/// Whether a close frame may carry this code: those of RFC 6455 §7.4 and of its registry, and those for applications.
+pub fn may_close_with(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 /// A whole frame of our own, masked with `key` if one is given (towards a provider we are the client).
 pub fn write(opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     let mask_bit = if key.is_some() { 0x80 } else { 0 };
@@ -222,6 +255,16 @@ mod tests {
             (&[0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Violation::BadLength),
         ] {
             assert_eq!(Header::read(bytes), Err(violation), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn codes_that_say_that_none_came_never_come() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, u16::MAX] {
+            assert!(!may_close_with(code), "{code}");
+        }
+        for code in [1000, 1001, 1003, 1007, 1011, 1012, 1014, 3000, 3999, 4000, 4999] {
+            assert!(may_close_with(code), "{code}");
         }
     }
 

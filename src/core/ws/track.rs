@@ -1,6 +1,7 @@
 //! What one direction of a WebSocket may say next: fragments to messages, and the bounds on both.
 
-use super::frame::{Header, Opcode, Violation};
+use super::frame::{CONTROL_BYTES_MAX, Header, Opcode, Violation, may_close_with, unmask};
+use super::utf8::Utf8;
 
 /// Who sends in this direction: decides whether frames must be masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,19 +10,22 @@ pub enum Sender {
     Server,
 }
 
-/// Follows the frames of one direction. [`Track::check`] looks, [`Track::enter`] moves on.
+/// Follows the frames of one direction. [`Track::check`] looks at a header, [`Track::read`] at what it announced, and
+/// [`Track::enter`] moves on.
 #[derive(Clone, Copy, Debug)]
 pub struct Track {
     sender: Sender,
     message_max_bytes: u64,
     /// Payload bytes of the unfinished message; `None` between messages.
     unfinished: Option<u64>,
+    /// The text so far, if the message is one.
+    text: Option<Utf8>,
     closed: bool,
 }
 
 impl Track {
     pub fn new(sender: Sender, message_max_bytes: u64) -> Track {
-        Track { sender, message_max_bytes, unfinished: None, closed: false }
+        Track { sender, message_max_bytes, unfinished: None, text: None, closed: false }
     }
 
     /// Whether a frame with this header may come now. Tells from the header alone, before any payload is kept.
@@ -42,6 +46,27 @@ impl Track {
             return Err(Violation::MessageTooBig { max_bytes: self.message_max_bytes });
         }
         Ok(())
+    }
+
+    /// Whether these bytes may be in a frame with this header: text is UTF-8, and a close frame says what may be said.
+    /// The payload comes in order, as it is on the wire; `offset` is where in the frame this part of it begins. A
+    /// control frame comes whole. Fails with the position in the part of the byte that may not be there.
+    pub fn read(&mut self, header: &Header, part: &[u8], offset: u64) -> Result<(), (usize, Violation)> {
+        let mut key = header.mask.unwrap_or_default();
+        key.rotate_left((offset % 4) as usize);
+        match header.opcode {
+            Opcode::Ping | Opcode::Pong => return Ok(()),
+            Opcode::Close => return check_close(part, key).map_err(|violation| (0, violation)),
+            Opcode::Binary => self.text = None,
+            Opcode::Text if offset == 0 => self.text = Some(Utf8::default()),
+            Opcode::Text | Opcode::Continuation => {}
+        }
+        let Some(text) = &mut self.text else { return Ok(()) };
+        let ends = header.fin && offset + part.len() as u64 == header.payload_bytes;
+        match text.take(part, key) {
+            Ok(()) if ends && !text.is_whole() => Err((part.len().saturating_sub(1), Violation::BadText)),
+            taken => taken.map_err(|at| (at, Violation::BadText)),
+        }
     }
 
     /// Takes the frame into account. It was checked.
@@ -65,6 +90,22 @@ impl Track {
     /// A close frame has passed in this direction.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+}
+
+fn check_close(payload: &[u8], key: [u8; 4]) -> Result<(), Violation> {
+    let mut plain = [0; CONTROL_BYTES_MAX as usize];
+    let plain = &mut plain[..payload.len()];
+    plain.copy_from_slice(payload);
+    unmask(plain, key, 0);
+    match plain {
+        [] => Ok(()),
+        [_] => Err(Violation::BadClose),
+        [high, low, ..] if !may_close_with(u16::from_be_bytes([*high, *low])) => Err(Violation::BadCloseCode),
+        [_, _, reason @ ..] => match std::str::from_utf8(reason) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Violation::BadCloseReason),
+        },
     }
 }
 
@@ -115,5 +156,28 @@ mod tests {
         }
         let unmasked = Track::new(Sender::Client, 100).check(&frame(Text, true, 1));
         assert_eq!(unmasked, Err(Violation::WrongMask));
+    }
+
+    #[test]
+    fn a_close_says_what_may_be_said() {
+        for (payload, said) in [
+            (&b""[..], Ok(())),
+            (b"\x03\xe8", Ok(())),
+            (b"\x0f\xa4gr\xc3\xb6\xc3\x9fer", Ok(())),
+            (b"\x03", Err(Violation::BadClose)),
+            (b"\x03\xed", Err(Violation::BadCloseCode)),
+            (b"\x00\x00bye", Err(Violation::BadCloseCode)),
+            (b"\x03\xe8\xff", Err(Violation::BadCloseReason)),
+            (b"\x03\xe8\xe2\x82", Err(Violation::BadCloseReason)),
+        ] {
+            let key = [1, 2, 0x83, 4];
+            let mut masked = payload.to_vec();
+            unmask(&mut masked, key, 0);
+            let close = frame(Opcode::Close, true, payload.len() as u64);
+            let said = said.map_err(|violation| (0, violation));
+            assert_eq!(Track::new(Sender::Server, 100).read(&close, payload, 0), said, "{payload:x?}");
+            let close = Header { mask: Some(key), ..close };
+            assert_eq!(Track::new(Sender::Client, 100).read(&close, &masked, 0), said, "{payload:x?}");
+        }
     }
 }

@@ -85,14 +85,27 @@ impl Walker {
         let mut stop: Option<(usize, Track)> = None;
         let mut outcome = Outcome::Go;
         while at < filled {
+            if self.track.is_closed() {
+                // Whoever has said goodbye says no more (RFC 6455 §5.5.1).
+                filled = at;
+                break;
+            }
             if let Some((header, left)) = self.large {
-                let taken = left.min((filled - at) as u64);
+                let mut taken = left.min((filled - at) as u64);
+                let (part, offset) = (&bytes[at..at + taken as usize], header.payload_bytes - left);
+                if let Err((good_bytes, violation)) = self.track.read(&header, part, offset) {
+                    outcome = Outcome::Violated(violation);
+                    taken = good_bytes as u64;
+                }
                 let part = if taken == left { Part::Last } else { Part::Middle };
                 let act = visitor.visit(&header, &bytes[at..at + taken as usize], part);
                 at += taken as usize;
                 self.large = (taken < left).then_some((header, left - taken));
                 if matches!(act, Act::StopAfter | Act::StopBefore) {
                     stop.get_or_insert((at, self.track));
+                }
+                if outcome != Outcome::Go {
+                    break;
                 }
                 continue;
             }
@@ -114,22 +127,38 @@ impl Walker {
                 if fits || here < header.header_bytes + HEAD_BYTES {
                     break;
                 }
-                let act = visitor.visit(&header, &bytes[payload_at..filled], Part::First);
+                let (before, mut seen) = (self.track, filled);
+                if let Err((good_bytes, violation)) = self.track.read(&header, &bytes[payload_at..filled], 0)
+                {
+                    outcome = Outcome::Violated(violation);
+                    if good_bytes < HEAD_BYTES {
+                        break;
+                    }
+                    seen = payload_at + good_bytes;
+                }
+                let act = visitor.visit(&header, &bytes[payload_at..seen], Part::First);
                 if act == Act::StopBefore {
-                    stop.get_or_insert((at, self.track));
+                    stop.get_or_insert((at, before));
                 }
                 self.track.enter(&header);
-                self.large = Some((header, header.payload_bytes - (filled - payload_at) as u64));
-                at = filled;
+                self.large = Some((header, header.payload_bytes - (seen - payload_at) as u64));
+                at = seen;
+                if outcome != Outcome::Go {
+                    break;
+                }
                 continue;
             }
             let end = at + header.frame_bytes() as usize;
+            let before = self.track;
+            if let Err((_, violation)) = self.track.read(&header, &bytes[payload_at..end], 0) {
+                outcome = Outcome::Violated(violation);
+                break;
+            }
             if header.opcode == Opcode::Close && header.mask.is_none() && end - payload_at > CLOSE_CODE_BYTES
             {
                 visitor.blot(&mut bytes[payload_at + CLOSE_CODE_BYTES..end]);
             }
             let act = visitor.visit(&header, &bytes[payload_at..end], Part::Whole);
-            let before = self.track;
             self.track.enter(&header);
             match act {
                 Act::Pass => at = end,
@@ -333,6 +362,57 @@ mod tests {
         let walked = walker().walk(&mut wire, &mut Reader::default());
         assert_eq!(walked.forward, text.len());
         assert_eq!(walked.outcome, Outcome::Violated(Violation::ReservedBit));
+    }
+
+    #[test]
+    fn text_that_is_none_goes_no_further_than_it_was_text() {
+        let split = |first: &[u8], rest: &[u8]| {
+            [&[0x01, first.len() as u8][..], first, &[0x80, rest.len() as u8], rest].concat()
+        };
+        let large = |bad_at: usize| {
+            let mut payload = vec![b'x'; 9000];
+            payload[bad_at] = 0xff;
+            frame::write(Opcode::Text, &payload, None)
+        };
+        for (wire, forwarded) in [
+            (frame::write(Opcode::Text, b"\xff", None), 0),
+            (split(b"\xc3", b"\xb6"), 6),
+            (split(b"\xc3", b"x"), 3),
+            (split(b"whole", b"\xc3"), 7),
+            // As far as it was text, whatever pieces it came in.
+            (large(8999), 4 + 8999),
+            (large(5000), 4 + 5000),
+            (large(HEAD_BYTES), 4 + HEAD_BYTES),
+            (large(0), 0),
+        ] {
+            let (mut walker, mut reader, mut sent) = (walker(), Reader::default(), 0);
+            let mut kept = Vec::new();
+            let mut outcomes = wire.chunks(1000).map(|piece| {
+                kept.extend_from_slice(piece);
+                let walked = walker.walk(&mut kept, &mut reader);
+                sent += walked.forward;
+                kept.drain(..walked.seen);
+                walked.outcome
+            });
+            let bad = outcomes.find(|outcome| *outcome != Outcome::Go);
+            let said = (forwarded < wire.len()).then_some(Outcome::Violated(Violation::BadText));
+            assert_eq!((sent, bad), (forwarded, said), "{:x?}", &wire[..3]);
+        }
+        // Anything may be in a binary message.
+        let wire = frame::write(Opcode::Binary, b"\xff", None);
+        assert_eq!(relay(&wire, 100).0, wire);
+    }
+
+    #[test]
+    fn nothing_is_heard_after_a_close() {
+        let close = frame::write_close(1000, "", None);
+        let mut wire = [&close[..], &frame::write(Opcode::Text, b"more", None), &[0xf1, 0]].concat();
+        let (mut walker, mut reader) = (walker(), Reader::default());
+        let walked = walker.walk(&mut wire, &mut reader);
+        let all =
+            Walked { forward: close.len(), seen: close.len(), filled: close.len(), outcome: Outcome::Go };
+        assert_eq!(walked, all);
+        assert_eq!(walker.walk(&mut [0xf1, 0], &mut reader).filled, 0);
     }
 
     proptest! {

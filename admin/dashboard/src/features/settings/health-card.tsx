@@ -48,6 +48,7 @@ export function HealthCard() {
                 {data.mirrorWaiting === null ? 'no mirror' : `${count(data.mirrorWaiting)} writes`}
               </Fact>
             </dl>
+            <Trouble name="The data port" what={data.acceptFailure} />
             <Trouble name="The store" what={data.storeFailing ? (data.storeFailure ?? 'It fails.') : null} />
             <Trouble name="Redis" what={data.redisFailing ? (data.redisFailure ?? 'It fails.') : null} />
             <Trouble name="The mirror" what={data.mirrorFailure} />
