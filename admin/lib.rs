@@ -28,7 +28,7 @@ pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
 pub use random::generate_token;
 pub use tier::Quotas;
-pub use tokenist_control::telemetry::Telemetry;
+pub use tokenist_control::telemetry::{Logging, Telemetry};
 
 use auth::Guard;
 use login::Signer;

@@ -13,6 +13,15 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
     for (metric, name, help) in METRICS {
         family(&mut page, name, "counter", help, telemetry.count(metric));
     }
+    let help = "Lines of the log that standard error did not take.";
+    family(&mut page, "tokenist_log_lines_dropped_total", "counter", help, telemetry.log.lost());
+    let (name, help) = ("tokenist_shard_beat_age_seconds", "Since a shard went round its loop.");
+    head(&mut page, name, "gauge", help);
+    for (shard, age_ms) in telemetry.shard_ages_ms().enumerate() {
+        line(&mut page, &format!("{name}{{shard=\"{shard}\"}}"), age_ms / 1000);
+    }
+    let (name, help) = ("tokenist_aggregator_beat_age_seconds", "Since the aggregator went round its loop.");
+    family(&mut page, name, "gauge", help, telemetry.aggregator.age_ms() / 1000);
     family(
         &mut page,
         "tokenist_ledger_up",
@@ -45,6 +54,8 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
         let help = "Batches that the store has committed.";
         family(&mut page, "tokenist_batches_committed_total", "counter", help, pulse.batches_committed);
+        let help = "How long the batch that is being committed has taken so far.";
+        family(&mut page, "tokenist_commit_age_seconds", "gauge", help, pulse.commit_ms / 1000);
     }
     let draining = u8::from(telemetry.draining());
     family(&mut page, "tokenist_draining", "gauge", "Whether new sessions are refused for good.", draining);
@@ -64,8 +75,16 @@ fn family(page: &mut String, name: &str, kind: &str, help: &str, value: impl Dis
 }
 
 fn sample(page: &mut String, name: &str, kind: &str, help: &str, labelled: &str, value: impl Display) {
-    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{labelled} {value}")
-        .expect("a String takes what is written");
+    head(page, name, kind, help);
+    line(page, labelled, value);
+}
+
+fn head(page: &mut String, name: &str, kind: &str, help: &str) {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a String takes what is written");
+}
+
+fn line(page: &mut String, labelled: &str, value: impl Display) {
+    writeln!(page, "{labelled} {value}").expect("a String takes what is written");
 }
 
 #[cfg(test)]
@@ -81,6 +100,9 @@ mod tests {
     fn the_page_sums_over_shards() {
         let telemetry = Telemetry {
             counters: vec![Arc::default(), Arc::default()],
+            aggregator: Arc::default(),
+            tick_ms: 100,
+            log: Arc::default(),
             driver: "io_uring",
             store: "memory",
             version: "0.0.0",

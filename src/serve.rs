@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config, Driver, Refuse, StoreKind};
 use crate::files::{InForce, load};
+use crate::log::{self, Log};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -63,10 +64,10 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    log.take_all(filter, colours);
     tracing::info!("in force:\n{}", config::effective(config));
     let loaded = load(config)?;
     let token = operator_token(config)?;
@@ -117,6 +118,9 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     let telemetry = Telemetry {
         counters,
+        aggregator: Arc::clone(&control.heartbeat),
+        tick_ms: config.proxy.tick_ms,
+        log: Arc::clone(log.state()),
         driver: proxy.driver,
         store: store_name(config.store.kind),
         version: env!("CARGO_PKG_VERSION"),
@@ -124,7 +128,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         draining: Arc::clone(&draining),
         stale: Arc::clone(&in_force.stale),
     };
-    let admin = tokenist_admin::start(admin_config(config, token)?, control.handle.clone(), telemetry)
+    let admin = tokenist_admin::start(admin_config(config, token, log)?, control.handle.clone(), telemetry)
         .with_context(|| format!("the admin API cannot listen on {}", config.admin.listen))?;
     // Whoever reads where we listen may send a signal at once.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
@@ -201,11 +205,9 @@ fn watch(
 }
 
 /// One line on standard output for whoever started us: where we listen, in JSON.
-#[expect(clippy::print_stdout, reason = "the one line that programs read")]
 fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyhow::Result<()> {
     let bound = serde_json::json!({"listen": proxy.listen, "tls_listen": proxy.tls_listen, "admin": admin, "driver": proxy.driver});
-    println!("{bound}");
-    std::io::Write::flush(&mut std::io::stdout())?;
+    log::announce(bound.to_string()).context("a thread for standard output")?;
     tracing::info!(listen = ?proxy.listen, tls_listen = ?proxy.tls_listen, %admin, driver = proxy.driver, "serving");
     Ok(())
 }
@@ -218,12 +220,16 @@ fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
     }
 }
 
-fn admin_config(config: &Config, token: Option<OperatorToken>) -> anyhow::Result<tokenist_admin::Config> {
+fn admin_config(
+    config: &Config,
+    token: Option<OperatorToken>,
+    log: &Log,
+) -> anyhow::Result<tokenist_admin::Config> {
     let token = match token {
         Some(token) => token,
         None => {
             let fresh = tokenist_admin::generate_token();
-            eprintln!("tokenist: no admin.token is set; for this run it is {fresh}");
+            log.line(&format!("tokenist: no admin.token is set; for this run it is {fresh}"));
             OperatorToken::parse(&fresh).context("a generated token")?
         }
     };

@@ -38,7 +38,9 @@ use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
-use tokenist_handoff::{Account, Admission, Admitted, Answer, Charge, KeyRefusal, Order, Report, Sender};
+use tokenist_handoff::{
+    Account, Admission, Admitted, Answer, Charge, Heartbeat, KeyRefusal, Order, Report, Sender,
+};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -543,6 +545,7 @@ pub(crate) fn run(
     commands: &Receiver<Command>,
     mut clock: Clock,
     pace: Pace,
+    heartbeat: &Heartbeat,
 ) -> io::Result<()> {
     let mut arrivals = Select::new();
     arrivals.recv(reports);
@@ -551,6 +554,7 @@ pub(crate) fn run(
     let mut next_tick = Instant::now();
     let mut next_commit = Instant::now();
     loop {
+        heartbeat.beat();
         let reading = clock.read();
         if reading.set_back {
             aggregator.set_back(reading.now);

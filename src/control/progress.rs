@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Whether the last try failed, and why.
 #[derive(Debug, Default)]
@@ -9,6 +10,8 @@ pub struct Progress {
     failing: AtomicBool,
     failure: Mutex<Option<String>>,
     done: AtomicU64,
+    /// Since when it is at what it does now.
+    begun: Mutex<Option<Instant>>,
 }
 
 /// How the copy in a central store does.
@@ -36,6 +39,17 @@ impl Progress {
         self.done.load(Ordering::Acquire)
     }
 
+    /// How long what is being done now takes already; 0 while there is nothing to do.
+    pub fn busy_ms(&self) -> u64 {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.map_or(0, |begun| begun.elapsed().as_millis() as u64)
+    }
+
+    /// It has something to do, until it succeeds.
+    pub(crate) fn begin(&self) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Whether it worked before.
     pub(crate) fn fail(&self, cause: &impl ToString) -> bool {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.to_string());
@@ -45,6 +59,7 @@ impl Progress {
     /// Whether it failed before.
     pub(crate) fn succeed(&self) -> bool {
         self.done.fetch_add(1, Ordering::AcqRel);
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let failed = self.failing.swap(false, Ordering::AcqRel);
         if failed {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;

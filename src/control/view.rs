@@ -214,6 +214,8 @@ pub struct Pulse {
     /// Why, in a sentence.
     pub store_failure: Option<String>,
     pub batches_committed: u64,
+    /// How long the batch that is being committed has taken so far; 0 without one.
+    pub commit_ms: u64,
     /// What is wrong with the copy in the central store.
     pub mirror_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.

@@ -94,6 +94,7 @@ fn run(
     let mut tidied_at = Instant::now();
     for batch in batches {
         let mut backoff = BACKOFF;
+        progress.begin();
         while let Err(cause) = store.commit(&batch) {
             if progress.fail(&cause) {
                 error!(%cause, "the store failed: what is counted waits in memory until it works again");

@@ -1,24 +1,33 @@
-//! A shard's counters: written by the shard alone, read by anybody.
+//! A shard's counters and its heartbeat: written by the shard alone, read by anybody.
 
+use crate::heartbeat::Heartbeat;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokenist_core::metric::{METRIC_COUNT, Metric};
 
 #[derive(Debug)]
 #[repr(align(64))] // One shard's counters do not share a cache line with another's.
-pub struct Counters([AtomicU64; METRIC_COUNT]);
+pub struct Counters {
+    counts: [AtomicU64; METRIC_COUNT],
+    heartbeat: Heartbeat,
+}
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters([const { AtomicU64::new(0) }; METRIC_COUNT])
+        Counters { counts: [const { AtomicU64::new(0) }; METRIC_COUNT], heartbeat: Heartbeat::default() }
     }
 }
 
 impl Counters {
     pub fn add(&self, metric: Metric, count: u64) {
-        self.0[metric as usize].fetch_add(count, Ordering::Relaxed);
+        self.counts[metric as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     pub fn get(&self, metric: Metric) -> u64 {
-        self.0[metric as usize].load(Ordering::Relaxed)
+        self.counts[metric as usize].load(Ordering::Relaxed)
+    }
+
+    /// Beaten once a tick.
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 }

@@ -270,6 +270,7 @@ impl Shard {
     }
 
     fn tick(&self) {
+        self.counters.heartbeat().beat();
         self.read_clock();
         self.flush();
         let config = &*self.config;

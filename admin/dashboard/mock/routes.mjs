@@ -384,6 +384,8 @@ function changeLogin({ path: [id], body }) {
 }
 const health = () => ({
   status: 'ok',
+  problems: [],
+  logLinesLost: 0,
   version: '0.3.0',
   driver: 'io_uring',
   store: 'sqlite',

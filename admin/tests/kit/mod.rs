@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokenist_admin::{AccountBounds, Admin, Config, OperatorToken, Quotas, Telemetry};
+use tokenist_admin::{AccountBounds, Admin, Config, Logging, OperatorToken, Quotas, Telemetry};
 use tokenist_control::Control;
 use tokenist_control::clock::system_time;
 use tokenist_control::prices::Prices;
@@ -33,6 +33,8 @@ pub(crate) struct Plane {
     control: Control,
     orders: Mailbox<Order>,
     draining: Arc<AtomicBool>,
+    /// As whoever writes the log would have it.
+    pub(crate) log: Arc<Logging>,
     session_count: AtomicU64,
     report_count: AtomicU64,
 }
@@ -63,8 +65,13 @@ impl Plane {
         counters[0].add(Metric::SessionsOpened, 1);
         counters[1].add(Metric::SessionsOpened, 2);
         let draining = Arc::new(AtomicBool::new(false));
+        let log = Arc::<Logging>::default();
         let telemetry = Telemetry {
             counters: counters.map(Arc::new).into(),
+            aggregator: Arc::clone(&control.heartbeat),
+            // Nobody beats here for the shards.
+            tick_ms: 60_000,
+            log: Arc::clone(&log),
             driver: "epoll",
             store: "memory",
             version: "1.2.3",
@@ -93,6 +100,7 @@ impl Plane {
             control,
             orders,
             draining,
+            log,
             session_count: AtomicU64::new(1),
             report_count: AtomicU64::new(0),
         }

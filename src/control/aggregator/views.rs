@@ -151,6 +151,7 @@ impl Aggregator {
             store_failing: self.saving.is_failing(),
             store_failure: self.saving.failure(),
             batches_committed: self.saving.done(),
+            commit_ms: self.saving.busy_ms(),
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
             mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
             redis_failing: self.fleet_failure().is_some(),

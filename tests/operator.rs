@@ -1,0 +1,104 @@
+//! What an operator is told, and that telling it is in nobody's way.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use tokenist_kit::{PATIENCE, Provider, Signal, Tokenist, eventually};
+
+const DROPPED: &str = "tokenist_log_lines_dropped_total";
+
+/// Two addresses that nobody has at the moment.
+fn addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address"))
+}
+
+/// A pipe whose reader, which is given back, does not read, and that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let page = vec![b'.'; 4096];
+    // Its capacity, by default; a line end makes what follows a line of its own.
+    for _ in 0..15 {
+        writer.write_all(&page).expect("it has room");
+    }
+    writer.write_all(&[&page[1..], b"\n"].concat()).expect("it has room");
+    (reader, writer)
+}
+
+/// Sessions are served, one that panics ends alone, and the process ends in good order.
+fn serves_and_drains(mut tokenist: Tokenist) {
+    for turn in 0..3 {
+        let mut session = tokenist.session(&format!("user-{turn}")).expect("let in");
+        assert_eq!(session.turn("").unwrap()["response"]["status"], "completed");
+        session.leave();
+        tokenist.session("unlucky").ok();
+    }
+    let panicked = || tokenist.metric("tokenist_sessions_panicked_total");
+    assert_eq!(eventually(PATIENCE, panicked, |count| *count == Some(3.0)), Some(3.0));
+    tokenist.signal(Signal::Terminate);
+    let status = tokenist.wait(PATIENCE).expect("it drains");
+    assert!(status.success(), "{status}");
+}
+
+fn start(provider: &Provider, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Tokenist {
+    let settings = [("log.level", "debug"), ("TOKENIST_TEST_PANIC_USER", "unlucky")];
+    Tokenist::start_unheard(&provider.origin(), &settings, [stdout.into(), stderr.into()], addresses())
+}
+
+fn full_device() -> File {
+    File::options().write(true).open("/dev/full").expect("Linux has it")
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_disturbs_nobody_and_is_told_in_health() {
+    let provider = Provider::start(&[]);
+    let (reader, writer) = pipe().unwrap();
+    let (stdout_reader, stdout) = pipe().unwrap();
+    drop((reader, stdout_reader));
+    let tokenist = start(&provider, stdout, writer);
+    let health = || tokenist.get("/health");
+    let told = eventually(PATIENCE, health, |health| health["status"] == "degraded");
+    assert!(told["problems"][0].as_str().is_some_and(|text| text.contains("Broken pipe")), "{told}");
+    assert!(tokenist.metric(DROPPED) > Some(0.0));
+    serves_and_drains(tokenist);
+}
+
+#[test]
+fn a_log_on_a_full_disk_disturbs_nobody_and_is_told_in_health() {
+    let provider = Provider::start(&[]);
+    let tokenist = start(&provider, full_device(), full_device());
+    let health = || tokenist.get("/health");
+    let told = eventually(PATIENCE, health, |health| health["status"] == "degraded");
+    assert!(told["problems"][0].as_str().is_some_and(|text| text.contains("No space left")), "{told}");
+    serves_and_drains(tokenist);
+}
+
+#[test]
+fn a_log_and_a_line_of_addresses_that_nobody_reads_hold_up_nobody() {
+    let provider = Provider::start(&[]);
+    let (_unread, stdout) = full_pipe();
+    let (mut reader, stderr) = full_pipe();
+    let tokenist = start(&provider, stdout, stderr);
+    assert_eq!(tokenist.get("/health")["status"], "ok");
+    let mut session = tokenist.session("alice").expect("let in");
+    session.turn("").unwrap();
+    // What waited is all there once somebody reads.
+    let reading = std::thread::spawn(move || {
+        let mut all = String::new();
+        reader.read_to_string(&mut all).map(|_| all)
+    });
+    session.leave();
+    serves_and_drains(tokenist);
+    let all = reading.join().unwrap().unwrap();
+    for line in ["in force:", "serving", "draining", "thread shard-", "a session panicked", "drained"] {
+        assert!(all.contains(line), "{line:?} is not in\n{all}");
+    }
+}
+
+#[test]
+fn an_end_waits_for_a_log_that_nobody_reads_only_so_long() {
+    let provider = Provider::start(&[]);
+    let (_reader, stderr) = full_pipe();
+    serves_and_drains(start(&provider, Stdio::null(), stderr));
+}
