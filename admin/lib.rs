@@ -122,6 +122,11 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
         });
     })?;
     tracing::info!(%address, "admin API listens");
+    if !pages::has_dashboard() {
+        tracing::warn!(
+            "this build has no dashboard: `scripts/lib/dashboard && cargo build --release` makes one that has"
+        );
+    }
     Ok(Admin { address, stop: Some(stop), thread: Some(thread) })
 }
 

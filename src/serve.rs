@@ -1,11 +1,12 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
 use crate::config::{self, Config, Driver, Refuse, StoreKind};
-use crate::files::{InForce, load};
+use crate::files::{InForce, Loaded, load};
 use crate::log::{self, Log};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -57,20 +58,44 @@ enum Event {
     AggregatorEnded,
 }
 
-/// Fails as [`serve`] would for what the configuration names.
+/// What a configuration comes to before anything is taken or started.
+struct Prepared {
+    filter: EnvFilter,
+    loaded: Loaded,
+    token: Option<OperatorToken>,
+}
+
+/// Fails where [`serve`] would fail now: for what the configuration says, or because what it names is not to be had.
+/// Leaves everything as it is.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    load(config)?;
-    operator_token(config)?;
+    prepare(config)?;
+    check_store(config).context("the store")?;
+    tokenist_proxy::check_driver(proxy_driver(config)).context("proxy.driver")?;
+    let proxy = &config.proxy;
+    for (key, address) in [
+        ("proxy.listen", &proxy.listen),
+        ("proxy.tls_listen", &proxy.tls_listen),
+        ("admin.listen", &config.admin.listen),
+    ] {
+        if !address.is_empty() {
+            TcpListener::bind(address).with_context(|| format!("{key}: nothing can listen on {address}"))?;
+        }
+    }
     Ok(())
 }
 
+fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+    let filter = EnvFilter::try_new(&config.log.level).with_context(|| {
+        format!("log.level = {:?} is neither a level, such as \"info\", nor a filter", config.log.level)
+    })?;
+    Ok(Prepared { filter, loaded: load(config)?, token: operator_token(config)? })
+}
+
 pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
+    let Prepared { filter, loaded, token } = prepare(config)?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     log.take_all(filter, colours);
     tracing::info!("in force:\n{}", config::effective(config));
-    let loaded = load(config)?;
-    let token = operator_token(config)?;
     rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
 
     let shard_count = match config.proxy.shard_count {
@@ -290,28 +315,50 @@ fn fleet_config(store: &config::Store) -> Option<fleet::Config> {
 
 fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
     let store = &config.store;
-    let file = || sqlite::Config {
-        directory: store.path.clone().into(),
-        details_days: store.details_days,
-        rollups_days: store.rollups_days,
-    };
     Ok(match store.kind {
         StoreKind::Memory => Box::new(Memory::new(memory::Config::default())),
-        StoreKind::Sqlite => Box::new(Sqlite::open(file())?),
+        StoreKind::Sqlite => Box::new(Sqlite::open(file_config(store))?),
         #[cfg(not(feature = "mongodb"))]
         StoreKind::Mongodb => bail!("{NO_MONGODB}"),
         #[cfg(feature = "mongodb")]
-        StoreKind::Mongodb => Box::new(Mongo::open(
-            file(),
-            mongo::Config {
-                uri: store.mongodb_uri.reveal().to_owned(),
-                database: store.mongodb_db.clone(),
-                batch: store.mongodb_batch,
-                details_days: store.details_days,
-                rollups_days: store.rollups_days,
-            },
-        )?),
+        StoreKind::Mongodb => Box::new(Mongo::open(file_config(store), mongo_config(store))?),
     })
+}
+
+/// Whether [`open_store`] would succeed now.
+fn check_store(config: &Config) -> anyhow::Result<()> {
+    let store = &config.store;
+    #[cfg(not(feature = "mongodb"))]
+    if store.kind == StoreKind::Mongodb {
+        bail!("{NO_MONGODB}");
+    }
+    #[cfg(feature = "mongodb")]
+    if store.kind == StoreKind::Mongodb {
+        mongo::check(&mongo_config(store))?;
+    }
+    if store.kind != StoreKind::Memory {
+        Sqlite::check(&file_config(store))?;
+    }
+    Ok(())
+}
+
+fn file_config(store: &config::Store) -> sqlite::Config {
+    sqlite::Config {
+        directory: store.path.clone().into(),
+        details_days: store.details_days,
+        rollups_days: store.rollups_days,
+    }
+}
+
+#[cfg(feature = "mongodb")]
+fn mongo_config(store: &config::Store) -> mongo::Config {
+    mongo::Config {
+        uri: store.mongodb_uri.reveal().to_owned(),
+        database: store.mongodb_db.clone(),
+        batch: store.mongodb_batch,
+        details_days: store.details_days,
+        rollups_days: store.rollups_days,
+    }
 }
 
 /// As the configuration names it.
@@ -320,6 +367,14 @@ fn store_name(kind: StoreKind) -> &'static str {
         StoreKind::Memory => "memory",
         StoreKind::Sqlite => "sqlite",
         StoreKind::Mongodb => "mongodb",
+    }
+}
+
+fn proxy_driver(config: &Config) -> tokenist_proxy::Driver {
+    match config.proxy.driver {
+        Driver::Auto => tokenist_proxy::Driver::Auto,
+        Driver::IoUring => tokenist_proxy::Driver::IoUring,
+        Driver::Epoll => tokenist_proxy::Driver::Epoll,
     }
 }
 
@@ -334,11 +389,7 @@ fn proxy_config(
         listen: proxy.listen.parse().ok(),
         tls_listen: proxy.tls_listen.parse().ok(),
         tls,
-        driver: match proxy.driver {
-            Driver::Auto => tokenist_proxy::Driver::Auto,
-            Driver::IoUring => tokenist_proxy::Driver::IoUring,
-            Driver::Epoll => tokenist_proxy::Driver::Epoll,
-        },
+        driver: proxy_driver(config),
         pin: proxy.pin,
         session_max: proxy.session_max,
         message_max_bytes: proxy.message_max_bytes,

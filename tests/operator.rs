@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
-use tokenist_kit::{PATIENCE, Provider, Signal, Tokenist, eventually};
+use tokenist_kit::{PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
 
 const DROPPED: &str = "tokenist_log_lines_dropped_total";
 
@@ -101,4 +101,81 @@ fn an_end_waits_for_a_log_that_nobody_reads_only_so_long() {
     let provider = Provider::start(&[]);
     let (_reader, stderr) = full_pipe();
     serves_and_drains(start(&provider, Stdio::null(), stderr));
+}
+
+/// What `check` and `serve` both refuse, with a word that the reason has.
+fn is_refused_by_both(settings: &[(&str, &str)], word: &str) {
+    let origin = "http://127.0.0.1:9";
+    let (found_well, said) = Tokenist::check(origin, settings);
+    assert!(!found_well && said.contains(word), "check of {settings:?}: {said}");
+    let (ended_well, said) = Tokenist::refused(origin, settings);
+    assert!(!ended_well && said.contains(word), "serve with {settings:?}: {said}");
+}
+
+#[test]
+fn check_refuses_what_serve_refuses() {
+    let scratch = Scratch::new();
+    let text = |path: std::path::PathBuf| path.to_str().expect("a plain name").to_owned();
+    let file = text(scratch.path().join("file"));
+    std::fs::write(&file, "no certificate, price list or ledger").unwrap();
+    let below_a_file = format!("{file}/ledger");
+    let missing = text(scratch.path().join("missing"));
+    let foreign = scratch.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("ledger.sqlite3"), vec![0x5a; 20_000]).unwrap();
+    let foreign = text(foreign);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (settings, word) in [
+        (&[("log.level", "info,=loud")][..], "log.level"),
+        (&[("proxy.listen", &*taken), ("admin.listen", &*taken)], "are both on port"),
+        (&[("admin.listen", "")], "admin.listen"),
+        (&[("admin.token", "short")], "admin.token"),
+        (&[("store.path", &*file)], &*file),
+        (&[("store.path", &*below_a_file)], &*below_a_file),
+        (&[("store.path", &*foreign)], "recover"),
+        (&[("store.path", "")], "store.path"),
+        (&[("store.kind", "mongodb"), ("store.mongodb_uri", "mongodb://")], "store.mongodb_uri"),
+        (&[("store.kind", "mongodb"), ("store.mongodb_uri", "http://host")], "store.mongodb_uri"),
+        (&[("store.redis_uri", "http://host")], "store.redis_uri"),
+        (&[("metering.prices_file", &*missing)], "metering.prices_file"),
+        (&[("metering.prices_file", &*file)], "metering.prices_file"),
+        (&[("provider.base_url", "https://h"), ("provider.ca_file", &*missing)], "provider.ca_file"),
+        (&[("OPENAI_API_KEY", "two words")], "OPENAI_API_KEY"),
+        (
+            &[("proxy.tls_listen", "127.0.0.1:0"), ("proxy.tls_cert", &*file), ("proxy.tls_key", &*file)],
+            "proxy.tls_cert",
+        ),
+    ] {
+        is_refused_by_both(settings, word);
+    }
+}
+
+#[test]
+fn check_refuses_what_somebody_else_has() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[]);
+    let folder = tokenist.ledger().to_str().expect("a plain name").to_owned();
+    is_refused_by_both(&[("store.path", &folder)], &tokenist.process_id().to_string());
+    let taken = tokenist.admin.to_string();
+    is_refused_by_both(&[("admin.listen", &taken)], &taken);
+    tokenist.session("alice").expect("it goes on").turn("").unwrap();
+}
+
+#[test]
+fn check_finds_well_what_serves_and_leaves_no_trace() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("not/there/yet");
+    let path = folder.to_str().expect("a plain name");
+    let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &[("store.path", path)]);
+    assert!(found_well && said.contains("[limits]"), "{said}");
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[("store.path", path)]);
+    tokenist.session("alice").unwrap().turn("").unwrap();
+    tokenist.leave();
+    let before = std::fs::read(folder.join("ledger.sqlite3")).unwrap();
+    let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &[("store.path", path)]);
+    assert!(found_well, "{said}");
+    assert!(std::fs::read(folder.join("ledger.sqlite3")).unwrap() == before);
 }

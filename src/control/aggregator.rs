@@ -119,8 +119,10 @@ impl Aggregator {
             Report::Opened(opened) => {
                 let session = opened.session;
                 self.ledger.open_session(opened);
-                self.happenings
-                    .tell(|| self.ledger.session(session).map(session_view).map(Happening::SessionOpened));
+                self.happenings.tell(|| {
+                    let session = self.ledger.session(session)?;
+                    Some(Happening::SessionOpened(session_view(session, now)))
+                });
             }
             Report::Closed(closed) => {
                 self.happenings.tell(|| {
@@ -427,7 +429,7 @@ impl Aggregator {
                 reply.send(()).ok();
             }
             Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
-            Command::Sessions(reply) => drop(reply.send(self.sessions())),
+            Command::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),

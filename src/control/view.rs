@@ -131,18 +131,9 @@ pub struct SessionView {
     pub opened_at: Timestamp,
     /// Since it was opened, settled responses only.
     pub totals: Totals,
+    /// Of these, in the last 60 seconds.
+    pub cost_last_minute: NanoUsd,
 }
-
-impl SessionView {
-    /// What a minute of it has cost on average; of one that is younger, what it has cost so far.
-    pub fn cost_per_minute(&self, now: Timestamp) -> NanoUsd {
-        let age_ms = i128::from(now.since(self.opened_at).max(MINUTE_MS));
-        let nano = i128::from(self.totals.cost.0) * i128::from(MINUTE_MS) / age_ms;
-        NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
-    }
-}
-
-const MINUTE_MS: u64 = 60_000;
 
 /// Usage by user and model since the start of the process, for audits.
 #[derive(Clone, Debug, PartialEq, Eq)]

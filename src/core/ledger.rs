@@ -22,6 +22,7 @@ use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::Key;
+use crate::last_minute::LastMinute;
 use crate::limit::{Limit, WindowKind};
 use crate::message::{Closed, Delta, Opened};
 use crate::record::{Applied, Consequence, Record};
@@ -101,12 +102,14 @@ pub struct LiveSession {
     /// With the model that was metered last.
     pub opened: Opened,
     pub totals: Totals,
+    /// Of what `totals` hold.
+    pub last_minute: LastMinute,
 }
 
 impl LiveSession {
     /// What is kept of it. No session ends before it began, whatever has been done to the wall clock meanwhile.
     pub fn end(self, closed: Closed) -> SessionRecord {
-        let LiveSession { opened, totals } = self;
+        let LiveSession { opened, totals, .. } = self;
         let closed = Closed { at: closed.at.max(opened.at), ..closed };
         SessionRecord { opened, closed, totals }
     }
@@ -252,6 +255,7 @@ impl Ledger {
         self.note_series(user, &delta, &totals, grain);
         if let Some(session) = self.sessions.get_mut(&delta.session) {
             session.totals += totals;
+            session.last_minute.add(delta.cost, delta.at);
             if session.opened.model.as_ref() != Some(&delta.model) {
                 session.opened.model = Some(delta.model.clone());
             }
@@ -274,7 +278,8 @@ impl Ledger {
         ];
         places.into_iter().flatten().for_each(|place| self.touch(place));
         if self.sessions.len() < self.config.sessions_max {
-            self.sessions.insert(opened.session, LiveSession { opened, totals: Totals::default() });
+            let (totals, last_minute) = (Totals::default(), LastMinute::default());
+            self.sessions.insert(opened.session, LiveSession { opened, totals, last_minute });
         }
     }
 

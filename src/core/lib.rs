@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod http;
 pub mod id;
 pub mod key;
+pub mod last_minute;
 pub mod ledger;
 pub mod limit;
 pub mod message;

@@ -98,6 +98,14 @@ pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io
     Ok(Proxy { listen, tls_listen, driver: driver.name(), shards })
 }
 
+/// Whether the driver that is asked for is to be had here.
+///
+/// # Errors
+/// It is not, and why.
+pub fn check_driver(asked: Driver) -> io::Result<()> {
+    choose_driver(asked).map(drop)
+}
+
 /// The driver that was settled on.
 #[derive(Clone, Copy)]
 enum Chosen {

@@ -121,8 +121,9 @@ impl Aggregator {
             .collect()
     }
 
-    pub(super) fn sessions(&self) -> Vec<SessionView> {
-        let mut sessions: Vec<SessionView> = self.ledger.sessions().map(session_view).collect();
+    pub(super) fn sessions(&self, now: Timestamp) -> Vec<SessionView> {
+        let mut sessions: Vec<SessionView> =
+            self.ledger.sessions().map(|session| session_view(session, now)).collect();
         sessions.sort_by_key(|session| (session.opened_at, session.session));
         sessions
     }
@@ -202,7 +203,7 @@ pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {
     record.standing().block.as_ref().filter(|block| block.holds_at(now))
 }
 
-pub(super) fn session_view(session: &LiveSession) -> SessionView {
+pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView {
     SessionView {
         session: session.opened.session,
         identity: Arc::clone(&session.opened.identity),
@@ -210,6 +211,7 @@ pub(super) fn session_view(session: &LiveSession) -> SessionView {
         model: session.opened.model.clone(),
         opened_at: session.opened.at,
         totals: session.totals,
+        cost_last_minute: session.last_minute.sum(now),
     }
 }
 

@@ -53,6 +53,14 @@ impl fmt::Debug for Config {
     }
 }
 
+/// Whether the address is one; the server is not asked.
+///
+/// # Errors
+/// It is not, and why.
+pub fn check(config: &Config) -> Result<(), StoreError> {
+    Server::check_address(config)
+}
+
 /// How long a start waits for a run that may have ended, and the pause between two looks.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
 const CLAIM_PAUSE: Duration = Duration::from_millis(250);

@@ -186,16 +186,27 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     take_steps(connection, &STEPS)
 }
 
-fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaError> {
+/// Refuses a file that is not ours, or that [`migrate`] would not understand.
+pub(super) fn check(connection: &Connection) -> Result<(), SchemaError> {
+    version_of(connection, STEPS.len()).map(drop)
+}
+
+/// How many of the steps the file has been taken.
+fn version_of(connection: &Connection, step_count: usize) -> Result<usize, SchemaError> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")? as usize);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != i64::from(APPLICATION_ID) {
         return Err(SchemaError::Foreign);
     }
-    if version > steps.len() {
+    if version > step_count {
         return Err(SchemaError::Newer { version });
     }
+    Ok(version)
+}
+
+fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaError> {
+    let version = version_of(connection, steps.len())?;
     if (1..steps.len()).contains(&version) {
         info!(
             version,
