@@ -18,6 +18,7 @@ mod random;
 mod repeat;
 mod route;
 mod serve;
+mod spool;
 mod telemetry;
 mod throttle;
 mod tier;
@@ -173,6 +174,8 @@ struct App {
     guessing: Arc<tokio::sync::Mutex<()>>,
     /// One for each stream of events that may be open; they leave connections for other requests.
     streams: Arc<Semaphore>,
+    /// One for each table that may be on its way, which takes room for as long as its reader takes.
+    tables: Arc<Semaphore>,
 }
 
 impl App {
@@ -191,10 +194,12 @@ impl App {
             hashing: Arc::default(),
             guessing: Arc::default(),
             streams,
+            tables: Arc::new(Semaphore::new(TABLES_MAX)),
         }
     }
 }
 
+const TABLES_MAX: usize = 4;
 /// Accounts are kept for good, and a taken email is told, so their makers have to be slow.
 const REGISTRATIONS_MAX: u32 = 10;
 const REGISTRATIONS_SPAN: Duration = Duration::from_secs(60);

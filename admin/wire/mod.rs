@@ -25,6 +25,7 @@ mod series;
 mod sessions;
 mod span;
 mod stream;
+mod table;
 mod users;
 
 pub(crate) use accounts::*;
@@ -48,6 +49,7 @@ pub(crate) use series::*;
 pub(crate) use sessions::*;
 pub(crate) use span::Stretch;
 pub(crate) use stream::happening;
+pub(crate) use table::*;
 pub(crate) use users::*;
 
 use crate::fields::Fields;

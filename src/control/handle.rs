@@ -338,6 +338,20 @@ impl Handle {
         self.read(move |reader| reader.usage(&query)).await
     }
 
+    /// As [`Handle::usage`], row by row into something, until `take` says that it is enough.
+    pub async fn usage_into<T: Send + 'static>(
+        &self,
+        query: UsageQuery,
+        mut into: T,
+        mut take: impl FnMut(&mut T, UsageRow) -> bool + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let question = move |reader: &mut dyn Reader| {
+            reader.usage_each(&query, &mut |row| take(&mut into, row))?;
+            Ok(into)
+        };
+        self.read(question).await
+    }
+
     /// How many rows [`Handle::usage`] would give without a limit.
     pub async fn usage_count(&self, query: UsageQuery) -> Result<usize, CommandError> {
         self.read(move |reader| reader.usage_count(&query)).await

@@ -78,6 +78,20 @@ pub trait Reader: Send {
     /// Usage summed by the dimensions asked for.
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// As [`Reader::usage`], one row after the other, so that nobody has to hold all of them. Ends when `take` says no.
+    fn usage_each(
+        &mut self,
+        query: &UsageQuery,
+        take: &mut dyn FnMut(UsageRow) -> bool,
+    ) -> Result<(), StoreError> {
+        for row in self.usage(query)? {
+            if !take(row) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// How many rows [`Reader::usage`] would give without a limit.
     fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
         self.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).map(|rows| rows.len())

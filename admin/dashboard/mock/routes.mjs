@@ -230,7 +230,7 @@ function explore({ query, accept }) {
   const named = [query.get('user'), ...(query.get('users')?.split(',') ?? [])].filter(Boolean)
   if (named.length > 0) filter.user = named
   const rows = rowsBy(span, by, filter)
-  if (accept.includes('text/csv')) return { csv: csvOf(by, rows) }
+  if (accept.includes('text/csv')) return { csv: csvOf(by, rows, span) }
   const grain = query.get('grain') ?? undefined
   return {
     ...spoken(span),
@@ -241,16 +241,27 @@ function explore({ query, accept }) {
     series: grain === 'none' ? null : series(span, by[0] ?? 'model', filter, grain),
   }
 }
-function csvOf(by, rows) {
+function csvOf(by, rows, span) {
   const cell = (value) => {
     const text = value === null ? '' : String(value)
     return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`
   }
-  const head = [...by, 'inputTokens', 'outputTokens', 'totalTokens', 'requests', 'costUsd'].join(',')
+  const head = [
+    'from_utc',
+    'to_utc',
+    ...by,
+    'input_tokens',
+    'output_tokens',
+    'total_tokens',
+    'requests',
+    'cost_usd',
+  ]
   return [
-    head,
+    head.join(','),
     ...rows.map((row) =>
       [
+        iso(span.from),
+        iso(span.to),
         ...by.map((name) => cell(row[name])),
         row.usage.inputTokens,
         row.usage.outputTokens,

@@ -22,6 +22,14 @@ impl Reader for FileReader {
         usage::rows(self, query)
     }
 
+    fn usage_each(
+        &mut self,
+        query: &UsageQuery,
+        take: &mut dyn FnMut(UsageRow) -> bool,
+    ) -> Result<(), StoreError> {
+        usage::each_row(self, query, take)
+    }
+
     fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
         usage::row_count(self, query)
     }
@@ -78,11 +86,22 @@ impl FileReader {
         question: &Question,
         mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
+        self.each_while(question, |row| look(row).map(|()| true))
+    }
+
+    /// Likewise, until `look` says that it has seen enough.
+    pub(super) fn each_while(
+        &self,
+        question: &Question,
+        mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), StoreError> {
         let mut look_at_all = || {
             let mut statement = self.connection.prepare_cached(&question.sql)?;
             let mut rows = statement.query(params_from_iter(&question.values))?;
             while let Some(row) = rows.next()? {
-                look(row)?;
+                if !look(row)? {
+                    break;
+                }
             }
             Ok(())
         };

@@ -8,9 +8,13 @@ import { Progress } from '@/ui/progress'
 import { Answer } from '@/ui/state'
 import { HolderName, limitWords } from '../limits/limit-words'
 
+const SHOWN = 8
+
 /** The limits that are fullest: what will be refused next. */
 export function LimitWatch() {
-  const limits = api.useQuery('get', '/admin/limits', { params: { query: { limit: 200 } } })
+  const limits = api.useQuery('get', '/admin/limits', {
+    params: { query: { sort: 'used', limit: SHOWN } },
+  })
   return (
     <Card
       title="Closest to their limit"
@@ -24,10 +28,7 @@ export function LimitWatch() {
     >
       <Answer of={limits}>
         {(data) => {
-          const fullest = data.limits
-            .filter((each) => each.percent !== null)
-            .sort((a, b) => (b.percent ?? 0) - (a.percent ?? 0))
-            .slice(0, 8)
+          const fullest = data.limits.filter((each) => each.percent !== null)
           if (fullest.length === 0)
             return (
               <Empty title="No limits are set">
