@@ -162,6 +162,8 @@ struct App {
     handle: Handle,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
+    /// Sign-ins that failed.
+    failures: Arc<trail::Failures>,
     /// How often one address may make accounts.
     registrations: Arc<Throttle<IpAddr>>,
     signer: Signer,
@@ -187,6 +189,7 @@ impl App {
             handle,
             telemetry: Arc::new(telemetry),
             guard,
+            failures: Arc::default(),
             registrations: Arc::new(Throttle::new(REGISTRATIONS_MAX, REGISTRATIONS_SPAN)),
             signer,
             config: Arc::new(config),

@@ -13,6 +13,11 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
     for (metric, name, help) in METRICS {
         family(&mut page, name, "counter", help, telemetry.count(metric));
     }
+    let (name, help) = ("tokenist_refusals_total", "Requests refused in admit, by reason.");
+    head(&mut page, name, "counter", help);
+    for (reason, count) in telemetry.refusals() {
+        line(&mut page, &format!("{name}{{reason=\"{reason}\"}}"), count);
+    }
     let help = "Lines of the log that standard error did not take.";
     family(&mut page, "tokenist_log_lines_dropped_total", "counter", help, telemetry.log.lost());
     let (name, help) = ("tokenist_shard_beat_age_seconds", "Since a shard went round its loop.");
@@ -50,6 +55,10 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
             let help = "Whether the Redis by which they do cannot be reached.";
             family(&mut page, "tokenist_redis_failing", "gauge", help, u8::from(pulse.redis_failing));
         }
+        let help = "Users and keys that were refused within the last five minutes.";
+        family(&mut page, "tokenist_refused_recently", "gauge", help, pulse.refused_recently);
+        let help = "Refusals that the record of an hour had no room for.";
+        family(&mut page, "tokenist_refusals_unrecorded_total", "counter", help, pulse.refusals_unrecorded);
         let help = "Reports from shards that the ledger has applied.";
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
         let help = "Batches that the store has committed.";
@@ -112,6 +121,7 @@ mod tests {
         };
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);
+        telemetry.counters[1].refuse("user_blocked");
         let pulse = Pulse {
             users: 2,
             users_max: 10,

@@ -347,6 +347,7 @@ fn file_config(store: &config::Store) -> sqlite::Config {
         directory: store.path.clone().into(),
         details_days: store.details_days,
         rollups_days: store.rollups_days,
+        refusals_days: store.refusals_days,
     }
 }
 
@@ -358,6 +359,7 @@ fn mongo_config(store: &config::Store) -> mongo::Config {
         batch: store.mongodb_batch,
         details_days: store.details_days,
         rollups_days: store.rollups_days,
+        refusals_days: store.refusals_days,
     }
 }
 

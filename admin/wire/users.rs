@@ -42,6 +42,9 @@ pub(crate) struct User {
     /// When the threshold's window rolls over; null if it never does or the user has not been seen.
     #[schema(required, format = DateTime)]
     resets_at: Option<String>,
+    /// Of an enforced limit what is used up: new sessions are refused with 4004 until it resets. Null otherwise.
+    #[schema(required)]
+    limit_reached: Option<MeasureUsed>,
     blocked: bool,
     #[schema(required)]
     block_entry: Option<BlockEntry>,
@@ -315,6 +318,7 @@ impl User {
             threshold: (&view.limit).into(),
             threshold_is_default: view.limit_is_default,
             resets_at: view.resets_at.map(|at| at.to_string()),
+            limit_reached: view.reached.map(MeasureUsed::from),
             blocked: view.block.is_some(),
             block_entry: view.block.map(|block| BlockEntry::of(&view.user, block)),
             sessions: view.sessions,
@@ -347,6 +351,7 @@ impl User {
             limit: default,
             limit_is_default: true,
             resets_at: None,
+            reached: None,
             block: None,
             sessions: 0,
         };

@@ -34,8 +34,10 @@ use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, Place, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
+use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
+use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
 use tokenist_handoff::{
@@ -131,6 +133,7 @@ impl Aggregator {
                 });
                 self.ledger.close_session(closed);
             }
+            Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
                 let key = match &admission {
                     Admission::Identity(identity) => identity.key,
@@ -324,6 +327,20 @@ impl Aggregator {
         }
     }
 
+    /// An application that asks and is told no has been refused as well.
+    fn note_refusal(&mut self, identity: &Identity, judged: &Judged, now: Timestamp) {
+        let Verdict::Block(ending) = &judged.verdict else { return };
+        self.ledger.refuse(Rejected {
+            at: now,
+            user: Some(identity.user.clone()),
+            org: identity.org.clone(),
+            key: identity.key,
+            address: "".into(),
+            reason: RefusalReason::of(ending),
+            count: 1,
+        });
+    }
+
     fn verdict(&mut self, holder: Holder, now: Timestamp) -> Verdict {
         if let Some(place) = self.ledger.find(&holder) {
             self.ledger.advance(place, now);
@@ -433,7 +450,11 @@ impl Aggregator {
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
-            Command::Judge(identity, reply) => drop(reply.send(self.judge(&identity, now))),
+            Command::Judge(identity, reply) => {
+                let judged = self.judge(&identity, now);
+                self.note_refusal(&identity, &judged, now);
+                drop(reply.send(judged));
+            }
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
             Command::Views(users, window, reply) => drop(reply.send(self.views(users, window, now))),
@@ -456,7 +477,7 @@ impl Aggregator {
             }
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Word(word) => self.word(word, now),
-            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),
+            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting, now))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
     }

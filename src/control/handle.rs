@@ -12,7 +12,7 @@ use crate::prices::{Prices, Trial};
 use crate::progress::Mirroring;
 use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
 use crate::reads::Job;
-use crate::store::{AuditFilter, Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Reader, RefusalFilter, StoreError, UsageQuery, UsageRow};
 use crate::view::{
     Call, Judged, KeyPage, KeyQuery, LimitPage, LimitQuery, LimitView, ModelTotals, Profile, Pulse,
     SessionView, Totals, UserPage, UserQuery, UserView,
@@ -326,6 +326,11 @@ impl Handle {
     /// What operators changed, the newest first. The last fifth of a second may be missing.
     pub async fn audits(&self, filter: AuditFilter) -> Result<Vec<Audit>, CommandError> {
         self.read(move |reader| reader.audits(&filter)).await
+    }
+
+    /// Who was refused, the newest first; likewise.
+    pub async fn refusals(&self, filter: RefusalFilter) -> Result<Vec<Refusal>, CommandError> {
+        self.read(move |reader| reader.refusals(&filter)).await
     }
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokenist_core::metric::Metric;
+use tokenist_core::metric::{Metric, REFUSAL_REASONS};
 use tokenist_core::time::Timestamp;
 pub use tokenist_handoff::Heartbeat;
 use tokenist_handoff::{Counters, Published};
@@ -53,6 +53,15 @@ impl Telemetry {
     /// The sum over all shards.
     pub fn count(&self, metric: Metric) -> u64 {
         self.counters.iter().map(|counters| counters.get(metric)).sum()
+    }
+
+    /// Each reason with how many requests were refused for it.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let sums = self.counters.iter().fold([0; REFUSAL_REASONS.len()], |mut sums, counters| {
+            sums.iter_mut().zip(counters.refusals()).for_each(|(sum, count)| *sum += count);
+            sums
+        });
+        REFUSAL_REASONS.into_iter().zip(sums)
     }
 
     pub fn draining(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use tokenist_core::batch::Log;
+use tokenist_core::close::Measure;
 pub use tokenist_core::batch::Profile;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
@@ -25,6 +26,8 @@ pub struct UserView {
     pub limit: Limit,
     pub limit_is_default: bool,
     pub resets_at: Option<Timestamp>,
+    /// What of an enforced limit is used up: no session of the user is let in.
+    pub reached: Option<Measure>,
     /// `None` if there is none or it has expired.
     pub block: Option<Block>,
     pub sessions: u32,
@@ -198,6 +201,10 @@ pub struct Pulse {
     /// Tokenist keys, revoked ones included.
     pub keys: usize,
     pub sessions: usize,
+    /// Users and keys that were refused within the last five minutes.
+    pub refused_recently: usize,
+    /// Refusals that the record of an hour had no room for.
+    pub refusals_unrecorded: u64,
     pub reports_applied: u64,
     pub reports_waiting: usize,
     /// The last commit to the store failed.

@@ -24,8 +24,9 @@ use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
 use crate::limit::{Limit, WindowKind};
-use crate::message::{Closed, Delta, Opened};
+use crate::message::{Closed, Delta, Opened, Rejected};
 use crate::record::{Applied, Consequence, Record};
+use crate::refusal::{RefusalBook, Refused};
 pub use crate::roster::Place;
 use crate::roster::{Roster, Seat};
 use crate::series::Series;
@@ -138,6 +139,7 @@ pub struct Ledger {
     marks: VecDeque<Arc<str>>,
     marked: HashSet<Arc<str>>,
     details_lost: u64,
+    refusals: RefusalBook,
     sweep: bool,
     warnings: Vec<Warning>,
     /// When something changes next by itself.
@@ -178,6 +180,7 @@ impl Ledger {
             marks: VecDeque::new(),
             marked: HashSet::new(),
             details_lost: 0,
+            refusals: RefusalBook::new(now),
             sweep: false,
             warnings: Vec::new(),
             due: next_bucket(now),
@@ -356,6 +359,22 @@ impl Ledger {
         } else {
             self.details_lost += 1;
         }
+    }
+
+    /// Keeps that requests were refused, if they were of a user or a key that is known here.
+    pub fn refuse(&mut self, rejected: Rejected) {
+        let Rejected { at, user, org, key, address, reason, count } = rejected;
+        let key = key.and_then(|hash| self.key(&hash));
+        let bound = |key: &&Key| key.user.clone();
+        let user = user.or_else(|| key.as_ref().and_then(bound));
+        let user = user.filter(|user| self.roster.user(user).is_some());
+        let org = org.or_else(|| key.and_then(|key| key.org.clone()));
+        let key = key.map(|key| key.id.clone());
+        self.refusals.note(Refused { at, user, org, key, address, reason, count });
+    }
+
+    pub fn refusals(&self) -> &RefusalBook {
+        &self.refusals
     }
 
     /// Keeps what an operator changed. It is never left out, for operators are few.
@@ -538,6 +557,7 @@ impl Ledger {
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.pending);
         self.pending_log_bytes = 0;
+        batch.refusals = self.refusals.take_unsaved();
         for place in std::mem::take(&mut self.unsaved) {
             let seat = self.roster.seat_mut(place);
             seat.is_unsaved = false;

@@ -25,6 +25,7 @@ pub mod metric;
 pub mod money;
 pub mod price;
 pub mod record;
+pub mod refusal;
 pub mod roster;
 pub mod rule;
 pub mod scan;

@@ -70,8 +70,7 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     let reached =
         |measure| Ending::LimitReached { measure, window: limit.window, resets_at: standing.resets_at };
     let percent = share_used(limit, used).unwrap_or(0);
-    let over = measures(limit, used).find(|measure| measure.percent() >= 100);
-    match (over, limit.mode) {
+    match (used_up(limit, used), limit.mode) {
         (Some(measure), Mode::Enforce) => Verdict::Block(reached(measure)),
         (Some(_), Mode::Warn) => Verdict::Warn { percent: 100 },
         (None, _) => match WARN_PERCENT.into_iter().rev().find(|&at| percent >= u64::from(at)) {
@@ -93,6 +92,11 @@ impl Remaining {
 /// The greatest share of a limit that is used, in whole percent; it may pass 100. `None` where nothing is limited.
 pub fn share_used(limit: &Limit, used: Used) -> Option<u64> {
     measures(limit, used).map(|measure| measure.percent()).max()
+}
+
+/// What of a limit nothing is left of, whether that is enforced or not.
+pub fn used_up(limit: &Limit, used: Used) -> Option<Measure> {
+    measures(limit, used).find(|measure| measure.percent() >= 100)
 }
 
 fn measures(limit: &Limit, used: Used) -> impl Iterator<Item = Measure> {

@@ -2,18 +2,24 @@
 
 use crate::heartbeat::Heartbeat;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokenist_core::metric::{METRIC_COUNT, Metric};
+use tokenist_core::metric::{METRIC_COUNT, Metric, REFUSAL_REASONS, refusal_index};
 
 #[derive(Debug)]
 #[repr(align(64))] // One shard's counters do not share a cache line with another's.
 pub struct Counters {
     counts: [AtomicU64; METRIC_COUNT],
+    /// By reason.
+    refusals: [AtomicU64; REFUSAL_REASONS.len()],
     heartbeat: Heartbeat,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { counts: [const { AtomicU64::new(0) }; METRIC_COUNT], heartbeat: Heartbeat::default() }
+        Counters {
+            counts: [const { AtomicU64::new(0) }; METRIC_COUNT],
+            refusals: [const { AtomicU64::new(0) }; REFUSAL_REASONS.len()],
+            heartbeat: Heartbeat::default(),
+        }
     }
 }
 
@@ -24,6 +30,17 @@ impl Counters {
 
     pub fn get(&self, metric: Metric) -> u64 {
         self.counts[metric as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal, in all and by its reason.
+    pub fn refuse(&self, code: &str) {
+        self.add(Metric::SessionsRefused, 1);
+        self.refusals[refusal_index(code)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// In order of [`REFUSAL_REASONS`].
+    pub fn refusals(&self) -> [u64; REFUSAL_REASONS.len()] {
+        self.refusals.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Beaten once a tick.

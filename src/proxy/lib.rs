@@ -20,6 +20,7 @@ mod relay;
 mod requests;
 mod session;
 mod shard;
+mod tally;
 mod tap;
 mod tls;
 mod upgrade;

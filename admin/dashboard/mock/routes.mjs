@@ -29,11 +29,20 @@ function userOf(user, usage, period) {
       window,
     },
     thresholdIsDefault: !own,
-    resetsAt: null,
+    ...reachOf(user.id),
     blocked: Boolean(block),
     blockEntry: block ? { endUserId: user.id, ...block } : null,
     sessions: live.filter((each) => each.combo.user === user.id).length,
   }
+}
+function reachOf(id) {
+  const { state: near, limit, used, resetsAt } = holderOf('user', id)
+  if (near !== 'reached' || limit.mode !== 'enforce') return { resetsAt, limitReached: null }
+  const cost = limit.maxCostUsd !== null && used.costUsd >= limit.maxCostUsd
+  const limitReached = cost
+    ? { measure: 'cost_usd', used: used.costUsd, limit: limit.maxCostUsd }
+    : { measure: 'tokens', used: used.tokens, limit: limit.maxTotalTokens }
+  return { resetsAt, limitReached }
 }
 const known = (id) => users.find((user) => user.id === id) ?? { id, name: null, email: null, org: null }
 
@@ -90,7 +99,11 @@ function holderOf(kind, id) {
   }
 }
 function listLimits({ query }) {
-  const all = [...state.limits.values()]
+  const own = [...state.limits.values()]
+  const bound = users
+    .filter((user) => query.get('defaults') === 'true' && !state.limits.has(`user ${user.id}`))
+    .map((user) => ({ kind: 'user', id: user.id }))
+  const all = [...own, ...bound]
     .filter((each) => !query.get('kind') || each.kind === query.get('kind'))
     .map((each) => holderOf(each.kind, each.id))
     .filter(
@@ -271,6 +284,28 @@ function csvOf(by, rows, span) {
       ].join(','),
     ),
   ].join('\r\n')
+}
+
+// ---- refusals
+function listRefusals({ query }) {
+  const rows = state.refusals.filter(
+    (row) =>
+      (!query.get('user') || row.userId === query.get('user')) &&
+      (!query.get('org') || row.orgId === query.get('org')) &&
+      (!query.get('reason') || row.reason === query.get('reason')),
+  )
+  const start = Number(query.get('cursor') ?? 0)
+  const end = start + Number(query.get('limit') ?? 100)
+  const recent = new Set(
+    state.refusals
+      .filter((row) => Date.parse(row.lastAt) > Date.now() - 300_000)
+      .map((row) => row.userId ?? row.keyId),
+  )
+  return {
+    refusals: rows.slice(start, end),
+    nextCursor: end < rows.length ? String(end) : null,
+    refusedRecently: recent.size,
+  }
 }
 
 // ---- sessions
@@ -476,6 +511,7 @@ export const ROUTES = [
     ],
   ],
   ['DELETE', '/auth/api-keys/:id', revokeKey],
+  ['GET', '/admin/refusals', listRefusals],
   ['GET', '/admin/sessions', () => ({ sessions: live.map(liveRow), total: live.length })],
   [
     'GET',

@@ -10,9 +10,10 @@ use tokenist_core::batch::Profile;
 use tokenist_core::id::{Holder, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::ledger::{LiveSession, Place};
-use tokenist_core::limit::{Block, WindowKind};
+use tokenist_core::limit::{Block, Mode, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::used_up;
 
 /// Users that one page may show.
 const PAGE_MAX: usize = 1_000;
@@ -141,12 +142,14 @@ impl Aggregator {
         KeyPage { keys: keys.into_iter().skip(query.offset).take(query.limit).cloned().collect(), total }
     }
 
-    pub(super) fn pulse(&self, reports_waiting: usize) -> Pulse {
+    pub(super) fn pulse(&self, reports_waiting: usize, now: Timestamp) -> Pulse {
         Pulse {
             users: self.ledger.user_count(),
             users_max: self.users_max,
             keys: self.ledger.keys().len(),
             sessions: self.ledger.session_count(),
+            refused_recently: self.ledger.refusals().recent(now),
+            refusals_unrecorded: self.ledger.refusals().unrecorded(),
             reports_applied: self.reports_applied,
             reports_waiting,
             store_failing: self.saving.is_failing(),
@@ -177,6 +180,7 @@ impl Aggregator {
             limit: standing.limit,
             limit_is_default: record.own_limit().is_none(),
             resets_at: standing.resets_at,
+            reached: used_up(&standing.limit, record.used()).filter(|_| standing.limit.mode == Mode::Enforce),
             block: standing.block.clone(),
             sessions: account.map_or(0, |account| account.sessions()),
         }

@@ -44,6 +44,8 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
+    /// Likewise the record of who was refused.
+    pub refusals_days: u64,
 }
 
 /// Never shows the address.
@@ -199,6 +201,9 @@ fn index(server: &Server) -> Result<(), StoreError> {
     }
     server.index("marks", &["at"])?;
     server.index("audits", &["at"])?;
+    server.index("refusals", &["minute"])?;
+    server.index("refusals", &["user", "minute"])?;
+    server.index("refusals", &["org", "minute"])?;
     server.index("audits", &["subject", "at"])?;
     server.index("key_day", &["key", "start"])
 }

@@ -37,6 +37,8 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
+    /// Likewise the record of who was refused.
+    pub refusals_days: u64,
 }
 
 #[derive(Debug)]
@@ -211,6 +213,7 @@ impl Store for Sqlite {
             ("logs", "id", "at", self.config.details_days),
             ("marks", "id", "at", self.config.details_days),
             ("audits", "id", "at", self.config.rollups_days),
+            ("refusals", "id", "minute", self.config.refusals_days),
             ("rollups", "generation, row", "start", self.config.rollups_days),
             ("slice_hour", "start, org, feature, provider, model", "start", self.config.rollups_days),
         ];

@@ -648,7 +648,8 @@ impl Folder {
     }
 
     fn open(&self) -> Box<dyn Store> {
-        let config = sqlite::Config { directory: self.0.clone(), details_days: 0, rollups_days: 0 };
+        let config =
+            sqlite::Config { directory: self.0.clone(), details_days: 0, rollups_days: 0, refusals_days: 0 };
         Box::new(Sqlite::open(config).unwrap())
     }
 }

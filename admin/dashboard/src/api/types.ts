@@ -42,6 +42,7 @@ export type Key = Reply<'/auth/api-keys', 'get'>['keys'][number]
 export type Scope = Key['scopes'][number]
 export type Session = Reply<'/admin/sessions', 'get'>['sessions'][number]
 export type PastSession = Reply<'/admin/sessions/past', 'get'>['sessions'][number]
+export type Refusal = Reply<'/admin/refusals', 'get'>['refusals'][number]
 export type AuditEntry = Reply<'/admin/audit', 'get'>['entries'][number]
 export type Price = Reply<'/admin/prices', 'get'>['prices'][number]
 export type Health = Reply<'/health', 'get'>

@@ -19,6 +19,7 @@ pub(super) fn tidy(server: &Server, config: &Config, now: Timestamp) -> Result<(
         ("logs", "at", config.details_days),
         ("marks", "at", config.details_days),
         ("audits", "at", config.rollups_days),
+        ("refusals", "minute", config.refusals_days),
         ("rollups", "start", config.rollups_days),
     ];
     for (collection, at, days) in old.into_iter().filter(|(_, _, days)| *days > 0) {

@@ -10,7 +10,7 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const STEPS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -161,6 +161,19 @@ CREATE TABLE audits (
 ) WITHOUT ROWID;
 CREATE INDEX audits_by_time ON audits (at);
 CREATE INDEX audits_by_subject ON audits (subject, at);
+";
+
+const VERSION_6: &str = "
+-- Who was refused: a row for each user or key, reason and minute. Of a reached limit the figures are nano-dollars or
+-- tokens, as the measure says. An empty text is none.
+CREATE TABLE refusals (
+    id TEXT PRIMARY KEY, minute INTEGER NOT NULL, last_at INTEGER NOT NULL, user TEXT NOT NULL, org TEXT NOT NULL,
+    key TEXT NOT NULL, address TEXT NOT NULL, reason TEXT NOT NULL, close_code INTEGER NOT NULL,
+    measure TEXT NOT NULL, used INTEGER, max INTEGER, count INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX refusals_by_time ON refusals (minute, id);
+CREATE INDEX refusals_by_user ON refusals (user, minute, id);
+CREATE INDEX refusals_by_org ON refusals (org, minute, id);
 ";
 
 /// Why a file cannot be used as it is.

@@ -6,14 +6,14 @@ import { Card } from '@/ui/card'
 import { Empty } from '@/ui/notice'
 import { Progress } from '@/ui/progress'
 import { Answer } from '@/ui/state'
-import { HolderName, limitWords } from '../limits/limit-words'
+import { HolderName, isBinding, limitWords } from '../limits/limit-words'
 
 const SHOWN = 8
 
 /** The limits that are fullest: what will be refused next. */
 export function LimitWatch() {
   const limits = api.useQuery('get', '/admin/limits', {
-    params: { query: { sort: 'used', limit: SHOWN } },
+    params: { query: { sort: 'used', defaults: true, limit: SHOWN } },
   })
   return (
     <Card
@@ -30,7 +30,11 @@ export function LimitWatch() {
         {(data) => {
           const fullest = data.limits.filter((each) => each.percent !== null)
           if (fullest.length === 0)
-            return (
+            return isBinding(data.default) ? (
+              <Empty title="Nobody has come near">
+                Every user may use {limitWords(data.default)}, the default. The fullest show here.
+              </Empty>
+            ) : (
               <Empty title="No limits are set">
                 Give users, orgs or keys a limit, and the fullest show here.
               </Empty>
