@@ -108,3 +108,16 @@ fn json(value: &impl Serialize) -> Option<Arc<str>> {
         value => Some(value.to_string().into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_counted_by_the_minute() {
+        let failures = Failures::default();
+        let at = |second: u64| Timestamp(1_795_478_400_000 + second * 1000);
+        assert_eq!([0, 1, 59].map(|second| failures.count(at(second))), [1, 2, 3]);
+        assert_eq!([60, 61].map(|second| failures.count(at(second))), [1, 2]);
+    }
+}

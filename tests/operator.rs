@@ -1,10 +1,12 @@
 //! What an operator is told, and that telling it is in nobody's way.
 
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
-use tokenist_kit::{PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
+use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
 
 const DROPPED: &str = "tokenist_log_lines_dropped_total";
 
@@ -178,4 +180,76 @@ fn check_finds_well_what_serves_and_leaves_no_trace() {
     let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &[("store.path", path)]);
     assert!(found_well, "{said}");
     assert!(std::fs::read(folder.join("ledger.sqlite3")).unwrap() == before);
+}
+
+/// What of `/admin/refusals` is of this user: the reason, the close code and how often, over all minutes.
+fn refusals(tokenist: &Tokenist, user: &str) -> Vec<(String, u64, u64)> {
+    let list = tokenist.get(&format!("/admin/refusals?user={user}"));
+    let mut sums: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    for row in list["refusals"].as_array().expect("a list") {
+        let reason = row["reason"].as_str().expect("a reason").to_owned();
+        let code = row["closeCode"].as_u64().expect("a code");
+        *sums.entry((reason, code)).or_default() += row["count"].as_u64().expect("a count");
+        assert_eq!(row["address"], "127.0.0.1");
+    }
+    sums.into_iter().map(|((reason, code), count)| (reason, code, count)).collect()
+}
+
+#[test]
+fn who_is_refused_and_why_is_kept_over_a_restart_and_strangers_leave_nothing() {
+    let provider = Provider::start(&[]);
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("ledger");
+    // Every response costs more than this.
+    let settings =
+        [("store.path", folder.to_str().expect("a plain name")), ("limits.max_cost_usd", "0.0000001")];
+    let tokenist = Tokenist::start(&provider.origin(), &settings);
+    for user in ["alice", "bob"] {
+        // The response that reaches the limit is delivered, and the session then ends.
+        tokenist.session(user).expect("let in").turn("").ok();
+    }
+    tokenist.post("/admin/users/bob/block", &json!({"reason": "abuse"}));
+    let knock = |user: &str, times: usize| {
+        for _ in 0..times {
+            if let Ok(mut session) = tokenist.session(user) {
+                session.hear_out();
+            }
+        }
+    };
+    let reached = || tokenist.get("/admin/users/alice/usage")["limitReached"].clone();
+    assert!(eventually(PATIENCE, reached, |reached| !reached.is_null()).is_object(), "its state says so");
+    knock("alice", 3);
+    knock("bob", 2);
+    // A made-up key is nobody's.
+    let mut stranger = Handshake::of("mallory");
+    stranger.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    stranger.headers.push(("Authorization".into(), "Bearer ug_made_up".into()));
+    drop(Client::open(tokenist.listen, &stranger));
+
+    let expected = |user: &str, found: Vec<(String, u64, u64)>| {
+        let wanted =
+            if user == "alice" { ("cost_limit_reached", 4004, 3) } else { ("user_blocked", 4003, 2) };
+        found == [(wanted.0.to_owned(), wanted.1, wanted.2)]
+    };
+    for user in ["alice", "bob"] {
+        let found = eventually(PATIENCE, || refusals(&tokenist, user), |found| expected(user, found.clone()));
+        assert!(expected(user, found.clone()), "{user}: {found:?}");
+    }
+    let limit = tokenist.get("/admin/refusals?user=alice&limit=1")["refusals"][0]["limit"].clone();
+    assert_eq!(limit["measure"], "cost_usd");
+    assert!(limit["used"].as_f64() >= limit["limit"].as_f64(), "{limit}");
+    assert_eq!(tokenist.get("/admin/refusals?user=mallory")["refusals"], json!([]));
+    assert_eq!(tokenist.get("/admin/refusals")["refusedRecently"], 2);
+    let by_reason =
+        |reason: &str| tokenist.metric(&format!("tokenist_refusals_total{{reason=\"{reason}\"}}"));
+    assert_eq!(by_reason("cost_limit_reached"), Some(3.0));
+    assert_eq!(by_reason("user_blocked"), Some(2.0));
+    assert_eq!(by_reason("unauthorized"), Some(1.0), "{}", tokenist.metrics());
+    assert!(!tokenist.metrics().contains("alice"));
+
+    tokenist.leave();
+    let tokenist = Tokenist::start(&provider.origin(), &settings);
+    assert!(expected("alice", refusals(&tokenist, "alice")));
+    let nearest = tokenist.get("/admin/limits?sort=used&defaults=true&limit=1")["limits"][0].clone();
+    assert_eq!((&nearest["isDefault"], &nearest["state"]), (&json!(true), &json!("reached")));
 }

@@ -42,15 +42,18 @@ pub(crate) async fn read_overview(
         let profiles = app.handle.profiles(users).await?;
         Ok::<_, CommandError>((top, profiles, user_count))
     };
-    let (explored, previous, (top, profiles, active_users), pulse, blocked) = tokio::try_join!(
+    let unpriced = app.handle.unpriced(whole.query.clone());
+    let (explored, previous, (top, profiles, active_users), pulse, blocked, unpriced) = tokio::try_join!(
         app.handle.explore(whole),
         before,
         dearest,
         app.handle.pulse(),
         app.handle.blocked(),
+        unpriced,
     )?;
     let answers = OverviewAnswers {
         explored,
+        unpriced,
         top,
         profiles,
         active_users,
@@ -75,9 +78,11 @@ pub(crate) async fn explore_usage(
     let now = now();
     let vary = [(header::VARY, "accept")];
     if !wants_table(&headers) {
-        let explored = app.handle.explore(query.question(now)).await?;
+        let question = query.question(now);
+        let unpriced = app.handle.unpriced(question.query.clone());
+        let (explored, unpriced) = tokio::try_join!(app.handle.explore(question), unpriced)?;
         let names = names(&app, &explored.rows).await?;
-        return Ok((vary, Json(Explorer::of(&query, explored, names, now))).into_response());
+        return Ok((vary, Json(Explorer::of(&query, explored, names, &unpriced, now))).into_response());
     }
     const BUSY: &str = "As many tables are on their way as there may be: ask again when one has arrived";
     let place = Arc::clone(&app.tables).try_acquire_owned();
@@ -85,22 +90,28 @@ pub(crate) async fn explore_usage(
     let table = Table::of(&query, now);
     let rows = RowSpool::new(table.clone());
     let rows = app.handle.usage_into(query.table_question(now), rows, RowSpool::take).await?;
-    let rows = rows.read().map_err(|cause| {
-        ApiError::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            format!("There is no room to make the table: {cause}"),
-        )
-    })?;
+    let rows = rows.read().map_err(no_room)?;
     let kind = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", table.file_name())),
     ];
-    let head = stream::iter([Ok(Bytes::from(table.head()))]);
-    let body = stream::unfold((app, table, rows, place), |(app, table, mut rows, place)| async move {
+    let mut lines = table.head();
+    let mut rows = rows;
+    lines.extend(piece(&app, &table, &mut rows).await.map_err(no_room)?.into_iter().flatten());
+    let Some(more) = piece(&app, &table, &mut rows).await.map_err(no_room)? else {
+        return Ok((vary, kind, lines).into_response());
+    };
+    let begin = stream::iter([Ok(Bytes::from(lines)), Ok(more)]);
+    let rest = stream::unfold((app, table, rows, place), |(app, table, mut rows, place)| async move {
         let next = piece(&app, &table, &mut rows).await.transpose()?;
         Some((next, (app, table, rows, place)))
     });
-    Ok((vary, kind, Body::from_stream(head.chain(body))).into_response())
+    Ok((vary, kind, Body::from_stream(begin.chain(rest))).into_response())
+}
+
+fn no_room(cause: io::Error) -> ApiError {
+    let sentence = format!("There is no room to make the table: {cause}");
+    ApiError::new(StatusCode::INSUFFICIENT_STORAGE, sentence)
 }
 
 /// Some more lines of the table. An error breaks the answer off, so that no part of it is taken for all.

@@ -8,6 +8,7 @@ use crate::now;
 use serde::Serialize;
 use std::sync::Arc;
 use tokenist_control::explore::{Exploration, Explored};
+use tokenist_control::prices::Unpriced;
 use tokenist_control::store::{Order, UsageQuery, UsageRow};
 use tokenist_core::id::{self, Feature, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
@@ -78,6 +79,8 @@ pub(crate) struct Explorer {
     by: Vec<Grouping>,
     /// In all.
     usage: Usage,
+    /// The part of its cost that is a guess, because no price is known for the model.
+    unpriced_cost_usd: f64,
     rows: Vec<ExplorerRow>,
     /// How many rows there are, also where `limit` cut them.
     total: usize,
@@ -104,6 +107,8 @@ struct ExplorerRow {
     #[schema(required)]
     display_name: Option<String>,
     usage: Usage,
+    /// No price is known for the model, so its cost is a guess. False where models are not told apart.
+    unpriced: bool,
 }
 
 impl FromFields for ExplorerQuery {
@@ -198,6 +203,7 @@ impl Explorer {
         query: &ExplorerQuery,
         explored: Explored,
         names: Vec<Option<Arc<str>>>,
+        unpriced: &Unpriced,
         now: Timestamp,
     ) -> Explorer {
         let series = explored.series.as_ref().zip(query.series_grain(now));
@@ -205,7 +211,13 @@ impl Explorer {
             covered: query.stretch.covered(now),
             by: query.by.clone(),
             usage: (&explored.whole).into(),
-            rows: explored.rows.iter().zip(names).map(|(row, name)| ExplorerRow::of(row, name)).collect(),
+            unpriced_cost_usd: unpriced.cost.usd(),
+            rows: explored
+                .rows
+                .iter()
+                .zip(names)
+                .map(|(row, name)| ExplorerRow::of(row, name, unpriced))
+                .collect(),
             total: explored.row_count,
             series: series.map(|(series, grain)| Series::of(grain, series)),
         }
@@ -213,7 +225,7 @@ impl Explorer {
 }
 
 impl ExplorerRow {
-    fn of(row: &UsageRow, name: Option<Arc<str>>) -> ExplorerRow {
+    fn of(row: &UsageRow, name: Option<Arc<str>>, unpriced: &Unpriced) -> ExplorerRow {
         let text = |by: Grouping| text_of(row, by).map(str::to_owned);
         ExplorerRow {
             user: text(Grouping::User),
@@ -223,6 +235,7 @@ impl ExplorerRow {
             model: text(Grouping::Model),
             display_name: name.map(|name| name.to_string()),
             usage: (&row.totals).into(),
+            unpriced: row.key.model.as_ref().is_some_and(|model| unpriced.models.contains(model)),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Table {
     }
 
     pub(crate) fn head(&self) -> Vec<u8> {
-        let mut columns = vec!["from_utc", "to_utc"];
+        let mut columns = Vec::new();
         columns.extend(self.has_time.then_some("start_utc"));
         for by in &self.by {
             let name = Grouping::WORDS.into_iter().find(|(_, grouping)| grouping == by);
@@ -65,6 +65,7 @@ impl Table {
             columns.extend((*by == Grouping::User).then_some("display_name"));
         }
         columns.extend(COUNT_COLUMNS);
+        columns.extend(["from_utc", "to_utc"]);
         let mut csv = csv::Writer::from_writer(Vec::new());
         csv.write_record(&columns).expect("a vector takes whatever is written");
         csv.into_inner().expect("a vector takes whatever is written")
@@ -89,14 +90,14 @@ impl Table {
         let user_column = self.user_column();
         let mut csv = csv::Writer::from_writer(Vec::new());
         for (record, name) in records.iter().zip(names) {
-            csv.write_field(&self.from)?;
-            csv.write_field(&self.to)?;
             for (column, cell) in record.iter().enumerate() {
                 csv.write_field(&*inert(cell))?;
                 if user_column == Some(column) {
                     csv.write_field(&*inert(name.as_deref().unwrap_or_default()))?;
                 }
             }
+            csv.write_field(&self.from)?;
+            csv.write_field(&self.to)?;
             csv.write_record(None::<&[u8]>)?;
         }
         csv.into_inner().map_err(|error| io::Error::other(error.to_string()))
@@ -146,6 +147,10 @@ const COUNT_COLUMNS: [&str; 18] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",
+    "requests",
+    "cost_usd",
+    "estimated_cost_usd",
+    "last_updated_utc",
     "text_input_tokens",
     "audio_input_tokens",
     "image_input_tokens",
@@ -157,10 +162,6 @@ const COUNT_COLUMNS: [&str; 18] = [
     "image_output_tokens",
     "reasoning_tokens",
     "duration_ms",
-    "requests",
-    "cost_usd",
-    "estimated_cost_usd",
-    "last_updated_utc",
 ];
 
 fn counts(row: &UsageRow) -> [String; COUNT_COLUMNS.len()] {
@@ -169,6 +170,10 @@ fn counts(row: &UsageRow) -> [String; COUNT_COLUMNS.len()] {
         usage.input_tokens().to_string(),
         usage.output_tokens().to_string(),
         usage.total_tokens().to_string(),
+        usage.requests.to_string(),
+        totals.cost.usd().to_string(),
+        totals.estimated_cost.usd().to_string(),
+        totals.updated_at.map(|at| at.to_string()).unwrap_or_default(),
         usage.text_in.to_string(),
         usage.audio_in.to_string(),
         usage.image_in.to_string(),
@@ -180,10 +185,6 @@ fn counts(row: &UsageRow) -> [String; COUNT_COLUMNS.len()] {
         usage.image_out.to_string(),
         usage.reasoning_out.to_string(),
         usage.duration_ms.to_string(),
-        usage.requests.to_string(),
-        totals.cost.usd().to_string(),
-        totals.estimated_cost.usd().to_string(),
-        totals.updated_at.map(|at| at.to_string()).unwrap_or_default(),
     ]
 }
 
@@ -241,10 +242,10 @@ mod tests {
         let table = table(true, vec![Grouping::User, Grouping::Feature], 0);
         assert_eq!(
             String::from_utf8(table.head()).unwrap(),
-            "from_utc,to_utc,start_utc,user,display_name,feature,input_tokens,output_tokens,total_tokens,\
-             text_input_tokens,audio_input_tokens,image_input_tokens,cached_text_input_tokens,\
-             cached_audio_input_tokens,cached_image_input_tokens,text_output_tokens,audio_output_tokens,\
-             image_output_tokens,reasoning_tokens,duration_ms,requests,cost_usd,estimated_cost_usd,last_updated_utc\n"
+            "start_utc,user,display_name,feature,input_tokens,output_tokens,total_tokens,requests,cost_usd,\
+             estimated_cost_usd,last_updated_utc,text_input_tokens,audio_input_tokens,image_input_tokens,\
+             cached_text_input_tokens,cached_audio_input_tokens,cached_image_input_tokens,text_output_tokens,\
+             audio_output_tokens,image_output_tokens,reasoning_tokens,duration_ms,from_utc,to_utc\n"
         );
         let mut spool = RowSpool::new(table.clone());
         assert!(spool.take(row("=a,b")));
@@ -253,8 +254,8 @@ mod tests {
         let lines = table.lines(&records, &[Some(Arc::from("A \"B\""))]).unwrap();
         assert_eq!(
             String::from_utf8(lines).unwrap(),
-            "1970-01-01T00:00:00.000Z,1970-01-02T00:00:00.000Z,1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,\
-             9,7,16,9,0,0,4,0,0,0,7,0,0,0,0,0.000000001,0,\n"
+            "1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,9,7,16,0,0.000000001,0,,9,0,0,4,0,0,0,7,0,0,0,\
+             1970-01-01T00:00:00.000Z,1970-01-02T00:00:00.000Z\n"
         );
         assert_eq!(table.file_name(), "tokenist-usage-1970-01-01-to-1970-01-02.csv");
     }

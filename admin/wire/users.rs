@@ -2,7 +2,9 @@
 
 use super::keys::read_scopes;
 use super::span::{Period, Span, read_ends};
-use super::{ApiKey, BlockEntry, CreatedKey, Scope, Threshold, Usage, WINDOWS, Window, list_limit};
+use super::{
+    ApiKey, BlockEntry, CreatedKey, MeasureUsed, Scope, Threshold, Usage, WINDOWS, Window, list_limit,
+};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
@@ -230,12 +232,15 @@ impl FromFields for UsersQuery {
         let order = fields.word("order", &[("asc", false), ("desc", true)]);
         let cursor = match sort {
             UserSort::Id => fields.parsed("cursor", UserId::parse).map(|user| Rank { figure: 0, user }),
-            UserSort::Cost | UserSort::Tokens | UserSort::Updated => fields.parsed("cursor", parse_rank),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
+                fields.parsed("cursor", parse_rank)
+            }
         };
         let filter = UserFilter {
             search: fields.text("search", 0..=SEARCH_CHARS_MAX),
             org: fields.parsed("org", OrgId::parse),
             blocked: fields.flag("blocked").unwrap_or(false),
+            by_default: false,
         };
         Some(UsersQuery { limit, cursor, filter, period: fields.word("period", &WINDOWS), sort, order })
     }
@@ -261,7 +266,9 @@ impl UsersQuery {
     pub(crate) fn cursor_of(ranking: &RankQuery, last: &Rank) -> String {
         match ranking.sort {
             UserSort::Id => last.user.to_string(),
-            UserSort::Cost | UserSort::Tokens | UserSort::Updated => format!("{}:{}", last.figure, last.user),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
+                format!("{}:{}", last.figure, last.user)
+            }
         }
     }
 }
@@ -451,6 +458,7 @@ mod tests {
             limit: Limit { max_cost: Some(NanoUsd(10_000_000_000)), ..Limit::default() },
             limit_is_default: true,
             resets_at: Some(Timestamp(86_400_000)),
+            reached: None,
             block: Some(block),
             sessions: 1,
         };
@@ -464,6 +472,7 @@ mod tests {
                 "threshold": {"maxCostUsd": 10.0, "window": "monthly"},
                 "thresholdIsDefault": true,
                 "resetsAt": "1970-01-02T00:00:00.000Z",
+                "limitReached": null,
                 "blocked": true,
                 "blockEntry": {"endUserId": "alice", "blockedAt": "1970-01-01T00:00:00.001Z",
                     "expiresAt": "1970-01-01T00:00:02.000Z"},

@@ -437,6 +437,7 @@ impl Aggregator {
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
             Command::Limits(query, reply) => drop(reply.send(self.limits(&query, now))),
             Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
+            Command::TryLimit(holder, limit, reply) => drop(reply.send(self.try_limit(holder, limit, now))),
             Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),

@@ -8,7 +8,7 @@ use crate::command::{Command, Reply};
 use crate::explore::{Exploration, Explored, explore};
 use crate::fact::Fact;
 use crate::happening::Happenings;
-use crate::prices::{Prices, Trial};
+use crate::prices::{Prices, Trial, Unpriced};
 use crate::progress::Mirroring;
 use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
 use crate::reads::Job;
@@ -29,6 +29,7 @@ use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::{Listing, PriceTable};
+use tokenist_core::refusal::Refusal;
 use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokio::sync::oneshot;
@@ -326,6 +327,18 @@ impl Handle {
     /// What operators changed, the newest first. The last fifth of a second may be missing.
     pub async fn audits(&self, filter: AuditFilter) -> Result<Vec<Audit>, CommandError> {
         self.read(move |reader| reader.audits(&filter)).await
+    }
+
+    /// What of usage is priced by a guess, as prices are now; likewise.
+    pub async fn unpriced(&self, query: UsageQuery) -> Result<Unpriced, CommandError> {
+        let by = vec![Dimension::Provider, Dimension::Model];
+        let rows = self.usage(UsageQuery { by, limit: usize::MAX, ..query }).await?;
+        Ok(Unpriced::of(&self.prices(), &rows, system_time()))
+    }
+
+    /// How a holder would stand under another limit. Nothing changes.
+    pub async fn try_limit(&self, holder: Holder, limit: Limit) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::TryLimit(holder, limit, reply)).await
     }
 
     /// Who was refused, the newest first; likewise.

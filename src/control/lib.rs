@@ -8,6 +8,7 @@
 
 mod accounts;
 pub mod aggregator;
+mod bound;
 pub mod clock;
 mod command;
 pub mod explore;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use tokenist_core::batch::Log;
-use tokenist_core::close::Measure;
 pub use tokenist_core::batch::Profile;
+use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -11,7 +11,7 @@ use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 pub use tokenist_core::totals::Totals;
-use tokenist_core::verdict::{Remaining, Used, Verdict};
+use tokenist_core::verdict::{Remaining, Used, Verdict, WARN_PERCENT};
 
 /// A user as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,17 @@ pub enum LimitState {
     /// 80 percent are used.
     Warned,
     Reached,
+}
+
+impl LimitState {
+    /// By the share that is used, in percent.
+    pub(crate) fn of(percent: Option<u64>) -> LimitState {
+        match percent {
+            Some(100..) => LimitState::Reached,
+            Some(percent) if percent >= u64::from(WARN_PERCENT[0]) => LimitState::Warned,
+            Some(_) | None => LimitState::Ok,
+        }
+    }
 }
 
 /// Whose limits to list.
@@ -115,6 +126,8 @@ pub struct UserFilter {
     pub org: Option<OrgId>,
     /// Only users whose block holds now.
     pub blocked: bool,
+    /// Only users without a limit of their own.
+    pub by_default: bool,
 }
 
 #[derive(Clone, Debug, Default)]

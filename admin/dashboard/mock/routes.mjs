@@ -114,19 +114,35 @@ function listLimits({ query }) {
   if (query.get('sort') === 'used') all.sort((a, b) => (b.percent ?? -1) - (a.percent ?? -1))
   return { default: state.fallback, limits: page(all, query), total: all.length }
 }
-function putLimit({ path: [kind, id], body, actor }) {
+function putLimit({ path: [kind, id], query, body, actor }) {
   const old = holderOf(kind, id).limit
   if (body.maxCostUsd < 0)
     return [400, { error: [{ path: ['maxCostUsd'], message: 'must not be negative', code: 'too_small' }] }]
-  state.limits.set(`${kind} ${id}`, { kind, id, limit: { ...state.noLimit, ...body } })
-  state.note(actor, 'limit.put', kind, id, old, state.limits.get(`${kind} ${id}`).limit)
+  const limit = { ...state.noLimit, ...body }
+  if (query.get('dryRun') === 'true') return trialOf(kind, id, { kind, id, limit })
+  state.limits.set(`${kind} ${id}`, { kind, id, limit })
+  state.note(actor, `${kind}.limit`, kind, id, old, state.limits.get(`${kind} ${id}`).limit)
   const now = holderOf(kind, id)
   if (now.state === 'reached' && now.limit.mode === 'enforce')
     for (const each of live.filter((one) => one.combo[kind] === id)) close(each, 4004)
   return now
 }
-function deleteLimit({ path: [kind, id], actor }) {
-  state.note(actor, 'limit.delete', kind, id, holderOf(kind, id).limit, null)
+/** As it would be, without a trace. */
+function trialOf(kind, id, own) {
+  const name = `${kind} ${id}`
+  const before = state.limits.get(name)
+  if (own) state.limits.set(name, own)
+  else state.limits.delete(name)
+  const withIt = holderOf(kind, id)
+  if (before) state.limits.set(name, before)
+  else state.limits.delete(name)
+  const liveSessions = live.filter((one) => one.combo[kind] === id).length
+  const ends = withIt.state === 'reached' && withIt.limit.mode === 'enforce'
+  return { withIt, liveSessions, sessionsEnded: ends ? liveSessions : 0 }
+}
+function deleteLimit({ path: [kind, id], query, actor }) {
+  if (query.get('dryRun') === 'true') return trialOf(kind, id, undefined)
+  state.note(actor, `${kind}.limit`, kind, id, holderOf(kind, id).limit, null)
   state.limits.delete(`${kind} ${id}`)
   return holderOf(kind, id)
 }
@@ -211,6 +227,7 @@ function overview({ query }) {
   return {
     ...spoken(span),
     usage,
+    unpricedCostUsd: unpricedOf(span),
     activeUsers,
     liveSessions: live.length,
     blockedUsers: state.blocks.size,
@@ -227,6 +244,12 @@ function overview({ query }) {
       .map((row) => ({ userId: row.user, displayName: row.displayName, orgId: row.org, usage: row.usage })),
   }
 }
+/** The one model that the price list does not know. */
+const UNPRICED = ['voice-experimental-2026-11']
+const unpricedOf = (span, filter = {}) =>
+  rowsBy(span, ['model'], filter)
+    .filter((row) => UNPRICED.includes(row.model))
+    .reduce((all, row) => all + row.usage.costUsd, 0)
 const spoken = (span) => ({
   period: span.period,
   periodLabel: span.periodLabel,
@@ -249,7 +272,8 @@ function explore({ query, accept }) {
     ...spoken(span),
     by,
     usage: sum(span, filter).usage,
-    rows: page(rows, query),
+    unpricedCostUsd: unpricedOf(span, filter),
+    rows: page(rows, query).map((row) => ({ ...row, unpriced: UNPRICED.includes(row.model) })),
     total: rows.length,
     series: grain === 'none' ? null : series(span, by[0] ?? 'model', filter, grain),
   }
@@ -260,27 +284,27 @@ function csvOf(by, rows, span) {
     return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`
   }
   const head = [
-    'from_utc',
-    'to_utc',
     ...by,
     'input_tokens',
     'output_tokens',
     'total_tokens',
     'requests',
     'cost_usd',
+    'from_utc',
+    'to_utc',
   ]
   return [
     head.join(','),
     ...rows.map((row) =>
       [
-        iso(span.from),
-        iso(span.to),
         ...by.map((name) => cell(row[name])),
         row.usage.inputTokens,
         row.usage.outputTokens,
         row.usage.totalTokens,
         row.usage.requests,
         row.usage.costUsd,
+        iso(span.from),
+        iso(span.to),
       ].join(','),
     ),
   ].join('\r\n')

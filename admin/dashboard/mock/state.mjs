@@ -188,7 +188,7 @@ note(
 )
 note(
   rosa,
-  'limit.put',
+  'user.limit',
   'org',
   'acme',
   { maxCostUsd: 2000, mode: 'warn' },
@@ -197,7 +197,7 @@ note(
 )
 note(
   { kind: 'key', id: 'key_00002', name: 'billing job' },
-  'limit.put',
+  'user.limit',
   'user',
   users[9].id,
   { maxCostUsd: 50 },

@@ -201,6 +201,7 @@ fn admits(filter: &UserFilter, record: &Record, now: Timestamp) -> bool {
     filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
         && filter.search.as_deref().is_none_or(found)
         && (!filter.blocked || holding_block(record, now).is_some())
+        && (!filter.by_default || record.own_limit().is_none())
 }
 
 pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {

@@ -121,7 +121,8 @@ impl Sqlite {
         check(&connection, &place)?;
         let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| place.error(&error))?;
         let Begun { generation, writer, earlier } = begun;
-        let locked_at = run::place_of(&lock).map_err(|error| failed(directory, "cannot be told from others", &error))?;
+        let locked_at =
+            run::place_of(&lock).map_err(|error| failed(directory, "cannot be told from others", &error))?;
         Ok(Sqlite {
             config,
             place,

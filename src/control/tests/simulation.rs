@@ -482,7 +482,7 @@ impl Sim {
         let unreported: i64 = kept
             .map(|report| match report {
                 Report::Charged(delta) => delta.cost.0,
-                Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) => 0,
+                Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) | Report::Refused(_) => 0,
             })
             .sum();
         let users = self.aggregator.ledger().users_after(None);

@@ -37,6 +37,8 @@ export type Limits = Reply<'/admin/limits', 'get'>
 export type HolderLimit = Limits['limits'][number]
 export type Limit = HolderLimit['limit']
 export type LimitKind = HolderLimit['kind']
+export type LimitUsed = HolderLimit['used']
+export type LimitTrial = Extract<Reply<'/admin/limits/{kind}/{id}', 'put'>, { liveSessions: number }>
 
 export type Key = Reply<'/auth/api-keys', 'get'>['keys'][number]
 export type Scope = Key['scopes'][number]

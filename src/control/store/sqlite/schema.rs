@@ -143,12 +143,6 @@ DROP INDEX rollups_by_start;
 CREATE INDEX rollups_by_start ON rollups (start, user, org, feature, provider, model, cost_nano);
 ";
 
-const VERSION_5: &str = "
--- Calls that were counted, each by what it is known by if it is sent again.
-CREATE TABLE marks (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX marks_by_time ON marks (at);
-";
-
 const VERSION_4: &str = "
 -- Settings that no session needs, such as logins: JSON, or null once removed.
 CREATE TABLE entries (
@@ -161,6 +155,12 @@ CREATE TABLE audits (
 ) WITHOUT ROWID;
 CREATE INDEX audits_by_time ON audits (at);
 CREATE INDEX audits_by_subject ON audits (subject, at);
+";
+
+const VERSION_5: &str = "
+-- Calls that were counted, each by what it is known by if it is sent again.
+CREATE TABLE marks (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX marks_by_time ON marks (at);
 ";
 
 const VERSION_6: &str = "

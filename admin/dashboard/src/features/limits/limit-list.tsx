@@ -133,7 +133,7 @@ export function LimitList() {
       {edited && (
         <LimitDialog
           holder={edited === 'new' ? undefined : edited}
-          fallback={rules}
+          begin={edited === 'new' ? rules : undefined}
           onClose={() => setEdited(null)}
         />
       )}
