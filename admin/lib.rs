@@ -18,6 +18,7 @@ mod random;
 mod repeat;
 mod route;
 mod serve;
+mod spool;
 mod telemetry;
 mod throttle;
 mod tier;
@@ -28,7 +29,7 @@ pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
 pub use random::generate_token;
 pub use tier::Quotas;
-pub use tokenist_control::telemetry::Telemetry;
+pub use tokenist_control::telemetry::{Logging, Telemetry};
 
 use auth::Guard;
 use login::Signer;
@@ -124,6 +125,11 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
         });
     })?;
     tracing::info!(%address, "admin API listens");
+    if !pages::has_dashboard() {
+        tracing::warn!(
+            "this build has no dashboard: `scripts/lib/dashboard && cargo build --release` makes one that has"
+        );
+    }
     Ok(Admin { address, stop: Some(stop), thread: Some(thread) })
 }
 
@@ -158,6 +164,8 @@ struct App {
     handle: Handle,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
+    /// Sign-ins that failed.
+    failures: Arc<trail::Failures>,
     /// How often one address may make accounts.
     registrations: Arc<Throttle<IpAddr>>,
     signer: Signer,
@@ -170,6 +178,8 @@ struct App {
     guessing: Arc<tokio::sync::Mutex<()>>,
     /// One for each stream of events that may be open; they leave connections for other requests.
     streams: Arc<Semaphore>,
+    /// One for each table that may be on its way, which takes room for as long as its reader takes.
+    tables: Arc<Semaphore>,
 }
 
 impl App {
@@ -181,6 +191,7 @@ impl App {
             handle,
             telemetry: Arc::new(telemetry),
             guard,
+            failures: Arc::default(),
             registrations: Arc::new(Throttle::new(REGISTRATIONS_MAX, REGISTRATIONS_SPAN)),
             signer,
             config: Arc::new(config),
@@ -188,10 +199,12 @@ impl App {
             hashing: Arc::default(),
             guessing: Arc::default(),
             streams,
+            tables: Arc::new(Semaphore::new(TABLES_MAX)),
         }
     }
 }
 
+const TABLES_MAX: usize = 4;
 /// Accounts are kept for good, and a taken email is told, so their makers have to be slow.
 const REGISTRATIONS_MAX: u32 = 10;
 const REGISTRATIONS_SPAN: Duration = Duration::from_secs(60);

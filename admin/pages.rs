@@ -13,6 +13,11 @@ use std::sync::LazyLock;
 #[allow_missing = true]
 struct Export;
 
+/// Whether the dashboard was there when this was built.
+pub(crate) fn has_dashboard() -> bool {
+    Export::get("index.html").is_some()
+}
+
 /// Whatever no route of the API answers. Under the API's own paths that is nothing, whoever asks.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_matches('/');
@@ -100,8 +105,11 @@ const POLICIES_FILE: &str = "csp.json";
 /// The name changes with the content.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
-const NOT_BUILT: &str = "<!doctype html><title>tokenist</title><p>This build has no dashboard. \
-    <code>scripts/lib/dashboard</code> makes it, and the next build takes it in; <code>scripts/start</code> does both.";
+/// Cargo alone builds no dashboard: that takes Node, and whoever only wants the API needs neither.
+const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><title>tokenist</title><h1>This build has no dashboard</h1>\
+    <p>Everything else works. To have it, run this where tokenist was built, and start it again:\
+    <pre>scripts/lib/dashboard &amp;&amp; cargo build --release</pre>\
+    <p><code>scripts/start</code> does both. The API is described at <a href=\"/openapi.json\">/openapi.json</a>.";
 
 #[cfg(test)]
 mod tests {

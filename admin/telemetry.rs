@@ -14,6 +14,20 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
     for (metric, name, help) in METRICS {
         family(&mut page, name, "counter", help, telemetry.count(metric));
     }
+    let (name, help) = ("tokenist_refusals_total", "Requests refused in admit, by reason.");
+    head(&mut page, name, "counter", help);
+    for (reason, count) in telemetry.refusals() {
+        line(&mut page, &format!("{name}{{reason=\"{reason}\"}}"), count);
+    }
+    let help = "Lines of the log that standard error did not take.";
+    family(&mut page, "tokenist_log_lines_dropped_total", "counter", help, telemetry.log.lost());
+    let (name, help) = ("tokenist_shard_beat_age_seconds", "Since a shard went round its loop.");
+    head(&mut page, name, "gauge", help);
+    for (shard, age_ms) in telemetry.shard_ages_ms().enumerate() {
+        line(&mut page, &format!("{name}{{shard=\"{shard}\"}}"), age_ms / 1000);
+    }
+    let (name, help) = ("tokenist_aggregator_beat_age_seconds", "Since the aggregator went round its loop.");
+    family(&mut page, name, "gauge", help, telemetry.aggregator.age_ms() / 1000);
     family(
         &mut page,
         "tokenist_ledger_up",
@@ -42,6 +56,10 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
             let help = "Whether the Redis by which they do cannot be reached.";
             family(&mut page, "tokenist_redis_failing", "gauge", help, u8::from(pulse.redis_failing));
         }
+        let help = "Users and keys that were refused within the last five minutes.";
+        family(&mut page, "tokenist_refused_recently", "gauge", help, pulse.refused_recently);
+        let help = "Refusals that the record of an hour had no room for.";
+        family(&mut page, "tokenist_refusals_unrecorded_total", "counter", help, pulse.refusals_unrecorded);
         let help = "Reports from shards that the ledger has applied.";
         family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
         let LagView { waiting, commit_max, slice_max, is_held } = pulse.lag;
@@ -74,8 +92,16 @@ fn family(page: &mut String, name: &str, kind: &str, help: &str, value: impl Dis
 }
 
 fn sample(page: &mut String, name: &str, kind: &str, help: &str, labelled: &str, value: impl Display) {
-    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{labelled} {value}")
-        .expect("a String takes what is written");
+    head(page, name, kind, help);
+    line(page, labelled, value);
+}
+
+fn head(page: &mut String, name: &str, kind: &str, help: &str) {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a String takes what is written");
+}
+
+fn line(page: &mut String, labelled: &str, value: impl Display) {
+    writeln!(page, "{labelled} {value}").expect("a String takes what is written");
 }
 
 #[cfg(test)]
@@ -91,6 +117,9 @@ mod tests {
     fn the_page_sums_over_shards() {
         let telemetry = Telemetry {
             counters: vec![Arc::default(), Arc::default()],
+            aggregator: Arc::default(),
+            tick_ms: 100,
+            log: Arc::default(),
             driver: "io_uring",
             store: "memory",
             version: "0.0.0",
@@ -100,6 +129,7 @@ mod tests {
         };
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);
+        telemetry.counters[1].refuse("user_blocked");
         let pulse = Pulse {
             users: 2,
             users_max: 10,

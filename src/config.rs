@@ -9,6 +9,7 @@ mod uri;
 pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers};
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
@@ -168,17 +169,47 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
+/// Port 0 is another one each time.
+fn refuse_shared_port(at: &str, config: &Config) -> Result<(), ConfigError> {
+    let Config { proxy, admin, .. } = config;
+    let listeners = [
+        ("proxy.listen", &proxy.listen),
+        ("proxy.tls_listen", &proxy.tls_listen),
+        ("admin.listen", &admin.listen),
+    ];
+    let listeners = listeners.map(|(key, text)| (key, text.parse::<SocketAddr>().ok()));
+    for (index, (key, address)) in listeners.iter().enumerate() {
+        for (other_key, other) in &listeners[index + 1..] {
+            let (Some(address), Some(other)) = (address, other) else { continue };
+            let everywhere = [address, other].iter().any(|address| address.ip().is_unspecified());
+            if address.port() == other.port()
+                && address.port() != 0
+                && (address.ip() == other.ip() || everywhere)
+            {
+                let what =
+                    format!("{key} and {other_key} are both on port {}; each needs its own", address.port());
+                return Err(wrong(at, what));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     let proxy = &config.proxy;
     let address = |key: &str, text: &str| match text {
         "" => Ok(()),
-        text => text.parse::<std::net::SocketAddr>().map(drop).map_err(|_| {
+        text => text.parse::<SocketAddr>().map(drop).map_err(|_| {
             wrong(at, format!("{key} = {text:?} is not an address and a port, such as \"127.0.0.1:8080\""))
         }),
     };
     address("proxy.listen", &proxy.listen)?;
     address("proxy.tls_listen", &proxy.tls_listen)?;
+    if config.admin.listen.is_empty() {
+        return Err(wrong(at, "admin.listen must be an address and a port, such as \"127.0.0.1:8081\""));
+    }
     address("admin.listen", &config.admin.listen)?;
+    refuse_shared_port(at, config)?;
     if proxy.listen.is_empty() && proxy.tls_listen.is_empty() {
         return Err(wrong(at, "set proxy.listen or proxy.tls_listen, or nobody can connect"));
     }
@@ -421,6 +452,36 @@ mod tests {
             check("", &[("TOKENIST_PROXY_TICK_MS", "x")]).unwrap_err(),
             "TOKENIST_PROXY_TICK_MS: \"x\" is not a whole number"
         );
+    }
+
+    #[test]
+    fn what_is_in_force_is_itself_a_configuration() {
+        let defaults = check("", &[]).unwrap();
+        assert_eq!(check(&effective(&defaults), &[]).unwrap(), defaults);
+    }
+
+    #[test]
+    fn two_listeners_never_share_a_port() {
+        let wrong = |text: &str| check(text, &[]).unwrap_err();
+        for (proxy, admin) in [
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("0.0.0.0:9000", "127.0.0.1:9000"),
+            ("[::1]:9000", "[::]:9000"),
+            ("0.0.0.0:9000", "[::]:9000"),
+        ] {
+            let text = format!("[proxy]\nlisten = {proxy:?}\n[admin]\nlisten = {admin:?}");
+            assert_eq!(
+                wrong(&text),
+                "tokenist.toml: proxy.listen and admin.listen are both on port 9000; each needs its own"
+            );
+        }
+        let tls = "[proxy]\nlisten = \"127.0.0.1:9000\"\ntls_listen = \"0.0.0.0:9000\"\ntls_cert = \"c\"\ntls_key = \"k\"";
+        assert!(wrong(tls).contains("proxy.listen and proxy.tls_listen"), "{}", wrong(tls));
+        for (proxy, admin) in [("127.0.0.1:9000", "127.0.0.2:9000"), ("127.0.0.1:0", "127.0.0.1:0")] {
+            let text = format!("[proxy]\nlisten = {proxy:?}\n[admin]\nlisten = {admin:?}");
+            assert!(check(&text, &[]).is_ok(), "{text}");
+        }
+        assert!(wrong("[admin]\nlisten = \"\"").contains("admin.listen"));
     }
 
     #[test]

@@ -6,10 +6,13 @@ mod config;
 mod cpu;
 mod descriptors;
 mod files;
+mod log;
 mod serve;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use log::Log;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,30 +44,36 @@ struct File {
 
 fn main() -> ExitCode {
     if let Some(missing) = cpu::missing_features() {
-        eprintln!(
+        let told = writeln!(
+            io::stderr(),
             "tokenist: this processor lacks {missing}, which this build needs; build it for your processor"
         );
+        // It fails all the same where nobody can be told.
+        told.ok();
         return ExitCode::FAILURE;
     }
-    match run(Arguments::parse().command) {
+    // Without a thread for the log nothing else could be started either.
+    let Ok(log) = Log::start(io::stderr()) else { return ExitCode::FAILURE };
+    let _written = log.flush_at_end();
+    match run(&log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tokenist: {error:#}");
+            log.line(&format!("tokenist: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what `check` was asked for")]
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(log: &Log) -> anyhow::Result<()> {
+    log.tell_panics();
+    let command = Arguments::parse().command;
     let load = |file: File| config::load(file.config.as_deref(), std::env::vars()).context("configuration");
     match command {
         Command::Check(file) => {
             let config = load(file)?;
             serve::check(&config)?;
-            println!("{}", config::effective(&config));
-            Ok(())
+            writeln!(io::stdout(), "{}", config::effective(&config)).context("standard output")
         }
-        Command::Serve(file) => serve::serve(&load(file)?),
+        Command::Serve(file) => serve::serve(&load(file)?, log),
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::config::{self, Config, Driver, Refuse, StoreKind};
 use crate::descriptors::{self, Share};
-use crate::files::{InForce, load};
+use crate::files::{InForce, Loaded, load};
+use crate::log::{self, Log};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -63,20 +66,45 @@ enum Event {
     AggregatorEnded,
 }
 
-/// Fails as [`serve`] would for what the configuration names.
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    load(config)?;
-    operator_token(config)?;
-    refuse_short_retention(&config.store)
+/// What a configuration comes to before anything is taken or started.
+struct Prepared {
+    filter: EnvFilter,
+    loaded: Loaded,
+    token: Option<OperatorToken>,
 }
 
-pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
+/// Fails where [`serve`] would fail now: for what the configuration says, or because what it names is not to be had.
+/// Leaves everything as it is.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    prepare(config)?;
+    check_store(config).context("the store")?;
+    refuse_short_retention(&config.store)?;
+    tokenist_proxy::check_driver(proxy_driver(config)).context("proxy.driver")?;
+    let proxy = &config.proxy;
+    for (key, address) in [
+        ("proxy.listen", &proxy.listen),
+        ("proxy.tls_listen", &proxy.tls_listen),
+        ("admin.listen", &config.admin.listen),
+    ] {
+        if !address.is_empty() {
+            TcpListener::bind(address).with_context(|| format!("{key}: nothing can listen on {address}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+    let filter = EnvFilter::try_new(&config.log.level).with_context(|| {
+        format!("log.level = {:?} is neither a level, such as \"info\", nor a filter", config.log.level)
+    })?;
+    Ok(Prepared { filter, loaded: load(config)?, token: operator_token(config)? })
+}
+
+pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
+    let Prepared { filter, loaded, token } = prepare(config)?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    log.take_all(filter, colours);
     tracing::info!("in force:\n{}", config::effective(config));
-    let loaded = load(config)?;
-    let token = operator_token(config)?;
     let shard_count = match config.proxy.shard_count {
         0 => thread::available_parallelism().context("counting CPUs")?.get(),
         count => count,
@@ -130,6 +158,9 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     let telemetry = Telemetry {
         counters,
+        aggregator: Arc::clone(&control.heartbeat),
+        tick_ms: config.proxy.tick_ms,
+        log: Arc::clone(log.state()),
         driver: proxy.driver,
         store: store_name(config.store.kind),
         version: env!("CARGO_PKG_VERSION"),
@@ -139,7 +170,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let settings = in_effect(config, shard_count, &proxy.cpus, &share);
     let admin = tokenist_admin::start(
-        admin_config(config, token, settings, &share)?,
+        admin_config(config, token, settings, &share, log)?,
         control.handle.clone(),
         telemetry,
     )
@@ -221,11 +252,9 @@ fn watch(
 }
 
 /// One line on standard output for whoever started us: where we listen, in JSON.
-#[expect(clippy::print_stdout, reason = "the one line that programs read")]
 fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyhow::Result<()> {
     let bound = serde_json::json!({"listen": proxy.listen, "tls_listen": proxy.tls_listen, "admin": admin, "driver": proxy.driver});
-    println!("{bound}");
-    std::io::Write::flush(&mut std::io::stdout())?;
+    log::announce(bound.to_string()).context("a thread for standard output")?;
     tracing::info!(listen = ?proxy.listen, tls_listen = ?proxy.tls_listen, %admin, driver = proxy.driver, "serving");
     Ok(())
 }
@@ -268,12 +297,13 @@ fn admin_config(
     token: Option<OperatorToken>,
     settings: Settings,
     share: &Share,
+    log: &Log,
 ) -> anyhow::Result<tokenist_admin::Config> {
     let token = match token {
         Some(token) => token,
         None => {
             let fresh = tokenist_admin::generate_token();
-            eprintln!("tokenist: no admin.token is set; for this run it is {fresh}");
+            log.line(&format!("tokenist: no admin.token is set; for this run it is {fresh}"));
             OperatorToken::parse(&fresh).context("a generated token")?
         }
     };
@@ -358,28 +388,52 @@ fn fleet_config(store: &config::Store) -> Option<fleet::Config> {
 
 fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {
     let store = &config.store;
-    let file = || sqlite::Config {
-        directory: store.path.clone().into(),
-        details_days: store.details_days,
-        rollups_days: store.rollups_days,
-    };
     Ok(match store.kind {
         StoreKind::Memory => Box::new(Memory::new(memory::Config::default())),
-        StoreKind::Sqlite => Box::new(Sqlite::open(file())?),
+        StoreKind::Sqlite => Box::new(Sqlite::open(file_config(store))?),
         #[cfg(not(feature = "mongodb"))]
         StoreKind::Mongodb => bail!("{NO_MONGODB}"),
         #[cfg(feature = "mongodb")]
-        StoreKind::Mongodb => Box::new(Mongo::open(
-            file(),
-            mongo::Config {
-                uri: store.mongodb_uri.reveal().to_owned(),
-                database: store.mongodb_db.clone(),
-                batch: store.mongodb_batch,
-                details_days: store.details_days,
-                rollups_days: store.rollups_days,
-            },
-        )?),
+        StoreKind::Mongodb => Box::new(Mongo::open(file_config(store), mongo_config(store))?),
     })
+}
+
+/// Whether [`open_store`] would succeed now.
+fn check_store(config: &Config) -> anyhow::Result<()> {
+    let store = &config.store;
+    #[cfg(not(feature = "mongodb"))]
+    if store.kind == StoreKind::Mongodb {
+        bail!("{NO_MONGODB}");
+    }
+    #[cfg(feature = "mongodb")]
+    if store.kind == StoreKind::Mongodb {
+        mongo::check(&mongo_config(store))?;
+    }
+    if store.kind != StoreKind::Memory {
+        Sqlite::check(&file_config(store))?;
+    }
+    Ok(())
+}
+
+fn file_config(store: &config::Store) -> sqlite::Config {
+    sqlite::Config {
+        directory: store.path.clone().into(),
+        details_days: store.details_days,
+        rollups_days: store.rollups_days,
+        refusals_days: store.refusals_days,
+    }
+}
+
+#[cfg(feature = "mongodb")]
+fn mongo_config(store: &config::Store) -> mongo::Config {
+    mongo::Config {
+        uri: store.mongodb_uri.reveal().to_owned(),
+        database: store.mongodb_db.clone(),
+        batch: store.mongodb_batch,
+        details_days: store.details_days,
+        rollups_days: store.rollups_days,
+        refusals_days: store.refusals_days,
+    }
 }
 
 /// As the configuration names it.
@@ -388,6 +442,14 @@ fn store_name(kind: StoreKind) -> &'static str {
         StoreKind::Memory => "memory",
         StoreKind::Sqlite => "sqlite",
         StoreKind::Mongodb => "mongodb",
+    }
+}
+
+fn proxy_driver(config: &Config) -> tokenist_proxy::Driver {
+    match config.proxy.driver {
+        Driver::Auto => tokenist_proxy::Driver::Auto,
+        Driver::IoUring => tokenist_proxy::Driver::IoUring,
+        Driver::Epoll => tokenist_proxy::Driver::Epoll,
     }
 }
 
@@ -403,11 +465,7 @@ fn proxy_config(
         listen: proxy.listen.parse().ok(),
         tls_listen: proxy.tls_listen.parse().ok(),
         tls,
-        driver: match proxy.driver {
-            Driver::Auto => tokenist_proxy::Driver::Auto,
-            Driver::IoUring => tokenist_proxy::Driver::IoUring,
-            Driver::Epoll => tokenist_proxy::Driver::Epoll,
-        },
+        driver: proxy_driver(config),
         takeover: proxy.takeover,
         pin: proxy.pin,
         session_max: share.session_max,

@@ -1,6 +1,6 @@
-//! What happens to the ledger's disk, and what tokenist says and does then.
+//! What happens to the ledger's disk or to a shard, and what tokenist says and does then.
 //!
-//! The faults come from a small library that is loaded before the C library and fails the ledger's own calls.
+//! The faults come from a small library that is loaded before the C library and fails tokenist's own calls.
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -83,7 +83,8 @@ fn outlives(fault: &str, word: &str) {
     let health = || tokenist.get("/health");
     let failing = eventually(PATIENCE, health, |health| health["storeFailing"] == true);
     assert_eq!(failing["storeFailing"], true);
-    assert_eq!(failing["status"], "ok", "sessions are served all the same");
+    assert_eq!(failing["status"], "degraded", "sessions are served all the same");
+    assert!(failing["problems"].to_string().contains("The store takes nothing"), "{failing}");
     assert!(failing["storeFailure"].as_str().is_some_and(|text| text.contains(word)), "{failing}");
     assert_eq!(tokenist.metric("tokenist_store_failing"), Some(1.0));
     assert!(tokenist.output().contains("the store failed"), "it is in the log");
@@ -91,6 +92,7 @@ fn outlives(fault: &str, word: &str) {
     disk.fail("none");
     let works = eventually(PATIENCE, health, |health| health["storeFailing"] == false);
     assert_eq!((&works["storeFailing"], &works["storeFailure"]), (&Value::from(false), &Value::Null));
+    assert_eq!(works["status"], "ok");
     session.turn("").unwrap();
     let delivered = provider.audit()["totals"]["total_tokens"].clone();
     let counted = eventually(PATIENCE, || tokens(&tokenist), |counted| *counted == delivered);
@@ -99,6 +101,28 @@ fn outlives(fault: &str, word: &str) {
     std::thread::sleep(std::time::Duration::from_millis(500));
     tokenist.kill();
     assert_eq!(tokens(&disk.start(&provider)), counted);
+}
+
+#[test]
+fn a_shard_that_stands_still_is_told_and_no_more_sessions_are_asked_for() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let tokenist = disk.with_settings(|settings| {
+        let shards = [("proxy.driver", "epoll"), ("proxy.shard_count", "2")];
+        Tokenist::start(&provider.origin(), &[settings, &shards].concat())
+    });
+    let health = || tokenist.get("/health");
+    assert_eq!(health()["status"], "ok");
+    disk.fail("stall");
+    let stalled = eventually(PATIENCE, health, |health| health["status"] == "degraded");
+    let problems = stalled["problems"].to_string();
+    assert!(problems.contains("Shard 0 has not done anything") && !problems.contains("Shard 1"), "{stalled}");
+    assert_eq!(tokenist.ask("GET", "/ready", &Value::Null).status, 503);
+    let age = tokenist.metric("tokenist_shard_beat_age_seconds{shard=\"0\"}");
+    assert!(age.is_some_and(|age| age >= 5.0), "{age:?}");
+    disk.fail("none");
+    assert_eq!(eventually(PATIENCE, health, |health| health["status"] == "ok")["status"], "ok");
+    assert_eq!(tokenist.ask("GET", "/ready", &Value::Null).status, 200);
 }
 
 #[test]

@@ -6,13 +6,14 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::wire::{
-    ErrorBody, HolderKindName, HolderLimit, LimitBody, LimitList, LimitRequest, LimitsQuery, Threshold,
-    ThresholdReply, ThresholdRequest,
+    ErrorBody, HolderKindName, HolderLimit, LimitAnswer, LimitBody, LimitChange, LimitList, LimitRequest,
+    LimitTrial, LimitsQuery, Threshold, ThresholdReply, ThresholdRequest,
 };
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use tokenist_control::view::SessionView;
 use tokenist_core::id::{Feature, Holder, OrgId, UserId};
 use tokenist_core::key::KeyId;
 use tokenist_core::limit::Limit;
@@ -38,7 +39,8 @@ pub(crate) async fn set_threshold(
     Ok(Json(ThresholdReply::of(&view)))
 }
 
-/// Limits of their own that users, orgs and keys have; with the one that binds all other users.
+/// Limits of their own that users, orgs, features and keys have, or with `defaults` all that bind somebody; with the one
+/// that binds all other users.
 #[utoipa::path(
     get, path = "/admin/limits", tag = "limits", params(LimitsQuery),
     responses((status = 200, description = "Limits.", body = LimitList))
@@ -47,7 +49,10 @@ pub(crate) async fn list_limits(
     State(app): State<App>,
     Query(query): Query<LimitsQuery>,
 ) -> Result<Json<LimitList>, ApiError> {
-    let page = app.handle.limits(query.into()).await?;
+    let page = match query.defaults {
+        true => app.handle.limits_and_defaults(query.into()).await?,
+        false => app.handle.limits(query.into()).await?,
+    };
     Ok(Json(LimitList::of(app.handle.default_limit(), page)))
 }
 
@@ -69,39 +74,67 @@ pub(crate) async fn read_limit(
 
 /// Replaces a limit. Live sessions that are over the new one end at once with 4004.
 #[utoipa::path(
-    put, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath), request_body = LimitRequest,
+    put, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath, LimitChange),
+    request_body = LimitRequest,
     responses(
-        (status = 200, description = "The limit holds.", body = HolderLimit),
+        (status = 200, description = "The limit holds, or with `dryRun` what would come of it.", body = LimitAnswer),
         (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
     )
 )]
 pub(crate) async fn set_limit(
     State(app): State<App>,
     HolderPath { kind, id }: HolderPath,
+    Query(change): Query<LimitChange>,
     caller: Caller,
     Body(request): Body<LimitRequest>,
-) -> Result<Json<HolderLimit>, ApiError> {
-    let default = match kind {
-        HolderKindName::User => app.handle.default_limit(),
-        HolderKindName::Org | HolderKindName::Feature | HolderKindName::Key => Limit::default(),
-    };
-    bind(&app, &caller, kind, &id, Some(request.limit(default))).await
+) -> Result<Json<LimitAnswer>, ApiError> {
+    let limit = request.limit(default_of(&app, kind));
+    match change.dry_run {
+        true => try_limit(&app, kind, &id, limit).await,
+        false => bind(&app, &caller, kind, &id, Some(limit)).await,
+    }
 }
 
 /// Takes a limit back: the default binds a user again, nothing an org, feature or key.
 #[utoipa::path(
-    delete, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath),
+    delete, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath, LimitChange),
     responses(
-        (status = 200, description = "What binds the holder now.", body = HolderLimit),
+        (status = 200, description = "What binds the holder now, or with `dryRun` would.", body = LimitAnswer),
         (status = 404, description = "There is no such key, or no such kind of holder.", body = ErrorBody),
     )
 )]
 pub(crate) async fn remove_limit(
     State(app): State<App>,
     HolderPath { kind, id }: HolderPath,
+    Query(change): Query<LimitChange>,
     caller: Caller,
-) -> Result<Json<HolderLimit>, ApiError> {
-    bind(&app, &caller, kind, &id, None).await
+) -> Result<Json<LimitAnswer>, ApiError> {
+    match change.dry_run {
+        true => try_limit(&app, kind, &id, default_of(&app, kind)).await,
+        false => bind(&app, &caller, kind, &id, None).await,
+    }
+}
+
+fn default_of(app: &App, kind: HolderKindName) -> Limit {
+    match kind {
+        HolderKindName::User => app.handle.default_limit(),
+        HolderKindName::Org | HolderKindName::Feature | HolderKindName::Key => Limit::default(),
+    }
+}
+
+/// How the holder would stand, and what of it is live.
+async fn try_limit(
+    app: &App,
+    kind: HolderKindName,
+    id: &str,
+    limit: Limit,
+) -> Result<Json<LimitAnswer>, ApiError> {
+    let holder = holder(app, kind, id).await?;
+    let (view, sessions) =
+        tokio::try_join!(app.handle.try_limit(holder.clone(), limit), app.handle.sessions())?;
+    let is_of_holder = |session: &&SessionView| session.identity.holders().any(|each| each == holder);
+    let live = sessions.iter().filter(is_of_holder).count();
+    Ok(Json(LimitAnswer::Trial(LimitTrial::of(&view, live))))
 }
 
 async fn bind(
@@ -110,7 +143,7 @@ async fn bind(
     kind: HolderKindName,
     id: &str,
     limit: Option<Limit>,
-) -> Result<Json<HolderLimit>, ApiError> {
+) -> Result<Json<LimitAnswer>, ApiError> {
     let holder = holder(app, kind, id).await?;
     let before = app.handle.limit(holder.clone()).await?;
     let after = HolderLimit::from(&app.handle.bind(holder, limit).await?);
@@ -121,7 +154,7 @@ async fn bind(
         HolderKindName::Key => ("key.limit", "key"),
     };
     app.keep(caller, action, (subject, id), LimitBody::from(&before.limit), after.limit()).await;
-    Ok(Json(after))
+    Ok(Json(LimitAnswer::Limit(after)))
 }
 
 async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, ApiError> {

@@ -36,7 +36,10 @@ pub(crate) async fn begin_session(
     Body(request): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
     from_own_page(&headers)?;
-    app.guard.check_token(&request.token, peer, Instant::now())?;
+    if let Err(error) = app.guard.check_token(&request.token, peer, Instant::now()) {
+        app.keep_failure("operator", peer.0).await;
+        return Err(error);
+    }
     let token = app.signer.sign(&Bearer::Operator, now());
     app.keep(&Caller::Operator, "login.sign_in", ("login", "operator"), (), ()).await;
     Ok((cookie(&token, &headers), Json(Me::nameless(Role::Owner))).into_response())
@@ -63,6 +66,7 @@ pub(crate) async fn sign_in(
     app.guard.admit_password(peer, &id, Instant::now())?;
     let login = app.handle.entry::<Login>(&id).await?;
     let Some(login) = with_password(&app, peer, login, password.clone()).await else {
+        app.keep_failure(&email, peer.0).await;
         return Err(app.guard.wrong_password(peer, &id, &password, Instant::now()));
     };
     let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());

@@ -14,6 +14,7 @@ mod path;
 mod policies;
 mod prices;
 mod process;
+mod refusals;
 mod rules;
 mod sdk;
 mod sessions;
@@ -103,6 +104,7 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::list_past_sessions))
         .routes(routes!(sessions::close_session))
+        .routes(routes!(refusals::list_refusals))
         .routes(routes!(stream::stream_happenings))
         .routes(routes!(prices::list_prices))
         .routes(routes!(audit::list_audits))

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tokenist_control::handle::CommandError;
+use tokenist_control::telemetry::Telemetry;
 use tokenist_control::view::Pulse;
 use tokio::time::timeout;
 
@@ -27,25 +28,25 @@ pub(crate) async fn read_settings(State(app): State<App>) -> Json<Settings> {
 #[utoipa::path(
     get, path = "/health", tag = "process",
     responses(
-        (status = 200, description = "Alive.", body = Health),
+        (status = 200, description = "Alive. Whether all works is told by `status`.", body = Health),
         (status = 503, description = "About to end.", body = Health),
     )
 )]
 pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let (pulse, telemetry) = (pulse(&app).await, &app.telemetry);
+    let problems = problems(telemetry, pulse.as_ref().ok());
     let (status, word) = match pulse {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
-        Ok(ref pulse) if is_degraded(pulse) || !telemetry.stale.load().is_empty() => {
-            (StatusCode::OK, HealthStatus::Degraded)
-        }
-        Ok(_) | Err(_) if telemetry.accept_failure().is_some() => (StatusCode::OK, HealthStatus::Degraded),
-        Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Ok),
+        Ok(_) | Err(_) if problems.is_empty() => (StatusCode::OK, HealthStatus::Ok),
+        Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Degraded),
     };
     let pulse = pulse.ok();
     let in_fleet = pulse.as_ref().filter(|pulse| pulse.instances.is_some());
     let health = Health {
         status: word,
+        problems,
+        log_lines_lost: telemetry.log.lost(),
         version: telemetry.version,
         driver: telemetry.driver,
         draining: telemetry.draining(),
@@ -67,24 +68,19 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     (status, Json(health))
 }
 
-/// Whether something that is set does not work. Sessions are served all the same.
-fn is_degraded(pulse: &Pulse) -> bool {
-    pulse.store_failing || pulse.mirror_failure.is_some() || pulse.redis_failing
-}
-
 /// Whether new sessions should be sent here.
 #[utoipa::path(
     get, path = "/ready", tag = "process",
     responses(
         (status = 200, description = "Yes.", body = Ready),
-        (status = 503, description = "No: draining, or the ledger does not answer.", body = Ready),
+        (status = 503, description = "No: draining, or the ledger or a shard does not answer.", body = Ready),
     )
 )]
 pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     let status = match pulse(&app).await {
         _ if app.telemetry.draining() => HealthStatus::Draining,
-        Ok(_) => HealthStatus::Ok,
-        Err(_) => HealthStatus::Failing,
+        Ok(_) if stalled_shards(&app.telemetry).next().is_none() => HealthStatus::Ok,
+        Ok(_) | Err(_) => HealthStatus::Failing,
     };
     let code = match status {
         HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
@@ -103,6 +99,55 @@ pub(crate) async fn read_metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
 }
 
+/// What an operator should look at, a sentence each.
+fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
+    let mut problems = Vec::new();
+    // A shard that has drained has ended.
+    if !telemetry.draining() {
+        problems.extend(stalled_shards(telemetry).map(|(shard, age_ms)| {
+            format!("Shard {shard} has not done anything for {} s: its sessions hang.", age_ms / 1000)
+        }));
+    }
+    let age_ms = telemetry.aggregator.age_ms();
+    if age_ms >= telemetry.stall_ms() {
+        problems.push(format!("The ledger has not counted anything for {} s: it hangs.", age_ms / 1000));
+    } else if pulse.is_none() {
+        problems.push(format!("The ledger did not answer within {PULSE_MS_MAX} ms: it is behind."));
+    }
+    if let Some(failure) = telemetry.accept_failure() {
+        problems.push(format!("Sessions are refused: {failure}"));
+    }
+    if let Some(failure) = telemetry.log.failure() {
+        let lost = telemetry.log.lost();
+        problems.push(format!("Lines of the log are lost, {lost} so far: {failure}."));
+    }
+    let stale = telemetry.stale.load();
+    problems.extend(stale.iter().map(|file| {
+        format!("What {} names could not be read again, the old is in force: {}", file.setting, file.reason)
+    }));
+    let Some(pulse) = pulse else { return problems };
+    if pulse.store_failing {
+        let why = pulse.store_failure.as_deref().unwrap_or("it is tried again");
+        problems.push(format!("The store takes nothing, what is counted waits in memory: {why}"));
+    } else if pulse.lag.waiting >= COMMIT_MAX {
+        let seconds = pulse.lag.waiting.as_secs();
+        problems.push(format!("What is counted has waited for the store for {seconds} s."));
+    }
+    if let Some(why) = &pulse.mirror_failure {
+        problems.push(format!("MongoDB is not written or read, its copy waits in the ledger file: {why}"));
+    }
+    if pulse.redis_failing {
+        let why = pulse.redis_failure.as_deref().unwrap_or("it is tried again");
+        problems.push(format!("Limits are not held together with other instances, for want of Redis: {why}"));
+    }
+    problems
+}
+
+/// Those that hang, and for how long they do.
+fn stalled_shards(telemetry: &Telemetry) -> impl Iterator<Item = (usize, u64)> {
+    telemetry.shard_ages_ms().enumerate().filter(|(_, age_ms)| *age_ms >= telemetry.stall_ms())
+}
+
 /// The control plane's pulse; busy if it does not answer soon, so that a probe is never kept waiting.
 async fn pulse(app: &App) -> Result<Pulse, CommandError> {
     let patience = Duration::from_millis(PULSE_MS_MAX);
@@ -110,3 +155,5 @@ async fn pulse(app: &App) -> Result<Pulse, CommandError> {
 }
 
 const PULSE_MS_MAX: u64 = 1000;
+/// A commit takes milliseconds.
+const COMMIT_MAX: Duration = Duration::from_secs(5);

@@ -3,16 +3,21 @@
 use crate::error::ApiError;
 use crate::fields::Query;
 use crate::wire::{
-    Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, Stretch, table,
+    Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, RowSpool,
+    SpooledRows, Stretch, Table,
 };
 use crate::{App, now};
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt};
+use std::io;
 use std::sync::Arc;
 use tokenist_control::handle::CommandError;
 use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
+use tokenist_core::id::UserId;
 
 /// Everything at a glance. What was used in the last second may be missing.
 #[utoipa::path(
@@ -37,15 +42,18 @@ pub(crate) async fn read_overview(
         let profiles = app.handle.profiles(users).await?;
         Ok::<_, CommandError>((top, profiles, user_count))
     };
-    let (explored, previous, (top, profiles, active_users), pulse, blocked) = tokio::try_join!(
+    let unpriced = app.handle.unpriced(whole.query.clone());
+    let (explored, previous, (top, profiles, active_users), pulse, blocked, unpriced) = tokio::try_join!(
         app.handle.explore(whole),
         before,
         dearest,
         app.handle.pulse(),
         app.handle.blocked(),
+        unpriced,
     )?;
     let answers = OverviewAnswers {
         explored,
+        unpriced,
         top,
         profiles,
         active_users,
@@ -57,7 +65,7 @@ pub(crate) async fn read_overview(
 }
 
 /// What was used in a stretch of time, by what was asked for, in all and over time. With `Accept: text/csv` the rows as
-/// a table. What was used in the last second may be missing.
+/// a table, all of them if no limit is said. What was used in the last second may be missing.
 #[utoipa::path(
     get, path = "/admin/usage", tag = "usage", params(Stretch, ExplorerQuery),
     responses((status = 200, description = "The usage.", content((Explorer = "application/json"), (String = "text/csv"))))
@@ -70,18 +78,54 @@ pub(crate) async fn explore_usage(
     let now = now();
     let vary = [(header::VARY, "accept")];
     if !wants_table(&headers) {
-        let explored = app.handle.explore(query.question(now)).await?;
+        let question = query.question(now);
+        let unpriced = app.handle.unpriced(question.query.clone());
+        let (explored, unpriced) = tokio::try_join!(app.handle.explore(question), unpriced)?;
         let names = names(&app, &explored.rows).await?;
-        return Ok((vary, Json(Explorer::of(&query, explored, names, now))).into_response());
+        return Ok((vary, Json(Explorer::of(&query, explored, names, &unpriced, now))).into_response());
     }
-    let explored = app.handle.explore(query.table_question(now)).await?;
-    let names = names(&app, &explored.rows).await?;
-    let table = table(&query, &explored.rows, &names).map_err(|issue| ApiError::invalid(vec![issue]))?;
+    const BUSY: &str = "As many tables are on their way as there may be: ask again when one has arrived";
+    let place = Arc::clone(&app.tables).try_acquire_owned();
+    let place = place.map_err(|_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, BUSY))?;
+    let table = Table::of(&query, now);
+    let rows = RowSpool::new(table.clone());
+    let rows = app.handle.usage_into(query.table_question(now), rows, RowSpool::take).await?;
+    let rows = rows.read().map_err(no_room)?;
     let kind = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"usage.csv\""),
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", table.file_name())),
     ];
-    Ok((vary, kind, table).into_response())
+    let mut lines = table.head();
+    let mut rows = rows;
+    lines.extend(piece(&app, &table, &mut rows).await.map_err(no_room)?.into_iter().flatten());
+    let Some(more) = piece(&app, &table, &mut rows).await.map_err(no_room)? else {
+        return Ok((vary, kind, lines).into_response());
+    };
+    let begin = stream::iter([Ok(Bytes::from(lines)), Ok(more)]);
+    let rest = stream::unfold((app, table, rows, place), |(app, table, mut rows, place)| async move {
+        let next = piece(&app, &table, &mut rows).await.transpose()?;
+        Some((next, (app, table, rows, place)))
+    });
+    Ok((vary, kind, Body::from_stream(begin.chain(rest))).into_response())
+}
+
+fn no_room(cause: io::Error) -> ApiError {
+    let sentence = format!("There is no room to make the table: {cause}");
+    ApiError::new(StatusCode::INSUFFICIENT_STORAGE, sentence)
+}
+
+/// Some more lines of the table. An error breaks the answer off, so that no part of it is taken for all.
+async fn piece(app: &App, table: &Table, rows: &mut SpooledRows) -> io::Result<Option<Bytes>> {
+    let records = rows.by_ref().take(super::SLICE_MAX).collect::<Result<Vec<_>, _>>()?;
+    if records.is_empty() {
+        return Ok(None);
+    }
+    let users: Vec<UserId> = records.iter().filter_map(|record| table.user_of(record)).collect();
+    let names = match users.is_empty() {
+        true => vec![None; records.len()],
+        false => app.handle.names(users).await.map_err(io::Error::other)?,
+    };
+    Ok(Some(table.lines(&records, &names)?.into()))
 }
 
 /// What the users of these rows are called, row by row.

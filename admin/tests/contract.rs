@@ -15,7 +15,7 @@ fn a_user_that_was_never_seen_has_used_nothing() {
         "estimatedCostUsd": 0.0, "requests": 0, "lastUpdated": null});
     let user = |period: &str| {
         json!({"userId": "a/b@c d", "orgId": null, "email": null, "name": null, "usage": zeros, "period": period,
-            "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true, "resetsAt": null,
+            "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true, "resetsAt": null, "limitReached": null,
             "blocked": false, "blockEntry": null, "sessions": 0})
     };
     check(&plane, "GET /admin/users/a%2Fb%40c%20d/usage", 200, user("monthly"));
@@ -378,7 +378,7 @@ fn health_tells_how_the_process_does() {
         let expected = json!({"status": status, "version": "1.2.3", "driver": "epoll", "draining": draining,
             "startedAt": health["startedAt"], "uptimeSeconds": health["uptimeSeconds"], "sessions": 1, "users": 1,
             "store": "memory", "storeFailing": false, "storeFailure": null, "redisFailing": null, "redisFailure": null,
-            "instances": null, "mirrorFailure": null, "mirrorWaiting": null, "acceptFailure": null});
+            "instances": null, "mirrorFailure": null, "mirrorWaiting": null, "problems": [], "logLinesLost": 0, "acceptFailure": null});
         assert_eq!((answer.status, health), (200, expected));
     };
     let ready = || {
@@ -390,6 +390,19 @@ fn health_tells_how_the_process_does() {
     plane.drain();
     health("draining", true);
     assert_eq!(ready(), (503, json!({"status": "draining"})));
+}
+
+#[test]
+fn health_says_when_lines_of_the_log_are_lost_and_when_they_no_longer_are() {
+    let plane = Plane::start();
+    let health = || plane.ask("GET", "/health", "").json();
+    (0..3).for_each(|_| plane.log.lose("the disk is full"));
+    let problem = "Lines of the log are lost, 3 so far: the disk is full.";
+    assert_eq!((&health()["status"], &health()["problems"]), (&json!("degraded"), &json!([problem])));
+    assert_eq!(plane.ask("GET", "/ready", "").status, 200, "sessions are served all the same");
+    assert!(plane.ask("GET", "/metrics", "").body.contains("\ntokenist_log_lines_dropped_total 3\n"));
+    plane.log.recover(3);
+    assert_eq!((&health()["status"], &health()["logLinesLost"]), (&json!("ok"), &json!(3)));
 }
 
 #[test]

@@ -87,13 +87,14 @@ fn usage_is_explored_by_what_is_asked_for() {
     };
     let row = |user: &str, name: Option<&str>, last: &str| {
         json!({"user": user, "org": null, "feature": null, "provider": null, "model": null, "displayName": name,
-            "usage": usage(1, 0.00045, last)})
+            "usage": usage(1, 0.00045, last), "unpriced": false})
     };
     let (first, last) = ("2024-03-02T10:30:00.000Z", "2024-03-02T10:59:59.999Z");
     assert_eq!(
         answer,
         json!({"period": "range", "periodLabel": "2 Mar 2024", "from": "2024-03-02T10:00:00.000Z",
             "to": "2024-03-02T11:00:00.000Z", "by": ["user"], "usage": usage(2, 0.0009, last),
+            "unpricedCostUsd": 0.0,
             "rows": [row("alice", None, first), row("bob", Some("=Bob"), last)], "total": 2,
             "series": {"grain": "hour", "groups": [
                     {"key": "alice", "other": false, "usage": usage(1, 0.00045, first)},
@@ -161,24 +162,30 @@ fn a_table_is_csv_that_starts_no_formula() {
         assert!(answer.head.contains("\r\nvary: accept\r\n"), "{}", answer.head);
         answer.body
     };
-    let counts =
-        "input_tokens,output_tokens,total_tokens,requests,cost_usd,estimated_cost_usd,last_updated_utc";
+    let counts = "input_tokens,output_tokens,total_tokens,requests,cost_usd,estimated_cost_usd,last_updated_utc,\
+                  text_input_tokens,audio_input_tokens,image_input_tokens,cached_text_input_tokens,\
+                  cached_audio_input_tokens,cached_image_input_tokens,text_output_tokens,audio_output_tokens,\
+                  image_output_tokens,reasoning_tokens,duration_ms,from_utc,to_utc";
+    let march = "2024-03-01T00:00:00.000Z,2024-03-05T00:00:00.000Z";
+    // Tokens by kind and the time, of one response and of two.
+    let one = format!("1000,0,0,0,0,0,500,0,0,0,0,{march}");
+    let two = format!("2000,0,0,0,0,0,1000,0,0,0,0,{march}");
     assert_eq!(
         table("by=user&sort=key&feature=voice"),
         format!(
             "user,display_name,{counts}\n\
-             '-carol,,1000,500,1500,1,0.00045,0,2024-03-04T00:00:00.000Z\n\
-             alice,,1000,500,1500,1,0.00045,0,2024-03-01T00:00:00.000Z\n\
-             bob,'=Bob,1000,500,1500,1,0.00045,0,2024-03-02T10:59:59.999Z\n"
+             '-carol,,1000,500,1500,1,0.00045,0,2024-03-04T00:00:00.000Z,{one}\n\
+             alice,,1000,500,1500,1,0.00045,0,2024-03-01T00:00:00.000Z,{one}\n\
+             bob,'=Bob,1000,500,1500,1,0.00045,0,2024-03-02T10:59:59.999Z,{one}\n"
         )
     );
     assert_eq!(
         table("by=org&grain=day&model=gpt-4o-mini"),
         format!(
             "start_utc,org,{counts}\n\
-             2024-03-01T00:00:00.000Z,acme,1000,500,1500,1,0.00045,0,2024-03-01T00:00:00.000Z\n\
-             2024-03-02T00:00:00.000Z,acme,2000,1000,3000,2,0.0009,0,2024-03-02T10:59:59.999Z\n\
-             2024-03-04T00:00:00.000Z,other,1000,500,1500,1,0.00045,0,2024-03-04T00:00:00.000Z\n"
+             2024-03-01T00:00:00.000Z,acme,1000,500,1500,1,0.00045,0,2024-03-01T00:00:00.000Z,{one}\n\
+             2024-03-02T00:00:00.000Z,acme,2000,1000,3000,2,0.0009,0,2024-03-02T10:59:59.999Z,{two}\n\
+             2024-03-04T00:00:00.000Z,other,1000,500,1500,1,0.00045,0,2024-03-04T00:00:00.000Z,{one}\n"
         )
     );
     assert_eq!(table("by=model&limit=1&offset=9"), format!("model,{counts}\n"));
@@ -187,6 +194,48 @@ fn a_table_is_csv_that_starts_no_formula() {
         [("authorization", &*format!("Bearer {}", kit::TOKEN)), ("accept", "application/json, text/csv")];
     let answer = kit::ask_with(plane.address(), "GET", "/admin/usage", &headers, "");
     assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+/// More than a page of a list holds, and than once made a table of the dashboard's.
+#[test]
+fn a_table_has_every_row_however_many_there_are() {
+    let plane = Plane::start();
+    let users = 12_345;
+    plane.charge_many(users);
+    let headers = [("authorization", &*format!("Bearer {}", kit::TOKEN)), ("accept", "text/csv")];
+    let path = "/admin/usage?period=total&by=user";
+    // What is counted is in the store a moment later.
+    let total = || plane.ask("GET", "/admin/usage?period=total&by=user&limit=1", "").json()["total"].clone();
+    eventually(|| (total() == users).then_some(()));
+    let answer = kit::ask_with(plane.address(), "GET", path, &headers, "");
+    assert_eq!((answer.status, answer.header("transfer-encoding")), (200, Some("chunked")));
+    let whole = answer.unchunked();
+    assert_eq!(whole.lines().count(), users + 1);
+    let cost_column = whole.lines().next().unwrap().split(',').position(|name| name == "cost_usd").unwrap();
+    let cost = |line: &str| line.split(',').nth(cost_column).unwrap().parse::<f64>().unwrap();
+    let sum: f64 = whole.lines().skip(1).map(cost).sum();
+    assert!((sum - users as f64 * 0.001).abs() < 1e-6, "{sum}");
+    assert!(whole.ends_with('\n'));
+}
+
+/// Marked, with the sum: what a provider's figure is missing for, and what no price is known for.
+#[test]
+fn guesses_are_told_from_what_is_known() {
+    let plane = Plane::start();
+    plane.session("alice", 2);
+    record(&plane, "bob", "acme", None, "made-up", &now().to_string());
+    let explored = eventually(|| {
+        let explored = get(&plane, "/admin/usage?period=total&by=model");
+        (explored["total"] == 2).then_some(explored)
+    });
+    let row = |model: &str| {
+        let rows = explored["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["model"] == model).unwrap_or_else(|| panic!("{model}: {explored}"))
+    };
+    assert_eq!((&row("made-up")["unpriced"], &row("gpt-4o-mini")["unpriced"]), (&json!(true), &json!(false)));
+    assert_eq!(explored["unpricedCostUsd"], row("made-up")["usage"]["costUsd"]);
+    assert_eq!(explored["usage"]["estimatedCostUsd"], 0.00045);
+    assert_eq!(get(&plane, "/admin/overview?period=total")["unpricedCostUsd"], explored["unpricedCostUsd"]);
 }
 
 #[test]

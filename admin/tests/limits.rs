@@ -101,3 +101,75 @@ fn what_cannot_be_a_limit_is_refused_with_its_reason() {
     );
     assert_eq!(plane.ask("GET", "/admin/limits?kind=planet", "").status, 400);
 }
+
+#[test]
+fn a_limit_can_be_tried_and_tells_whom_it_would_end() {
+    let plane = Plane::start();
+    plane.session("alice", 1); // 1,500 tokens, of acme, for voice.
+    plane.session("bob", 0);
+    let before = plane.ask("GET", "/admin/limits/org/acme", "").json();
+    let try_it = |method: &str, path: &str, body: &str| {
+        let answer = plane.ask(method, &format!("/admin/limits/{path}?dryRun=true"), body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    };
+    let told = |trial: &Value| {
+        let figures = ["liveSessions", "sessionsEnded"].map(|name| trial[name].clone());
+        (figures, trial["withIt"]["state"].clone(), trial["withIt"]["used"]["tokens"].clone())
+    };
+    for (method, path, body, ended, state, live) in [
+        ("PUT", "org/acme", r#"{"maxTotalTokens": 1500}"#, 2, "reached", 2),
+        ("PUT", "org/acme", r#"{"maxTotalTokens": 1500, "mode": "warn"}"#, 0, "reached", 2),
+        ("PUT", "org/acme", r#"{"maxTotalTokens": 1501, "window": "daily"}"#, 0, "warned", 2),
+        ("PUT", "user/alice", r#"{"maxTotalTokens": 100}"#, 1, "reached", 1),
+        ("PUT", "feature/voice", r#"{"maxTotalTokens": 100}"#, 2, "reached", 2),
+        ("DELETE", "user/alice", "", 0, "ok", 1),
+    ] {
+        let trial = try_it(method, path, body);
+        assert_eq!(told(&trial), ([json!(live), json!(ended)], json!(state), json!(1500)), "{path} {body}");
+    }
+    let nobody = try_it("PUT", "user/carol", r#"{"maxCostUsd": 0}"#);
+    assert_eq!(told(&nobody), ([json!(0), json!(0)], json!("reached"), json!(0)));
+    assert_eq!(plane.ask("GET", "/admin/limits/org/acme", "").json(), before, "nothing has changed");
+    assert_eq!(plane.ask("GET", "/admin/audit", "").json()["entries"], json!([]));
+    assert_eq!(plane.ask("GET", "/admin/sessions", "").json()["total"], 2);
+}
+
+#[test]
+fn a_user_whose_limit_is_used_up_is_said_to_be_refused() {
+    let plane = Plane::start();
+    plane.session("alice", 1);
+    let reached = || plane.ask("GET", "/admin/users", "").json()["users"][0]["limitReached"].clone();
+    let limit = |body: &str| assert_eq!(plane.ask("PUT", "/admin/limits/user/alice", body).status, 200);
+    assert_eq!(reached(), Value::Null);
+    limit(r#"{"maxTotalTokens": 1000}"#);
+    assert_eq!(reached(), json!({"measure": "tokens", "used": 1500.0, "limit": 1000.0}));
+    limit(r#"{"maxCostUsd": 0.0001, "maxTotalTokens": 1000}"#);
+    assert_eq!(reached(), json!({"measure": "cost_usd", "used": 0.00045, "limit": 0.0001}));
+    limit(r#"{"maxTotalTokens": 1000, "mode": "warn"}"#);
+    assert_eq!(reached(), Value::Null, "a warning refuses nobody");
+}
+
+#[test]
+fn users_whom_the_default_binds_are_listed_among_the_others_by_how_near_they_are() {
+    let plane = Plane::start(); // Ten dollars a month bind everybody.
+    plane.session("alice", 4); // 6,000 tokens, 0.0018 dollars.
+    plane.session("bob", 2);
+    plane.session("carol", 0);
+    plane.ask("PUT", "/admin/limits/user/bob", r#"{"maxTotalTokens": 3000}"#);
+    plane.ask("PUT", "/admin/limits/org/acme", r#"{"maxTotalTokens": 90000}"#);
+    let list = |query: &str| plane.ask("GET", &format!("/admin/limits?{query}"), "").json();
+    let shown = |list: &Value| -> Vec<(String, bool)> {
+        let rows = list["limits"].as_array().unwrap().iter();
+        rows.map(|row| (row["id"].as_str().unwrap().into(), row["isDefault"] == true)).collect()
+    };
+    let row = |id: &str, by_default: bool| (id.to_owned(), by_default);
+    assert_eq!(shown(&list("sort=used")), [row("bob", false), row("acme", false)]);
+    let all = list("sort=used&defaults=true");
+    assert_eq!(shown(&all), [row("bob", false), row("acme", false), row("alice", true), row("carol", true)]);
+    assert_eq!((&all["total"], &all["limits"][2]["limit"]["maxCostUsd"]), (&json!(4), &json!(10.0)));
+    assert_eq!(shown(&list("defaults=true&kind=user&search=a")), [row("alice", true), row("carol", true)]);
+    assert_eq!(shown(&list("defaults=true&kind=org")), [row("acme", false)]);
+    let page = list("sort=used&defaults=true&limit=1&offset=2");
+    assert_eq!((shown(&page), &page["total"]), (vec![row("alice", true)], &json!(4)));
+}

@@ -197,3 +197,22 @@ fn every_change_is_kept_with_who_made_it_and_what_was_before() {
     let page = of("subject=alice&limit=1&offset=1");
     assert_eq!((&page["entries"][0]["action"], &page["more"]), (&json!("user.block"), &json!(true)));
 }
+
+#[test]
+fn sign_ins_that_fail_are_kept() {
+    let plane = Plane::start();
+    let fail = |email: &str| {
+        let body = json!({"email": email, "password": "wrong password"}).to_string();
+        ask_with(plane.address(), "POST", "/auth/login", &[("content-type", "application/json")], &body)
+            .status
+    };
+    assert_eq!(fail("mallory@example.com"), 401);
+    let failures = || {
+        let list = plane.ask("GET", "/admin/audit?action=login.failed&limit=1000", "").json();
+        list["entries"].as_array().unwrap().clone()
+    };
+    let first = eventually(|| failures().first().cloned());
+    assert_eq!(first["actor"]["name"], "mallory@example.com");
+    assert_eq!(first["after"], json!({"address": "127.0.0.1"}));
+    assert!(!first.to_string().contains("wrong password"));
+}

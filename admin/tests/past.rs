@@ -4,6 +4,8 @@ mod kit;
 
 use kit::{Plane, eventually, now};
 use serde_json::{Value, json};
+use tokenist_core::close::Measure;
+use tokenist_core::money::NanoUsd;
 use tokenist_core::time::{DAY_MS, HOUR_MS, Timestamp};
 
 /// Counts 1000 + 500 tokens of gpt-4o-mini, thus 0.00045 dollars, at a time.
@@ -174,4 +176,42 @@ fn a_summary_lists_the_dearest_thousand_and_counts_all() {
     });
     assert_eq!(summary["users"].as_array().unwrap().len(), 1_000);
     assert_eq!(summary["users"][0]["userId"], "user0007");
+}
+
+#[test]
+fn who_was_refused_is_listed_with_why_and_how_often() {
+    let plane = Plane::start();
+    for user in ["alice", "bob"] {
+        plane.created("/admin/users", &json!({"userId": user}));
+    }
+    let measure = Measure::Cost { used: NanoUsd(7_000_000_000), limit: NanoUsd(5_000_000_000) };
+    plane.refuse("alice", Some(measure), 3);
+    plane.refuse("alice", Some(measure), 4);
+    plane.refuse("bob", None, 1);
+    plane.refuse("stranger", None, 1);
+    let list = |query: &str| plane.ask("GET", &format!("/admin/refusals?{query}"), "").json();
+    let times = |list: &Value| -> Vec<(String, u64)> {
+        let rows = list["refusals"].as_array().unwrap().iter();
+        rows.map(|row| (row["userId"].as_str().unwrap().into(), row["count"].as_u64().unwrap())).collect()
+    };
+    // A row for each minute: the seven may be of two.
+    let sum = |list: &Value| times(list).iter().filter(|row| row.0 == "alice").map(|row| row.1).sum::<u64>();
+    let all = eventually(|| {
+        let all = list("");
+        (sum(&all) == 7 && times(&all).iter().any(|row| row.0 == "bob")).then_some(all)
+    });
+    assert_eq!((&times(&all)[0].0[..], &all["refusedRecently"]), ("bob", &json!(2)));
+    let alice = list("user=alice");
+    let row = &alice["refusals"][0];
+    assert_eq!(row["limit"], json!({"measure": "cost_usd", "used": 7.0, "limit": 5.0}));
+    let facts = ["reason", "closeCode", "orgId", "keyId", "address"].map(|name| row[name].clone());
+    assert_eq!(json!(facts), json!(["cost_limit_reached", 4004, "acme", null, "203.0.113.9"]));
+    assert_eq!(times(&list("reason=user_blocked")), [("bob".to_owned(), 1)]);
+    assert_eq!(list("org=other")["refusals"], json!([]));
+    let first = list("limit=1");
+    let next = list(&format!("limit=1&cursor={}", first["nextCursor"].as_str().unwrap()));
+    assert_eq!((&times(&first)[0].0[..], &times(&next)[0].0[..]), ("bob", "alice"));
+    assert_eq!(plane.ask("GET", "/admin/refusals?cursor=x", "").status, 400);
+    let metrics = plane.ask("GET", "/metrics", "").body;
+    assert!(metrics.contains("\ntokenist_refused_recently 2\n"), "{metrics}");
 }

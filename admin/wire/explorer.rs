@@ -1,14 +1,14 @@
-//! Usage by whatever one likes, as JSON and as a table for spreadsheets.
+//! Usage by whatever one likes.
 
 use super::history::GRAINS;
 use super::span::{Covered, Stretch};
-use super::{Grain, Grouping, Issue, LIST_MAX, OFFSET_MAX, Series, Usage};
+use super::{Grain, Grouping, LIST_MAX, OFFSET_MAX, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::now;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::sync::Arc;
 use tokenist_control::explore::{Exploration, Explored};
+use tokenist_control::prices::Unpriced;
 use tokenist_control::store::{Order, UsageQuery, UsageRow};
 use tokenist_core::id::{self, Feature, Model, OrgId, UserId};
 use tokenist_core::time::Timestamp;
@@ -18,15 +18,15 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExplorerQuery {
     #[param(ignore)]
-    stretch: Stretch,
+    pub(super) stretch: Stretch,
     /// A row for each combination of up to three of `user`, `org`, `feature`, `provider`, `model`, with commas between
     /// them. Without it one row in all.
     #[param(value_type = Option<String>, nullable = false)]
-    by: Vec<Grouping>,
+    pub(super) by: Vec<Grouping>,
     /// How long a point of the series is; by default what suits the stretch, and no series with `none`. In a table
     /// there is a row for each point if this is said.
     #[param(value_type = Option<SeriesGrain>, inline, nullable = false)]
-    grain: Option<Option<Grain>>,
+    pub(super) grain: Option<Option<Grain>>,
     /// Only these users: up to 1,000 ids with commas between them.
     #[param(value_type = Option<String>, nullable = false)]
     users: Vec<UserId>,
@@ -50,7 +50,7 @@ pub(crate) struct ExplorerQuery {
     limit: Option<usize>,
     /// Leaves out so many of the first.
     #[param(value_type = Option<usize>, nullable = false, maximum = 1_000_000, default = 0)]
-    offset: usize,
+    pub(super) offset: usize,
 }
 
 #[derive(ToSchema)]
@@ -79,6 +79,8 @@ pub(crate) struct Explorer {
     by: Vec<Grouping>,
     /// In all.
     usage: Usage,
+    /// The part of its cost that is a guess, because no price is known for the model.
+    unpriced_cost_usd: f64,
     rows: Vec<ExplorerRow>,
     /// How many rows there are, also where `limit` cut them.
     total: usize,
@@ -105,6 +107,8 @@ struct ExplorerRow {
     #[schema(required)]
     display_name: Option<String>,
     usage: Usage,
+    /// No price is known for the model, so its cost is a guess. False where models are not told apart.
+    unpriced: bool,
 }
 
 impl FromFields for ExplorerQuery {
@@ -163,15 +167,14 @@ impl ExplorerQuery {
         }
     }
 
-    /// For a table.
-    pub(crate) fn table_question(&self, now: Timestamp) -> Exploration {
+    /// For a table: no row is left out but those before the offset and beyond a limit that was asked for.
+    pub(crate) fn table_question(&self, now: Timestamp) -> UsageQuery {
         let time = self.grain.flatten().map(|grain| grain.step().dimension());
         let mut query = self.usage(now);
         query.by.extend(time);
         query.order = if time.is_some() { Order::Key } else { self.sort };
-        // One more tells that there are too many.
-        query.limit = self.limit.unwrap_or(TABLE_ROWS_MAX + 1);
-        Exploration { query, offset: self.offset, series: None }
+        query.limit = self.limit.map_or(usize::MAX, |limit| self.offset.saturating_add(limit));
+        query
     }
 
     fn usage(&self, now: Timestamp) -> UsageQuery {
@@ -200,6 +203,7 @@ impl Explorer {
         query: &ExplorerQuery,
         explored: Explored,
         names: Vec<Option<Arc<str>>>,
+        unpriced: &Unpriced,
         now: Timestamp,
     ) -> Explorer {
         let series = explored.series.as_ref().zip(query.series_grain(now));
@@ -207,7 +211,13 @@ impl Explorer {
             covered: query.stretch.covered(now),
             by: query.by.clone(),
             usage: (&explored.whole).into(),
-            rows: explored.rows.iter().zip(names).map(|(row, name)| ExplorerRow::of(row, name)).collect(),
+            unpriced_cost_usd: unpriced.cost.usd(),
+            rows: explored
+                .rows
+                .iter()
+                .zip(names)
+                .map(|(row, name)| ExplorerRow::of(row, name, unpriced))
+                .collect(),
             total: explored.row_count,
             series: series.map(|(series, grain)| Series::of(grain, series)),
         }
@@ -215,7 +225,7 @@ impl Explorer {
 }
 
 impl ExplorerRow {
-    fn of(row: &UsageRow, name: Option<Arc<str>>) -> ExplorerRow {
+    fn of(row: &UsageRow, name: Option<Arc<str>>, unpriced: &Unpriced) -> ExplorerRow {
         let text = |by: Grouping| text_of(row, by).map(str::to_owned);
         ExplorerRow {
             user: text(Grouping::User),
@@ -225,11 +235,12 @@ impl ExplorerRow {
             model: text(Grouping::Model),
             display_name: name.map(|name| name.to_string()),
             usage: (&row.totals).into(),
+            unpriced: row.key.model.as_ref().is_some_and(|model| unpriced.models.contains(model)),
         }
     }
 }
 
-fn text_of(row: &UsageRow, by: Grouping) -> Option<&str> {
+pub(super) fn text_of(row: &UsageRow, by: Grouping) -> Option<&str> {
     let key = &row.key;
     match by {
         Grouping::User => key.user.as_ref().map(UserId::as_str),
@@ -240,70 +251,7 @@ fn text_of(row: &UsageRow, by: Grouping) -> Option<&str> {
     }
 }
 
-/// The rows as CSV with a header, what was asked for by in its columns. Refused rather than cut.
-pub(crate) fn table(
-    query: &ExplorerQuery,
-    rows: &[UsageRow],
-    names: &[Option<Arc<str>>],
-) -> Result<Vec<u8>, Issue> {
-    if rows.len() > TABLE_ROWS_MAX {
-        let message = "More than 100000 rows: ask for less, or page with limit and offset";
-        return Err(Issue { path: vec!["by".into()], message: message.into(), code: "too_big" });
-    }
-    let has_time = rows.iter().any(|row| row.key.at.is_some()) || query.grain.flatten().is_some();
-    let mut columns: Vec<&str> = Vec::new();
-    columns.extend(has_time.then_some("start_utc"));
-    for by in &query.by {
-        columns
-            .extend(Grouping::WORDS.into_iter().find(|(_, grouping)| grouping == by).map(|(word, _)| word));
-        columns.extend((*by == Grouping::User).then_some("display_name"));
-    }
-    columns.extend(COUNT_COLUMNS);
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(&columns).expect("a vector takes whatever is written");
-    for (row, name) in rows.iter().zip(names) {
-        let mut cells: Vec<String> = Vec::with_capacity(columns.len());
-        cells.extend(has_time.then(|| row.key.at.unwrap_or_default().to_string()));
-        for by in &query.by {
-            cells.push(inert(text_of(row, *by).unwrap_or_default()).into_owned());
-            if *by == Grouping::User {
-                cells.push(inert(name.as_deref().unwrap_or_default()).into_owned());
-            }
-        }
-        let (usage, totals) = (&row.totals.usage, &row.totals);
-        cells.extend([
-            usage.input_tokens().to_string(),
-            usage.output_tokens().to_string(),
-            usage.total_tokens().to_string(),
-            usage.requests.to_string(),
-            totals.cost.usd().to_string(),
-            totals.estimated_cost.usd().to_string(),
-            totals.updated_at.map(|at| at.to_string()).unwrap_or_default(),
-        ]);
-        csv.write_record(&cells).expect("a vector takes whatever is written, and all records are as long");
-    }
-    Ok(csv.into_inner().expect("a vector takes whatever is written"))
-}
-
-/// Spreadsheets would run a text that begins like a formula; behind an apostrophe they show it.
-fn inert(text: &str) -> Cow<'_, str> {
-    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}").into(),
-        false => text.into(),
-    }
-}
-
 const ROWS_DEFAULT: usize = 100;
-const TABLE_ROWS_MAX: usize = 100_000;
-const COUNT_COLUMNS: [&str; 7] = [
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "requests",
-    "cost_usd",
-    "estimated_cost_usd",
-    "last_updated_utc",
-];
 const SERIES_GRAINS: [(&str, Option<Grain>); 4] = [
     (GRAINS[0].0, Some(GRAINS[0].1)),
     (GRAINS[1].0, Some(GRAINS[1].1)),
@@ -311,61 +259,3 @@ const SERIES_GRAINS: [(&str, Option<Grain>); 4] = [
     ("none", None),
 ];
 const SORTS: [(&str, Order); 2] = [("cost", Order::Cost), ("key", Order::Key)];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokenist_control::store::{Dimension, UsageKey};
-    use tokenist_core::money::NanoUsd;
-    use tokenist_core::totals::Totals;
-
-    #[test]
-    fn a_cell_never_begins_a_formula() {
-        for (text, cell) in [
-            ("alice", "alice"),
-            ("a=b", "a=b"),
-            ("", ""),
-            ("=1+1", "'=1+1"),
-            ("+1", "'+1"),
-            ("-1", "'-1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
-            ("\r=1", "'\r=1"),
-        ] {
-            assert_eq!(inert(text), cell);
-        }
-    }
-
-    #[test]
-    fn a_table_has_a_column_for_each_thing_asked_for_and_is_never_cut() {
-        let query = ExplorerQuery {
-            stretch: Stretch::default(),
-            by: vec![Grouping::User, Grouping::Feature],
-            grain: Some(Some(Grain::Day)),
-            users: Vec::new(),
-            user: None,
-            org: None,
-            feature: None,
-            provider: None,
-            model: None,
-            sort: Order::Cost,
-            limit: None,
-            offset: 0,
-        };
-        let row = UsageRow {
-            key: UsageKey { at: Some(Timestamp(0)), user: Some("=a,b".into()), ..UsageKey::default() },
-            totals: Totals { cost: NanoUsd(1), ..Totals::default() },
-        };
-        let names = [Some(Arc::from("A \"B\""))];
-        let text = String::from_utf8(table(&query, std::slice::from_ref(&row), &names).unwrap()).unwrap();
-        assert_eq!(
-            text,
-            "start_utc,user,display_name,feature,input_tokens,output_tokens,total_tokens,requests,cost_usd,\
-             estimated_cost_usd,last_updated_utc\n\
-             1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,0,0,0,0,0.000000001,0,\n"
-        );
-        assert_eq!(query.table_question(Timestamp(0)).query.by.last(), Some(&Dimension::Day));
-        let many = vec![row; TABLE_ROWS_MAX + 1];
-        assert_eq!(table(&query, &many, &[]).unwrap_err().code, "too_big");
-    }
-}

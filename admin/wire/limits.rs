@@ -143,6 +143,50 @@ pub(crate) struct HolderLimit {
     resets_at: Option<String>,
 }
 
+/// What would come of a limit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LimitTrial {
+    /// As it would hold, with what is used of it.
+    with_it: HolderLimit,
+    /// Sessions that the holder has open now.
+    live_sessions: usize,
+    /// Of these, as many as would end at once, with 4004.
+    sessions_ended: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum LimitAnswer {
+    Limit(HolderLimit),
+    Trial(LimitTrial),
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct LimitChange {
+    /// Changes nothing, and says what would come of it.
+    #[param(required = false, default = false)]
+    pub(crate) dry_run: bool,
+}
+
+impl FromFields for LimitChange {
+    fn from_fields(fields: &mut Fields) -> Option<LimitChange> {
+        Some(LimitChange { dry_run: fields.flag("dryRun").unwrap_or(false) })
+    }
+}
+
+impl LimitTrial {
+    pub(crate) fn of(view: &LimitView, live_sessions: usize) -> LimitTrial {
+        let ends = view.state == LimitState::Reached && view.limit.mode == Mode::Enforce;
+        LimitTrial {
+            with_it: view.into(),
+            live_sessions,
+            sessions_ended: if ends { live_sessions } else { 0 },
+        }
+    }
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LimitUsed {
@@ -164,7 +208,8 @@ pub(crate) struct LimitList {
     /// What binds a user without a limit of its own.
     default: LimitBody,
     limits: Vec<HolderLimit>,
-    /// How many there are without offset and limit.
+    /// How many there are without offset and limit; with `defaults` as far as was looked: it is greater than the page's
+    /// end where there are more.
     total: usize,
 }
 
@@ -187,6 +232,9 @@ pub(crate) struct LimitsQuery {
     /// By kind and id if it is not said; `used` begins with whoever is nearest to its limit.
     #[param(value_type = Option<LimitsSort>, inline, nullable = false)]
     sort: LimitSort,
+    /// Lists users whom the default binds, too.
+    #[param(required = false, default = false)]
+    pub(crate) defaults: bool,
     #[param(nullable = false, minimum = 1, maximum = 10_000, default = 10_000)]
     limit: Option<usize>,
     #[param(nullable = false, value_type = Option<u64>, minimum = 0, default = 0)]
@@ -220,6 +268,7 @@ impl FromFields for LimitsQuery {
             kind: fields.word("kind", &HOLDER_KINDS),
             search: fields.text("search", 1..=256),
             sort: fields.word("sort", &SORTS).unwrap_or_default(),
+            defaults: fields.flag("defaults").unwrap_or(false),
             limit: list_limit(fields),
             offset: fields.count("offset", 0, u32::MAX.into()).unwrap_or(0) as usize,
         })
@@ -228,7 +277,7 @@ impl FromFields for LimitsQuery {
 
 impl From<LimitsQuery> for LimitQuery {
     fn from(query: LimitsQuery) -> LimitQuery {
-        let LimitsQuery { kind, search, sort, limit, offset } = query;
+        let LimitsQuery { kind, search, sort, defaults: _, limit, offset } = query;
         LimitQuery { kind, search, sort, offset, limit: limit.unwrap_or(LIST_MAX) }
     }
 }

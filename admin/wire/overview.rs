@@ -5,6 +5,7 @@ use super::{Grain, Grouping, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use tokenist_control::explore::{Exploration, Explored};
+use tokenist_control::prices::Unpriced;
 use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
 use tokenist_control::view::{Profile, Totals};
 use tokenist_core::time::Timestamp;
@@ -26,6 +27,8 @@ pub(crate) struct Overview {
     #[serde(flatten)]
     covered: Covered,
     usage: Usage,
+    /// The part of its cost that is a guess, because no price is known for the model.
+    unpriced_cost_usd: f64,
     /// Users that used something.
     active_users: usize,
     /// Now, on this instance.
@@ -77,6 +80,7 @@ pub(crate) struct OverviewQuestions {
 #[derive(Debug)]
 pub(crate) struct OverviewAnswers {
     pub(crate) explored: Explored,
+    pub(crate) unpriced: Unpriced,
     pub(crate) top: Vec<UsageRow>,
     /// In order of `top`.
     pub(crate) profiles: Vec<Profile>,
@@ -120,6 +124,7 @@ impl Overview {
         Overview {
             covered: stretch.covered(now),
             usage: (&answers.explored.whole).into(),
+            unpriced_cost_usd: answers.unpriced.cost.usd(),
             active_users: answers.active_users,
             live_sessions: answers.live_sessions,
             blocked_users: answers.blocked_users,

@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
     pub(crate) status: HealthStatus,
+    /// What does not work as it should, a sentence each; empty while all does.
+    pub(crate) problems: Vec<String>,
     pub(crate) version: &'static str,
     /// What moves the bytes: `io_uring` or `epoll`.
     pub(crate) driver: &'static str,
@@ -24,6 +26,8 @@ pub(crate) struct Health {
     /// Why connections are refused at the moment, if they are.
     #[schema(required)]
     pub(crate) accept_failure: Option<&'static str>,
+    /// Lines of the log that were lost since the start, because standard error did not take them.
+    pub(crate) log_lines_lost: u64,
     /// The store's kind.
     pub(crate) store: &'static str,
     /// The last commit to the store failed.
@@ -79,7 +83,7 @@ impl From<&StaleFile> for StaleFileBody {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum HealthStatus {
     Ok,
-    /// It serves, and something that is set does not work: what that is stands beside.
+    /// It serves, but not everything works: see `problems`.
     Degraded,
     /// No new session is accepted.
     Draining,

@@ -35,7 +35,7 @@ pub(crate) struct Session {
     age_seconds: u64,
     /// Of responses that are over.
     usage: Usage,
-    /// On average; of a session younger than a minute, what it has cost so far.
+    /// What responses that were over within the last 60 seconds cost.
     cost_per_minute_usd: f64,
 }
 
@@ -148,7 +148,7 @@ impl Session {
             opened_at: view.opened_at.to_string(),
             age_seconds: now.since(view.opened_at) / 1000,
             usage: (&view.totals).into(),
-            cost_per_minute_usd: view.cost_per_minute(now).usd(),
+            cost_per_minute_usd: view.cost_last_minute.usd(),
         }
     }
 }

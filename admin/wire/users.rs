@@ -2,7 +2,9 @@
 
 use super::keys::read_scopes;
 use super::span::{Period, Span, read_ends};
-use super::{ApiKey, BlockEntry, CreatedKey, Scope, Threshold, Usage, WINDOWS, Window, list_limit};
+use super::{
+    ApiKey, BlockEntry, CreatedKey, MeasureUsed, Scope, Threshold, Usage, WINDOWS, Window, list_limit,
+};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
@@ -42,6 +44,9 @@ pub(crate) struct User {
     /// When the threshold's window rolls over; null if it never does or the user has not been seen.
     #[schema(required, format = DateTime)]
     resets_at: Option<String>,
+    /// Of an enforced limit what is used up: new sessions are refused with 4004 until it resets. Null otherwise.
+    #[schema(required)]
+    limit_reached: Option<MeasureUsed>,
     blocked: bool,
     #[schema(required)]
     block_entry: Option<BlockEntry>,
@@ -227,12 +232,15 @@ impl FromFields for UsersQuery {
         let order = fields.word("order", &[("asc", false), ("desc", true)]);
         let cursor = match sort {
             UserSort::Id => fields.parsed("cursor", UserId::parse).map(|user| Rank { figure: 0, user }),
-            UserSort::Cost | UserSort::Tokens | UserSort::Updated => fields.parsed("cursor", parse_rank),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
+                fields.parsed("cursor", parse_rank)
+            }
         };
         let filter = UserFilter {
             search: fields.text("search", 0..=SEARCH_CHARS_MAX),
             org: fields.parsed("org", OrgId::parse),
             blocked: fields.flag("blocked").unwrap_or(false),
+            by_default: false,
         };
         Some(UsersQuery { limit, cursor, filter, period: fields.word("period", &WINDOWS), sort, order })
     }
@@ -258,7 +266,9 @@ impl UsersQuery {
     pub(crate) fn cursor_of(ranking: &RankQuery, last: &Rank) -> String {
         match ranking.sort {
             UserSort::Id => last.user.to_string(),
-            UserSort::Cost | UserSort::Tokens | UserSort::Updated => format!("{}:{}", last.figure, last.user),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
+                format!("{}:{}", last.figure, last.user)
+            }
         }
     }
 }
@@ -315,6 +325,7 @@ impl User {
             threshold: (&view.limit).into(),
             threshold_is_default: view.limit_is_default,
             resets_at: view.resets_at.map(|at| at.to_string()),
+            limit_reached: view.reached.map(MeasureUsed::from),
             blocked: view.block.is_some(),
             block_entry: view.block.map(|block| BlockEntry::of(&view.user, block)),
             sessions: view.sessions,
@@ -347,6 +358,7 @@ impl User {
             limit: default,
             limit_is_default: true,
             resets_at: None,
+            reached: None,
             block: None,
             sessions: 0,
         };
@@ -446,6 +458,7 @@ mod tests {
             limit: Limit { max_cost: Some(NanoUsd(10_000_000_000)), ..Limit::default() },
             limit_is_default: true,
             resets_at: Some(Timestamp(86_400_000)),
+            reached: None,
             block: Some(block),
             sessions: 1,
         };
@@ -459,6 +472,7 @@ mod tests {
                 "threshold": {"maxCostUsd": 10.0, "window": "monthly"},
                 "thresholdIsDefault": true,
                 "resetsAt": "1970-01-02T00:00:00.000Z",
+                "limitReached": null,
                 "blocked": true,
                 "blockEntry": {"endUserId": "alice", "blockedAt": "1970-01-01T00:00:00.001Z",
                     "expiresAt": "1970-01-01T00:00:02.000Z"},

@@ -132,6 +132,8 @@ pub(crate) struct Store {
     pub(crate) details_days: u64,
     /// Hourly rollups and the audit likewise. Sums by day and month stay. At least 3, and more than any rule looks back.
     pub(crate) rollups_days: u64,
+    /// The record of who was refused likewise: it has addresses in it.
+    pub(crate) refusals_days: u64,
     /// Where instances meet, with `kind = "mongodb"`: `mongodb://…` or `mongodb+srv://…`.
     pub(crate) mongodb_uri: SecretUri,
     pub(crate) mongodb_db: String,
@@ -300,6 +302,7 @@ impl Default for Store {
             commit_ms: 100,
             details_days: 90,
             rollups_days: 400,
+            refusals_days: 30,
             mongodb_uri: SecretUri::default(),
             mongodb_db: "tokenist".into(),
             mongodb_batch: 0,

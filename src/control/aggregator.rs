@@ -34,11 +34,15 @@ use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, Place, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
+use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
 use tokenist_core::record::Record;
+use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
-use tokenist_handoff::{Account, Admission, Admitted, Answer, Charge, KeyRefusal, Order, Report, Sender};
+use tokenist_handoff::{
+    Account, Admission, Admitted, Answer, Charge, Heartbeat, KeyRefusal, Order, Report, Sender,
+};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -117,8 +121,10 @@ impl Aggregator {
             Report::Opened(opened) => {
                 let session = opened.session;
                 self.ledger.open_session(opened);
-                self.happenings
-                    .tell(|| self.ledger.session(session).map(session_view).map(Happening::SessionOpened));
+                self.happenings.tell(|| {
+                    let session = self.ledger.session(session)?;
+                    Some(Happening::SessionOpened(session_view(session, now)))
+                });
             }
             Report::Closed(closed) => {
                 self.happenings.tell(|| {
@@ -127,6 +133,7 @@ impl Aggregator {
                 });
                 self.ledger.close_session(closed);
             }
+            Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
                 let key = match &admission {
                     Admission::Identity(identity) => identity.key,
@@ -320,6 +327,20 @@ impl Aggregator {
         }
     }
 
+    /// An application that asks and is told no has been refused as well.
+    fn note_refusal(&mut self, identity: &Identity, judged: &Judged, now: Timestamp) {
+        let Verdict::Block(ending) = &judged.verdict else { return };
+        self.ledger.refuse(Rejected {
+            at: now,
+            user: Some(identity.user.clone()),
+            org: identity.org.clone(),
+            key: identity.key,
+            address: "".into(),
+            reason: RefusalReason::of(ending),
+            count: 1,
+        });
+    }
+
     fn verdict(&mut self, holder: Holder, now: Timestamp) -> Verdict {
         if let Some(place) = self.ledger.find(&holder) {
             self.ledger.advance(place, now);
@@ -416,6 +437,7 @@ impl Aggregator {
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
             Command::Limits(query, reply) => drop(reply.send(self.limits(&query, now))),
             Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
+            Command::TryLimit(holder, limit, reply) => drop(reply.send(self.try_limit(holder, limit, now))),
             Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
@@ -425,11 +447,15 @@ impl Aggregator {
                 reply.send(()).ok();
             }
             Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
-            Command::Sessions(reply) => drop(reply.send(self.sessions())),
+            Command::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
-            Command::Judge(identity, reply) => drop(reply.send(self.judge(&identity, now))),
+            Command::Judge(identity, reply) => {
+                let judged = self.judge(&identity, now);
+                self.note_refusal(&identity, &judged, now);
+                drop(reply.send(judged));
+            }
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
             Command::Views(users, window, reply) => drop(reply.send(self.views(users, window, now))),
@@ -452,7 +478,7 @@ impl Aggregator {
             }
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Word(word) => self.word(word, now),
-            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting))),
+            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting, now))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
     }
@@ -543,6 +569,7 @@ pub(crate) fn run(
     commands: &Receiver<Command>,
     mut clock: Clock,
     pace: Pace,
+    heartbeat: &Heartbeat,
 ) -> io::Result<()> {
     let mut arrivals = Select::new();
     arrivals.recv(reports);
@@ -551,6 +578,7 @@ pub(crate) fn run(
     let mut next_tick = Instant::now();
     let mut next_commit = Instant::now();
     loop {
+        heartbeat.beat();
         let reading = clock.read();
         if reading.set_back {
             aggregator.set_back(reading.now);

@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Models(UserId, Reply<Vec<ModelTotals>>),
     Limits(LimitQuery, Reply<LimitPage>),
     Limit(Holder, Reply<LimitView>),
+    TryLimit(Holder, Limit, Reply<LimitView>),
     Bind(Holder, Option<Limit>, Reply<Result<LimitView, CommandError>>),
     SetLimit(UserId, Limit, Reply<Result<UserView, CommandError>>),
     Block(UserId, Block, Reply<Result<(), CommandError>>),

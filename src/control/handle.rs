@@ -8,11 +8,11 @@ use crate::command::{Command, Reply};
 use crate::explore::{Exploration, Explored, explore};
 use crate::fact::Fact;
 use crate::happening::Happenings;
-use crate::prices::{Prices, Trial};
+use crate::prices::{Prices, Trial, Unpriced};
 use crate::progress::Mirroring;
 use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
 use crate::reads::Job;
-use crate::store::{AuditFilter, Dimension, Filter, Reader, StoreError, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Dimension, Filter, Reader, RefusalFilter, StoreError, UsageQuery, UsageRow};
 use crate::view::{
     Call, Judged, KeyPage, KeyQuery, LimitPage, LimitQuery, LimitView, ModelTotals, Profile, Pulse,
     SessionView, Totals, UserPage, UserQuery, UserView,
@@ -29,6 +29,7 @@ use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::{Listing, PriceTable};
+use tokenist_core::refusal::Refusal;
 use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokio::sync::oneshot;
@@ -328,6 +329,23 @@ impl Handle {
         self.read(move |reader| reader.audits(&filter)).await
     }
 
+    /// What of usage is priced by a guess, as prices are now; likewise.
+    pub async fn unpriced(&self, query: UsageQuery) -> Result<Unpriced, CommandError> {
+        let by = vec![Dimension::Provider, Dimension::Model];
+        let rows = self.usage(UsageQuery { by, limit: usize::MAX, ..query }).await?;
+        Ok(Unpriced::of(&self.prices(), &rows, system_time()))
+    }
+
+    /// How a holder would stand under another limit. Nothing changes.
+    pub async fn try_limit(&self, holder: Holder, limit: Limit) -> Result<LimitView, CommandError> {
+        self.ask(|reply| Command::TryLimit(holder, limit, reply)).await
+    }
+
+    /// Who was refused, the newest first; likewise.
+    pub async fn refusals(&self, filter: RefusalFilter) -> Result<Vec<Refusal>, CommandError> {
+        self.read(move |reader| reader.refusals(&filter)).await
+    }
+
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
     pub async fn adopt(&self, facts: Vec<Fact>) -> Result<usize, CommandError> {
         self.ask(|reply| Command::Adopt(facts, reply)).await
@@ -336,6 +354,20 @@ impl Handle {
     /// What the store knows of past usage. The last fifth of a second may be missing.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, CommandError> {
         self.read(move |reader| reader.usage(&query)).await
+    }
+
+    /// As [`Handle::usage`], row by row into something, until `take` says that it is enough.
+    pub async fn usage_into<T: Send + 'static>(
+        &self,
+        query: UsageQuery,
+        mut into: T,
+        mut take: impl FnMut(&mut T, UsageRow) -> bool + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let question = move |reader: &mut dyn Reader| {
+            reader.usage_each(&query, &mut |row| take(&mut into, row))?;
+            Ok(into)
+        };
+        self.read(question).await
     }
 
     /// How many rows [`Handle::usage`] would give without a limit.

@@ -8,6 +8,7 @@
 
 mod accounts;
 pub mod aggregator;
+mod bound;
 pub mod clock;
 mod command;
 pub mod explore;
@@ -43,7 +44,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokenist_core::ledger::{self, Ledger};
-use tokenist_handoff::{Order, Report};
+use tokenist_handoff::{Heartbeat, Order, Report};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub struct Control {
     pub reports: Sender<Report>,
     /// Resolves, always to an error, when the aggregator has ended: by [`Thread::finish`], or by a bug.
     pub ended: oneshot::Receiver<()>,
+    /// Beaten by the aggregator each time it goes round its loop.
+    pub heartbeat: Arc<Heartbeat>,
     pub thread: Thread,
 }
 
@@ -142,6 +145,8 @@ pub fn start(
         words.into_iter().for_each(|word| aggregator.word(word, now));
     }
     let reports_open = reports.clone();
+    let heartbeat = Arc::<Heartbeat>::default();
+    let beaten = Arc::clone(&heartbeat);
     let thread = thread::Builder::new().name("aggregator".into()).spawn(move || {
         // Dropped with the thread, however it ends. The queue outlives its shards, so that it never looks ready for
         // having no sender.
@@ -151,9 +156,9 @@ pub fn start(
             commit: Duration::from_millis(config.commit_ms),
             finish: Duration::from_millis(config.finish_ms),
         };
-        aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace)
+        aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace, &beaten)
     })?;
-    Ok(Control { handle, reports, ended, thread: Thread { commands, thread } })
+    Ok(Control { handle, reports, ended, heartbeat, thread: Thread { commands, thread } })
 }
 
 impl Thread {

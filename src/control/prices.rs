@@ -90,6 +90,31 @@ impl Trial {
     }
 }
 
+/// What of usage is priced by a guess: models for which no price is known, at what any unknown model costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unpriced {
+    pub cost: NanoUsd,
+    /// Each once, in order.
+    pub models: Vec<Model>,
+}
+
+impl Unpriced {
+    /// Of rows that tell providers and models apart, by the prices in force `at` a time.
+    pub fn of(table: &PriceTable, rows: &[UsageRow], at: Timestamp) -> Unpriced {
+        let mut unpriced = Unpriced::default();
+        for UsageRow { key, totals } in rows {
+            let (Some(provider), Some(model)) = (&key.provider, &key.model) else { continue };
+            if table.row(provider, model.as_str(), at).is_none() {
+                unpriced.cost = unpriced.cost + totals.cost;
+                unpriced.models.push(model.clone());
+            }
+        }
+        unpriced.models.sort();
+        unpriced.models.dedup();
+        unpriced
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +159,21 @@ mod tests {
             trial.models.iter().map(|tried| (tried.model.as_str(), tried.cost.0, tried.cost_with_it.0));
         assert_eq!(models.collect::<Vec<_>>(), [("m", 5, 7_000_000), ("n", 5, 14_000_000)]);
         assert_eq!((trial.cost, trial.cost_with_it), (NanoUsd(15), NanoUsd(21_000_005)));
+    }
+
+    #[test]
+    fn what_no_price_is_known_for_is_summed_and_named_once() {
+        let row = |provider: &str, model: &str, cost: i64| UsageRow {
+            key: UsageKey {
+                provider: Some(provider.into()),
+                model: Some(model.into()),
+                ..UsageKey::default()
+            },
+            totals: Totals { cost: NanoUsd(cost), ..Totals::default() },
+        };
+        let rows =
+            [row("openai", "gpt-4o-mini", 1), row("openai", "made-up", 20), row("other", "made-up", 300)];
+        let unpriced = Unpriced::of(&PriceTable::builtin(), &rows, Timestamp(1_795_478_400_000));
+        assert_eq!(unpriced, Unpriced { cost: NanoUsd(320), models: vec!["made-up".into()] });
     }
 }

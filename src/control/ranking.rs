@@ -9,8 +9,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokenist_core::id::UserId;
-use tokenist_core::limit::WindowKind;
+use tokenist_core::limit::{Limit, WindowKind};
 use tokenist_core::totals::Totals;
+use tokenist_core::verdict::{Used, share_used};
 
 /// Users that one slice looks at: a fraction of a millisecond's worth.
 pub(crate) const SLICE: usize = 2_000;
@@ -22,6 +23,8 @@ pub enum UserSort {
     Tokens,
     /// By when they last used something.
     Updated,
+    /// By how much of this limit they have used.
+    Share(Limit),
 }
 
 /// Which users to list, in which order. Those of the same figure are in order of id.
@@ -79,6 +82,7 @@ impl RankQuery {
             UserSort::Id => 0,
             UserSort::Cost => totals.cost.0,
             UserSort::Tokens => signed(totals.usage.total_tokens()),
+            UserSort::Share(limit) => share_used(&limit, Used::of(totals)).map_or(-1, signed),
             UserSort::Updated => totals.updated_at.map_or(0, |at| signed(at.0)),
         }
     }
@@ -87,7 +91,9 @@ impl RankQuery {
         let turned = |order: Ordering| if self.descending { order.reverse() } else { order };
         match self.sort {
             UserSort::Id => turned(a.1.cmp(b.1)),
-            UserSort::Cost | UserSort::Tokens | UserSort::Updated => turned(a.0.cmp(&b.0)).then(a.1.cmp(b.1)),
+            UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
+                turned(a.0.cmp(&b.0)).then(a.1.cmp(b.1))
+            }
         }
     }
 

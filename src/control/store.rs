@@ -27,6 +27,8 @@ use std::time::Instant;
 use tokenist_core::audit::{Actor, Audit};
 use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
+use tokenist_core::key::KeyId;
+use tokenist_core::refusal::{Refusal, Refused};
 use tokenist_core::time::{Now, Timestamp};
 use tokenist_core::totals::Totals;
 
@@ -87,6 +89,20 @@ pub trait Reader: Send {
     /// Usage summed by the dimensions asked for.
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// As [`Reader::usage`], one row after the other, so that nobody has to hold all of them. Ends when `take` says no.
+    fn usage_each(
+        &mut self,
+        query: &UsageQuery,
+        take: &mut dyn FnMut(UsageRow) -> bool,
+    ) -> Result<(), StoreError> {
+        for row in self.usage(query)? {
+            if !take(row) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// How many rows [`Reader::usage`] would give without a limit.
     fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
         self.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).map(|rows| rows.len())
@@ -111,6 +127,9 @@ pub trait Reader: Send {
 
     /// What operators changed, the newest first.
     fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError>;
+
+    /// Who was refused, the newest first.
+    fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<Refusal>, StoreError>;
 
     /// How many [`Reader::logs`] would give without offset and limit.
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError>;
@@ -146,6 +165,20 @@ pub struct AuditFilter {
     pub subject: Option<Arc<str>>,
     /// Leaves out so many of the first.
     pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which refusals to read.
+#[derive(Clone, Debug)]
+pub struct RefusalFilter {
+    pub user: Option<UserId>,
+    pub org: Option<OrgId>,
+    /// By the id that operators know it by.
+    pub key: Option<KeyId>,
+    pub reason: Option<Arc<str>>,
+    /// Only what comes after this one, in the order of the list: its minute and id.
+    pub after: Option<(Timestamp, Arc<str>)>,
     /// At most so many.
     pub limit: usize,
 }
@@ -235,6 +268,23 @@ impl Default for UsageQuery {
 impl Default for Filter {
     fn default() -> Filter {
         Filter { user: None, org: None, from: Timestamp(0), to: Timestamp::MAX, offset: 0, limit: usize::MAX }
+    }
+}
+
+impl Default for RefusalFilter {
+    fn default() -> RefusalFilter {
+        RefusalFilter { user: None, org: None, key: None, reason: None, after: None, limit: usize::MAX }
+    }
+}
+
+impl RefusalFilter {
+    fn admits(&self, refusal: &Refusal) -> bool {
+        let Refused { user, org, key, reason, .. } = &refusal.last;
+        self.user.as_ref().is_none_or(|wanted| user.as_ref() == Some(wanted))
+            && self.org.as_ref().is_none_or(|wanted| org.as_ref() == Some(wanted))
+            && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted))
+            && self.reason.as_ref().is_none_or(|wanted| reason.code == *wanted)
+            && self.after.as_ref().is_none_or(|(minute, id)| (refusal.minute, &refusal.id) < (*minute, id))
     }
 }
 

@@ -1,15 +1,21 @@
 //! What the process knows about itself, for health checks and metrics. Filled in once by `main`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokenist_core::metric::Metric;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokenist_core::metric::{Metric, REFUSAL_REASONS};
 use tokenist_core::time::Timestamp;
+pub use tokenist_handoff::Heartbeat;
 use tokenist_handoff::{Counters, Published};
 
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    /// One per shard.
+    /// One per shard, with its heartbeat.
     pub counters: Vec<Arc<Counters>>,
+    /// The aggregator's.
+    pub aggregator: Arc<Heartbeat>,
+    /// The beat that the configuration asks of shards and aggregator.
+    pub tick_ms: u64,
+    pub log: Arc<Logging>,
     /// What moves the shards' bytes: `io_uring` or `epoll`.
     pub driver: &'static str,
     /// The store's kind as the configuration names it.
@@ -33,6 +39,16 @@ pub struct StaleFile {
     pub since: Timestamp,
 }
 
+/// How the log does.
+#[derive(Debug, Default)]
+pub struct Logging {
+    lost: AtomicU64,
+    failure: Mutex<Option<String>>,
+}
+
+/// A thread that was not heard of for this long beyond its beat does not work.
+const STALL_MS: u64 = 5_000;
+
 impl Telemetry {
     /// The sum over all shards.
     pub fn count(&self, metric: Metric) -> u64 {
@@ -48,7 +64,58 @@ impl Telemetry {
         )
     }
 
+    /// Each reason with how many requests were refused for it.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let sums = self.counters.iter().fold([0; REFUSAL_REASONS.len()], |mut sums, counters| {
+            sums.iter_mut().zip(counters.refusals()).for_each(|(sum, count)| *sum += count);
+            sums
+        });
+        REFUSAL_REASONS.into_iter().zip(sums)
+    }
+
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// How long each shard has not gone round its loop, in order of their numbers.
+    pub fn shard_ages_ms(&self) -> impl Iterator<Item = u64> {
+        self.counters.iter().map(|counters| counters.heartbeat().age_ms())
+    }
+
+    /// Past it a thread that beats does not work any more.
+    pub fn stall_ms(&self) -> u64 {
+        STALL_MS.saturating_add(self.tick_ms.saturating_mul(3))
+    }
+}
+
+impl Logging {
+    /// Lines that were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Why lines are lost, for operators. `None` once the log itself has told of all that were.
+    pub fn failure(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    pub fn lose(&self, why: &str) {
+        let mut failure = self.lock();
+        self.lost.fetch_add(1, Ordering::AcqRel);
+        if failure.as_deref() != Some(why) {
+            *failure = Some(why.into());
+        }
+    }
+
+    /// So many were lost in all, and are told of.
+    pub fn recover(&self, told: u64) {
+        let mut failure = self.lock();
+        if self.lost() == told {
+            *failure = None;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@ use crate::progress::LagView;
 use std::sync::Arc;
 use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
+use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -11,7 +12,7 @@ use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 pub use tokenist_core::totals::Totals;
-use tokenist_core::verdict::{Remaining, Used, Verdict};
+use tokenist_core::verdict::{Remaining, Used, Verdict, WARN_PERCENT};
 
 /// A user as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct UserView {
     pub limit: Limit,
     pub limit_is_default: bool,
     pub resets_at: Option<Timestamp>,
+    /// What of an enforced limit is used up: no session of the user is let in.
+    pub reached: Option<Measure>,
     /// `None` if there is none or it has expired.
     pub block: Option<Block>,
     pub sessions: u32,
@@ -56,6 +59,17 @@ pub enum LimitState {
     /// 80 percent are used.
     Warned,
     Reached,
+}
+
+impl LimitState {
+    /// By the share that is used, in percent.
+    pub(crate) fn of(percent: Option<u64>) -> LimitState {
+        match percent {
+            Some(100..) => LimitState::Reached,
+            Some(percent) if percent >= u64::from(WARN_PERCENT[0]) => LimitState::Warned,
+            Some(_) | None => LimitState::Ok,
+        }
+    }
 }
 
 /// Whose limits to list.
@@ -113,6 +127,8 @@ pub struct UserFilter {
     pub org: Option<OrgId>,
     /// Only users whose block holds now.
     pub blocked: bool,
+    /// Only users without a limit of their own.
+    pub by_default: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -132,18 +148,9 @@ pub struct SessionView {
     pub opened_at: Timestamp,
     /// Since it was opened, settled responses only.
     pub totals: Totals,
+    /// Of these, in the last 60 seconds.
+    pub cost_last_minute: NanoUsd,
 }
-
-impl SessionView {
-    /// What a minute of it has cost on average; of one that is younger, what it has cost so far.
-    pub fn cost_per_minute(&self, now: Timestamp) -> NanoUsd {
-        let age_ms = i128::from(now.since(self.opened_at).max(MINUTE_MS));
-        let nano = i128::from(self.totals.cost.0) * i128::from(MINUTE_MS) / age_ms;
-        NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
-    }
-}
-
-const MINUTE_MS: u64 = 60_000;
 
 /// Usage by user and model since the start of the process, for audits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +215,10 @@ pub struct Pulse {
     /// Tokenist keys, revoked ones included.
     pub keys: usize,
     pub sessions: usize,
+    /// Users and keys that were refused within the last five minutes.
+    pub refused_recently: usize,
+    /// Refusals that the record of an hour had no room for.
+    pub refusals_unrecorded: u64,
     pub reports_applied: u64,
     pub reports_waiting: usize,
     /// The last commit to the store failed.

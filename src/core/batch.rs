@@ -10,6 +10,7 @@ use crate::key::Key;
 use crate::limit::{Block, Limit};
 use crate::message::{Closed, Delta, Opened};
 use crate::money::NanoUsd;
+use crate::refusal::Refusal;
 use crate::time::{HOUR_MS, Timestamp};
 use crate::totals::Totals;
 use crate::usage::Usage;
@@ -29,6 +30,8 @@ pub struct Batch {
     pub logs: Vec<Log>,
     pub marks: Vec<Mark>,
     pub audits: Vec<Audit>,
+    /// Who was refused: rows that have grown.
+    pub refusals: Vec<Refusal>,
 }
 
 impl Batch {
@@ -42,6 +45,7 @@ impl Batch {
             && self.logs.is_empty()
             && self.marks.is_empty()
             && self.audits.is_empty()
+            && self.refusals.is_empty()
     }
 }
 

@@ -22,9 +22,11 @@ use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use crate::key::Key;
+use crate::last_minute::LastMinute;
 use crate::limit::{Limit, WindowKind};
-use crate::message::{Closed, Delta, Opened};
+use crate::message::{Closed, Delta, Opened, Rejected};
 use crate::record::{Applied, Consequence, Record};
+use crate::refusal::{RefusalBook, Refused};
 pub use crate::roster::Place;
 use crate::roster::{Roster, Seat};
 use crate::series::Series;
@@ -101,12 +103,14 @@ pub struct LiveSession {
     /// With the model that was metered last.
     pub opened: Opened,
     pub totals: Totals,
+    /// Of what `totals` hold.
+    pub last_minute: LastMinute,
 }
 
 impl LiveSession {
     /// What is kept of it. No session ends before it began, whatever has been done to the wall clock meanwhile.
     pub fn end(self, closed: Closed) -> SessionRecord {
-        let LiveSession { opened, totals } = self;
+        let LiveSession { opened, totals, .. } = self;
         let closed = Closed { at: closed.at.max(opened.at), ..closed };
         SessionRecord { opened, closed, totals }
     }
@@ -135,6 +139,7 @@ pub struct Ledger {
     marks: VecDeque<Arc<str>>,
     marked: HashSet<Arc<str>>,
     details_lost: u64,
+    refusals: RefusalBook,
     sweep: bool,
     warnings: Vec<Warning>,
     /// When something changes next by itself.
@@ -175,6 +180,7 @@ impl Ledger {
             marks: VecDeque::new(),
             marked: HashSet::new(),
             details_lost: 0,
+            refusals: RefusalBook::new(now),
             sweep: false,
             warnings: Vec::new(),
             due: next_bucket(now),
@@ -252,6 +258,7 @@ impl Ledger {
         self.note_series(user, &delta, &totals, grain);
         if let Some(session) = self.sessions.get_mut(&delta.session) {
             session.totals += totals;
+            session.last_minute.add(delta.cost, delta.at);
             if session.opened.model.as_ref() != Some(&delta.model) {
                 session.opened.model = Some(delta.model.clone());
             }
@@ -274,7 +281,8 @@ impl Ledger {
         ];
         places.into_iter().flatten().for_each(|place| self.touch(place));
         if self.sessions.len() < self.config.sessions_max {
-            self.sessions.insert(opened.session, LiveSession { opened, totals: Totals::default() });
+            let (totals, last_minute) = (Totals::default(), LastMinute::default());
+            self.sessions.insert(opened.session, LiveSession { opened, totals, last_minute });
         }
     }
 
@@ -351,6 +359,22 @@ impl Ledger {
         } else {
             self.details_lost += 1;
         }
+    }
+
+    /// Keeps that requests were refused, if they were of a user or a key that is known here.
+    pub fn refuse(&mut self, rejected: Rejected) {
+        let Rejected { at, user, org, key, address, reason, count } = rejected;
+        let key = key.and_then(|hash| self.key(&hash));
+        let bound = |key: &&Key| key.user.clone();
+        let user = user.or_else(|| key.as_ref().and_then(bound));
+        let user = user.filter(|user| self.roster.user(user).is_some());
+        let org = org.or_else(|| key.and_then(|key| key.org.clone()));
+        let key = key.map(|key| key.id.clone());
+        self.refusals.note(Refused { at, user, org, key, address, reason, count });
+    }
+
+    pub fn refusals(&self) -> &RefusalBook {
+        &self.refusals
     }
 
     /// Keeps what an operator changed. It is never left out, for operators are few.
@@ -533,6 +557,7 @@ impl Ledger {
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.pending);
         self.pending_log_bytes = 0;
+        batch.refusals = self.refusals.take_unsaved();
         for place in std::mem::take(&mut self.unsaved) {
             let seat = self.roster.seat_mut(place);
             seat.is_unsaved = false;

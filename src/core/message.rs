@@ -1,7 +1,8 @@
 //! Plain data that crosses threads: what shards report about sessions.
 
-use crate::id::{Identity, Model, SessionId};
+use crate::id::{Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use crate::money::NanoUsd;
+use crate::refusal::RefusalReason;
 use crate::time::Timestamp;
 use crate::usage::Usage;
 use std::sync::Arc;
@@ -33,6 +34,21 @@ pub struct Delta {
     pub estimated: bool,
     /// From the response's first sign to its usage.
     pub latency_ms: Option<u64>,
+}
+
+/// Requests of one caller that were refused alike since the last report of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The last of them; likewise the address.
+    pub at: Timestamp,
+    /// Whom the request was for, as far as that is known; likewise the next two.
+    pub user: Option<UserId>,
+    pub org: Option<OrgId>,
+    pub key: Option<KeyHash>,
+    /// Empty where it is not known.
+    pub address: Arc<str>,
+    pub reason: RefusalReason,
+    pub count: u64,
 }
 
 /// A session that is over. Sent once, after its last delta.

@@ -27,6 +27,30 @@ pub enum Metric {
     ReportsDeferred,
 }
 
+/// The reasons that refusals are counted by: [`crate::close::Ending::code`] of those that can be one, a request that
+/// cannot be read, and whatever else there may be.
+pub const REFUSAL_REASONS: [&str; 10] = [
+    "unauthorized",
+    "user_blocked",
+    "cost_limit_reached",
+    "token_limit_reached",
+    "too_many_sessions",
+    "limit_unsure",
+    "overloaded",
+    "draining",
+    BAD_REQUEST,
+    "other",
+];
+
+/// A request that cannot be read.
+pub const BAD_REQUEST: &str = "bad_request";
+
+/// Where a reason is in [`REFUSAL_REASONS`].
+pub fn refusal_index(code: &str) -> usize {
+    let other = REFUSAL_REASONS.len() - 1;
+    REFUSAL_REASONS.iter().position(|reason| *reason == code).unwrap_or(other)
+}
+
 pub const METRIC_COUNT: usize = Metric::ReportsDeferred as usize + 1;
 
 /// Every counter with its Prometheus name and help line.

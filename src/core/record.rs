@@ -259,6 +259,11 @@ impl Record {
         Used::of(self.windows.totals(self.standing.limit.window)).plus(self.weight().others)
     }
 
+    /// When this window of the holder's rolls over, by what is counted here.
+    pub fn window_end(&self, window: WindowKind) -> Option<Timestamp> {
+        self.windows.resets_at(window)
+    }
+
     fn weight(&self) -> Weight {
         self.others.as_ref().map_or(Weight::default(), |others| others.weight())
     }

@@ -82,8 +82,7 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     let used = if standing.resets_at == resets_at { used } else { Used::default() };
     let reached = |measure| Ending::LimitReached { measure, window: limit.window, resets_at };
     let percent = share_used(limit, used).unwrap_or(0);
-    let over = measures(limit, used).find(|measure| measure.percent() >= 100);
-    match (over, limit.mode) {
+    match (used_up(limit, used), limit.mode) {
         (Some(measure), Mode::Enforce) => Verdict::Block(reached(measure)),
         (Some(_), Mode::Warn) => Verdict::Warn { percent: 100 },
         (None, _) => match WARN_PERCENT.into_iter().rev().find(|&at| percent >= u64::from(at)) {
@@ -110,6 +109,11 @@ pub fn is_reached(limit: &Limit, used: Used) -> bool {
 /// The greatest share of a limit that is used, in whole percent; it may pass 100. `None` where nothing is limited.
 pub fn share_used(limit: &Limit, used: Used) -> Option<u64> {
     measures(limit, used).map(|measure| measure.percent()).max()
+}
+
+/// What of a limit nothing is left of, whether that is enforced or not.
+pub fn used_up(limit: &Limit, used: Used) -> Option<Measure> {
+    measures(limit, used).find(|measure| measure.percent() >= 100)
 }
 
 fn measures(limit: &Limit, used: Used) -> impl Iterator<Item = Measure> {

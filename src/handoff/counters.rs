@@ -1,19 +1,28 @@
-//! A shard's counters, and what ails it: written by the shard alone, read by anybody.
+//! A shard's counters, its heartbeat and what ails it: written by the shard alone, read by anybody.
 
+use crate::heartbeat::Heartbeat;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokenist_core::metric::{METRIC_COUNT, Metric};
+use tokenist_core::metric::{METRIC_COUNT, Metric, REFUSAL_REASONS, refusal_index};
 
 #[derive(Debug)]
 #[repr(align(64))] // One shard's counters do not share a cache line with another's.
 pub struct Counters {
     counts: [AtomicU64; METRIC_COUNT],
+    /// By reason.
+    refusals: [AtomicU64; REFUSAL_REASONS.len()],
+    heartbeat: Heartbeat,
     /// No more files can be opened, so connections are refused.
     out_of_files: AtomicBool,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { counts: [const { AtomicU64::new(0) }; METRIC_COUNT], out_of_files: AtomicBool::new(false) }
+        Counters {
+            counts: [const { AtomicU64::new(0) }; METRIC_COUNT],
+            refusals: [const { AtomicU64::new(0) }; REFUSAL_REASONS.len()],
+            heartbeat: Heartbeat::default(),
+            out_of_files: AtomicBool::new(false),
+        }
     }
 }
 
@@ -24,6 +33,22 @@ impl Counters {
 
     pub fn get(&self, metric: Metric) -> u64 {
         self.counts[metric as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal, in all and by its reason.
+    pub fn refuse(&self, code: &str) {
+        self.add(Metric::SessionsRefused, 1);
+        self.refusals[refusal_index(code)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// In order of [`REFUSAL_REASONS`].
+    pub fn refusals(&self) -> [u64; REFUSAL_REASONS.len()] {
+        self.refusals.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Beaten once a tick.
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     pub fn set_out_of_files(&self, is_so: bool) {

@@ -3,7 +3,7 @@
 use crate::account::Account;
 use std::sync::Arc;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
-use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::verdict::Used;
 
 /// From a shard to the aggregator.
@@ -19,6 +19,7 @@ pub enum Report {
     Opened(Opened),
     Charged(Delta),
     Closed(Closed),
+    Refused(Box<Rejected>),
 }
 
 /// A shard's end of the queue to the aggregator.

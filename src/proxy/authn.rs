@@ -54,6 +54,16 @@ pub(crate) struct Caller {
     pub(crate) name: Option<Arc<str>>,
 }
 
+impl Caller {
+    /// The tokenist key that it shows.
+    pub(crate) fn key(&self) -> Option<KeyHash> {
+        match self.credential {
+            Credential::Key(key) => Some(key),
+            Credential::Own(_) => None,
+        }
+    }
+}
+
 /// Finds out who is calling, or says what is missing or malformed.
 pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller, Ending> {
     if head.path().split('/').any(|piece| pass::holds_own_key(&decoded(piece))) {

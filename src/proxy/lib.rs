@@ -22,6 +22,7 @@ mod relay;
 mod requests;
 mod session;
 mod shard;
+mod tally;
 mod tap;
 mod tls;
 mod upgrade;
@@ -101,6 +102,14 @@ pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }
     Ok(Proxy { listen, tls_listen, driver: driver.name(), cpus, shards })
+}
+
+/// Whether the driver that is asked for is to be had here.
+///
+/// # Errors
+/// It is not, and why.
+pub fn check_driver(asked: Driver) -> io::Result<()> {
+    choose_driver(asked).map(drop)
 }
 
 /// The driver that was settled on.

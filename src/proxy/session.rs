@@ -34,7 +34,7 @@ use tokenist_core::id::{Model, SessionId};
 use tokenist_core::key::ProviderKey;
 use tokenist_core::message::{Closed, Opened};
 use tokenist_core::meter::{Claims, Meter, Models};
-use tokenist_core::metric::Metric;
+use tokenist_core::metric::{BAD_REQUEST, Metric};
 use tokenist_core::time::{Instant, Now};
 use tokenist_core::ws::frame::{self, Opcode};
 use tokenist_handoff::Report;
@@ -233,7 +233,7 @@ async fn admit(
         }
     };
     let judged = match mended.and_then(|()| authn::caller(&head, &shard.config.identity)) {
-        Ok(caller) => judge(shard, live, caller).await,
+        Ok(caller) => judge(shard, live, caller, client).await,
         Err(ending) => Err(ending),
     };
     match judged {
@@ -252,11 +252,34 @@ async fn admit(
 
 /// Finds the caller's accounts and the verdict on them, takes a place for the session, and says which key goes
 /// upstream.
-async fn judge(shard: &Rc<Shard>, live: &Live, caller: Caller) -> Result<ProviderKey, Ending> {
+async fn judge(
+    shard: &Rc<Shard>,
+    live: &Live,
+    caller: Caller,
+    client: IpAddr,
+) -> Result<ProviderKey, Ending> {
     if shard.is_draining() {
         return Err(Ending::Draining);
     }
-    let Found { identity, holders, provider_key } = admission::find(shard, caller).await?;
+    let key = caller.key();
+    let found = match admission::find(shard, caller).await {
+        Ok(found) => found,
+        Err(ending) => {
+            shard.refused(None, key, client, &ending);
+            return Err(ending);
+        }
+    };
+    let identity = Arc::clone(&found.identity);
+    let entered = enter(shard, live, found).await;
+    if let Err(ending) = &entered {
+        shard.refused(Some(&identity), key, client, ending);
+    }
+    entered
+}
+
+/// The verdict on a caller who is known, and a place if it may come in.
+async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<ProviderKey, Ending> {
+    let Found { identity, holders, provider_key } = found;
     hold_back(shard, live, holders.delay_ms()).await?;
     if let Some(ending) = holders.verdict(shard.clock.now().wall) {
         shard.counters.add(Metric::LimitsReached, 1);
@@ -315,6 +338,9 @@ async fn connect(
             shard.counters.add(Metric::UpstreamFailures, 1);
             live.upstream.let_go();
             let ending = dial::ending(&error);
+            if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
+                shard.refused(Some(identity), identity.key, client, &ending);
+            }
             live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
             let refused = Refused { head: &head, websocket_key: &websocket_key, ending: &ending };
             say_refusal(shard, live, &mut downstream.writer, refused, false).await;
@@ -448,7 +474,7 @@ async fn refuse(
     client: IpAddr,
     refused: Refused<'_>,
 ) {
-    shard.counters.add(Metric::SessionsRefused, 1);
+    shard.counters.refuse(refused.ending.code());
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
     let now = shard.clock.now().instant;
     let count = match authn::mark(refused.head, &shard.config.identity) {
@@ -520,7 +546,7 @@ fn answer_http(shard: &Shard, head: &RequestHead) -> Option<Vec<u8>> {
 }
 
 async fn answer_malformed(shard: &Shard, live: &Live, reader: Reader, writer: Writer, error: HeadError) {
-    shard.counters.add(Metric::SessionsRefused, 1);
+    shard.counters.refuse(BAD_REQUEST);
     let object = serde_json::json!({"error": {
         "type": "invalid_request_error", "code": "bad_request", "message": error.to_string(), "param": null}});
     let answer =
@@ -560,7 +586,7 @@ fn full() -> Ending {
 
 /// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
 async fn turn_away(shard: &Shard, stream: TcpStream, scheme: Scheme) {
-    shard.counters.add(Metric::SessionsRefused, 1);
+    shard.counters.refuse(full().code());
     wire::discard(&stream);
     let line = wire::Line::default();
     let Ok((_reader, mut writer)) = wire::split(stream, &line) else { return };

@@ -12,16 +12,18 @@ use crate::linger::LINGERING_MAX;
 use crate::live::{Live, Taking};
 use crate::pings::{Beats, Toward};
 use crate::race::Winners;
+use crate::tally::Tally;
 use crate::{Links, dial, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::os::unix::net;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
-use tokenist_core::id::{Model, SessionId};
+use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
 use tokenist_core::price::PriceTable;
@@ -51,6 +53,8 @@ pub(crate) struct Shard {
     /// Reports that the queue had no room for, oldest first.
     deferred: RefCell<VecDeque<Report>>,
     unpriced: RefCell<HashSet<Model>>,
+    /// Refusals that are still to be reported.
+    tally: Tally,
     pub(crate) clock: Clock,
     /// The time at the last tick: fresh enough for deadlines.
     now: Cell<Now>,
@@ -84,6 +88,7 @@ pub(crate) async fn run(
         lingering: Cell::new(0),
         deferred: RefCell::default(),
         unpriced: RefCell::default(),
+        tally: Tally::default(),
         now: Cell::new(clock.now()),
         clock,
         drain_by: Cell::new(None),
@@ -245,6 +250,25 @@ impl Shard {
         }
     }
 
+    /// Keeps that a caller was refused, for the operator. It is counted where it is told.
+    pub(crate) fn refused(
+        &self,
+        identity: Option<&Identity>,
+        key: Option<KeyHash>,
+        peer: IpAddr,
+        ending: &Ending,
+    ) {
+        if self.tally.note(identity, key, peer, ending, self.clock.now().wall) {
+            self.report_refusals();
+        }
+    }
+
+    fn report_refusals(&self) {
+        for rejected in self.tally.take() {
+            self.report(Report::Refused(Box::new(rejected)));
+        }
+    }
+
     pub(crate) fn charged(&self, delta: Delta) {
         self.report(Report::Charged(delta));
     }
@@ -355,8 +379,10 @@ impl Shard {
     }
 
     fn tick(&self) {
+        self.counters.heartbeat().beat();
         self.read_clock();
         self.flush();
+        self.report_refusals();
         let config = &*self.config;
         let now = self.now();
         self.each(|live| {

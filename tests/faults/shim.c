@@ -1,7 +1,8 @@
 /* Loaded before the C library: calls on the ledger's files fail as the word in $TOKENIST_TEST_FAULT says.
  *
  * "full": writing fails with ENOSPC. "sync": syncing fails with EIO. "readonly": opening for writing and making
- * folders fails with EROFS. Anything else: nothing fails. Sockets and all other files are left alone. */
+ * folders fails with EROFS. "stall": the thread called shard-0 waits for events until the word is another one.
+ * Anything else: nothing fails. Sockets and all other files are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/syscall.h>
@@ -54,6 +57,13 @@ ssize_t pwrite64(int fd, const void *from, size_t count, off64_t at) {
 }
 int fsync(int fd) { return fails(fd, "sync", EIO) ? -1 : REAL(fsync)(fd); }
 int fdatasync(int fd) { return fails(fd, "sync", EIO) ? -1 : REAL(fdatasync)(fd); }
+
+int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout) {
+    char name[16] = {0};
+    prctl(PR_GET_NAME, name);
+    while (strcmp(name, "shard-0") == 0 && fault_is("stall")) usleep(10000);
+    return REAL(epoll_wait)(epoll, events, max, timeout);
+}
 
 static int may_not_open(const char *path, int flags) {
     int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT);

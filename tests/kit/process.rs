@@ -44,17 +44,22 @@ impl Process {
 
     /// Starts a command; gives also what will be the first line that it prints.
     pub(crate) fn spawn(name: &'static str, mut command: Command) -> (Process, mpsc::Receiver<String>) {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::spawn_as_is(name, command)
+    }
+
+    /// As [`Process::spawn`], with streams as the command has them: what is piped is read, and what is not says
+    /// nothing here.
+    pub(crate) fn spawn_as_is(name: &'static str, mut command: Command) -> (Process, mpsc::Receiver<String>) {
+        command.stdin(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let output = Arc::new(Mutex::new(Vec::new()));
         let (first, line) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let stderr = child.stderr.take().expect("it is piped");
-        let readers = vec![
-            collect(stdout, Arc::clone(&output), Some(first)),
-            collect(BufReader::new(stderr), Arc::clone(&output), None),
-        ];
-        (Process { name, child, output, readers }, line)
+        let stdout = child.stdout.take();
+        let stdout = stdout.map(|stream| collect(BufReader::new(stream), Arc::clone(&output), Some(first)));
+        let stderr = child.stderr.take();
+        let stderr = stderr.map(|stream| collect(BufReader::new(stream), Arc::clone(&output), None));
+        (Process { name, child, output, readers: stdout.into_iter().chain(stderr).collect() }, line)
     }
 
     pub(crate) fn id(&self) -> u32 {

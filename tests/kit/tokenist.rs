@@ -6,7 +6,7 @@ use crate::process::{Process, Signal, address, binary};
 use crate::websocket::{Client, Handshake};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// The operator's token of every tokenist that is started here.
@@ -49,6 +49,36 @@ impl Tokenist {
             driver: line["driver"].as_str().unwrap_or_default().to_owned(),
             process,
             ledger,
+        }
+    }
+
+    /// As [`Tokenist::start`], with its standard streams wherever these are. Nobody reads there where it listens, so
+    /// the settings have to say it, and it serves once this returns.
+    pub fn start_unheard(
+        origin: &str,
+        settings: &[(&str, &str)],
+        streams: [Stdio; 2],
+        [listen, admin]: [SocketAddr; 2],
+    ) -> Tokenist {
+        let ledger = Scratch::new();
+        let (listen_text, admin_text) = (listen.to_string(), admin.to_string());
+        let ours = [("proxy.listen", &*listen_text), ("admin.listen", &*admin_text)];
+        let mut command = serve(origin, &ledger, &[&ours, settings].concat());
+        let [stdout, stderr] = streams;
+        command.stdout(stdout).stderr(stderr);
+        let (process, _) = Process::spawn_as_is("tokenist", command);
+        let connect = || std::net::TcpStream::connect(admin).is_ok();
+        assert!(crate::eventually(crate::PATIENCE, connect, |serves| *serves), "it does not serve");
+        Tokenist { listen, tls_listen: None, admin, driver: String::new(), process, ledger }
+    }
+
+    /// `tokenist check` with these settings: whether it found all well, and what it printed.
+    pub fn check(origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
+        let ledger = Scratch::new();
+        let (mut process, _) = Process::spawn("tokenist", command("check", origin, &ledger, settings));
+        match process.wait(crate::PATIENCE) {
+            Some(status) => (status.success(), process.output()),
+            None => panic!("tokenist check hangs:\n{}", process.output()),
         }
     }
 
@@ -148,8 +178,12 @@ impl Tokenist {
 
 /// `tokenist serve`, with nothing of the environment that it reads but these settings.
 fn serve(origin: &str, ledger: &Scratch, settings: &[(&str, &str)]) -> Command {
+    command("serve", origin, ledger, settings)
+}
+
+fn command(word: &str, origin: &str, ledger: &Scratch, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary("tokenist"));
-    command.arg("serve");
+    command.arg(word);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TOKENIST_") || name == "OPENAI_API_KEY" {
             command.env_remove(name);

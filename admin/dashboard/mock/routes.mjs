@@ -29,11 +29,20 @@ function userOf(user, usage, period) {
       window,
     },
     thresholdIsDefault: !own,
-    resetsAt: null,
+    ...reachOf(user.id),
     blocked: Boolean(block),
     blockEntry: block ? { endUserId: user.id, ...block } : null,
     sessions: live.filter((each) => each.combo.user === user.id).length,
   }
+}
+function reachOf(id) {
+  const { state: near, limit, used, resetsAt } = holderOf('user', id)
+  if (near !== 'reached' || limit.mode !== 'enforce') return { resetsAt, limitReached: null }
+  const cost = limit.maxCostUsd !== null && used.costUsd >= limit.maxCostUsd
+  const limitReached = cost
+    ? { measure: 'cost_usd', used: used.costUsd, limit: limit.maxCostUsd }
+    : { measure: 'tokens', used: used.tokens, limit: limit.maxTotalTokens }
+  return { resetsAt, limitReached }
 }
 const known = (id) => users.find((user) => user.id === id) ?? { id, name: null, email: null, org: null }
 
@@ -90,7 +99,11 @@ function holderOf(kind, id) {
   }
 }
 function listLimits({ query }) {
-  const all = [...state.limits.values()]
+  const own = [...state.limits.values()]
+  const bound = users
+    .filter((user) => query.get('defaults') === 'true' && !state.limits.has(`user ${user.id}`))
+    .map((user) => ({ kind: 'user', id: user.id }))
+  const all = [...own, ...bound]
     .filter((each) => !query.get('kind') || each.kind === query.get('kind'))
     .map((each) => holderOf(each.kind, each.id))
     .filter(
@@ -101,19 +114,35 @@ function listLimits({ query }) {
   if (query.get('sort') === 'used') all.sort((a, b) => (b.percent ?? -1) - (a.percent ?? -1))
   return { default: state.fallback, limits: page(all, query), total: all.length }
 }
-function putLimit({ path: [kind, id], body, actor }) {
+function putLimit({ path: [kind, id], query, body, actor }) {
   const old = holderOf(kind, id).limit
   if (body.maxCostUsd < 0)
     return [400, { error: [{ path: ['maxCostUsd'], message: 'must not be negative', code: 'too_small' }] }]
-  state.limits.set(`${kind} ${id}`, { kind, id, limit: { ...state.noLimit, ...body } })
-  state.note(actor, 'limit.put', kind, id, old, state.limits.get(`${kind} ${id}`).limit)
+  const limit = { ...state.noLimit, ...body }
+  if (query.get('dryRun') === 'true') return trialOf(kind, id, { kind, id, limit })
+  state.limits.set(`${kind} ${id}`, { kind, id, limit })
+  state.note(actor, `${kind}.limit`, kind, id, old, state.limits.get(`${kind} ${id}`).limit)
   const now = holderOf(kind, id)
   if (now.state === 'reached' && now.limit.mode === 'enforce')
     for (const each of live.filter((one) => one.combo[kind] === id)) close(each, 4004)
   return now
 }
-function deleteLimit({ path: [kind, id], actor }) {
-  state.note(actor, 'limit.delete', kind, id, holderOf(kind, id).limit, null)
+/** As it would be, without a trace. */
+function trialOf(kind, id, own) {
+  const name = `${kind} ${id}`
+  const before = state.limits.get(name)
+  if (own) state.limits.set(name, own)
+  else state.limits.delete(name)
+  const withIt = holderOf(kind, id)
+  if (before) state.limits.set(name, before)
+  else state.limits.delete(name)
+  const liveSessions = live.filter((one) => one.combo[kind] === id).length
+  const ends = withIt.state === 'reached' && withIt.limit.mode === 'enforce'
+  return { withIt, liveSessions, sessionsEnded: ends ? liveSessions : 0 }
+}
+function deleteLimit({ path: [kind, id], query, actor }) {
+  if (query.get('dryRun') === 'true') return trialOf(kind, id, undefined)
+  state.note(actor, `${kind}.limit`, kind, id, holderOf(kind, id).limit, null)
   state.limits.delete(`${kind} ${id}`)
   return holderOf(kind, id)
 }
@@ -198,6 +227,7 @@ function overview({ query }) {
   return {
     ...spoken(span),
     usage,
+    unpricedCostUsd: unpricedOf(span),
     activeUsers,
     liveSessions: live.length,
     blockedUsers: state.blocks.size,
@@ -214,6 +244,12 @@ function overview({ query }) {
       .map((row) => ({ userId: row.user, displayName: row.displayName, orgId: row.org, usage: row.usage })),
   }
 }
+/** The one model that the price list does not know. */
+const UNPRICED = ['voice-experimental-2026-11']
+const unpricedOf = (span, filter = {}) =>
+  rowsBy(span, ['model'], filter)
+    .filter((row) => UNPRICED.includes(row.model))
+    .reduce((all, row) => all + row.usage.costUsd, 0)
 const spoken = (span) => ({
   period: span.period,
   periodLabel: span.periodLabel,
@@ -230,25 +266,35 @@ function explore({ query, accept }) {
   const named = [query.get('user'), ...(query.get('users')?.split(',') ?? [])].filter(Boolean)
   if (named.length > 0) filter.user = named
   const rows = rowsBy(span, by, filter)
-  if (accept.includes('text/csv')) return { csv: csvOf(by, rows) }
+  if (accept.includes('text/csv')) return { csv: csvOf(by, rows, span) }
   const grain = query.get('grain') ?? undefined
   return {
     ...spoken(span),
     by,
     usage: sum(span, filter).usage,
-    rows: page(rows, query),
+    unpricedCostUsd: unpricedOf(span, filter),
+    rows: page(rows, query).map((row) => ({ ...row, unpriced: UNPRICED.includes(row.model) })),
     total: rows.length,
     series: grain === 'none' ? null : series(span, by[0] ?? 'model', filter, grain),
   }
 }
-function csvOf(by, rows) {
+function csvOf(by, rows, span) {
   const cell = (value) => {
     const text = value === null ? '' : String(value)
     return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`
   }
-  const head = [...by, 'inputTokens', 'outputTokens', 'totalTokens', 'requests', 'costUsd'].join(',')
+  const head = [
+    ...by,
+    'input_tokens',
+    'output_tokens',
+    'total_tokens',
+    'requests',
+    'cost_usd',
+    'from_utc',
+    'to_utc',
+  ]
   return [
-    head,
+    head.join(','),
     ...rows.map((row) =>
       [
         ...by.map((name) => cell(row[name])),
@@ -257,9 +303,33 @@ function csvOf(by, rows) {
         row.usage.totalTokens,
         row.usage.requests,
         row.usage.costUsd,
+        iso(span.from),
+        iso(span.to),
       ].join(','),
     ),
   ].join('\r\n')
+}
+
+// ---- refusals
+function listRefusals({ query }) {
+  const rows = state.refusals.filter(
+    (row) =>
+      (!query.get('user') || row.userId === query.get('user')) &&
+      (!query.get('org') || row.orgId === query.get('org')) &&
+      (!query.get('reason') || row.reason === query.get('reason')),
+  )
+  const start = Number(query.get('cursor') ?? 0)
+  const end = start + Number(query.get('limit') ?? 100)
+  const recent = new Set(
+    state.refusals
+      .filter((row) => Date.parse(row.lastAt) > Date.now() - 300_000)
+      .map((row) => row.userId ?? row.keyId),
+  )
+  return {
+    refusals: rows.slice(start, end),
+    nextCursor: end < rows.length ? String(end) : null,
+    refusedRecently: recent.size,
+  }
 }
 
 // ---- sessions
@@ -384,6 +454,8 @@ function changeLogin({ path: [id], body }) {
 }
 const health = () => ({
   status: 'ok',
+  problems: [],
+  logLinesLost: 0,
   version: '0.3.0',
   driver: 'io_uring',
   store: 'sqlite',
@@ -464,6 +536,7 @@ export const ROUTES = [
     ],
   ],
   ['DELETE', '/auth/api-keys/:id', revokeKey],
+  ['GET', '/admin/refusals', listRefusals],
   ['GET', '/admin/sessions', () => ({ sessions: live.map(liveRow), total: live.length })],
   [
     'GET',

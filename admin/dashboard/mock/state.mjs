@@ -57,6 +57,31 @@ export const blocks = new Map([
   [users[44].id, { blockedAt: ago(30) }],
 ])
 
+const refusal = (n, user, reason, closeCode, limit) => ({
+  id: `refusal_${n}`,
+  minute: ago(n).replace(/:\d\d\.\d+Z$/, ':00.000Z'),
+  lastAt: ago(n),
+  userId: user.id,
+  orgId: user.org,
+  keyId: null,
+  reason,
+  closeCode,
+  count: 1 + ((n * 37) % 90),
+  address: n % 7 === 6 ? null : `203.0.113.${(n * 13) % 250}`,
+  limit,
+})
+export const refusals = Array.from({ length: 120 }, (_, n) =>
+  n % 3 === 0
+    ? refusal(n, users[[0, 12, 44][n % 9 === 0 ? 0 : n % 2 ? 1 : 2]], 'user_blocked', 4003, null)
+    : n % 8 === 5
+      ? refusal(n, users[20 + (n % 5)], 'too_many_sessions', 4029, null)
+      : refusal(n, users[3 + (n % 4)], 'cost_limit_reached', 4004, {
+          measure: 'cost_usd',
+          used: 50.0123,
+          limit: 50,
+        }),
+)
+
 const key = (name, scopes, bound = {}) => ({
   id: nextId('key'),
   name,
@@ -163,7 +188,7 @@ note(
 )
 note(
   rosa,
-  'limit.put',
+  'user.limit',
   'org',
   'acme',
   { maxCostUsd: 2000, mode: 'warn' },
@@ -172,7 +197,7 @@ note(
 )
 note(
   { kind: 'key', id: 'key_00002', name: 'billing job' },
-  'limit.put',
+  'user.limit',
   'user',
   users[9].id,
   { maxCostUsd: 50 },

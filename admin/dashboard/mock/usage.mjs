@@ -53,6 +53,7 @@ export function add(usage, cell, hour) {
   usage.outputTokens += cell.output
   usage.totalTokens += cell.input + cell.output
   usage.costUsd += cell.cost
+  if (hour % 29 === 0) usage.estimatedCostUsd += cell.cost
   usage.requests += cell.requests
   const at = iso(Math.min(Date.now(), (firstHour + hour + 1) * HOUR))
   if (!usage.lastUpdated || at > usage.lastUpdated) usage.lastUpdated = at

@@ -23,6 +23,7 @@ const PAGES = {
   features: '/features',
   limits: '/limits',
   blocks: '/blocks',
+  refusals: '/refusals',
   keys: '/keys',
   audit: '/audit',
   logins: '/logins',

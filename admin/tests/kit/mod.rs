@@ -8,19 +8,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokenist_admin::{AccountBounds, Admin, Config, OperatorToken, Quotas, Telemetry};
+use tokenist_admin::{AccountBounds, Admin, Config, Logging, OperatorToken, Quotas, Telemetry};
 use tokenist_control::Control;
 use tokenist_control::clock::system_time;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_core::client::TrustedProxies;
+use tokenist_core::close::Measure;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
-use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::metric::Metric;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
+use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
 use tokenist_handoff::{Admission, Answer as Admitted, Counters, Mailbox, Order, Published, Report, mailbox};
@@ -33,6 +35,8 @@ pub(crate) struct Plane {
     control: Control,
     orders: Mailbox<Order>,
     draining: Arc<AtomicBool>,
+    /// As whoever writes the log would have it.
+    pub(crate) log: Arc<Logging>,
     session_count: AtomicU64,
     report_count: AtomicU64,
 }
@@ -63,8 +67,13 @@ impl Plane {
         counters[0].add(Metric::SessionsOpened, 1);
         counters[1].add(Metric::SessionsOpened, 2);
         let draining = Arc::new(AtomicBool::new(false));
+        let log = Arc::<Logging>::default();
         let telemetry = Telemetry {
             counters: counters.map(Arc::new).into(),
+            aggregator: Arc::clone(&control.heartbeat),
+            // Nobody beats here for the shards.
+            tick_ms: 60_000,
+            log: Arc::clone(&log),
             driver: "epoll",
             store: "memory",
             version: "1.2.3",
@@ -94,6 +103,7 @@ impl Plane {
             control,
             orders,
             draining,
+            log,
             session_count: AtomicU64::new(1),
             report_count: AtomicU64::new(0),
         }
@@ -180,6 +190,40 @@ impl Plane {
         Session { id: session.to_string(), at: at.to_string(), session }
     }
 
+    /// A thousandth of a dollar for each of so many users.
+    pub(crate) fn charge_many(&self, users: usize) {
+        for index in 0..users {
+            self.report(Report::Charged(Delta {
+                at: now(),
+                session: SessionId(0),
+                identity: Arc::new(Identity::of(format!("user-{index:06}").as_str().into())),
+                provider: "openai".into(),
+                model: "gpt-4o-mini".into(),
+                usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
+                cost: NanoUsd(1_000_000),
+                estimated: false,
+                latency_ms: None,
+            }));
+        }
+        self.settle();
+    }
+
+    /// As a shard reports that it has refused a user so often, for a limit or, with no figures, a block.
+    pub(crate) fn refuse(&self, user: &str, measure: Option<Measure>, count: u64) {
+        let (code, close_code) =
+            if measure.is_some() { ("cost_limit_reached", 4004) } else { ("user_blocked", 4003) };
+        self.report(Report::Refused(Box::new(Rejected {
+            at: now(),
+            user: Some(user.into()),
+            org: Some("acme".into()),
+            key: None,
+            address: "203.0.113.9".into(),
+            reason: RefusalReason { code: code.into(), close_code, measure },
+            count,
+        })));
+        self.settle();
+    }
+
     /// What the shard does once it is told to end a session.
     pub(crate) fn close(&self, session: &Session) {
         let told = |order: &Order| matches!(order, Order::Close(id) if *id == session.session);
@@ -238,6 +282,17 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
+    }
+
+    /// The body, where it came in chunks.
+    pub(crate) fn unchunked(&self) -> String {
+        let (mut whole, mut rest) = (String::new(), self.body.as_str());
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+            whole += &after[..size];
+            rest = &after[size + 2..];
+        }
+        whole
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -10,7 +10,7 @@ use tokenist_core::ledger::Place;
 use tokenist_core::limit::Limit;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{WARN_PERCENT, share_used};
+use tokenist_core::verdict::{Used, share_used};
 
 impl Aggregator {
     /// Replaces a holder's limit, or with `None` returns it to the default.
@@ -33,6 +33,26 @@ impl Aggregator {
         }
         let record = self.known_or_stranger(holder, now);
         self.limit_view(&record)
+    }
+
+    /// How a holder would stand under another limit.
+    pub(super) fn try_limit(&mut self, holder: Holder, limit: Limit, now: Timestamp) -> LimitView {
+        let view = self.limit(holder.clone(), now);
+        let record = self.known_or_stranger(holder, now);
+        let is_same_window = limit.window == view.limit.window;
+        // The others' sums are known for the window that is limited now.
+        let used = if is_same_window { view.used } else { Used::of(record.totals(limit.window)) };
+        let percent = share_used(&limit, used);
+        let resets_at = if is_same_window { view.resets_at } else { record.window_end(limit.window) };
+        LimitView {
+            limit,
+            limit_is_default: false,
+            used,
+            percent,
+            state: LimitState::of(percent),
+            resets_at,
+            ..view
+        }
     }
 
     pub(super) fn limits(&mut self, query: &LimitQuery, now: Timestamp) -> LimitPage {
@@ -101,11 +121,7 @@ impl Aggregator {
             limit_is_default: record.own_limit().is_none(),
             used,
             percent,
-            state: match percent {
-                Some(100..) => LimitState::Reached,
-                Some(percent) if percent >= u64::from(WARN_PERCENT[0]) => LimitState::Warned,
-                Some(_) | None => LimitState::Ok,
-            },
+            state: LimitState::of(percent),
             resets_at: standing.resets_at,
         }
     }

@@ -11,9 +11,10 @@ use tokenist_core::batch::Profile;
 use tokenist_core::id::{Holder, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::ledger::{LiveSession, Place};
-use tokenist_core::limit::{Block, WindowKind};
+use tokenist_core::limit::{Block, Mode, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::used_up;
 
 /// Users that one page may show.
 const PAGE_MAX: usize = 1_000;
@@ -122,8 +123,9 @@ impl Aggregator {
             .collect()
     }
 
-    pub(super) fn sessions(&self) -> Vec<SessionView> {
-        let mut sessions: Vec<SessionView> = self.ledger.sessions().map(session_view).collect();
+    pub(super) fn sessions(&self, now: Timestamp) -> Vec<SessionView> {
+        let mut sessions: Vec<SessionView> =
+            self.ledger.sessions().map(|session| session_view(session, now)).collect();
         sessions.sort_by_key(|session| (session.opened_at, session.session));
         sessions
     }
@@ -141,12 +143,14 @@ impl Aggregator {
         KeyPage { keys: keys.into_iter().skip(query.offset).take(query.limit).cloned().collect(), total }
     }
 
-    pub(super) fn pulse(&self, reports_waiting: usize) -> Pulse {
+    pub(super) fn pulse(&self, reports_waiting: usize, now: Timestamp) -> Pulse {
         Pulse {
             users: self.ledger.user_count(),
             users_max: self.users_max,
             keys: self.ledger.keys().len(),
             sessions: self.ledger.session_count(),
+            refused_recently: self.ledger.refusals().recent(now),
+            refusals_unrecorded: self.ledger.refusals().unrecorded(),
             reports_applied: self.reports_applied,
             reports_waiting,
             store_failing: self.saving.is_failing(),
@@ -177,6 +181,7 @@ impl Aggregator {
             limit: standing.limit,
             limit_is_default: record.own_limit().is_none(),
             resets_at: standing.resets_at,
+            reached: used_up(&standing.limit, record.used()).filter(|_| standing.limit.mode == Mode::Enforce),
             block: standing.block.clone(),
             sessions: account.map_or(0, |account| account.sessions()),
         }
@@ -197,13 +202,14 @@ fn admits(filter: &UserFilter, record: &Record, now: Timestamp) -> bool {
     filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
         && filter.search.as_deref().is_none_or(found)
         && (!filter.blocked || holding_block(record, now).is_some())
+        && (!filter.by_default || record.own_limit().is_none())
 }
 
 pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {
     record.standing().block.as_ref().filter(|block| block.holds_at(now))
 }
 
-pub(super) fn session_view(session: &LiveSession) -> SessionView {
+pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView {
     SessionView {
         session: session.opened.session,
         identity: Arc::clone(&session.opened.identity),
@@ -211,6 +217,7 @@ pub(super) fn session_view(session: &LiveSession) -> SessionView {
         model: session.opened.model.clone(),
         opened_at: session.opened.at,
         totals: session.totals,
+        cost_last_minute: session.last_minute.sum(now),
     }
 }
 

@@ -1,16 +1,18 @@
 //! What every store promises, as one suite that each driver's tests run.
 
-use super::{AuditFilter, Dimension, Filter, Order, Store, UsageQuery, UsageRow};
+use super::{AuditFilter, Dimension, Filter, Order, RefusalFilter, Store, UsageQuery, UsageRow};
 use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit};
 use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId};
+use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
-use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::refusal::{Refusal, RefusalReason};
 use tokenist_core::time::{DAY_MS, HOUR_MS, Timestamp};
 use tokenist_core::usage::Usage;
 
@@ -38,6 +40,7 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     entries_are_kept_as_they_were_set_last((subject.open)(12));
     changes_are_kept_and_found((subject.open)(13));
     calls_that_were_counted_are_known((subject.open)(14));
+    refusals_grow_are_kept_and_found((subject.open)(15));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -378,6 +381,55 @@ fn entries_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     assert_eq!(restored.entries("login").collect::<Vec<_>>(), [&entry("a", Some("2"))]);
     let removed = restored.entry(&entry("b", None).id).expect("what was removed is known as such");
     assert_eq!(removed.value, entry("b", None));
+}
+
+/// The id is the store's own where several ledgers meet in it.
+fn refusals_grow_are_kept_and_found(mut store: Box<dyn Store>) {
+    let mut ledger = ledger();
+    admit(&mut ledger, "alice");
+    admit(&mut ledger, "bob");
+    let refuse = |ledger: &mut Ledger, user: &str, code: &str, after_ms: u64| {
+        let measure =
+            (code == "cost_limit_reached").then_some(Measure::Cost { used: NanoUsd(7), limit: NanoUsd(5) });
+        ledger.refuse(Rejected {
+            at: NOON.plus_ms(after_ms),
+            user: Some(user.into()),
+            org: (user == "alice").then(|| "acme".into()),
+            key: None,
+            address: "10.0.0.1".into(),
+            reason: RefusalReason { code: code.into(), close_code: 4004, measure },
+            count: 1,
+        });
+    };
+    refuse(&mut ledger, "alice", "cost_limit_reached", 0);
+    refuse(&mut ledger, "nobody", "cost_limit_reached", 0);
+    let first = ledger.take_batch().unwrap();
+    refuse(&mut ledger, "alice", "cost_limit_reached", 1_000);
+    refuse(&mut ledger, "bob", "user_blocked", 60_000);
+    let second = ledger.take_batch().unwrap();
+    for batch in [&first, &second, &second] {
+        store.commit(batch).unwrap();
+    }
+    let mut reader = store.reader().unwrap();
+    let none = RefusalFilter::default();
+    let all = reader.refusals(&none).unwrap();
+    let told = |refusal: &Refusal| (refusal.minute.since(NOON), refusal.last.clone());
+    let expected: Vec<_> = second.refusals.iter().rev().map(told).collect();
+    assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(all.iter().map(|refusal| refusal.last.count).collect::<Vec<_>>(), [1, 2]);
+    let after = Some((all[0].minute, Arc::clone(&all[0].id)));
+    for (filter, found) in [
+        (RefusalFilter { user: Some("bob".into()), ..none.clone() }, &[0][..]),
+        (RefusalFilter { org: Some("acme".into()), ..none.clone() }, &[1]),
+        (RefusalFilter { reason: Some("user_blocked".into()), ..none.clone() }, &[0]),
+        (RefusalFilter { key: Some("key_1".into()), ..none.clone() }, &[]),
+        (RefusalFilter { after, ..none.clone() }, &[1]),
+        (RefusalFilter { limit: 1, ..none.clone() }, &[0]),
+        (RefusalFilter { limit: 0, ..none }, &[]),
+    ] {
+        let expected: Vec<Refusal> = found.iter().map(|&index: &usize| all[index].clone()).collect();
+        assert_eq!(reader.refusals(&filter).unwrap(), expected, "{filter:?}");
+    }
 }
 
 fn changes_are_kept_and_found(mut store: Box<dyn Store>) {

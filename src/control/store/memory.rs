@@ -1,7 +1,8 @@
 //! A store for trying out: bounded, and gone with the process.
 
 use super::{
-    AuditFilter, Dimension, Filter, Order, Reader, Store, StoreError, UsageKey, UsageQuery, UsageRow,
+    AuditFilter, Dimension, Filter, Order, Reader, RefusalFilter, Store, StoreError, UsageKey, UsageQuery,
+    UsageRow,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use tokenist_core::batch::{
 use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Holder, Identity, KeyHash, SessionId};
 use tokenist_core::key::Key;
+use tokenist_core::refusal::Refusal;
 use tokenist_core::time::{HOUR_MS, Timestamp};
 use tokenist_core::totals::Totals;
 
@@ -25,6 +27,7 @@ pub struct Config {
     pub logs_max: usize,
     pub marks_max: usize,
     pub audits_max: usize,
+    pub refusals_max: usize,
     /// Bytes of requests and responses in logs.
     pub log_bytes_max: usize,
 }
@@ -39,6 +42,7 @@ impl Default for Config {
             logs_max: 2_000,
             marks_max: 100_000,
             audits_max: 20_000,
+            refusals_max: 20_000,
             log_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -61,6 +65,7 @@ struct Rows {
     mark_order: VecDeque<Arc<str>>,
     entries: BTreeMap<EntryId, Stamped<Entry>>,
     audits: BTreeMap<(Timestamp, Arc<str>), Audit>,
+    refusals: BTreeMap<(Timestamp, Arc<str>), Refusal>,
 }
 
 impl Memory {
@@ -77,6 +82,7 @@ impl Memory {
             mark_order: VecDeque::new(),
             entries: BTreeMap::new(),
             audits: BTreeMap::new(),
+            refusals: BTreeMap::new(),
         })))
     }
 
@@ -141,6 +147,11 @@ impl Rows {
         for audit in &batch.audits {
             self.audits.entry((audit.at, Arc::clone(&audit.id))).or_insert_with(|| audit.clone());
         }
+        for refusal in &batch.refusals {
+            let key = (refusal.minute, Arc::clone(&refusal.id));
+            self.refusals.entry(key).or_insert_with(|| refusal.clone()).join(refusal.clone());
+        }
+        keep_newest(&mut self.refusals, self.config.refusals_max);
         keep_newest(&mut self.audits, self.config.audits_max);
         keep_newest(&mut self.rollups, self.config.rollups_max);
         keep_newest(&mut self.events, self.config.events_max);
@@ -227,6 +238,13 @@ impl Reader for Memory {
         }))
     }
 
+    fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<Refusal>, StoreError> {
+        Ok(self.rows(|rows| {
+            let wanted = rows.refusals.values().rev().filter(|refusal| filter.admits(refusal));
+            wanted.take(filter.limit).cloned().collect()
+        }))
+    }
+
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
         let admits = |log: &&Log| filter.admits(&log.identity, log.at);
         Ok(self.rows(|rows| rows.logs.values().filter(admits).count()))
@@ -296,6 +314,7 @@ mod tests {
                     logs_max: max,
                     marks_max: max,
                     audits_max: max,
+                    refusals_max: max,
                     ..Config::default()
                 };
                 Box::new(Memory::new(config))

@@ -44,6 +44,8 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
+    /// Likewise the record of who was refused.
+    pub refusals_days: u64,
 }
 
 /// Never shows the address.
@@ -51,6 +53,14 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Config({})", self.database)
     }
+}
+
+/// Whether the address is one; the server is not asked.
+///
+/// # Errors
+/// It is not, and why.
+pub fn check(config: &Config) -> Result<(), StoreError> {
+    Server::check_address(config)
 }
 
 /// How long a start waits for a run that may have ended, and the pause between two looks.
@@ -192,6 +202,9 @@ fn index(server: &Server) -> Result<(), StoreError> {
     }
     server.index("marks", &["at"])?;
     server.index("audits", &["at"])?;
+    server.index("refusals", &["minute"])?;
+    server.index("refusals", &["user", "minute"])?;
+    server.index("refusals", &["org", "minute"])?;
     server.index("audits", &["subject", "at"])?;
     server.index("key_day", &["key", "start"])
 }

@@ -21,6 +21,7 @@ use self::schema::SchemaError;
 use self::tidy::Tidier;
 use super::{Reader, Store, StoreError, Tidied};
 use crate::run::{self, Run};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -40,6 +41,8 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
+    /// Likewise the record of who was refused.
+    pub refusals_days: u64,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,28 @@ impl Sqlite {
         Sqlite::open_as(config, false)
     }
 
+    /// Whether [`Sqlite::open`] would succeed now. Makes nothing and changes nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written, another process uses it, or its file is no ledger of this version.
+    pub fn check(config: &Config) -> Result<(), StoreError> {
+        let directory = &config.directory;
+        if !directory.exists() {
+            return check_that_it_can_be_made(directory);
+        }
+        check_that_it_can_be_written(directory, directory)?;
+        let _lock = directory.join("lock").exists().then(|| take(directory)).transpose()?;
+        let place = Place(directory.join("ledger.sqlite3").into());
+        if !place.0.exists() {
+            return Ok(());
+        }
+        let writable = File::options().write(true).open(&*place.0);
+        writable.map_err(|error| failed(directory, "has a file that cannot be written", &error))?;
+        let connection = place.look()?;
+        schema::check(&connection).map_err(|error| place.schema_error(error))?;
+        check(&connection, &place)
+    }
+
     /// As [`Sqlite::open`], for a file that is copied elsewhere.
     pub(crate) fn open_mirrored(config: Config) -> Result<Sqlite, StoreError> {
         Sqlite::open_as(config, true)
@@ -88,26 +113,21 @@ impl Sqlite {
 
     fn open_as(config: Config, mirrored: bool) -> Result<Sqlite, StoreError> {
         let directory = &config.directory;
-        let failed = |what: &str, error: std::io::Error| {
-            StoreError(format!(
-                "the ledger's folder {} {what}: {error}; store.path names another one",
-                directory.display()
-            ))
-        };
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|error| failed("cannot be made", error))?;
+            .map_err(|error| failed(directory, "cannot be made", &error))?;
         let id = run::new_id();
-        let lock = lock(directory, &id, &failed)?;
+        let lock = lock(directory, &id)?;
         let place = Place(directory.join("ledger.sqlite3").into());
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
         check(&connection, &place)?;
         let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| place.error(&error))?;
         let Begun { generation, writer, earlier } = begun;
-        let locked_at = run::place_of(&lock).map_err(|error| failed("cannot be told from others", error))?;
+        let locked_at =
+            run::place_of(&lock).map_err(|error| failed(directory, "cannot be told from others", &error))?;
         Ok(Sqlite {
             config,
             place,
@@ -236,6 +256,19 @@ impl Place {
         open().map_err(|error| self.error(&error))
     }
 
+    /// For reading what is there already. What the last process left in the log beside the file is read as well.
+    fn look(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(&*self.0, flags)?;
+            connection.pragma_update(None, "query_only", true)?;
+            // It is not read here for somebody who goes on with it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            Ok(connection)
+        };
+        open().map_err(|error| self.error(&error))
+    }
+
     /// What went wrong, where, and how to mend it.
     fn error(&self, error: &rusqlite::Error) -> StoreError {
         let path = self.0.display();
@@ -292,37 +325,58 @@ pub fn kept<T: Kept>(directory: &Path) -> Result<Vec<(Arc<str>, T)>, StoreError>
     read().map_err(|error| place.error(&error))
 }
 
-/// Takes the folder, or says who has it.
-fn lock(
-    directory: &Path,
-    run: &str,
-    failed: &dyn Fn(&str, std::io::Error) -> StoreError,
-) -> Result<File, StoreError> {
-    let path = directory.join("lock");
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(path).map_err(|error| failed("cannot be written", error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // It only makes the sentence better.
-            file.read_to_string(&mut holder).ok();
-            return Err(StoreError(format!(
-                "the ledger's folder {} is used by process {}; end that one, or name another folder in store.path",
-                directory.display(),
-                holder.lines().next().unwrap_or("that does not say its number")
-            )));
-        }
-        Err(TryLockError::Error(error)) => return Err(failed("cannot be locked", error)),
-    }
+fn failed(directory: &Path, what: &str, error: &std::io::Error) -> StoreError {
+    let directory = directory.display();
+    StoreError(format!("the ledger's folder {directory} {what}: {error}; store.path names another one"))
+}
+
+/// In the nearest folder above that there is.
+fn check_that_it_can_be_made(directory: &Path) -> Result<(), StoreError> {
+    let above = directory.ancestors().skip(1).find(|above| above.exists());
+    // A relative path ends in an empty one, which is where tokenist was started.
+    let above = above.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_that_it_can_be_written(above, directory)
+}
+
+fn check_that_it_can_be_written(folder: &Path, directory: &Path) -> Result<(), StoreError> {
+    let trial = folder.join(format!(".tokenist-check-{}", std::process::id()));
+    std::fs::create_dir(&trial)
+        .and_then(|()| std::fs::remove_dir(&trial))
+        .map_err(|error| failed(directory, "cannot be written", &error))
+}
+
+/// Takes the folder for this process, with its number for whoever comes later.
+fn lock(directory: &Path, run: &str) -> Result<File, StoreError> {
+    let mut file = take(directory)?;
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
         write!(file, "{}\nrun {run}\n", std::process::id())
     };
-    write(&mut file).map_err(|error| failed("cannot be written", error))?;
+    write(&mut file).map_err(|error| failed(directory, "cannot be written", &error))?;
     Ok(file)
+}
+
+/// Takes the folder for as long as the file is open, or says who has it.
+fn take(directory: &Path) -> Result<File, StoreError> {
+    let path = directory.join("lock");
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(path).map_err(|error| failed(directory, "cannot be written", &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // It only makes the sentence better.
+            file.read_to_string(&mut holder).ok();
+            Err(StoreError(format!(
+                "the ledger's folder {} is used by process {}; end that one, or name another folder in store.path",
+                directory.display(),
+                holder.lines().next().unwrap_or("that does not say its number")
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(directory, "cannot be locked", &error)),
+    }
 }
 
 /// Refuses a file that is damaged anywhere.

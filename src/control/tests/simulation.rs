@@ -494,7 +494,7 @@ impl Sim {
         let unreported: i64 = kept
             .map(|report| match report {
                 Report::Charged(delta) => delta.cost.0,
-                Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) => 0,
+                Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) | Report::Refused(_) => 0,
             })
             .sum();
         let users = self.aggregator.ledger().users_after(None);
@@ -684,7 +684,8 @@ impl Folder {
     }
 
     fn open(&self) -> Box<dyn Store> {
-        let config = sqlite::Config { directory: self.0.clone(), details_days: 0, rollups_days: 0 };
+        let config =
+            sqlite::Config { directory: self.0.clone(), details_days: 0, rollups_days: 0, refusals_days: 0 };
         Box::new(Sqlite::open(config).unwrap())
     }
 }

@@ -122,6 +122,8 @@ journey('a limit that is set ends the user’s live session with 4004', userPage
   await page.getByRole('button', { name: 'Edit limit' }).first().click()
   await dialog.getByText('Enforce', { exact: true }).click()
   await dialog.getByRole('button', { name: 'Save limit' }).click()
+  await dialog.getByText('One live session ends at once').waitFor()
+  await dialog.getByRole('button', { name: 'Set it and end one live session' }).click()
   const { code, failure } = await session.end()
   assert.deepEqual([code, failure.code], [4004, 'token_limit_reached'])
   await page.getByText('1 tokens per month').first().waitFor()

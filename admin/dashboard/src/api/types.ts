@@ -37,11 +37,14 @@ export type Limits = Reply<'/admin/limits', 'get'>
 export type HolderLimit = Limits['limits'][number]
 export type Limit = HolderLimit['limit']
 export type LimitKind = HolderLimit['kind']
+export type LimitUsed = HolderLimit['used']
+export type LimitTrial = Extract<Reply<'/admin/limits/{kind}/{id}', 'put'>, { liveSessions: number }>
 
 export type Key = Reply<'/auth/api-keys', 'get'>['keys'][number]
 export type Scope = Key['scopes'][number]
 export type Session = Reply<'/admin/sessions', 'get'>['sessions'][number]
 export type PastSession = Reply<'/admin/sessions/past', 'get'>['sessions'][number]
+export type Refusal = Reply<'/admin/refusals', 'get'>['refusals'][number]
 export type AuditEntry = Reply<'/admin/audit', 'get'>['entries'][number]
 export type Price = Reply<'/admin/prices', 'get'>['prices'][number]
 export type Health = Reply<'/health', 'get'>

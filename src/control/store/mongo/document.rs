@@ -4,7 +4,7 @@
 //! asks for a greater revision than is there. So a write may come twice, late, or after a newer one.
 
 use crate::fact::Fact;
-use crate::store::row::{Row, Sum, SumOf};
+use crate::store::row::{Row, Sum, SumOf, measure_of, measure_parts};
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,10 @@ use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
 use tokenist_core::batch::{Event, HolderState, Log, Mark, Revision, Rollup, Serial, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use tokenist_core::key::KeyId;
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
@@ -76,6 +78,7 @@ impl Writer {
             Row::Audit(audit) => {
                 vec![Write::Insert { collection: "audits", document: audit_document(audit) }]
             }
+            Row::Refusal(refusal) => vec![self.refusal(refusal)],
             Row::Sum(sum) => vec![self.sum(sum)],
             Row::Holder(state) => self.holder(number, state),
             Row::Key(key) => {
@@ -85,6 +88,33 @@ impl Writer {
                 let id = serde_json::json!([entry.id.kind, entry.id.id]).to_string();
                 vec![self.setting(number, "entries", id, *revision, entry)]
             }
+        }
+    }
+
+    /// What it says of the last one follows the count.
+    fn refusal(&self, Refusal { id, minute, last }: &Refusal) -> Write {
+        let Refused { at, user, org, key, address, reason, count } = last;
+        let (measure, used, max) = measure_parts(reason.measure);
+        let of = doc! {
+            "minute": int(minute.0),
+            "user": user.as_ref().map_or("", UserId::as_str),
+            "reason": &*reason.code,
+        };
+        let last = doc! {
+            "org": org_text(org.as_ref()),
+            "key": key.as_ref().map_or("", KeyId::as_str),
+            "address": &**address,
+            "close_code": i64::from(reason.close_code),
+            "measure": measure,
+            "used": used,
+            "max": max,
+        };
+        let grown = doc! {"last_at": int(at.0), "count": int(*count)};
+        let id = format!("{}.{id}", self.ledger);
+        let update = doc! {"$setOnInsert": of, "$set": last, "$max": grown};
+        Write::Update {
+            collection: "refusals",
+            statement: doc! {"q": {"_id": id}, "u": update, "upsert": true},
         }
     }
 
@@ -424,6 +454,34 @@ pub(super) fn audit_of(document: &Document) -> Audit {
         },
         before: shared("before"),
         after: shared("after"),
+    }
+}
+
+pub(super) fn refusal_of(document: &Document) -> Refusal {
+    let shared = |name: &str| text(document, name).map(Arc::from).unwrap_or_default();
+    let some = |name: &str| text(document, name).filter(|text| !text.is_empty());
+    Refusal {
+        id: shared("_id"),
+        minute: time_of(document, "minute"),
+        last: Refused {
+            at: time_of(document, "last_at"),
+            user: some("user").map(UserId::from),
+            org: org_of(document),
+            key: some("key").map(KeyId::from),
+            address: shared("address"),
+            reason: RefusalReason {
+                code: shared("reason"),
+                close_code: integer(document, "close_code")
+                    .and_then(|code| code.try_into().ok())
+                    .unwrap_or(0),
+                measure: measure_of(
+                    text(document, "measure").unwrap_or_default(),
+                    integer(document, "used"),
+                    integer(document, "max"),
+                ),
+            },
+            count: integer(document, "count").unwrap_or(0).max(0) as u64,
+        },
     }
 }
 

@@ -6,13 +6,15 @@
 
 use super::StoreError;
 use super::document::{
-    COUNTS, UPDATED_AT, audit_of, event_of, int, integer, log_of, org_of, session_of, text, time_of,
-    totals_of,
+    COUNTS, UPDATED_AT, audit_of, event_of, int, integer, log_of, org_of, refusal_of, session_of, text,
+    time_of, totals_of,
 };
 use super::server::{Refusal, Server};
 use crate::progress::Mirroring;
 use crate::store::sqlite::usage::Table;
-use crate::store::{AuditFilter, Dimension, Filter, Order, Reader, UsageKey, UsageQuery, UsageRow};
+use crate::store::{
+    AuditFilter, Dimension, Filter, Order, Reader, RefusalFilter, UsageKey, UsageQuery, UsageRow,
+};
 use mongodb::bson::{Bson, Document, doc};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, Log, SessionRecord};
 use tokenist_core::id::{Feature, Model, OrgId, UserId};
+use tokenist_core::key::KeyId;
+use tokenist_core::refusal;
 use tokenist_core::time::{HOUR_MS, Timestamp};
 use tokenist_core::totals::Totals;
 
@@ -99,6 +103,32 @@ impl Reader for MongoReader {
         let order = doc! {"at": -1, "_id": -1};
         let found = self.server.find("audits", wanted, order, filter.offset, filter.limit)?;
         Ok(found.iter().map(audit_of).collect())
+    }
+
+    fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<refusal::Refusal>, StoreError> {
+        if filter.limit == 0 {
+            return Ok(Vec::new()); // To MongoDB it would mean all.
+        }
+        let equal = [
+            ("user", filter.user.as_ref().map(UserId::as_str)),
+            ("org", filter.org.as_ref().map(OrgId::as_str)),
+            ("key", filter.key.as_ref().map(KeyId::as_str)),
+            ("reason", filter.reason.as_deref()),
+        ];
+        let mut wanted = Document::new();
+        for (name, value) in equal {
+            if let Some(value) = value {
+                wanted.insert(name, value);
+            }
+        }
+        if let Some((minute, id)) = &filter.after {
+            let minute = int(minute.0);
+            let earlier = doc! {"minute": {"$lt": minute}};
+            wanted.insert("$or", vec![earlier, doc! {"minute": minute, "_id": {"$lt": &**id}}]);
+        }
+        let newest_first = doc! {"minute": -1, "_id": -1};
+        let found = self.server.find("refusals", wanted, newest_first, 0, filter.limit)?;
+        Ok(found.iter().map(refusal_of).collect())
     }
 
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {

@@ -77,12 +77,7 @@ impl fmt::Debug for Server {
 impl Server {
     /// Looks at the address, not at the server.
     pub(super) fn new(config: Config) -> Result<Server, StoreError> {
-        ConnectionString::parse(&config.uri).map_err(|error| {
-            StoreError(format!(
-                "store.mongodb_uri is no MongoDB address such as mongodb://host:27017/: {}",
-                without_secrets(&config.uri, &error.to_string())
-            ))
-        })?;
+        Server::check_address(&config)?;
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("mongodb").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError(format!("the thread for MongoDB: {error}")))?;
@@ -103,6 +98,15 @@ impl Server {
     /// Whether what answered last cannot be spoken to, and will not be by waiting.
     pub(super) fn is_incompatible(&self) -> bool {
         self.is_incompatible.load(Ordering::Acquire)
+    }
+
+    pub(super) fn check_address(config: &Config) -> Result<(), StoreError> {
+        ConnectionString::parse(&config.uri).map(drop).map_err(|error| {
+            StoreError(format!(
+                "store.mongodb_uri is no MongoDB address such as mongodb://host:27017/: {}",
+                without_secrets(&config.uri, &error.to_string())
+            ))
+        })
     }
 
     /// Statements that one command may have.

@@ -22,11 +22,18 @@ fn mongo() -> &'static tokenist_kit::Mongo {
 }
 
 fn config(uri: String, database: &str) -> Config {
-    Config { uri, database: database.into(), details_days: 90, rollups_days: 400, ..Config::default() }
+    Config {
+        uri,
+        database: database.into(),
+        details_days: 90,
+        rollups_days: 400,
+        refusals_days: 30,
+        ..Config::default()
+    }
 }
 
 fn open(directory: PathBuf, config: Config) -> Mongo {
-    let file = sqlite::Config { directory, details_days: 90, rollups_days: 400 };
+    let file = sqlite::Config { directory, details_days: 90, rollups_days: 400, refusals_days: 30 };
     Mongo::open(file, config).unwrap()
 }
 
@@ -155,7 +162,12 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
 fn what_was_counted_before_there_was_a_mongodb_is_copied_too() {
     let (folder, database) = (Scratch::new(), mongo().database());
     let directory = folder.path().join("ledger");
-    let file = || sqlite::Config { directory: directory.clone(), details_days: 90, rollups_days: 400 };
+    let file = || sqlite::Config {
+        directory: directory.clone(),
+        details_days: 90,
+        rollups_days: 400,
+        refusals_days: 30,
+    };
     Sqlite::open(file()).unwrap().commit(&rollup(1, 5)).unwrap();
     let open = || Copied::open(directory.clone(), config(mongo().uri(), &database));
     let mut mongo = open();

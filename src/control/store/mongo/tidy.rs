@@ -22,6 +22,7 @@ pub(super) fn tidy(server: &Server, config: &Config, present: Timestamp) -> Resu
         ("logs", "at", config.details_days),
         ("marks", "at", config.details_days),
         ("audits", "at", config.rollups_days),
+        ("refusals", "minute", config.refusals_days),
         ("rollups", "start", config.rollups_days),
     ];
     let Some(newest) = newest(server, &collections.map(|(collection, at, _)| (collection, at)), present)?

@@ -6,6 +6,7 @@
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
 use super::outbox;
 use super::schema::COUNTS;
+use crate::store::row::measure_parts;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Grain, HolderState, Log, Mark, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::Holder;
+use tokenist_core::refusal::{Refusal, Refused};
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 
@@ -59,7 +61,8 @@ pub(super) fn write(
     batch.sessions.iter().try_for_each(|session| writer.session(session))?;
     batch.logs.iter().try_for_each(|log| writer.log(log))?;
     batch.marks.iter().try_for_each(|mark| writer.mark(mark))?;
-    batch.audits.iter().try_for_each(|audit| writer.audit(audit))
+    batch.audits.iter().try_for_each(|audit| writer.audit(audit))?;
+    batch.refusals.iter().try_for_each(|refusal| writer.refusal(refusal))
 }
 
 struct Writer<'a> {
@@ -238,6 +241,36 @@ impl Writer<'_> {
             after
         ])?;
         if written > 0 { self.note("audits", &[Value::Text(id.to_string())]) } else { Ok(()) }
+    }
+
+    /// Of two states of a row the one that has counted more.
+    fn refusal(&self, refusal: &Refusal) -> rusqlite::Result<()> {
+        let Refusal { id, minute, last } = refusal;
+        let Refused { at, user, org, key, address, reason, count } = last;
+        let (measure, used, max) = measure_parts(reason.measure);
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO refusals (id, minute, last_at, user, org, key, address, reason, close_code, measure, used, \
+             max, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET \
+             last_at = excluded.last_at, org = excluded.org, key = excluded.key, address = excluded.address, \
+             close_code = excluded.close_code, measure = excluded.measure, used = excluded.used, \
+             max = excluded.max, count = excluded.count WHERE excluded.count > count",
+        )?;
+        let written = statement.execute(params![
+            id,
+            time(*minute),
+            time(*at),
+            user.as_ref().map_or("", |user| user.as_str()),
+            org_text(org.as_ref()),
+            key.as_ref().map_or("", |key| key.as_str()),
+            address,
+            reason.code,
+            reason.close_code,
+            measure,
+            used,
+            max,
+            i64::try_from(*count).unwrap_or(i64::MAX)
+        ])?;
+        if written > 0 { self.note("refusals", &[Value::Text(id.to_string())]) } else { Ok(()) }
     }
 
     fn note(&self, table: &str, key: &[Value]) -> rusqlite::Result<()> {

@@ -5,7 +5,10 @@
 //! it at once, so nothing that was counted before stays behind.
 
 use super::counts::{self, IDENTITY, names, read_org, read_time};
-use super::read::{AUDIT, EVENT, LOG, ROLLUP, SESSION, audit_of, event_of, log_of, rollup_of, session_of};
+use super::read::{
+    AUDIT, EVENT, LOG, REFUSAL, ROLLUP, SESSION, audit_of, event_of, log_of, refusal_of, rollup_of,
+    session_of,
+};
 use super::restore::{ENTRY, entry_of, json, revision};
 use super::{Place, StoreError};
 use crate::store::row::{Change, Row, Sum, SumOf};
@@ -47,7 +50,7 @@ struct Source {
     key: &'static [&'static str],
 }
 
-const SOURCES: [Source; 15] = [
+const SOURCES: [Source; 16] = [
     source("users", Class::Settings, &["holder"]),
     source("limits", Class::Settings, &["holder"]),
     source("blocks", Class::Settings, &["holder"]),
@@ -63,6 +66,7 @@ const SOURCES: [Source; 15] = [
     source("logs", Class::Counts, &["id"]),
     source("marks", Class::Counts, &["id"]),
     source("audits", Class::Counts, &["id"]),
+    source("refusals", Class::Counts, &["id"]),
 ];
 
 const fn source(table: &'static str, class: Class, key: &'static [&'static str]) -> Source {
@@ -197,6 +201,7 @@ impl Outbox {
             "entries" => ENTRY.to_owned(),
             "audits" => AUDIT.to_owned(),
             "marks" => "id, at".to_owned(),
+            "refusals" => REFUSAL.to_owned(),
             "rollups" => format!("{ROLLUP}, {counts}"),
             "events" => format!("{}, {identity}, {counts}, generation", EVENT),
             "sessions" => format!("{}, {identity}, {counts}, generation", SESSION),
@@ -235,6 +240,7 @@ impl Outbox {
             "entries" => Ok(Row::Entry(entry_of(row)?)),
             "audits" => Ok(Row::Audit(audit_of(row)?)),
             "marks" => Ok(Row::Mark(Mark { id: row.get(0)?, at: read_time(row, 1)? })),
+            "refusals" => Ok(Row::Refusal(refusal_of(row)?)),
             _ => {
                 let start = read_time(row, 0)?;
                 let member = || -> rusqlite::Result<_> {

@@ -3,14 +3,17 @@
 use super::counts::{names, read, read_identity, read_model, read_org, read_time, time};
 use super::usage;
 use super::{Place, StoreError};
-use crate::store::{AuditFilter, Filter, Reader, UsageQuery, UsageRow};
+use crate::store::row::measure_of;
+use crate::store::{AuditFilter, Filter, Reader, RefusalFilter, UsageQuery, UsageRow};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
 use tokenist_core::batch::{Event, Grain, Log, Rollup, Serial, SessionRecord};
 use tokenist_core::id::{Feature, KeyHash, Model, SessionId, UserId};
+use tokenist_core::key::KeyId;
 use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
 
 pub(super) struct FileReader {
     pub(super) connection: Connection,
@@ -20,6 +23,14 @@ pub(super) struct FileReader {
 impl Reader for FileReader {
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         usage::rows(self, query)
+    }
+
+    fn usage_each(
+        &mut self,
+        query: &UsageQuery,
+        take: &mut dyn FnMut(UsageRow) -> bool,
+    ) -> Result<(), StoreError> {
+        usage::each_row(self, query, take)
     }
 
     fn usage_count(&mut self, query: &UsageQuery) -> Result<usize, StoreError> {
@@ -44,6 +55,10 @@ impl Reader for FileReader {
 
     fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
         self.ask(&audits_question(filter), audit_of)
+    }
+
+    fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<Refusal>, StoreError> {
+        self.ask(&refusals_question(filter), refusal_of)
     }
 
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
@@ -78,11 +93,22 @@ impl FileReader {
         question: &Question,
         mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
+        self.each_while(question, |row| look(row).map(|()| true))
+    }
+
+    /// Likewise, until `look` says that it has seen enough.
+    pub(super) fn each_while(
+        &self,
+        question: &Question,
+        mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), StoreError> {
         let mut look_at_all = || {
             let mut statement = self.connection.prepare_cached(&question.sql)?;
             let mut rows = statement.query(params_from_iter(&question.values))?;
             while let Some(row) = rows.next()? {
-                look(row)?;
+                if !look(row)? {
+                    break;
+                }
             }
             Ok(())
         };
@@ -179,6 +205,48 @@ fn audits_question(filter: &AuditFilter) -> Question {
     question.when("subject = ?", shared(&filter.subject));
     question.sql.push_str(" ORDER BY at DESC, id DESC LIMIT ? OFFSET ?");
     question.values.extend([count(filter.limit), count(filter.offset)]);
+    question
+}
+
+/// The columns that [`refusal_of`] reads.
+pub(super) const REFUSAL: &str =
+    "id, minute, last_at, user, org, key, address, reason, close_code, measure, used, max, count";
+
+pub(super) fn refusal_of(row: &Row<'_>) -> rusqlite::Result<Refusal> {
+    let text = |index: usize| row.get::<_, Arc<str>>(index);
+    let some = |index: usize| Ok::<_, rusqlite::Error>(Some(text(index)?).filter(|text| !text.is_empty()));
+    Ok(Refusal {
+        id: text(0)?,
+        minute: read_time(row, 1)?,
+        last: Refused {
+            at: read_time(row, 2)?,
+            user: some(3)?.map(|user| UserId::from(&*user)),
+            org: read_org(row, 4)?,
+            key: some(5)?.map(|key| KeyId::from(&*key)),
+            address: text(6)?,
+            reason: RefusalReason {
+                code: text(7)?,
+                close_code: row.get(8)?,
+                measure: measure_of(&text(9)?, row.get(10)?, row.get(11)?),
+            },
+            count: row.get::<_, i64>(12)?.max(0) as u64,
+        },
+    })
+}
+
+fn refusals_question(filter: &RefusalFilter) -> Question {
+    let sql = format!("SELECT {REFUSAL} FROM refusals WHERE true");
+    let mut question = Question { sql, values: Vec::new() };
+    question.when("user = ?", filter.user.as_ref().map(text));
+    question.when("org = ?", filter.org.as_ref().map(text));
+    question.when("key = ?", filter.key.as_ref().map(text));
+    question.when("reason = ?", filter.reason.as_ref().map(text));
+    if let Some((minute, id)) = &filter.after {
+        question.sql.push_str(" AND (minute, id) < (?, ?)");
+        question.values.extend([Value::Integer(time(*minute)), Value::Text(id.to_string())]);
+    }
+    question.sql.push_str(" ORDER BY minute DESC, id DESC LIMIT ?");
+    question.values.push(count(filter.limit));
     question
 }
 

@@ -10,7 +10,7 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const STEPS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -143,12 +143,6 @@ DROP INDEX rollups_by_start;
 CREATE INDEX rollups_by_start ON rollups (start, user, org, feature, provider, model, cost_nano);
 ";
 
-const VERSION_5: &str = "
--- Calls that were counted, each by what it is known by if it is sent again.
-CREATE TABLE marks (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX marks_by_time ON marks (at);
-";
-
 const VERSION_4: &str = "
 -- Settings that no session needs, such as logins: JSON, or null once removed.
 CREATE TABLE entries (
@@ -161,6 +155,25 @@ CREATE TABLE audits (
 ) WITHOUT ROWID;
 CREATE INDEX audits_by_time ON audits (at);
 CREATE INDEX audits_by_subject ON audits (subject, at);
+";
+
+const VERSION_5: &str = "
+-- Calls that were counted, each by what it is known by if it is sent again.
+CREATE TABLE marks (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX marks_by_time ON marks (at);
+";
+
+const VERSION_6: &str = "
+-- Who was refused: a row for each user or key, reason and minute. Of a reached limit the figures are nano-dollars or
+-- tokens, as the measure says. An empty text is none.
+CREATE TABLE refusals (
+    id TEXT PRIMARY KEY, minute INTEGER NOT NULL, last_at INTEGER NOT NULL, user TEXT NOT NULL, org TEXT NOT NULL,
+    key TEXT NOT NULL, address TEXT NOT NULL, reason TEXT NOT NULL, close_code INTEGER NOT NULL,
+    measure TEXT NOT NULL, used INTEGER, max INTEGER, count INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX refusals_by_time ON refusals (minute, id);
+CREATE INDEX refusals_by_user ON refusals (user, minute, id);
+CREATE INDEX refusals_by_org ON refusals (org, minute, id);
 ";
 
 /// Why a file cannot be used as it is.
@@ -186,16 +199,27 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     take_steps(connection, &STEPS)
 }
 
-fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaError> {
+/// Refuses a file that is not ours, or that [`migrate`] would not understand.
+pub(super) fn check(connection: &Connection) -> Result<(), SchemaError> {
+    version_of(connection, STEPS.len()).map(drop)
+}
+
+/// How many of the steps the file has been taken.
+fn version_of(connection: &Connection, step_count: usize) -> Result<usize, SchemaError> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")? as usize);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != i64::from(APPLICATION_ID) {
         return Err(SchemaError::Foreign);
     }
-    if version > steps.len() {
+    if version > step_count {
         return Err(SchemaError::Newer { version });
     }
+    Ok(version)
+}
+
+fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaError> {
+    let version = version_of(connection, steps.len())?;
     if (1..steps.len()).contains(&version) {
         info!(
             version,

@@ -17,7 +17,7 @@ impl Scratch {
     }
 
     fn config(&self) -> Config {
-        Config { directory: self.0.clone(), details_days: 90, rollups_days: 400 }
+        Config { directory: self.0.clone(), details_days: 90, rollups_days: 400, refusals_days: 30 }
     }
 
     fn open(&self) -> Sqlite {

@@ -28,11 +28,12 @@ struct Old {
     days: fn(&Config) -> u64,
 }
 
-const OLD: [Old; 7] = [
+const OLD: [Old; 8] = [
     Old { table: "events", key: "generation, serial", at: "at", rows: 100, days: details_days },
     Old { table: "sessions", key: "generation, session", at: "closed_at", rows: 100, days: details_days },
     Old { table: "logs", key: "id", at: "at", rows: 4, days: details_days },
     Old { table: "marks", key: "id", at: "at", rows: 100, days: details_days },
+    Old { table: "refusals", key: "id", at: "minute", rows: 100, days: refusals_days },
     Old { table: "audits", key: "id", at: "at", rows: 20, days: rollups_days },
     Old { table: "rollups", key: "generation, row", at: "start", rows: 100, days: rollups_days },
     Old {
@@ -46,6 +47,10 @@ const OLD: [Old; 7] = [
 
 fn details_days(config: &Config) -> u64 {
     config.details_days
+}
+
+fn refusals_days(config: &Config) -> u64 {
+    config.refusals_days
 }
 
 fn rollups_days(config: &Config) -> u64 {

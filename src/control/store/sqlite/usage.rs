@@ -35,6 +35,15 @@ pub(super) fn rows(reader: &FileReader, query: &UsageQuery) -> Result<Vec<UsageR
     }
 }
 
+/// As [`rows`], one after the other.
+pub(super) fn each_row(
+    reader: &FileReader,
+    query: &UsageQuery,
+    take: &mut dyn FnMut(UsageRow) -> bool,
+) -> Result<(), StoreError> {
+    reader.each_while(&question(query), |row| Ok(take(usage_row(row, &query.by)?)))
+}
+
 /// The rows, and how many there are without the limit.
 pub(super) fn page(reader: &FileReader, query: &UsageQuery) -> Result<(Vec<UsageRow>, usize), StoreError> {
     if let Some(Ranking { users, count }) = ranking(reader, query)? {

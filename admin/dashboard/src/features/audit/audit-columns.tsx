@@ -1,11 +1,14 @@
 import type { AuditEntry } from '@/api/types'
 import { Badge } from '@/ui/badge'
+import { Button } from '@/ui/button'
 import { dateTime } from '@/ui/format'
 import type { Columns } from '@/ui/table'
+import { actionsColumn } from '../shared/columns'
 import { UserLink } from '../shared/links'
 import { changesOf } from './changes'
+import { limitBefore } from './undo'
 
-export const auditColumns: Columns<AuditEntry> = [
+export const auditColumns = (undo: ((entry: AuditEntry) => void) | null): Columns<AuditEntry> => [
   {
     id: 'at',
     header: 'When (UTC)',
@@ -40,6 +43,22 @@ export const auditColumns: Columns<AuditEntry> = [
     meta: { from: 'md', className: 'w-[38%]' },
     cell: ({ row }) => <Change of={row.original} />,
   },
+  ...(undo
+    ? [
+        actionsColumn<AuditEntry>(
+          (row) =>
+            limitBefore(row) && (
+              <Button
+                size="small"
+                onClick={() => undo(row)}
+                aria-label={`Undo ${row.action} of ${row.subject.id}`}
+              >
+                Undo
+              </Button>
+            ),
+        ),
+      ]
+    : []),
 ]
 
 function Actor({ of }: { of: AuditEntry['actor'] }) {

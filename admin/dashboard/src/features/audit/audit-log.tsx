@@ -1,6 +1,8 @@
 'use client'
 import { ScrollText } from 'lucide-react'
+import { useState } from 'react'
 import { api } from '@/api/client'
+import { useCan } from '@/api/role'
 import { Card } from '@/ui/card'
 import { count } from '@/ui/format'
 import { PageHeader } from '@/ui/header'
@@ -8,14 +10,18 @@ import { Empty } from '@/ui/notice'
 import { Pager } from '@/ui/pager'
 import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
+import { HolderDialog } from '../limits/holder-dialog'
 import { SearchBox } from '../shared/search-box'
 import { offsetOf, useUrl } from '../shared/url'
 import { auditColumns } from './audit-columns'
+import { limitBefore } from './undo'
 
 const PAGE = 50
 
 export function AuditLog() {
   const { get, set } = useUrl()
+  const change = useCan('change')
+  const [undone, setUndone] = useState<ReturnType<typeof limitBefore>>(null)
   const offset = offsetOf(get('offset'))
   const go = (to: number) => set({ offset: to > 0 ? String(to) : null })
   const text = (name: string) => get(name) || undefined
@@ -42,13 +48,13 @@ export function AuditLog() {
       <Card flush>
         <Answer
           of={audit}
-          loading={<Table label="Audit" columns={auditColumns} rows={undefined} rowId={String} />}
+          loading={<Table label="Audit" columns={auditColumns(null)} rows={undefined} rowId={String} />}
         >
           {(data) => (
             <>
               <Table
                 label="Audit"
-                columns={auditColumns}
+                columns={auditColumns(change ? (entry) => setUndone(limitBefore(entry)) : null)}
                 rows={data.entries}
                 rowId={(row) => row.id}
                 empty={
@@ -70,6 +76,14 @@ export function AuditLog() {
           )}
         </Answer>
       </Card>
+      {undone && (
+        <HolderDialog
+          kind={undone.kind}
+          id={undone.id}
+          restore={undone.limit}
+          onClose={() => setUndone(null)}
+        />
+      )}
     </>
   )
 }

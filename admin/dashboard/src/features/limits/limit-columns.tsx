@@ -29,7 +29,12 @@ export function limitColumns(edit: ((row: HolderLimit) => void) | null): Columns
       header: 'Limit',
       enableSorting: false,
       meta: { from: 'sm' },
-      cell: ({ row }) => limitWords(row.original.limit),
+      cell: ({ row }) => (
+        <>
+          {limitWords(row.original.limit)}
+          {row.original.isDefault && <span className="text-ink-3"> (default)</span>}
+        </>
+      ),
     },
     {
       id: 'used',

@@ -30,8 +30,11 @@ export function LimitList() {
   const offset = offsetOf(get('offset'))
   const kind = (get('kind') || undefined) as LimitKind | undefined
   const sort = oneOf(SORTS, get('sort'))
+  const ownOnly = get('own') === 'true'
   const limits = api.useQuery('get', '/admin/limits', {
-    params: { query: { kind, search: get('search') || undefined, sort, limit: PAGE, offset } },
+    params: {
+      query: { kind, search: get('search') || undefined, sort, defaults: !ownOnly, limit: PAGE, offset },
+    },
   })
   const sorting: SortingState = [{ id: sort, desc: sort === 'used' }]
   const onSort = (next: Updater<SortingState>) => {
@@ -75,6 +78,15 @@ export function LimitList() {
             </option>
           ))}
         </Select>
+        <Select
+          aria-label="Whose limits"
+          className="w-56!"
+          value={ownOnly ? 'true' : ''}
+          onChange={(event) => set({ own: event.target.value, offset: null })}
+        >
+          <option value="">With those the default binds</option>
+          <option value="true">Limits of their own only</option>
+        </Select>
       </div>
       <Card flush>
         <Answer
@@ -99,7 +111,10 @@ export function LimitList() {
                 sorting={sorting}
                 onSort={onSort}
                 empty={
-                  <Empty icon={Gauge} title="No limit of their own">
+                  <Empty
+                    icon={Gauge}
+                    title={ownOnly ? 'No limit of their own' : 'Nobody is bound by a limit'}
+                  >
                     Users follow the default until a limit of their own is set.
                   </Empty>
                 }
@@ -118,7 +133,7 @@ export function LimitList() {
       {edited && (
         <LimitDialog
           holder={edited === 'new' ? undefined : edited}
-          fallback={rules}
+          begin={edited === 'new' ? rules : undefined}
           onClose={() => setEdited(null)}
         />
       )}

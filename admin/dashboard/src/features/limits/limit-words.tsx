@@ -22,6 +22,10 @@ export function limitWords(limit: Limit): string {
   return [sums, sessions].filter(Boolean).join(', ') || 'Unlimited'
 }
 
+/** Whether there is anything that it limits. */
+export const isBinding = ({ maxCostUsd, maxTotalTokens, maxSessions }: Limit) =>
+  maxCostUsd !== null || Boolean(maxTotalTokens) || maxSessions !== null
+
 export function ModeBadge({ mode }: { mode: Limit['mode'] }) {
   return mode === 'enforce' ? <Badge tone="accent">Enforces</Badge> : <Badge tone="warn">Warns only</Badge>
 }

@@ -6,11 +6,15 @@ import { Card } from '@/ui/card'
 import { Empty } from '@/ui/notice'
 import { Progress } from '@/ui/progress'
 import { Answer } from '@/ui/state'
-import { HolderName, limitWords } from '../limits/limit-words'
+import { HolderName, isBinding, limitWords } from '../limits/limit-words'
+
+const SHOWN = 8
 
 /** The limits that are fullest: what will be refused next. */
 export function LimitWatch() {
-  const limits = api.useQuery('get', '/admin/limits', { params: { query: { limit: 200 } } })
+  const limits = api.useQuery('get', '/admin/limits', {
+    params: { query: { sort: 'used', defaults: true, limit: SHOWN } },
+  })
   return (
     <Card
       title="Closest to their limit"
@@ -24,12 +28,13 @@ export function LimitWatch() {
     >
       <Answer of={limits}>
         {(data) => {
-          const fullest = data.limits
-            .filter((each) => each.percent !== null)
-            .sort((a, b) => (b.percent ?? 0) - (a.percent ?? 0))
-            .slice(0, 8)
+          const fullest = data.limits.filter((each) => each.percent !== null)
           if (fullest.length === 0)
-            return (
+            return isBinding(data.default) ? (
+              <Empty title="Nobody has come near">
+                Every user may use {limitWords(data.default)}, the default. The fullest show here.
+              </Empty>
+            ) : (
               <Empty title="No limits are set">
                 Give users, orgs or keys a limit, and the fullest show here.
               </Empty>

@@ -2,12 +2,14 @@ import Link from 'next/link'
 import type { Overview } from '@/api/types'
 import { change, count, countShort, date, usd, usdShort } from '@/ui/format'
 import { Stat, Stats } from '@/ui/stat'
+import { guessWords } from '../shared/cost'
 
 export function OverviewStats({ data }: { data?: Overview }) {
   const before = data?.previous
   const note = before && (
     <span title={`${date(before.from)} to ${date(before.to)}, UTC`}>against the period before</span>
   )
+  const guesses = data && guessWords(data.usage.estimatedCostUsd, data.unpricedCostUsd)
   return (
     <Stats>
       <Stat
@@ -15,7 +17,12 @@ export function OverviewStats({ data }: { data?: Overview }) {
         value={data && usdShort(data.usage.costUsd)}
         title={data && usd(data.usage.costUsd)}
         change={before && change(data.usage.costUsd, before.usage.costUsd)}
-        note={note}
+        note={
+          <>
+            {note}
+            {guesses && <span>≈ {guesses}</span>}
+          </>
+        }
       />
       <Stat
         label="Tokens"

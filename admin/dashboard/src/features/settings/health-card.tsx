@@ -48,16 +48,10 @@ export function HealthCard() {
                 {data.mirrorWaiting === null ? 'no mirror' : `${count(data.mirrorWaiting)} writes`}
               </Fact>
             </dl>
-            <Trouble name="The data port" what={data.acceptFailure} />
-            <Trouble name="The store" what={data.storeFailing ? (data.storeFailure ?? 'It fails.') : null} />
-            <Trouble name="Redis" what={data.redisFailing ? (data.redisFailure ?? 'It fails.') : null} />
-            <Trouble name="The mirror" what={data.mirrorFailure} />
-            {data.staleFiles?.map((file) => (
-              <Trouble
-                key={file.setting}
-                name={`What ${file.setting} names, since ${dateTime(file.since)},`}
-                what={file.reason}
-              />
+            {data.problems.map((problem) => (
+              <Note key={problem} tone="bad">
+                {problem}
+              </Note>
             ))}
           </div>
         )}
@@ -73,12 +67,4 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
       <dd className="mt-0.5 font-medium tabular-nums">{children}</dd>
     </div>
   )
-}
-
-function Trouble({ name, what }: { name: string; what: string | null | undefined }) {
-  return what ? (
-    <Note tone="bad">
-      {name} is in trouble: {what}
-    </Note>
-  ) : null
 }

@@ -1,7 +1,8 @@
 import type { ReactNode } from 'react'
 import type { Usage } from '@/api/types'
-import { count, usd } from '@/ui/format'
+import { count } from '@/ui/format'
 import type { Columns } from '@/ui/table'
+import { Cost } from './cost'
 import { OrgLink } from './links'
 
 type Column<Row> = Columns<Row>[number]
@@ -38,13 +39,13 @@ export function tokensColumn<Row extends { usage: Usage }>(from: From): Column<R
   }
 }
 
-export function costColumn<Row extends { usage: Usage }>(from?: From): Column<Row> {
+export function costColumn<Row extends { usage: Usage; unpriced?: boolean }>(from?: From): Column<Row> {
   return {
     id: 'cost',
     header: 'Cost',
     accessorFn: (row) => row.usage.costUsd,
     meta: { numeric: true, from, className: 'font-medium' },
-    cell: ({ getValue }) => usd(getValue()),
+    cell: ({ row }) => <Cost usage={row.original.usage} unpriced={row.original.unpriced} />,
   }
 }
 

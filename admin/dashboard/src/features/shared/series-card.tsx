@@ -3,6 +3,7 @@ import type { ReactNode } from 'react'
 import { useState } from 'react'
 import type { By, Series } from '@/api/types'
 import { Card } from '@/ui/card'
+import { coloursOf } from '@/ui/chart/colour'
 import { Legend } from '@/ui/chart/legend'
 import { Numbers } from '@/ui/chart/numbers'
 import { StackedBars, type StackProps } from '@/ui/chart/stacked-bars'
@@ -73,7 +74,7 @@ function Body({
       <Legend
         entries={series.groups.map((group, index) => ({
           label: stack.groups[index]?.label ?? '',
-          other: group.other,
+          colour: stack.groups[index]?.colour ?? '',
           value: short(measure === 'cost' ? group.usage.costUsd : group.usage.totalTokens),
         }))}
       />
@@ -86,8 +87,15 @@ const HOURS_OF_A_DAY = 25
 
 function stackOf(series: Series, by: By, measure: Measure): StackProps {
   const { grain, groups, points } = series
+  const colours = coloursOf(
+    by,
+    groups.map(({ key, other }) => (other ? null : (key ?? ''))),
+  )
   return {
-    groups: groups.map(({ key, other }) => ({ label: other ? 'All others' : (key ?? `No ${by}`), other })),
+    groups: groups.map(({ key, other }, index) => ({
+      label: other ? 'All others' : (key ?? `No ${by}`),
+      colour: colours[index] ?? '',
+    })),
     points: points.map((each) => ({
       label: grain === 'hour' && points.length > HOURS_OF_A_DAY ? dateMinute(each.at) : point(each.at, grain),
       full: pointFull(each.at, grain),

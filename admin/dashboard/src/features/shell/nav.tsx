@@ -12,6 +12,7 @@ import {
   Puzzle,
   ScrollText,
   Settings,
+  ShieldAlert,
   UserRoundCog,
   Users,
 } from 'lucide-react'
@@ -37,6 +38,7 @@ const GROUPS = [
       { href: '/features', label: 'Features', icon: Puzzle },
       { href: '/limits', label: 'Limits', icon: Gauge },
       { href: '/blocks', label: 'Blocklist', icon: Ban },
+      { href: '/refusals', label: 'Refusals', icon: ShieldAlert },
     ],
   },
   {

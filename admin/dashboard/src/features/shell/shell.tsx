@@ -5,6 +5,7 @@ import { useLive } from '@/api/live'
 import { mayRead, useMe } from '@/api/role'
 import { Logo } from '@/ui/logo'
 import { Empty } from '@/ui/notice'
+import { RefusedBanner } from '../refusals/refused-banner'
 import { Account } from './account'
 import { Drawer } from './drawer'
 import { Nav } from './nav'
@@ -37,9 +38,18 @@ export function Shell({ children }: { children: ReactNode }) {
           tabIndex={-1}
           className="mx-auto w-full max-w-[84rem] px-4 py-6 outline-none sm:px-7 lg:px-9 lg:py-8"
         >
-          {!away && (me.data && !mayRead(me.data.role) ? <NotForMembers /> : children)}
+          {!away && (me.data && !mayRead(me.data.role) ? <NotForMembers /> : <Page>{children}</Page>)}
         </main>
       </div>
+    </>
+  )
+}
+
+function Page({ children }: { children: ReactNode }) {
+  return (
+    <>
+      <RefusedBanner />
+      {children}
     </>
   )
 }

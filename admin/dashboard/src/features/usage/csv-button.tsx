@@ -6,9 +6,7 @@ import { messageOf } from '@/api/error'
 import type { UsageQuery } from '@/api/types'
 import { Button } from '@/ui/button'
 
-const ROWS_MAX = 10_000
-
-/** The same rows as the table's, all pages of them, as the API writes them. */
+/** The same rows as the table's, all pages of them, as the API writes them, however many there are. */
 export function CsvButton({ query }: { query: UsageQuery }) {
   const download = useMutation({ mutationFn: () => fetchCsv(query), onSuccess: save })
   return (
@@ -25,18 +23,24 @@ export function CsvButton({ query }: { query: UsageQuery }) {
   )
 }
 
-async function fetchCsv(query: UsageQuery): Promise<string> {
-  const { data } = await client.GET('/admin/usage', {
-    params: { query: { ...query, limit: ROWS_MAX, offset: 0 } },
-    headers: { Accept: 'text/csv' },
-    parseAs: 'text',
-  })
-  return data ?? ''
+interface File {
+  content: Blob
+  name: string
 }
 
-function save(text: string) {
-  const address = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }))
-  const link = Object.assign(document.createElement('a'), { href: address, download: 'tokenist-usage.csv' })
+async function fetchCsv({ limit: _, offset: __, ...query }: UsageQuery): Promise<File> {
+  const { data, response } = await client.GET('/admin/usage', {
+    params: { query },
+    headers: { Accept: 'text/csv' },
+    parseAs: 'blob',
+  })
+  const named = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')
+  return { content: data ?? new Blob(), name: named?.[1] ?? 'tokenist-usage.csv' }
+}
+
+function save({ content, name }: File) {
+  const address = URL.createObjectURL(content)
+  const link = Object.assign(document.createElement('a'), { href: address, download: name })
   link.click()
   URL.revokeObjectURL(address)
 }

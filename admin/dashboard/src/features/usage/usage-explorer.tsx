@@ -1,12 +1,14 @@
 'use client'
 import { ChartColumn } from 'lucide-react'
 import { api } from '@/api/client'
+import type { UsageTable } from '@/api/types'
 import { Card } from '@/ui/card'
 import { count, usd } from '@/ui/format'
 import { PageHeader } from '@/ui/header'
 import { Empty } from '@/ui/notice'
 import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
+import { guessWords } from '../shared/cost'
 import { OffsetPager } from '../shared/offset-pager'
 import { PeriodPicker } from '../shared/period-picker'
 import { SeriesCard } from '../shared/series-card'
@@ -43,9 +45,7 @@ export function UsageExplorer() {
               ? `${usd(usage.data.usage.costUsd)} · ${count(usage.data.usage.totalTokens)} tokens`
               : 'Use over time'
           }
-          note={
-            usage.data && `${usage.data.periodLabel}, UTC · ${count(usage.data.usage.requests)} responses`
-          }
+          note={usage.data && <Note of={usage.data} />}
           by={by[0] ?? 'model'}
           series={usage.data ? (usage.data.series ?? NO_SERIES) : undefined}
         />
@@ -84,3 +84,13 @@ export function UsageExplorer() {
 }
 
 const NO_SERIES = { grain: 'day' as const, groups: [], points: [] }
+
+function Note({ of: { periodLabel, usage, unpricedCostUsd } }: { of: UsageTable }) {
+  const guesses = guessWords(usage.estimatedCostUsd, unpricedCostUsd)
+  return (
+    <>
+      {periodLabel}, UTC · {count(usage.requests)} responses
+      {guesses && <span className="block">≈ {guesses}</span>}
+    </>
+  )
+}

@@ -52,6 +52,17 @@ export function UserState({ user }: { user: User }) {
         Blocked
       </Badge>
     )
+  if (user.limitReached)
+    return (
+      <Badge tone="bad" dot>
+        Refused: limit
+        {user.resetsAt && (
+          <>
+            , resets <Ago at={user.resetsAt} />
+          </>
+        )}
+      </Badge>
+    )
   if (user.sessions > 0)
     return (
       <Badge tone="good" dot>

@@ -14,6 +14,8 @@ import { Answer } from '@/ui/state'
 import { BlockDialog } from '../blocks/block-dialog'
 import { useUnblock } from '../blocks/unblock'
 import { OwnKeys } from '../keys/own-keys'
+import { measureWords } from '../refusals/refusal-words'
+import { UserRefusals } from '../refusals/user-refusals'
 import { LiveSessions } from '../sessions/live-sessions'
 import { PastSessions } from '../sessions/past-sessions'
 import { OrgLink } from '../shared/links'
@@ -66,9 +68,11 @@ function OneUser({ id }: { id: string }) {
         {(data) => (
           <div className="grid gap-5">
             {data.blockEntry && <BlockNote entry={data.blockEntry} />}
+            {data.limitReached && <LimitNote reached={data.limitReached} resetsAt={data.resetsAt} />}
             <UserWindows id={id} />
             <UserLimit id={id} orgId={data.orgId} />
             <UserHistory id={id} />
+            <UserRefusals id={id} />
             <LiveSessions user={id} />
             <PastSessions user={id} />
             <OwnKeys userId={id} />
@@ -100,6 +104,21 @@ function BlockNote({ entry }: { entry: NonNullable<User['blockEntry']> }) {
       <strong className="font-semibold">Blocked</strong> since {dateTime(entry.blockedAt)}
       {entry.expiresAt ? `, until ${dateTime(entry.expiresAt)}` : ', until somebody lifts it'}.
       {entry.reason && <span className="block [overflow-wrap:anywhere]">Reason: {entry.reason}</span>}
+    </Note>
+  )
+}
+
+function LimitNote({
+  reached,
+  resetsAt,
+}: {
+  reached: NonNullable<User['limitReached']>
+  resetsAt: User['resetsAt']
+}) {
+  return (
+    <Note tone="bad">
+      <strong className="font-semibold">Refused</strong>: {measureWords(reached)} are used.{' '}
+      {resetsAt ? `The limit resets ${dateTime(resetsAt)}.` : 'The limit does not reset by itself.'}
     </Note>
   )
 }

@@ -1,9 +1,11 @@
 'use client'
 import { api } from '@/api/client'
+import type { UsageTable } from '@/api/types'
 import { Card } from '@/ui/card'
 import { Empty } from '@/ui/notice'
 import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
+import { guessWords } from '../shared/cost'
 import { useSpan } from '../shared/period'
 import { PeriodPicker } from '../shared/period-picker'
 import { SeriesCard } from '../shared/series-card'
@@ -22,7 +24,7 @@ export function UserHistory({ id }: { id: string }) {
       </div>
       <SeriesCard
         title="Use by model"
-        note={usage.data && `${usage.data.periodLabel}, UTC`}
+        note={usage.data && <HistoryNote of={usage.data} />}
         by="model"
         series={usage.data ? (usage.data.series ?? undefined) : undefined}
       />
@@ -39,6 +41,16 @@ export function UserHistory({ id }: { id: string }) {
           )}
         </Answer>
       </Card>
+    </>
+  )
+}
+
+function HistoryNote({ of: { periodLabel, usage, unpricedCostUsd } }: { of: UsageTable }) {
+  const guesses = guessWords(usage.estimatedCostUsd, unpricedCostUsd)
+  return (
+    <>
+      {periodLabel}, UTC
+      {guesses && <span className="block">≈ {guesses}</span>}
     </>
   )
 }

@@ -1,9 +1,10 @@
 'use client'
 import { api } from '@/api/client'
 import { LIVE_MS } from '@/api/provider'
-import type { Window } from '@/api/types'
+import type { Usage, Window } from '@/api/types'
 import { count, usd } from '@/ui/format'
 import { Stat, Stats } from '@/ui/stat'
+import { guessWords } from '../shared/cost'
 import { WINDOW_LABELS } from '../shared/period'
 
 const SHOWN: Window[] = ['rolling_24h', 'daily', 'monthly', 'total']
@@ -30,7 +31,17 @@ function WindowStat({ id, window }: { id: string; window: Window }) {
     <Stat
       label={WINDOW_LABELS[window]}
       value={data && usd(data.usage.costUsd)}
-      note={data && `${count(data.usage.totalTokens)} tokens`}
+      note={data && <WindowNote usage={data.usage} />}
     />
+  )
+}
+
+function WindowNote({ usage }: { usage: Usage }) {
+  const guesses = guessWords(usage.estimatedCostUsd, 0)
+  return (
+    <>
+      {count(usage.totalTokens)} tokens
+      {guesses && <span>≈ {guesses}</span>}
+    </>
   )
 }

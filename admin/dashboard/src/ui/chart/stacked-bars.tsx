@@ -1,10 +1,9 @@
 'use client'
 import { Bar, BarChart, CartesianGrid, ResponsiveContainer, Tooltip, XAxis, YAxis } from 'recharts'
-import { colour } from './colour'
 
 export interface Group {
   label: string
-  other: boolean
+  colour: string
 }
 export interface StackPoint {
   label: string
@@ -61,7 +60,7 @@ export function StackedBars({ groups, points, format, formatTick, description }:
               name={group.label}
               dataKey={(point: StackPoint) => point.values[index]}
               stackId="all"
-              fill={colour(group, index)}
+              fill={group.colour}
               maxBarSize={34}
               isAnimationActive={false}
             />
@@ -84,19 +83,15 @@ function Reading({
   format: (n: number) => string
 }) {
   const shown = groups
-    .map((group, index) => ({ group, index, value: point.values[index] ?? 0 }))
+    .map((group, index) => ({ group, value: point.values[index] ?? 0 }))
     .filter((row) => row.value > 0)
   return (
     <div className="min-w-44 max-w-72 rounded-lg bg-panel p-2.5 text-xs shadow-float">
       <p className="mb-1.5 font-medium">{point.full}</p>
       {shown.length === 0 && <p className="text-ink-3">nothing used</p>}
-      {shown.map(({ group, index, value }) => (
+      {shown.map(({ group, value }) => (
         <p key={group.label} className="flex items-center gap-2 py-px">
-          <span
-            aria-hidden
-            className="size-2 shrink-0 rounded-xs"
-            style={{ background: colour(group, index) }}
-          />
+          <span aria-hidden className="size-2 shrink-0 rounded-xs" style={{ background: group.colour }} />
           <span className="min-w-0 flex-1 truncate text-ink-2">{group.label}</span>
           <span className="tabular-nums">{format(value)}</span>
         </p>
