@@ -1,7 +1,7 @@
 //! The process itself: health, readiness, metrics.
 
 use crate::telemetry::{CONTENT_TYPE, prometheus};
-use crate::wire::{Health, HealthStatus, Ready, Setting, Settings};
+use crate::wire::{Health, HealthStatus, Ready, RestartedThread, Setting, Settings};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tokenist_control::handle::CommandError;
-use tokenist_control::view::Pulse;
+use tokenist_control::view::{Pulse, ThreadView};
 use tokio::time::timeout;
 
 /// The configuration that is in force, without secrets.
@@ -55,6 +55,8 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
+        reports_held: telemetry.reports_held(),
+        threads_restarted: restarted(app.handle.supervisor().threads()),
         mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
         mirror_waiting: pulse.as_ref().and_then(|pulse| pulse.mirror_waiting),
         redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
@@ -99,6 +101,17 @@ pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Read
 pub(crate) async fn read_metrics(State(app): State<App>) -> Response {
     let page = prometheus(&app.telemetry, pulse(&app).await.ok());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
+}
+
+fn restarted(threads: Vec<ThreadView>) -> Vec<RestartedThread> {
+    let restarted = threads.into_iter().filter(|thread| thread.restarts > 0);
+    let shape = |ThreadView { name, restarts, is_down, failure }| RestartedThread {
+        name,
+        restarts,
+        down: is_down,
+        failure,
+    };
+    restarted.map(shape).collect()
 }
 
 /// The control plane's pulse; busy if it does not answer soon, so that a probe is never kept waiting.

@@ -37,13 +37,8 @@ pub(crate) async fn read_overview(
         let profiles = app.handle.profiles(users).await?;
         Ok::<_, CommandError>((top, profiles, user_count))
     };
-    let (explored, previous, (top, profiles, active_users), pulse, blocked) = tokio::try_join!(
-        app.handle.explore(whole),
-        before,
-        dearest,
-        app.handle.pulse(),
-        app.handle.blocked(),
-    )?;
+    let (explored, previous, (top, profiles, active_users), pulse) =
+        tokio::try_join!(app.handle.explore(whole), before, dearest, app.handle.pulse())?;
     let answers = OverviewAnswers {
         explored,
         top,
@@ -51,7 +46,7 @@ pub(crate) async fn read_overview(
         active_users,
         previous,
         live_sessions: pulse.sessions,
-        blocked_users: blocked.len(),
+        blocked_users: pulse.blocked,
     };
     Ok(Json(Overview::of(&query, answers, now)))
 }

@@ -39,6 +39,11 @@ impl Telemetry {
         self.counters.iter().map(|counters| counters.get(metric)).sum()
     }
 
+    /// Reports that wait in the shards, because the ledger takes in fewer than come.
+    pub fn reports_held(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.held()).sum()
+    }
+
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }

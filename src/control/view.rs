@@ -1,5 +1,6 @@
 //! What the control plane is asked, and how users, limits, sessions and keys look to those who ask.
 
+pub use crate::supervise::ThreadView;
 use std::sync::Arc;
 use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
@@ -207,6 +208,8 @@ pub struct Pulse {
     /// Tokenist keys, revoked ones included.
     pub keys: usize,
     pub sessions: usize,
+    /// Users whose block holds, by an operator or a rule.
+    pub blocked: usize,
     pub reports_applied: u64,
     pub reports_waiting: usize,
     /// The last commit to the store failed.
@@ -214,6 +217,8 @@ pub struct Pulse {
     /// Why, in a sentence.
     pub store_failure: Option<String>,
     pub batches_committed: u64,
+    /// The threads that are kept, see [`crate::supervise`].
+    pub threads: Vec<ThreadView>,
     /// What is wrong with the copy in the central store.
     pub mirror_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.

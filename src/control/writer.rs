@@ -2,11 +2,12 @@
 //!
 //! One batch is being committed and one may wait; what accumulates meanwhile stays in the ledger, coalesced, and
 //! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
-//! it succeeds.
+//! it succeeds, also one under which the store panicked: it is kept until the store has answered for it.
 
 use crate::clock::system_time;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
+use crate::supervise::Supervisor;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::sync::Arc;
@@ -32,16 +33,21 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const TIDY_PAUSE: Duration = Duration::from_secs(60);
 
 impl Writer {
-    pub fn start(store: Box<dyn Store>) -> io::Result<Writer> {
+    pub fn start(store: Box<dyn Store>, supervisor: &Supervisor) -> io::Result<Writer> {
         let (batches, waiting) = channel::bounded(1);
         let (last_call, called) = channel::bounded(1);
         let progress = Arc::new(Progress::default());
-        let thread = {
-            let progress = Arc::clone(&progress);
-            thread::Builder::new()
-                .name("writer".into())
-                .spawn(move || run(store, &waiting, &called, &progress))?
+        let mut work = Work {
+            store,
+            batches: waiting,
+            last_call: called,
+            progress: Arc::clone(&progress),
+            held: None,
+            is_committing: false,
+            deadline: None,
+            tidied_at: Instant::now(),
         };
+        let thread = supervisor.spawn("writer", move || work.run())?;
         Ok(Writer { batches, progress, last_call, thread })
     }
 
@@ -54,11 +60,10 @@ impl Writer {
         !self.batches.is_full()
     }
 
-    /// Hands a batch over. Call it where there is room.
-    pub fn hand_over(&self, batch: Batch) {
-        if self.batches.try_send(batch).is_err() && self.progress.fail(&"the store's thread is gone") {
-            error!("the store's thread is gone: nothing is saved any more");
-        }
+    /// Hands a batch over. Call it where there is room. Fails if nobody is there to save it, after which nothing may
+    /// be counted any more.
+    pub fn hand_over(&self, batch: Batch) -> io::Result<()> {
+        self.batches.try_send(batch).map_err(|_| io::Error::other("the store's thread is gone"))
     }
 
     /// Commits what is left and ends. Fails if that takes longer than `patience`.
@@ -84,46 +89,77 @@ impl Writer {
     }
 }
 
-fn run(
-    mut store: Box<dyn Store>,
-    batches: &Receiver<Batch>,
-    last_call: &Receiver<Instant>,
-    progress: &Progress,
-) -> Result<(), StoreError> {
-    let mut deadline = None;
-    let mut tidied_at = Instant::now();
-    for batch in batches {
+/// What the thread works on, which outlives a panic.
+struct Work {
+    store: Box<dyn Store>,
+    batches: Receiver<Batch>,
+    last_call: Receiver<Instant>,
+    progress: Arc<Progress>,
+    /// The batch that is being committed, until the store has answered for it.
+    held: Option<Batch>,
+    /// Stays set where a commit panics.
+    is_committing: bool,
+    /// When to give up, once that is said.
+    deadline: Option<Instant>,
+    tidied_at: Instant,
+}
+
+impl Work {
+    /// Until there are no more batches, or one was given up.
+    fn run(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.is_committing) {
+            self.progress.fail(&"the store panicked; what it was to take is committed again");
+            self.store.recover();
+        }
+        loop {
+            if self.held.is_none() {
+                let Ok(batch) = self.batches.recv() else { break };
+                self.held = Some(batch);
+            }
+            self.commit()?;
+            if self.tidied_at.elapsed() >= TIDY_PAUSE {
+                self.tidied_at = Instant::now();
+                tidy(&mut *self.store, &self.batches);
+            }
+        }
+        if let Some(deadline) = self.deadline.or_else(|| self.last_call.try_recv().ok()) {
+            self.store.close(deadline);
+        }
+        Ok(())
+    }
+
+    /// Tries until the store has taken the batch.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let Some(batch) = &self.held else { return Ok(()) };
         let mut backoff = BACKOFF;
-        while let Err(cause) = store.commit(&batch) {
-            if progress.fail(&cause) {
+        loop {
+            self.is_committing = true;
+            let committed = self.store.commit(batch);
+            self.is_committing = false;
+            let Err(cause) = committed else { break };
+            if self.progress.fail(&cause) {
                 error!(%cause, "the store failed: what is counted waits in memory until it works again");
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
                 return Err(cause);
             }
-            backoff = match last_call.recv_timeout(backoff) {
+            backoff = match self.last_call.recv_timeout(backoff) {
                 Ok(at) => {
-                    deadline = Some(at);
+                    self.deadline = Some(at);
                     BACKOFF
                 }
-                Err(RecvTimeoutError::Timeout) if deadline.is_some() => BACKOFF,
+                Err(RecvTimeoutError::Timeout) if self.deadline.is_some() => BACKOFF,
                 Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
                 Err(RecvTimeoutError::Disconnected) => return Err(cause),
             };
         }
-        if progress.succeed() {
+        self.held = None;
+        if self.progress.succeed() {
             info!("the store works again");
         }
-        if tidied_at.elapsed() >= TIDY_PAUSE {
-            tidied_at = Instant::now();
-            tidy(&mut *store, batches);
-        }
+        Ok(())
     }
-    if let Some(deadline) = deadline.or_else(|| last_call.try_recv().ok()) {
-        store.close(deadline);
-    }
-    Ok(())
 }
 
 /// Until the store is tidy or there is something to commit.
@@ -194,14 +230,14 @@ mod tests {
     fn start(failures: u32) -> (Writer, Arc<Mutex<Memory>>) {
         let store = Arc::new(Mutex::new(Memory::new(memory::Config::default())));
         let flaky = Flaky { store: Arc::clone(&store), failures, left: failures };
-        (Writer::start(Box::new(flaky)).unwrap(), store)
+        (Writer::start(Box::new(flaky), &Supervisor::default()).unwrap(), store)
     }
 
     #[test]
     fn a_batch_is_tried_until_it_is_committed() {
         let (writer, store) = start(2);
         let progress = Arc::clone(writer.progress());
-        writer.hand_over(batch(1));
+        writer.hand_over(batch(1)).unwrap();
         writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
         assert_eq!((progress.done(), progress.is_failing()), (2, false));
         assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);

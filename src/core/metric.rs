@@ -24,9 +24,10 @@ pub enum Metric {
     LimitsForeseen,
     UpstreamFailures,
     ReportsDeferred,
+    ReportsMerged,
 }
 
-pub const METRIC_COUNT: usize = Metric::ReportsDeferred as usize + 1;
+pub const METRIC_COUNT: usize = Metric::ReportsMerged as usize + 1;
 
 /// Every counter with its Prometheus name and help line.
 pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
@@ -89,6 +90,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
         Metric::ReportsDeferred,
         "tokenist_reports_deferred_total",
         "Reports kept for the next tick because the queue was full.",
+    ),
+    (
+        Metric::ReportsMerged,
+        "tokenist_reports_merged_total",
+        "Metered facts added to one of the same session because too many reports were kept.",
     ),
 ];
 

@@ -17,6 +17,7 @@ mod linger;
 mod listener;
 mod live;
 mod relay;
+mod reporter;
 mod requests;
 mod session;
 mod shard;

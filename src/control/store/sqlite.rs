@@ -187,6 +187,10 @@ impl Store for Sqlite {
         Ok(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() }))
     }
 
+    fn recover(&mut self) {
+        self.connection = None;
+    }
+
     fn tidy(&mut self, now: Timestamp) -> Result<bool, StoreError> {
         let old = [
             ("events", "generation, serial", "at", self.config.details_days),
@@ -250,6 +254,9 @@ impl Place {
                 "it must be writable for the user that tokenist runs as"
             }
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DAMAGED,
+            Some(ErrorCode::OperationInterrupted) => {
+                "the question took too long; ask for a shorter time or for fewer at once"
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds it",
             _ => "see src/control/store/sqlite/README.md",
         };
