@@ -86,6 +86,8 @@ impl From<CommandError> for ApiError {
                 unavailable("The ledger holds as many logins and the like as it may")
             }
             CommandError::Store(_) => unavailable("The store cannot be read; /health says why"),
+            CommandError::Unanswered => unavailable("The store did not answer in time, try again")
+                .with(Hint::RetryAfter { seconds: 1 }),
         }
         .because(error)
     }

@@ -36,14 +36,14 @@ use login::Signer;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use throttle::Throttle;
 /// Handlers stamp blocks and ages with it.
 use tokenist_control::clock::system_time as now;
 use tokenist_control::handle::Handle;
 use tokenist_core::client::TrustedProxies;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, watch};
 
 /// How the admin plane listens and whom it trusts.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Default for AccountBounds {
 pub struct Admin {
     address: SocketAddr,
     /// Taken, thus dropped, to stop.
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -103,26 +103,27 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
     let listener = TcpListener::bind(config.listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, stopped) = oneshot::channel();
-    let thread = Builder::new().name("admin".into()).spawn(move || {
-        runtime.block_on(async move {
-            let limits = serve::Limits {
-                connection_max: config.connection_max,
-                request_ms: config.request_ms,
-                announcers: match config.proxy_protocol {
-                    true => config.trusted_proxies.clone(),
-                    false => TrustedProxies::default(),
-                },
-            };
-            // It ends with the runtime.
-            tokio::spawn(tokenist_control::watch::run(handle.clone()));
-            let app = App::new(config, handle, telemetry);
-            match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => serve::serve(listener, route::router(app), limits, stopped).await,
-                Err(error) => tracing::error!(cause = %error, "admin listener was refused by the runtime"),
-            }
+    let (stop, stopped) = watch::channel(());
+    let limits = serve::Limits {
+        connection_max: config.connection_max,
+        request_ms: config.request_ms,
+        announcers: match config.proxy_protocol {
+            true => config.trusted_proxies.clone(),
+            false => TrustedProxies::default(),
+        },
+    };
+    let supervisor = handle.supervisor().clone();
+    let app = App::new(config, handle, telemetry);
+    let thread = supervisor.spawn("admin", move || {
+        let begun = listener.try_clone().and_then(|listener| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let within = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            drop(within);
+            Ok((runtime, listener))
         });
+        let (runtime, listener) = begun.expect("a runtime for the admin API");
+        runtime.block_on(serve::serve(listener, route::router(app.clone()), limits.clone(), stopped.clone()));
     })?;
     tracing::info!(%address, "admin API listens");
     if !pages::has_dashboard() {

@@ -16,7 +16,7 @@ use tokenist_core::client::TrustedProxies;
 use tokenist_core::client::announced::announced;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Turns true when the plane stops: an answer that has no end of its own ends then.
@@ -31,12 +31,12 @@ pub(crate) struct Limits {
     pub(crate) announcers: TrustedProxies,
 }
 
-/// Accepts until `stopped` resolves or its sender is gone, then waits for answers that are under way.
+/// Accepts until `stopped` changes or its sender is gone, then waits for answers that are under way.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
-    mut stopped: oneshot::Receiver<()>,
+    mut stopped: watch::Receiver<()>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connection_max));
     let (stopping, _) = watch::channel(false);
@@ -47,7 +47,7 @@ pub(crate) async fn serve(
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
-            _ = &mut stopped => break,
+            _ = stopped.changed() => break,
             accepted = accepted => accepted,
         };
         match accepted {

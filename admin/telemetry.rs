@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use tokenist_control::progress::LagView;
 use tokenist_control::telemetry::Telemetry;
-use tokenist_control::view::Pulse;
+use tokenist_control::view::{Pulse, ThreadView};
 use tokenist_core::metric::METRICS;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -71,9 +71,13 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         family(&mut page, "tokenist_retention_slice_seconds_max", "gauge", help, slice_max.as_secs_f64());
         let help = "Whether nothing is taken for older, because the clock has leapt ahead.";
         family(&mut page, "tokenist_retention_held", "gauge", help, u8::from(is_held));
+        let restarts = "Threads that panicked, by a bug of tokenist's, and were begun anew.";
+        restarts_of(&mut page, restarts, &pulse.threads);
         let help = "Batches that the store has committed.";
         family(&mut page, "tokenist_batches_committed_total", "counter", help, pulse.batches_committed);
     }
+    let help = "Reports that wait in the shards because the ledger takes in fewer than come.";
+    family(&mut page, "tokenist_reports_held", "gauge", help, telemetry.reports_held());
     let draining = u8::from(telemetry.draining());
     family(&mut page, "tokenist_draining", "gauge", "Whether new sessions are refused for good.", draining);
     let help = "Files that could not be read again: what they said before is in force.";
@@ -102,6 +106,15 @@ fn head(page: &mut String, name: &str, kind: &str, help: &str) {
 
 fn line(page: &mut String, labelled: &str, value: impl Display) {
     writeln!(page, "{labelled} {value}").expect("a String takes what is written");
+}
+
+/// One sample for each thread; their names are few and ours.
+fn restarts_of(page: &mut String, help: &str, threads: &[ThreadView]) {
+    let name = "tokenist_thread_restarts_total";
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} counter").expect("a String takes what is written");
+    for ThreadView { name: thread, restarts, .. } in threads {
+        writeln!(page, "{name}{{thread=\"{thread}\"}} {restarts}").expect("a String takes what is written");
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +150,7 @@ mod tests {
             store_failing: true,
             instances: Some(3),
             mirror_waiting: Some(5),
+            threads: vec![ThreadView { name: "writer".into(), restarts: 1, ..ThreadView::default() }],
             ..Pulse::default()
         };
         expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(pulse)));

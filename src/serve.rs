@@ -23,6 +23,7 @@ use tokenist_control::store::memory::{self, Memory};
 #[cfg(feature = "mongodb")]
 use tokenist_control::store::mongo::{self, Mongo};
 use tokenist_control::store::sqlite::{self, Sqlite};
+use tokenist_control::supervise::Supervisor;
 use tokenist_control::telemetry::Telemetry;
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::id::UserId;
@@ -130,7 +131,8 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     .context("the ledger")?;
 
     let addresses = Arc::new(Published::new(Addresses::default()));
-    tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses))
+    let supervisor = control.handle.supervisor();
+    tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses), supervisor)
         .context("the resolver")?;
     let in_force = InForce {
         prices: Arc::clone(&prices),
@@ -179,7 +181,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("listening for signals")?;
     announce(&proxy, admin.address())?;
 
-    let events = watch(signals, proxy.shards, control.ended)?;
+    let events = watch(signals, control.handle.supervisor(), proxy.shards, control.ended)?;
     let mut shards_left = shard_count;
     let mut drain_asked: Option<Instant> = None;
     for event in events {
@@ -221,6 +223,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
 /// Threads that turn what may happen into events.
 fn watch(
     mut signals: Signals,
+    supervisor: &Supervisor,
     shards: Vec<thread::JoinHandle<std::io::Result<()>>>,
     aggregator_ended: impl Future<Output: Sized> + Send + 'static,
 ) -> anyhow::Result<mpsc::Receiver<Event>> {
@@ -230,7 +233,7 @@ fn watch(
         sender.send(event).ok();
     };
     let told = sender.clone();
-    thread::Builder::new().name("signals".into()).spawn(move || {
+    supervisor.spawn("signals", move || {
         signals.forever().for_each(|signal| tell(&told, Event::Signal(signal)));
     })?;
     for (index, shard) in shards.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The process itself: health, readiness, metrics.
 
 use crate::telemetry::{CONTENT_TYPE, prometheus};
-use crate::wire::{Health, HealthStatus, Ready, Setting, Settings};
+use crate::wire::{Health, HealthStatus, Ready, RestartedThread, Setting, Settings};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tokenist_control::handle::CommandError;
 use tokenist_control::telemetry::Telemetry;
-use tokenist_control::view::Pulse;
+use tokenist_control::view::{Pulse, ThreadView};
 use tokio::time::timeout;
 
 /// The configuration that is in force, without secrets.
@@ -58,6 +58,8 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
+        reports_held: telemetry.reports_held(),
+        threads_restarted: restarted(app.handle.supervisor().threads()),
         mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
         mirror_waiting: pulse.as_ref().and_then(|pulse| pulse.mirror_waiting),
         redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
@@ -146,6 +148,17 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
 /// Those that hang, and for how long they do.
 fn stalled_shards(telemetry: &Telemetry) -> impl Iterator<Item = (usize, u64)> {
     telemetry.shard_ages_ms().enumerate().filter(|(_, age_ms)| *age_ms >= telemetry.stall_ms())
+}
+
+fn restarted(threads: Vec<ThreadView>) -> Vec<RestartedThread> {
+    let restarted = threads.into_iter().filter(|thread| thread.restarts > 0);
+    let shape = |ThreadView { name, restarts, is_down, failure }| RestartedThread {
+        name,
+        restarts,
+        down: is_down,
+        failure,
+    };
+    restarted.map(shape).collect()
 }
 
 /// The control plane's pulse; busy if it does not answer soon, so that a probe is never kept waiting.

@@ -43,12 +43,11 @@ pub(crate) async fn read_overview(
         Ok::<_, CommandError>((top, profiles, user_count))
     };
     let unpriced = app.handle.unpriced(whole.query.clone());
-    let (explored, previous, (top, profiles, active_users), pulse, blocked, unpriced) = tokio::try_join!(
+    let (explored, previous, (top, profiles, active_users), pulse, unpriced) = tokio::try_join!(
         app.handle.explore(whole),
         before,
         dearest,
         app.handle.pulse(),
-        app.handle.blocked(),
         unpriced,
     )?;
     let answers = OverviewAnswers {
@@ -59,7 +58,7 @@ pub(crate) async fn read_overview(
         active_users,
         previous,
         live_sessions: pulse.sessions,
-        blocked_users: blocked.len(),
+        blocked_users: pulse.blocked,
     };
     Ok(Json(Overview::of(&query, answers, now)))
 }

@@ -36,6 +36,11 @@ pub(crate) struct Health {
     /// Why it failed, in a sentence.
     #[schema(required)]
     pub(crate) store_failure: Option<String>,
+    /// Reports that shards hold back because the ledger takes in fewer than come. Past 65,536 a shard its new sessions
+    /// are refused with 4503.
+    pub(crate) reports_held: u64,
+    /// Threads that have panicked, by a bug of tokenist's, and were begun anew.
+    pub(crate) threads_restarted: Vec<RestartedThread>,
     /// Why MongoDB cannot be written or read, if so: what is counted waits in the ledger file meanwhile.
     #[schema(required)]
     pub(crate) mirror_failure: Option<String>,
@@ -77,6 +82,20 @@ impl From<&StaleFile> for StaleFileBody {
         let StaleFile { setting, reason, since } = file.clone();
         StaleFileBody { setting, reason, since: since.to_string() }
     }
+}
+
+/// A thread that has panicked.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RestartedThread {
+    pub(crate) name: String,
+    /// How often since the start.
+    pub(crate) restarts: u64,
+    /// It has not begun anew yet.
+    pub(crate) down: bool,
+    /// What it said the last time.
+    #[schema(required)]
+    pub(crate) failure: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

@@ -8,9 +8,12 @@
 
 mod limits;
 mod sharing;
+mod turn;
 mod views;
 
 use self::sharing::Sharing;
+use self::turn::{Obeyed, Turn};
+pub(crate) use self::turn::{PORTION_MAX, Portion};
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
@@ -22,7 +25,7 @@ use crate::prices::Prices;
 use crate::progress::{Mirroring, Progress};
 use crate::view::{Call, Judged, UserView};
 use crate::writer::Writer;
-use crossbeam::channel::{Receiver, Select, TryRecvError};
+use crossbeam::channel::{Receiver, Select};
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
@@ -424,9 +427,17 @@ impl Aggregator {
     }
 
     /// Carries out a command and answers it. Whoever no longer waits for an answer gets none.
-    pub(crate) fn command(&mut self, command: Command, now: Timestamp, reports_waiting: usize) {
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        turn: &Turn<'_>,
+        now: Timestamp,
+        reports_waiting: usize,
+    ) {
         match command {
-            Command::Users(query, reply) => drop(reply.send(self.users(&query, now))),
+            Command::Users(query, after, room, reply) => {
+                drop(reply.send(self.users(&query, after.as_ref(), room, turn, now)));
+            }
             Command::User(user, window, reply) => {
                 let place = self.ledger.find(&Holder::User(user));
                 if let Some(place) = place {
@@ -435,7 +446,10 @@ impl Aggregator {
                 drop(reply.send(place.map(|place| self.user_view(place, window))));
             }
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
-            Command::Limits(query, reply) => drop(reply.send(self.limits(&query, now))),
+            Command::Limits(query, after, reply) => {
+                drop(reply.send(self.limits(&query, after.as_ref(), turn, now)));
+            }
+            Command::LimitViews(holders, reply) => drop(reply.send(self.limit_views(holders, now))),
             Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
             Command::TryLimit(holder, limit, reply) => drop(reply.send(self.try_limit(holder, limit, now))),
             Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
@@ -446,8 +460,8 @@ impl Aggregator {
                 self.restrain(users, now);
                 reply.send(()).ok();
             }
-            Command::Blocked(reply) => drop(reply.send(self.blocked(now))),
-            Command::Sessions(reply) => drop(reply.send(self.sessions(now))),
+            Command::Blocked(after, reply) => drop(reply.send(self.blocked(after.as_ref(), turn, now))),
+            Command::Sessions(after, reply) => drop(reply.send(self.sessions(after, turn, now))),
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
@@ -459,8 +473,10 @@ impl Aggregator {
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
             Command::Views(users, window, reply) => drop(reply.send(self.views(users, window, now))),
-            Command::Rank(slice, reply) => drop(reply.send(self.rank(&slice, now))),
-            Command::Keys(query, reply) => drop(reply.send(self.keys(&query))),
+            Command::Rank(slice, reply) => drop(reply.send(self.rank(&slice, turn, now))),
+            Command::Keys(query, after, reply) => {
+                drop(reply.send(self.keys(&query, after.as_ref(), turn)));
+            }
             Command::FindKey(hash, reply) => drop(reply.send(self.ledger.key(&hash).cloned())),
             Command::KeyOf(id, reply) => drop(reply.send(self.ledger.key_of(&id).cloned())),
             Command::SetKey(key, reply) => drop(reply.send(self.set_key(*key, now))),
@@ -468,8 +484,8 @@ impl Aggregator {
             Command::Entry(id, reply) => {
                 drop(reply.send(self.ledger.entry(&id).map(|entry| entry.value.clone())));
             }
-            Command::Entries(kind, reply) => {
-                drop(reply.send(self.ledger.entries(kind).cloned().collect()));
+            Command::Entries(kind, after, reply) => {
+                drop(reply.send(self.entries(kind, after.as_ref(), turn)));
             }
             Command::SetEntry(entry, reply) => drop(reply.send(self.set_entry(entry, now))),
             Command::Audit(audit, reply) => {
@@ -583,23 +599,19 @@ pub(crate) fn run(
         if reading.set_back {
             aggregator.set_back(reading.now);
         }
-        let mut is_idle = true;
-        loop {
-            match commands.try_recv() {
-                Ok(Command::Finish) | Err(TryRecvError::Disconnected) => {
-                    for report in reports.try_iter() {
-                        aggregator.report(report, reading.now);
-                    }
-                    aggregator.publish();
-                    return writer.finish(aggregator.take_batch(), pace.finish);
-                }
-                Ok(command) => aggregator.command(command, reading.now, reports.len()),
-                Err(TryRecvError::Empty) => break,
+        let began = Instant::now();
+        let spent = || began.elapsed();
+        let obeyed = aggregator.obey(commands, &Turn::new(&spent), reading.now, reports.len());
+        if obeyed == Obeyed::Finish {
+            for report in reports.try_iter() {
+                aggregator.report(report, reading.now);
             }
-            is_idle = false;
+            aggregator.publish();
+            return writer.finish(aggregator.take_batch(), pace.finish);
         }
+        let mut has_reports = false;
         for report in reports.try_iter().take(BURST) {
-            is_idle = false;
+            has_reports = true;
             aggregator.report(report, reading.now);
         }
         aggregator.publish();
@@ -611,16 +623,16 @@ pub(crate) fn run(
             if writer.has_room()
                 && let Some(batch) = aggregator.take_batch()
             {
-                writer.hand_over(batch);
+                writer.hand_over(batch)?;
             }
             next_commit = Instant::now() + pace.commit;
         }
         let next_exchange = aggregator.exchange(started.elapsed(), reading.now).map(|at| started + at);
-        if is_idle {
+        if !has_reports && obeyed == Obeyed::Nothing {
             let next = next_exchange.into_iter().fold(next_tick.min(next_commit), Instant::min);
             // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
             arrivals.ready_deadline(next).ok();
-        } else if reports.is_empty() {
+        } else if has_reports && reports.is_empty() && commands.is_empty() {
             // Under load reports come one by one. A nap lets them gather, so that not each one wakes this thread.
             thread::sleep(NAP);
         }

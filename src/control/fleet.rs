@@ -24,6 +24,7 @@ pub(crate) use schedule::Schedule;
 use crate::command::Command;
 use crate::fact::Fact;
 use crate::run::Run;
+use crate::supervise::Supervisor;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;
@@ -121,16 +122,21 @@ pub fn check(_: &str) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "redis"))]
-pub(crate) fn start(_: &Config, _: Run, _: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
+pub(crate) fn start(_: &Config, _: Run, _: Sender<Command>, _: &Supervisor) -> io::Result<(Link, Vec<Word>)> {
     Err(io::Error::other(ABSENT))
 }
 
 /// Looks for Redis once, so that the first session finds it if it is there, and starts the thread. Gives also the
 /// first word. Fails where another process counts under this run's name.
 #[cfg(feature = "redis")]
-pub(crate) fn start(config: &Config, run: Run, commands: Sender<Command>) -> io::Result<(Link, Vec<Word>)> {
+pub(crate) fn start(
+    config: &Config,
+    run: Run,
+    commands: Sender<Command>,
+    supervisor: &Supervisor,
+) -> io::Result<(Link, Vec<Word>)> {
     let servers = redis::Servers::parse(&config.uri).map_err(io::Error::other)?;
     let (link, line) = link(config.instances_min);
-    let first = thread::start(servers, run, line, commands)?;
+    let first = thread::start(servers, run, line, commands, supervisor)?;
     Ok((link, first))
 }

@@ -1,8 +1,9 @@
 //! What the admin plane may ask and order: the whole public face of the control plane.
 //!
 //! Most methods send one command to the aggregator and await its answer; those that read what is past ask the
-//! store's readers. Nothing here touches a session.
+//! store's readers. Questions about many are in `query`. Nothing here touches a session.
 
+use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
 use crate::command::{Command, Reply};
 use crate::explore::{Exploration, Explored, explore};
@@ -10,13 +11,11 @@ use crate::fact::Fact;
 use crate::happening::Happenings;
 use crate::prices::{Prices, Trial, Unpriced};
 use crate::progress::Mirroring;
-use crate::ranking::{self, RankPage, RankQuery, RankSlice, RankedSlice, UserSort};
-use crate::reads::Job;
+use crate::ranking::{RankQuery, UserSort};
+use crate::reads::Reads;
 use crate::store::{AuditFilter, Dimension, Filter, Reader, RefusalFilter, StoreError, UsageQuery, UsageRow};
-use crate::view::{
-    Call, Judged, KeyPage, KeyQuery, LimitPage, LimitQuery, LimitView, ModelTotals, Profile, Pulse,
-    SessionView, Totals, UserPage, UserQuery, UserView,
-};
+use crate::supervise::Supervisor;
+use crate::view::{Call, Judged, LimitView, ModelTotals, Pulse, Totals, UserView};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::HashMap;
 use std::fmt;
@@ -49,6 +48,8 @@ pub enum CommandError {
     CatalogFull,
     /// The store could not be read.
     Store(StoreError),
+    /// Its readers were busy for too long, or the question met a bug.
+    Unanswered,
 }
 
 impl fmt::Display for CommandError {
@@ -59,6 +60,7 @@ impl fmt::Display for CommandError {
             CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
             CommandError::KeysFull => "the ledger holds as many keys as it may",
             CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
+            CommandError::Unanswered => "the store did not answer in time, try again",
             CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
         };
         f.write_str(text)
@@ -71,7 +73,8 @@ impl std::error::Error for CommandError {}
 #[derive(Clone)]
 pub struct Handle {
     commands: Sender<Command>,
-    reads: Sender<Job>,
+    reads: Reads,
+    supervisor: Supervisor,
     prices: Arc<Prices>,
     default_limit: Limit,
     /// Where other instances count into the same store, how that does.
@@ -88,13 +91,24 @@ impl fmt::Debug for Handle {
 impl Handle {
     pub(crate) fn new(
         commands: Sender<Command>,
-        reads: Sender<Job>,
+        reads: Reads,
+        supervisor: Supervisor,
         prices: Arc<Prices>,
         default_limit: Limit,
         mirroring: Option<Arc<Mirroring>>,
         happenings: Happenings,
     ) -> Handle {
-        Handle { commands, reads, prices, default_limit, mirroring, happenings }
+        Handle { commands, reads, supervisor, prices, default_limit, mirroring, happenings }
+    }
+
+    /// As this one, and asks the store by way of readers of its own.
+    pub(crate) fn reading_by(&self, reads: Reads) -> Handle {
+        Handle { reads, ..self.clone() }
+    }
+
+    /// Who keeps the control plane's threads, and others that have to be kept.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// What happens here, for whoever watches.
@@ -107,42 +121,11 @@ impl Handle {
         self.default_limit
     }
 
-    pub async fn users(&self, query: UserQuery) -> Result<UserPage, CommandError> {
-        let window = query.window;
-        let mut page = self.ask(|reply| Command::Users(query, reply)).await?;
-        self.add_others(&mut page.users, window).await?;
-        Ok(page)
-    }
-
-    /// Users in order of what they used, as far as one window of now tells.
-    pub async fn ranked_users(&self, query: RankQuery) -> Result<RankPage, CommandError> {
-        let stored = Arc::new(self.stored_sums(&query).await?);
-        let query = Arc::new(query);
-        let (mut ranks, mut from) = (Vec::new(), None);
-        loop {
-            let worst = ranks.get(query.limit).cloned();
-            let slice = RankSlice { query: Arc::clone(&query), stored: Arc::clone(&stored), from, worst };
-            let RankedSlice { ranks: found, next } = self.ask(|reply| Command::Rank(slice, reply)).await?;
-            ranks.extend(found);
-            query.keep_first(&mut ranks);
-            from = next;
-            if from.is_none() {
-                break;
-            }
-        }
-        let more = ranks.len() > query.limit;
-        ranks.truncate(query.limit);
-        let mut users = Vec::with_capacity(ranks.len());
-        for ranks in ranks.chunks(ranking::SLICE / 4) {
-            let ids = ranks.iter().map(|rank| rank.user.clone()).collect();
-            users.extend(self.ask(|reply| Command::Views(ids, query.window, reply)).await?);
-        }
-        self.add_others(&mut users, query.window).await?;
-        Ok(RankPage { users, last: ranks.pop().filter(|_| more) })
-    }
-
     /// What everybody used over all instances, where there are several and it matters.
-    async fn stored_sums(&self, query: &RankQuery) -> Result<HashMap<UserId, Totals>, CommandError> {
+    pub(crate) async fn stored_sums(
+        &self,
+        query: &RankQuery,
+    ) -> Result<HashMap<UserId, Totals>, CommandError> {
         let (Some(mirroring), Some(window)) = (&self.mirroring, query.window) else {
             return Ok(HashMap::new());
         };
@@ -176,11 +159,6 @@ impl Handle {
         self.ask(|reply| Command::Models(user, reply)).await
     }
 
-    /// Limits of their own that holders have.
-    pub async fn limits(&self, query: LimitQuery) -> Result<LimitPage, CommandError> {
-        self.ask(|reply| Command::Limits(query, reply)).await
-    }
-
     /// What binds a holder. One that was never seen is bound by the default and has used nothing.
     pub async fn limit(&self, holder: Holder) -> Result<LimitView, CommandError> {
         self.ask(|reply| Command::Limit(holder, reply)).await
@@ -207,19 +185,9 @@ impl Handle {
         self.ask(|reply| Command::Unblock(user, reply)).await
     }
 
-    /// Does to users what rules say, at once, or with `None` no longer. At most a thousand at a time.
+    /// Does to users what rules say, at once, or with `None` no longer. At most [`PORTION_MAX`] at a time.
     pub async fn restrain(&self, users: Vec<(UserId, Option<Restraint>)>) -> Result<(), CommandError> {
         self.ask(|reply| Command::Restrain(users, reply)).await
-    }
-
-    /// Blocks that hold now, in order of user id.
-    pub async fn blocked(&self) -> Result<Vec<(UserId, Block)>, CommandError> {
-        self.ask(Command::Blocked).await
-    }
-
-    /// Live sessions, oldest first.
-    pub async fn sessions(&self) -> Result<Vec<SessionView>, CommandError> {
-        self.ask(Command::Sessions).await
     }
 
     /// Ends one session with 4003; false if there is none of that id.
@@ -267,20 +235,6 @@ impl Handle {
         self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await
     }
 
-    /// What users are called, in the order in which they are asked for.
-    pub async fn names(&self, users: Vec<UserId>) -> Result<Vec<Option<Arc<str>>>, CommandError> {
-        self.ask(|reply| Command::Names(users, reply)).await
-    }
-
-    /// What is said of users, in the order in which they are asked for; nothing of strangers.
-    pub async fn profiles(&self, users: Vec<UserId>) -> Result<Vec<Profile>, CommandError> {
-        self.ask(|reply| Command::Profiles(users, reply)).await
-    }
-
-    pub async fn keys(&self, query: KeyQuery) -> Result<KeyPage, CommandError> {
-        self.ask(|reply| Command::Keys(query, reply)).await
-    }
-
     /// Whether it still holds is for the caller to ask.
     pub async fn find_key(&self, hash: KeyHash) -> Result<Option<Key>, CommandError> {
         self.ask(|reply| Command::FindKey(hash, reply)).await
@@ -306,12 +260,6 @@ impl Handle {
     pub async fn entry<T: Kept>(&self, id: &str) -> Result<Option<T>, CommandError> {
         let entry = self.ask(|reply| Command::Entry(EntryId::of::<T>(id), reply)).await?;
         Ok(entry.and_then(|entry| entry.read()))
-    }
-
-    /// All of a kind that this version can read, in order of id.
-    pub async fn entries<T: Kept>(&self) -> Result<Vec<(Arc<str>, T)>, CommandError> {
-        let entries = self.ask(|reply| Command::Entries(T::KIND, reply)).await?;
-        Ok(entries.into_iter().filter_map(|entry| Some((entry.id.id.clone(), entry.read()?))).collect())
     }
 
     /// Puts something into the catalog, or changes or removes it.
@@ -348,7 +296,11 @@ impl Handle {
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
     pub async fn adopt(&self, facts: Vec<Fact>) -> Result<usize, CommandError> {
-        self.ask(|reply| Command::Adopt(facts, reply)).await
+        let mut adopted = 0;
+        for facts in facts.chunks(PORTION_MAX) {
+            adopted += self.ask(|reply| Command::Adopt(facts.to_vec(), reply)).await?;
+        }
+        Ok(adopted)
     }
 
     /// What the store knows of past usage. The last fifth of a second may be missing.
@@ -412,7 +364,7 @@ impl Handle {
 
     /// Takes the totals over all instances, where there are several. The store may be behind what is counted here, so
     /// the greater figure is the later one. While it is away, what is counted here has to do.
-    async fn add_others(
+    pub(crate) async fn add_others(
         &self,
         views: &mut [UserView],
         window: Option<WindowKind>,
@@ -445,21 +397,15 @@ impl Handle {
         &self,
         question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CommandError> {
-        let (reply, answer) = oneshot::channel();
-        // Whoever no longer waits for an answer gets none.
-        let job: Job = Box::new(move |reader| drop(reply.send(question(reader))));
-        match self.reads.try_send(job) {
-            Ok(()) => answer.await.map_err(|_| CommandError::Gone)?.map_err(CommandError::Store),
-            Err(TrySendError::Full(_)) => Err(CommandError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(CommandError::Gone),
-        }
+        self.reads.ask(question).await
     }
 
     pub async fn pulse(&self) -> Result<Pulse, CommandError> {
-        self.ask(Command::Pulse).await
+        let pulse = self.ask(Command::Pulse).await?;
+        Ok(Pulse { threads: self.supervisor.threads(), ..pulse })
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(command(reply)) {
             Ok(()) => answer.await.map_err(|_| CommandError::Gone),

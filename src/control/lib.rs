@@ -1,4 +1,5 @@
-//! The control plane: one thread that aggregates, one that writes, and a task that resolves names.
+//! The control plane: one thread that aggregates, one that writes, some that read, and others beside them, which
+//! `supervise` keeps.
 //!
 //! Start at [`start`], then [`handle`] for what others may ask of it. Shards report over a bounded queue and are told
 //! what to do through their mailboxes.
@@ -18,11 +19,13 @@ pub mod handle;
 pub mod happening;
 pub mod prices;
 pub mod progress;
+mod query;
 pub mod ranking;
 mod reads;
 pub mod resolver;
 pub mod run;
 pub mod store;
+pub mod supervise;
 pub mod telemetry;
 pub mod view;
 pub mod watch;
@@ -38,6 +41,9 @@ use crate::clock::Clock;
 use crate::command::Command;
 use crate::happening::Happenings;
 use crate::prices::Prices;
+use crate::reads::Reads;
+use crate::store::StoreError;
+use crate::supervise::Supervisor;
 use crossbeam::channel::{self, Sender};
 use std::io;
 use std::sync::Arc;
@@ -79,8 +85,10 @@ impl Default for Config {
     }
 }
 
-/// Questions to the store that are answered at once.
-const READER_COUNT: usize = 2;
+/// Who answers questions to the store, one at a time each.
+const READERS: [&str; 2] = ["reader-0", "reader-1"];
+/// Who answers those of rules, which wait for nobody else's.
+const RULE_READER: &str = "reader-rules";
 
 /// A running control plane.
 #[derive(Debug)]
@@ -117,8 +125,9 @@ pub fn start(
     let run = store.run().unwrap_or_else(run::Run::unlasting);
     let restored = store.restore(now).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
-    let readers: Result<Vec<_>, _> = (0..READER_COUNT).map(|_| store.reader()).collect();
-    let reads = reads::start(readers.map_err(io::Error::other)?, config.command_queue)?;
+    let supervisor = Supervisor::default();
+    let reads = start_readers(&supervisor, &*store, &READERS, config.command_queue)?;
+    let rule_reads = start_readers(&supervisor, &*store, &[RULE_READER], config.command_queue)?;
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
     let mirroring = store.mirroring();
@@ -126,20 +135,21 @@ pub fn start(
     let handle = Handle::new(
         commands.clone(),
         reads,
+        supervisor.clone(),
         Arc::clone(&prices),
         config.ledger.default_limit,
         mirroring.clone(),
         happenings.clone(),
     );
     store.attach(&handle).map_err(io::Error::other)?;
-    let writer = Writer::start(store)?;
+    let writer = Writer::start(store, &supervisor)?;
     let saving = Arc::clone(writer.progress());
     let mut aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
     aggregator.price_by(prices);
     aggregator.tell_to(happenings);
     let (running, ended) = oneshot::channel::<()>();
     if let Some(fleet) = &config.fleet {
-        let (link, words) = fleet::start(fleet, run, commands.clone())?;
+        let (link, words) = fleet::start(fleet, run, commands.clone(), &supervisor)?;
         aggregator.join(link);
         let now = clock.read().now;
         words.into_iter().for_each(|word| aggregator.word(word, now));
@@ -158,7 +168,18 @@ pub fn start(
         };
         aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace, &beaten)
     })?;
+    watch::start(&handle.reading_by(rule_reads))?;
     Ok(Control { handle, reports, ended, heartbeat, thread: Thread { commands, thread } })
+}
+
+fn start_readers(
+    supervisor: &Supervisor,
+    store: &dyn Store,
+    names: &[&'static str],
+    waiting_max: usize,
+) -> io::Result<Reads> {
+    let readers: Result<Vec<_>, StoreError> = names.iter().map(|name| Ok((*name, store.reader()?))).collect();
+    reads::start(supervisor, readers.map_err(io::Error::other)?, waiting_max)
 }
 
 impl Thread {

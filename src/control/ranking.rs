@@ -1,6 +1,6 @@
 //! Users in order of what they used.
 //!
-//! The ledger has everybody's sums and no order of them, so a page looks at all users once: a slice at a time, between
+//! The ledger has everybody's sums and no order of them, so a page looks at all users once: a portion at a time, between
 //! which reports are applied, and with no more kept than the page holds. Where instances share a store, the sums are
 //! the store's, which it is asked for once a page.
 
@@ -12,9 +12,6 @@ use tokenist_core::id::UserId;
 use tokenist_core::limit::{Limit, WindowKind};
 use tokenist_core::totals::Totals;
 use tokenist_core::verdict::{Used, share_used};
-
-/// Users that one slice looks at: a fraction of a millisecond's worth.
-pub(crate) const SLICE: usize = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserSort {
@@ -56,7 +53,7 @@ pub struct RankPage {
     pub last: Option<Rank>,
 }
 
-/// One slice to look at.
+/// One portion to look at.
 #[derive(Clone, Debug)]
 pub(crate) struct RankSlice {
     pub(crate) query: Arc<RankQuery>,
@@ -66,13 +63,6 @@ pub(crate) struct RankSlice {
     pub(crate) from: Option<UserId>,
     /// Whoever comes after this place is not wanted.
     pub(crate) worst: Option<Rank>,
-}
-
-/// Whom a slice found, and where the next one begins.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RankedSlice {
-    pub(crate) ranks: Vec<Rank>,
-    pub(crate) next: Option<UserId>,
 }
 
 impl RankQuery {

@@ -1,28 +1,98 @@
 //! Threads that read the store for whoever asks, so that no question holds up a commit or the aggregator.
+//!
+//! A question ends at its deadline, and when whoever asked has gone away: then it is not begun, or, where the store can,
+//! broken off.
 
-use crate::store::Reader;
-use crossbeam::channel::{self, Sender};
+use crate::handle::CommandError;
+use crate::store::{Reader, StoreError};
+use crate::supervise::Supervisor;
+use crossbeam::channel::{self, Sender, TrySendError};
+use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
-use tracing::error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// What a question may take, the wait for its turn included.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One question. It answers by itself.
-pub(crate) type Job = Box<dyn FnOnce(&mut dyn Reader) + Send>;
+type Job = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 
-/// Starts one thread for each reader. They end when the last sender is gone. `waiting_max` questions may wait.
-pub(crate) fn start(readers: Vec<Box<dyn Reader>>, waiting_max: usize) -> io::Result<Sender<Job>> {
-    let (jobs, waiting) = channel::bounded::<Job>(waiting_max);
-    for (index, mut reader) in readers.into_iter().enumerate() {
+/// A way to ask. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Reads(Sender<(Patience, Job)>);
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reads")
+    }
+}
+
+/// Until when an answer is waited for.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    deadline: Instant,
+    is_gone: Arc<AtomicBool>,
+}
+
+/// Tells, once dropped, that nobody waits any more.
+struct Asking(Arc<AtomicBool>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Patience {
+    pub fn until(deadline: Instant) -> Patience {
+        Patience { deadline, is_gone: Arc::default() }
+    }
+
+    /// Whether the answer would come too late.
+    pub fn is_over(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire) || Instant::now() >= self.deadline
+    }
+}
+
+/// Starts one thread for each reader, which they end when nobody can ask any more. `waiting_max` questions may wait.
+pub(crate) fn start(
+    supervisor: &Supervisor,
+    readers: Vec<(&str, Box<dyn Reader>)>,
+    waiting_max: usize,
+) -> io::Result<Reads> {
+    let (jobs, waiting) = channel::bounded::<(Patience, Job)>(waiting_max);
+    for (name, mut reader) in readers {
         let waiting = waiting.clone();
-        thread::Builder::new().name(format!("reader-{index}")).spawn(move || {
-            for job in waiting {
-                // A question that panics answers nobody; the next one is another.
-                if catch_unwind(AssertUnwindSafe(|| job(&mut *reader))).is_err() {
-                    error!("a question to the store panicked");
+        // A question that panics answers nobody; the next one is another.
+        supervisor.spawn(name, move || {
+            for (patience, job) in &waiting {
+                if !patience.is_over() {
+                    reader.hurry(&patience);
+                    job(&mut *reader);
                 }
             }
         })?;
     }
-    Ok(jobs)
+    Ok(Reads(jobs))
+}
+
+impl Reads {
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let patience = Patience::until(Instant::now() + PATIENCE);
+        let _asking = Asking(Arc::clone(&patience.is_gone));
+        let job: Job = Box::new(move |reader| drop(reply.send(question(reader))));
+        match self.0.try_send((patience, job)) {
+            // Nobody answers what was not begun in time, or what has panicked.
+            Ok(()) => answer.await.map_err(|_| CommandError::Unanswered)?.map_err(CommandError::Store),
+            Err(TrySendError::Full(_)) => Err(CommandError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(CommandError::Gone),
+        }
+    }
 }

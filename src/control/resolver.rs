@@ -1,9 +1,9 @@
 //! Keeps the addresses of provider hosts fresh, so that no shard ever waits for DNS.
 
+use crate::supervise::Supervisor;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 use tokenist_handoff::{Addresses, Published};
 use tokio::{net, time};
@@ -15,11 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks every `host:port` up once, so that the first session finds it, and goes on looking on a thread of its own.
 /// A name that cannot be resolved is only warned of: it may be found later.
-pub fn start(hosts: Vec<String>, addresses: Arc<Published<Addresses>>) -> io::Result<()> {
+pub fn start(
+    hosts: Vec<String>,
+    addresses: Arc<Published<Addresses>>,
+    supervisor: &Supervisor,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(refresh(&hosts, &addresses));
-    let run = move || runtime.block_on(keep_fresh(hosts, addresses));
-    thread::Builder::new().name("resolver".into()).spawn(run).map(drop)
+    let mut first = Some(runtime);
+    let run = move || {
+        let anew = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = first.take().map_or_else(anew, Ok).expect("a runtime for the resolver");
+        runtime.block_on(keep_fresh(hosts.clone(), Arc::clone(&addresses)));
+    };
+    supervisor.spawn("resolver", run).map(drop)
 }
 
 /// Looks every `host:port` up now and again and again; to be spawned. A host that cannot be resolved keeps the

@@ -20,6 +20,7 @@ pub use sqlite::Sqlite;
 
 use crate::handle::Handle;
 use crate::progress::Mirroring;
+pub use crate::reads::Patience;
 use crate::run::Run;
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +51,9 @@ pub trait Store: Send {
 
     /// A way to read what is committed while the writer goes on.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+
+    /// Called after a commit that panicked, before the next: whatever it has left half done is not believed.
+    fn recover(&mut self) {}
 
     /// Drops what is older than it has to be kept, and does what else keeps the store small. Called between commits,
     /// which wait for it: so it does what a few hundredths of a second allow.
@@ -86,6 +90,11 @@ pub struct Tidied {
 
 /// Reads what is committed, over all writers.
 pub trait Reader: Send {
+    /// How long the next questions may take, where they can be broken off: they fail then.
+    fn hurry(&mut self, patience: &Patience) {
+        let _ = patience;
+    }
+
     /// Usage summed by the dimensions asked for.
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 

@@ -73,6 +73,11 @@ impl Telemetry {
         REFUSAL_REASONS.into_iter().zip(sums)
     }
 
+    /// Reports that wait in the shards, because the ledger takes in fewer than come.
+    pub fn reports_held(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.held()).sum()
+    }
+
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }

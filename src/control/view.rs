@@ -1,6 +1,7 @@
 //! What the control plane is asked, and how users, limits, sessions and keys look to those who ask.
 
 use crate::progress::LagView;
+pub use crate::supervise::ThreadView;
 use std::sync::Arc;
 use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
@@ -219,6 +220,8 @@ pub struct Pulse {
     pub refused_recently: usize,
     /// Refusals that the record of an hour had no room for.
     pub refusals_unrecorded: u64,
+    /// Users whose block holds, by an operator or a rule.
+    pub blocked: usize,
     pub reports_applied: u64,
     pub reports_waiting: usize,
     /// The last commit to the store failed.
@@ -228,6 +231,8 @@ pub struct Pulse {
     pub batches_committed: u64,
     /// How long what is counted waits for the disk.
     pub lag: LagView,
+    /// The threads that are kept, see [`crate::supervise`].
+    pub threads: Vec<ThreadView>,
     /// What is wrong with the copy in the central store.
     pub mirror_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.

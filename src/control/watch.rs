@@ -1,6 +1,6 @@
 //! Enforces rules: looks about once a second who has reached what, and does to users what the rules say.
 //!
-//! Start at [`run`]. Which orgs used something is asked in one question each beat, and only their rules are looked at
+//! Start at [`start`]. Which orgs used something is asked in one question each beat, and only their rules are looked at
 //! again; all of them once a minute and with each new hour, for then usage leaves their spans. A beat takes at most half
 //! of the time, however many rules there are.
 //!
@@ -8,10 +8,12 @@
 //! instance that dies blocks nobody for ever, and several instances that come to the same conclusion change nothing.
 //! An operator's block is another thing and stays untouched.
 
+use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
 use crate::handle::{CommandError, Handle};
 use crate::store::{Dimension, UsageQuery};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::Grain;
@@ -22,14 +24,27 @@ use tokenist_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use tokenist_core::totals::Totals;
 use tracing::{info, warn};
 
-/// Looks until it is dropped.
-pub async fn run(handle: Handle) {
+/// Starts the thread that looks, for as long as there is an aggregator.
+pub(crate) fn start(handle: &Handle) -> io::Result<()> {
     let mut watch = Watch::default();
+    let asked = handle.clone();
+    let look = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime for rules").block_on(run(&mut watch, &asked));
+    };
+    handle.supervisor().spawn("rules", look).map(drop)
+}
+
+async fn run(watch: &mut Watch, handle: &Handle) {
+    // Whoever is restrained is remembered over a panic, and all else looked at anew.
+    watch.rules.clear();
+    watch.used.clear();
     let mut failing = false;
     loop {
         let began = Instant::now();
-        let outcome = watch.look(&handle, system_time()).await;
+        let outcome = watch.look(handle, system_time()).await;
         match &outcome {
+            Err(CommandError::Gone) => return,
             Err(cause) if !failing => {
                 warn!(%cause, "rules are not looked at: what they do ends within minutes")
             }
@@ -192,7 +207,7 @@ impl Watch {
             !self.restrained.get(user).is_some_and(is_same)
         });
         changes.extend(renewed.map(|(user, restraint)| (user, Some(restraint))));
-        for slice in changes.chunks(SLICE) {
+        for slice in changes.chunks(PORTION_MAX) {
             handle.restrain(slice.to_vec()).await?;
             for (user, restraint) in slice.iter().cloned() {
                 match restraint {
@@ -265,5 +280,3 @@ const WHOLE_PAUSE: Duration = Duration::from_secs(60);
 const HOLD_MS: u64 = 5 * MINUTE_MS;
 /// How far apart the clocks of instances may be, for what they tell each other.
 const SKEW_MS: u64 = 10 * SECOND_MS;
-/// Users who are restrained in one go.
-const SLICE: usize = 500;

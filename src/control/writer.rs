@@ -2,11 +2,13 @@
 //!
 //! One batch is being committed and one may wait; what accumulates meanwhile stays in the ledger, coalesced, and
 //! becomes the next batch. So a slow store makes batches larger, never more. A batch that fails is tried again until
-//! it succeeds. What is old is removed in between, in slices of which a batch waits for one at most.
+//! it succeeds, also one under which the store panicked: it is kept until the store has answered for it. What is old is
+//! removed in between, in slices of which a batch waits for one at most.
 
 use crate::clock;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
+use crate::supervise::Supervisor;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::sync::Arc;
@@ -34,16 +36,21 @@ const TIDY_PAUSE: Duration = Duration::from_secs(1);
 const TIDY_SHARE: u32 = 3;
 
 impl Writer {
-    pub fn start(store: Box<dyn Store>) -> io::Result<Writer> {
+    pub fn start(store: Box<dyn Store>, supervisor: &Supervisor) -> io::Result<Writer> {
         let (batches, waiting) = channel::bounded(1);
         let (last_call, called) = channel::bounded(1);
         let progress = Arc::new(Progress::default());
-        let thread = {
-            let progress = Arc::clone(&progress);
-            thread::Builder::new()
-                .name("writer".into())
-                .spawn(move || run(store, &waiting, &called, &progress))?
+        let mut work = Work {
+            store,
+            batches: waiting,
+            last_call: called,
+            progress: Arc::clone(&progress),
+            held: None,
+            is_in_store: false,
+            deadline: None,
+            tidying: Tidying { due: Instant::now(), is_failing: false },
         };
+        let thread = supervisor.spawn("writer", move || work.run())?;
         Ok(Writer { batches, progress, last_call, thread })
     }
 
@@ -56,12 +63,11 @@ impl Writer {
         !self.batches.is_full()
     }
 
-    /// Hands a batch over. Call it where there is room.
-    pub fn hand_over(&self, batch: Batch) {
+    /// Hands a batch over. Call it where there is room. Fails if nobody is there to save it, after which nothing may
+    /// be counted any more.
+    pub fn hand_over(&self, batch: Batch) -> io::Result<()> {
         self.progress.lag.handed_over(Instant::now());
-        if self.batches.try_send(batch).is_err() && self.progress.fail(&"the store's thread is gone") {
-            error!("the store's thread is gone: nothing is saved any more");
-        }
+        self.batches.try_send(batch).map_err(|_| io::Error::other("the store's thread is gone"))
     }
 
     /// Commits what is left and ends. Fails if that takes longer than `patience`.
@@ -88,63 +94,84 @@ impl Writer {
     }
 }
 
-fn run(
-    mut store: Box<dyn Store>,
-    batches: &Receiver<Batch>,
-    last_call: &Receiver<Instant>,
-    progress: &Progress,
-) -> Result<(), StoreError> {
-    let mut deadline = None;
-    let mut tidying = Tidying { due: Instant::now(), is_failing: false };
-    loop {
-        match batches.recv_timeout(tidying.due.saturating_duration_since(Instant::now())) {
-            Ok(batch) => commit(&mut *store, &batch, last_call, &mut deadline, progress)?,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        // Also where the next batch waits already, or it would never come to it under load.
-        if deadline.is_none() {
-            tidying.look(&mut *store, progress);
-        }
-    }
-    if let Some(deadline) = deadline.or_else(|| last_call.try_recv().ok()) {
-        store.close(deadline);
-    }
-    Ok(())
+/// What the thread works on, which outlives a panic.
+struct Work {
+    store: Box<dyn Store>,
+    batches: Receiver<Batch>,
+    last_call: Receiver<Instant>,
+    progress: Arc<Progress>,
+    /// The batch that is being committed, until the store has answered for it.
+    held: Option<Batch>,
+    /// Stays set where the store panics.
+    is_in_store: bool,
+    /// When to give up, once that is said.
+    deadline: Option<Instant>,
+    tidying: Tidying,
 }
 
-/// Tries until the batch is committed, or it is time to give up.
-fn commit(
-    store: &mut dyn Store,
-    batch: &Batch,
-    last_call: &Receiver<Instant>,
-    deadline: &mut Option<Instant>,
-    progress: &Progress,
-) -> Result<(), StoreError> {
-    let mut backoff = BACKOFF;
-    while let Err(cause) = store.commit(batch) {
-        if progress.fail(&cause) {
-            error!(%cause, "the store failed: what is counted waits in memory until it works again");
+impl Work {
+    /// Until there are no more batches, or one was given up.
+    fn run(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.is_in_store) {
+            self.progress.fail(&"the store panicked; what it was to take is committed again");
+            self.store.recover();
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
-            return Err(cause);
-        }
-        backoff = match last_call.recv_timeout(backoff) {
-            Ok(at) => {
-                *deadline = Some(at);
-                BACKOFF
+        loop {
+            if self.held.is_none() {
+                let patience = self.tidying.due.saturating_duration_since(Instant::now());
+                match self.batches.recv_timeout(patience) {
+                    Ok(batch) => self.held = Some(batch),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
             }
-            Err(RecvTimeoutError::Timeout) if deadline.is_some() => BACKOFF,
-            Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
-            Err(RecvTimeoutError::Disconnected) => return Err(cause),
-        };
+            self.commit()?;
+            // Also where the next batch waits already, or it would never come to it under load.
+            if self.deadline.is_none() {
+                self.is_in_store = true;
+                self.tidying.look(&mut *self.store, &self.progress);
+                self.is_in_store = false;
+            }
+        }
+        if let Some(deadline) = self.deadline.or_else(|| self.last_call.try_recv().ok()) {
+            self.store.close(deadline);
+        }
+        Ok(())
     }
-    progress.lag.committed(Instant::now());
-    if progress.succeed() {
-        info!("the store works again");
+
+    /// Tries until the store has taken the batch.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let Some(batch) = &self.held else { return Ok(()) };
+        let mut backoff = BACKOFF;
+        loop {
+            self.is_in_store = true;
+            let committed = self.store.commit(batch);
+            self.is_in_store = false;
+            let Err(cause) = committed else { break };
+            if self.progress.fail(&cause) {
+                error!(%cause, "the store failed: what is counted waits in memory until it works again");
+            }
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                error!(rollups = batch.rollups.len(), %cause, "the store failed to the end: a batch is lost");
+                return Err(cause);
+            }
+            backoff = match self.last_call.recv_timeout(backoff) {
+                Ok(at) => {
+                    self.deadline = Some(at);
+                    BACKOFF
+                }
+                Err(RecvTimeoutError::Timeout) if self.deadline.is_some() => BACKOFF,
+                Err(RecvTimeoutError::Timeout) => (backoff * 2).min(BACKOFF_MAX),
+                Err(RecvTimeoutError::Disconnected) => return Err(cause),
+            };
+        }
+        self.held = None;
+        self.progress.lag.committed(Instant::now());
+        if self.progress.succeed() {
+            info!("the store works again");
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Tidying goes on all the time, and takes a quarter of it at most.
@@ -232,14 +259,14 @@ mod tests {
     fn start(failures: u32) -> (Writer, Arc<Mutex<Memory>>) {
         let store = Arc::new(Mutex::new(Memory::new(memory::Config::default())));
         let flaky = Flaky { store: Arc::clone(&store), failures, left: failures };
-        (Writer::start(Box::new(flaky)).unwrap(), store)
+        (Writer::start(Box::new(flaky), &Supervisor::default()).unwrap(), store)
     }
 
     #[test]
     fn a_batch_is_tried_until_it_is_committed() {
         let (writer, store) = start(2);
         let progress = Arc::clone(writer.progress());
-        writer.hand_over(batch(1));
+        writer.hand_over(batch(1)).unwrap();
         writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
         assert_eq!((progress.done(), progress.is_failing()), (2, false));
         assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);

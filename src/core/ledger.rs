@@ -11,8 +11,11 @@
 //! anew each hour: the counts stay exact, only their hour becomes coarse. Events and session records are details
 //! beyond `details_max`, of which the newest are left out and counted.
 
+mod keys;
 mod settings;
 
+pub use self::keys::KeyPlace;
+use self::keys::Keys;
 use crate::audit::Audit;
 use crate::batch::{
     Batch, Event, Grain, HolderState, Log, Mark, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
@@ -20,8 +23,7 @@ use crate::batch::{
 };
 use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
-use crate::id::{Holder, Identity, KeyHash, SessionId, UserId};
-use crate::key::Key;
+use crate::id::{Holder, Identity, SessionId, UserId};
 use crate::last_minute::LastMinute;
 use crate::limit::{Limit, WindowKind};
 use crate::message::{Closed, Delta, Opened, Rejected};
@@ -33,7 +35,8 @@ use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// The bounds of a ledger.
@@ -120,9 +123,13 @@ impl LiveSession {
 pub struct Ledger {
     config: Config,
     roster: Roster,
-    keys: HashMap<KeyHash, Stamped<Key>>,
+    keys: Keys,
     catalog: BTreeMap<EntryId, Stamped<Entry>>,
-    sessions: HashMap<SessionId, LiveSession>,
+    /// In an order, as all that is listed, so that a list may be made a portion at a time.
+    sessions: BTreeMap<SessionId, LiveSession>,
+    /// Users who are blocked, and holders with a limit of their own, so that nobody looks for them among all.
+    blocked: BTreeMap<UserId, Place>,
+    bound: BTreeMap<Holder, Place>,
     /// The last number given.
     serial: u64,
     /// The latest revision given or heard of.
@@ -168,9 +175,11 @@ impl Ledger {
         Ledger {
             config,
             roster: Roster::new(),
-            keys: HashMap::new(),
+            keys: Keys::default(),
             catalog: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            bound: BTreeMap::new(),
             serial: 0,
             revision: Revision::default(),
             changed: Vec::new(),
@@ -221,6 +230,7 @@ impl Ledger {
         }
         for place in ledger.roster.places() {
             ledger.roster.seat_mut(place).record.advance(now);
+            ledger.list(place);
         }
         ledger.take_touched(); // Nobody has been used yet.
         ledger.due = now; // Restored blocks may expire before the next bucket begins.
@@ -323,6 +333,7 @@ impl Ledger {
         let limit = self.default_limit(holder);
         let mut forgotten = self.roster.replace(place, holder, limit, now);
         take_rollups(&mut forgotten, &mut self.pending.rollups);
+        self.strike_off(&forgotten);
         self.settle_in(place, now);
         Ok(Admitted { place, replaced: true })
     }
@@ -496,13 +507,25 @@ impl Ledger {
     }
 
     /// Users in order of id, from the first that comes after `after`.
-    pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (Place, &Record)> {
+    pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
         self.roster.users_after(after)
     }
 
-    /// Everybody who has a limit of its own, in no order.
-    pub fn bound(&self) -> impl Iterator<Item = Place> {
-        self.roster.places().filter(|&place| self.record(place).own_limit().is_some())
+    /// Holders that have a limit of their own, in order, from the first that comes after `after`.
+    pub fn bound_after(&self, after: Option<&Holder>) -> impl Iterator<Item = (&Holder, Place)> {
+        let from = after.map_or(Unbounded, Excluded);
+        self.bound.range::<Holder, _>((from, Unbounded)).map(|(holder, &place)| (holder, place))
+    }
+
+    /// Users who are blocked, by an operator or a rule, in order of id, from the first that comes after `after`. Whose
+    /// block ends now is among them until the next tick.
+    pub fn blocked_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
+        let from = after.map_or(Unbounded, Excluded);
+        self.blocked.range::<UserId, _>((from, Unbounded)).map(|(user, &place)| (user, place))
+    }
+
+    pub fn blocked_count(&self) -> usize {
+        self.blocked.len()
     }
 
     /// A user's usage by org, feature and model since the process started.
@@ -510,8 +533,10 @@ impl Ledger {
         &self.roster.seat(user).series
     }
 
-    pub fn sessions(&self) -> impl Iterator<Item = &LiveSession> {
-        self.sessions.values()
+    /// Live sessions in order of id, from the first that comes after `after`.
+    pub fn sessions_after(&self, after: Option<SessionId>) -> impl Iterator<Item = &LiveSession> {
+        let from = after.map_or(Unbounded, Excluded);
+        self.sessions.range((from, Unbounded)).map(|(_, session)| session)
     }
 
     pub fn session(&self, session: SessionId) -> Option<&LiveSession> {
@@ -656,6 +681,41 @@ impl Ledger {
         }
         if let Some(percent) = consequence.warning.filter(|_| self.warnings.len() < WARNING_COUNT_MAX) {
             self.warnings.push(Warning { holder: seat.record.holder().clone(), percent });
+        }
+        self.list(place);
+    }
+
+    /// Brings the lists of who is blocked and bound up to date.
+    fn list(&mut self, place: Place) {
+        let seat = self.roster.seat_mut(place);
+        let (is_blocked, is_bound) =
+            (seat.record.standing().block.is_some(), seat.record.own_limit().is_some());
+        if (seat.is_blocked, seat.is_bound) == (is_blocked, is_bound) {
+            return;
+        }
+        (seat.is_blocked, seat.is_bound) = (is_blocked, is_bound);
+        let holder = seat.record.holder();
+        match seat.is_bound {
+            true => drop(self.bound.insert(holder.clone(), place)),
+            false => drop(self.bound.remove(holder)),
+        }
+        let Holder::User(user) = holder else { return };
+        match seat.is_blocked {
+            true => drop(self.blocked.insert(user.clone(), place)),
+            false => drop(self.blocked.remove(user)),
+        }
+    }
+
+    /// Whoever is forgotten is listed no more.
+    fn strike_off(&mut self, forgotten: &Seat) {
+        let holder = forgotten.record.holder();
+        if forgotten.is_bound {
+            self.bound.remove(holder);
+        }
+        if let Holder::User(user) = holder
+            && forgotten.is_blocked
+        {
+            self.blocked.remove(user);
         }
     }
 

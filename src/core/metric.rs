@@ -25,6 +25,7 @@ pub enum Metric {
     LimitsForeseen,
     UpstreamFailures,
     ReportsDeferred,
+    ReportsMerged,
 }
 
 /// The reasons that refusals are counted by: [`crate::close::Ending::code`] of those that can be one, a request that
@@ -51,7 +52,7 @@ pub fn refusal_index(code: &str) -> usize {
     REFUSAL_REASONS.iter().position(|reason| *reason == code).unwrap_or(other)
 }
 
-pub const METRIC_COUNT: usize = Metric::ReportsDeferred as usize + 1;
+pub const METRIC_COUNT: usize = Metric::ReportsMerged as usize + 1;
 
 /// Every counter with its Prometheus name and help line.
 pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
@@ -119,6 +120,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
         Metric::ReportsDeferred,
         "tokenist_reports_deferred_total",
         "Reports kept for the next tick because the queue was full.",
+    ),
+    (
+        Metric::ReportsMerged,
+        "tokenist_reports_merged_total",
+        "Metered facts added to one of the same session because too many reports were kept.",
     ),
 ];
 

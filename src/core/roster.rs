@@ -31,6 +31,9 @@ pub(crate) struct Seat {
     pub(crate) is_changed: bool,
     /// Waits in the list of what is to be saved, for its usage or for what follows.
     pub(crate) is_unsaved: bool,
+    /// Is in the list of the blocked; in that of those with a limit of their own.
+    pub(crate) is_blocked: bool,
+    pub(crate) is_bound: bool,
     /// Waits in the list of what the fleet is told.
     pub(crate) is_touched: bool,
     /// When it was last told whether other instances can be heard.
@@ -123,12 +126,10 @@ impl Roster {
     }
 
     /// Users in order of id, from the first that comes after `after`.
-    pub(crate) fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (Place, &Record)> {
+    pub(crate) fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.order
-            .range::<UserId, _>((from, Unbounded))
-            .map(|(_, &place)| (place, &self.seats[place.index()].record))
+        self.order.range::<UserId, _>((from, Unbounded)).map(|(user, &place)| (user, place))
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + use<> {
@@ -240,6 +241,8 @@ impl Seat {
             series: Vec::new(),
             is_changed: false,
             is_unsaved: false,
+            is_blocked: false,
+            is_bound: false,
             is_touched: false,
             apart_epoch: 0,
             profile_unsaved: false,

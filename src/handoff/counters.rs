@@ -13,6 +13,8 @@ pub struct Counters {
     heartbeat: Heartbeat,
     /// No more files can be opened, so connections are refused.
     out_of_files: AtomicBool,
+    /// Reports that wait in the shard.
+    held: AtomicU64,
 }
 
 impl Default for Counters {
@@ -22,6 +24,7 @@ impl Default for Counters {
             refusals: [const { AtomicU64::new(0) }; REFUSAL_REASONS.len()],
             heartbeat: Heartbeat::default(),
             out_of_files: AtomicBool::new(false),
+            held: AtomicU64::new(0),
         }
     }
 }
@@ -57,5 +60,14 @@ impl Counters {
 
     pub fn out_of_files(&self) -> bool {
         self.out_of_files.load(Ordering::Relaxed)
+    }
+
+    /// So many reports wait in the shard now.
+    pub fn set_held(&self, count: usize) {
+        self.held.store(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 }

@@ -14,6 +14,9 @@ use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal};
 /// How long the aggregator may take over an unknown user.
 const ADMISSION_WAIT: Duration = Duration::from_secs(5);
 
+/// What a caller is told while reports wait for the aggregator.
+const BEHIND: &str = "the ledger is behind";
+
 /// A caller with accounts. Whether they may be used is another question.
 pub(crate) struct Found {
     pub(crate) identity: Arc<Identity>,
@@ -23,6 +26,9 @@ pub(crate) struct Found {
 }
 
 pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Ending> {
+    if shard.is_behind() {
+        return Err(Ending::Overloaded(BEHIND.into()));
+    }
     let Caller { credential, user, org, feature, conversation, email, name } = caller;
     let (key, provider_key) = match credential {
         Credential::Key(key) => (key, shard.config.provider.api_key.clone()),
@@ -71,6 +77,6 @@ pub(crate) async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admit
         )),
         Ok(Some(Answer::UserMissing)) => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
         Ok(Some(Answer::Full)) => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
-        Ok(None) | Err(_) => Err(Ending::Overloaded("the ledger is behind".into())),
+        Ok(None) | Err(_) => Err(Ending::Overloaded(BEHIND.into())),
     }
 }

@@ -19,6 +19,7 @@ mod live;
 mod pings;
 mod race;
 mod relay;
+mod reporter;
 mod requests;
 mod session;
 mod shard;

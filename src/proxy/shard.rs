@@ -12,12 +12,13 @@ use crate::linger::LINGERING_MAX;
 use crate::live::{Live, Taking};
 use crate::pings::{Beats, Toward};
 use crate::race::Winners;
+use crate::reporter::{Held, Kept};
 use crate::tally::Tally;
 use crate::{Links, dial, listener};
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::unix::net;
 use std::rc::Rc;
@@ -50,8 +51,8 @@ pub(crate) struct Shard {
     sessions_opened: Cell<u64>,
     /// Of the sessions, those that hear their provider out.
     lingering: Cell<usize>,
-    /// Reports that the queue had no room for, oldest first.
-    deferred: RefCell<VecDeque<Report>>,
+    /// Reports that the queue had no room for.
+    held: RefCell<Held>,
     unpriced: RefCell<HashSet<Model>>,
     /// Refusals that are still to be reported.
     tally: Tally,
@@ -86,7 +87,7 @@ pub(crate) async fn run(
         sessions: RefCell::default(),
         sessions_opened: Cell::new(0),
         lingering: Cell::new(0),
-        deferred: RefCell::default(),
+        held: RefCell::default(),
         unpriced: RefCell::default(),
         tally: Tally::default(),
         now: Cell::new(clock.now()),
@@ -235,19 +236,24 @@ impl Shard {
 
     /// Reports, now or at a later tick. Nothing is ever lost, and order is kept.
     pub(crate) fn report(&self, report: Report) {
-        let mut deferred = self.deferred.borrow_mut();
-        if deferred.is_empty() {
-            match self.links.reports.try_send(report) {
-                Ok(()) => {}
-                Err(error) => {
-                    self.counters.add(Metric::ReportsDeferred, 1);
-                    deferred.push_back(error.into_inner());
-                }
-            }
-        } else {
-            self.counters.add(Metric::ReportsDeferred, 1);
-            deferred.push_back(report);
+        let mut held = self.held.borrow_mut();
+        let report = match held.is_empty() {
+            true => match self.links.reports.try_send(report) {
+                Ok(()) => return,
+                Err(error) => error.into_inner(),
+            },
+            false => report,
+        };
+        self.counters.add(Metric::ReportsDeferred, 1);
+        if held.push(report) == Kept::Merged {
+            self.counters.add(Metric::ReportsMerged, 1);
         }
+        self.counters.set_held(held.len());
+    }
+
+    /// The aggregator is so far behind that no session more may be taken in.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.held.borrow().is_full()
     }
 
     /// Keeps that a caller was refused, for the operator. It is counted where it is told.
@@ -289,16 +295,16 @@ impl Shard {
         assert!(!asked, "this session was asked to panic by a test");
     }
 
-    /// Sends what was deferred; true if nothing is left.
+    /// Sends what is held; true if nothing is left.
     fn flush(&self) -> bool {
-        let mut deferred = self.deferred.borrow_mut();
-        while let Some(report) = deferred.pop_front() {
-            if let Err(error) = self.links.reports.try_send(report) {
-                deferred.push_front(error.into_inner());
-                return false;
-            }
+        let mut held = self.held.borrow_mut();
+        if held.is_empty() {
+            return true;
         }
-        true
+        let send = |report| self.links.reports.try_send(report).err().map(|error| error.into_inner());
+        let all_sent = held.send(send);
+        self.counters.set_held(held.len());
+        all_sent
     }
 
     /// Calls `act` on every session. Sessions may come and go meanwhile.

@@ -468,6 +468,8 @@ const health = () => ({
   instances: null,
   mirrorFailure: null,
   mirrorWaiting: null,
+  reportsHeld: 0,
+  threadsRestarted: [],
   redisFailing: null,
   redisFailure: null,
   storeFailing: false,

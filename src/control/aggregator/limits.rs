@@ -1,9 +1,10 @@
 //! Limits as operators see and set them, whoever holds them.
 
 use super::Aggregator;
+use super::turn::{PORTION_MAX, Portion, Turn};
 use super::views::contains;
 use crate::handle::CommandError;
-use crate::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView};
+use crate::view::{HolderKind, LimitQuery, LimitSort, LimitState, LimitView};
 use std::sync::Arc;
 use tokenist_core::id::Holder;
 use tokenist_core::ledger::Place;
@@ -55,34 +56,26 @@ impl Aggregator {
         }
     }
 
-    pub(super) fn limits(&mut self, query: &LimitQuery, now: Timestamp) -> LimitPage {
-        let places: Vec<Place> = self.ledger.bound().filter(|&place| self.is_wanted(query, place)).collect();
-        let total = places.len();
-        let mut ranked = Vec::with_capacity(total);
-        for place in places {
-            let share = match query.sort {
-                LimitSort::Holder => None,
-                LimitSort::Used => self.share_of(place, now),
-            };
-            ranked.push((share, place));
-        }
-        let holder = |place: Place| self.ledger.record(place).holder();
-        let in_order = |a: &(Option<u64>, Place), b: &(Option<u64>, Place)| {
-            b.0.cmp(&a.0).then_with(|| holder(a.1).cmp(holder(b.1)))
-        };
-        // Only what is shown, and what comes before it, is put in order: reports wait meanwhile.
-        let end = query.offset.saturating_add(query.limit);
-        if end < total {
-            ranked.select_nth_unstable_by(end, in_order);
-            ranked.truncate(end);
-        }
-        ranked.sort_unstable_by(in_order);
-        let shown: Vec<Place> = ranked.into_iter().skip(query.offset).map(|(_, place)| place).collect();
-        shown.iter().for_each(|&place| self.ledger.advance(place, now));
-        LimitPage {
-            limits: shown.iter().map(|&place| self.limit_view(self.ledger.record(place))).collect(),
-            total,
-        }
+    pub(super) fn limits(
+        &mut self,
+        query: &LimitQuery,
+        after: Option<&Holder>,
+        turn: &Turn<'_>,
+        now: Timestamp,
+    ) -> Portion<(Option<u64>, Holder), Holder> {
+        let bound = self.ledger.bound_after(after);
+        let cursor = |(holder, _): (&Holder, Place)| holder.clone();
+        let wanted =
+            |(holder, place): (&Holder, Place)| self.is_wanted(query, place).then(|| (holder.clone(), place));
+        let portion = turn.portion(bound, PORTION_MAX, cursor, wanted);
+        portion.map(|(holder, place)| match query.sort {
+            LimitSort::Holder => (None, holder),
+            LimitSort::Used => (self.share_of(place, now), holder),
+        })
+    }
+
+    pub(super) fn limit_views(&mut self, holders: Vec<Holder>, now: Timestamp) -> Vec<LimitView> {
+        holders.into_iter().map(|holder| self.limit(holder, now)).collect()
     }
 
     /// What was used in a window that is over counts no longer.

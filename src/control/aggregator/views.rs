@@ -1,56 +1,58 @@
 //! Users, sessions and keys as operators see them, and how the aggregator does.
 
 use super::Aggregator;
-use crate::ranking::{self, Rank, RankSlice, RankedSlice};
-use crate::view::{
-    KeyPage, KeyQuery, ModelTotals, Pulse, SessionView, UserFilter, UserPage, UserQuery, UserView,
-};
+use super::turn::{PORTION_MAX, Portion, Turn};
+use crate::ranking::{Rank, RankSlice};
+use crate::view::{KeyQuery, ModelTotals, Pulse, SessionView, UserFilter, UserQuery, UserView};
 use std::sync::Arc;
 use std::time::Instant;
 use tokenist_core::batch::Profile;
-use tokenist_core::id::{Holder, UserId};
+use tokenist_core::catalog::Entry;
+use tokenist_core::id::{Holder, SessionId, UserId};
 use tokenist_core::key::Key;
-use tokenist_core::ledger::{LiveSession, Place};
+use tokenist_core::ledger::{KeyPlace, LiveSession, Place};
 use tokenist_core::limit::{Block, Mode, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::used_up;
 
-/// Users that one page may show.
-const PAGE_MAX: usize = 1_000;
-
 impl Aggregator {
-    pub(super) fn users(&mut self, query: &UserQuery, now: Timestamp) -> UserPage {
-        let wanted = |record: &Record| admits(&query.filter, record, now);
-        let count_max = query.limit.min(PAGE_MAX);
-        let users = self.ledger.users_after(query.after.as_ref());
-        let mut places: Vec<Place> =
-            users.filter(|(_, record)| wanted(record)).map(|(place, _)| place).take(count_max + 1).collect();
-        let more = places.len() > count_max;
-        places.truncate(count_max);
-        for &place in &places {
-            self.ledger.advance(place, now);
-        }
-        UserPage {
-            users: places.into_iter().map(|place| self.user_view(place, query.window)).collect(),
-            more,
-        }
+    pub(super) fn users(
+        &mut self,
+        query: &UserQuery,
+        after: Option<&UserId>,
+        room: usize,
+        turn: &Turn<'_>,
+        now: Timestamp,
+    ) -> Portion<UserView, UserId> {
+        let pick = |(user, place): (&UserId, Place)| {
+            admits(&query.filter, user, self.ledger.record(place), now).then_some(place)
+        };
+        let cursor = |(user, _): (&UserId, Place)| user.clone();
+        // Who is blocked is found without a look at all who are not.
+        let portion = match query.filter.blocked {
+            true => turn.portion(self.ledger.blocked_after(after), room, cursor, pick),
+            false => turn.portion(self.ledger.users_after(after), room, cursor, pick),
+        };
+        portion.found.iter().for_each(|&place| self.ledger.advance(place, now));
+        portion.map(|place| self.user_view(place, query.window))
     }
 
     /// Looks at the next users in order of id, and tells who of them the page may show.
-    pub(super) fn rank(&mut self, slice: &RankSlice, now: Timestamp) -> RankedSlice {
-        let users = self.ledger.users_after(slice.from.as_ref()).take(ranking::SLICE);
-        let (mut count, mut last) = (0, None);
-        let mut wanted = Vec::new();
-        for (place, record) in users {
-            count += 1;
-            last = Some(place);
-            if admits(&slice.query.filter, record, now) {
-                wanted.push(place);
-            }
-        }
+    pub(super) fn rank(
+        &mut self,
+        slice: &RankSlice,
+        turn: &Turn<'_>,
+        now: Timestamp,
+    ) -> Portion<Rank, UserId> {
+        let users = self.ledger.users_after(slice.from.as_ref());
+        let pick = |(user, place): (&UserId, Place)| {
+            admits(&slice.query.filter, user, self.ledger.record(place), now).then_some(place)
+        };
+        let Portion { found, next } =
+            turn.portion(users, PORTION_MAX, |(user, _): (&UserId, Place)| user.clone(), pick);
         let mut ranks = Vec::new();
-        for place in wanted {
+        for place in found {
             self.ledger.advance(place, now);
             let record = self.ledger.record(place);
             let user = user_id(record);
@@ -65,8 +67,7 @@ impl Aggregator {
             }
         }
         slice.query.keep_first(&mut ranks);
-        let last = last.filter(|_| count == ranking::SLICE);
-        RankedSlice { ranks, next: last.map(|place| user_id(self.ledger.record(place)).clone()) }
+        Portion { found: ranks, next }
     }
 
     /// Of those that are known.
@@ -116,47 +117,73 @@ impl Aggregator {
         models
     }
 
-    pub(super) fn blocked(&self, now: Timestamp) -> Vec<(UserId, Block)> {
-        let users = self.ledger.users_after(None);
-        users
-            .filter_map(|(_, record)| Some((user_id(record).clone(), holding_block(record, now)?.clone())))
-            .collect()
+    pub(super) fn blocked(
+        &self,
+        after: Option<&UserId>,
+        turn: &Turn<'_>,
+        now: Timestamp,
+    ) -> Portion<(UserId, Block), UserId> {
+        let cursor = |(user, _): (&UserId, Place)| user.clone();
+        turn.portion(self.ledger.blocked_after(after), PORTION_MAX, cursor, |(user, place)| {
+            Some((user.clone(), holding_block(self.ledger.record(place), now)?.clone()))
+        })
     }
 
-    pub(super) fn sessions(&self, now: Timestamp) -> Vec<SessionView> {
-        let mut sessions: Vec<SessionView> =
-            self.ledger.sessions().map(|session| session_view(session, now)).collect();
-        sessions.sort_by_key(|session| (session.opened_at, session.session));
-        sessions
+    pub(super) fn sessions(
+        &self,
+        after: Option<SessionId>,
+        turn: &Turn<'_>,
+        now: Timestamp,
+    ) -> Portion<SessionView, SessionId> {
+        let sessions = self.ledger.sessions_after(after);
+        let cursor = |session: &LiveSession| session.opened.session;
+        turn.portion(sessions, PORTION_MAX, cursor, |session| Some(session_view(session, now)))
     }
 
-    pub(super) fn keys(&self, query: &KeyQuery) -> KeyPage {
-        let wanted = |key: &&Key| {
+    pub(super) fn keys(
+        &self,
+        query: &KeyQuery,
+        after: Option<&KeyPlace>,
+        turn: &Turn<'_>,
+    ) -> Portion<Key, KeyPlace> {
+        let wanted = |key: &Key| {
             query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
                 && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
                 && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
         };
-        let mut keys: Vec<&Key> = self.ledger.keys().filter(wanted).collect();
-        keys.sort_by_key(|key| (key.created_at, &key.id));
-        let total = keys.len();
-        KeyPage { keys: keys.into_iter().skip(query.offset).take(query.limit).cloned().collect(), total }
+        let cursor = |(place, _): (&KeyPlace, &Key)| place.clone();
+        let keys = self.ledger.keys_after(after);
+        turn.portion(keys, PORTION_MAX, cursor, |(_, key)| wanted(key).then(|| key.clone()))
+    }
+
+    pub(super) fn entries(
+        &self,
+        kind: &str,
+        after: Option<&Arc<str>>,
+        turn: &Turn<'_>,
+    ) -> Portion<Entry, Arc<str>> {
+        let cursor = |entry: &Entry| Arc::clone(&entry.id.id);
+        let entries = self.ledger.entries_after(kind, after);
+        turn.portion(entries, PORTION_MAX, cursor, |entry| entry.value.is_some().then(|| entry.clone()))
     }
 
     pub(super) fn pulse(&self, reports_waiting: usize, now: Timestamp) -> Pulse {
         Pulse {
             users: self.ledger.user_count(),
             users_max: self.users_max,
-            keys: self.ledger.keys().len(),
+            keys: self.ledger.key_count(),
             sessions: self.ledger.session_count(),
             refused_recently: self.ledger.refusals().recent(now),
             refusals_unrecorded: self.ledger.refusals().unrecorded(),
+            blocked: self.ledger.blocked_count(),
             reports_applied: self.reports_applied,
             reports_waiting,
             store_failing: self.saving.is_failing(),
             store_failure: self.saving.failure(),
             batches_committed: self.saving.done(),
             lag: self.saving.lag.view(Instant::now()),
+            threads: Vec::new(), // Whoever asks looks at them.
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
             mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
             redis_failing: self.fleet_failure().is_some(),
@@ -195,9 +222,9 @@ fn user_id(record: &Record) -> &UserId {
     }
 }
 
-fn admits(filter: &UserFilter, record: &Record, now: Timestamp) -> bool {
+fn admits(filter: &UserFilter, user: &UserId, record: &Record, now: Timestamp) -> bool {
     let profile = &record.profile;
-    let texts = [Some(user_id(record).as_str()), profile.email.as_deref(), profile.name.as_deref()];
+    let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
     let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
     filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
         && filter.search.as_deref().is_none_or(found)
@@ -223,6 +250,10 @@ pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView
 
 /// Whether `text` contains `part`, ignoring ASCII case.
 pub(super) fn contains(text: &str, part: &str) -> bool {
-    part.is_empty()
-        || text.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    let Some(first) = part.first().map(u8::to_ascii_lowercase) else { return true };
+    // Most bytes are not the first one that is looked for, and a million users may be looked through.
+    let begins = |start: &usize| text[*start].to_ascii_lowercase() == first;
+    let last = (text.len() + 1).saturating_sub(part.len());
+    (0..last).filter(begins).any(|start| text[start..start + part.len()].eq_ignore_ascii_case(part))
 }

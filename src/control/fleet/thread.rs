@@ -6,11 +6,11 @@ use super::{DEADLINE, Line, Word, news, round};
 use crate::command::Command;
 use crate::fact::Fact;
 use crate::run::{self, Run, Twin};
+use crate::supervise::{Abort, Supervisor};
 use crossbeam::channel::Sender;
 use redis::RedisResult;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 use tokenist_core::fleet::Share;
 use tokio::sync::{Notify, mpsc};
@@ -29,8 +29,9 @@ const COUNTS: usize = 10;
 pub(super) fn start(
     servers: Servers,
     run: Run,
-    line: Line,
+    mut line: Line,
     commands: Sender<Command>,
+    supervisor: &Supervisor,
 ) -> io::Result<Vec<Word>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut fleet = Fleet {
@@ -47,14 +48,26 @@ pub(super) fn start(
         broken: Arc::default(),
     };
     let mut first = Vec::new();
-    let connection = runtime.block_on(fleet.find_at_start(&mut first)).map_err(io::Error::other)?;
-    thread::Builder::new().name("fleet".into()).spawn(move || {
+    let mut connection = runtime.block_on(fleet.find_at_start(&mut first)).map_err(io::Error::other)?;
+    let (news_kept, mut first_runtime) = (supervisor.clone(), Some(runtime));
+    supervisor.spawn("fleet", move || {
+        let runtime = first_runtime.take().unwrap_or_else(|| {
+            // A round that was on its way is gone, and the aggregator waits for it.
+            fleet.tell(Word::Lost("the thread that speaks to Redis panicked and begins anew".into()));
+            let anew = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            anew.expect("a runtime for Redis")
+        });
+        let connection = connection.take();
         runtime.block_on(async {
             let (servers, writer) = (Arc::clone(&fleet.servers), Arc::clone(&fleet.writer));
-            let news = news::follow(servers, writer, fleet.commands.clone(), Arc::clone(&fleet.broken));
-            let news = tokio::spawn(news);
-            fleet.run(line, connection).await;
-            news.abort();
+            let (commands, broken) = (fleet.commands.clone(), Arc::clone(&fleet.broken));
+            let follow = move || {
+                let (servers, writer) = (Arc::clone(&servers), Arc::clone(&writer));
+                news::follow(servers, writer, commands.clone(), Arc::clone(&broken))
+            };
+            let news_kept = news_kept.clone();
+            let _news = Abort(tokio::spawn(async move { news_kept.keep("fleet-news", follow).await }));
+            fleet.run(&mut line, connection).await;
         });
     })?;
     Ok(first)
@@ -88,11 +101,11 @@ enum Turn {
 }
 
 impl Fleet {
-    async fn run(&mut self, mut line: Line, mut connection: Option<Connection>) {
+    async fn run(&mut self, line: &mut Line, mut connection: Option<Connection>) {
         loop {
             let turn = match &connection {
-                Some(found) => self.serve(&mut line, found).await,
-                None => self.seek(&mut line, &mut connection).await,
+                Some(found) => self.serve(line, found).await,
+                None => self.seek(line, &mut connection).await,
             };
             match turn {
                 Some(Turn::End) => return,

@@ -154,13 +154,17 @@ impl Store for Mongo {
         }))
     }
 
+    fn recover(&mut self) {
+        self.file.recover();
+    }
+
     fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
         self.file.tidy(now)
     }
 
     fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError(format!("the threads for MongoDB: {error}"));
-        self.mirror = Some(self.mirror()?.start().map_err(failed)?);
+        self.mirror = Some(self.mirror()?.start(handle.supervisor()).map_err(failed)?);
         let follower = Follower {
             server: Arc::clone(&self.server),
             writer: self.writer.clone(),

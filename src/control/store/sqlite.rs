@@ -219,6 +219,11 @@ impl Store for Sqlite {
         Ok(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() }))
     }
 
+    fn recover(&mut self) {
+        self.connection = None;
+        self.tidier = Tidier::default();
+    }
+
     fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
         let (config, mut tidier) = (self.config.clone(), std::mem::take(&mut self.tidier));
         let tidied = self.transact(|transaction| tidier.slice(transaction, &config, now));
@@ -279,6 +284,9 @@ impl Place {
                 "it must be writable for the user that tokenist runs as"
             }
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DAMAGED,
+            Some(ErrorCode::OperationInterrupted) => {
+                "the question took too long; ask for a shorter time or for fewer at once"
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds it",
             _ => "see src/control/store/sqlite/README.md",
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokenist_control::clock::system_time as now;
 use tokenist_control::handle::{CommandError, Handle};
 use tokenist_control::prices::Prices;
-use tokenist_control::store::{Memory, memory};
+use tokenist_control::store::{Memory, UsageQuery, memory};
 use tokenist_control::view::{Call, KeyQuery, UserFilter, UserQuery};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::batch::Restored;
@@ -21,6 +21,7 @@ use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
+use tokenist_core::rule::{Lookback, Restriction, Rule, Subject, SubjectKind, Trigger, Unit};
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
@@ -245,6 +246,71 @@ fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
     assert_eq!(store.cost(), NanoUsd(30_001));
     assert!(control.ended.blocking_recv().is_err());
     assert_eq!(wait(control.handle.pulse()), Err(CommandError::Gone));
+}
+
+#[test]
+fn a_store_that_panics_once_loses_nothing_and_is_told_of() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let admitted = bench.admit(0, "alice");
+    let restarts = |thread: &str| {
+        let threads = wait(bench.handle().pulse()).unwrap().threads;
+        threads.iter().find(|view| view.name == thread).map(|view| (view.restarts, view.failure.clone()))
+    };
+    assert_eq!(restarts("writer"), Some((0, None)));
+    bench.store.set_fault(Fault::PanicOnce);
+    bench.charge(&admitted, 3);
+    eventually(|| (restarts("writer") == Some((1, Some("a bug in the store".into())))).then_some(()));
+    bench.charge(&admitted, 4);
+    eventually(|| (bench.store.cost() == NanoUsd(7)).then_some(()));
+    assert!(!wait(bench.handle().pulse()).unwrap().store_failing);
+
+    let Bench { control, store, .. } = bench;
+    store.set_fault(Fault::PanicOnce);
+    control.reports.send(Report::Charged(delta("alice", 5))).unwrap();
+    control.thread.finish().unwrap();
+    assert_eq!((store.cost(), store.events().len()), (NanoUsd(12), 3), "the last batch, too");
+}
+
+#[test]
+fn a_question_that_panics_is_not_answered_and_the_next_one_is() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    bench.store.set_fault(Fault::PanicAsked);
+    let usage = || wait(bench.handle().usage(UsageQuery::default()));
+    assert_eq!(usage(), Err(CommandError::Unanswered));
+    assert_eq!(usage(), Ok(Vec::new()));
+    let restarted = |name: &str| {
+        let threads = bench.handle().supervisor().threads();
+        threads.iter().any(|view| view.name.starts_with(name) && view.restarts == 1)
+    };
+    eventually(|| restarted("reader-").then_some(()));
+}
+
+#[test]
+fn long_questions_hold_back_no_rule() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let rule = Rule {
+        org: "acme".into(),
+        name: "little".into(),
+        enabled: true,
+        subject: Subject { kind: SubjectKind::User, ids: Vec::new() },
+        trigger: Trigger::CostLimit { cost: NanoUsd(10), lookback: Lookback { count: 1, unit: Unit::Day } },
+        restriction: Restriction::Block,
+        notifications: serde_json::Value::Null,
+        created_at: now(),
+        updated_at: now(),
+    };
+    wait(bench.handle().set_entry("rule_1", Some(&rule))).unwrap();
+    let admitted = bench.admit(0, "alice");
+    bench.store.set_fault(Fault::HangAsked);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| wait(bench.handle().usage(UsageQuery::default())));
+        }
+        eventually(|| (bench.store.hanging() == 2).then_some(()));
+        bench.charge(&admitted, 10);
+        eventually(|| admitted.user.standing.load().block.is_some().then_some(()));
+        bench.store.set_fault(Fault::None);
+    });
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod faulty;
 use books::{Books, Metered};
 use chance::{Random, Seed, seeds};
 use faulty::{Fault, Faulty};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +56,7 @@ const DEFAULT_LIMIT: Limit = Limit {
 fn what_is_metered_is_in_the_ledger_and_in_the_store_while_the_clock_moves_forward() {
     play(0..40, Mishap::None, |sim| {
         sim.check_windows();
+        sim.check_lists();
         sim.check_accounts();
     });
 }
@@ -497,13 +498,30 @@ impl Sim {
                 Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) | Report::Refused(_) => 0,
             })
             .sum();
-        let users = self.aggregator.ledger().users_after(None);
-        let held: i64 = users.map(|(_, record)| record.totals(WindowKind::Total).cost.0).sum();
+        let ledger = self.aggregator.ledger();
+        let total = |place| ledger.record(place).totals(WindowKind::Total).cost.0;
+        let held: i64 = ledger.users_after(None).map(|(_, place)| total(place)).sum();
         assert_eq!(self.metered(), held + unreported);
     }
 
     fn check_store(&self) {
         assert_eq!(self.store.cost(), NanoUsd(self.metered()));
+    }
+
+    /// Whoever is blocked or has a limit of its own is listed, and nobody else.
+    fn check_lists(&self) {
+        let ledger = self.aggregator.ledger();
+        let users = ledger.users_after(None).map(|(_, place)| place);
+        let blocked = users.filter(|&place| ledger.record(place).standing().block.is_some());
+        let listed = ledger.blocked_after(None).map(|(_, place)| place);
+        assert_eq!(listed.collect::<Vec<_>>(), blocked.collect::<Vec<_>>());
+        let places = (0..ledger.holder_count()).filter_map(|index| ledger.place_at(index));
+        let bound: BTreeSet<_> = places
+            .map(|place| ledger.record(place))
+            .filter(|record| record.own_limit().is_some())
+            .map(|record| record.holder())
+            .collect();
+        assert!(ledger.bound_after(None).map(|(holder, _)| holder).eq(bound));
     }
 
     /// The ledger's windows hold what our own books say.

@@ -2,7 +2,7 @@
 //!
 //! Whatever is set has a revision, and the later one holds: [`Ledger::adopt`] and its like join what others have set.
 
-use super::{Full, Ledger, Place};
+use super::{Full, KeyPlace, Ledger, Place};
 use crate::batch::{HolderState, Revision, Stamped};
 use crate::catalog::{Entry, EntryId};
 use crate::id::{Holder, KeyHash};
@@ -11,6 +11,8 @@ use crate::limit::{Block, Limit, Restraint};
 use crate::record::Consequence;
 use crate::roster::Revisions;
 use crate::time::Timestamp;
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 impl Ledger {
     pub fn set_limit(&mut self, place: Place, limit: Option<Limit>, now: Timestamp) {
@@ -82,7 +84,7 @@ impl Ledger {
     /// Makes a key known, or changes it. Live sessions of a key that has ended are swept.
     pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), Full> {
         let hash = key.hash;
-        if self.keys.len() >= self.config.keys_max && !self.keys.contains_key(&hash) {
+        if self.keys.len() >= self.config.keys_max && self.keys.get(&hash).is_none() {
             return Err(Full);
         }
         let revision = self.next_revision(now);
@@ -97,12 +99,16 @@ impl Ledger {
     }
 
     pub fn key_of(&self, id: &KeyId) -> Option<&Key> {
-        self.keys().find(|key| key.id == *id)
+        self.keys.of(id).map(|key| &key.value)
     }
 
-    /// In no order.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
-        self.keys.values().map(|key| &key.value)
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The oldest first, from the first that comes after the key in this place; with each its own.
+    pub fn keys_after(&self, after: Option<&KeyPlace>) -> impl Iterator<Item = (&KeyPlace, &Key)> {
+        self.keys.after(after).map(|(place, key)| (place, &key.value))
     }
 
     /// Puts an entry into the catalog, or changes or removes it.
@@ -133,9 +139,16 @@ impl Ledger {
 
     /// All of a kind that were not removed, in order of id.
     pub fn entries(&self, kind: &str) -> impl Iterator<Item = &Entry> {
-        let first = EntryId { kind: kind.into(), id: "".into() };
-        let of_kind = self.catalog.range(first.clone()..).take_while(move |(id, _)| id.kind == first.kind);
-        of_kind.map(|(_, entry)| &entry.value).filter(|entry| entry.value.is_some())
+        self.entries_after(kind, None).filter(|entry| entry.value.is_some())
+    }
+
+    /// Also those that were removed, from the first whose id comes after `after`.
+    pub fn entries_after(&self, kind: &str, after: Option<&Arc<str>>) -> impl Iterator<Item = &Entry> {
+        let kind: Arc<str> = kind.into();
+        let from = EntryId { kind: Arc::clone(&kind), id: after.cloned().unwrap_or_else(|| "".into()) };
+        // No entry has an empty id.
+        let later = self.catalog.range((Excluded(from), Unbounded));
+        later.take_while(move |(id, _)| id.kind == kind).map(|(_, entry)| &entry.value)
     }
 
     /// Joins the state of a holder, which is seated for it if need be. `None` if all of it was known.
@@ -175,10 +188,7 @@ impl Ledger {
     pub(super) fn take_over_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
         self.revision = self.revision.max(key.revision);
         let hash = key.value.hash;
-        let is_news = match self.keys.get_mut(&hash) {
-            Some(known) => known.join(key),
-            None => self.keys.insert(hash, key).is_none(),
-        };
+        let is_news = self.keys.join(key);
         if let Some(place) = self.roster.key(&hash).filter(|_| is_news) {
             self.bound_key(place, now);
         }

@@ -2,7 +2,8 @@ mod clocks;
 
 use super::*;
 use crate::fleet::{Cell, Writer};
-use crate::key::KeyId;
+use crate::id::KeyHash;
+use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
 use crate::money::NanoUsd;
 use crate::record::Ceiling;
@@ -169,7 +170,7 @@ fn the_least_recently_used_holder_is_forgotten_first() {
     assert!(admit(&mut ledger, "d").unwrap().replaced);
     assert_eq!(ledger.find(&user("b")), None);
     let ids: Vec<_> =
-        ledger.users_after(Some(&"a".into())).map(|(_, record)| record.holder().clone()).collect();
+        ledger.users_after(Some(&"a".into())).map(|(user, _)| Holder::User(user.clone())).collect();
     assert_eq!(ids, [user("c"), user("d")]);
 }
 

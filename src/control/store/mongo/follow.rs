@@ -75,12 +75,13 @@ fn facts_of<'a>(collection: &'a str, documents: &'a [Document]) -> impl Iterator
 }
 
 impl Follower {
-    pub(super) fn start(self, handle: Handle) -> std::io::Result<()> {
-        Builder::new().name("follower".into()).spawn(move || self.run(&handle)).map(drop)
+    pub(super) fn start(mut self, handle: Handle) -> std::io::Result<()> {
+        let supervisor = handle.supervisor().clone();
+        supervisor.spawn("follower", move || self.run(&handle)).map(drop)
     }
 
     /// Until the aggregator is gone.
-    fn run(mut self, handle: &Handle) {
+    fn run(&mut self, handle: &Handle) {
         let runtime = match tokio::runtime::Builder::new_current_thread().build() {
             Ok(runtime) => runtime,
             Err(cause) => return error!(%cause, "settings of other instances are not followed"),

@@ -11,11 +11,12 @@ use super::server::{IdTaken, Server};
 use crate::progress::Mirroring;
 use crate::store::row::Change;
 use crate::store::sqlite::outbox::{Class, Outbox};
+use crate::supervise::Supervisor;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use mongodb::bson::{Document, doc};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -101,14 +102,14 @@ impl Mirror {
         }
     }
 
-    pub(super) fn start(self) -> std::io::Result<Running> {
+    pub(super) fn start(mut self, supervisor: &Supervisor) -> std::io::Result<Running> {
         let (last_call, called) = channel::bounded(1);
-        let thread = Builder::new().name("mirror".into()).spawn(move || self.run(&called))?;
+        let mut deadline = None;
+        let thread = supervisor.spawn("mirror", move || self.run(&called, &mut deadline))?;
         Ok(Running { last_call, thread })
     }
 
-    fn run(mut self, called: &Receiver<Instant>) {
-        let mut deadline: Option<Instant> = None;
+    fn run(&mut self, called: &Receiver<Instant>, deadline: &mut Option<Instant>) {
         let mut backoff = BACKOFF;
         loop {
             let pause = match self.copy_some() {
@@ -142,7 +143,7 @@ impl Mirror {
                 return;
             }
             match called.recv_timeout(pause) {
-                Ok(at) => deadline = Some(at),
+                Ok(at) => *deadline = Some(at),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }

@@ -321,7 +321,7 @@ fn a_mongodb_that_is_away_stops_neither_the_start_nor_a_commit() {
     store.commit(&rollup(1, 5)).unwrap();
     let StoreError(said) = store.reader().unwrap().events(&Filter::default()).unwrap_err();
     assert!(said.contains("MongoDB"), "{said}");
-    let running = store.mirror().unwrap().start().unwrap();
+    let running = store.mirror().unwrap().start(&crate::supervise::Supervisor::default()).unwrap();
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     while !store.status.writing.is_failing() && LOOKS.fetch_add(1, Ordering::Relaxed) < 1_000 {
         std::thread::sleep(Duration::from_millis(10));

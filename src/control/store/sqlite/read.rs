@@ -4,7 +4,7 @@ use super::counts::{names, read, read_identity, read_model, read_org, read_time,
 use super::usage;
 use super::{Place, StoreError};
 use crate::store::row::measure_of;
-use crate::store::{AuditFilter, Filter, Reader, RefusalFilter, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Filter, Patience, Reader, RefusalFilter, UsageQuery, UsageRow};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::sync::Arc;
@@ -20,7 +20,16 @@ pub(super) struct FileReader {
     pub(super) place: Place,
 }
 
+/// Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
+const STEPS: std::ffi::c_int = 10_000;
+
 impl Reader for FileReader {
+    fn hurry(&mut self, patience: &Patience) {
+        let patience = patience.clone();
+        // Without it questions would only take longer than they should.
+        self.connection.progress_handler(STEPS, Some(move || patience.is_over())).ok();
+    }
+
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         usage::rows(self, query)
     }

@@ -64,6 +64,26 @@ fn the_file_keeps_the_contract() {
 }
 
 #[test]
+fn a_question_ends_at_its_deadline_and_the_next_is_answered() {
+    use crate::store::{Patience, UsageQuery};
+    use std::time::Instant;
+    let folder = Scratch::new();
+    let mut store = folder.open();
+    let rows = (1..=2_000).flat_map(|row| rollup(row, 1, Timestamp(0)).rollups);
+    store.commit(&Batch { rollups: rows.collect(), ..Batch::default() }).unwrap();
+    let mut reader = store.reader().unwrap();
+    let by_model = UsageQuery {
+        by: vec![crate::store::Dimension::User, crate::store::Dimension::Model],
+        ..UsageQuery::default()
+    };
+    reader.hurry(&Patience::until(Instant::now()));
+    let StoreError(said) = reader.usage(&by_model).unwrap_err();
+    assert!(said.contains("took too long; ask for a shorter time"), "{said}");
+    reader.hurry(&Patience::until(Instant::now() + Duration::from_secs(60)));
+    assert_eq!(reader.usage(&by_model).unwrap()[0].totals.cost.0, 2_000);
+}
+
+#[test]
 fn a_folder_is_used_by_one_at_a_time() {
     let folder = Scratch::new();
     let first = folder.open();

@@ -2,9 +2,14 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
-use std::sync::{Arc, Mutex, MutexGuard};
-use tokenist_control::store::{Filter, Memory, Reader, Store, StoreError, UsageQuery, memory};
-use tokenist_core::batch::{Batch, Event, Restored};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use tokenist_control::store::{
+    AuditFilter, Filter, Memory, Reader, Store, StoreError, UsageQuery, UsageRow, memory,
+};
+use tokenist_core::audit::Audit;
+use tokenist_core::batch::{Batch, Event, Log, Restored, SessionRecord};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 
@@ -17,14 +22,23 @@ pub(crate) enum Fault {
     Refuse,
     /// Everything is written, and the answer lost.
     LoseAnswer,
+    /// The next commit, and no other, panics; whatever it wrote is there.
+    PanicOnce,
+    /// The next question, and no other, panics.
+    PanicAsked,
+    /// Whoever answers operators does not, until this is over.
+    HangAsked,
 }
 
 #[derive(Clone)]
-pub(crate) struct Faulty(Arc<Mutex<(Box<dyn Store>, Fault)>>);
+pub(crate) struct Faulty {
+    inner: Arc<Mutex<(Box<dyn Store>, Fault)>>,
+    hanging: Arc<AtomicUsize>,
+}
 
 impl Faulty {
     pub(crate) fn new(store: Box<dyn Store>) -> Faulty {
-        Faulty(Arc::new(Mutex::new((store, Fault::None))))
+        Faulty { inner: Arc::new(Mutex::new((store, Fault::None))), hanging: Arc::default() }
     }
 
     pub(crate) fn set_fault(&self, fault: Fault) {
@@ -38,6 +52,11 @@ impl Faulty {
         *inner = (open(), Fault::None);
     }
 
+    /// Questions that are not answered now.
+    pub(crate) fn hanging(&self) -> usize {
+        self.hanging.load(Ordering::Acquire)
+    }
+
     /// Of all rollup rows.
     pub(crate) fn cost(&self) -> NanoUsd {
         let sums = self.reader().unwrap().usage(&UsageQuery::default()).unwrap();
@@ -49,7 +68,7 @@ impl Faulty {
     }
 
     fn inner(&self) -> MutexGuard<'_, (Box<dyn Store>, Fault)> {
-        self.0.lock().unwrap()
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,10 +82,72 @@ impl Store for Faulty {
         if *fault != Fault::Refuse {
             store.commit(batch)?;
         }
-        if *fault == Fault::None { Ok(()) } else { Err(StoreError(format!("{fault:?}"))) }
+        if *fault == Fault::PanicOnce {
+            *fault = Fault::None;
+            panic!("a bug in the store");
+        }
+        if matches!(fault, Fault::None | Fault::PanicAsked | Fault::HangAsked) {
+            Ok(())
+        } else {
+            Err(StoreError(format!("{fault:?}")))
+        }
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        self.inner().0.reader()
+        let reader = self.inner().0.reader()?;
+        Ok(Box::new(Asked { store: self.clone(), reader }))
+    }
+}
+
+/// A reader that panics when it is told to.
+struct Asked {
+    store: Faulty,
+    reader: Box<dyn Reader>,
+}
+
+impl Reader for Asked {
+    fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let mut inner = self.store.inner();
+        if inner.1 == Fault::PanicAsked {
+            inner.1 = Fault::None;
+            panic!("a bug in the reader");
+        }
+        drop(inner);
+        if thread::current().name() != Some("reader-rules") {
+            self.store.hanging.fetch_add(1, Ordering::AcqRel);
+            while self.store.inner().1 == Fault::HangAsked {
+                thread::yield_now();
+            }
+            self.store.hanging.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.reader.usage(query)
+    }
+
+    fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
+        self.reader.events(filter)
+    }
+
+    fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
+        self.reader.sessions(filter)
+    }
+
+    fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
+        self.reader.logs(filter)
+    }
+
+    fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
+        self.reader.audits(filter)
+    }
+
+    fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
+        self.reader.log_count(filter)
+    }
+
+    fn has_marked(&mut self, ids: &[Arc<str>]) -> Result<bool, StoreError> {
+        self.reader.has_marked(ids)
+    }
+
+    fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
+        self.reader.log(id)
     }
 }

@@ -53,6 +53,17 @@ export function HealthCard() {
                 {problem}
               </Note>
             ))}
+            <Trouble
+              name="The ledger"
+              what={data.reportsHeld > 0 ? `${count(data.reportsHeld)} reports wait for it.` : null}
+            />
+            {data.threadsRestarted.map(({ name, restarts, failure }) => (
+              <Trouble
+                key={name}
+                name={`The thread ${name}`}
+                what={`it panicked, ${count(restarts)} times so far, and was begun anew: ${failure ?? 'no reason given'}`}
+              />
+            ))}
           </div>
         )}
       </Answer>
