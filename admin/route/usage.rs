@@ -43,13 +43,8 @@ pub(crate) async fn read_overview(
         Ok::<_, CommandError>((top, profiles, user_count))
     };
     let unpriced = app.handle.unpriced(whole.query.clone());
-    let (explored, previous, (top, profiles, active_users), pulse, unpriced) = tokio::try_join!(
-        app.handle.explore(whole),
-        before,
-        dearest,
-        app.handle.pulse(),
-        unpriced,
-    )?;
+    let (explored, previous, (top, profiles, active_users), pulse, unpriced) =
+        tokio::try_join!(app.handle.explore(whole), before, dearest, app.handle.pulse(), unpriced,)?;
     let answers = OverviewAnswers {
         explored,
         unpriced,

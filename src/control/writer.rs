@@ -302,7 +302,7 @@ mod tests {
     fn untidy() -> (Writer, Arc<Mutex<Vec<&'static str>>>) {
         let seen = Arc::default();
         let store = Untidy { store: Memory::new(memory::Config::default()), seen: Arc::clone(&seen) };
-        (Writer::start(Box::new(store)).unwrap(), seen)
+        (Writer::start(Box::new(store), &Supervisor::default()).unwrap(), seen)
     }
 
     #[test]
@@ -326,7 +326,7 @@ mod tests {
         while tidied() < 20 && begun.elapsed() < Duration::from_secs(20) {
             if writer.has_room() {
                 handed_over += 1;
-                writer.hand_over(batch(handed_over));
+                writer.hand_over(batch(handed_over)).unwrap();
             }
         }
         let progress = Arc::clone(writer.progress());

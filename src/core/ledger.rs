@@ -24,6 +24,7 @@ use crate::batch::{
 use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
 use crate::id::{Holder, Identity, SessionId, UserId};
+use crate::key::Key;
 use crate::last_minute::LastMinute;
 use crate::limit::{Limit, WindowKind};
 use crate::message::{Closed, Delta, Opened, Rejected};

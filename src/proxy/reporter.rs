@@ -196,7 +196,7 @@ mod tests {
                     format!("{} {} {}", delta.session, delta.model, delta.usage.requests)
                 }
                 Report::Closed(_) => "closed".into(),
-                Report::Admit { .. } | Report::Opened(_) => unreachable!(),
+                Report::Admit { .. } | Report::Opened(_) | Report::Refused(_) => unreachable!(),
             });
             None
         }));

@@ -15,7 +15,7 @@ use mongodb::bson::{Document, doc};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{Builder, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tokenist_core::time::{DAY_MS, Timestamp};
 use tracing::{error, info, warn};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokenist_control::store::{
-    AuditFilter, Filter, Memory, Reader, Store, StoreError, UsageQuery, UsageRow, memory,
+    AuditFilter, Filter, Memory, Reader, RefusalFilter, Store, StoreError, UsageQuery, UsageRow, memory,
 };
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Event, Log, Restored, SessionRecord};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::refusal::Refusal;
 use tokenist_core::time::Timestamp;
 
 /// How the next commits go.
@@ -137,6 +138,10 @@ impl Reader for Asked {
 
     fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError> {
         self.reader.audits(filter)
+    }
+
+    fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<Refusal>, StoreError> {
+        self.reader.refusals(filter)
     }
 
     fn log_count(&mut self, filter: &Filter) -> Result<usize, StoreError> {
