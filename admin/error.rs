@@ -81,6 +81,7 @@ impl From<CommandError> for ApiError {
             }
             CommandError::Gone => unavailable("The ledger has stopped"),
             CommandError::Full => unavailable("The ledger holds as many users as it may"),
+            CommandError::Unread => unavailable("What is known of it could not be read in time, try again"),
             CommandError::KeysFull => unavailable("The ledger holds as many keys as it may"),
             CommandError::CatalogFull => {
                 unavailable("The ledger holds as many logins and the like as it may")

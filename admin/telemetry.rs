@@ -38,7 +38,25 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
     if let Some(pulse) = pulse {
         family(&mut page, "tokenist_sessions", "gauge", "Live sessions.", pulse.sessions);
         family(&mut page, "tokenist_users", "gauge", "Users in the ledger.", pulse.users);
-        family(&mut page, "tokenist_users_max", "gauge", "Users that the ledger may hold.", pulse.users_max);
+        let help = "Users, orgs, features and keys in the ledger.";
+        family(&mut page, "tokenist_holders", "gauge", help, pulse.holders);
+        let help = "How many of them it may hold.";
+        family(&mut page, "tokenist_users_max", "gauge", help, pulse.users_max);
+        let help = "Whether new users are refused because nobody in the ledger can be forgotten for them.";
+        family(&mut page, "tokenist_ledger_full", "gauge", help, u8::from(pulse.is_full));
+        let help = "Requests refused for that.";
+        family(&mut page, "tokenist_ledger_full_refusals_total", "counter", help, pulse.refused_full);
+        let help = "Holders who were forgotten and came back, read from the store.";
+        family(&mut page, "tokenist_holders_recalled_total", "counter", help, pulse.holders_recalled);
+        let help = "Tokenist keys, those that have ended included.";
+        family(&mut page, "tokenist_keys", "gauge", help, pulse.keys);
+        family(&mut page, "tokenist_keys_max", "gauge", "Keys that the ledger may hold.", pulse.keys_max);
+        let help = "Logins, rules, prices and the like, removed ones included.";
+        family(&mut page, "tokenist_catalog_entries", "gauge", help, pulse.entries);
+        let help = "How many of them there may be.";
+        family(&mut page, "tokenist_catalog_entries_max", "gauge", help, pulse.entries_max);
+        let help = "Events, session records and logs left out because the store was away for too long.";
+        family(&mut page, "tokenist_details_lost_total", "counter", help, pulse.details_lost);
         let help = "Reports from shards that the ledger has not applied yet.";
         family(&mut page, "tokenist_reports_waiting", "gauge", help, pulse.reports_waiting);
         let help = "Whether the last commit to the store failed.";
@@ -145,6 +163,14 @@ mod tests {
         telemetry.counters[1].refuse("user_blocked");
         let pulse = Pulse {
             users: 2,
+            keys_max: 1_000,
+            entries: 6,
+            entries_max: 100,
+            details_lost: 2,
+            holders: 5,
+            is_full: true,
+            refused_full: 8,
+            holders_recalled: 9,
             users_max: 10,
             sessions: 7,
             store_failing: true,

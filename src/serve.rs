@@ -354,6 +354,8 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         ledger: ledger::Config {
             holders_max: config.store.users_max,
             sessions_max: config.proxy.session_max.saturating_mul(shard_count),
+            // A session has a user, and at most an org, a feature and a key.
+            strangers_max: config.proxy.session_max.saturating_mul(4 * shard_count),
             default_limit,
             ..ledger::Config::default()
         },

@@ -1,6 +1,8 @@
 //! MongoDB as the place where instances meet: it may be away, slow, forgetful or out of order, and in the end it holds
 //! what the provider delivered, to the token; what is set on one instance holds on the others.
 
+mod crowd;
+
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -272,4 +274,17 @@ fn dump(uri: &str, database: &str) -> String {
         }
         dump
     })
+}
+
+#[test]
+fn a_thousand_users_pass_through_fifty_seats_beside_mongodb_and_nobody_gets_a_budget_twice() {
+    let mongo = Mongo::start();
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let instance = start(&provider, &mongo.uri(), &database, &crowd::settings("50"));
+    let users = crowd::names(1_000);
+    crowd::come_and_come_back(&instance.tokenist, &users);
+    assert_eq!(instance.tokenist.metric("tokenist_ledger_full_refusals_total"), Some(0.0));
+    let budgets: Tokens = users.into_iter().map(|user| (user, 2 * crowd::TURN_TOKENS)).collect();
+    let copied = || held(&mongo.uri(), &database, "rollups");
+    assert_eq!(eventually(SETTLE, copied, |copied| *copied == budgets), budgets);
 }

@@ -55,6 +55,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         sessions: pulse.as_ref().map(|pulse| pulse.sessions),
         users: pulse.as_ref().map(|pulse| pulse.users),
         accept_failure: telemetry.accept_failure(),
+        ledger_full: pulse.as_ref().map(|pulse| pulse.is_full),
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
@@ -134,6 +135,12 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
     } else if pulse.lag.waiting >= COMMIT_MAX {
         let seconds = pulse.lag.waiting.as_secs();
         problems.push(format!("What is counted has waited for the store for {seconds} s."));
+    }
+    if pulse.is_full {
+        problems.push(
+            "New users are refused: nobody in the ledger can be forgotten for them; raise store.users_max."
+                .into(),
+        );
     }
     if let Some(why) = &pulse.mirror_failure {
         problems.push(format!("MongoDB is not written or read, its copy waits in the ledger file: {why}"));

@@ -377,9 +377,9 @@ fn health_tells_how_the_process_does() {
         let health = answer.json();
         let expected = json!({"status": status, "version": "1.2.3", "driver": "epoll", "draining": draining,
             "startedAt": health["startedAt"], "uptimeSeconds": health["uptimeSeconds"], "sessions": 1, "users": 1,
-            "store": "memory", "storeFailing": false, "storeFailure": null, "redisFailing": null, "redisFailure": null,
-            "instances": null, "mirrorFailure": null, "mirrorWaiting": null, "problems": [], "logLinesLost": 0, "acceptFailure": null,
-            "reportsHeld": 0, "threadsRestarted": []});
+            "ledgerFull": false, "store": "memory", "storeFailing": false, "storeFailure": null, "redisFailing": null,
+            "redisFailure": null, "instances": null, "mirrorFailure": null, "mirrorWaiting": null, "problems": [],
+            "logLinesLost": 0, "acceptFailure": null, "reportsHeld": 0, "threadsRestarted": []});
         assert_eq!((answer.status, health), (200, expected));
     };
     let ready = || {

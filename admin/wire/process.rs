@@ -28,6 +28,9 @@ pub(crate) struct Health {
     pub(crate) accept_failure: Option<&'static str>,
     /// Lines of the log that were lost since the start, because standard error did not take them.
     pub(crate) log_lines_lost: u64,
+    /// New users are refused with 4503: nobody in the ledger can be forgotten for them.
+    #[schema(required)]
+    pub(crate) ledger_full: Option<bool>,
     /// The store's kind.
     pub(crate) store: &'static str,
     /// The last commit to the store failed.

@@ -352,6 +352,7 @@ impl User {
         let view = UserView {
             user,
             org: None,
+            member_of: None,
             email: None,
             name: None,
             totals: Totals::default(),
@@ -447,6 +448,7 @@ mod tests {
         let view = UserView {
             user: "alice".into(),
             org: Some("acme".into()),
+            member_of: None,
             email: None,
             name: None,
             totals: Totals {

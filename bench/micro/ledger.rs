@@ -58,13 +58,16 @@ fn apply(criterion: &mut Criterion) {
         let mut ledger = Ledger::new(Config { default_limit, ..Config::default() }, NOON);
         let deltas = deltas(user_count);
         for delta in &deltas[..user_count.min(DELTA_COUNT)] {
-            ledger.open_session(Opened {
-                session: delta.session,
-                identity: Arc::clone(&delta.identity),
-                provider: Arc::clone(&delta.provider),
-                model: Some(delta.model.clone()),
-                at: NOON,
-            });
+            ledger.open_session(
+                Opened {
+                    session: delta.session,
+                    identity: Arc::clone(&delta.identity),
+                    provider: Arc::clone(&delta.provider),
+                    model: Some(delta.model.clone()),
+                    at: NOON,
+                },
+                NOON,
+            );
         }
         group.bench_function(format!("apply {DELTA_COUNT} deltas of {user_count} users"), |bencher| {
             bencher.iter_batched(

@@ -24,7 +24,7 @@ fn main() {
         .expect("a ledger");
     println!("{:<58} {:>14?}", "open", opened.elapsed());
     let asked = Instant::now();
-    let restored = store.restore(now).expect("a ledger that can be read");
+    let restored = store.restore(now, usize::MAX).expect("a ledger that can be read");
     let pieces = restored.usage.len();
     println!(
         "{:<58} {:>14?}",
@@ -34,7 +34,7 @@ fn main() {
     let seated = Instant::now();
     let config = ledger::Config { holders_max: 1_000_000, ..ledger::Config::default() };
     let ledger = Ledger::restore(config, restored, now);
-    println!("{:<58} {:>14?}", format!("seat {} holders", ledger.holder_count()), seated.elapsed());
+    println!("{:<58} {:>14?}", format!("seat {} holders", ledger.known_count()), seated.elapsed());
 
     let mut reader = store.reader().expect("a second connection");
     for (name, query) in questions(now) {

@@ -78,17 +78,18 @@ fn figure(ceiling: Ceiling) -> i64 {
 }
 
 /// The way to one shard. Orders that find its mailbox full are kept, in order, and tried again with every beat; there
-/// are never more than the shard has requests waiting and sessions open. Sweeps coalesce.
+/// are never more than the shard has requests waiting and sessions open. Sweeps coalesce, and so do releases.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     sender: Sender<Order>,
     kept: VecDeque<Order>,
     owes_sweep: bool,
+    owes_release: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(sender: Sender<Order>) -> Outbox {
-        Outbox { sender, kept: VecDeque::new(), owes_sweep: false }
+        Outbox { sender, kept: VecDeque::new(), owes_sweep: false, owes_release: false }
     }
 
     pub(crate) fn send(&mut self, order: Order) {
@@ -101,6 +102,11 @@ impl Outbox {
         self.flush();
     }
 
+    pub(crate) fn release(&mut self) {
+        self.owes_release = true;
+        self.flush();
+    }
+
     pub(crate) fn flush(&mut self) {
         while let Some(order) = self.kept.pop_front() {
             if let Err(order) = self.sender.try_send(order) {
@@ -110,6 +116,9 @@ impl Outbox {
         }
         if self.owes_sweep {
             self.owes_sweep = self.sender.try_send(Order::Sweep).is_err();
+        }
+        if self.owes_release {
+            self.owes_release = self.sender.try_send(Order::Release).is_err();
         }
     }
 }

@@ -7,17 +7,19 @@
 //! nobody is judged by what no longer holds.
 
 mod limits;
+mod seats;
 mod sharing;
 mod turn;
 mod views;
 
+use self::seats::{Asked, Seats};
 use self::sharing::Sharing;
 use self::turn::{Obeyed, Turn};
 pub(crate) use self::turn::{PORTION_MAX, Portion};
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
-use crate::command::Command;
+use crate::command::{Command, Need};
 use crate::fact::Fact;
 use crate::handle::CommandError;
 use crate::happening::{Happening, Happenings};
@@ -35,7 +37,7 @@ use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, Place, Warning};
+use tokenist_core::ledger::{Full, Ledger, Said, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
 use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
@@ -43,9 +45,7 @@ use tokenist_core::record::Record;
 use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
-use tokenist_handoff::{
-    Account, Admission, Admitted, Answer, Charge, Heartbeat, KeyRefusal, Order, Report, Sender,
-};
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, Heartbeat, KeyRefusal, Order, Report, Sender};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -66,6 +66,7 @@ pub struct Aggregator {
     happenings: Happenings,
     /// `None` where this is the only instance.
     sharing: Option<Sharing>,
+    seats: Seats,
     reports_applied: u64,
     details_lost: u64,
 }
@@ -90,6 +91,7 @@ impl Aggregator {
             prices: None,
             happenings: Happenings::new(),
             sharing: None,
+            seats: Seats::default(),
             reports_applied: 0,
             details_lost: 0,
         }
@@ -123,7 +125,7 @@ impl Aggregator {
             Report::Charged(delta) => self.ledger.apply(delta, now),
             Report::Opened(opened) => {
                 let session = opened.session;
-                self.ledger.open_session(opened);
+                self.ledger.open_session(opened, now);
                 self.happenings.tell(|| {
                     let session = self.ledger.session(session)?;
                     Some(Happening::SessionOpened(session_view(session, now)))
@@ -138,12 +140,7 @@ impl Aggregator {
             }
             Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
-                let key = match &admission {
-                    Admission::Identity(identity) => identity.key,
-                    Admission::Key { key, .. } => Some(*key),
-                };
-                let answer = self.admit(&admission, now);
-                self.answer(shard, ticket, key, answer);
+                self.attend_to(Asked::Admission { shard, ticket, admission }, now);
             }
         }
     }
@@ -158,6 +155,7 @@ impl Aggregator {
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp) {
         self.ledger.tick(now);
+        self.look_after_room(now);
         self.publish();
         let lost = self.ledger.details_lost();
         if lost > self.details_lost {
@@ -212,7 +210,7 @@ impl Aggregator {
         limit: Limit,
         now: Timestamp,
     ) -> Result<UserView, CommandError> {
-        let (place, _) = self.open(&Holder::User(user), now)?;
+        let (place, _) = self.seat(&Holder::User(user), now)?;
         self.ledger.set_limit(place, Some(limit), now);
         self.announce(place);
         self.publish();
@@ -221,7 +219,7 @@ impl Aggregator {
 
     pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
         let holder = Holder::User(user);
-        let (place, _) = self.open(&holder, now)?;
+        let (place, _) = self.seat(&holder, now)?;
         self.ledger.set_block(place, Some(block), now);
         self.announce(place);
         self.publish();
@@ -258,15 +256,7 @@ impl Aggregator {
     /// Does to users what rules say, or no longer.
     pub fn restrain(&mut self, users: Vec<(UserId, Option<Restraint>)>, now: Timestamp) {
         for (user, restraint) in users {
-            let holder = Holder::User(user);
-            // One who cannot be seated has no session; the watch tries again when it renews.
-            let place = match &restraint {
-                Some(_) => self.open(&holder, now).ok().map(|(place, _)| place),
-                None => self.ledger.find(&holder),
-            };
-            if let Some(place) = place {
-                self.ledger.set_restraint(place, restraint, now);
-            }
+            self.ledger.restrain(&Holder::User(user), restraint, now);
         }
         self.publish();
     }
@@ -282,8 +272,8 @@ impl Aggregator {
 
     /// Makes a user known, with what is said of it.
     pub fn introduce(&mut self, identity: &Identity, now: Timestamp) -> Result<UserView, CommandError> {
-        let (place, _) = self.open(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, identity, now);
+        let (place, _) = self.seat(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.introduce(place, identity, Said::Proven, now);
         self.publish();
         Ok(self.user_view(place, None))
     }
@@ -297,12 +287,12 @@ impl Aggregator {
             cost: delta.cost,
             tokens: i64::try_from(delta.usage.total_tokens()).unwrap_or(i64::MAX),
         };
-        let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.open(&holder, now)).collect();
+        let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.seat(&holder, now)).collect();
         let opened = opened?; // Nobody is charged where there is no room for all.
         if !self.ledger.mark(&ids, now) {
             return Ok(self.judge(&identity, now));
         }
-        self.ledger.introduce(opened[0].0, &identity, now);
+        self.ledger.introduce(opened[0].0, &identity, Said::Proven, now);
         for (_, account) in &opened {
             account.charge(charge);
         }
@@ -353,9 +343,10 @@ impl Aggregator {
     }
 
     fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {
-        match self.ledger.find(&holder) {
-            Some(place) => Cow::Borrowed(self.ledger.record(place)),
-            None => Cow::Owned(self.ledger.stranger(holder, now)),
+        match (self.ledger.find(&holder), self.visitor(&holder)) {
+            (Some(place), _) => Cow::Borrowed(self.ledger.record(place)),
+            (None, Some(record)) => Cow::Borrowed(record),
+            (None, None) => Cow::Owned(self.ledger.stranger(holder, now)),
         }
     }
 
@@ -426,7 +417,7 @@ impl Aggregator {
         holding_block(self.ledger.record(self.ledger.find(holder)?), now).cloned()
     }
 
-    /// Carries out a command and answers it. Whoever no longer waits for an answer gets none.
+    /// Carries out a command and answers it, once what the store has of whom it concerns is known.
     pub(crate) fn command(
         &mut self,
         command: Command,
@@ -434,28 +425,34 @@ impl Aggregator {
         now: Timestamp,
         reports_waiting: usize,
     ) {
+        match command.need() {
+            Need::Nothing => self.execute(command, turn, now, reports_waiting),
+            Need::Look | Need::Act | Need::Seat => self.attend_to(Asked::Command(Box::new(command)), now),
+        }
+    }
+
+    /// Whoever no longer waits for an answer gets none.
+    fn execute(&mut self, command: Command, turn: &Turn<'_>, now: Timestamp, reports_waiting: usize) {
         match command {
             Command::Users(query, after, room, reply) => {
                 drop(reply.send(self.users(&query, after.as_ref(), room, turn, now)));
             }
             Command::User(user, window, reply) => {
-                let place = self.ledger.find(&Holder::User(user));
-                if let Some(place) = place {
-                    self.ledger.advance(place, now);
-                }
-                drop(reply.send(place.map(|place| self.user_view(place, window))));
+                drop(reply.send(Ok(self.user(user, window, now))));
             }
             Command::Models(user, reply) => drop(reply.send(self.models(user))),
             Command::Limits(query, after, reply) => {
                 drop(reply.send(self.limits(&query, after.as_ref(), turn, now)));
             }
             Command::LimitViews(holders, reply) => drop(reply.send(self.limit_views(holders, now))),
-            Command::Limit(holder, reply) => drop(reply.send(self.limit(holder, now))),
-            Command::TryLimit(holder, limit, reply) => drop(reply.send(self.try_limit(holder, limit, now))),
+            Command::Limit(holder, reply) => drop(reply.send(Ok(self.limit(holder, now)))),
+            Command::TryLimit(holder, limit, reply) => {
+                drop(reply.send(Ok(self.try_limit(holder, limit, now))))
+            }
             Command::Bind(holder, limit, reply) => drop(reply.send(self.bind(&holder, limit, now))),
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
-            Command::Unblock(user, reply) => drop(reply.send(self.unblock(user, now))),
+            Command::Unblock(user, reply) => drop(reply.send(Ok(self.unblock(user, now)))),
             Command::Restrain(users, reply) => {
                 self.restrain(users, now);
                 reply.send(()).ok();
@@ -468,7 +465,7 @@ impl Aggregator {
             Command::Judge(identity, reply) => {
                 let judged = self.judge(&identity, now);
                 self.note_refusal(&identity, &judged, now);
-                drop(reply.send(judged));
+                drop(reply.send(Ok(judged)));
             }
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
@@ -494,15 +491,16 @@ impl Aggregator {
             }
             Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
             Command::Word(word) => self.word(word, now),
+            Command::Recalled(answers) => self.recalled(answers, now),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting, now))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
     }
 
     fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
-        match admission {
-            Admission::Identity(identity) => self.admit_identity(identity, now).unwrap_or(Answer::Full),
-            Admission::Key { key, user, org, feature, email, name } => {
+        let identity = match admission {
+            Admission::Identity(identity) => Cow::Borrowed(&**identity),
+            Admission::Key { key, user, .. } => {
                 let found = match self.ledger.key(key) {
                     None => return Answer::KeyRefused(KeyRefusal::Unknown),
                     Some(key) if !key.holds_at(now) => return Answer::KeyRefused(KeyRefusal::Ended),
@@ -513,59 +511,57 @@ impl Aggregator {
                 if found.account.is_some() && self.is_of_another_org(user, found.org.as_ref()) {
                     return Answer::KeyRefused(KeyRefusal::Foreign);
                 }
-                let identity = Identity {
-                    org: found.org.as_ref().or(org.as_ref()).cloned(),
-                    feature: feature.clone(),
-                    email: email.clone(),
-                    name: name.clone(),
-                    key: Some(*key),
-                    ..Identity::of(user.clone())
-                };
-                self.admit_identity(&identity, now).unwrap_or(Answer::Full)
+                let Some(identity) = self.identity_by_key(admission, now) else { return Answer::UserMissing };
+                Cow::Owned(identity)
             }
-        }
+        };
+        self.admit_identity(&identity, now).unwrap_or(Answer::Full)
     }
 
+    /// Whom a session by a key would be of. `None` where the key opens none.
+    fn identity_by_key(&self, admission: &Admission, now: Timestamp) -> Option<Identity> {
+        let Admission::Key { key, user, org, feature, email, name } = admission else { return None };
+        let found = self.ledger.key(key).filter(|key| key.holds_at(now) && key.scopes.proxy)?;
+        Some(Identity {
+            org: found.org.as_ref().or(org.as_ref()).cloned(),
+            feature: feature.clone(),
+            email: email.clone(),
+            name: name.clone(),
+            key: Some(*key),
+            ..Identity::of(found.user.as_ref().or(user.as_ref())?.clone())
+        })
+    }
+
+    /// Whoever is known belongs to the org that an operator or an entitled key has named, or to none. Of a stranger
+    /// only what his other sessions say is known, which have not begun.
     fn is_of_another_org(&self, user: &UserId, org: Option<&OrgId>) -> bool {
-        let place = self.ledger.find(&Holder::User(user.clone()));
-        place.is_some_and(|place| self.ledger.record(place).profile.org.as_ref() != org)
+        let Some(place) = self.ledger.find(&Holder::User(user.clone())) else { return false };
+        let of = self.ledger.record(place).profile.member_of();
+        of != org && (of.is_some() || !self.ledger.is_stranger(place))
     }
 
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
-        let (place, user) = self.open(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, identity, now);
-        let org = match &identity.org {
-            Some(org) => Some(self.open(&Holder::Org(org.clone()), now)?.1),
-            None => None,
-        };
-        let feature = match &identity.feature {
-            Some(feature) => Some(self.open(&Holder::Feature(feature.clone()), now)?.1),
-            None => None,
-        };
-        let key = match identity.key {
-            Some(key) => Some(self.open(&Holder::Key(key), now)?.1),
-            None => None,
-        };
+        let (place, user) = self.receive(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.expect(place, identity);
+        let mut is_tentative = self.ledger.is_stranger(place);
+        let mut others = Vec::with_capacity(3);
+        for holder in identity.holders().skip(1) {
+            let (place, account) = self.receive(&holder, now)?;
+            is_tentative |= self.ledger.is_stranger(place);
+            others.push(account);
+        }
+        let mut others = others.into_iter();
         Ok(Answer::Admitted(Admitted {
             user_id: identity.user.clone(),
             org_id: identity.org.clone(),
             feature_id: identity.feature.clone(),
             used: self.ledger.record(place).counted(),
             user,
-            org,
-            feature,
-            key,
+            org: identity.org.as_ref().and_then(|_| others.next()),
+            feature: identity.feature.as_ref().and_then(|_| others.next()),
+            key: identity.key.as_ref().and_then(|_| others.next()),
+            is_tentative,
         }))
-    }
-
-    fn open(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
-        let accounts = &mut self.accounts;
-        let admitted = self.ledger.admit(holder, now, |place, applied| accounts.is_idle(place, applied))?;
-        if admitted.replaced {
-            self.accounts.forget(admitted.place);
-            self.unwatch(admitted.place);
-        }
-        Ok((admitted.place, self.accounts.open(admitted.place, self.ledger.record(admitted.place))))
     }
 }
 
@@ -614,6 +610,8 @@ pub(crate) fn run(
             has_reports = true;
             aggregator.report(report, reading.now);
         }
+        aggregator.saved(writer.progress().done());
+        let next_seat = aggregator.attend(started.elapsed(), reading.now).map(|at| started + at);
         aggregator.publish();
         if Instant::now() >= next_tick {
             aggregator.tick(reading.now);
@@ -629,7 +627,8 @@ pub(crate) fn run(
         }
         let next_exchange = aggregator.exchange(started.elapsed(), reading.now).map(|at| started + at);
         if !has_reports && obeyed == Obeyed::Nothing {
-            let next = next_exchange.into_iter().fold(next_tick.min(next_commit), Instant::min);
+            let beats = next_tick.min(next_commit);
+            let next = next_exchange.into_iter().chain(next_seat).fold(beats, Instant::min);
             // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
             arrivals.ready_deadline(next).ok();
         } else if has_reports && reports.is_empty() && commands.is_empty() {

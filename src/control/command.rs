@@ -5,6 +5,7 @@ use crate::fact::Fact;
 use crate::fleet::Word;
 use crate::handle::CommandError;
 use crate::ranking::{Rank, RankSlice};
+use crate::recall::Answer;
 use crate::view::{
     Call, Judged, KeyQuery, LimitQuery, LimitView, ModelTotals, Profile, Pulse, SessionView, UserQuery,
     UserView,
@@ -28,24 +29,24 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 pub(crate) enum Command {
     /// At most so many.
     Users(Arc<UserQuery>, Option<UserId>, usize, Reply<Portion<UserView, UserId>>),
-    User(UserId, Option<WindowKind>, Reply<Option<UserView>>),
+    User(UserId, Option<WindowKind>, Reply<Result<Option<UserView>, CommandError>>),
     Models(UserId, Reply<Vec<ModelTotals>>),
     /// The holders that are wanted, with the share used where that is what they are sorted by.
     Limits(Arc<LimitQuery>, Option<Holder>, Reply<Portion<(Option<u64>, Holder), Holder>>),
     LimitViews(Vec<Holder>, Reply<Vec<LimitView>>),
-    Limit(Holder, Reply<LimitView>),
-    TryLimit(Holder, Limit, Reply<LimitView>),
+    Limit(Holder, Reply<Result<LimitView, CommandError>>),
+    TryLimit(Holder, Limit, Reply<Result<LimitView, CommandError>>),
     Bind(Holder, Option<Limit>, Reply<Result<LimitView, CommandError>>),
     SetLimit(UserId, Limit, Reply<Result<UserView, CommandError>>),
     Block(UserId, Block, Reply<Result<(), CommandError>>),
-    Unblock(UserId, Reply<bool>),
+    Unblock(UserId, Reply<Result<bool, CommandError>>),
     Blocked(Option<UserId>, Reply<Portion<(UserId, Block), UserId>>),
     Restrain(Vec<(UserId, Option<Restraint>)>, Reply<()>),
     Sessions(Option<SessionId>, Reply<Portion<SessionView, SessionId>>),
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
     Record(Box<Call>, Reply<Result<Judged, CommandError>>),
-    Judge(Arc<Identity>, Reply<Judged>),
+    Judge(Arc<Identity>, Reply<Result<Judged, CommandError>>),
     Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
     Profiles(Vec<UserId>, Reply<Vec<Profile>>),
     Views(Vec<UserId>, Option<WindowKind>, Reply<Vec<UserView>>),
@@ -62,7 +63,95 @@ pub(crate) enum Command {
     Adopt(Vec<Fact>, Reply<usize>),
     /// From the thread that exchanges with other instances.
     Word(Word),
+    /// From the thread that asks the store for whoever comes back.
+    Recalled(Vec<Answer>),
     Pulse(Reply<Pulse>),
     /// Drain the reports, save what is left, end.
     Finish,
+}
+
+/// What has to be known of a command's holders before it is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    /// What the store has of them.
+    Look,
+    /// Whom the store knows has a seat.
+    Act,
+    /// Everybody has.
+    Seat,
+}
+
+impl Command {
+    pub(crate) fn need(&self) -> Need {
+        match self {
+            Command::User(..) | Command::Limit(..) | Command::TryLimit(..) | Command::Judge(..) => Need::Look,
+            Command::Unblock(..) => Need::Act,
+            Command::Bind(..)
+            | Command::SetLimit(..)
+            | Command::Block(..)
+            | Command::Introduce(..)
+            | Command::Record(..) => Need::Seat,
+            Command::Users(..)
+            | Command::Models(..)
+            | Command::Limits(..)
+            | Command::LimitViews(..)
+            | Command::Blocked(..)
+            | Command::Restrain(..)
+            | Command::Sessions(..)
+            | Command::CloseSession(..)
+            | Command::Names(..)
+            | Command::Profiles(..)
+            | Command::Views(..)
+            | Command::Rank(..)
+            | Command::Keys(..)
+            | Command::FindKey(..)
+            | Command::KeyOf(..)
+            | Command::SetKey(..)
+            | Command::EndKey(..)
+            | Command::Entry(..)
+            | Command::Entries(..)
+            | Command::SetEntry(..)
+            | Command::Audit(..)
+            | Command::Adopt(..)
+            | Command::Word(..)
+            | Command::Recalled(..)
+            | Command::Pulse(..)
+            | Command::Finish => Need::Nothing,
+        }
+    }
+
+    /// Whom it needs something of.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        match self {
+            Command::User(user, ..)
+            | Command::SetLimit(user, ..)
+            | Command::Block(user, ..)
+            | Command::Unblock(user, _) => vec![Holder::User(user.clone())],
+            Command::Limit(holder, _) | Command::TryLimit(holder, ..) | Command::Bind(holder, ..) => {
+                vec![holder.clone()]
+            }
+            Command::Introduce(identity, _) => vec![Holder::User(identity.user.clone())],
+            Command::Record(call, _) => call.delta.identity.holders().collect(),
+            Command::Judge(identity, _) => identity.holders().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Answers that it is not carried out. Whoever no longer waits for an answer gets none.
+    pub(crate) fn refuse(self, error: CommandError) {
+        match self {
+            Command::User(_, _, reply) => drop(reply.send(Err(error))),
+            Command::Limit(_, reply) | Command::TryLimit(_, _, reply) | Command::Bind(_, _, reply) => {
+                drop(reply.send(Err(error)));
+            }
+            Command::Judge(_, reply) => drop(reply.send(Err(error))),
+            Command::Unblock(_, reply) => drop(reply.send(Err(error))),
+            Command::SetLimit(_, _, reply) => drop(reply.send(Err(error))),
+            Command::Introduce(_, reply) => drop(reply.send(Err(error))),
+            Command::Block(_, _, reply) => drop(reply.send(Err(error))),
+            Command::Record(_, reply) => drop(reply.send(Err(error))),
+            _ => {}
+        }
+    }
 }

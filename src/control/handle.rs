@@ -42,6 +42,8 @@ pub enum CommandError {
     Gone,
     /// As many users as the ledger may hold, and none can be forgotten.
     Full,
+    /// What the store has of whom this concerns could not be read in time.
+    Unread,
     /// As many keys as the ledger may hold.
     KeysFull,
     /// As many entries as the catalog may hold.
@@ -58,6 +60,7 @@ impl fmt::Display for CommandError {
             CommandError::Busy => "the ledger is busy, try again",
             CommandError::Gone => "the ledger has stopped",
             CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
+            CommandError::Unread => "what the store knows of it could not be read in time, try again",
             CommandError::KeysFull => "the ledger holds as many keys as it may",
             CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
             CommandError::Unanswered => "the store did not answer in time, try again",
@@ -143,15 +146,16 @@ impl Handle {
         user: UserId,
         window: Option<WindowKind>,
     ) -> Result<Option<UserView>, CommandError> {
-        let mut view = self.ask(|reply| Command::User(user, window, reply)).await?;
+        let mut view = self.ask(|reply| Command::User(user, window, reply)).await??;
         self.add_others(view.as_mut_slice(), window).await?;
         Ok(view)
     }
 
-    /// The org that a user counts for. The outer `None`: nobody has heard of the user.
+    /// The org that a user belongs to by the word of an operator or an entitled key. The outer `None`: nobody has
+    /// heard of the user.
     pub async fn org_of(&self, user: UserId) -> Result<Option<Option<OrgId>>, CommandError> {
-        let view = self.ask(|reply| Command::User(user, None, reply)).await?;
-        Ok(view.map(|view| view.org))
+        let view = self.ask(|reply| Command::User(user, None, reply)).await??;
+        Ok(view.map(|view| view.member_of))
     }
 
     /// What a user used by feature and model, all time.
@@ -161,7 +165,7 @@ impl Handle {
 
     /// What binds a holder. One that was never seen is bound by the default and has used nothing.
     pub async fn limit(&self, holder: Holder) -> Result<LimitView, CommandError> {
-        self.ask(|reply| Command::Limit(holder, reply)).await
+        self.ask(|reply| Command::Limit(holder, reply)).await?
     }
 
     /// Replaces a holder's limit, or with `None` returns it to the default; live sessions that are over the new one
@@ -182,7 +186,7 @@ impl Handle {
 
     /// Whether the user was blocked.
     pub async fn unblock(&self, user: UserId) -> Result<bool, CommandError> {
-        self.ask(|reply| Command::Unblock(user, reply)).await
+        self.ask(|reply| Command::Unblock(user, reply)).await?
     }
 
     /// Does to users what rules say, at once, or with `None` no longer. At most [`PORTION_MAX`] at a time.
@@ -232,7 +236,7 @@ impl Handle {
 
     /// Judges a call before it is made. It makes nobody known.
     pub async fn judge(&self, identity: Identity) -> Result<Judged, CommandError> {
-        self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await
+        self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await?
     }
 
     /// Whether it still holds is for the caller to ask.
@@ -286,7 +290,7 @@ impl Handle {
 
     /// How a holder would stand under another limit. Nothing changes.
     pub async fn try_limit(&self, holder: Holder, limit: Limit) -> Result<LimitView, CommandError> {
-        self.ask(|reply| Command::TryLimit(holder, limit, reply)).await
+        self.ask(|reply| Command::TryLimit(holder, limit, reply)).await?
     }
 
     /// Who was refused, the newest first; likewise.

@@ -22,6 +22,7 @@ pub mod progress;
 mod query;
 pub mod ranking;
 mod reads;
+mod recall;
 pub mod resolver;
 pub mod run;
 pub mod store;
@@ -123,7 +124,9 @@ pub fn start(
     let now = clock.read().now;
     config.ledger.in_fleet = config.fleet.is_some();
     let run = store.run().unwrap_or_else(run::Run::unlasting);
-    let restored = store.restore(now).map_err(io::Error::other)?;
+    let recaller = store.recaller().map_err(io::Error::other)?;
+    config.ledger.reads_back = recaller.is_some();
+    let restored = store.restore(now, config.ledger.holders_max).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
     let supervisor = Supervisor::default();
     let reads = start_readers(&supervisor, &*store, &READERS, config.command_queue)?;
@@ -147,6 +150,9 @@ pub fn start(
     let mut aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
     aggregator.price_by(prices);
     aggregator.tell_to(happenings);
+    if let Some(recaller) = recaller {
+        aggregator.recall_from(recall::start(recaller, commands.clone())?);
+    }
     let (running, ended) = oneshot::channel::<()>();
     if let Some(fleet) = &config.fleet {
         let (link, words) = fleet::start(fleet, run, commands.clone(), &supervisor)?;

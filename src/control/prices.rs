@@ -105,7 +105,7 @@ impl Unpriced {
         for UsageRow { key, totals } in rows {
             let (Some(provider), Some(model)) = (&key.provider, &key.model) else { continue };
             if table.row(provider, model.as_str(), at).is_none() {
-                unpriced.cost = unpriced.cost + totals.cost;
+                unpriced.cost += totals.cost;
                 unpriced.models.push(model.clone());
             }
         }

@@ -26,8 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use tokenist_core::audit::{Actor, Audit};
-use tokenist_core::batch::{Batch, Event, Log, Restored, Rollup, SessionRecord};
-use tokenist_core::id::{Feature, Identity, Model, OrgId, UserId};
+use tokenist_core::batch::{Batch, Event, Log, Recalled, Restored, Rollup, SessionRecord};
+use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, UserId};
 use tokenist_core::key::KeyId;
 use tokenist_core::refusal::{Refusal, Refused};
 use tokenist_core::time::{Now, Timestamp};
@@ -37,8 +37,15 @@ use tokenist_core::totals::Totals;
 /// each time it is opened, before the first commit, for a ledger begins to number its rows afresh with each start.
 pub trait Store: Send {
     /// What a ledger needs to go on: the latest revision of every setting, and everybody's usage up to `now`, over all
-    /// writers of this store.
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError>;
+    /// writers of this store. Where there are more than `holders_max` and the store can [recall](Store::recaller) the
+    /// others, of those that were used last.
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError>;
+
+    /// A way to read what is committed of single holders while the writer goes on. `None`: it cannot be told, or not
+    /// whole.
+    fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
+        Ok(None)
+    }
 
     /// Commits the whole batch or, failing, any part of it: the writer commits it again until it succeeds. What is
     /// committed survives a crash if the store persists at all.
@@ -77,6 +84,12 @@ pub trait Store: Send {
     fn close(&mut self, deadline: Instant) {
         let _ = deadline;
     }
+}
+
+/// Reads what is committed of single holders, for whoever comes back after he was forgotten.
+pub trait Recall: Send {
+    /// As [`Store::restore`] would give it at `now`, in the order in which they are asked for.
+    fn recall(&mut self, holders: &[Holder], now: Timestamp) -> Result<Vec<Recalled>, StoreError>;
 }
 
 /// What one slice of tidying has come to.

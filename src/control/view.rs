@@ -20,6 +20,8 @@ use tokenist_core::verdict::{Remaining, Used, Verdict, WARN_PERCENT};
 pub struct UserView {
     pub user: UserId,
     pub org: Option<OrgId>,
+    /// The org where it is more than a header's claim.
+    pub member_of: Option<OrgId>,
     pub email: Option<Arc<str>>,
     pub name: Option<Arc<str>>,
     /// Over the window that was asked for.
@@ -212,9 +214,24 @@ pub struct KeyPage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
     pub users: usize,
+    /// How many users, orgs, features and keys there are that have used something or are known otherwise, and how many
+    /// there may be.
+    pub holders: usize,
     pub users_max: usize,
-    /// Tokenist keys, revoked ones included.
+    /// Somebody was refused because none of them can be forgotten, and that is still so.
+    pub is_full: bool,
+    /// How many were.
+    pub refused_full: u64,
+    /// Those that were read back from the store.
+    pub holders_recalled: u64,
+    /// Tokenist keys, revoked ones included, and how many there may be.
     pub keys: usize,
+    pub keys_max: usize,
+    /// Entries of the catalog, removed ones included, and how many there may be.
+    pub entries: usize,
+    pub entries_max: usize,
+    /// Events, session records and logs that were left out of the store.
+    pub details_lost: u64,
     pub sessions: usize,
     /// Users and keys that were refused within the last five minutes.
     pub refused_recently: usize,

@@ -222,8 +222,8 @@ mod tests {
     }
 
     impl Store for Flaky {
-        fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-            self.store.lock().unwrap().restore(now)
+        fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
+            self.store.lock().unwrap().restore(now, holders_max)
         }
 
         fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -269,7 +269,7 @@ mod tests {
         writer.hand_over(batch(1)).unwrap();
         writer.finish(Some(batch(2)), Duration::from_secs(10)).unwrap();
         assert_eq!((progress.done(), progress.is_failing()), (2, false));
-        assert_eq!(store.lock().unwrap().restore(Timestamp(0)).unwrap().usage.len(), 2);
+        assert_eq!(store.lock().unwrap().restore(Timestamp(0), usize::MAX).unwrap().usage.len(), 2);
     }
 
     /// Always has more that is old, and says when it was asked for what.
@@ -279,8 +279,8 @@ mod tests {
     }
 
     impl Store for Untidy {
-        fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-            self.store.restore(now)
+        fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
+            self.store.restore(now, holders_max)
         }
 
         fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {

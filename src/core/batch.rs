@@ -105,10 +105,13 @@ pub struct HolderState {
     pub block: Stamped<Option<Block>>,
 }
 
-/// What sessions have said of their user, each field the latest.
+/// What is said of a user, each field the latest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     pub org: Option<OrgId>,
+    /// A header alone names the org: no operator, and no key that may speak for the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub org_is_claimed: bool,
     pub email: Option<Arc<str>>,
     pub name: Option<Arc<str>>,
 }
@@ -157,11 +160,22 @@ pub struct Log {
 /// What a ledger needs to go on where an earlier one stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// The latest revision of every holder.
+    /// The latest revision of what is set for these holders.
     pub holders: Vec<HolderState>,
     pub keys: Vec<Stamped<Key>>,
     pub entries: Vec<Stamped<Entry>>,
-    /// The usage of every holder, in whatever pieces the store has; the sum is what matters.
+    /// Their usage, in whatever pieces the store has; the sum is what matters.
+    pub usage: Vec<Piece>,
+    /// The store knows more holders than these.
+    pub is_partial: bool,
+    /// What is set for those of them who have a limit or a block.
+    pub unseated: Vec<HolderState>,
+}
+
+/// What a store has of one holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    pub state: HolderState,
     pub usage: Vec<Piece>,
 }
 
@@ -173,6 +187,24 @@ pub struct Piece {
     /// Decides the windows that it counts in; where in doubt, the latest time it may be of.
     pub at: Timestamp,
     pub totals: Totals,
+}
+
+impl Recalled {
+    /// Of a holder that the store has never heard of.
+    pub fn nothing(holder: Holder) -> Recalled {
+        Recalled { state: HolderState::of(holder), usage: Vec::new() }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.usage.is_empty() && self.state.revision() == Revision::default()
+    }
+}
+
+impl Profile {
+    /// The org that the user is known to belong to.
+    pub fn member_of(&self) -> Option<&OrgId> {
+        self.org.as_ref().filter(|_| !self.org_is_claimed)
+    }
 }
 
 impl Grain {
@@ -212,6 +244,11 @@ impl Rollup {
 }
 
 impl Revision {
+    /// When it was set, by the clock of whoever did.
+    pub fn set_at(self) -> Timestamp {
+        Timestamp(self.0 >> 16)
+    }
+
     /// A revision that is later than `last`, set at `now`.
     pub fn after(last: Revision, now: Timestamp) -> Revision {
         Revision((last.0 + 1).max(now.0 << 16))
@@ -238,6 +275,11 @@ impl HolderState {
             limit: Stamped::default(),
             block: Stamped::default(),
         }
+    }
+
+    /// Whether it has a limit of its own or is blocked.
+    pub fn binds(&self) -> bool {
+        self.limit.value.is_some() || self.block.value.is_some()
     }
 
     /// Takes over whatever was set later. Whether something was.

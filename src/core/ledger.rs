@@ -6,37 +6,42 @@
 //! Deltas are applied in the order in which they are handed in, each once: the queue they come through keeps every
 //! shard's order and repeats nothing.
 //!
+//! A stranger sits apart until its session begins or something is counted for it, and is then one of the holders. Of
+//! these the longest unused is forgotten where there is no room, once the store has all of it: `seats`.
+//!
 //! Invariant: what is counted is never dropped. While the store is away, rollup rows that are still growing are
 //! simply taken later; rows that are over wait, and when `rollups_max` of them do, the growing ones stop to begin
 //! anew each hour: the counts stay exact, only their hour becomes coarse. Events and session records are details
 //! beyond `details_max`, of which the newest are left out and counted.
 
 mod keys;
+mod seats;
 mod settings;
 
 pub use self::keys::KeyPlace;
 use self::keys::Keys;
+pub use self::seats::Said;
 use crate::audit::Audit;
 use crate::batch::{
-    Batch, Event, Grain, HolderState, Log, Mark, Profile, Restored, Revision, Rollup, Serial, SessionRecord,
+    Batch, Event, Grain, HolderState, Log, Mark, Piece, Restored, Revision, Rollup, Serial, SessionRecord,
     Stamped,
 };
 use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
-use crate::id::{Holder, Identity, SessionId, UserId};
+use crate::id::{Holder, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
-use crate::limit::{Limit, WindowKind};
+use crate::limit::{Limit, Restraint, WindowKind};
 use crate::message::{Closed, Delta, Opened, Rejected};
-use crate::record::{Applied, Consequence, Record};
+use crate::record::{Consequence, Record};
 use crate::refusal::{RefusalBook, Refused};
 pub use crate::roster::Place;
-use crate::roster::{Roster, Seat};
+use crate::roster::{Roster, Seat, Tenure};
 use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -45,6 +50,11 @@ use std::sync::Arc;
 pub struct Config {
     /// Users, orgs, features and keys together. Past it an idle one is forgotten; if none is, a new one is refused.
     pub holders_max: usize,
+    /// Strangers whose sessions have not begun. Past it another one is refused.
+    pub strangers_max: usize,
+    /// The store can be asked for what it has of a holder who was forgotten. Where it cannot, nobody is forgotten who
+    /// has used anything.
+    pub reads_back: bool,
     /// Combinations of org, feature and model per user. Past it the longest unused is left to the store.
     pub series_max: usize,
     /// Rollup rows that wait for a store which is away.
@@ -69,6 +79,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             holders_max: 100_000,
+            strangers_max: 100_000,
+            reads_back: false,
             series_max: 64,
             rollups_max: 100_000,
             details_max: 100_000,
@@ -85,14 +97,6 @@ impl Default for Config {
 /// As many holders as there may be, and none that can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
-
-/// A holder that was found or seated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    pub place: Place,
-    /// Whoever sat in this place before was forgotten.
-    pub replaced: bool,
-}
 
 /// A holder has used a share of its limit, in percent, for the first time in this window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +164,19 @@ pub struct Ledger {
     apart: Option<u32>,
     /// How often that has changed, so that a record is told once.
     apart_epoch: u32,
+    /// Whoever the store knows has a seat.
+    is_whole: bool,
+    /// Which batch is being gathered, counted from one, and up to which one the store has them.
+    batch: u64,
+    committed: u64,
+    /// Places whose holder was forgotten since this was last asked.
+    vacated: Vec<Place>,
+    /// What binds holders without a seat, and what others have set for them that the store may not have; and of the
+    /// latter the batch that takes it there.
+    shelf: BTreeMap<Holder, HolderState>,
+    shelved: HashMap<Holder, u64>,
+    /// What rules say of holders without a seat.
+    restraints: HashMap<Holder, Restraint>,
 }
 
 /// How many holders one tick lets time pass for, so that a tick stays short. All others follow in the next ticks.
@@ -198,6 +215,13 @@ impl Ledger {
             touched: Vec::new(),
             apart: None,
             apart_epoch: 0,
+            is_whole: true,
+            batch: 1,
+            committed: 0,
+            vacated: Vec::new(),
+            shelf: BTreeMap::new(),
+            shelved: HashMap::new(),
+            restraints: HashMap::new(),
         }
     }
 
@@ -218,6 +242,11 @@ impl Ledger {
         for state in restored.holders {
             ledger.take_over(state, now);
         }
+        ledger.is_whole = !restored.is_partial;
+        for state in restored.unseated {
+            ledger.revision = ledger.revision.max(state.revision());
+            ledger.shelve(state);
+        }
         let mut last: Option<(Holder, Place)> = None;
         for piece in restored.usage {
             // Most stores have a holder's pieces one after another.
@@ -225,8 +254,7 @@ impl Ledger {
                 Some((holder, place)) if holder == piece.holder => place,
                 Some(_) | None => ledger.seat(&piece.holder, now),
             };
-            let at = if piece.at.since(now) <= STEP_BACK_MS { piece.at } else { now };
-            ledger.roster.use_seat(place).record.restore(at, &piece.totals);
+            ledger.put_back(place, &piece, now);
             last = Some((piece.holder, place));
         }
         for place in ledger.roster.places() {
@@ -238,35 +266,44 @@ impl Ledger {
         ledger
     }
 
-    /// Counts a delta for all its holders in every window, for its session, and for the store. A holder that was
-    /// forgotten comes back, even beyond the bound.
+    /// Adds what an earlier process counted.
+    fn put_back(&mut self, place: Place, piece: &Piece, now: Timestamp) {
+        let at = if piece.at.since(now) <= STEP_BACK_MS { piece.at } else { now };
+        self.roster.use_seat(place).record.restore(at, &piece.totals);
+    }
+
+    /// Counts a delta for all its holders in every window, for its session, and for the store. None of them is a
+    /// stranger any more. Who has left a seat already, because all that was charged to it had been applied, leaves
+    /// nothing that counts towards a limit: it goes to the store alone.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
         let totals = Totals::of(&delta);
         let identity = &*delta.identity;
-        let user = match self.roster.user(&identity.user) {
-            Some(place) => place,
-            None => self.seat(&Holder::User(identity.user.clone()), now),
-        };
-        let org = identity.org.as_ref().map(|org| match self.roster.org(org) {
-            Some(place) => place,
-            None => self.seat(&Holder::Org(org.clone()), now),
+        let user = self.roster.user(&identity.user);
+        let user = user.or_else(|| self.seat_unless_absent(&Holder::User(identity.user.clone()), now));
+        let org = identity.org.as_ref().and_then(|org| {
+            let place = self.roster.org(org);
+            place.or_else(|| self.seat_unless_absent(&Holder::Org(org.clone()), now))
         });
-        let feature = identity.feature.as_ref().map(|feature| match self.roster.feature(feature) {
-            Some(place) => place,
-            None => self.seat(&Holder::Feature(feature.clone()), now),
+        let feature = identity.feature.as_ref().and_then(|feature| {
+            let place = self.roster.feature(feature);
+            place.or_else(|| self.seat_unless_absent(&Holder::Feature(feature.clone()), now))
         });
-        let key = identity.key.as_ref().map(|key| match self.roster.key(key) {
-            Some(place) => place,
-            None => self.seat(&Holder::Key(*key), now),
+        let key = identity.key.as_ref().and_then(|key| {
+            let place = self.roster.key(key);
+            place.or_else(|| self.seat_unless_absent(&Holder::Key(*key), now))
         });
         let mut grain = Grain::Hour;
-        for place in [Some(user), org, feature, key].into_iter().flatten() {
+        for place in [user, org, feature, key].into_iter().flatten() {
+            self.roster.establish(place);
             self.post(place, delta.at, &totals, now);
             if self.record(place).standing().limit.window == WindowKind::Rolling24h {
                 grain = Grain::FiveMinutes;
             }
         }
-        self.note_series(user, &delta, &totals, grain);
+        match user {
+            Some(user) => self.note_series(user, &delta, &totals, grain),
+            None => self.note_alone(&delta, &totals, grain),
+        }
         if let Some(session) = self.sessions.get_mut(&delta.session) {
             session.totals += totals;
             session.last_minute.add(delta.cost, delta.at);
@@ -282,15 +319,18 @@ impl Ledger {
         }
     }
 
-    pub fn open_session(&mut self, opened: Opened) {
-        let Identity { user, org, feature, key, .. } = &*opened.identity;
-        let places = [
-            self.roster.user(user),
-            org.as_ref().and_then(|org| self.roster.org(org)),
-            feature.as_ref().and_then(|feature| self.roster.feature(feature)),
-            key.and_then(|key| self.roster.key(&key)),
-        ];
-        places.into_iter().flatten().for_each(|place| self.touch(place));
+    /// A session has begun: the provider has let it in, so its holders are no strangers any more.
+    pub fn open_session(&mut self, opened: Opened, now: Timestamp) {
+        let holders: Vec<Holder> = opened.identity.holders().collect();
+        for holder in &holders {
+            if let Some(place) = self.seat_unless_absent(holder, now) {
+                self.roster.establish(place);
+                self.touch(place);
+            }
+        }
+        if let Some(user) = self.find(&holders[0]) {
+            self.introduce(user, &opened.identity, Said::of(&opened.identity), now);
+        }
         if self.sessions.len() < self.config.sessions_max {
             let (totals, last_minute) = (Totals::default(), LastMinute::default());
             self.sessions.insert(opened.session, LiveSession { opened, totals, last_minute });
@@ -304,39 +344,6 @@ impl Ledger {
         } else {
             self.details_lost += 1;
         }
-    }
-
-    /// Finds or seats a holder and lets its time pass. `may_forget` tells of somebody idle whether nobody holds his
-    /// account and every charge of it has been applied.
-    pub fn admit(
-        &mut self,
-        holder: &Holder,
-        now: Timestamp,
-        mut may_forget: impl FnMut(Place, Applied) -> bool,
-    ) -> Result<Admitted, Full> {
-        if let Some(place) = self.roster.find(holder) {
-            self.roster.use_seat(place);
-            self.advance(place, now);
-            self.touch(place);
-            return Ok(Admitted { place, replaced: false });
-        }
-        if self.roster.len() < self.config.holders_max {
-            return Ok(Admitted { place: self.seat(holder, now), replaced: false });
-        }
-        let rows_may_wait = self.pending.rollups.len() < self.config.rollups_max;
-        let place = self.roster.most_idle(|place, seat| {
-            !seat.record.must_stay()
-                && !seat.binding_unsaved
-                && (rows_may_wait || !seat.is_unsaved)
-                && may_forget(place, seat.record.applied())
-        });
-        let place = place.ok_or(Full)?;
-        let limit = self.default_limit(holder);
-        let mut forgotten = self.roster.replace(place, holder, limit, now);
-        take_rollups(&mut forgotten, &mut self.pending.rollups);
-        self.strike_off(&forgotten);
-        self.settle_in(place, now);
-        Ok(Admitted { place, replaced: true })
     }
 
     /// Whether a call that goes by these ids is a new one. From now on it is not. Of the last hundred thousand it is
@@ -394,25 +401,13 @@ impl Ledger {
         self.pending.audits.push(audit);
     }
 
-    /// Notes what a session says of its user, and that there is such a user. What it does not say stays as it was.
-    pub fn introduce(&mut self, user: Place, identity: &Identity, now: Timestamp) {
-        let seat = self.roster.seat_mut(user);
-        let Profile { org, email, name } = &mut seat.record.profile;
-        let news = [learn(org, &identity.org), learn(email, &identity.email), learn(name, &identity.name)];
-        if news.contains(&true) || seat.revisions.profile == Revision::default() {
-            seat.profile_unsaved = true;
-            let revision = self.next_revision(now);
-            self.roster.seat_mut(user).revisions.profile = revision;
-            self.save_later(user);
-        }
-    }
-
     /// Lets time pass: windows roll, blocks expire. Cheap while nothing is due.
     pub fn tick(&mut self, now: Timestamp) {
         // A walk comes to its end before the next begins, or those at its end would never be reached.
         if self.walk.is_none() && now >= self.due {
             self.due = next_bucket(now);
             self.walk = Some(0);
+            self.restraints.retain(|_, restraint| now < restraint.expires_at);
         }
         let Some(start) = self.walk else { return };
         for place in self.roster.places().skip(start).take(WALK_COUNT) {
@@ -445,6 +440,9 @@ impl Ledger {
 
     /// What this instance has counted for a holder. `None` where no limit binds it.
     pub fn share(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Share> {
+        if self.roster.seat(place).is_vacant() {
+            return None;
+        }
         self.advance(place, now);
         let record = &mut self.roster.seat_mut(place).record;
         let counts = record.share(scope);
@@ -478,7 +476,7 @@ impl Ledger {
         }
     }
 
-    /// The holder that sits there. Places are numbered from zero up to [`Ledger::holder_count`].
+    /// The holder that sits there. Places are numbered from zero.
     pub fn place_at(&self, index: usize) -> Option<Place> {
         self.roster.place_at(index)
     }
@@ -499,15 +497,20 @@ impl Ledger {
 
     /// The record that a holder would have that was never seen. It is not seated.
     pub fn stranger(&self, holder: Holder, now: Timestamp) -> Record {
+        let end = self.end_of(&holder);
         let limit = self.default_limit(&holder);
-        Record::new(holder, limit, now)
+        let mut record = Record::new(holder, limit, now);
+        if end.is_some() {
+            record.set_end(end, now);
+        }
+        record
     }
 
     pub fn record(&self, place: Place) -> &Record {
         &self.roster.seat(place).record
     }
 
-    /// Users in order of id, from the first that comes after `after`.
+    /// Users in order of id, from the first that comes after `after`. Strangers are not among them.
     pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
         self.roster.users_after(after)
     }
@@ -552,8 +555,13 @@ impl Ledger {
         self.roster.user_count()
     }
 
-    pub fn holder_count(&self) -> usize {
-        self.roster.len()
+    /// Users, orgs, features and keys, but for strangers.
+    pub fn known_count(&self) -> usize {
+        self.roster.established_count()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Events, session records and logs that did not reach the store because it was away for too long.
@@ -590,23 +598,11 @@ impl Ledger {
             take_rollups(seat, &mut batch.rollups);
             batch.holders.extend(take_state(seat));
         }
-        (!batch.is_empty()).then_some(batch)
-    }
-
-    fn seat(&mut self, holder: &Holder, now: Timestamp) -> Place {
-        if let Some(place) = self.roster.find(holder) {
-            return place;
+        if batch.is_empty() {
+            return None;
         }
-        let place = self.roster.seat_new(holder, self.default_limit(holder), now);
-        self.settle_in(place, now);
-        place
-    }
-
-    fn settle_in(&mut self, place: Place, now: Timestamp) {
-        self.bound_key(place, now);
-        self.align(place, now);
-        self.touch(place);
-        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
+        self.batch += 1;
+        Some(batch)
     }
 
     /// Tells a record whether the other instances can be heard, if that has changed.
@@ -626,16 +622,11 @@ impl Ledger {
         }
     }
 
-    fn default_limit(&self, holder: &Holder) -> Limit {
-        match holder {
-            Holder::User(_) => self.config.default_limit,
-            Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => Limit::default(),
-        }
-    }
-
     fn post(&mut self, place: Place, at: Timestamp, totals: &Totals, now: Timestamp) {
         self.align(place, now);
-        let consequence = self.roster.use_seat(place).record.post(at, totals, now);
+        let seat = self.roster.use_seat(place);
+        seat.saved_by = self.batch;
+        let consequence = seat.record.post(at, totals, now);
         self.conclude(place, consequence);
         self.touch(place);
     }
@@ -665,8 +656,16 @@ impl Ledger {
         self.save_later(user);
     }
 
+    /// A row for a user who has no seat.
+    fn note_alone(&mut self, delta: &Delta, totals: &Totals, grain: Grain) {
+        let mut series = Series::new(delta, self.next_serial(), grain);
+        series.add(totals);
+        self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
+    }
+
     fn save_later(&mut self, place: Place) {
         let seat = self.roster.seat_mut(place);
+        seat.saved_by = self.batch;
         if !seat.is_unsaved {
             seat.is_unsaved = true;
             self.unsaved.push(place);
@@ -708,13 +707,14 @@ impl Ledger {
     }
 
     /// Whoever is forgotten is listed no more.
-    fn strike_off(&mut self, forgotten: &Seat) {
-        let holder = forgotten.record.holder();
-        if forgotten.is_bound {
+    fn strike_off(&mut self, place: Place) {
+        let seat = self.roster.seat(place);
+        let holder = seat.record.holder();
+        if seat.is_bound {
             self.bound.remove(holder);
         }
         if let Holder::User(user) = holder
-            && forgotten.is_blocked
+            && seat.is_blocked
         {
             self.blocked.remove(user);
         }
@@ -724,15 +724,6 @@ impl Ledger {
         self.serial += 1;
         Serial(self.serial)
     }
-}
-
-/// Whether `said` is something new.
-fn learn<T: Clone + PartialEq>(known: &mut Option<T>, said: &Option<T>) -> bool {
-    let is_new = said.is_some() && known != said;
-    if is_new {
-        known.clone_from(said);
-    }
-    is_new
 }
 
 fn take_rollups(seat: &mut Seat, rollups: &mut Vec<Rollup>) {

@@ -232,6 +232,10 @@ impl Record {
         self.block.as_deref()
     }
 
+    pub fn restraint(&self) -> Option<&Restraint> {
+        self.restraint.as_deref()
+    }
+
     pub fn own_limit(&self) -> Option<Limit> {
         self.own_limit
     }
@@ -268,11 +272,12 @@ impl Record {
         self.others.as_ref().map_or(Weight::default(), |others| others.weight())
     }
 
-    /// Whether forgetting this holder would set somebody free: an own limit, a block, a rule, or a limit that was used
-    /// up.
+    /// Whether something is forgotten with this holder that nobody can tell any more: an own limit, a block, or that it
+    /// has used anything. The window of all time is never over.
     pub fn must_stay(&self) -> bool {
-        let used_up = self.barred && !self.standing.revoked && self.used() != Used::default();
-        self.own_limit.is_some() || self.block.is_some() || self.restraint.is_some() || used_up
+        let used = self.windows.totals(WindowKind::Total);
+        let has_used = Totals { updated_at: None, ..*used } != Totals::default();
+        has_used || self.own_limit.is_some() || self.block.is_some()
     }
 
     /// Draws every conclusion from the present sums, limit and block.

@@ -1,7 +1,8 @@
 //! The ledger's holders: a bounded number of them, found by id or by place.
 //!
-//! A new holder beyond the bound takes the place of the least recently used of some that may be forgotten. A place is
-//! never left empty, so whoever keeps something beside a holder keeps it in a vector by [`Place`].
+//! Whoever is to be forgotten is the least recently used of some that may be. A stranger sits apart until something is
+//! known of it, so that strangers push nobody out. A place that is vacated is the next to be taken, so whoever keeps
+//! something beside a holder keeps it in a vector by [`Place`].
 
 use crate::batch::{HolderState, Revision, Stamped};
 use crate::id::{Feature, Holder, KeyHash, OrgId, UserId};
@@ -9,7 +10,7 @@ use crate::limit::Limit;
 use crate::record::Record;
 use crate::series::Series;
 use crate::time::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Where a holder sits. Valid until the holder is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,9 +22,20 @@ impl Place {
     }
 }
 
+/// What a seat is to its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// Nobody is found here: its record is that of a holder of whom nothing is known.
+    Vacant,
+    /// A stranger's, for as long as somebody holds its account.
+    Tentative,
+    Established,
+}
+
 /// A holder with what the ledger keeps beside its record.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    tenure: Tenure,
     pub(crate) record: Record,
     /// A user's usage by model; empty for other holders.
     pub(crate) series: Vec<Series>,
@@ -41,6 +53,8 @@ pub(crate) struct Seat {
     pub(crate) profile_unsaved: bool,
     pub(crate) binding_unsaved: bool,
     pub(crate) revisions: Revisions,
+    /// The batch that has all of it that is to last.
+    pub(crate) saved_by: u64,
     used_at: u64,
 }
 
@@ -59,8 +73,12 @@ pub(crate) struct Roster {
     orgs: HashMap<OrgId, Place>,
     features: HashMap<Feature, Place>,
     keys: HashMap<KeyHash, Place>,
-    /// Users again, in order of id.
+    /// Users again, in order of id, but for strangers.
     order: BTreeMap<UserId, Place>,
+    established_count: usize,
+    vacant: Vec<Place>,
+    /// Strangers in the order in which they came, and among them places that no longer are a stranger's.
+    strangers: VecDeque<Place>,
     /// Grows with every use; tells who was used last.
     uses: u64,
     /// Where the search for somebody to forget goes on.
@@ -71,6 +89,8 @@ pub(crate) struct Roster {
 /// as the first it is exactly the least recently used who goes; with more, somebody who has been idle for long.
 const CANDIDATE_COUNT: usize = 64;
 const SEARCH_COUNT: usize = 4096;
+/// How many strangers are looked at to find one who is gone.
+const STRANGER_SEARCH_COUNT: usize = 8;
 
 impl Roster {
     pub(crate) fn new() -> Roster {
@@ -81,6 +101,9 @@ impl Roster {
             features: HashMap::new(),
             keys: HashMap::new(),
             order: BTreeMap::new(),
+            established_count: 0,
+            vacant: Vec::new(),
+            strangers: VecDeque::new(),
             uses: 0,
             hand: 0,
         }
@@ -96,8 +119,19 @@ impl Roster {
         self.seats.len()
     }
 
+    /// All but strangers.
+    pub(crate) fn established_count(&self) -> usize {
+        self.established_count
+    }
+
+    /// Strangers, and at times some who have been more.
+    pub(crate) fn stranger_count(&self) -> usize {
+        self.strangers.len()
+    }
+
+    /// But for strangers.
     pub(crate) fn user_count(&self) -> usize {
-        self.users.len()
+        self.order.len()
     }
 
     pub(crate) fn find(&self, holder: &Holder) -> Option<Place> {
@@ -156,18 +190,56 @@ impl Roster {
         seat
     }
 
-    /// Seats a holder who has none, in a new place.
-    pub(crate) fn seat_new(&mut self, holder: &Holder, limit: Limit, now: Timestamp) -> Place {
-        let place = Place(u32::try_from(self.seats.len()).expect("fewer than four billion holders"));
-        self.seats.push(Seat::new(holder, limit, now));
+    /// Seats a holder who has none.
+    pub(crate) fn seat_new(
+        &mut self,
+        holder: &Holder,
+        tenure: Tenure,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Place {
+        let mut seat = Seat::new(holder, limit, now);
+        seat.tenure = Tenure::Tentative;
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                *self.seat_mut(place) = seat;
+                place
+            }
+            None => {
+                self.seats.push(seat);
+                Place(u32::try_from(self.seats.len() - 1).expect("fewer than four billion holders"))
+            }
+        };
         self.enlist(holder, place);
+        match tenure {
+            Tenure::Established => self.establish(place),
+            Tenure::Tentative | Tenure::Vacant => self.strangers.push_back(place),
+        }
         place
     }
 
-    /// Seats a holder who has none in the place of another, who is forgotten and returned.
-    pub(crate) fn replace(&mut self, place: Place, holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
-        let old = std::mem::replace(self.seat_mut(place), Seat::new(holder, limit, now));
-        match old.record.holder() {
+    /// Something is known of the holder, who is a stranger no longer.
+    pub(crate) fn establish(&mut self, place: Place) {
+        let seat = &mut self.seats[place.index()];
+        if seat.tenure != Tenure::Tentative {
+            return;
+        }
+        seat.tenure = Tenure::Established;
+        self.established_count += 1;
+        if let Holder::User(user) = seat.record.holder() {
+            self.order.insert(user.clone(), place);
+        }
+    }
+
+    /// Forgets a holder.
+    pub(crate) fn vacate(&mut self, place: Place, now: Timestamp) {
+        let seat = self.seat_mut(place);
+        let holder = seat.record.holder().clone();
+        let before = std::mem::replace(seat, Seat::new(&holder, Limit::default(), now));
+        assert!(before.tenure != Tenure::Vacant, "only who has a seat leaves it");
+        self.established_count -= usize::from(before.tenure == Tenure::Established);
+        self.vacant.push(place);
+        match &holder {
             Holder::User(user) => {
                 self.users.remove(user);
                 self.order.remove(user);
@@ -182,8 +254,22 @@ impl Roster {
                 self.keys.remove(key);
             }
         }
-        self.enlist(holder, place);
-        old
+    }
+
+    /// A stranger who is gone, if there is one among those that came first.
+    pub(crate) fn idle_stranger(&mut self, mut is_gone: impl FnMut(Place, &Seat) -> bool) -> Option<Place> {
+        for _ in 0..self.strangers.len().min(STRANGER_SEARCH_COUNT) {
+            let place = self.strangers.pop_front()?;
+            let seat = self.seat(place);
+            if seat.tenure != Tenure::Tentative {
+                continue;
+            }
+            if is_gone(place, seat) {
+                return Some(place);
+            }
+            self.strangers.push_back(place);
+        }
+        None
     }
 
     /// Somebody to forget: the longest unused of the next few for whom `may_forget` says yes.
@@ -195,7 +281,7 @@ impl Roster {
             self.hand = (self.hand + 1) % count;
             let place = Place(self.hand as u32);
             let seat = self.seat(place);
-            if !may_forget(place, seat) {
+            if seat.tenure != Tenure::Established || !may_forget(place, seat) {
                 continue;
             }
             if most_idle.is_none_or(|other| seat.used_at < self.seat(other).used_at) {
@@ -211,10 +297,7 @@ impl Roster {
 
     fn enlist(&mut self, holder: &Holder, place: Place) {
         let known = match holder {
-            Holder::User(user) => {
-                self.order.insert(user.clone(), place);
-                self.users.insert(user.clone(), place)
-            }
+            Holder::User(user) => self.users.insert(user.clone(), place),
             Holder::Org(org) => self.orgs.insert(org.clone(), place),
             Holder::Feature(feature) => self.features.insert(feature.clone(), place),
             Holder::Key(key) => self.keys.insert(*key, place),
@@ -235,8 +318,17 @@ impl Seat {
         }
     }
 
+    pub(crate) fn is_tentative(&self) -> bool {
+        self.tenure == Tenure::Tentative
+    }
+
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.tenure == Tenure::Vacant
+    }
+
     fn new(holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
         Seat {
+            tenure: Tenure::Vacant,
             record: Record::new(holder.clone(), limit, now),
             series: Vec::new(),
             is_changed: false,
@@ -248,6 +340,7 @@ impl Seat {
             profile_unsaved: false,
             binding_unsaved: false,
             revisions: Revisions::default(),
+            saved_by: 0,
             used_at: 0,
         }
     }

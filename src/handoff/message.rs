@@ -53,6 +53,8 @@ pub struct Admitted {
     pub org: Option<Arc<Account>>,
     pub feature: Option<Arc<Account>>,
     pub key: Option<Arc<Account>>,
+    /// One of them is a stranger's: it is gone with its session if that does not begin.
+    pub is_tentative: bool,
 }
 
 /// The aggregator's answer.
@@ -62,8 +64,10 @@ pub enum Answer {
     KeyRefused(KeyRefusal),
     /// The key is bound to no user and the request names none.
     UserMissing,
-    /// The ledger holds as many users as it may, all with sessions.
+    /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,
+    /// What was used before could not be read in time.
+    Unread,
 }
 
 /// Why a tokenist key opens nothing here.
@@ -87,6 +91,8 @@ pub enum Order {
     },
     /// Some standing or ceiling changed for the worse: judge every session now, not at the next tick.
     Sweep,
+    /// Let go of accounts that no session uses: their holders' seats are needed.
+    Release,
     /// End this one session (4003).
     Close(SessionId),
     /// Accept no more; end what is left when `deadline_ms` have passed.

@@ -1,7 +1,8 @@
 //! The accounts that this shard knows, and how it asks the aggregator for others.
 //!
 //! The usual request finds its user here and costs no other thread anything. Memory is bounded by two generations:
-//! when the young one is full it becomes the old one, and the old one is forgotten.
+//! when the young one is full, or has been there for long, it becomes the old one, and the old one is forgotten. For
+//! whoever is known here cannot be forgotten by the ledger.
 
 use crate::live::Holders;
 use std::borrow::Borrow;
@@ -20,7 +21,13 @@ pub(crate) struct Accounts {
     features: RefCell<Generations<Feature, Arc<Account>>>,
     tickets: RefCell<HashMap<u64, Slot>>,
     next_ticket: Cell<u64>,
+    /// Ticks until the young become the old, and how many there are between.
+    turn_in: Cell<u64>,
+    turn_ticks: u64,
 }
+
+/// Whoever is not heard of for twice as long is forgotten.
+const TURN_MS: u64 = 30_000;
 
 /// An answer that is awaited.
 #[derive(Default)]
@@ -30,14 +37,38 @@ struct Slot {
 }
 
 impl Accounts {
-    pub(crate) fn new(entries_max: usize) -> Accounts {
+    pub(crate) fn new(entries_max: usize, tick_ms: u64) -> Accounts {
+        let turn_ticks = TURN_MS / tick_ms.max(1) + 1;
         Accounts {
             users: RefCell::new(Generations::new(entries_max)),
             orgs: RefCell::new(Generations::new(entries_max)),
             features: RefCell::new(Generations::new(entries_max)),
             tickets: RefCell::default(),
             next_ticket: Cell::new(0),
+            turn_in: Cell::new(turn_ticks),
+            turn_ticks,
         }
+    }
+
+    /// Lets a tick pass.
+    pub(crate) fn tick(&self) {
+        let left = self.turn_in.get() - 1;
+        self.turn_in.set(if left == 0 { self.turn_ticks } else { left });
+        if left == 0 {
+            self.turn();
+        }
+    }
+
+    /// Forgets everybody; sessions hold their accounts themselves.
+    pub(crate) fn release(&self) {
+        self.turn();
+        self.turn();
+    }
+
+    fn turn(&self) {
+        self.users.borrow_mut().turn();
+        self.orgs.borrow_mut().turn();
+        self.features.borrow_mut().turn();
     }
 
     /// The accounts of a caller without a tokenist key, if all of them are known.
@@ -79,7 +110,9 @@ impl Accounts {
             }
         })
         .await;
-        if let Some(Answer::Admitted(admitted)) = &answer {
+        if let Some(Answer::Admitted(admitted)) = &answer
+            && !admitted.is_tentative
+        {
             self.remember(admitted);
         }
         answer
@@ -144,9 +177,13 @@ impl<K: Hash + Eq, V: Clone> Generations<K, V> {
 
     fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.young_max {
-            self.old = std::mem::take(&mut self.young);
+            self.turn();
         }
         self.young.insert(key, value);
+    }
+
+    fn turn(&mut self) {
+        self.old = std::mem::take(&mut self.young);
     }
 }
 
@@ -164,5 +201,27 @@ mod tests {
         }
         assert_eq!(generations.get(&500), None);
         assert_eq!(generations.get(&999), Some(999));
+    }
+
+    #[test]
+    fn whoever_is_not_heard_of_is_let_go_in_time_and_all_at_once_when_they_are_needed() {
+        let accounts = Accounts::new(10, 10_000);
+        let identity = |name: &str| Identity::of(name.into());
+        let account = Arc::new(Account::new(Default::default()));
+        let remember = |name: &str| {
+            accounts.users.borrow_mut().insert(name.into(), Arc::clone(&account));
+        };
+        remember("alice");
+        remember("bob");
+        for tick in 0..3 * accounts.turn_ticks {
+            accounts.tick();
+            assert!(accounts.known(&identity("alice")).is_some(), "used all the time");
+            let is_known = accounts.users.borrow().young.contains_key("bob")
+                || accounts.users.borrow().old.contains_key("bob");
+            assert_eq!(is_known, tick + 1 < 2 * accounts.turn_ticks, "after {tick} ticks");
+        }
+        assert_eq!(Arc::strong_count(&account), 2);
+        accounts.release();
+        assert_eq!(Arc::strong_count(&account), 1, "nobody else holds it");
     }
 }

@@ -77,6 +77,9 @@ pub(crate) async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admit
         )),
         Ok(Some(Answer::UserMissing)) => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
         Ok(Some(Answer::Full)) => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
+        Ok(Some(Answer::Unread)) => {
+            Err(Ending::Overloaded("what was used before could not be read in time".into()))
+        }
         Ok(None) | Err(_) => Err(Ending::Overloaded(BEHIND.into())),
     }
 }

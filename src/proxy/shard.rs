@@ -81,7 +81,7 @@ pub(crate) async fn run(
         prices: Arc::clone(&links.prices),
         counters: Arc::clone(&links.counters[index]),
         pool: Pool::default(),
-        accounts: Accounts::new(config.account_cache_max),
+        accounts: Accounts::new(config.account_cache_max, config.tick_ms),
         winners: Winners::default(),
         connections: Cell::new(0),
         sessions: RefCell::default(),
@@ -148,6 +148,7 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
             match order {
                 Order::Admission { ticket, answer } => shard.accounts.answer(ticket, answer),
                 Order::Sweep => shard.sweep(),
+                Order::Release => shard.accounts.release(),
                 Order::Close(session) => {
                     let live = shard.sessions.borrow().get(&session).cloned();
                     if let Some(live) = live {
@@ -388,6 +389,7 @@ impl Shard {
         self.counters.heartbeat().beat();
         self.read_clock();
         self.flush();
+        self.accounts.tick();
         self.report_refusals();
         let config = &*self.config;
         let now = self.now();

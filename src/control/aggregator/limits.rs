@@ -21,7 +21,7 @@ impl Aggregator {
         limit: Option<Limit>,
         now: Timestamp,
     ) -> Result<LimitView, CommandError> {
-        let (place, _) = self.open(holder, now)?;
+        let (place, _) = self.seat(holder, now)?;
         self.ledger.set_limit(place, limit, now);
         self.announce(place);
         self.publish();

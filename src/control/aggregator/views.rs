@@ -70,6 +70,23 @@ impl Aggregator {
         Portion { found: ranks, next }
     }
 
+    /// `None`: nobody has heard of the user.
+    pub(super) fn user(
+        &mut self,
+        user: UserId,
+        window: Option<WindowKind>,
+        now: Timestamp,
+    ) -> Option<UserView> {
+        let holder = Holder::User(user);
+        match self.ledger.find(&holder).filter(|&place| !self.ledger.is_stranger(place)) {
+            Some(place) => {
+                self.ledger.advance(place, now);
+                Some(self.user_view(place, window))
+            }
+            None => self.visitor(&holder).map(|record| self.view(record, window)),
+        }
+    }
+
     /// Of those that are known.
     pub(super) fn views(
         &mut self,
@@ -123,10 +140,18 @@ impl Aggregator {
         turn: &Turn<'_>,
         now: Timestamp,
     ) -> Portion<(UserId, Block), UserId> {
-        let cursor = |(user, _): (&UserId, Place)| user.clone();
-        turn.portion(self.ledger.blocked_after(after), PORTION_MAX, cursor, |(user, place)| {
-            Some((user.clone(), holding_block(self.ledger.record(place), now)?.clone()))
-        })
+        let seated = self.ledger.blocked_after(after);
+        let seated = seated.map(|(user, place)| (user, holding_block(self.ledger.record(place), now)));
+        let absent = self
+            .ledger
+            .shelved_after(after)
+            .map(|(user, state)| (user, state.block.value.as_ref().filter(|block| block.holds_at(now))));
+        turn.portion(
+            in_order(seated, absent),
+            PORTION_MAX,
+            |(user, _)| user.clone(),
+            |(user, block)| Some((user.clone(), block?.clone())),
+        )
     }
 
     pub(super) fn sessions(
@@ -172,7 +197,15 @@ impl Aggregator {
         Pulse {
             users: self.ledger.user_count(),
             users_max: self.users_max,
+            holders: self.ledger.known_count(),
+            is_full: self.seats.is_full,
+            refused_full: self.seats.refused,
+            holders_recalled: self.seats.recalled,
             keys: self.ledger.key_count(),
+            keys_max: self.ledger.config().keys_max,
+            entries: self.ledger.entry_count(),
+            entries_max: self.ledger.config().entries_max,
+            details_lost: self.ledger.details_lost(),
             sessions: self.ledger.session_count(),
             refused_recently: self.ledger.refusals().recent(now),
             refusals_unrecorded: self.ledger.refusals().unrecorded(),
@@ -202,6 +235,7 @@ impl Aggregator {
         UserView {
             user: user_id(record).clone(),
             org: record.profile.org.clone(),
+            member_of: record.profile.member_of().cloned(),
             email: record.profile.email.clone(),
             name: record.profile.name.clone(),
             totals: *record.totals(window.unwrap_or(standing.limit.window)),
@@ -213,6 +247,19 @@ impl Aggregator {
             sessions: account.map_or(0, |account| account.sessions()),
         }
     }
+}
+
+/// Two lists in order of user as one.
+fn in_order<'a, T: Copy>(
+    one: impl Iterator<Item = (&'a UserId, T)>,
+    other: impl Iterator<Item = (&'a UserId, T)>,
+) -> impl Iterator<Item = (&'a UserId, T)> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some((first, _)), Some((second, _))) if first > second => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
 fn user_id(record: &Record) -> &UserId {

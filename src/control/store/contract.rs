@@ -8,12 +8,13 @@ use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
-use tokenist_core::ledger::{Config, Ledger};
+use tokenist_core::ledger::{Config, Ledger, Said};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::{Refusal, RefusalReason};
 use tokenist_core::time::{DAY_MS, HOUR_MS, Timestamp};
+use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
 
 /// A store to check, and what may be asked of it.
@@ -41,6 +42,7 @@ pub(crate) fn check(subject: &mut Subject<'_>) {
     changes_are_kept_and_found((subject.open)(13));
     calls_that_were_counted_are_known((subject.open)(14));
     refusals_grow_are_kept_and_found((subject.open)(15));
+    those_used_last_are_restored_and_all_others_recalled((subject.open)(16));
     if subject.persists {
         a_crash_between_batches_loses_and_repeats_nothing(&mut || (subject.open)(6));
     }
@@ -75,7 +77,7 @@ fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
     store.commit(&newer).unwrap();
     store.commit(&older).unwrap();
     assert_eq!(cost(&mut *store), 3);
-    assert_eq!(store.restore(NOON).unwrap().holders[0].limit.value, Some(limit(20)));
+    assert_eq!(store.restore(NOON, usize::MAX).unwrap().holders[0].limit.value, Some(limit(20)));
 }
 
 fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
@@ -92,7 +94,7 @@ fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
     first.set_block(bob, Some(block.clone()), now);
     store.commit(&first.take_batch().unwrap()).unwrap();
 
-    let second = Ledger::restore(config(), store.restore(now).unwrap(), now);
+    let second = Ledger::restore(config(), store.restore(now, usize::MAX).unwrap(), now);
     let alice = delta("alice", 0, now).identity;
     assert_eq!(alice.holders().count(), 3, "a user, an org and a feature");
     for holder in alice.holders() {
@@ -106,6 +108,61 @@ fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
     }
     let bob = second.find(&Holder::User("bob".into())).unwrap();
     assert_eq!(second.record(bob).standing().block, Some(block));
+}
+
+/// A store that cannot recall anybody has nothing to show here.
+fn those_used_last_are_restored_and_all_others_recalled(mut store: Box<dyn Store>) {
+    let Some(mut recaller) = store.recaller().unwrap() else { return };
+    let mut first = ledger();
+    let mut now = NOON.minus_ms(40 * DAY_MS);
+    let mut holders: Vec<Holder> = Vec::new();
+    for (index, hours) in [0, 900, 5, 20, 15, 3, 1].into_iter().enumerate() {
+        now = now.plus_ms(hours * HOUR_MS);
+        let name = ["alice", "bob", "carol"][index % 3];
+        let mut delta = delta(name, 1 << index, now);
+        let key = (name == "bob").then_some(KeyHash([9; 32]));
+        let org = Some(OrgId::from(if name == "carol" { "globex" } else { "acme" }));
+        delta.identity = Arc::new(Identity { key, org, ..Identity::clone(&delta.identity) });
+        holders.extend(delta.identity.holders());
+        first.apply(delta, now);
+        first.tick(now);
+        store.commit(&first.take_batch().unwrap()).unwrap();
+    }
+    let dave = admit(&mut first, "dave");
+    let block = Block { reason: None, blocked_at: now, expires_at: None };
+    first.set_block(dave, Some(block), NOON.minus_ms(30 * DAY_MS));
+    first.set_limit(dave, Some(limit(9)), NOON.minus_ms(30 * DAY_MS));
+    holders.push(Holder::User("dave".into()));
+    store.commit(&first.take_batch().unwrap()).unwrap();
+
+    let all = store.restore(now, holders.len()).unwrap();
+    assert!(!all.is_partial);
+    let whole = Ledger::restore(config(), all, now);
+    // The last call was alice's, of acme, for the feature that all have.
+    let few = store.restore(now, 3).unwrap();
+    assert!(few.is_partial);
+    assert_eq!(few.unseated.iter().map(|state| &state.holder).collect::<Vec<_>>(), holders.last().as_slice());
+    let reading_back = Config { reads_back: true, ..config() };
+    let mut ledger = Ledger::restore(reading_back, few, now);
+    let last = delta("alice", 1, now).identity;
+    for holder in &holders {
+        let is_of_the_last = last.holders().any(|other| other == *holder);
+        assert_eq!(ledger.find(holder).is_some(), is_of_the_last, "{holder:?} has a seat");
+    }
+    for recalled in recaller.recall(&holders, now).unwrap() {
+        let holder = &recalled.state.holder;
+        if ledger.is_absent(holder) {
+            ledger.welcome(&recalled, now, |_, _| false).unwrap();
+        }
+        let [one, other] = [&ledger, &whole].map(|ledger| ledger.record(ledger.find(holder).unwrap()));
+        for window in WindowKind::ALL {
+            let sums = |totals: &Totals| (totals.usage, totals.cost, totals.estimated_cost);
+            assert_eq!(sums(one.totals(window)), sums(other.totals(window)), "{holder:?} {window:?}");
+        }
+        assert_eq!((one.own_limit(), one.block()), (other.own_limit(), other.block()), "{holder:?}");
+    }
+    let stranger = Holder::User("erin".into());
+    assert!(recaller.recall(&[stranger], now).unwrap()[0].is_nothing());
 }
 
 fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
@@ -304,7 +361,7 @@ fn a_rolling_limit_is_restored_to_five_minutes(mut store: Box<dyn Store>) {
     }
     store.commit(&first.take_batch().unwrap()).unwrap();
     let now = NOON.plus_ms(DAY_MS + 6 * 60_000);
-    let second = Ledger::restore(config(), store.restore(now).unwrap(), now);
+    let second = Ledger::restore(config(), store.restore(now, usize::MAX).unwrap(), now);
     let record = second.record(second.find(&Holder::User("alice".into())).unwrap());
     assert_eq!(record.totals(WindowKind::Rolling24h).cost, NanoUsd(2));
     assert_eq!(record.own_limit().map(|limit| limit.window), Some(WindowKind::Rolling24h));
@@ -318,10 +375,10 @@ fn each_part_of_a_holder_has_its_own_revision(mut store: Box<dyn Store>) {
     other.set_limit(in_other, Some(limit(5)), NOON.plus_ms(1));
     other.set_block(in_other, Some(block.clone()), NOON.plus_ms(3));
     let email = Identity { email: Some("a@example.com".into()), ..Identity::of("alice".into()) };
-    one.introduce(in_one, &email, NOON.plus_ms(4));
+    one.introduce(in_one, &email, Said::Proven, NOON.plus_ms(4));
     store.commit(&one.take_batch().unwrap()).unwrap();
     store.commit(&other.take_batch().unwrap()).unwrap();
-    let restored = store.restore(NOON).unwrap().holders;
+    let restored = store.restore(NOON, usize::MAX).unwrap().holders;
     assert_eq!(restored.len(), 1);
     assert_eq!((&restored[0].limit.value, &restored[0].block.value), (&Some(limit(7)), &Some(block)));
     assert_eq!(restored[0].profile.value.email.as_deref(), Some("a@example.com"));
@@ -350,14 +407,14 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     for batch in [&created, &ended, &created] {
         store.commit(batch).unwrap();
     }
-    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    let restored = Ledger::restore(config(), store.restore(NOON, usize::MAX).unwrap(), NOON);
     assert_eq!(restored.keys_after(None).map(|(_, key)| key).collect::<Vec<_>>(), [&revoked]);
 
     let mut keyed = delta("alice", 3, NOON);
     Arc::make_mut(&mut keyed.identity).key = Some(revoked.hash);
     ledger.apply(keyed, NOON);
     store.commit(&ledger.take_batch().unwrap()).unwrap();
-    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    let restored = Ledger::restore(config(), store.restore(NOON, usize::MAX).unwrap(), NOON);
     let place = restored.find(&Holder::Key(revoked.hash)).unwrap();
     assert_eq!(restored.record(place).totals(WindowKind::Monthly).cost, NanoUsd(3));
 }
@@ -377,7 +434,7 @@ fn entries_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     for batch in [&older, &newer, &older] {
         store.commit(batch).unwrap();
     }
-    let restored = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+    let restored = Ledger::restore(config(), store.restore(NOON, usize::MAX).unwrap(), NOON);
     assert_eq!(restored.entries("login").collect::<Vec<_>>(), [&entry("a", Some("2"))]);
     let removed = restored.entry(&entry("b", None).id).expect("what was removed is known as such");
     assert_eq!(removed.value, entry("b", None));
@@ -491,14 +548,14 @@ fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {
     for batch in [&blocked, &lifted, &blocked] {
         store.commit(batch).unwrap();
     }
-    assert_eq!(store.restore(NOON).unwrap().holders[0].block.value, None);
+    assert_eq!(store.restore(NOON, usize::MAX).unwrap().holders[0].block.value, None);
 }
 
 fn a_crash_between_batches_loses_and_repeats_nothing(open: &mut dyn FnMut() -> Box<dyn Store>) {
     let mut expected = 0;
     for life in 0..4 {
         let mut store = open();
-        let mut ledger = Ledger::restore(config(), store.restore(NOON).unwrap(), NOON);
+        let mut ledger = Ledger::restore(config(), store.restore(NOON, usize::MAX).unwrap(), NOON);
         assert_eq!(cost(&mut *store), expected);
         for step in 0..3 {
             ledger.apply(delta("alice", 10 * life + step, NOON), NOON);
@@ -524,6 +581,7 @@ fn the_bound_is_kept(mut store: Box<dyn Store>, max: usize) {
         ledger.introduce(
             place,
             &Identity { org: Some("acme".into()), ..Identity::of(name.as_str().into()) },
+            Said::Proven,
             at,
         );
         ledger.apply(delta(&name, 1, at), at);
@@ -546,7 +604,7 @@ struct Contents {
 }
 
 fn contents(store: &mut dyn Store) -> Contents {
-    let mut restored = store.restore(Timestamp(1 << 42)).unwrap();
+    let mut restored = store.restore(Timestamp(1 << 42), usize::MAX).unwrap();
     restored.holders.sort_by(|a, b| a.holder.cmp(&b.holder));
     restored.usage.sort_by(|a, b| (&a.holder, a.at).cmp(&(&b.holder, b.at)));
     let by = vec![Dimension::User, Dimension::Org, Dimension::Feature, Dimension::Model, Dimension::Hour];
@@ -577,7 +635,7 @@ fn limit(nano: i64) -> Limit {
 }
 
 fn admit(ledger: &mut Ledger, name: &str) -> tokenist_core::ledger::Place {
-    ledger.admit(&Holder::User(UserId::from(name)), NOON, |_, _| false).unwrap().place
+    ledger.admit(&Holder::User(UserId::from(name)), NOON, |_, _| false).unwrap()
 }
 
 fn delta(name: &str, nano: i64, at: Timestamp) -> Delta {
@@ -602,7 +660,7 @@ fn delta(name: &str, nano: i64, at: Timestamp) -> Delta {
 fn close_session(ledger: &mut Ledger, number: u64, name: &str, at: Timestamp) {
     let session = SessionId(number);
     let identity = Arc::clone(&delta(name, 0, at).identity);
-    ledger.open_session(Opened { session, identity, provider: "openai".into(), model: None, at });
+    ledger.open_session(Opened { session, identity, provider: "openai".into(), model: None, at }, at);
     ledger.close_session(Closed { session, at, close_code: 1000 });
 }
 

@@ -185,7 +185,7 @@ impl Rows {
 
 impl Store for Memory {
     /// A row counts at its end, the latest time it may be of.
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+    fn restore(&mut self, now: Timestamp, _: usize) -> Result<Restored, StoreError> {
         let pieces = |row: &Rollup| {
             let (at, totals) = (row.last(now), row.totals);
             row.holders().map(|holder| Piece { holder, at, totals }).collect::<Vec<_>>()
@@ -195,6 +195,8 @@ impl Store for Memory {
             keys: rows.keys.values().cloned().collect(),
             entries: rows.entries.values().cloned().collect(),
             usage: rows.rollups.values().flat_map(pieces).collect(),
+            is_partial: false,
+            unseated: Vec::new(),
         }))
     }
 

@@ -21,7 +21,7 @@ use self::mirror::{Mirror, Running};
 use self::read::MongoReader;
 use self::server::Server;
 use super::sqlite::{self, Sqlite};
-use super::{Reader, Store, StoreError, Tidied};
+use super::{Reader, Recall, Store, StoreError, Tidied};
 use crate::fact::Fact;
 use crate::handle::Handle;
 use crate::progress::Mirroring;
@@ -128,13 +128,18 @@ impl Mongo {
 }
 
 impl Store for Mongo {
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
         match self.claim().and_then(|()| self.take_settings()) {
             Err(cause) if self.server.is_incompatible() || self.claim.twin().is_some() => return Err(cause),
             Err(cause) => warn!(%cause, "MongoDB is away: starting with what the ledger file knows"),
             Ok(()) => {}
         }
-        self.file.restore(now)
+        self.file.restore(now, holders_max)
+    }
+
+    /// The file has all that was counted here and all that was set anywhere.
+    fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
+        self.file.recaller()
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -19,7 +19,7 @@ use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
 use self::schema::SchemaError;
 use self::tidy::Tidier;
-use super::{Reader, Store, StoreError, Tidied};
+use super::{Reader, Recall, Store, StoreError, Tidied};
 use crate::run::{self, Run};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -191,11 +191,12 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
         let place = self.place.clone();
         let beside = place.connect()?;
         let connection = self.connection()?;
-        let restored = restore::read_all(connection, beside, now).map_err(|error| place.error(&error))?;
+        let restored = restore::read_all(connection, beside, now, holders_max);
+        let restored = restored.map_err(|error| place.error(&error))?;
         // So much is not read again.
         connection.execute_batch("PRAGMA shrink_memory").map_err(|error| place.error(&error))?;
         Ok(restored)
@@ -222,6 +223,10 @@ impl Store for Sqlite {
     fn recover(&mut self) {
         self.connection = None;
         self.tidier = Tidier::default();
+    }
+
+    fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
+        Ok(Some(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() })))
     }
 
     fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {

@@ -56,9 +56,15 @@ impl Bench {
         self.report(Report::Admit { shard, ticket: 7, admission });
     }
 
-    /// The next order that a shard gets.
+    /// The next order that a shard gets, but for those that have it let go of what it remembers: nothing.
     fn order(&self, shard: usize) -> Order {
-        eventually(|| self.mailboxes[shard].drain().next())
+        eventually(|| self.mailboxes[shard].drain().find(|order| !matches!(order, Order::Release)))
+    }
+
+    /// A session of this user begins.
+    fn open(&self, name: &str) {
+        let (session, identity, provider) = (SessionId(1), identity(name), "openai".into());
+        self.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
     }
 
     fn admit(&self, shard: usize, name: &str) -> Admitted {
@@ -235,7 +241,7 @@ fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
 
     bench.store.set_fault(Fault::LoseAnswer);
     eventually(|| {
-        let stored = bench.store.clone().restore(now()).unwrap();
+        let stored = bench.store.clone().restore(now(), usize::MAX).unwrap();
         (stored != Restored::default()).then_some(())
     });
 
@@ -352,8 +358,9 @@ fn answers_that_find_a_shard_busy_arrive_later() {
 fn users_are_listed_by_page_org_and_search() {
     let bench = Bench::start(config(Limit::default()), 16);
     for name in ["carol", "alice", "bob"] {
-        bench.admit(0, name);
+        bench.open(name);
     }
+    bench.admit(0, "stranger"); // His session has not begun.
     let list = |query: UserQuery| {
         let page = wait(bench.handle().users(query)).unwrap();
         let names: Vec<String> = page.users.iter().map(|view| view.user.to_string()).collect();
@@ -390,21 +397,65 @@ fn a_ledger_full_of_users_in_session_refuses_new_ones() {
     config.ledger.holders_max = 2; // A user and the org.
     let bench = Bench::start(config, 16);
     let admitted = bench.admit(0, "alice");
-    bench.ask(0, Admission::Identity(identity("bob")));
-    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. }));
+    bench.open("alice");
+    let refused = || {
+        bench.ask(0, Admission::Identity(identity("bob")));
+        matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. })
+    };
+    let is_full = || wait(bench.handle().pulse()).unwrap().is_full;
+    assert!(!is_full());
+    assert!(refused() && is_full());
     let block = Block { reason: None, blocked_at: now(), expires_at: None };
     assert_eq!(wait(bench.handle().block("bob".into(), block)), Err(CommandError::Full));
 
     // An unsettled estimate keeps the account even when its session is gone.
     admitted.user.charge(Charge { cost: NanoUsd(9), tokens: 0 });
-    let user = Arc::downgrade(&admitted.user);
+    let (user, org) = (Arc::downgrade(&admitted.user), admitted.org.clone());
     drop(admitted);
-    bench.ask(0, Admission::Identity(identity("bob")));
-    assert!(matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. }));
+    assert!(refused());
+    assert!(wait(bench.handle().pulse()).unwrap().refused_full >= 3);
     user.upgrade().unwrap().charge(Charge { cost: NanoUsd(-9), tokens: 0 });
-    drop(user);
+    drop((user, org));
+    eventually(|| (!is_full()).then_some(()));
     bench.admit(0, "bob");
     assert_eq!(bench.cost("alice"), NanoUsd::ZERO);
+}
+
+#[test]
+fn sessions_of_a_stranger_share_an_account_that_is_his_once_one_has_begun() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let [first, second] = [0, 1].map(|shard| bench.admit(shard, "alice"));
+    assert!(first.is_tentative && second.is_tentative);
+    assert!(Arc::ptr_eq(&first.user, &second.user), "limits hold over all of them");
+    assert_eq!(wait(bench.handle().user("alice".into(), None)).unwrap(), None);
+    bench.open("alice");
+    let third = bench.admit(0, "alice");
+    assert!(!third.is_tentative && Arc::ptr_eq(&first.user, &third.user));
+    let view = wait(bench.handle().user("alice".into(), None)).unwrap().unwrap();
+    assert_eq!((view.org.as_ref().unwrap().as_str(), view.member_of), ("acme", None), "it is claimed");
+}
+
+#[test]
+fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let handle = bench.handle();
+    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(1) })).unwrap();
+    let speaks_for =
+        |user: &str| matches!(bench.ask_by_key(KeyHash([1; 32]), Some(user)), Answer::Admitted(_));
+    let put_into = |org: &str| {
+        wait(handle.introduce(Identity { org: Some(org.into()), ..Identity::of("alice".into()) })).unwrap()
+    };
+    bench.open("alice"); // Her headers claim the org that the key is of.
+    assert!(!speaks_for("alice"), "and prove nothing");
+    for (org, expected) in [("acme", true), ("globex", false), ("acme", true)] {
+        assert_eq!(put_into(org).org.unwrap().as_str(), org);
+        assert_eq!(speaks_for("alice"), expected, "she is of {org}");
+        let headers = Identity { org: Some("initech".into()), ..Identity::of("alice".into()) };
+        let (session, provider) = (SessionId(2), "openai".into());
+        let identity = Arc::new(headers);
+        bench.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
+        assert_eq!(speaks_for("alice"), expected, "whatever her headers say");
+    }
 }
 
 fn key(number: u8) -> Key {

@@ -3,7 +3,8 @@
 //! After every step: what shards have metered is what the ledger holds plus what is still on its way. While the clock
 //! only moves forward: no shard may charge a user who is blocked or has reached a limit by the simulation's own books,
 //! so a limit is passed by the one event that crosses it. At the end, everything is in the store, once. After a
-//! restart the windows hold what had been committed, and the books go on with that.
+//! restart the windows hold what had been committed, and the books go on with that. In a ledger of few seats users are
+//! forgotten all the time and read back as they come, late or in vain, and all of this holds all the same.
 //!
 //! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test simulation` runs it alone.
 
@@ -14,14 +15,16 @@ mod faulty;
 use books::{Books, Metered};
 use chance::{Random, Seed, seeds};
 use faulty::{Fault, Faulty};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokenist_control::Aggregator;
 use tokenist_control::clock::Clock;
-use tokenist_control::store::{Memory, Sqlite, Store, memory, sqlite};
-use tokenist_core::batch::Batch;
+use tokenist_control::store::{Memory, Sqlite, Store, StoreError, memory, sqlite};
+use tokenist_core::batch::{Batch, Recalled};
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::ledger::{Config, Ledger};
@@ -67,8 +70,24 @@ fn a_clock_that_jumps_loses_no_count_and_leaves_no_account_wrong() {
 }
 
 #[test]
-fn a_ledger_that_has_to_forget_loses_nothing_for_the_store() {
-    play(2_000..2_040, Mishap::SmallLedger, |_| {});
+fn whoever_is_forgotten_gets_no_budget_twice_and_loses_nothing() {
+    let recalls = Cell::new(0);
+    play(2_000..2_030, Mishap::SmallLedger, |sim| {
+        sim.check_windows();
+        sim.check_accounts();
+        recalls.set(recalls.get() + sim.recalls);
+    });
+    assert!(recalls.get() > 500, "{} were read back", recalls.get());
+}
+
+#[test]
+fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
+    let refusals = Cell::new(0);
+    play(5_000..5_020, Mishap::SmallMemory, |sim| {
+        sim.check_windows();
+        refusals.set(refusals.get() + sim.refusals);
+    });
+    assert!(refusals.get() > 0, "there were more users than seats");
 }
 
 #[test]
@@ -91,6 +110,7 @@ fn play(range: Range<u64>, mishap: Mishap, check: impl Fn(&mut Sim)) {
         let mut sim = Sim::new(seed, mishap);
         for _ in 0..STEP_COUNT {
             sim.step();
+            sim.elapsed += Duration::from_millis(5);
             sim.check_books();
         }
         sim.drain();
@@ -103,7 +123,10 @@ fn play(range: Range<u64>, mishap: Mishap, check: impl Fn(&mut Sim)) {
 enum Mishap {
     None,
     ClockJumps,
+    /// Fewer seats than users.
     SmallLedger,
+    /// Likewise, over a store that cannot be asked for whoever was forgotten.
+    SmallMemory,
     /// The process is killed now and then, or ends in peace, and the next one restores what the ledger file holds.
     Restarts,
     RestartsAndJumps,
@@ -112,6 +135,14 @@ enum Mishap {
 impl Mishap {
     fn restarts(self) -> bool {
         matches!(self, Mishap::Restarts | Mishap::RestartsAndJumps)
+    }
+
+    fn is_small(self) -> bool {
+        matches!(self, Mishap::SmallLedger | Mishap::SmallMemory)
+    }
+
+    fn has_file(self) -> bool {
+        self.restarts() || self == Mishap::SmallLedger
     }
 
     fn jumps(self) -> bool {
@@ -131,6 +162,12 @@ struct Sim {
     store: Faulty,
     /// The batch that the writer has, and one that waits.
     batches: VecDeque<Batch>,
+    batches_committed: u64,
+    /// What the store has answered, on its way to the aggregator.
+    answers: VecDeque<Vec<(Holder, Result<Recalled, StoreError>)>>,
+    elapsed: Duration,
+    recalls: u32,
+    refusals: u32,
     books: Vec<Books>,
     session_count: u64,
     metered_count: u64,
@@ -160,7 +197,7 @@ impl Sim {
             metered: Vec::new(),
             estimated: Charge::default(),
         };
-        let folder = mishap.restarts().then(|| Folder::new(seed));
+        let folder = mishap.has_file().then(|| Folder::new(seed));
         let store: Box<dyn Store> = match &folder {
             Some(folder) => folder.open(),
             None => Box::new(Memory::new(memory::Config::default())),
@@ -178,6 +215,11 @@ impl Sim {
             reports: VecDeque::new(),
             store: Faulty::new(store),
             batches: VecDeque::new(),
+            batches_committed: 0,
+            answers: VecDeque::new(),
+            elapsed: Duration::ZERO,
+            recalls: 0,
+            refusals: 0,
             books: USERS.map(new_books).into_iter().collect(),
             session_count: 0,
             metered_count: 0,
@@ -193,7 +235,8 @@ impl Sim {
             10..40 => self.stream(shard),
             40..55 => self.settle(shard),
             55..57 => self.end_any(shard),
-            57..72 => self.tick_shard(shard),
+            57..70 => self.tick_shard(shard),
+            70..72 => self.read_back(),
             72..84 => self.aggregate(),
             84..88 => self.tick_aggregator(),
             88..91 => self.commit(),
@@ -268,7 +311,7 @@ impl Sim {
     /// The account let a session go on: our own books have to say the same. `taken_back` is what they have already
     /// forgotten of the session's estimate.
     fn allow(&self, shard: usize, index: usize, taken_back: Charge) {
-        if !matches!(self.mishap, Mishap::None | Mishap::Restarts) {
+        if self.mishap.jumps() {
             return;
         }
         let Session { user, ref admitted, .. } = self.shards[shard].sessions[index];
@@ -341,7 +384,14 @@ impl Sim {
                         self.open(shard, ticket as usize, admitted);
                     }
                 }
-                Order::Admission { answer: Answer::Full, .. } => assert!(self.mishap == Mishap::SmallLedger),
+                Order::Admission { answer: Answer::Full, .. } => {
+                    assert!(self.mishap.is_small());
+                    self.refusals += 1;
+                }
+                Order::Admission { answer: Answer::Unread, .. } => {
+                    assert!(self.mishap == Mishap::SmallLedger)
+                }
+                Order::Release => {}
                 Order::Sweep => {
                     let now = self.system;
                     self.end_where(shard, |session| bars(&session.admitted, now));
@@ -373,7 +423,37 @@ impl Sim {
         for report in self.reports.drain(..count.min(self.reports.len())).collect::<Vec<_>>() {
             self.aggregator.report(report, now);
         }
+        self.aggregator.attend(self.elapsed, now);
         self.aggregator.publish();
+    }
+
+    /// The store is asked for whoever comes back, or its answer arrives; now and then it fails.
+    fn read_back(&mut self) {
+        let now = self.now();
+        match self.random.below(2) {
+            0 => {
+                if let Some(answers) = self.answers.pop_front() {
+                    self.aggregator.recalled(answers, now);
+                }
+            }
+            _ => {
+                let Some(holders) = self.aggregator.take_question() else { return };
+                let answers = match self.random.below(8) {
+                    0 => {
+                        let failure = |holder| (holder, Err(StoreError("it fails".into())));
+                        holders.into_iter().map(failure).collect()
+                    }
+                    _ => self.recall(&holders, now).into_iter().map(answered).collect(),
+                };
+                self.answers.push_back(answers);
+            }
+        }
+    }
+
+    fn recall(&mut self, holders: &[Holder], now: Timestamp) -> Vec<Recalled> {
+        self.recalls += 1;
+        let mut store = self.store.recaller().unwrap().expect("it is asked where it can tell");
+        store.recall(holders, now).unwrap()
     }
 
     fn tick_aggregator(&mut self) {
@@ -395,6 +475,8 @@ impl Sim {
             && self.store.commit(batch).is_ok()
         {
             self.batches.pop_front();
+            self.batches_committed += 1;
+            self.aggregator.saved(self.batches_committed);
         }
     }
 
@@ -424,7 +506,7 @@ impl Sim {
                     self.books[user].block = Some(block);
                 }
             }
-            3 => {
+            3 if !self.aggregator.ledger().is_absent(&Holder::User(name.clone())) => {
                 self.aggregator.unblock(name, now);
                 self.books[user].block = None;
             }
@@ -480,16 +562,19 @@ impl Sim {
         self.batches.extend(self.aggregator.take_batch());
         for batch in std::mem::take(&mut self.batches) {
             self.store.commit(&batch).unwrap();
+            self.batches_committed += 1;
         }
+        self.aggregator.saved(self.batches_committed);
     }
 
     fn metered(&self) -> i64 {
         self.books.iter().flat_map(|books| &books.metered).map(|metered| metered.nano).sum()
     }
 
-    fn check_books(&self) {
-        if self.mishap == Mishap::SmallLedger {
-            return; // The ledger has forgotten some of it.
+    fn check_books(&mut self) {
+        // Whoever has no seat is looked for in the store, which takes its time.
+        if self.mishap.is_small() && self.random.below(30) > 0 {
+            return;
         }
         let kept = self.shards.iter().flat_map(|shard| &shard.kept).chain(&self.reports);
         let unreported: i64 = kept
@@ -500,7 +585,17 @@ impl Sim {
             .sum();
         let ledger = self.aggregator.ledger();
         let total = |place| ledger.record(place).totals(WindowKind::Total).cost.0;
-        let held: i64 = ledger.users_after(None).map(|(_, place)| total(place)).sum();
+        let mut held: i64 = ledger.users_after(None).map(|(_, place)| total(place)).sum();
+        if self.mishap == Mishap::SmallLedger {
+            let holders = USERS.map(|name| Holder::User(name.into()));
+            let is_absent = |holder: &Holder| self.aggregator.ledger().is_absent(holder);
+            let absent: Vec<Holder> = holders.into_iter().filter(is_absent).collect();
+            let (now, before) = (self.system, self.recalls);
+            let recalled = self.recall(&absent, now);
+            self.recalls = before;
+            let pieces = recalled.iter().flat_map(|recalled| &recalled.usage);
+            held += pieces.map(|piece| piece.totals.cost.0).sum::<i64>();
+        }
         assert_eq!(self.metered(), held + unreported);
     }
 
@@ -515,7 +610,7 @@ impl Sim {
         let blocked = users.filter(|&place| ledger.record(place).standing().block.is_some());
         let listed = ledger.blocked_after(None).map(|(_, place)| place);
         assert_eq!(listed.collect::<Vec<_>>(), blocked.collect::<Vec<_>>());
-        let places = (0..ledger.holder_count()).filter_map(|index| ledger.place_at(index));
+        let places = (0..).map_while(|index| ledger.place_at(index));
         let bound: BTreeSet<_> = places
             .map(|place| ledger.record(place))
             .filter(|record| record.own_limit().is_some())
@@ -534,7 +629,15 @@ impl Sim {
             {
                 let totals = record.totals(window);
                 let held = (totals.cost.0, totals.usage.total_tokens());
-                assert_eq!(held, self.books[user].sum(window, now), "{name} {window:?}");
+                let books = &self.books[user];
+                let sum = books.sum(window, now);
+                if self.mishap == Mishap::SmallLedger && window == WindowKind::Rolling24h {
+                    // What was read back is as coarse as its rows.
+                    let most = books.last_25_hours(now);
+                    assert!(sum <= held && held <= most, "{name} {sum:?} ≤ {held:?} ≤ {most:?}");
+                } else {
+                    assert_eq!(held, sum, "{name} {window:?}");
+                }
             }
         }
     }
@@ -561,9 +664,10 @@ impl Sim {
         assert!(!in_peace || self.metered() >= before, "whoever ends in peace loses nothing");
         self.reports.clear();
         self.batches.clear();
+        self.batches_committed = 0;
         self.clock = Clock::new(self.system);
         let now = self.now();
-        let restored = self.store.restore(now).unwrap();
+        let restored = self.store.restore(now, usize::MAX).unwrap();
         for state in &restored.holders {
             let Holder::User(name) = &state.holder else { continue };
             let user = USERS.iter().position(|user| *user == name.as_str()).unwrap();
@@ -613,13 +717,7 @@ impl Sim {
     fn check_accounts(&mut self) {
         let now = self.now();
         for (user, name) in USERS.into_iter().enumerate() {
-            let admission = Admission::Identity(identity(user));
-            self.aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, now);
-            let answer = self.shards[0].mailbox.drain().find_map(|order| match order {
-                Order::Admission { answer: Answer::Admitted(admitted), .. } => Some(admitted),
-                _ => None,
-            });
-            let admitted = answer.expect("the mailbox is empty but for this");
+            let admitted = self.admit_now(user);
             let ledger = self.aggregator.ledger();
             let record = ledger.record(ledger.find(&Holder::User(name.into())).unwrap());
             let used: Used = record.used();
@@ -628,6 +726,49 @@ impl Sim {
             assert_eq!(admitted.user.cost.charged(), record.applied().cost, "{name}");
         }
     }
+}
+
+impl Sim {
+    /// A user is let in while nobody else is there. Whoever is refused because all seats were taken asks again.
+    fn admit_now(&mut self, user: usize) -> Admitted {
+        let now = self.now();
+        // Of those that have waited some may be answered now, too.
+        let own = USERS.len() as u64;
+        let mut has_asked = false;
+        for _ in 0..1_000 {
+            self.aggregator.tick(now);
+            // An answer that nobody takes holds its accounts.
+            let orders: Vec<Order> =
+                self.shards.iter().flat_map(|shard| shard.mailbox.drain().collect::<Vec<_>>()).collect();
+            for order in orders {
+                match order {
+                    Order::Admission { ticket, answer: Answer::Admitted(admitted) } if ticket == own => {
+                        return admitted;
+                    }
+                    Order::Admission { ticket, .. } if ticket == own => has_asked = false,
+                    Order::Admission { .. } | Order::Sweep | Order::Release | Order::Close(_) => {}
+                    Order::Drain { .. } => panic!("nobody drains"),
+                }
+            }
+            if !std::mem::replace(&mut has_asked, true) {
+                let admission = Admission::Identity(identity(user));
+                self.aggregator.report(Report::Admit { shard: 0, ticket: own, admission }, now);
+            }
+            if let Some(holders) = self.aggregator.take_question() {
+                let answers = self.recall(&holders, now).into_iter().map(answered).collect();
+                self.aggregator.recalled(answers, now);
+            } else if let Some(answers) = self.answers.pop_front() {
+                self.aggregator.recalled(answers, now);
+            }
+            self.elapsed += Duration::from_millis(5);
+            self.aggregator.attend(self.elapsed, now);
+        }
+        panic!("{} is not let in", USERS[user]);
+    }
+}
+
+fn answered(recalled: Recalled) -> (Holder, Result<Recalled, StoreError>) {
+    (recalled.state.holder.clone(), Ok(recalled))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -678,10 +819,22 @@ fn minus(a: Charge, b: Charge) -> Charge {
 }
 
 fn ledger_config(mishap: Mishap) -> Config {
-    let holders_max = if mishap == Mishap::SmallLedger { 3 } else { 100 };
+    let holders_max = match mishap {
+        Mishap::SmallLedger => 4,
+        Mishap::SmallMemory => 2,
+        Mishap::None | Mishap::ClockJumps | Mishap::Restarts | Mishap::RestartsAndJumps => 100,
+    };
     // Where rows have to wait for a store, hours become coarse, and a restart tells days apart no better.
-    let rollups_max = if mishap.restarts() { 100_000 } else { 8 };
-    Config { holders_max, series_max: 2, rollups_max, default_limit: DEFAULT_LIMIT, ..Config::default() }
+    let rollups_max = if mishap.has_file() { 100_000 } else { 8 };
+    let reads_back = mishap == Mishap::SmallLedger;
+    Config {
+        holders_max,
+        reads_back,
+        series_max: 2,
+        rollups_max,
+        default_limit: DEFAULT_LIMIT,
+        ..Config::default()
+    }
 }
 
 fn new_shards() -> (Vec<Shard>, Vec<Sender<Order>>) {

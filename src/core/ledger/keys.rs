@@ -57,6 +57,14 @@ impl Keys {
         true
     }
 
+    pub(super) fn remove(&mut self, hash: &KeyHash) {
+        if let Some(key) = self.by_hash.remove(hash) {
+            let place = place_of(&key.value);
+            self.by_id.remove(&place.1);
+            self.in_order.remove(&place);
+        }
+    }
+
     fn enlist(&mut self, key: &Key) {
         self.by_id.insert(key.id.clone(), key.hash);
         self.in_order.insert(place_of(key), key.hash);

@@ -10,13 +10,23 @@ use crate::key::{Key, KeyId};
 use crate::limit::{Block, Limit, Restraint};
 use crate::record::Consequence;
 use crate::roster::Revisions;
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
+
+/// What ended or was removed is kept for so long, so that whoever sets it elsewhere, late, does not bring it back.
+const ENDED_MS_MIN: u64 = 30 * DAY_MS;
+/// Room is made for one in so many at once, so that it is seldom looked for.
+const ROOM_PART: usize = 100;
+
+fn is_long_ago(end: Timestamp, now: Timestamp) -> bool {
+    now.since(end) >= ENDED_MS_MIN
+}
 
 impl Ledger {
     pub fn set_limit(&mut self, place: Place, limit: Option<Limit>, now: Timestamp) {
         let revision = self.next_revision(now);
+        self.roster.establish(place);
         let seat = self.roster.use_seat(place);
         seat.revisions.limit = revision;
         let consequence = seat.record.set_limit(limit, now);
@@ -29,6 +39,7 @@ impl Ledger {
             self.due = self.due.min(end);
         }
         let revision = self.next_revision(now);
+        self.roster.establish(place);
         let seat = self.roster.use_seat(place);
         seat.revisions.block = revision;
         let consequence = seat.record.set_block(block, now);
@@ -57,11 +68,17 @@ impl Ledger {
     /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
     /// anything was.
     pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
-        // For a mere profile nobody is forgotten; it waits in the store until its user comes.
-        let is_bound = state.limit.value.is_some() || state.block.value.is_some();
-        let is_full = self.roster.len() >= self.config.holders_max;
-        if is_full && !is_bound && self.find(&state.holder).is_none() {
-            return false;
+        // Nobody is forgotten for it: it waits in the store until its holder comes.
+        let is_full = self.roster.established_count() >= self.config.holders_max;
+        if (is_full || !self.is_whole) && self.find(&state.holder).is_none() {
+            if self.config.reads_back {
+                self.leave_unseated(state);
+                return true;
+            }
+            let is_bound = state.limit.value.is_some() || state.block.value.is_some();
+            if !is_bound {
+                return false;
+            }
         }
         let Some(place) = self.take_over(state, now) else { return false };
         let seat = self.roster.seat_mut(place);
@@ -84,7 +101,7 @@ impl Ledger {
     /// Makes a key known, or changes it. Live sessions of a key that has ended are swept.
     pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), Full> {
         let hash = key.hash;
-        if self.keys.len() >= self.config.keys_max && self.keys.get(&hash).is_none() {
+        if self.keys.get(&hash).is_none() && !self.has_room_for_key(now) {
             return Err(Full);
         }
         let revision = self.next_revision(now);
@@ -113,7 +130,7 @@ impl Ledger {
 
     /// Puts an entry into the catalog, or changes or removes it.
     pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), Full> {
-        if self.catalog.len() >= self.config.entries_max && !self.catalog.contains_key(&entry.id) {
+        if !self.catalog.contains_key(&entry.id) && !self.has_room_for_entry(now) {
             return Err(Full);
         }
         let (id, revision) = (entry.id.clone(), self.next_revision(now));
@@ -130,6 +147,45 @@ impl Ledger {
             self.save_entry(&id);
         }
         is_news
+    }
+
+    /// Keys that ended long ago make room for others: the store still has them.
+    fn has_room_for_key(&mut self, now: Timestamp) -> bool {
+        if self.keys.len() >= self.config.keys_max {
+            let mut ended: Vec<(Timestamp, KeyHash)> = Vec::new();
+            for (_, key) in self.keys.after(None) {
+                let end = key.value.ends_at().filter(|&end| is_long_ago(end, now));
+                ended.extend(end.map(|end| (end, key.value.hash)));
+            }
+            ended.sort_unstable_by_key(|&(end, _)| end);
+            for (_, hash) in ended.into_iter().take(self.config.keys_max / ROOM_PART + 1) {
+                self.keys.remove(&hash);
+            }
+        }
+        self.keys.len() < self.config.keys_max
+    }
+
+    /// As [`Ledger::has_room_for_key`], with entries that were removed.
+    fn has_room_for_entry(&mut self, now: Timestamp) -> bool {
+        if self.catalog.len() >= self.config.entries_max {
+            let is_over = |entry: &Stamped<Entry>| {
+                entry.value.value.is_none() && is_long_ago(entry.revision.set_at(), now)
+            };
+            let mut removed: Vec<(Revision, EntryId)> = Vec::new();
+            for (id, entry) in self.catalog.iter().filter(|(_, entry)| is_over(entry)) {
+                removed.push((entry.revision, id.clone()));
+            }
+            removed.sort_unstable_by_key(|&(revision, _)| revision);
+            for (_, id) in removed.into_iter().take(self.config.entries_max / ROOM_PART + 1) {
+                self.catalog.remove(&id);
+            }
+        }
+        self.catalog.len() < self.config.entries_max
+    }
+
+    /// Entries of the catalog, removed ones included.
+    pub fn entry_count(&self) -> usize {
+        self.catalog.len()
     }
 
     /// Also one that was removed, with when that was.
@@ -155,6 +211,7 @@ impl Ledger {
     pub(super) fn take_over(&mut self, state: HolderState, now: Timestamp) -> Option<Place> {
         self.revision = self.revision.max(state.revision());
         let place = self.seat(&state.holder, now);
+        self.roster.establish(place);
         let seat = self.roster.seat_mut(place);
         let mut joined = seat.state();
         if !joined.join(state) {
@@ -197,13 +254,22 @@ impl Ledger {
 
     /// A key's record ends when the key does.
     pub(super) fn bound_key(&mut self, place: Place, now: Timestamp) {
-        let Holder::Key(hash) = self.record(place).holder() else { return };
-        let end = self.keys.get(hash).and_then(|key| key.value.ends_at());
+        let holder = self.record(place).holder();
+        if !matches!(holder, Holder::Key(_)) {
+            return;
+        }
+        let end = self.end_of(holder);
         if let Some(end) = end {
             self.due = self.due.min(end);
         }
         let consequence = self.roster.seat_mut(place).record.set_end(end, now);
         self.conclude(place, consequence);
+    }
+
+    /// When a key stops to open anything. `None`: never, or it is no key.
+    pub(super) fn end_of(&self, holder: &Holder) -> Option<Timestamp> {
+        let Holder::Key(hash) = holder else { return None };
+        self.keys.get(hash)?.value.ends_at()
     }
 
     fn save_key(&mut self, hash: KeyHash) {

@@ -1,11 +1,14 @@
 mod clocks;
+mod seats;
 
 use super::*;
+use crate::batch::{Profile, Recalled};
 use crate::fleet::{Cell, Writer};
-use crate::id::KeyHash;
+use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
 use crate::money::NanoUsd;
+use crate::record::Applied;
 use crate::record::Ceiling;
 use crate::time::{DAY_MS, HOUR_MS};
 use crate::usage::Usage;
@@ -51,7 +54,7 @@ fn cost_of(ledger: &Ledger, holder: &Holder, window: WindowKind) -> Option<i64> 
     ledger.find(holder).map(|place| ledger.record(place).totals(window).cost.0)
 }
 
-fn admit(ledger: &mut Ledger, name: &str) -> Result<Admitted, Full> {
+fn admit(ledger: &mut Ledger, name: &str) -> Result<Place, Full> {
     ledger.admit(&user(name), NOON, |_, _| true)
 }
 
@@ -70,13 +73,16 @@ fn rows(batch: &Batch) -> Vec<(&str, u64, i64)> {
 fn a_delta_counts_for_all_its_holders_and_its_session() {
     let mut ledger = Ledger::new(small(), NOON);
     let first = delta("alice", "m", 30, NOON);
-    ledger.open_session(Opened {
-        session: SessionId(1),
-        identity: Arc::clone(&first.identity),
-        provider: "openai".into(),
-        model: None,
-        at: NOON,
-    });
+    ledger.open_session(
+        Opened {
+            session: SessionId(1),
+            identity: Arc::clone(&first.identity),
+            provider: "openai".into(),
+            model: None,
+            at: NOON,
+        },
+        NOON,
+    );
     ledger.apply(first, NOON);
     ledger.apply(Delta { estimated: true, ..delta("alice", "m2", 20, NOON) }, NOON);
     for holder in [user("alice"), Holder::Org("acme".into()), Holder::Feature("voice".into())] {
@@ -161,73 +167,9 @@ fn series_beyond_the_bound_are_left_to_the_store() {
 }
 
 #[test]
-fn the_least_recently_used_holder_is_forgotten_first() {
-    let mut ledger = Ledger::new(small(), NOON);
-    for name in ["a", "b", "c"] {
-        assert_eq!(admit(&mut ledger, name).map(|admitted| admitted.replaced), Ok(false));
-    }
-    admit(&mut ledger, "a").unwrap();
-    assert!(admit(&mut ledger, "d").unwrap().replaced);
-    assert_eq!(ledger.find(&user("b")), None);
-    let ids: Vec<_> =
-        ledger.users_after(Some(&"a".into())).map(|(user, _)| Holder::User(user.clone())).collect();
-    assert_eq!(ids, [user("c"), user("d")]);
-}
-
-#[test]
-fn whoever_is_bound_or_in_use_is_not_forgotten() {
-    let mut ledger = Ledger::new(small(), NOON);
-    let [limited, blocked, spent] = ["a", "b", "c"].map(|name| admit(&mut ledger, name).unwrap().place);
-    ledger.set_limit(limited, Some(Limit::default()), NOON);
-    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
-    ledger.set_block(blocked, Some(block), NOON);
-    ledger.apply(Delta { identity: Arc::new(Identity::of("c".into())), ..delta("c", "m", 100, NOON) }, NOON);
-    assert_eq!(admit(&mut ledger, "d"), Err(Full));
-
-    // The lifted block has to be saved before its holder may go.
-    ledger.set_block(blocked, None, NOON);
-    assert_eq!(admit(&mut ledger, "d"), Err(Full));
-    ledger.take_batch();
-    let held = ledger.admit(&user("d"), NOON, |_, _| false);
-    assert_eq!(held, Err(Full), "somebody holds the account");
-    assert_eq!(admit(&mut ledger, "d"), Ok(Admitted { place: blocked, replaced: true }));
-
-    // A new day, and what was used up no longer is.
-    ledger.tick(NOON.next_day_start());
-    ledger.admit(&user("d"), NOON.next_day_start(), |_, _| true).unwrap();
-    let next = ledger.admit(&user("e"), NOON.next_day_start(), |_, _| true);
-    assert_eq!(next, Ok(Admitted { place: spent, replaced: true }));
-}
-
-#[test]
-fn a_forgotten_user_loses_no_row_and_comes_back_with_his_next_delta() {
-    let mut ledger = Ledger::new(Config { holders_max: 1, ..small() }, NOON);
-    let lone = |nano| Delta { identity: Arc::new(Identity::of("a".into())), ..delta("a", "m", nano, NOON) };
-    ledger.apply(lone(5), NOON);
-    admit(&mut ledger, "b").unwrap();
-    ledger.apply(lone(6), NOON);
-    assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(6));
-    assert_eq!(rows(&ledger.take_batch().unwrap()), [("a", 12, 5), ("a", 12, 6)]);
-}
-
-#[test]
-fn what_a_session_says_of_its_user_is_saved_when_it_is_new() {
-    let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap().place;
-    let email = Identity { email: Some("a@example.com".into()), ..Identity::of("a".into()) };
-    let org = Identity { org: Some("acme".into()), ..Identity::of("a".into()) };
-    for (identity, is_news) in [(&email, true), (&org, true), (&email, false), (&org, false)] {
-        ledger.introduce(place, identity, NOON);
-        assert_eq!(ledger.take_batch().is_some(), is_news);
-    }
-    let known = Profile { org: org.org, email: email.email, name: None };
-    assert_eq!(ledger.record(place).profile, known);
-}
-
-#[test]
 fn time_alone_rolls_windows_and_lifts_blocks() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap().place;
+    let place = admit(&mut ledger, "a").unwrap();
     ledger.apply(delta("a", "m", 100, NOON), NOON);
     assert!(ledger.take_sweep());
     let block = |end: u64| Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(end)) };
@@ -288,7 +230,7 @@ fn stamped<T>(revision: u64, value: T) -> Stamped<T> {
 #[test]
 fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap().place;
+    let place = admit(&mut ledger, "a").unwrap();
     ledger.set_limit(place, Some(Limit::default()), NOON);
     ledger.take_batch();
     ledger.take_sweep();
@@ -311,25 +253,12 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
 }
 
 #[test]
-fn users_of_another_instance_are_known_here_as_long_as_there_is_room() {
-    let mut ledger = Ledger::new(Config { holders_max: 2, ..small() }, NOON);
-    let stranger =
-        |name: &str| HolderState { profile: stamped(7, Profile::default()), ..HolderState::of(user(name)) };
-    assert!(ledger.adopt(stranger("a"), NOON) && ledger.adopt(stranger("b"), NOON));
-    assert!(!ledger.adopt(stranger("c"), NOON), "for a mere profile nobody is forgotten");
-    assert_eq!((ledger.find(&user("a")).is_some(), ledger.find(&user("c"))), (true, None));
-    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
-    assert!(ledger.adopt(HolderState { block: stamped(8, Some(block)), ..stranger("c") }, NOON));
-    assert!(ledger.find(&user("c")).is_some(), "but a block holds everywhere");
-}
-
-#[test]
 fn a_key_counts_for_itself_and_shuts_its_account_when_it_ends() {
     let mut ledger = Ledger::new(Config { holders_max: 9, ..small() }, NOON);
     let key = key(7, Some(NOON.plus_ms(50)));
     let holder = Holder::Key(key.hash);
     ledger.set_key(key.clone(), NOON).unwrap();
-    let place = ledger.admit(&holder, NOON, |_, _| true).unwrap().place;
+    let place = ledger.admit(&holder, NOON, |_, _| true).unwrap();
     let identity = Identity { key: Some(key.hash), ..Identity::of("a".into()) };
     ledger.apply(Delta { identity: Arc::new(identity), ..delta("a", "m", 3, NOON) }, NOON);
     assert_eq!(cost_of(&ledger, &holder, WindowKind::Total), Some(3));
@@ -358,9 +287,32 @@ fn keys_are_bounded_and_known_ones_can_still_be_changed() {
 }
 
 #[test]
+fn what_ended_long_ago_makes_room_for_what_is_new() {
+    let mut ledger = Ledger::new(Config { keys_max: 2, entries_max: 2, ..small() }, NOON);
+    let entry = |id: &str, value: Option<&str>| Entry {
+        id: EntryId { kind: "note".into(), id: id.into() },
+        value: value.map(Into::into),
+    };
+    for number in [1, 2] {
+        ledger.set_key(key(number, None), NOON).unwrap();
+        ledger.set_entry(entry(&number.to_string(), Some("1")), NOON).unwrap();
+    }
+    ledger.set_key(Key { revoked_at: Some(NOON), ..key(1, None) }, NOON).unwrap();
+    ledger.set_entry(entry("1", None), NOON).unwrap();
+    for (days, expected) in [(29, Err(Full)), (30, Ok(()))] {
+        let at = NOON.plus_ms(days * DAY_MS);
+        assert_eq!(ledger.set_key(key(3, None), at), expected, "after {days} days");
+        assert_eq!(ledger.set_entry(entry("3", Some("1")), at), expected, "after {days} days");
+    }
+    assert!(ledger.key(&key(1, None).hash).is_none() && ledger.key(&key(2, None).hash).is_some());
+    assert_eq!(ledger.entries("note").count(), 2);
+    assert_eq!(ledger.set_key(key(4, None), NOON.plus_ms(99 * DAY_MS)), Err(Full), "these two hold");
+}
+
+#[test]
 fn rows_of_a_rolling_limit_span_five_minutes() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "alice").unwrap().place;
+    let place = admit(&mut ledger, "alice").unwrap();
     let rolling = Limit { window: WindowKind::Rolling24h, ..Limit::default() };
     ledger.apply(delta("alice", "m", 1, NOON), NOON);
     ledger.set_limit(place, Some(rolling), NOON);
@@ -410,7 +362,7 @@ fn whoever_is_used_is_told_to_the_fleet_once() {
     assert_eq!(names(&mut ledger), holders);
     assert_eq!(names(&mut ledger), []);
     let provider = "openai".into();
-    ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON });
+    ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON }, NOON);
     assert_eq!(names(&mut ledger), holders);
 
     let place = ledger.find(&user("alice")).unwrap();

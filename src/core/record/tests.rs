@@ -83,7 +83,7 @@ fn a_rule_blocks_beside_an_operator_and_lifts_nothing_of_his() {
     let mut record = record(Limit::default());
     assert!(record.set_restraint(Some(restraint(10)), NOON).sweep);
     assert_eq!((record.standing().block.clone(), record.block()), (restraint(10).block(), None));
-    assert_eq!((record.standing().delay_ms, record.must_stay()), (7, true));
+    assert_eq!(record.standing().delay_ms, 7);
     let own = block_until(Some(NOON.plus_ms(5)));
     record.set_block(own.clone(), NOON);
     record.set_restraint(None, NOON);
@@ -94,7 +94,7 @@ fn a_rule_blocks_beside_an_operator_and_lifts_nothing_of_his() {
     assert_eq!(record.standing().block, restraint(8).block());
     assert!(record.advance(NOON.plus_ms(8)).publish);
     assert_eq!((&record.standing().block, record.standing().delay_ms), (&None, 0));
-    assert_eq!((record.ceilings().cost, record.must_stay()), (Ceiling::Unlimited, false));
+    assert_eq!(record.ceilings().cost, Ceiling::Unlimited);
 }
 
 #[test]
@@ -197,13 +197,19 @@ fn whoever_is_used_is_judged_by_the_present_window() {
 }
 
 #[test]
-fn what_binds_somebody_is_not_forgotten() {
-    let mut used_up = record(cost_limit(10, WindowKind::Daily));
-    assert!(!used_up.must_stay());
-    used_up.post(NOON, &amount(10, 0), NOON);
-    assert!(used_up.must_stay());
-    used_up.advance(NOON.next_day_start());
-    assert!(!used_up.must_stay());
+fn what_binds_somebody_or_was_ever_used_is_not_forgotten() {
+    let mut used = record(cost_limit(10, WindowKind::Daily));
+    assert!(!used.must_stay());
+    used.post(NOON, &amount(1, 0), NOON);
+    assert!(used.must_stay());
+    used.advance(NOON.next_day_start());
+    assert!(used.must_stay(), "the window of all time is never over");
+
+    let mut bound = record(Limit::default());
+    bound.set_limit(Some(cost_limit(10, WindowKind::Daily)), NOON);
+    assert!(bound.must_stay());
+    bound.set_limit(None, NOON);
+    assert!(!bound.must_stay());
 
     let mut denied = record(cost_limit(0, WindowKind::Daily));
     denied.advance(NOON);

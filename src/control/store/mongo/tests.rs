@@ -62,13 +62,17 @@ impl Copied {
 }
 
 impl Store for Copied {
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-        self.mongo.restore(now)
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
+        self.mongo.restore(now, holders_max)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.mongo.commit(batch)?;
         self.copy()
+    }
+
+    fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
+        self.mongo.recaller()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
@@ -127,7 +131,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let (cursors, facts) = read_all(&other.mongo.server).unwrap();
     assert_eq!(facts, []);
     let mut ledger = Ledger::new(ledger::Config::default(), NOON);
-    let place = ledger.admit(&Holder::User("alice".into()), NOON, |_, _| false).unwrap().place;
+    let place = ledger.admit(&Holder::User("alice".into()), NOON, |_, _| false).unwrap();
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
     ledger.set_limit(place, Some(limit), NOON);
     one.commit(&ledger.take_batch().unwrap()).unwrap();
@@ -154,7 +158,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     // A third that has never been there begins with it.
     let third = Scratch::new();
     let mut third = open(third.path().join("l"), config(mongo().uri(), &database));
-    let restored = third.restore(NOON).unwrap();
+    let restored = third.restore(NOON, usize::MAX).unwrap();
     assert!(restored.holders.iter().any(|state| state.limit.value == Some(limit)));
 }
 
@@ -208,7 +212,7 @@ fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
     store.commit(&rollup(1, 5)).unwrap();
     proxy.set(Mode::Forget);
     let mut ledger = Ledger::new(ledger::Config::default(), NOON);
-    let place = ledger.admit(&Holder::User("bob".into()), NOON, |_, _| false).unwrap().place;
+    let place = ledger.admit(&Holder::User("bob".into()), NOON, |_, _| false).unwrap();
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
     ledger.set_limit(place, Some(limit), NOON);
     store.commit(&ledger.take_batch().unwrap()).unwrap();
@@ -236,14 +240,15 @@ fn a_server_that_is_too_old_is_told_from_one_that_is_away() {
     let proxy = MongoProxy::start(mongo());
     proxy.set(Mode::WireVersion(8));
     let mut store = open(folder.path().join("ledger"), config(proxy.uri(), &database));
-    let StoreError(said) = store.restore(NOON).unwrap_err();
+    let StoreError(said) = store.restore(NOON, usize::MAX).unwrap_err();
     assert!(said.contains("wire version 8") && said.contains("wire version 9 (MongoDB 4.4)"), "{said}");
     assert!(said.contains("store.mongodb_uri") && store.server.is_incompatible(), "{said}");
     // One that is away may come back as another.
     for mode in [Mode::Refuse, Mode::Pass] {
         proxy.set(mode.clone());
         proxy.cut();
-        let look = || store.restore(NOON).is_ok() && store.cursors.is_some() == (mode == Mode::Pass);
+        let look =
+            || store.restore(NOON, usize::MAX).is_ok() && store.cursors.is_some() == (mode == Mode::Pass);
         assert!(tokenist_kit::eventually(tokenist_kit::PATIENCE, look, |&fits| fits), "{mode:?}");
     }
 }
@@ -270,7 +275,7 @@ fn a_copy_of_a_ledger_is_refused_while_the_other_counts_and_after_it_has_gone_on
             first
         });
         let mut twin = at(&copied);
-        let StoreError(said) = twin.restore(NOON).unwrap_err();
+        let StoreError(said) = twin.restore(NOON, usize::MAX).unwrap_err();
         assert!(said.contains("a copy or a backup") && said.contains("store.path"), "{said}");
         assert_eq!(twin.commit(&rollup(1, 7)).map_err(|StoreError(again)| again == said), Err(true));
         is_over.store(true, Ordering::Relaxed);
@@ -278,11 +283,11 @@ fn a_copy_of_a_ledger_is_refused_while_the_other_counts_and_after_it_has_gone_on
     });
     // Whoever goes on in the same folder need not wait.
     let mut again = at(&original);
-    again.restore(NOON).unwrap();
+    again.restore(NOON, usize::MAX).unwrap();
     again.commit(&rollup(1, 9)).unwrap();
     drop(again);
     // What the copy does not know of is counted under its name now.
-    let StoreError(said) = at(&copied).restore(NOON).unwrap_err();
+    let StoreError(said) = at(&copied).restore(NOON, usize::MAX).unwrap_err();
     assert!(said.contains("a copy or a backup"), "{said}");
 }
 
@@ -317,7 +322,7 @@ fn what_is_old_goes() {
 fn a_mongodb_that_is_away_stops_neither_the_start_nor_a_commit() {
     let folder = Scratch::new();
     let mut store = open(folder.path().join("ledger"), config("mongodb://127.0.0.1:1/".into(), "x"));
-    store.restore(NOON).unwrap();
+    store.restore(NOON, usize::MAX).unwrap();
     store.commit(&rollup(1, 5)).unwrap();
     let StoreError(said) = store.reader().unwrap().events(&Filter::default()).unwrap_err();
     assert!(said.contains("MongoDB"), "{said}");

@@ -122,11 +122,13 @@ impl Writer<'_> {
             Value::Integer(time(row.start)),
             Value::Integer(row.grain.ms() as i64),
         ];
+        // A row that has grown keeps its place in most indexes.
         let sql = format!(
-            "INSERT OR REPLACE INTO rollups (generation, row, user, org, key, feature, provider, model, start, \
-             span_ms, {}) VALUES ({})",
+            "INSERT INTO rollups (generation, row, user, org, key, feature, provider, model, start, span_ms, {}) \
+             VALUES ({}) ON CONFLICT (generation, row) DO UPDATE SET {}",
             names(),
-            marks(10 + COUNTS.len())
+            marks(10 + COUNTS.len()),
+            COUNTS.map(|name| format!("{name} = excluded.{name}")).join(", ")
         );
         let all = columns.into_iter().chain(values(&now));
         self.transaction.prepare_cached(&sql)?.execute(params_from_iter(all))?;

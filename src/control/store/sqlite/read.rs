@@ -1,19 +1,19 @@
 //! Questions to the file. How usage is asked for is in `usage`.
 
 use super::counts::{names, read, read_identity, read_model, read_org, read_time, time};
-use super::usage;
-use super::{Place, StoreError};
+use super::{Place, StoreError, restore, usage};
 use crate::store::row::measure_of;
-use crate::store::{AuditFilter, Filter, Patience, Reader, RefusalFilter, UsageQuery, UsageRow};
+use crate::store::{AuditFilter, Filter, Patience, Reader, Recall, RefusalFilter, UsageQuery, UsageRow};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
-use tokenist_core::batch::{Event, Grain, Log, Rollup, Serial, SessionRecord};
-use tokenist_core::id::{Feature, KeyHash, Model, SessionId, UserId};
+use tokenist_core::batch::{Event, Grain, Log, Recalled, Rollup, Serial, SessionRecord};
+use tokenist_core::id::{Feature, Holder, KeyHash, Model, SessionId, UserId};
 use tokenist_core::key::KeyId;
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
+use tokenist_core::time::Timestamp;
 
 pub(super) struct FileReader {
     pub(super) connection: Connection,
@@ -87,6 +87,17 @@ impl Reader for FileReader {
     fn log(&mut self, id: &str) -> Result<Option<Log>, StoreError> {
         let sql = format!("SELECT {LOG}, {}, {} FROM logs WHERE id = ?", super::counts::IDENTITY, names());
         Ok(self.ask(&Question { sql, values: vec![text(id)] }, log_of)?.pop())
+    }
+}
+
+impl Recall for FileReader {
+    fn recall(&mut self, holders: &[Holder], now: Timestamp) -> Result<Vec<Recalled>, StoreError> {
+        // In one transaction, so that rows and their sums are of the same moment.
+        let read = |connection: &mut Connection| -> rusqlite::Result<Vec<Recalled>> {
+            let transaction = connection.transaction()?;
+            holders.iter().map(|holder| restore::recall(&transaction, holder, now)).collect()
+        };
+        read(&mut self.connection).map_err(|error| self.place.error(&error))
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const STEPS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -174,6 +174,15 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_by_time ON refusals (minute, id);
 CREATE INDEX refusals_by_user ON refusals (user, minute, id);
 CREATE INDEX refusals_by_org ON refusals (org, minute, id);
+";
+
+const VERSION_7: &str = "
+-- Whoever comes back after he was forgotten is read alone.
+CREATE INDEX rollups_by_feature ON rollups (feature, start) WHERE feature <> '';
+CREATE INDEX rollups_by_key ON rollups (key, start) WHERE key IS NOT NULL;
+CREATE INDEX org_day_by_org ON org_day (org, start);
+CREATE INDEX slice_day_by_feature ON slice_day (feature, start) WHERE feature <> '';
+CREATE INDEX key_day_by_key ON key_day (key, start);
 ";
 
 /// Why a file cannot be used as it is.

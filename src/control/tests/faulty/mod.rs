@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokenist_control::store::{
-    AuditFilter, Filter, Memory, Reader, RefusalFilter, Store, StoreError, UsageQuery, UsageRow, memory,
+    AuditFilter, Filter, Memory, Reader, Recall, RefusalFilter, Store, StoreError, UsageQuery, UsageRow,
+    memory,
 };
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Event, Log, Restored, SessionRecord};
@@ -74,8 +75,8 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn restore(&mut self, now: Timestamp) -> Result<Restored, StoreError> {
-        self.inner().0.restore(now)
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
+        self.inner().0.restore(now, holders_max)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -92,6 +93,10 @@ impl Store for Faulty {
         } else {
             Err(StoreError(format!("{fault:?}")))
         }
+    }
+
+    fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
+        self.inner().0.recaller()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

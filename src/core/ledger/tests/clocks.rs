@@ -18,13 +18,10 @@ fn no_session_ends_before_it_began() {
     for (session, closed_at, kept) in
         [(1, NOON.plus_ms(HOUR_MS), NOON.plus_ms(HOUR_MS)), (2, NOON.minus_ms(HOUR_MS), NOON)]
     {
-        ledger.open_session(Opened {
-            session: SessionId(session),
-            identity: Arc::new(Identity::of("alice".into())),
-            provider: "openai".into(),
-            model: None,
-            at: NOON,
-        });
+        let identity = Arc::new(Identity::of("alice".into()));
+        let (session_id, provider) = (SessionId(session), "openai".into());
+        let opened = Opened { session: session_id, identity, provider, model: None, at: NOON };
+        ledger.open_session(opened, NOON);
         ledger.close_session(Closed { session: SessionId(session), at: closed_at, close_code: 1000 });
         assert_eq!(ledger.take_batch().unwrap().sessions[0].closed.at, kept);
     }
@@ -42,7 +39,7 @@ fn a_window_ends_in_the_middle_of_a_session_to_the_millisecond() {
         (WindowKind::Rolling24h, end_of_bucket),
     ] {
         let mut ledger = Ledger::new(with_window(window), used_at);
-        let place = ledger.admit(&user("alice"), used_at, |_, _| true).unwrap().place;
+        let place = ledger.admit(&user("alice"), used_at, |_, _| true).unwrap();
         ledger.apply(delta("alice", "m", 60, used_at), used_at);
         let last = end.minus_ms(1);
         ledger.tick(last);

@@ -1,0 +1,400 @@
+//! Whoever comes and has no seat: what the store has of him is read first, or he waits for a seat.
+//!
+//! Start at [`Aggregator::attend_to`]. What is asked waits as it was asked and is looked at anew once what it lacks is
+//! there; nothing of it was done before. The aggregator itself never waits.
+//!
+//! Invariant: nobody is seated of whom the store may know something that has not been read.
+
+use super::{Aggregator, Turn};
+use crate::command::{Command, Need};
+use crate::handle::CommandError;
+use crate::recall::{Answer as Read, Question};
+use crossbeam::channel::Sender;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokenist_core::batch::Recalled;
+use tokenist_core::id::{Holder, Identity};
+use tokenist_core::ledger::{Full, Place};
+use tokenist_core::record::Record;
+use tokenist_core::time::Timestamp;
+use tokenist_handoff::{Account, Admission, Answer, Order};
+use tracing::{info, warn};
+
+/// How long a request waits for what the store knows, or for a seat. A shard waits longer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Requests that may wait. Past it they are refused at once.
+const WAITING_MAX: usize = 10_000;
+/// Between two looks for a seat that somebody waits for.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// Between two times that shards are told to let go of accounts that they only remember.
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
+/// The same while nobody waits: everybody is refused at once, or was seated beyond the bound.
+const RELEASE_PAUSE_IDLE: Duration = Duration::from_secs(1);
+/// Requests that get a seat in one look, so that a look stays short.
+const LOOK_COUNT: usize = 64;
+
+/// What a shard or an operator wants of holders.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Admission { shard: usize, ticket: u64, admission: Admission },
+    Command(Box<Command>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asked: Asked,
+    /// Holders that are being read.
+    awaits: Vec<Holder>,
+    deadline: Duration,
+}
+
+/// What keeps something from being done now.
+enum Lack {
+    /// These are to be read.
+    Knowledge(Vec<Holder>),
+    Seat,
+}
+
+/// Why something is not done at all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Full,
+    Unread,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    /// Where the store is asked. `None`: by nobody, or it is a simulation's.
+    store: Option<Sender<Question>>,
+    /// Holders that are being read, and those of them that nobody has been asked for yet.
+    awaited: HashSet<Holder>,
+    questions: VecDeque<Vec<Holder>>,
+    for_knowledge: Vec<Waiting>,
+    for_seat: VecDeque<Waiting>,
+    /// Of whom the store has just said that it knows nothing, and whom it knows but found no seat: for as long as
+    /// those are looked at who have waited for it.
+    strangers: HashSet<Holder>,
+    visitors: HashMap<Holder, Record>,
+    /// The head of the queue for seats is being looked at: nobody is before it.
+    is_looking: bool,
+    next_look: Duration,
+    released_at: Option<Duration>,
+    committed: u64,
+    /// Somebody was refused for want of a seat, and there is none yet.
+    pub(super) is_full: bool,
+    pub(super) refused: u64,
+    pub(super) recalled: u64,
+    /// How long the aggregator runs.
+    elapsed: Duration,
+}
+
+impl Aggregator {
+    /// From now on the store is asked there for whoever comes back.
+    pub(crate) fn recall_from(&mut self, store: Sender<Question>) {
+        self.seats.store = Some(store);
+    }
+
+    /// Does what is asked, now or once what it lacks is there. Whoever waits for too long is refused.
+    pub(super) fn attend_to(&mut self, asked: Asked, now: Timestamp) {
+        let deadline = self.seats.elapsed + PATIENCE;
+        self.attend_by(deadline, asked, now);
+    }
+
+    /// Looks after those who wait. `elapsed` only grows. Gives when to come again, if nothing happens before.
+    pub fn attend(&mut self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
+        self.seats.elapsed = elapsed;
+        self.give_up_on_late();
+        if !self.seats.for_seat.is_empty() && elapsed >= self.seats.next_look {
+            self.seats.next_look = elapsed + LOOK_PAUSE;
+            self.look_for_seats(now);
+        }
+        if self.seats.store.is_some() {
+            self.ask_store(now);
+        }
+        let seats = &self.seats;
+        let deadlines = seats.for_knowledge.first().into_iter().chain(seats.for_seat.front());
+        let look = (!seats.for_seat.is_empty()).then_some(seats.next_look);
+        let ask = (!seats.questions.is_empty()).then_some(elapsed + LOOK_PAUSE);
+        deadlines.map(|waiting| waiting.deadline).chain(look).chain(ask).min()
+    }
+
+    /// The store has so many batches.
+    pub fn saved(&mut self, batches: u64) {
+        if batches != self.seats.committed {
+            self.seats.committed = batches;
+            self.seats.next_look = Duration::ZERO;
+            self.ledger.committed(batches, |holder| self.seats.awaited.contains(holder));
+        }
+    }
+
+    /// Whom the store is to be asked for, together; each is asked for until [`Aggregator::recalled`] answers.
+    pub fn take_question(&mut self) -> Option<Vec<Holder>> {
+        self.seats.questions.pop_front()
+    }
+
+    /// The store has answered.
+    pub fn recalled(&mut self, answers: Vec<Read>, now: Timestamp) {
+        let mut unread = HashSet::new();
+        let mut read = HashSet::new();
+        for (holder, answer) in answers {
+            self.seats.awaited.remove(&holder);
+            match answer {
+                Ok(recalled) => self.welcome(recalled, now),
+                Err(_) => drop(unread.insert(holder.clone())),
+            }
+            read.insert(holder);
+        }
+        let ready: Vec<Waiting> = self
+            .seats
+            .for_knowledge
+            .extract_if(.., |waiting| {
+                let is_hopeless = waiting.awaits.iter().any(|holder| unread.contains(holder));
+                waiting.awaits.retain(|holder| !read.contains(holder));
+                is_hopeless || waiting.awaits.is_empty()
+            })
+            .collect();
+        for Waiting { asked, deadline, .. } in ready {
+            let holders = self.holders_of(&asked, now);
+            if holders.iter().any(|holder| unread.contains(holder)) {
+                self.refuse(asked, Refusal::Unread);
+            } else {
+                self.attend_by(deadline, asked, now);
+            }
+        }
+        self.seats.strangers.clear();
+        self.seats.visitors.clear();
+        self.publish();
+    }
+
+    /// Makes up for strangers who became known beyond the bound, and tells of a full ledger that it no longer is.
+    pub(super) fn look_after_room(&mut self, now: Timestamp) {
+        if (self.seats.is_full || self.ledger.is_over_full()) && self.has_room(now) {
+            if std::mem::take(&mut self.seats.is_full) {
+                info!("the ledger has room again");
+            }
+        } else if self.ledger.is_over_full() {
+            self.release();
+        }
+    }
+
+    /// The account of somebody who is known here from now on, at the latest.
+    pub(super) fn seat(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
+        if self.ledger.is_absent(holder) && !self.seats.strangers.contains(holder) {
+            return Err(Full); // It is to be read first.
+        }
+        let accounts = &mut self.accounts;
+        let place = self.ledger.admit(holder, now, |place, applied| accounts.is_idle(place, applied));
+        self.forget_vacated();
+        place.map(|place| (place, self.open(place)))
+    }
+
+    /// The account of somebody who may be a stranger.
+    pub(super) fn receive(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
+        let accounts = &mut self.accounts;
+        let place = self.ledger.receive(holder, now, |place, applied| accounts.is_idle(place, applied));
+        self.forget_vacated();
+        place.map(|place| (place, self.open(place)))
+    }
+
+    /// Somebody whom the store knows, and for whom there is no seat.
+    pub(super) fn visitor(&self, holder: &Holder) -> Option<&Record> {
+        self.seats.visitors.get(holder)
+    }
+
+    fn open(&mut self, place: Place) -> Arc<Account> {
+        self.accounts.open(place, self.ledger.record(place))
+    }
+
+    fn forget_vacated(&mut self) {
+        for place in self.ledger.take_vacated() {
+            self.accounts.forget(place);
+            self.unwatch(place);
+        }
+    }
+
+    fn has_room(&mut self, now: Timestamp) -> bool {
+        let accounts = &mut self.accounts;
+        let has_room = self.ledger.has_room(now, |place, applied| accounts.is_idle(place, applied));
+        self.forget_vacated();
+        has_room
+    }
+
+    fn attend_by(&mut self, deadline: Duration, asked: Asked, now: Timestamp) {
+        match self.lack(&asked, now) {
+            None => self.carry_out(asked, now),
+            Some(lack) => self.have_wait(deadline, asked, lack),
+        }
+    }
+
+    fn carry_out(&mut self, asked: Asked, now: Timestamp) {
+        match asked {
+            Asked::Admission { shard, ticket, admission } => {
+                let key = match &admission {
+                    Admission::Identity(identity) => identity.key,
+                    Admission::Key { key, .. } => Some(*key),
+                };
+                let answer = self.admit(&admission, now);
+                self.answer(shard, ticket, key, answer);
+            }
+            // Nothing that waits is a list, so it takes no turn.
+            Asked::Command(command) => self.execute(*command, &Turn::new(&|| Duration::ZERO), now, 0),
+        }
+    }
+
+    /// What has to be there before this can be done. For a command that makes holders known they are seated.
+    fn lack(&mut self, asked: &Asked, now: Timestamp) -> Option<Lack> {
+        let holders = self.holders_of(asked, now);
+        let is_unknown = |holder: &Holder| {
+            let seats = &self.seats;
+            self.ledger.is_absent(holder)
+                && !seats.strangers.contains(holder)
+                && !seats.visitors.contains_key(holder)
+        };
+        let unknown: Vec<Holder> = holders.iter().filter(|holder| is_unknown(holder)).cloned().collect();
+        if !unknown.is_empty() {
+            return Some(Lack::Knowledge(unknown));
+        }
+        let need = match asked {
+            Asked::Admission { .. } => Need::Act,
+            Asked::Command(command) => command.need(),
+        };
+        let has_visitors = || holders.iter().any(|holder| self.seats.visitors.contains_key(holder));
+        let has_seat = match (need, asked) {
+            (Need::Nothing | Need::Look, _) => true,
+            (Need::Act | Need::Seat, _) if has_visitors() => false,
+            (Need::Act, Asked::Admission { .. }) => {
+                holders.iter().all(|holder| self.ledger.find(holder).is_some())
+                    || (self.seats.is_looking || self.seats.for_seat.is_empty()) && self.has_room(now)
+            }
+            (Need::Act, Asked::Command(_)) => true,
+            (Need::Seat, _) => holders.iter().all(|holder| self.seat(holder, now).is_ok()),
+        };
+        (!has_seat).then_some(Lack::Seat)
+    }
+
+    /// Who is concerned. Nobody, where a key opens nothing.
+    fn holders_of(&self, asked: &Asked, now: Timestamp) -> Vec<Holder> {
+        match asked {
+            Asked::Admission { admission: Admission::Identity(identity), .. } => identity.holders().collect(),
+            Asked::Admission { admission: admission @ Admission::Key { .. }, .. } => {
+                let identity = self.identity_by_key(admission, now);
+                identity.iter().flat_map(Identity::holders).collect()
+            }
+            Asked::Command(command) => command.holders(),
+        }
+    }
+
+    fn have_wait(&mut self, deadline: Duration, asked: Asked, lack: Lack) {
+        let seats = &mut self.seats;
+        if seats.for_knowledge.len() + seats.for_seat.len() >= WAITING_MAX {
+            return self.refuse(asked, Refusal::Unread);
+        }
+        match lack {
+            Lack::Knowledge(awaits) => {
+                let new = awaits.iter().filter(|holder| seats.awaited.insert((*holder).clone()));
+                let new: Vec<Holder> = new.cloned().collect();
+                if !new.is_empty() {
+                    seats.questions.push_back(new);
+                }
+                let place = seats.for_knowledge.partition_point(|waiting| waiting.deadline <= deadline);
+                seats.for_knowledge.insert(place, Waiting { asked, awaits, deadline });
+            }
+            Lack::Seat if seats.is_full => {
+                self.release();
+                self.refuse(asked, Refusal::Full);
+            }
+            Lack::Seat => {
+                let place = seats.for_seat.partition_point(|waiting| waiting.deadline <= deadline);
+                seats.for_seat.insert(place, Waiting { asked, awaits: Vec::new(), deadline });
+                self.release();
+            }
+        }
+    }
+
+    /// Has the shards let go of accounts that no session of theirs uses.
+    fn release(&mut self) {
+        let pause = if self.seats.for_seat.is_empty() { RELEASE_PAUSE_IDLE } else { RELEASE_PAUSE };
+        if self.seats.released_at.is_none_or(|at| self.seats.elapsed >= at + pause) {
+            self.seats.released_at = Some(self.seats.elapsed);
+            self.shards.iter_mut().for_each(|shard| shard.release());
+        }
+    }
+
+    fn look_for_seats(&mut self, now: Timestamp) {
+        for _ in 0..LOOK_COUNT {
+            if self.seats.for_seat.is_empty() {
+                return;
+            }
+            if !self.has_room(now) {
+                return self.release();
+            }
+            let Some(Waiting { asked, deadline, .. }) = self.seats.for_seat.pop_front() else { return };
+            self.seats.is_looking = true;
+            self.attend_by(deadline, asked, now);
+            self.seats.is_looking = false;
+        }
+    }
+
+    fn ask_store(&mut self, now: Timestamp) {
+        let Some(store) = &self.seats.store else { return };
+        while let Some(holders) = self.seats.questions.pop_front() {
+            if let Err(refused) = store.try_send((holders, now)) {
+                // Its thread is behind, or the process is about to end.
+                self.seats.questions.push_front(refused.into_inner().0);
+                return;
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut recalled: Recalled, now: Timestamp) {
+        self.ledger.complete(&mut recalled);
+        let holder = recalled.state.holder.clone();
+        if recalled.is_nothing() {
+            self.seats.strangers.insert(holder);
+            return;
+        }
+        self.seats.recalled += 1;
+        let accounts = &mut self.accounts;
+        let seated = self.ledger.welcome(&recalled, now, |place, applied| accounts.is_idle(place, applied));
+        self.forget_vacated();
+        if seated.is_err() {
+            self.seats.visitors.insert(holder, self.ledger.visitor(&recalled, now));
+        }
+    }
+
+    fn give_up_on_late(&mut self) {
+        let elapsed = self.seats.elapsed;
+        while self.seats.for_seat.front().is_some_and(|waiting| elapsed >= waiting.deadline) {
+            let Some(Waiting { asked, .. }) = self.seats.for_seat.pop_front() else { return };
+            if !std::mem::replace(&mut self.seats.is_full, true) {
+                warn!(
+                    users_max = self.users_max,
+                    "the ledger is full: nobody in it can be forgotten, and new users are refused; raise store.users_max"
+                );
+            }
+            self.refuse(asked, Refusal::Full);
+        }
+        while self.seats.for_knowledge.first().is_some_and(|waiting| elapsed >= waiting.deadline) {
+            let Waiting { asked, .. } = self.seats.for_knowledge.remove(0);
+            self.refuse(asked, Refusal::Unread);
+        }
+    }
+
+    fn refuse(&mut self, asked: Asked, refusal: Refusal) {
+        self.seats.refused += u64::from(refusal == Refusal::Full);
+        match asked {
+            Asked::Admission { shard, ticket, .. } => {
+                let answer = match refusal {
+                    Refusal::Full => Answer::Full,
+                    Refusal::Unread => Answer::Unread,
+                };
+                self.send(shard, Order::Admission { ticket, answer });
+            }
+            Asked::Command(command) => command.refuse(match refusal {
+                Refusal::Full => CommandError::Full,
+                Refusal::Unread => CommandError::Unread,
+            }),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Who has a seat, who gets one, and who is forgotten for it.
+//!
+//! Start at [`Ledger::admit`]. A stranger is [received](Ledger::receive) and sits apart: it takes nobody's seat, is not
+//! saved, and is gone with its session if that never begins. Whoever the store may know is
+//! [absent](Ledger::is_absent) and has to be read back first: [`Ledger::welcome`].
+//!
+//! What an operator has set stays here for all: that of whoever has no seat is on the shelf.
+//!
+//! Invariant: whoever is forgotten is whole in the store, or has used nothing, so nobody gets a budget twice.
+
+use super::{Full, Ledger, Place, Tenure};
+use crate::batch::{HolderState, Profile, Recalled, Revision};
+use crate::id::{Holder, Identity, UserId};
+use crate::limit::{Limit, Restraint};
+use crate::record::{Applied, Consequence, Record};
+use crate::roster::Seat;
+use crate::time::Timestamp;
+use std::ops::Bound::{Excluded, Unbounded};
+
+/// How much what is said of a user is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// By an operator, or with a key that may speak for the user.
+    Proven,
+    /// By headers of somebody who brought a provider key. It makes nobody a member of an org.
+    Claimed,
+}
+
+/// How many over the bound are forgotten at once, so that an admission stays short.
+const CATCH_UP_COUNT: usize = 4;
+/// How many restraints of absent holders are kept. Past it one holds from the next time that its rule renews it.
+const RESTRAINT_COUNT_MAX: usize = 1_000_000;
+
+impl Said {
+    /// By whoever this identity is of.
+    pub fn of(identity: &Identity) -> Said {
+        if identity.key.is_some() { Said::Proven } else { Said::Claimed }
+    }
+}
+
+impl Ledger {
+    /// Whether the store may know of the holder what is not known here.
+    pub fn is_absent(&self, holder: &Holder) -> bool {
+        self.config.reads_back && !self.is_whole && self.find(holder).is_none()
+    }
+
+    /// Finds or seats a holder that is not absent, and lets its time pass. `is_free` tells of somebody idle whether
+    /// nobody holds his account and every charge of it has been applied.
+    pub fn admit(
+        &mut self,
+        holder: &Holder,
+        now: Timestamp,
+        is_free: impl FnMut(Place, Applied) -> bool,
+    ) -> Result<Place, Full> {
+        let place = match self.find(holder) {
+            Some(place) if !self.roster.seat(place).is_tentative() => place,
+            found => {
+                self.make_room(now, is_free)?;
+                found.unwrap_or_else(|| self.seat(holder, now))
+            }
+        };
+        self.roster.establish(place);
+        self.use_place(place, now);
+        Ok(place)
+    }
+
+    /// As [`Ledger::admit`], but who has no seat is a stranger until it has used something, or its session has begun.
+    pub fn receive(
+        &mut self,
+        holder: &Holder,
+        now: Timestamp,
+        mut is_free: impl FnMut(Place, Applied) -> bool,
+    ) -> Result<Place, Full> {
+        let place = match self.find(holder) {
+            Some(place) => place,
+            None => {
+                let is_gone = |place, seat: &Seat| !seat.is_unsaved && is_free(place, seat.record.applied());
+                match self.roster.idle_stranger(is_gone) {
+                    Some(place) => self.vacate(place, now),
+                    None if self.roster.stranger_count() >= self.config.strangers_max => return Err(Full),
+                    None => {}
+                }
+                self.seat_as(holder, Tenure::Tentative, now)
+            }
+        };
+        self.use_place(place, now);
+        Ok(place)
+    }
+
+    /// Seats a holder with what the store has of it.
+    pub fn welcome(
+        &mut self,
+        recalled: &Recalled,
+        now: Timestamp,
+        is_free: impl FnMut(Place, Applied) -> bool,
+    ) -> Result<Place, Full> {
+        let holder = &recalled.state.holder;
+        if let Some(place) = self.find(holder) {
+            return Ok(place);
+        }
+        self.make_room(now, is_free)?;
+        let place = self.seat(holder, now);
+        self.take_over(recalled.state.clone(), now);
+        for piece in &recalled.usage {
+            self.put_back(place, piece, now);
+        }
+        self.use_place(place, now);
+        Ok(place)
+    }
+
+    /// Whether nothing is known of whoever sits there, but that a session of his may begin.
+    pub fn is_stranger(&self, place: Place) -> bool {
+        self.roster.seat(place).is_tentative()
+    }
+
+    /// A session of a key's is about to begin: a stranger belongs to its org from now on, or is gone with it.
+    pub fn expect(&mut self, user: Place, identity: &Identity) {
+        let seat = self.roster.seat_mut(user);
+        if seat.is_tentative() && Said::of(identity) == Said::Proven {
+            let profile = &mut seat.record.profile;
+            profile.org = profile.org.take().or_else(|| identity.org.clone());
+        }
+    }
+
+    /// Adds what others have set for the holder and the store may not have yet.
+    pub fn complete(&self, recalled: &mut Recalled) {
+        if let Some(state) = self.shelf.get(&recalled.state.holder) {
+            recalled.state.join(state.clone());
+        }
+    }
+
+    /// The record that a holder would have with what the store has of it. It is not seated.
+    pub fn visitor(&self, recalled: &Recalled, now: Timestamp) -> Record {
+        // What is on the shelf was joined before.
+        let HolderState { holder, profile, limit, block } = recalled.state.clone();
+        let mut record = self.stranger(holder.clone(), now);
+        record.profile = profile.value;
+        record.set_limit(limit.value, now);
+        record.set_block(block.value, now);
+        record.set_restraint(self.restraints.get(&holder).cloned(), now);
+        recalled.usage.iter().for_each(|piece| record.restore(piece.at, &piece.totals));
+        record.advance(now);
+        record
+    }
+
+    /// Whether one more can be seated, if need be in the place of another. Strangers who became known beyond the bound
+    /// are made up for first.
+    pub fn has_room(&mut self, now: Timestamp, mut is_free: impl FnMut(Place, Applied) -> bool) -> bool {
+        let max = self.config.holders_max;
+        self.catch_up(max + 1, now, &mut is_free);
+        let count = self.roster.established_count();
+        count < max || count == max && self.somebody_idle(is_free).is_some()
+    }
+
+    /// Whether there are more than the bound allows.
+    pub fn is_over_full(&self) -> bool {
+        self.roster.established_count() > self.config.holders_max
+    }
+
+    /// Places whose holders were forgotten since this was last asked. Ask before such a place is used again.
+    pub fn take_vacated(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.vacated)
+    }
+
+    /// So many batches are in the store. `is_awaited`: the store is being asked for what it has of this holder.
+    pub fn committed(&mut self, batches: u64, is_awaited: impl Fn(&Holder) -> bool) {
+        self.committed = batches;
+        let shelf = &mut self.shelf;
+        self.shelved.retain(|holder, batch| {
+            if *batch > batches || is_awaited(holder) {
+                return true;
+            }
+            if shelf.get(holder).is_some_and(|state| !state.binds()) {
+                shelf.remove(holder);
+            }
+            false
+        });
+    }
+
+    /// What is set for users without a seat who have a limit or a block, in order of id, from the first that comes
+    /// after `after`.
+    pub fn shelved_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, &HolderState)> {
+        let after = after.map(|user| Holder::User(user.clone()));
+        let later = self.shelf.range((after.map_or(Unbounded, Excluded), Unbounded));
+        later.map_while(|(holder, state)| match holder {
+            Holder::User(user) => Some((user, state)),
+            Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => None,
+        })
+    }
+
+    /// What rules say of a holder that may have no seat: of now, and neither saved nor shared.
+    pub fn restrain(&mut self, holder: &Holder, restraint: Option<Restraint>, now: Timestamp) {
+        match (self.find(holder), restraint) {
+            (Some(place), restraint) => self.set_restraint(place, restraint, now),
+            (None, Some(restraint)) if self.restraints.len() < RESTRAINT_COUNT_MAX => {
+                self.restraints.insert(holder.clone(), restraint);
+            }
+            (None, _) => drop(self.restraints.remove(holder)),
+        }
+    }
+
+    /// Notes what is said of a user, and that there is such a user. What is not said stays as it was, and what was
+    /// proven stays whatever is claimed.
+    pub fn introduce(&mut self, user: Place, identity: &Identity, said: Said, now: Timestamp) {
+        self.roster.establish(user);
+        let seat = self.roster.seat_mut(user);
+        let Profile { org, org_is_claimed, email, name } = &mut seat.record.profile;
+        let may_say = said == Said::Proven || org.is_none() || *org_is_claimed;
+        let mut is_news = learn(email, &identity.email) | learn(name, &identity.name);
+        if identity.org.is_some() && may_say {
+            is_news |= learn(org, &identity.org);
+            is_news |= std::mem::replace(org_is_claimed, said == Said::Claimed) != *org_is_claimed;
+        }
+        if is_news || seat.revisions.profile == Revision::default() {
+            seat.profile_unsaved = true;
+            let revision = self.next_revision(now);
+            self.roster.seat_mut(user).revisions.profile = revision;
+            self.save_later(user);
+        }
+    }
+
+    /// Keeps for the store what others have set for a holder who gets no seat here for it.
+    pub(super) fn leave_unseated(&mut self, state: HolderState) {
+        self.is_whole = false;
+        self.revision = self.revision.max(state.revision());
+        self.pending.holders.push(state.clone());
+        self.shelved.insert(state.holder.clone(), self.batch);
+        self.shelve(state);
+    }
+
+    pub(super) fn shelve(&mut self, state: HolderState) {
+        let holder = state.holder.clone();
+        let known = self.shelf.entry(holder.clone()).or_insert_with(|| HolderState::of(holder));
+        known.join(state);
+    }
+
+    /// As [`Ledger::seat`], but of an absent holder nothing is known that it could be seated with.
+    pub(super) fn seat_unless_absent(&mut self, holder: &Holder, now: Timestamp) -> Option<Place> {
+        (!self.is_absent(holder)).then(|| self.seat(holder, now))
+    }
+
+    /// Seats a holder who has none, beyond the bound if need be.
+    pub(super) fn seat(&mut self, holder: &Holder, now: Timestamp) -> Place {
+        match self.find(holder) {
+            Some(place) => place,
+            None => self.seat_as(holder, Tenure::Established, now),
+        }
+    }
+
+    fn seat_as(&mut self, holder: &Holder, tenure: Tenure, now: Timestamp) -> Place {
+        let place = self.roster.seat_new(holder, tenure, self.default_limit(holder), now);
+        if let Some(state) = self.shelf.remove(holder) {
+            self.take_over(state, now);
+            self.roster.seat_mut(place).saved_by = self.shelved.get(holder).copied().unwrap_or(0);
+        }
+        if let Some(restraint) = self.restraints.remove(holder) {
+            self.set_restraint(place, Some(restraint), now);
+        }
+        self.bound_key(place, now);
+        self.align(place, now);
+        self.touch(place);
+        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
+        place
+    }
+
+    fn use_place(&mut self, place: Place, now: Timestamp) {
+        self.roster.use_seat(place);
+        self.advance(place, now);
+        self.touch(place);
+    }
+
+    /// Room for one more.
+    fn make_room(&mut self, now: Timestamp, is_free: impl FnMut(Place, Applied) -> bool) -> Result<(), Full> {
+        self.catch_up(self.config.holders_max, now, is_free);
+        if self.roster.established_count() < self.config.holders_max { Ok(()) } else { Err(Full) }
+    }
+
+    /// Forgets some until there are fewer than `count`, as far as they may be.
+    fn catch_up(&mut self, count: usize, now: Timestamp, mut is_free: impl FnMut(Place, Applied) -> bool) {
+        for _ in 0..CATCH_UP_COUNT {
+            if self.roster.established_count() < count {
+                return;
+            }
+            let Some(place) = self.somebody_idle(&mut is_free) else { return };
+            self.vacate(place, now);
+        }
+    }
+
+    /// Somebody who may be forgotten.
+    fn somebody_idle(&mut self, mut is_free: impl FnMut(Place, Applied) -> bool) -> Option<Place> {
+        let (reads_back, committed) = (self.config.reads_back, self.committed);
+        self.roster.most_idle(|place, seat| {
+            let is_saved = !seat.is_unsaved && seat.saved_by <= committed;
+            is_saved && (reads_back || !seat.record.must_stay()) && is_free(place, seat.record.applied())
+        })
+    }
+
+    fn vacate(&mut self, place: Place, now: Timestamp) {
+        let seat = self.roster.seat(place);
+        let holder = seat.record.holder().clone();
+        if let Some(restraint) = seat.record.restraint().cloned() {
+            self.restraints.insert(holder, restraint);
+        }
+        self.is_whole &= seat.is_tentative();
+        let state = seat.state();
+        if state.binds() {
+            self.shelve(state);
+        }
+        self.strike_off(place);
+        self.roster.vacate(place, now);
+        self.vacated.push(place);
+    }
+
+    pub(super) fn default_limit(&self, holder: &Holder) -> Limit {
+        match holder {
+            Holder::User(_) => self.config.default_limit,
+            Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => Limit::default(),
+        }
+    }
+}
+
+/// Whether `said` is something new.
+fn learn<T: Clone + PartialEq>(known: &mut Option<T>, said: &Option<T>) -> bool {
+    let is_new = said.is_some() && known != said;
+    if is_new {
+        known.clone_from(said);
+    }
+    is_new
+}

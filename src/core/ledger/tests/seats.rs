@@ -1,0 +1,312 @@
+//! Who is forgotten, and that nobody gains by it.
+
+use super::*;
+use crate::limit::Restraint;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn reading_back() -> Config {
+    Config { reads_back: true, ..small() }
+}
+
+fn alone(name: &str, nano: i64) -> Delta {
+    Delta { identity: Arc::new(Identity::of(name.into())), ..delta(name, "m", nano, NOON) }
+}
+
+/// Takes what is to be saved, as a store that commits it at once.
+fn save(ledger: &mut Ledger) -> Batch {
+    let batch = ledger.take_batch().unwrap_or_default();
+    ledger.committed(ledger.batch - 1, |_| false);
+    batch
+}
+
+fn receive(ledger: &mut Ledger, name: &str) -> Result<Place, Full> {
+    ledger.receive(&user(name), NOON, |_, _| true)
+}
+
+fn recalled(name: &str, nano: i64) -> Recalled {
+    let piece =
+        Piece { holder: user(name), at: NOON, totals: Totals { cost: NanoUsd(nano), ..Totals::default() } };
+    Recalled { usage: vec![piece], ..Recalled::nothing(user(name)) }
+}
+
+#[test]
+fn the_least_recently_used_holder_is_forgotten_first() {
+    let mut ledger = Ledger::new(reading_back(), NOON);
+    for name in ["a", "b", "c", "a", "d"] {
+        admit(&mut ledger, name).unwrap();
+    }
+    assert_eq!((ledger.find(&user("b")), ledger.take_vacated().len()), (None, 1));
+    let ids: Vec<_> =
+        ledger.users_after(Some(&"a".into())).map(|(user, _)| Holder::User(user.clone())).collect();
+    assert_eq!(ids, [user("c"), user("d")]);
+    assert!(ledger.is_absent(&user("b")), "the store may know of it");
+}
+
+#[test]
+fn whoever_is_in_use_or_not_saved_is_not_forgotten() {
+    let mut ledger = Ledger::new(Config { holders_max: 1, ..reading_back() }, NOON);
+    ledger.apply(alone("a", 5), NOON);
+    assert_eq!(admit(&mut ledger, "b"), Err(Full), "no batch has it");
+    let batch = ledger.take_batch().unwrap();
+    assert_eq!(rows(&batch), [("a", 12, 5)]);
+    assert_eq!(admit(&mut ledger, "b"), Err(Full), "the batch is on its way");
+    ledger.committed(1, |_| false);
+    let held = ledger.admit(&user("b"), NOON, |_, _| false);
+    assert_eq!(held, Err(Full), "somebody holds the account");
+    assert!(admit(&mut ledger, "b").is_ok());
+}
+
+#[test]
+fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
+    let mut ledger = Ledger::new(Config { holders_max: 1, ..reading_back() }, NOON);
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    let place = admit(&mut ledger, "a").unwrap();
+    ledger.apply(alone("a", 60), NOON);
+    ledger.set_limit(place, Some(Limit { max_cost: Some(NanoUsd(70)), ..Limit::default() }), NOON);
+    ledger.set_block(place, Some(block.clone()), NOON);
+    let expires_at = NOON.plus_ms(HOUR_MS);
+    let restraint = Restraint { reason: Some("r".into()), since: NOON, delay_ms: 7, expires_at };
+    ledger.restrain(&user("a"), Some(restraint.clone()), NOON);
+    save(&mut ledger);
+    admit(&mut ledger, "b").unwrap();
+    save(&mut ledger);
+    assert!(ledger.is_absent(&user("a")), "bound, and forgotten all the same");
+    assert_eq!(ledger.shelved_after(None).map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["a"]);
+
+    let mut recalled = recalled("a", 60);
+    ledger.complete(&mut recalled); // What was set is here, whatever the store says.
+    let visitor = ledger.visitor(&recalled, NOON);
+    let place = ledger.welcome(&recalled, NOON, |_, _| true).unwrap();
+    for record in [&visitor, ledger.record(place)] {
+        assert_eq!(record.used().cost, NanoUsd(60));
+        assert_eq!(record.own_limit().and_then(|limit| limit.max_cost), Some(NanoUsd(70)));
+        assert_eq!((record.block(), record.restraint()), (Some(&block), Some(&restraint)));
+    }
+    assert_eq!(ledger.take_batch(), None, "the store has all of it");
+}
+
+#[test]
+fn a_stranger_takes_nobodys_seat_and_leaves_nothing() {
+    let mut ledger = Ledger::new(Config { holders_max: 2, strangers_max: 2, ..reading_back() }, NOON);
+    for name in ["a", "b"] {
+        ledger.apply(alone(name, 1), NOON);
+    }
+    save(&mut ledger);
+    let first = receive(&mut ledger, "x").unwrap();
+    let held = |place: Place, _: Applied| place != first;
+    ledger.receive(&user("y"), NOON, |_, _| false).unwrap();
+    assert_eq!(ledger.receive(&user("z"), NOON, |_, _| false), Err(Full), "both sessions may still begin");
+    ledger.receive(&user("z"), NOON, held).unwrap();
+    assert_eq!(ledger.find(&user("y")), None, "its session is gone");
+    assert_eq!((ledger.user_count(), ledger.take_batch()), (2, None));
+    assert!(ledger.find(&user("a")).is_some() && ledger.find(&user("b")).is_some());
+    assert!(!ledger.is_absent(&user("y")), "the store has never heard of it");
+
+    // The provider lets one in: it is known from now on, and so is what is said of it.
+    let identity = Arc::new(Identity { name: Some("X".into()), ..Identity::of("x".into()) });
+    let opened = Opened { session: SessionId(1), identity, provider: "openai".into(), model: None, at: NOON };
+    ledger.open_session(opened, NOON);
+    assert_eq!(ledger.find(&user("x")), Some(first));
+    assert_eq!(save(&mut ledger).holders.len(), 1);
+    // It was seated beyond the bound, which the next one makes up for.
+    assert_eq!(ledger.roster.established_count(), 3);
+    admit(&mut ledger, "c").unwrap();
+    assert_eq!((ledger.user_count(), ledger.take_vacated().len()), (2, 3));
+}
+
+#[test]
+fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let [limited, blocked, _] = ["a", "b", "c"].map(|name| admit(&mut ledger, name).unwrap());
+    ledger.set_limit(limited, Some(Limit::default()), NOON);
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    ledger.set_block(blocked, Some(block), NOON);
+    ledger.apply(alone("c", 1), NOON);
+    save(&mut ledger);
+    let a_year_later = NOON.plus_ms(365 * DAY_MS);
+    ledger.tick(a_year_later);
+    assert_eq!(ledger.admit(&user("d"), a_year_later, |_, _| true), Err(Full));
+    assert!(!ledger.has_room(NOON, |_, _| true));
+    assert!(!ledger.is_absent(&user("d")), "nobody can be asked");
+
+    // The lifted block has to be saved before its holder may go.
+    ledger.set_block(blocked, None, a_year_later);
+    assert_eq!(admit(&mut ledger, "d"), Err(Full));
+    save(&mut ledger);
+    assert!(ledger.has_room(NOON, |_, _| true));
+    assert_eq!(admit(&mut ledger, "d"), Ok(blocked));
+}
+
+#[test]
+fn what_is_proven_of_a_user_outlasts_what_is_claimed() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let place = admit(&mut ledger, "a").unwrap();
+    let email = Identity { email: Some("a@example.com".into()), ..Identity::of("a".into()) };
+    let org = |org: &str| Identity { org: Some(org.into()), ..Identity::of("a".into()) };
+    for (identity, said, is_news, member_of) in [
+        (&email, Said::Claimed, true, None),
+        (&email, Said::Claimed, false, None),
+        (&org("acme"), Said::Claimed, true, None),
+        (&org("globex"), Said::Claimed, true, None),
+        (&org("globex"), Said::Proven, true, Some("globex")),
+        (&org("acme"), Said::Claimed, false, Some("globex")),
+        (&email, Said::Proven, false, Some("globex")),
+        (&org("initech"), Said::Proven, true, Some("initech")),
+    ] {
+        ledger.introduce(place, identity, said, NOON);
+        let told = format!("{identity:?} {said:?}");
+        assert_eq!(ledger.take_batch().is_some(), is_news, "{told}");
+        let profile = &ledger.record(place).profile;
+        assert_eq!(profile.member_of().map(|org| org.as_str()), member_of, "{told}");
+        assert_eq!(profile.email, email.email, "{told}");
+    }
+}
+
+#[test]
+fn what_another_instance_sets_holds_for_whoever_has_no_seat() {
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    let stranger =
+        |name: &str| HolderState { profile: stamped(7, Profile::default()), ..HolderState::of(user(name)) };
+    let blocked = HolderState { block: stamped(8, Some(block.clone())), ..stranger("c") };
+    let full = |config: Config| {
+        let mut ledger = Ledger::new(Config { holders_max: 2, ..config }, NOON);
+        assert!(ledger.adopt(stranger("a"), NOON) && ledger.adopt(stranger("b"), NOON));
+        ledger
+    };
+    let mut ledger = full(small());
+    assert!(!ledger.adopt(stranger("c"), NOON), "for a mere profile nobody is forgotten");
+    assert!(ledger.adopt(blocked.clone(), NOON));
+    assert!(ledger.find(&user("c")).is_some(), "nothing could be read back, so it is seated");
+
+    let mut ledger = full(reading_back());
+    assert!(ledger.adopt(blocked.clone(), NOON));
+    assert!(ledger.is_absent(&user("c")), "it waits in the store");
+    // The store was asked before it had the block, and answers after it has it.
+    let mut answer = Recalled::nothing(user("c"));
+    let batch = ledger.take_batch().unwrap();
+    assert!(batch.holders.contains(&blocked));
+    ledger.committed(1, |holder| *holder == user("c"));
+    ledger.complete(&mut answer);
+    let place = ledger.welcome(&answer, NOON, |_, _| true).unwrap();
+    assert_eq!(ledger.record(place).block(), Some(&block));
+}
+
+/// One step of many users in a table of few seats.
+#[derive(Clone, Debug)]
+enum Step {
+    Admit(u8),
+    Leave(u8),
+    Use(u8, i64),
+    Block(u8, bool),
+    Take,
+    Commit,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = 0..8u8;
+    prop::collection::vec(
+        prop_oneof![
+            4 => name.clone().prop_map(Step::Admit),
+            3 => name.clone().prop_map(Step::Leave),
+            4 => (name.clone(), 0..50i64).prop_map(|(name, nano)| Step::Use(name, nano)),
+            1 => (name, any::<bool>()).prop_map(|(name, is)| Step::Block(name, is)),
+            3 => Just(Step::Take),
+            3 => Just(Step::Commit),
+        ],
+        0..200,
+    )
+}
+
+/// What a store has of everybody.
+#[derive(Default)]
+struct Shelf {
+    rows: BTreeMap<Serial, Rollup>,
+    states: BTreeMap<Holder, HolderState>,
+}
+
+impl Shelf {
+    fn commit(&mut self, batch: Batch) {
+        self.rows.extend(batch.rollups.into_iter().map(|row| (row.row, row)));
+        for state in batch.holders {
+            let known = self.states.entry(state.holder.clone());
+            known.or_insert_with(|| HolderState::of(state.holder.clone())).join(state);
+        }
+    }
+
+    fn recall(&self, holder: &Holder) -> Recalled {
+        let piece = |row: &Rollup| Piece { holder: holder.clone(), at: row.start, totals: row.totals };
+        let rows = self.rows.values().filter(|row| row.holders().any(|other| other == *holder));
+        let state = self.states.get(holder).cloned().unwrap_or_else(|| HolderState::of(holder.clone()));
+        Recalled { state, usage: rows.map(piece).collect() }
+    }
+
+    fn cost(&self) -> i64 {
+        self.rows.values().map(|row| row.totals.cost.0).sum()
+    }
+}
+
+proptest! {
+    /// Whoever is let in knows all that was ever used, whatever was forgotten meanwhile, and no block is lost.
+    #[test]
+    fn nobody_gets_a_cent_twice_in_a_table_of_few_seats(steps in steps(), holders_max in 2..5usize) {
+        let mut ledger = Ledger::new(Config { holders_max, ..reading_back() }, NOON);
+        let (mut shelf, mut taken) = (Shelf::default(), Vec::new());
+        let (mut used, mut blocked) = (BTreeMap::<u8, i64>::new(), BTreeSet::<u8>::new());
+        let mut held: BTreeMap<u8, Place> = BTreeMap::new();
+        let name = |number: u8| user(&number.to_string());
+        let mut commits = 0;
+        for step in steps {
+            match step {
+                Step::Admit(who) => {
+                    let places: Vec<Place> = held.values().copied().collect();
+                    let is_free = |place: Place, _: Applied| !places.contains(&place);
+                    let is_new = ledger.find(&name(who)).is_none();
+                    let found = if is_new && !ledger.has_room(NOON, is_free) {
+                        Err(Full)
+                    } else if ledger.is_absent(&name(who)) {
+                        let mut recalled = shelf.recall(&name(who));
+                        ledger.complete(&mut recalled);
+                        match recalled.is_nothing() {
+                            true => ledger.receive(&name(who), NOON, is_free),
+                            false => ledger.welcome(&recalled, NOON, is_free),
+                        }
+                    } else {
+                        ledger.receive(&name(who), NOON, is_free)
+                    };
+                    if let Ok(place) = found {
+                        held.insert(who, place);
+                        let record = ledger.record(place);
+                        let sum = used.get(&who).copied().unwrap_or(0);
+                        prop_assert_eq!(record.totals(WindowKind::Total).cost.0, sum);
+                        prop_assert_eq!(record.totals(WindowKind::Daily).cost.0, sum);
+                        prop_assert_eq!(record.block().is_some(), blocked.contains(&who));
+                        prop_assert!(!is_new || ledger.roster.established_count() <= holders_max);
+                    }
+                }
+                Step::Leave(who) => drop(held.remove(&who)),
+                Step::Use(who, nano) if held.contains_key(&who) => {
+                    let identity = Arc::new(Identity::of(who.to_string().as_str().into()));
+                    ledger.apply(Delta { identity, ..alone("", nano) }, NOON);
+                    *used.entry(who).or_default() += nano;
+                }
+                Step::Block(who, is_blocked) if held.contains_key(&who) => {
+                    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+                    ledger.set_block(held[&who], is_blocked.then_some(block), NOON);
+                    if is_blocked { blocked.insert(who) } else { blocked.remove(&who) };
+                }
+                Step::Use(..) | Step::Block(..) => {}
+                Step::Take => taken.extend(ledger.take_batch()),
+                Step::Commit if !taken.is_empty() => {
+                    shelf.commit(taken.remove(0));
+                    commits += 1;
+                    ledger.committed(commits, |_| false);
+                }
+                Step::Commit => {}
+            }
+        }
+        taken.extend(ledger.take_batch());
+        taken.into_iter().for_each(|batch| shelf.commit(batch));
+        prop_assert_eq!(shelf.cost(), used.values().sum::<i64>());
+    }
+}
