@@ -34,7 +34,12 @@ pub(crate) async fn read_settings(State(app): State<App>) -> Json<Settings> {
 )]
 pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let (pulse, telemetry) = (pulse(&app).await, &app.telemetry);
-    let problems = problems(telemetry, pulse.as_ref().ok());
+    let threads = app.handle.supervisor().threads();
+    let mut problems = problems(telemetry, pulse.as_ref().ok());
+    problems.extend(threads.iter().filter(|thread| thread.is_down).map(|thread| {
+        let why = thread.failure.as_deref().unwrap_or("no reason given");
+        format!("The thread {} has panicked and is about to begin anew: {why}", thread.name)
+    }));
     let (status, word) = match pulse {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
@@ -60,7 +65,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
         reports_held: telemetry.reports_held(),
-        threads_restarted: restarted(app.handle.supervisor().threads()),
+        threads_restarted: restarted(threads),
         mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
         mirror_waiting: pulse.as_ref().and_then(|pulse| pulse.mirror_waiting),
         redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
@@ -120,6 +125,10 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
     if let Some(failure) = telemetry.accept_failure() {
         problems.push(format!("Sessions are refused: {failure}"));
     }
+    let held = telemetry.reports_held();
+    if held >= REPORTS_HELD_MAX {
+        problems.push(format!("The ledger is behind: {held} reports wait in the shards."));
+    }
     if let Some(failure) = telemetry.log.failure() {
         let lost = telemetry.log.lost();
         problems.push(format!("Lines of the log are lost, {lost} so far: {failure}."));
@@ -175,5 +184,7 @@ async fn pulse(app: &App) -> Result<Pulse, CommandError> {
 }
 
 const PULSE_MS_MAX: u64 = 1000;
+/// What the greatest load holds back for a moment is less.
+const REPORTS_HELD_MAX: u64 = 10_000;
 /// A commit takes milliseconds.
 const COMMIT_MAX: Duration = Duration::from_secs(5);

@@ -53,16 +53,11 @@ export function HealthCard() {
                 {problem}
               </Note>
             ))}
-            <Trouble
-              name="The ledger"
-              what={data.reportsHeld > 0 ? `${count(data.reportsHeld)} reports wait for it.` : null}
-            />
             {data.threadsRestarted.map(({ name, restarts, failure }) => (
-              <Trouble
-                key={name}
-                name={`The thread ${name}`}
-                what={`it panicked, ${count(restarts)} times so far, and was begun anew: ${failure ?? 'no reason given'}`}
-              />
+              <Note key={name} tone="warn">
+                The thread {name} has panicked {restarts === 1 ? 'once' : `${count(restarts)} times`} and was
+                begun anew: {failure ?? 'no reason given'}
+              </Note>
             ))}
           </div>
         )}
