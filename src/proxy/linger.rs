@@ -81,6 +81,10 @@ impl<'a> Owed<'a> {
 pub(crate) struct Hearing<'a>(pub(crate) &'a Owed<'a>);
 
 impl Visit for Hearing<'_> {
+    fn blot(&mut self, reason: &mut [u8]) {
+        self.0.tap(|tap| tap.blot(reason));
+    }
+
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         self.0.tap(|tap| tap.visit(header, payload, part))
     }

@@ -498,6 +498,9 @@ struct Look<'a> {
 }
 
 impl Visit for Look<'_> {
+    /// A client's reason is the client's.
+    fn blot(&mut self, _: &mut [u8]) {}
+
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         match header.opcode {
             Opcode::Pong if is_ours(header, payload) => return Act::Swallow,

@@ -19,6 +19,8 @@ struct Seen {
 }
 
 impl Visit for Seen {
+    fn blot(&mut self, _: &mut [u8]) {}
+
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         match part {
             Part::Whole | Part::First => self.frames.push((header.opcode, payload.to_vec())),

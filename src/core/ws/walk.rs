@@ -40,8 +40,9 @@ pub trait Visit {
     /// it answers no longer matters.
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act;
 
-    /// May blot out parts of a close's reason before it is forwarded. Nothing else is ever changed.
-    fn blot(&mut self, _reason: &mut [u8]) {}
+    /// May blot out parts of a close's reason before it is forwarded. Nothing else is ever changed. Every visitor says
+    /// what it does, so that one which stands before another does not keep the reason from it.
+    fn blot(&mut self, reason: &mut [u8]);
 }
 
 /// What a walk found.
@@ -235,6 +236,8 @@ mod tests {
     }
 
     impl Visit for Reader {
+        fn blot(&mut self, _: &mut [u8]) {}
+
         fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
             if header.opcode == Opcode::Pong {
                 return Act::Swallow;
