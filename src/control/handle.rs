@@ -189,7 +189,7 @@ impl Handle {
         self.ask(|reply| Command::Unblock(user, reply)).await?
     }
 
-    /// Does to users what rules say, at once, or with `None` no longer. At most [`PORTION_MAX`] at a time.
+    /// Does to users what rules say, at once, or with `None` no longer. At most `PORTION_MAX` at a time.
     pub async fn restrain(&self, users: Vec<(UserId, Option<Restraint>)>) -> Result<(), CommandError> {
         self.ask(|reply| Command::Restrain(users, reply)).await
     }

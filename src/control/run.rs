@@ -2,7 +2,7 @@
 //! the ledger's folder was copied.
 //!
 //! Whoever counts under a name says so where instances meet, with the id of its run, again and again. The next run of
-//! the same folder knows the ids of those before it; what it does about another's is [`Run::judge`].
+//! the same folder knows the ids of those before it; what it does about another's is `Run::judge`.
 
 use std::fmt;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! Enforces rules: looks about once a second who has reached what, and does to users what the rules say.
 //!
-//! Start at [`start`]. Which orgs used something is asked in one question each beat, and only their rules are looked at
+//! Start at `start`. Which orgs used something is asked in one question each beat, and only their rules are looked at
 //! again; all of them once a minute and with each new hour, for then usage leaves their spans. A beat takes at most half
 //! of the time, however many rules there are.
 //!

@@ -1,6 +1,6 @@
 //! HTTP/1.1 heads and the ends of bodies. Bytes in, values out.
 //!
-//! Start at [`request_head`]; what we write is in [`write`]. Strict where leniency would let two parsers read one request differently: line ends
+//! Start at [`request_head`]; what we write is in [`mod@write`]. Strict where leniency would let two parsers read one request differently: line ends
 //! are CRLF, a length is given once and not beside a transfer coding.
 
 pub mod blot;
