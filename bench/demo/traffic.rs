@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a person waits who was turned away, or whose session failed.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// What is longer is no `error` event, but audio.
+const ERROR_BYTES_MAX: usize = 4_096;
 /// 16-bit samples at 24 kHz.
 const AUDIO_BYTES_PER_MS: u64 = 48;
 /// What the provider is asked for: half a second of speech every 150 ms, six times.
@@ -183,13 +185,14 @@ fn is_type(event: &[u8], kind: &str) -> bool {
     memchr::memmem::find(head, format!(r#""type":"{kind}""#).as_bytes()).is_some()
 }
 
-/// The sentence of an `error` event.
+/// The sentence of an `error` event, whose fields stand in any order.
 fn refusal(event: &[u8]) -> Option<String> {
-    if !is_type(event, "error") {
+    if event.len() > ERROR_BYTES_MAX {
         return None;
     }
     let event: Value = serde_json::from_slice(event).ok()?;
-    Some(event["error"]["message"].as_str()?.to_owned())
+    (event["type"] == "error")
+        .then(|| event["error"]["message"].as_str().unwrap_or("no reason given").to_owned())
 }
 
 fn append(speech_ms: u64) -> String {
@@ -208,5 +211,23 @@ async fn patiently<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T
     match monoio::time::timeout(PATIENCE, what).await {
         Ok(outcome) => outcome,
         Err(_) => Err(io::Error::other(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_by_its_event_in_whatever_order_its_fields_stand() {
+        let sentence = Some("Cost limit reached".to_owned());
+        for event in [
+            r#"{"type":"error","event_id":"e","error":{"code":"c","message":"Cost limit reached"}}"#,
+            r#"{"error":{"code":"c","message":"Cost limit reached"},"event_id":"e","type":"error"}"#,
+        ] {
+            assert_eq!(refusal(event.as_bytes()), sentence);
+        }
+        assert_eq!(refusal(br#"{"type":"response.done","response":{"error":{"message":"no"}}}"#), None);
+        assert!(is_type(br#"{"type":"response.done","x":1}"#, "response.done"));
     }
 }
