@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -93,7 +94,8 @@ fn load(tokenist: &Tokenist, folder: &Path, path: &str, callers: usize, newcomer
         // Also where an assertion fails, or the callers would go on for ever.
         let _end = End(&over);
         for number in 0..newcomers {
-            let user = format!("newcomer-{}-{number}", path.len());
+            // Somebody new for each question, whom none of them finds.
+            let user = format!("newcomer-{}-{number}", hash(path));
             let began = Instant::now();
             let Ok(mut session) = tokenist.session(&user) else {
                 refused += 1;
@@ -116,6 +118,12 @@ fn load(tokenist: &Tokenist, folder: &Path, path: &str, callers: usize, newcomer
     });
     let [answered, failed] = [answered, failed].map(AtomicU64::into_inner);
     Figures { admissions, refused, commit_age_max, answered, failed }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 struct End<'a>(&'a AtomicBool);

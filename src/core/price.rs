@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 /// A model's prices. What is `None` is not on its price list.
@@ -39,6 +40,10 @@ pub struct KindPrice {
 #[derive(Clone, Debug)]
 pub struct PriceTable {
     rows: Vec<Row>,
+    /// Which rows have a name, so that a session's model is found without looking at all of them.
+    named: HashMap<Arc<str>, Vec<usize>>,
+    /// Rows that have a pattern among their names.
+    patterned: Vec<usize>,
     fallback: Arc<Price>,
 }
 
@@ -76,13 +81,17 @@ pub const FALLBACK: Price = Price {
 impl PriceTable {
     /// The prices that tokenist was built with.
     pub fn builtin() -> PriceTable {
-        static BUILTIN: LazyLock<PriceTable> = LazyLock::new(|| PriceTable {
-            rows: list::read(include_str!("price/builtin.csv"))
-                .expect("the built-in price list is readable, as a test has shown")
-                .into_iter()
-                .map(|listing| Row { listing, source: Source::Builtin })
-                .collect(),
-            fallback: Arc::new(FALLBACK),
+        static BUILTIN: LazyLock<PriceTable> = LazyLock::new(|| {
+            let listings = list::read(include_str!("price/builtin.csv"))
+                .expect("the built-in price list is readable, as a test has shown");
+            let mut table = PriceTable {
+                rows: Vec::new(),
+                named: HashMap::new(),
+                patterned: Vec::new(),
+                fallback: Arc::new(FALLBACK),
+            };
+            table.extend(listings, Source::Builtin);
+            table
         });
         BUILTIN.clone()
     }
@@ -101,7 +110,18 @@ impl PriceTable {
     }
 
     fn extend(&mut self, listings: impl IntoIterator<Item = Listing>, source: Source) {
-        self.rows.extend(listings.into_iter().map(|listing| Row { listing, source }));
+        for listing in listings {
+            let index = self.rows.len();
+            for name in listing.names() {
+                let rows = if name.contains('*') {
+                    &mut self.patterned
+                } else {
+                    self.named.entry(Arc::clone(name)).or_default()
+                };
+                rows.push(index);
+            }
+            self.rows.push(Row { listing, source });
+        }
     }
 
     pub fn rows(&self) -> &[Row] {
@@ -121,15 +141,21 @@ impl PriceTable {
     /// The row that says so, if one does.
     pub fn row(&self, provider: &str, model: &str, at: Timestamp) -> Option<&Row> {
         let undated = undated(model);
-        let rank = |index: usize| {
+        let rank = |&index: &usize| {
             let Row { listing, source } = &self.rows[index];
             let from = listing.effective_from.unwrap_or_default();
             let fit = (from <= at).then(|| listing.fit(model, undated)).flatten()?;
             let own = listing.provider.is_none() || listing.provider.as_deref() == Some(provider);
             Some((own, *source, fit, from, Reverse(index)))
         };
-        let best = (0..self.rows.len()).filter_map(rank).max();
+        let best = self.candidates(model).filter_map(rank).max();
         best.map(|(.., Reverse(index))| &self.rows[index])
+    }
+
+    /// All rows that can fit, and few others: those that name the model, with its date or without, and every pattern.
+    fn candidates(&self, model: &str) -> impl Iterator<Item = &usize> {
+        let names = [Some(model), undated(model)].into_iter().flatten();
+        names.filter_map(|name| self.named.get(name)).flatten().chain(&self.patterned)
     }
 }
 
@@ -272,6 +298,7 @@ const fn usd(dollars: u64) -> PricePerMillion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     const NOW: Timestamp = Timestamp(1_795_000_000_000); // 2026-11-18
 
@@ -333,6 +360,21 @@ mod tests {
             ["gpt-realtime-9", "gpt-realtim", "", "whisper-1-extra", "-2026-05-01", "gpt-realtime-2026-5-1"]
         {
             assert_eq!(**table.price("openai", model, NOW), FALLBACK, "{model}");
+        }
+    }
+
+    #[test]
+    fn every_row_that_fits_is_among_those_that_are_looked_at() {
+        let table = PriceTable::builtin();
+        let names: Vec<&Arc<str>> = table.rows.iter().flat_map(|row| row.listing.names()).collect();
+        let models = names.iter().flat_map(|name| {
+            ["", "-x", "-2026-05-01", "-20260501"].map(|end| format!("{}{end}", name.replace('*', "-a")))
+        });
+        for model in models.chain(names.iter().map(|name| name.to_string())) {
+            let fits = |index: &usize| table.rows[*index].listing.fit(&model, undated(&model)).is_some();
+            let fitting: BTreeSet<usize> = (0..table.rows.len()).filter(fits).collect();
+            let found: BTreeSet<usize> = table.candidates(&model).copied().filter(fits).collect();
+            assert_eq!(found, fitting, "{model}");
         }
     }
 
