@@ -82,7 +82,7 @@ fn strangers_change_nobodys_sum_and_leave_nothing() {
     let view = || tokenist.get("/admin/users/alice/usage?period=total");
     let before = eventually(PATIENCE, view, |view| view["usage"]["totalTokens"] == TURN_TOKENS);
     assert_eq!(before["usage"]["totalTokens"], TURN_TOKENS, "{before}");
-    each(&names(2_000), |user| {
+    each(&names(54_000), |user| {
         let refusal = Client::open(tokenist.listen, &handshake(user).header("x-org-id", user));
         let status = refusal.expect_err("the provider does not know the key").status;
         assert_eq!(status, 401, "{user}: the provider's refusal, not ours");
