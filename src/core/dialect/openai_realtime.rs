@@ -293,23 +293,21 @@ fn find<'a>(fields: Fields<'a>, name: &str) -> Option<Field<'a>> {
 fn session(fields: Fields<'_>, only_transcribes: Option<bool>) -> Settings<'_> {
     let mut settings = Settings { only_transcribes, ..Settings::default() };
     let model_of = |transcription| find(object(transcription)?, "model").and_then(text);
-    let mut add_text = |bytes: usize| {
-        settings.text_bytes = Some(settings.text_bytes.unwrap_or(0) + bytes as u64);
-    };
-    for field in fields.clone() {
-        match (&*field.key.bytes(), field.value) {
-            (b"instructions", scan::Value::Text(text)) => add_text(text.raw.len()),
-            // An empty list has two brackets.
-            (b"tools", scan::Value::Array(raw)) => add_text(raw.len().saturating_sub(2)),
-            _ => {}
-        }
-    }
     for field in fields {
         match &*field.key.bytes() {
             b"type" => {
                 let kind = field.value.text();
                 settings.only_transcribes =
                     kind.map(|kind| kind.is("transcription")).or(settings.only_transcribes);
+            }
+            b"instructions" | b"tools" => {
+                let bytes = match field.value {
+                    scan::Value::Text(text) => text.raw.len(),
+                    // An empty list has two brackets.
+                    scan::Value::Array(raw) => raw.len().saturating_sub(2),
+                    _ => continue,
+                };
+                *settings.text_bytes.get_or_insert_default() += bytes as u64;
             }
             b"model" => settings.model = text(field),
             b"input_audio_transcription" => settings.transcription_model = model_of(field),
