@@ -5,7 +5,7 @@
 
 use super::StoreError;
 use super::document::{int, integer, text};
-use super::server::{IdTaken, Server};
+use super::server::Server;
 use crate::clock::system_time;
 use crate::run::{Kinship, Run, Twin};
 use mongodb::bson::{Document, doc};
@@ -57,7 +57,7 @@ impl Claim {
         }
         let said = doc! {"run": &self.run.id, "place": &self.run.place, "beat": self.beat, "seen_at": int(system_time().0)};
         let statement = doc! {"q": filter, "u": {"$set": said}, "upsert": before.is_none()};
-        server.write(doc! {"update": "runs", "updates": [statement]}, IdTaken::Fails)?;
+        server.write(doc! {"update": "runs", "updates": [statement]})?;
         // Two may have taken over from the same one: the first has it.
         match self.look(server)? {
             Some(now) if text(&now, "run") == Some(&self.run.id) => {

@@ -197,7 +197,7 @@ impl Writer {
     }
 
     /// A greater revision there has it that the statement matches nothing; then the insert that follows finds its `_id`
-    /// taken, and nothing is changed.
+    /// taken, and nothing is changed. So it may where somebody else inserts at the same moment: see `Mirror::set`.
     fn setting<T: Serialize>(
         &self,
         number: u64,

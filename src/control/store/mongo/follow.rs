@@ -5,7 +5,7 @@
 
 use super::StoreError;
 use super::document::{SETTINGS, Writer, fact_of, int, integer, text};
-use super::server::{IdTaken, Server};
+use super::server::Server;
 use super::{Config, tidy};
 use crate::clock::system_time;
 use crate::fact::Fact;
@@ -163,11 +163,10 @@ impl Follower {
     fn sign(&self, now: Timestamp) -> Result<(), StoreError> {
         let seen = doc! {"$max": {"seen_at": int(now.0)}};
         let statement = doc! {"q": {"_id": self.writer.opening()}, "u": seen, "upsert": true};
-        self.server.write(doc! {"update": "writers", "updates": [statement]}, IdTaken::Fails)?;
+        self.server.write(doc! {"update": "writers", "updates": [statement]})?;
         for (collection, ms_max) in [("writers", SIGN_MAX_MS), ("runs", RUN_MAX_MS)] {
             let old = doc! {"seen_at": {"$lt": int(now.minus_ms(ms_max).0)}};
-            self.server
-                .write(doc! {"delete": collection, "deletes": [{"q": old, "limit": 0}]}, IdTaken::Fails)?;
+            self.server.write(doc! {"delete": collection, "deletes": [{"q": old, "limit": 0}]})?;
         }
         Ok(())
     }

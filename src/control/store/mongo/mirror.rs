@@ -7,7 +7,7 @@
 use super::StoreError;
 use super::claim::Claim;
 use super::document::{SETTINGS, Write, Writer, int};
-use super::server::{IdTaken, Server};
+use super::server::Server;
 use crate::progress::Mirroring;
 use crate::store::row::Change;
 use crate::store::sqlite::outbox::{Class, Outbox};
@@ -236,19 +236,54 @@ impl Mirror {
             }
         }
         for (collection, statements) in updates {
-            let taken = if SETTINGS.contains(&collection) { IdTaken::IsDone } else { IdTaken::Fails };
             for statements in statements.chunks(batch) {
-                self.server.write(doc! {"update": collection, "updates": statements.to_vec()}, taken)?;
+                match SETTINGS.contains(&collection) {
+                    true => self.set(collection, statements)?,
+                    false => {
+                        let command = doc! {"update": collection, "updates": statements.to_vec()};
+                        self.server.write(command)?;
+                    }
+                }
             }
         }
         for (collection, documents) in inserts {
             let count = if collection == "logs" { INSERTS_LOGS } else { INSERTS };
             for documents in documents.chunks(count) {
-                let command = doc! {"insert": collection, "documents": documents.to_vec()};
-                self.server.write(command, IdTaken::IsDone)?;
+                self.write_all("insert", collection, "documents", documents)?;
             }
         }
         Ok(())
+    }
+
+    /// An id that is taken has a greater revision, or another instance has inserted a lesser one at the same moment: then
+    /// the statement finds that the second time.
+    fn set(&self, collection: &str, statements: &[Document]) -> Result<(), StoreError> {
+        let taken = self.write_all("update", collection, "updates", statements)?;
+        self.write_all("update", collection, "updates", &taken).map(drop)
+    }
+
+    /// Tries all of them, and gives those that found their id taken. FerretDB tries none after the first that fails.
+    fn write_all(
+        &self,
+        verb: &str,
+        collection: &str,
+        name: &str,
+        statements: &[Document],
+    ) -> Result<Vec<Document>, StoreError> {
+        let (mut rest, mut taken) = (statements, Vec::new());
+        while !rest.is_empty() {
+            let mut command = doc! {verb: collection};
+            command.insert(name, rest.to_vec());
+            let written = self.server.write_each(command)?;
+            let found = written.taken.iter().filter_map(|&index| rest.get(index)).cloned();
+            taken.extend(found);
+            let tried = match written.taken.iter().max() {
+                Some(last) if written.done + written.taken.len() < rest.len() => last + 1,
+                Some(_) | None => rest.len(),
+            };
+            rest = rest.get(tried..).unwrap_or_default();
+        }
+        Ok(taken)
     }
 
     /// Tells the others that all settings up to this number are there to be read.
@@ -256,6 +291,6 @@ impl Mirror {
         let statement = doc! {
             "q": {"_id": self.writer.opening()}, "u": {"$max": {"upto": int(upto)}}, "upsert": true,
         };
-        self.server.write(doc! {"update": "writers", "updates": [statement]}, IdTaken::Fails)
+        self.server.write(doc! {"update": "writers", "updates": [statement]})
     }
 }

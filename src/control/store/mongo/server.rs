@@ -3,6 +3,7 @@
 //! Whoever calls blocks; a runtime of our own does the talking. FerretDB is asked for the same things; what it does not
 //! implement it refuses with [`NOT_IMPLEMENTED`], and the caller does without.
 
+use super::document::integer;
 use super::{Config, StoreError};
 use mongodb::bson::{Document, doc};
 use mongodb::event::EventHandler;
@@ -42,13 +43,12 @@ pub(super) struct Server {
     is_incompatible: AtomicBool,
 }
 
-/// What it means that an insert, or an upsert's, finds its `_id` taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IdTaken {
-    /// What was to be written is there already, or something later.
-    IsDone,
-    /// Two upserts met, and this one has changed nothing.
-    Fails,
+/// What came of statements each of which stands for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) done: usize,
+    /// Whose id was taken, by their places.
+    pub(super) taken: Vec<usize>,
 }
 
 /// Why the server did not do as asked.
@@ -57,6 +57,15 @@ pub(super) enum Refusal {
     /// It does not know how. It said so, and will say it again.
     NotImplemented,
     Failed(StoreError),
+}
+
+fn failures(answer: &Document) -> impl Iterator<Item = &Document> {
+    let failures = answer.get_array("writeErrors").into_iter().flatten();
+    failures.filter_map(|failure| failure.as_document())
+}
+
+fn is_taken(failure: &Document) -> bool {
+    failure.get_i32("code").ok() == Some(DUPLICATE_KEY)
 }
 
 impl From<Refusal> for StoreError {
@@ -128,20 +137,39 @@ impl Server {
 
     /// Writes and waits until a majority has it in its journal: there are servers that answer for a majority before. A
     /// statement that fails fails the whole, though the others are done.
-    pub(super) fn write(&self, mut command: Document, taken: IdTaken) -> Result<(), StoreError> {
+    pub(super) fn write(&self, command: Document) -> Result<(), StoreError> {
+        let (name, answer) = self.write_unordered(command)?;
+        self.failure_of(&name, &answer, |_| true)
+    }
+
+    /// As [`Server::write`], but an id that is taken fails nothing.
+    pub(super) fn write_each(&self, command: Document) -> Result<Written, StoreError> {
+        let (name, answer) = self.write_unordered(command)?;
+        self.failure_of(&name, &answer, |failure| !is_taken(failure))?;
+        let taken = failures(&answer).filter(|failure| is_taken(failure));
+        let index = |failure: &Document| integer(failure, "index")?.try_into().ok();
+        let done = integer(&answer, "n").and_then(|count| count.try_into().ok()).unwrap_or(0);
+        Ok(Written { done, taken: taken.filter_map(index).collect() })
+    }
+
+    fn write_unordered(&self, mut command: Document) -> Result<(String, Document), StoreError> {
         command.insert("ordered", false);
         command.insert("writeConcern", doc! {"w": "majority", "j": true});
         let name = command.keys().next().cloned().unwrap_or_default();
         let answer = self.run(command)?;
-        let failures = answer.get_array("writeErrors").into_iter().flatten();
-        let failed = failures
-            .filter_map(|failure| failure.as_document())
-            .find(|failure| taken == IdTaken::Fails || failure.get_i32("code").ok() != Some(DUPLICATE_KEY));
+        Ok((name, answer))
+    }
+
+    fn failure_of(
+        &self,
+        name: &str,
+        answer: &Document,
+        counts: impl Fn(&Document) -> bool,
+    ) -> Result<(), StoreError> {
+        let failed = failures(answer).find(|failure| counts(failure));
         match failed.or_else(|| answer.get_document("writeConcernError").ok()) {
             None => Ok(()),
-            Some(failure) => {
-                Err(self.error(&name, failure.get_str("errmsg").unwrap_or("a statement failed")))
-            }
+            Some(failure) => Err(self.error(name, failure.get_str("errmsg").unwrap_or("a statement failed"))),
         }
     }
 

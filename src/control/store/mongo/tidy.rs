@@ -4,7 +4,7 @@
 //! all our times are integers, it would go by the server's clock, and FerretDB has none.
 
 use super::document::{int, integer};
-use super::server::{IdTaken, Server};
+use super::server::Server;
 use super::{Config, StoreError};
 use mongodb::bson::{Bson, doc};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(super) fn tidy(server: &Server, config: &Config, present: Timestamp) -> Resu
             }
             if !ids.is_empty() {
                 let statement = doc! {"q": {"_id": {"$in": ids}}, "limit": 0};
-                server.write(doc! {"delete": collection, "deletes": [statement]}, IdTaken::Fails)?;
+                server.write(doc! {"delete": collection, "deletes": [statement]})?;
             }
         }
         left = more;
