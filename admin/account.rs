@@ -2,19 +2,28 @@
 //!
 //! Whoever registers may name an org, so the question is whose it is. An org that anything is known of belongs to
 //! somebody: its usage would be shown to whoever registers into it, and keys made there would count for it. So an org
-//! is given to who asks for it first, while nothing is known of it. Into one that exists only an owner puts an account,
-//! with `POST /admin/logins`.
+//! is given to who asks for it first, while nothing is known of it ([`known_org`]). Into one that exists only an owner
+//! puts an account, with `POST /admin/logins`.
+//!
+//! User ids of accounts are each org's own: [`Space`] translates at this port between what is said and what is stored.
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::login::{Login, Role};
+use crate::policy::Policy;
+use crate::tier::OrgTier;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokenist_control::handle::Handle;
-use tokenist_control::store::UsageQuery;
+use tokenist_control::handle::{CommandError, Handle};
+use tokenist_control::store::{Filter, RefusalFilter, UsageQuery};
 use tokenist_control::view::{KeyQuery, UserFilter, UserQuery};
+use tokenist_core::authority::{Mute, space_of};
 use tokenist_core::catalog::Kept;
-use tokenist_core::id::{Holder, OrgId, UserId};
+use tokenist_core::id::{Holder, Identity, OrgId, SPACE_PREFIX, UserId};
+use tokenist_core::key::Key;
+use tokenist_core::price::Listing;
+use tokenist_core::rule::{Firings, Rule};
 use tokenist_core::verdict::Used;
 
 /// To whom an org was given. Kept under the org's id.
@@ -25,6 +34,10 @@ pub(crate) struct Claim {
 
 impl Kept for Claim {
     const KIND: &'static str = "org_account";
+
+    fn org<'a>(&'a self, id: &'a str) -> Option<&'a str> {
+        Some(id)
+    }
 }
 
 /// The org of an account; of other logins none.
@@ -53,7 +66,7 @@ pub(crate) async fn check(handle: &Handle, id: &str, login: &Login) -> Result<()
 /// Refuses an org that something is known of, or that is kept for another account.
 pub(crate) async fn refuse_known(handle: &Handle, id: &str, org: &OrgId) -> Result<(), ApiError> {
     let is_kept = *org != own_org(id) && org.as_str().starts_with(own_org("login_").as_str());
-    if is_kept || is_known(handle, org).await? {
+    if is_kept || known_org(handle, org).await? {
         let sentence = format!(
             "Organization {org} exists already: register with another orgId, or ask its operator for an account in it"
         );
@@ -62,33 +75,119 @@ pub(crate) async fn refuse_known(handle: &Handle, id: &str, org: &OrgId) -> Resu
     Ok(())
 }
 
-async fn is_known(handle: &Handle, org: &OrgId) -> Result<bool, ApiError> {
-    let filter = UserFilter { org: Some(org.clone()), ..UserFilter::default() };
-    let keys = KeyQuery { org: Some(org.clone()), limit: 1, ..KeyQuery::default() };
-    let usage = UsageQuery { org: Some(org.clone()), limit: 1, ..UsageQuery::default() };
-    let (claim, limit, users, keys, usage) = tokio::try_join!(
-        handle.entry::<Claim>(org.as_str()),
+/// Whether anything is kept for an org: settings, or what its users did. Every kind of the catalog is asked.
+async fn known_org(handle: &Handle, org: &OrgId) -> Result<bool, ApiError> {
+    Ok(is_in_catalog(handle, org).await? || is_in_ledger(handle, org).await?)
+}
+
+async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
+    let (claims, tiers, logins, policies, rules, firings, prices) = tokio::try_join!(
+        is_kept::<Claim>(handle, org),
+        is_kept::<OrgTier>(handle, org),
+        is_kept::<Login>(handle, org),
+        is_kept::<Policy>(handle, org),
+        is_kept::<Rule>(handle, org),
+        is_kept::<Firings>(handle, org),
+        is_kept::<Listing>(handle, org),
+    )?;
+    Ok(claims || tiers || logins || policies || rules || firings || prices)
+}
+
+async fn is_kept<T: Kept>(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
+    let entries = handle.entries::<T>().await?;
+    Ok(entries.iter().any(|(id, entry)| entry.org(id) == Some(org.as_str())))
+}
+
+/// What is not in the catalog: a limit, users, keys, and records of any kind. Nothing that has an org may be left out.
+async fn is_in_ledger(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
+    let of_org = || Some(org.clone());
+    let filter = UserFilter { org: of_org(), ..UserFilter::default() };
+    let keys = KeyQuery { org: of_org(), limit: 1, ..KeyQuery::default() };
+    let details = || Filter { org: of_org(), limit: 1, ..Filter::default() };
+    let refusals = RefusalFilter { org: of_org(), limit: 1, ..RefusalFilter::default() };
+    let (limit, users, keys, live) = tokio::try_join!(
         handle.limit(Holder::Org(org.clone())),
         handle.users(UserQuery { filter, limit: 1, ..UserQuery::default() }),
         handle.keys(keys),
-        handle.usage(usage),
+        handle.sessions(),
     )?;
-    Ok(claim.is_some()
-        || !limit.limit_is_default
-        || limit.used != Used::default()
-        || !users.users.is_empty()
-        || keys.total > 0
-        || !usage.is_empty())
+    let (usage, events, sessions, logs, refusals) = tokio::try_join!(
+        handle.usage(UsageQuery { org: of_org(), limit: 1, ..UsageQuery::default() }),
+        handle.events(details()),
+        handle.past_sessions(details()),
+        handle.logs(details()),
+        handle.refusals(refusals),
+    )?;
+    let is_used =
+        limit.used != Used::default() || live.iter().any(|session| session.identity.org == of_org());
+    let is_recorded = !(usage.is_empty() && events.is_empty() && sessions.is_empty() && logs.is_empty());
+    let is_set = !limit.limit_is_default || !users.users.is_empty() || keys.total > 0;
+    Ok(is_used || is_recorded || is_set || !refusals.is_empty())
 }
 
-/// A key that an account made speaks for users of its org and for such as nobody has heard of, or anybody who
-/// registers could use up another org's limits and look at its users.
-pub(crate) async fn check_user(handle: &Handle, own: Option<&OrgId>, user: &UserId) -> Result<(), ApiError> {
-    match handle.org_of(user.clone()).await? {
-        Some(org) if org.as_ref() != own => {
+/// The name space of an account's keys: what is said there is bare, what is stored is not. Everybody else says what is
+/// stored.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Space(Option<OrgId>);
+
+impl Space {
+    pub(crate) fn of_key(key: &Key) -> Space {
+        Space(space_of(key).cloned())
+    }
+
+    pub(crate) fn of(caller: &Caller) -> Space {
+        match caller {
+            Caller::Key(key) => Space::of_key(key),
+            Caller::Operator | Caller::Login { .. } => Space(caller.account().map(|(_, org)| org)),
+        }
+    }
+
+    /// The id under which a user is stored that is called so here.
+    pub(crate) fn said(&self, user: UserId) -> UserId {
+        self.0.as_ref().map_or_else(|| user.clone(), |org| user.spaced(org))
+    }
+
+    /// What a user is called here.
+    pub(crate) fn shown<'a>(&self, user: &'a UserId) -> &'a str {
+        if self.0.is_some() { user.bare() } else { user.as_str() }
+    }
+}
+
+/// Whom a key of an account is bound to for which this user is asked: see `tokenist_core::authority::speak`.
+pub(crate) async fn bound_user(handle: &Handle, org: &OrgId, user: UserId) -> Result<UserId, ApiError> {
+    if user.as_str().starts_with(SPACE_PREFIX) {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, Mute::Spaced.to_string()));
+    }
+    let spaced = user.spaced(org);
+    let is_of_before = handle.org_of(spaced.clone()).await?.is_none()
+        && handle.org_of(user.clone()).await?.flatten().as_ref() == Some(org);
+    Ok(if is_of_before { user } else { spaced })
+}
+
+/// An operator's key that is bound to a user and to an org says where the user belongs, and no other than it belongs to.
+pub(crate) async fn name_user(handle: &Handle, user: &UserId, org: &OrgId) -> Result<(), ApiError> {
+    refuse_other_space(user, org)?;
+    match handle.org_of(user.clone()).await?.flatten() {
+        Some(other) if other != *org => {
             let sentence =
-                format!("An account's keys speak for users of its own organization, and {user} is another's");
-            Err(ApiError::new(StatusCode::FORBIDDEN, sentence))
+                format!("User {user} is of organization {other}: leave out orgId, or name that one");
+            Err(ApiError::new(StatusCode::CONFLICT, sentence))
+        }
+        Some(_) => Ok(()),
+        None => {
+            let identity = Identity { org: Some(org.clone()), ..Identity::of(user.clone()) };
+            handle.introduce(identity).await?;
+            Ok(())
+        }
+    }
+}
+
+/// A user of an org's name space is that org's.
+pub(crate) fn refuse_other_space(user: &UserId, org: &OrgId) -> Result<(), ApiError> {
+    match user.space() {
+        Some(own) if own != *org => {
+            let sentence = format!("User {user} is of organization {own} for good: leave out orgId");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, sentence))
         }
         Some(_) | None => Ok(()),
     }

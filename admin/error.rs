@@ -86,6 +86,7 @@ impl From<CommandError> for ApiError {
             CommandError::CatalogFull => {
                 unavailable("The ledger holds as many logins and the like as it may")
             }
+            CommandError::Mute(mute) => return ApiError::new(StatusCode::FORBIDDEN, mute.to_string()),
             CommandError::Store(_) => unavailable("The store cannot be read; /health says why"),
             CommandError::Unanswered => unavailable("The store did not answer in time, try again")
                 .with(Hint::RetryAfter { seconds: 1 }),

@@ -50,6 +50,10 @@ pub(crate) enum Role {
 
 impl Kept for Login {
     const KIND: &'static str = "login";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        self.org.as_ref().map(OrgId::as_str)
+    }
 }
 
 impl fmt::Debug for Login {

@@ -19,4 +19,8 @@ pub(crate) struct Policy {
 
 impl Kept for Policy {
     const KIND: &'static str = "policy";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        Some(self.org.as_str())
+    }
 }

@@ -26,6 +26,10 @@ pub(crate) struct OrgTier {
 
 impl Kept for OrgTier {
     const KIND: &'static str = "org_tier";
+
+    fn org<'a>(&'a self, id: &'a str) -> Option<&'a str> {
+        Some(id)
+    }
 }
 
 /// Requests that orgs of each tier may make in a month. 0: as many as they like.

@@ -169,6 +169,28 @@ fn every_crate_takes_the_workspaces_lints() {
     }
 }
 
+/// Whoever registers into an org reads its usage, so a kind that is kept for orgs and forgotten there gives them away.
+#[test]
+fn every_kind_of_the_catalog_is_asked_whether_it_makes_an_org_known() {
+    let asked = read(Path::new("admin/account.rs"));
+    let mut kinds = BTreeSet::new();
+    for file in sources() {
+        let source = read(&file);
+        let real = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let kept = real.split("impl Kept for ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        kinds.extend(kept.map(str::to_owned));
+    }
+    // This file names the words, too.
+    kinds.retain(|kind| kind.chars().all(char::is_alphanumeric));
+    assert!(kinds.len() >= 7, "{kinds:?}");
+    for kind in kinds {
+        assert!(
+            asked.contains(&format!("is_kept::<{kind}>(")),
+            "known_org in admin/account.rs forgets {kind}"
+        );
+    }
+}
+
 #[test]
 fn every_file_is_part_of_some_crate() {
     let mut included = BTreeSet::new();

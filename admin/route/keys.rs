@@ -1,6 +1,7 @@
 //! Tokenist keys: made and shown once, listed by what is kept of them, ended.
 
 use super::path::UserPath;
+use crate::account::{self, Space};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
@@ -8,7 +9,7 @@ use crate::random::{self, NewKey};
 use crate::wire::{
     ApiKey, CreatedKey, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest, RotatedKey,
 };
-use crate::{App, account, now};
+use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -42,8 +43,10 @@ pub(crate) async fn create_key(
         expires_at: request.expires_at,
     };
     let _alone = app.changes.lock().await;
-    if let Some((account, org)) = caller.account() {
-        draft = of_account(&app, account, org, draft).await?;
+    match (caller.account(), &draft.user, &draft.org) {
+        (Some((account, org)), ..) => draft = of_account(&app, account, org, draft).await?,
+        (None, Some(user), Some(org)) => account::name_user(&app.handle, user, org).await?,
+        (None, ..) => {}
     }
     Ok((StatusCode::CREATED, Json(create(&app, &caller, draft).await?)))
 }
@@ -63,7 +66,7 @@ pub(crate) async fn list_keys(
     let account = caller.account().map(|(id, _)| Arc::clone(id));
     let query = KeyQuery { user: query.user_id, org: None, account, holds_at, offset, limit };
     let page = app.handle.keys(query).await?;
-    Ok(Json(KeyList::of(&page.keys, page.total)))
+    Ok(Json(KeyList::of(&page.keys, page.total, &Space::of(&caller))))
 }
 
 /// Revokes a key. Its live sessions end at once with 4001.
@@ -153,9 +156,10 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
     if draft.org.as_ref().is_some_and(|asked| *asked != org) {
         return forbidden(format!("The keys of this account are of organization {org}: leave out orgId"));
     }
-    if let Some(user) = &draft.user {
-        account::check_user(&app.handle, Some(&org), user).await?;
-    }
+    let user = match draft.user {
+        Some(user) => Some(account::bound_user(&app.handle, &org, user).await?),
+        None => None,
+    };
     let made = KeyQuery { account: Some(Arc::clone(account)), limit: 1, ..KeyQuery::default() };
     if app.handle.keys(made).await?.total >= ACCOUNT_KEYS_MAX {
         let sentence = format!(
@@ -166,7 +170,7 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
     if app.handle.pulse().await?.keys >= app.config.account_bounds.keys_max {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, KEYS_SPENT));
     }
-    Ok(Draft { org: Some(org), account: Some(Arc::clone(account)), ..draft })
+    Ok(Draft { user, org: Some(org), account: Some(Arc::clone(account)), ..draft })
 }
 
 pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<CreatedKey, ApiError> {
@@ -186,9 +190,8 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
         revoked_at: None,
     };
     app.handle.set_key(key.clone()).await?;
-    let shown = ApiKey::from(&key);
-    app.keep(caller, "key.create", ("key", key.id.as_str()), (), &shown).await;
-    Ok(CreatedKey { api_key: secret.text, key: shown })
+    app.keep(caller, "key.create", ("key", key.id.as_str()), (), ApiKey::from(&key)).await;
+    Ok(CreatedKey { api_key: secret.text, key: ApiKey::of(&key, &Space::of(caller)) })
 }
 
 /// A user's keys that open something, the oldest first.

@@ -32,10 +32,10 @@ pub(crate) async fn check_call(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
-    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
-    let org = identity.org.clone();
+    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
     let judged = app.handle.judge(identity).await?;
-    let is_over = !matches!(judged.verdict, Verdict::Block(_)) && is_over_quota(&app, org).await?;
+    let is_over =
+        !matches!(judged.verdict, Verdict::Block(_)) && is_over_quota(&app, judged.org.clone()).await?;
     Ok(Json(if is_over { CheckReply::over_quota(&judged) } else { CheckReply::of(&judged) }))
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn record_call(
         let counts = format!("{} {}", request.input_tokens, request.output_tokens);
         ids.add(&[response, request.user_id.as_str(), request.model.as_str(), &counts]);
     }
-    let identity = identity(&app, &caller, request.user_id, request.org_id, request.feature).await?;
+    let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
     let (model, at) = (request.model, request.timestamp.unwrap_or(Timestamp::MAX).min(now()));
     let delta = delta(&app, Arc::new(identity), model, usage, Some(request.latency_ms), at);
     Ok(Json(RecordReply::of(&app.handle.record(Call { delta, log: None, ids: ids.all() }).await?)))
@@ -94,7 +94,7 @@ pub(crate) async fn log_call(
         conversation: Some(Arc::clone(&conversation)),
         email: request.user_email,
         name: request.user_name,
-        ..identity(&app, &caller, user, request.org_id, request.feature).await?
+        ..identity(&caller, user, request.org_id, request.feature)?
     });
     let counted = usage.unwrap_or(Usage { requests: 1, ..Usage::default() });
     let model = request.model.clone();
@@ -116,9 +116,9 @@ pub(crate) async fn log_call(
     Ok((StatusCode::CREATED, Json(LogReply::of(id, &conversation, cost))))
 }
 
-/// For whom a call counts. What a key is bound to nobody can say otherwise.
-async fn identity(
-    app: &App,
+/// For whom a call counts, as it is told here: for whom a key speaks the ledger says. What a key is bound to nobody can
+/// say otherwise.
+fn identity(
     caller: &Caller,
     user: UserId,
     org: Option<OrgId>,
@@ -127,7 +127,9 @@ async fn identity(
     let unbound = Identity { org, feature, ..Identity::of(user) };
     let Caller::Key(key) = caller else { return Ok(unbound) };
     let forbidden = |sentence: String| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
-    if let Some(own) = key.user.as_ref().filter(|own| **own != unbound.user) {
+    let user = account::Space::of_key(key).said(unbound.user.clone());
+    if let Some(own) = key.user.as_ref().filter(|own| **own != user && **own != unbound.user) {
+        let own = account::Space::of_key(key).shown(own);
         return forbidden(format!(
             "This API key speaks for user {own} only: send that userId, or use another key"
         ));
@@ -137,10 +139,7 @@ async fn identity(
             "This API key counts for org {own} only: leave out orgId, or use another key"
         ));
     }
-    if key.account.is_some() {
-        account::check_user(&app.handle, key.org.as_ref(), &unbound.user).await?;
-    }
-    Ok(Identity { org: key.org.clone().or(unbound.org), key: Some(key.hash), ..unbound })
+    Ok(Identity { key: Some(key.hash), ..unbound })
 }
 
 /// Whether an org has made as many requests this month as its tier has. The last fifth of a second may be missing.

@@ -10,7 +10,7 @@ use crate::wire::{
     CreatedUser, ErrorBody, History, HistoryQuery, LIST_MAX, Models, ModelsQuery, PeriodQuery, Since, User,
     UserRequest, Users, UsersFilter, UsersQuery, key_name,
 };
-use crate::{App, now, random};
+use crate::{App, account, now, random};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -69,6 +69,9 @@ pub(crate) async fn create_user(
     Body(request): Body<UserRequest>,
 ) -> Result<(StatusCode, Json<CreatedUser>), ApiError> {
     let user = request.user_id.unwrap_or_else(|| random::id("user_").as_str().into());
+    if let Some(org) = &request.org_id {
+        account::refuse_other_space(&user, org)?;
+    }
     let _alone = app.changes.lock().await;
     if !keys::keys_of(&app, &user).await?.is_empty() {
         let sentence = format!(
@@ -78,7 +81,7 @@ pub(crate) async fn create_user(
         return Err(ApiError::new(StatusCode::CONFLICT, sentence));
     }
     let identity = Identity {
-        org: request.org_id.clone(),
+        org: request.org_id.clone().or_else(|| user.space()),
         email: request.email,
         name: request.name,
         ..Identity::of(user.clone())

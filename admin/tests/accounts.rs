@@ -163,10 +163,23 @@ fn nobody_registers_into_an_org_that_something_is_known_of() {
     plane.session("alice", 1); // of acme
     plane.created("/auth/api-keys", &json!({"name": "k", "orgId": "keyed"}));
     plane.ask("PUT", "/admin/limits/org/bound", r#"{"maxCostUsd": 5}"#);
+    plane.ask("POST", "/admin/orgs/tiered/tier", r#"{"tier": "pro"}"#);
+    plane.created("/admin/orgs/policed/policies", &json!({"name": "p", "description": "d"}));
+    let rule = json!({"name": "r", "subject": {"type": "user", "ids": []}, "restriction": {"type": "warning"},
+        "trigger": {"type": "token_limit", "tokens": 1, "window": {"count": 1, "unit": "day"}}});
+    plane.created("/admin/orgs/ruled/rules", &rule);
+    plane.created("/admin/users", &json!({"userId": "ulf", "orgId": "peopled"}));
+    let member = json!({"email": "m@example.com", "password": PASSWORD, "role": "member", "orgId": "manned"});
+    plane.created("/admin/logins", &member);
+    let log = json!({"userId": "lea", "orgId": "logged", "model": "m", "request": {}});
+    plane.created("/sdk/log", &log);
     let (ann, _) = registered(&plane, "ann@example.com", Some("anns"));
     assert_eq!(ann["orgId"], "anns");
     let victim = "org_login_00112233445566778899aabbccddeeff"; // what another email's account would get
-    for org in ["acme", "keyed", "bound", "anns", victim] {
+    let orgs = [
+        "acme", "keyed", "bound", "tiered", "policed", "ruled", "peopled", "manned", "logged", "anns", victim,
+    ];
+    for org in orgs {
         let body = json!({"email": "bob@example.com", "password": PASSWORD, "orgId": org});
         let (status, sentence) = error(&register(&plane, &body));
         assert!(status == 409 && sentence.contains(org), "{status} {sentence}");
@@ -193,22 +206,150 @@ fn an_owner_puts_an_account_into_an_org_that_there_is() {
 }
 
 #[test]
-fn an_accounts_key_speaks_for_no_user_of_another_org() {
+fn each_accounts_users_are_its_own_whatever_they_are_called() {
     let plane = open();
-    plane.session("alice", 1); // of acme
+    plane.created("/admin/users", &json!({"userId": "alice", "orgId": "acme"}));
+    let (ann, bob) = (
+        registered(&plane, "ann@example.com", Some("anns")).1,
+        registered(&plane, "bob@example.com", Some("bobs")).1,
+    );
+    let (anns, bobs) = (key(&plane, &ann), key(&plane, &bob));
+    for (key, calls) in [(&anns, 1), (&bobs, 2)] {
+        for call in 1..=calls {
+            let answer = record(&plane, key, "alice");
+            assert_eq!((answer.status, &answer.json()["usage"]["tokens"]), (200, &json!(1500 * call)));
+        }
+    }
+    let view = |user: &str| plane.ask("GET", &format!("/admin/users/{user}/usage"), "").json();
+    for (user, org, tokens) in
+        [("alice", "acme", 0), ("ug:anns:alice", "anns", 1500), ("ug:bobs:alice", "bobs", 3000)]
+    {
+        let view = view(user);
+        assert_eq!((&view["orgId"], &view["usage"]["totalTokens"]), (&json!(org), &json!(tokens)), "{view}");
+    }
+    // What the operator sets for the stored id holds for the bare one, and for nobody else's.
+    assert_eq!(plane.ask("POST", "/admin/users/ug:anns:alice/block", r#"{"reason": "loop"}"#).status, 200);
+    let allowed = |key: &Value| {
+        let body = r#"{"userId": "alice", "model": "m", "requestType": "chat"}"#;
+        plane.ask_by(key["apiKey"].as_str().unwrap(), "POST", "/sdk/check", body).json()["allowed"].clone()
+    };
+    assert_eq!((allowed(&anns), allowed(&bobs)), (json!(false), json!(true)));
+    // Nobody names the stored form but operators.
+    assert_eq!(record(&plane, &bobs, "ug:anns:alice").status, 403);
+    let servers = plane.created("/auth/api-keys", &json!({"name": "the operator's"}));
+    assert_eq!(record(&plane, &servers, "ug:anns:alice").status, 403);
+    let body = r#"{"userId": "ug:anns:alice", "model": "m", "requestType": "chat"}"#;
+    assert_eq!(plane.ask("POST", "/sdk/check", body).json()["allowed"], false);
+    assert_eq!(plane.ask("POST", "/sdk/check", &body.replace("anns:alice", "anns")).status, 400);
+}
+
+#[test]
+fn an_account_binds_keys_to_its_own_users_and_reads_the_ids_that_it_wrote() {
+    let plane = open();
+    let (ann, bob) = (
+        registered(&plane, "ann@example.com", Some("anns")).1,
+        registered(&plane, "bob@example.com", Some("bobs")).1,
+    );
+    let bind = |token: &str, user: &str| {
+        plane.ask_by(token, "POST", "/auth/api-keys", &json!({"name": "k", "userId": user}).to_string())
+    };
+    let (anns, bobs) = (bind(&ann, "alice").json(), bind(&bob, "alice").json());
+    assert_eq!((&anns["userId"], &bobs["userId"]), (&json!("alice"), &json!("alice")));
+    assert_eq!(bind(&bob, "ug:anns:alice").status, 403);
+    let listed = |token: Option<&str>, query: &str| {
+        let path = format!("/auth/api-keys{query}");
+        let list =
+            token.map_or_else(|| plane.ask("GET", &path, ""), |token| plane.ask_by(token, "GET", &path, ""));
+        let list = list.json();
+        list["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["userId"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for query in ["", "?userId=alice"] {
+        assert_eq!(listed(Some(&ann), query), ["alice"], "{query}");
+    }
+    assert_eq!(listed(None, ""), ["ug:anns:alice", "ug:bobs:alice"]);
+    assert_eq!(listed(None, "?userId=ug:bobs:alice"), ["ug:bobs:alice"]);
+    assert_eq!(record(&plane, &anns, "alice").status, 200);
+    let (status, sentence) = error(&record(&plane, &anns, "bob"));
+    assert!(status == 403 && sentence.contains("user alice only"), "{status} {sentence}");
+    // Whoever logs without a user is the key's user.
+    let log = json!({"model": "m", "request": {}}).to_string();
+    assert_eq!(plane.ask_by(anns["apiKey"].as_str().unwrap(), "POST", "/sdk/log", &log).status, 201);
+    let rotated = plane.ask("POST", "/admin/users/ug:bobs:alice/rotate-key", "");
+    assert_eq!((rotated.status, &rotated.json()["userId"]), (201, &json!("ug:bobs:alice")));
+    assert_eq!(record(&plane, &bobs, "alice").status, 401, "it was replaced");
+    assert_eq!(record(&plane, &rotated.json(), "alice").status, 200);
+    assert_eq!(record(&plane, &anns, "alice").status, 200, "and nobody else's");
+}
+
+#[test]
+fn a_member_of_before_is_the_same_user_to_an_accounts_key_and_to_the_operators() {
+    let plane = open();
+    let acmes = plane.created("/auth/api-keys", &json!({"name": "k", "orgId": "acme"}));
+    assert_eq!(record(&plane, &acmes, "alice").status, 200);
+    let login = json!({"email": "m@example.com", "password": PASSWORD, "role": "member", "orgId": "acme"});
+    plane.created("/admin/logins", &login);
+    let body = json!({"email": "m@example.com", "password": PASSWORD}).to_string();
+    let token = ask_with(plane.address(), "POST", "/auth/login", &[], &body).json()["token"].clone();
+    let members = key(&plane, token.as_str().unwrap());
+    let tokens = |user: &str| {
+        let view = plane.ask("GET", &format!("/admin/users/{user}/usage"), "").json();
+        view["usage"]["totalTokens"].as_u64().unwrap()
+    };
+    assert_eq!(record(&plane, &members, "alice").json()["usage"]["tokens"], 3000);
+    assert_eq!((tokens("alice"), tokens("ug:acme:alice")), (3000, 0));
+    assert_eq!(record(&plane, &members, "new").status, 200);
+    assert_eq!((tokens("new"), tokens("ug:acme:new")), (0, 1500));
+    // Who has the id in the name space keeps it.
+    plane.created("/admin/users", &json!({"userId": "new", "orgId": "acme"}));
+    assert_eq!(record(&plane, &members, "new").json()["usage"]["tokens"], 3000);
+}
+
+#[test]
+fn an_operators_key_of_an_org_speaks_for_no_user_of_another() {
+    let plane = open();
+    plane.session("claimed", 1); // Its headers say acme.
+    plane.created("/admin/users", &json!({"userId": "alice", "orgId": "acme"}));
     plane.ask("POST", "/admin/users/orgless/threshold", r#"{"maxCostUsd": 5}"#);
-    let (_, ann) = registered(&plane, "ann@example.com", None);
-    let made = key(&plane, &ann);
-    for (user, status) in [("alice", 403), ("orgless", 403), ("new", 200), ("new", 200)] {
-        assert_eq!(record(&plane, &made, user).status, status, "{user}");
+    let acmes = plane.created("/auth/api-keys", &json!({"name": "k", "orgId": "acme"}));
+    let others = plane.created("/auth/api-keys", &json!({"name": "k", "orgId": "other"}));
+    for (key, user, status) in [
+        (&acmes, "alice", 200),
+        (&others, "alice", 403),
+        (&acmes, "orgless", 403),
+        (&acmes, "claimed", 403),
+        (&others, "new", 200),
+        (&acmes, "new", 403),
+        (&others, "new", 200),
+    ] {
+        assert_eq!(record(&plane, key, user).status, status, "{user}");
     }
     let check = r#"{"userId": "alice", "model": "m", "requestType": "chat"}"#;
-    assert_eq!(plane.ask_by(made["apiKey"].as_str().unwrap(), "POST", "/sdk/check", check).status, 403);
-    let bound = plane.ask_by(&ann, "POST", "/auth/api-keys", r#"{"name": "k", "userId": "alice"}"#);
-    assert_eq!(bound.status, 403, "{}", bound.body);
-    // One that an operator made of that org may, as before.
-    let own = plane.created("/auth/api-keys", &json!({"name": "k", "orgId": "other"}));
+    assert_eq!(plane.ask_by(others["apiKey"].as_str().unwrap(), "POST", "/sdk/check", check).status, 403);
+    // The operator moves her, and says where the two others belong.
+    let bound = json!({"name": "k", "userId": "alice", "orgId": "other"});
+    let refused = plane.ask("POST", "/auth/api-keys", &bound.to_string());
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    for user in ["orgless", "claimed"] {
+        plane.created("/auth/api-keys", &json!({"name": "k", "userId": user, "orgId": "acme"}));
+        assert_eq!(record(&plane, &acmes, user).status, 200, "{user}");
+    }
+    // A user's key counts for the user's org, whatever it is asked to count for.
+    let own = plane.created("/auth/api-keys", &json!({"name": "k", "userId": "alice"}));
     assert_eq!(record(&plane, &own, "alice").status, 200);
+    let call = json!({"userId": "alice", "orgId": "other", "model": "m", "requestType": "chat", "inputTokens": 1,
+        "outputTokens": 1, "latencyMs": 1, "success": true});
+    let refused = plane.ask_by(own["apiKey"].as_str().unwrap(), "POST", "/sdk/record", &call.to_string());
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let rows = eventually(|| {
+        let rows = plane.ask("GET", "/admin/usage?by=org&user=alice", "").json()["rows"].clone();
+        (!rows.as_array()?.is_empty()).then_some(rows)
+    });
+    assert_eq!((&rows[0]["org"], rows.as_array().unwrap().len()), (&json!("acme"), 1), "{rows}");
 }
 
 #[test]

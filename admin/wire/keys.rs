@@ -1,6 +1,7 @@
 //! Tokenist keys. A key itself is in an answer once, when it is made.
 
 use super::{LIST_MAX, list_limit};
+use crate::account::Space;
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
@@ -161,13 +162,22 @@ pub(super) fn read_scopes(fields: &mut Fields, is_bound: bool) -> Option<Scopes>
 }
 
 impl KeyList {
-    pub(crate) fn of(keys: &[Key], total: usize) -> KeyList {
-        KeyList { keys: keys.iter().map(ApiKey::from).collect(), total }
+    /// As whoever asks calls users.
+    pub(crate) fn of(keys: &[Key], total: usize, space: &Space) -> KeyList {
+        KeyList { keys: keys.iter().map(|key| ApiKey::of(key, space)).collect(), total }
     }
 }
 
 impl From<&Key> for ApiKey {
+    /// As operators see it.
     fn from(key: &Key) -> ApiKey {
+        ApiKey::of(key, &Space::default())
+    }
+}
+
+impl ApiKey {
+    /// With the user as whoever asks calls it.
+    pub(crate) fn of(key: &Key, space: &Space) -> ApiKey {
         let Scopes { proxy, sdk, admin } = key.scopes;
         let scopes = [(proxy, Scope::Proxy), (sdk, Scope::Sdk), (admin, Scope::Admin)];
         ApiKey {
@@ -176,7 +186,7 @@ impl From<&Key> for ApiKey {
             key_hint: key.hint.to_string(),
             created_at: key.created_at.to_string(),
             scopes: scopes.into_iter().filter(|(has, _)| *has).map(|(_, scope)| scope).collect(),
-            user_id: key.user.as_ref().map(|user| user.to_string()),
+            user_id: key.user.as_ref().map(|user| space.shown(user).to_owned()),
             org_id: key.org.as_ref().map(|org| org.to_string()),
             expires_at: key.expires_at.map(|at| at.to_string()),
             revoked_at: key.revoked_at.map(|at| at.to_string()),

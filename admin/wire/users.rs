@@ -133,7 +133,7 @@ pub(crate) struct UsersFilter {
     /// Only users whose id, email or name contains this, ignoring ASCII case.
     #[param(nullable = false, max_length = 256)]
     search: Option<String>,
-    /// Only users of this org.
+    /// Only users of this org: its members, and whoever has used something under it.
     #[param(nullable = false)]
     org: Option<String>,
     /// Only users whose block holds now.
@@ -240,7 +240,7 @@ impl FromFields for UsersQuery {
             search: fields.text("search", 0..=SEARCH_CHARS_MAX),
             org: fields.parsed("org", OrgId::parse),
             blocked: fields.flag("blocked").unwrap_or(false),
-            by_default: false,
+            ..UserFilter::default()
         };
         Some(UsersQuery { limit, cursor, filter, period: fields.word("period", &WINDOWS), sort, order })
     }

@@ -52,6 +52,11 @@ impl Accounts {
         }
     }
 
+    /// Whether a session uses the account, or is about to.
+    pub(crate) fn is_held(&self, place: Place) -> bool {
+        self.find(place).is_some_and(|account| Arc::strong_count(account) > 1)
+    }
+
     pub(crate) fn forget(&mut self, place: Place) {
         if let Some(account) = self.by_place.get_mut(place.index()) {
             *account = None;

@@ -9,6 +9,7 @@
 mod limits;
 mod seats;
 mod sharing;
+mod speaking;
 mod turn;
 mod views;
 
@@ -33,19 +34,21 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tokenist_core::authority::Membership;
 use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
-use tokenist_core::id::{Holder, Identity, OrgId, SessionId, UserId};
+use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, Said, Warning};
+use tokenist_core::ledger::{Full, Ledger, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
 use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
+use tokenist_core::profile::Said;
 use tokenist_core::record::Record;
 use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, Heartbeat, KeyRefusal, Order, Report, Sender};
+use tokenist_handoff::{Admitted, Answer, Charge, Heartbeat, Order, Report, Sender};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -273,7 +276,8 @@ impl Aggregator {
     /// Makes a user known, with what is said of it.
     pub fn introduce(&mut self, identity: &Identity, now: Timestamp) -> Result<UserView, CommandError> {
         let (place, _) = self.seat(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, identity, Said::Proven, now);
+        self.ledger.introduce(place, identity, Said::ByOperator, now);
+        self.announce(place);
         self.publish();
         Ok(self.user_view(place, None))
     }
@@ -281,8 +285,12 @@ impl Aggregator {
     /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first. One that was
     /// counted before is only judged.
     pub fn record(&mut self, call: Call, now: Timestamp) -> Result<Judged, CommandError> {
-        let Call { delta, log, ids } = call;
-        let identity = Arc::clone(&delta.identity);
+        let Call { mut delta, mut log, ids } = call;
+        let identity = Arc::new(self.speaks_as(&delta.identity)?);
+        delta.identity = Arc::clone(&identity);
+        if let Some(log) = &mut log {
+            log.identity = Arc::clone(&identity);
+        }
         let charge = Charge {
             cost: delta.cost,
             tokens: i64::try_from(delta.usage.total_tokens()).unwrap_or(i64::MAX),
@@ -292,7 +300,8 @@ impl Aggregator {
         if !self.ledger.mark(&ids, now) {
             return Ok(self.judge(&identity, now));
         }
-        self.ledger.introduce(opened[0].0, &identity, Said::Proven, now);
+        let said = if identity.key.is_some() { self.ledger.said_of(&identity) } else { Said::ByOperator };
+        self.ledger.introduce(opened[0].0, &identity, said, now);
         for (_, account) in &opened {
             account.charge(charge);
         }
@@ -316,8 +325,17 @@ impl Aggregator {
             verdict,
             remaining: Remaining::of(&record.standing().limit, record.used()),
             delay_ms: record.standing().delay_ms,
+            org: identity.org.clone(),
             user: self.view(&record, None),
         }
+    }
+
+    /// As [`Aggregator::judge`], for an application that may or may not speak for the user.
+    fn judge_call(&mut self, said: &Identity, now: Timestamp) -> Result<Judged, CommandError> {
+        let identity = self.speaks_as(said)?;
+        let judged = self.judge(&identity, now);
+        self.note_refusal(&identity, &judged, now);
+        Ok(judged)
     }
 
     /// An application that asks and is told no has been refused as well.
@@ -463,9 +481,7 @@ impl Aggregator {
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
             Command::Judge(identity, reply) => {
-                let judged = self.judge(&identity, now);
-                self.note_refusal(&identity, &judged, now);
-                drop(reply.send(Ok(judged)));
+                drop(reply.send(self.judge_call(&identity, now)));
             }
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),
@@ -497,52 +513,12 @@ impl Aggregator {
         }
     }
 
-    fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
-        let identity = match admission {
-            Admission::Identity(identity) => Cow::Borrowed(&**identity),
-            Admission::Key { key, user, .. } => {
-                let found = match self.ledger.key(key) {
-                    None => return Answer::KeyRefused(KeyRefusal::Unknown),
-                    Some(key) if !key.holds_at(now) => return Answer::KeyRefused(KeyRefusal::Ended),
-                    Some(key) if !key.scopes.proxy => return Answer::KeyRefused(KeyRefusal::OutOfScope),
-                    Some(key) => key,
-                };
-                let Some(user) = found.user.as_ref().or(user.as_ref()) else { return Answer::UserMissing };
-                if found.account.is_some() && self.is_of_another_org(user, found.org.as_ref()) {
-                    return Answer::KeyRefused(KeyRefusal::Foreign);
-                }
-                let Some(identity) = self.identity_by_key(admission, now) else { return Answer::UserMissing };
-                Cow::Owned(identity)
-            }
-        };
-        self.admit_identity(&identity, now).unwrap_or(Answer::Full)
-    }
-
-    /// Whom a session by a key would be of. `None` where the key opens none.
-    fn identity_by_key(&self, admission: &Admission, now: Timestamp) -> Option<Identity> {
-        let Admission::Key { key, user, org, feature, email, name } = admission else { return None };
-        let found = self.ledger.key(key).filter(|key| key.holds_at(now) && key.scopes.proxy)?;
-        Some(Identity {
-            org: found.org.as_ref().or(org.as_ref()).cloned(),
-            feature: feature.clone(),
-            email: email.clone(),
-            name: name.clone(),
-            key: Some(*key),
-            ..Identity::of(found.user.as_ref().or(user.as_ref())?.clone())
-        })
-    }
-
-    /// Whoever is known belongs to the org that an operator or an entitled key has named, or to none. Of a stranger
-    /// only what his other sessions say is known, which have not begun.
-    fn is_of_another_org(&self, user: &UserId, org: Option<&OrgId>) -> bool {
-        let Some(place) = self.ledger.find(&Holder::User(user.clone())) else { return false };
-        let of = self.ledger.record(place).profile.member_of();
-        of != org && (of.is_some() || !self.ledger.is_stranger(place))
-    }
-
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
+        let is_new = self.membership(&identity.user) == Membership::New;
         let (place, user) = self.receive(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.expect(place, identity);
+        if is_new {
+            self.ledger.expect(place, identity);
+        }
         let mut is_tentative = self.ledger.is_stranger(place);
         let mut others = Vec::with_capacity(3);
         for holder in identity.holders().skip(1) {
@@ -555,7 +531,6 @@ impl Aggregator {
             user_id: identity.user.clone(),
             org_id: identity.org.clone(),
             feature_id: identity.feature.clone(),
-            used: self.ledger.record(place).counted(),
             user,
             org: identity.org.as_ref().and_then(|_| others.next()),
             feature: identity.feature.as_ref().and_then(|_| others.next()),

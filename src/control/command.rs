@@ -121,6 +121,15 @@ impl Command {
         }
     }
 
+    /// The call that an application wants judged or counted: whose it is, its key says.
+    pub(crate) fn call(&self) -> Option<&Identity> {
+        match self {
+            Command::Judge(identity, _) => Some(identity),
+            Command::Record(call, _) => Some(&call.delta.identity),
+            _ => None,
+        }
+    }
+
     /// Whom it needs something of.
     pub(crate) fn holders(&self) -> Vec<Holder> {
         match self {
@@ -132,8 +141,6 @@ impl Command {
                 vec![holder.clone()]
             }
             Command::Introduce(identity, _) => vec![Holder::User(identity.user.clone())],
-            Command::Record(call, _) => call.delta.identity.holders().collect(),
-            Command::Judge(identity, _) => identity.holders().collect(),
             _ => Vec::new(),
         }
     }

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::audit::Audit;
+use tokenist_core::authority::Mute;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
@@ -48,6 +49,8 @@ pub enum CommandError {
     KeysFull,
     /// As many entries as the catalog may hold.
     CatalogFull,
+    /// The key does not speak for the user.
+    Mute(Mute),
     /// The store could not be read.
     Store(StoreError),
     /// Its readers were busy for too long, or the question met a bug.
@@ -64,6 +67,7 @@ impl fmt::Display for CommandError {
             CommandError::KeysFull => "the ledger holds as many keys as it may",
             CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
             CommandError::Unanswered => "the store did not answer in time, try again",
+            CommandError::Mute(mute) => return mute.fmt(f),
             CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
         };
         f.write_str(text)

@@ -9,8 +9,10 @@ use crate::aggregator::{PORTION_MAX, Portion};
 use crate::command::{Command, Reply};
 use crate::handle::{CommandError, Handle};
 use crate::ranking::{Rank, RankPage, RankQuery, RankSlice};
+use crate::store::{Dimension, Order, UsageQuery};
 use crate::view::{
-    KeyPage, KeyQuery, LimitPage, LimitQuery, LimitView, Profile, SessionView, UserPage, UserQuery, UserView,
+    KeyPage, KeyQuery, LimitPage, LimitQuery, LimitView, Profile, SessionView, UserFilter, UserPage,
+    UserQuery, UserView,
 };
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tokenist_core::limit::{Block, WindowKind};
 impl Handle {
     pub async fn users(&self, query: UserQuery) -> Result<UserPage, CommandError> {
         let (window, limit) = (query.window, query.limit);
+        let query = UserQuery { filter: self.with_recorded(query.filter).await?, ..query };
         let (query, after) = (Arc::new(query.clone()), query.after);
         let portion = |after, room, reply| Command::Users(Arc::clone(&query), after, room, reply);
         // One more than the page holds tells whether there is more.
@@ -33,6 +36,7 @@ impl Handle {
 
     /// Users in order of what they used, as far as one window of now tells.
     pub async fn ranked_users(&self, query: RankQuery) -> Result<RankPage, CommandError> {
+        let query = RankQuery { filter: self.with_recorded(query.filter).await?, ..query };
         let stored = Arc::new(self.stored_sums(&query).await?);
         let query = Arc::new(query);
         let (mut ranks, mut from): (Vec<Rank>, _) = (Vec::new(), None);
@@ -121,6 +125,18 @@ impl Handle {
     /// What is said of users, in the order in which they are asked for; nothing of strangers.
     pub async fn profiles(&self, users: Vec<UserId>) -> Result<Vec<Profile>, CommandError> {
         self.each(users, Command::Profiles).await
+    }
+
+    /// A filter by org with those who have used something under it, whoever they belong to.
+    async fn with_recorded(&self, filter: UserFilter) -> Result<UserFilter, CommandError> {
+        if filter.org.is_none() {
+            return Ok(filter);
+        }
+        let by = vec![Dimension::User];
+        let question = UsageQuery { org: filter.org.clone(), by, order: Order::Key, ..UsageQuery::default() };
+        let rows = self.usage(question).await?;
+        let recorded = Arc::new(rows.into_iter().filter_map(|row| row.key.user).collect());
+        Ok(UserFilter { recorded, ..filter })
     }
 
     async fn views(

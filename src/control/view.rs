@@ -2,6 +2,7 @@
 
 use crate::progress::LagView;
 pub use crate::supervise::ThreadView;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
@@ -19,8 +20,9 @@ use tokenist_core::verdict::{Remaining, Used, Verdict, WARN_PERCENT};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserView {
     pub user: UserId,
+    /// That it is a member of, or else the one that was claimed for it last.
     pub org: Option<OrgId>,
-    /// The org where it is more than a header's claim.
+    /// The org where it is more than a claim.
     pub member_of: Option<OrgId>,
     pub email: Option<Arc<str>>,
     pub name: Option<Arc<str>>,
@@ -127,7 +129,10 @@ pub struct UserQuery {
 pub struct UserFilter {
     /// Only users whose id, email or name contains this, ignoring ASCII case.
     pub search: Option<String>,
+    /// Only users of this org: its members, and whoever has used something under it.
     pub org: Option<OrgId>,
+    /// Of the latter those that the store knows; for the list itself to fill in.
+    pub recorded: Arc<HashSet<UserId>>,
     /// Only users whose block holds now.
     pub blocked: bool,
     /// Only users without a limit of their own.
@@ -182,6 +187,8 @@ pub struct Judged {
     pub remaining: Remaining,
     /// So much later a rule has new sessions of the user begin.
     pub delay_ms: u64,
+    /// What the call counts for.
+    pub org: Option<OrgId>,
     /// Over its limit's window. A stranger has used nothing and is bound by the default.
     pub user: UserView,
 }

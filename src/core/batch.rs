@@ -10,6 +10,7 @@ use crate::key::Key;
 use crate::limit::{Block, Limit};
 use crate::message::{Closed, Delta, Opened};
 use crate::money::NanoUsd;
+pub use crate::profile::Profile;
 use crate::refusal::Refusal;
 use crate::time::{HOUR_MS, Timestamp};
 use crate::totals::Totals;
@@ -105,17 +106,6 @@ pub struct HolderState {
     pub block: Stamped<Option<Block>>,
 }
 
-/// What is said of a user, each field the latest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    pub org: Option<OrgId>,
-    /// A header alone names the org: no operator, and no key that may speak for the user.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub org_is_claimed: bool,
-    pub email: Option<Arc<str>>,
-    pub name: Option<Arc<str>>,
-}
-
 /// A session that is over. Written once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
@@ -197,13 +187,6 @@ impl Recalled {
 
     pub fn is_nothing(&self) -> bool {
         self.usage.is_empty() && self.state.revision() == Revision::default()
-    }
-}
-
-impl Profile {
-    /// The org that the user is known to belong to.
-    pub fn member_of(&self) -> Option<&OrgId> {
-        self.org.as_ref().filter(|_| !self.org_is_claimed)
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Entry {
 /// What can be kept in the catalog. Fields that are added later need a default, for older entries lack them.
 pub trait Kept: Serialize + DeserializeOwned {
     const KIND: &'static str;
+
+    /// The org that it is kept for under this id, if it is for one: who has the org's data is asked of every kind.
+    fn org<'a>(&'a self, id: &'a str) -> Option<&'a str>;
 }
 
 impl EntryId {
@@ -52,6 +55,10 @@ mod tests {
 
     impl Kept for Colour {
         const KIND: &'static str = "colour";
+
+        fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+            None
+        }
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +66,10 @@ mod tests {
 
     impl Kept for Shape {
         const KIND: &'static str = "shape";
+
+        fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+            None
+        }
     }
 
     #[test]

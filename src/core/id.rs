@@ -14,6 +14,8 @@ pub enum IdError {
     TooLong,
     ControlCharacter,
     NotUtf8,
+    /// It begins as an id of an org's name space does, and is none.
+    Space,
 }
 
 impl fmt::Display for IdError {
@@ -23,6 +25,7 @@ impl fmt::Display for IdError {
             IdError::TooLong => "is longer than 256 bytes",
             IdError::ControlCharacter => "contains a control character",
             IdError::NotUtf8 => "is not UTF-8",
+            IdError::Space => "begins with ug: and is not of the form ug:ORG:ID",
         })
     }
 }
@@ -40,6 +43,9 @@ pub fn check(bytes: &[u8]) -> Result<&str, IdError> {
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
+        text_id!($(#[$doc])* $name, check);
+    };
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -48,7 +54,7 @@ macro_rules! text_id {
         impl $name {
             /// From a caller's bytes, checked as [`check`] says.
             pub fn parse(bytes: &[u8]) -> Result<$name, IdError> {
-                check(bytes).map($name::from)
+                $check(bytes).map($name::from)
             }
 
             pub fn as_str(&self) -> &str {
@@ -77,8 +83,8 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Whose usage is metered, as the application names its user.
-    UserId
+    /// Whose usage is metered, as the application names its user, or [spaced](UserId::spaced).
+    UserId, parse_user
 );
 text_id!(
     /// The customer or team a user belongs to.
@@ -92,6 +98,51 @@ text_id!(
     /// A model as the provider names it.
     Model
 );
+
+/// What ids of name spaces begin with, and no other id.
+pub const SPACE_PREFIX: &str = "ug:";
+
+/// Ids of accounts' keys are each org's own: stored as `ug:`, the org, `:` and the id as the application says it. In the
+/// org `%` and `:` are written `%25` and `%3A`, so the first colon after it ends it, whatever the id holds.
+impl UserId {
+    /// This id in the name space of an org.
+    pub fn spaced(&self, org: &OrgId) -> UserId {
+        let org = org.as_str().replace('%', "%25").replace(':', "%3A");
+        UserId::from(&*format!("{SPACE_PREFIX}{org}:{}", self.0))
+    }
+
+    /// The org in whose name space the id is.
+    pub fn space(&self) -> Option<OrgId> {
+        let (org, _) = parts(self.as_str())?;
+        Some(OrgId::from(&*org.replace("%3A", ":").replace("%25", "%")))
+    }
+
+    /// The id as the application of its org says it: without the name space, if it is in one.
+    pub fn bare(&self) -> &str {
+        parts(self.as_str()).map_or(self.as_str(), |(_, bare)| bare)
+    }
+}
+
+/// The org, as it is written, and the bare id of one that is in a name space.
+fn parts(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix(SPACE_PREFIX)?.split_once(':')
+}
+
+/// As operators name a user: plain, or in a name space, whose parts are ids each.
+fn parse_user(bytes: &[u8]) -> Result<&str, IdError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| IdError::NotUtf8)?;
+    if !text.starts_with(SPACE_PREFIX) {
+        return check(bytes);
+    }
+    let (_, bare) = parts(text).ok_or(IdError::Space)?;
+    let user = UserId::from(text);
+    let org = user.space().ok_or(IdError::Space)?;
+    check(org.as_str().as_bytes())?;
+    check(bare.as_bytes())?;
+    // Each user has one name.
+    let is_plain = !bare.starts_with(SPACE_PREFIX) && UserId::from(bare).spaced(&org) == user;
+    if is_plain { Ok(text) } else { Err(IdError::Space) }
+}
 
 /// One session, unique in this process's life and, by its random upper half, across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -215,6 +266,33 @@ mod tests {
             (&[b'x'; 257], IdError::TooLong),
         ] {
             assert_eq!(UserId::parse(bytes), Err(error));
+        }
+    }
+
+    #[test]
+    fn ids_of_name_spaces_meet_no_others() {
+        for (org, bare) in
+            [("acme", "alice"), ("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("%", ":"), ("ug", "ug")]
+        {
+            let (org, user) = (OrgId::from(org), UserId::from(bare));
+            let spaced = user.spaced(&org);
+            assert_eq!((spaced.space(), spaced.bare()), (Some(org), bare), "{spaced}");
+            assert_eq!(UserId::parse(spaced.as_str().as_bytes()), Ok(spaced));
+            assert_eq!((user.space(), user.bare()), (None, bare));
+        }
+        let long = "x".repeat(ID_BYTES_MAX);
+        let spaced = UserId::from(&*long).spaced(&OrgId::from(&*long));
+        assert_eq!(UserId::parse(spaced.as_str().as_bytes()), Ok(spaced));
+        for (text, error) in [
+            ("ug:", IdError::Space),
+            ("ug:acme", IdError::Space),
+            ("ug:acme:", IdError::Empty),
+            ("ug::alice", IdError::Empty),
+            ("ug:a%41:b", IdError::Space),
+            ("ug:a%3a:b", IdError::Space),
+            ("ug:acme:ug:acme:b", IdError::Space),
+        ] {
+            assert_eq!(UserId::parse(text.as_bytes()), Err(error), "{text}");
         }
     }
 

@@ -20,7 +20,6 @@ mod settings;
 
 pub use self::keys::KeyPlace;
 use self::keys::Keys;
-pub use self::seats::Said;
 use crate::audit::Audit;
 use crate::batch::{
     Batch, Event, Grain, HolderState, Log, Mark, Piece, Restored, Revision, Rollup, Serial, SessionRecord,
@@ -329,7 +328,8 @@ impl Ledger {
             }
         }
         if let Some(user) = self.find(&holders[0]) {
-            self.introduce(user, &opened.identity, Said::of(&opened.identity), now);
+            let said = self.said_of(&opened.identity);
+            self.introduce(user, &opened.identity, said, now);
         }
         if self.sessions.len() < self.config.sessions_max {
             let (totals, last_minute) = (Totals::default(), LastMinute::default());

@@ -7,6 +7,7 @@
 //! bytes can make it fail.
 
 pub mod audit;
+pub mod authority;
 pub mod batch;
 pub mod catalog;
 pub mod client;
@@ -24,6 +25,7 @@ pub mod meter;
 pub mod metric;
 pub mod money;
 pub mod price;
+pub mod profile;
 pub mod record;
 pub mod refusal;
 pub mod retention;

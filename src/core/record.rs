@@ -272,12 +272,12 @@ impl Record {
         self.others.as_ref().map_or(Weight::default(), |others| others.weight())
     }
 
-    /// Whether something is forgotten with this holder that nobody can tell any more: an own limit, a block, or that it
-    /// has used anything. The window of all time is never over.
+    /// Whether something is forgotten with this holder that nobody can tell any more: an own limit, a block, where it
+    /// belongs, or that it has used anything. The window of all time is never over.
     pub fn must_stay(&self) -> bool {
         let used = self.windows.totals(WindowKind::Total);
         let has_used = Totals { updated_at: None, ..*used } != Totals::default();
-        has_used || self.own_limit.is_some() || self.block.is_some()
+        has_used || self.own_limit.is_some() || self.block.is_some() || self.profile.member_of().is_some()
     }
 
     /// Draws every conclusion from the present sums, limit and block.

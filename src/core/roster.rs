@@ -50,6 +50,8 @@ pub(crate) struct Seat {
     pub(crate) is_touched: bool,
     /// When it was last told whether other instances can be heard.
     pub(crate) apart_epoch: u32,
+    /// The org of the key that speaks for a user who is new: of now, and not saved.
+    pub(crate) expected_in: Option<OrgId>,
     pub(crate) profile_unsaved: bool,
     pub(crate) binding_unsaved: bool,
     pub(crate) revisions: Revisions,
@@ -337,6 +339,7 @@ impl Seat {
             is_bound: false,
             is_touched: false,
             apart_epoch: 0,
+            expected_in: None,
             profile_unsaved: false,
             binding_unsaved: false,
             revisions: Revisions::default(),

@@ -143,10 +143,19 @@ pub const FIRINGS_MAX: usize = 200;
 
 impl Kept for Rule {
     const KIND: &'static str = "rule";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        Some(self.org.as_str())
+    }
 }
 
 impl Kept for Firings {
     const KIND: &'static str = "rule_firings";
+
+    /// They are a rule's, which is kept beside them.
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        None
+    }
 }
 
 impl Rule {

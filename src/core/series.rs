@@ -45,6 +45,10 @@ impl Series {
         }
     }
 
+    pub fn org(&self) -> Option<&OrgId> {
+        self.org.as_ref()
+    }
+
     /// Whether this delta's usage belongs here.
     pub fn is_of(&self, delta: &Delta) -> bool {
         let identity = &delta.identity;

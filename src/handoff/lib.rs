@@ -21,6 +21,6 @@ pub use calls::Calls;
 pub use counters::Counters;
 pub use heartbeat::Heartbeat;
 pub use mailbox::{Mailbox, Sender, mailbox};
-pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender};
+pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender, Told};
 pub use published::Published;
 pub use refusals::Refusals;

@@ -2,7 +2,9 @@
 
 use crate::account::Account;
 use std::sync::Arc;
+use tokenist_core::authority::Mute;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
+use tokenist_core::limit::Standing;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::verdict::Used;
 
@@ -39,6 +41,8 @@ pub enum Admission {
         email: Option<Arc<str>>,
         name: Option<Arc<str>>,
     },
+    /// Whoever shows this key wants to know what the user has used whom it speaks for. Nothing changes by it.
+    Question { key: KeyHash, user: Option<UserId> },
 }
 
 /// The accounts that a session charges, and who the session is for after a key's binding was applied.
@@ -48,8 +52,6 @@ pub struct Admitted {
     pub org_id: Option<OrgId>,
     pub feature_id: Option<Feature>,
     pub user: Arc<Account>,
-    /// What all instances have counted for the user in its limit's window, as far as is known.
-    pub used: Used,
     pub org: Option<Arc<Account>>,
     pub feature: Option<Arc<Account>>,
     pub key: Option<Arc<Account>>,
@@ -57,13 +59,23 @@ pub struct Admitted {
     pub is_tentative: bool,
 }
 
+/// How a user stands of whom a key's holder has asked.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub user_id: UserId,
+    /// The id as the holder of the key says it.
+    pub shown_id: Arc<str>,
+    pub standing: Standing,
+    /// What all instances have counted in the limit's window, as far as is known.
+    pub used: Used,
+}
+
 /// The aggregator's answer.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Admitted(Admitted),
+    Told(Box<Told>),
     KeyRefused(KeyRefusal),
-    /// The key is bound to no user and the request names none.
-    UserMissing,
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,
     /// What was used before could not be read in time.
@@ -78,8 +90,8 @@ pub enum KeyRefusal {
     Ended,
     /// It is for something else than sessions.
     OutOfScope,
-    /// It speaks for users of its own org only, and this one is another's.
-    Foreign,
+    /// It does not speak for this user.
+    Mute(Mute),
 }
 
 /// From the aggregator, or the operator, to a shard.

@@ -6,10 +6,11 @@ use crate::shard::Shard;
 use monoio::time::{Duration, timeout};
 use std::rc::Rc;
 use std::sync::Arc;
+use tokenist_core::authority::Mute;
 use tokenist_core::close::Ending;
-use tokenist_core::id::Identity;
+use tokenist_core::id::{Identity, KeyHash, UserId};
 use tokenist_core::key::ProviderKey;
-use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal};
+use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Told};
 
 /// How long the aggregator may take over an unknown user.
 const ADMISSION_WAIT: Duration = Duration::from_secs(5);
@@ -60,26 +61,45 @@ fn holders_of(admitted: Admitted) -> Holders {
     Holders { user, org, feature, key }
 }
 
+/// How the user stands whom a key speaks for. Nothing changes by the question.
+pub(crate) async fn tell(shard: &Rc<Shard>, key: KeyHash, user: Option<UserId>) -> Result<Told, Ending> {
+    match answer(shard, Admission::Question { key, user }).await? {
+        Answer::Told(told) => Ok(*told),
+        other => Err(refusal(&other)),
+    }
+}
+
 /// Asks the aggregator, who then knows the user, too.
-pub(crate) async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, Ending> {
+async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, Ending> {
+    match answer(shard, admission).await? {
+        Answer::Admitted(admitted) => Ok(admitted),
+        other => Err(refusal(&other)),
+    }
+}
+
+async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Ending> {
     let send = |report| shard.links.reports.try_send(report).is_ok();
     let answer = timeout(ADMISSION_WAIT, shard.accounts.ask(shard.index, admission, send)).await;
+    answer.ok().flatten().ok_or_else(|| Ending::Overloaded(BEHIND.into()))
+}
+
+/// Why an answer is not the one that was asked for.
+fn refusal(answer: &Answer) -> Ending {
     match answer {
-        Ok(Some(Answer::Admitted(admitted))) => Ok(admitted),
-        Ok(Some(Answer::KeyRefused(refusal))) => Err(Ending::Unauthorized(
+        Answer::KeyRefused(KeyRefusal::Mute(Mute::UserMissing)) => {
+            Ending::Unauthorized("the x-user-id header is missing".into())
+        }
+        Answer::KeyRefused(refusal) => Ending::Unauthorized(
             match refusal {
                 KeyRefusal::Unknown => "this tokenist key is not known",
                 KeyRefusal::Ended => "this tokenist key was revoked or has expired",
-                KeyRefusal::Foreign => "this tokenist key speaks for users of its own organization only",
                 KeyRefusal::OutOfScope => "this tokenist key is not for sessions: it lacks the scope proxy",
+                KeyRefusal::Mute(mute) => return Ending::Unauthorized(mute.to_string().into()),
             }
             .into(),
-        )),
-        Ok(Some(Answer::UserMissing)) => Err(Ending::Unauthorized("the x-user-id header is missing".into())),
-        Ok(Some(Answer::Full)) => Err(Ending::Overloaded("the ledger holds as many users as it may".into())),
-        Ok(Some(Answer::Unread)) => {
-            Err(Ending::Overloaded("what was used before could not be read in time".into()))
-        }
-        Ok(None) | Err(_) => Err(Ending::Overloaded(BEHIND.into())),
+        ),
+        Answer::Full => Ending::Overloaded("the ledger holds as many users as it may".into()),
+        Answer::Unread => Ending::Overloaded("what was used before could not be read in time".into()),
+        Answer::Admitted(_) | Answer::Told(_) => unreachable!("the aggregator answers what it was asked"),
     }
 }

@@ -7,10 +7,11 @@ use crate::config::IdentityRules;
 use aws_lc_rs::digest;
 use std::fmt;
 use std::sync::Arc;
+use tokenist_core::authority::Mute;
 use tokenist_core::close::Ending;
 use tokenist_core::http::query::{self, Parameter};
 use tokenist_core::http::{RequestHead, pass};
-use tokenist_core::id::{self, Feature, KeyHash, OrgId, UserId};
+use tokenist_core::id::{self, Feature, KeyHash, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
 
 /// Query parameters, lower-case, that carry a credential, in whatever case they come.
@@ -83,6 +84,9 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
     let claim =
         |header: &str, parameter: Option<&str>| claim(head, header, parameter.filter(|_| rules.query));
     let user = claim("x-user-id", Some("user_id"))?.map(|text| UserId::from(&*text));
+    if user.as_ref().is_some_and(|user| user.as_str().starts_with(SPACE_PREFIX)) {
+        return Err(unauthorized(Mute::Spaced.to_string()));
+    }
     if user.is_none() && matches!(credential, Credential::Own(_)) {
         return Err(unauthorized("the x-user-id header is missing"));
     }
@@ -224,6 +228,8 @@ mod tests {
     use tokenist_core::http::request_head;
 
     const OPEN: IdentityRules = IdentityRules { passthrough: true, query: true };
+    const SPACED: &str =
+        "a user id that begins with ug: is for operators to say; an account's key says the id alone";
     const STRAY: &str = "the query parameter user_id holds a `?` that is none of its own; write it as %3F";
 
     fn check(target: &str, headers: &[&str], rules: &IdentityRules) -> Result<(String, String), String> {
@@ -294,6 +300,8 @@ mod tests {
             ),
             ("/", vec![key], OPEN, "the x-user-id header is missing"),
             ("/", vec![key, "x-user-id: "], OPEN, "the x-user-id header is empty"),
+            ("/", vec![key, "x-user-id: ug:acme:a"], OPEN, SPACED),
+            ("/?user_id=ug%3Aacme:a", vec![key], OPEN, SPACED),
             ("/", vec![key, "x-user-id: a\tb"], OPEN, "the x-user-id header contains a control character"),
             ("/", vec![key, "x-user-id: a", "X-User-Id: b"], OPEN, "the x-user-id header is given twice"),
             ("/?user_id=%00", vec![key], OPEN, "the query parameter user_id contains a control character"),

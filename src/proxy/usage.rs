@@ -12,7 +12,7 @@ use tokenist_core::limit::{Mode, Standing};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Used};
-use tokenist_handoff::{Admission, Admitted};
+use tokenist_handoff::Told;
 
 /// Behind any prefix.
 const PATH: &str = "/v1/usage/me";
@@ -30,21 +30,20 @@ pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<
             "usage is told to the holder of a tokenist key (ug_…) alone".into(),
         ));
     };
-    let authn::Caller { user, org, feature, email, name, .. } = caller;
-    let admitted = admission::ask(shard, Admission::Key { key, user, org, feature, email, name }).await?;
-    let body = body(&admitted, &admitted.user.standing.load(), shard.clock.now().wall);
+    let told = admission::tell(shard, key, caller.user).await?;
+    let body = body(&told, shard.clock.now().wall);
     Ok(upgrade::answer(200, &body.to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
 /// Of the user, in its limit's window. Null is unlimited.
-fn body(admitted: &Admitted, standing: &Standing, now: Timestamp) -> Value {
-    let Standing { limit, resets_at, block, .. } = standing;
-    let Remaining { cost, tokens } = Remaining::of(limit, admitted.used);
-    let Used { cost: used_cost, tokens: used_tokens } = admitted.used;
+fn body(told: &Told, now: Timestamp) -> Value {
+    let Standing { limit, resets_at, block, .. } = &told.standing;
+    let Remaining { cost, tokens } = Remaining::of(limit, told.used);
+    let Used { cost: used_cost, tokens: used_tokens } = told.used;
     let block = block.as_ref().filter(|block| block.holds_at(now));
     json!({
         "object": "usage",
-        "user_id": admitted.user_id.as_str(),
+        "user_id": &*told.shown_id,
         "window": limit.window,
         "resets_at": resets_at.map(|at| at.to_string()),
         "enforced": limit.mode == Mode::Enforce,

@@ -13,6 +13,7 @@ use crossbeam::channel::Sender;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokenist_core::authority::{Membership, heard_of};
 use tokenist_core::batch::Recalled;
 use tokenist_core::id::{Holder, Identity};
 use tokenist_core::ledger::{Full, Place};
@@ -155,8 +156,8 @@ impl Aggregator {
             })
             .collect();
         for Waiting { asked, deadline, .. } in ready {
-            let holders = self.holders_of(&asked, now);
-            if holders.iter().any(|holder| unread.contains(holder)) {
+            let (heard_of, holders) = (self.heard_of(&asked), self.holders_of(&asked, now));
+            if heard_of.iter().chain(&holders).any(|holder| unread.contains(holder)) {
                 self.refuse(asked, Refusal::Unread);
             } else {
                 self.attend_by(deadline, asked, now);
@@ -232,7 +233,7 @@ impl Aggregator {
             Asked::Admission { shard, ticket, admission } => {
                 let key = match &admission {
                     Admission::Identity(identity) => identity.key,
-                    Admission::Key { key, .. } => Some(*key),
+                    Admission::Key { key, .. } | Admission::Question { key, .. } => Some(*key),
                 };
                 let answer = self.admit(&admission, now);
                 self.answer(shard, ticket, key, answer);
@@ -244,18 +245,23 @@ impl Aggregator {
 
     /// What has to be there before this can be done. For a command that makes holders known they are seated.
     fn lack(&mut self, asked: &Asked, now: Timestamp) -> Option<Lack> {
-        let holders = self.holders_of(asked, now);
-        let is_unknown = |holder: &Holder| {
+        let (heard_of, holders) = (self.heard_of(asked), self.holders_of(asked, now));
+        let is_unknown = |holder: &&Holder| {
             let seats = &self.seats;
             self.ledger.is_absent(holder)
-                && !seats.strangers.contains(holder)
-                && !seats.visitors.contains_key(holder)
+                && !seats.strangers.contains(*holder)
+                && !seats.visitors.contains_key(*holder)
         };
-        let unknown: Vec<Holder> = holders.iter().filter(|holder| is_unknown(holder)).cloned().collect();
-        if !unknown.is_empty() {
-            return Some(Lack::Knowledge(unknown));
+        let all = || heard_of.iter().chain(&holders);
+        if all().any(|holder| is_unknown(&holder)) {
+            // What was read of the others is gone with the next look: whom a key speaks for, and so whose accounts are
+            // to be read, follows from what was read of users.
+            return Some(Lack::Knowledge(
+                all().filter(|holder| self.ledger.is_absent(holder)).cloned().collect(),
+            ));
         }
         let need = match asked {
+            Asked::Admission { admission: Admission::Question { .. }, .. } => Need::Look,
             Asked::Admission { .. } => Need::Act,
             Asked::Command(command) => command.need(),
         };
@@ -268,7 +274,10 @@ impl Aggregator {
                     || (self.seats.is_looking || self.seats.for_seat.is_empty()) && self.has_room(now)
             }
             (Need::Act, Asked::Command(_)) => true,
-            (Need::Seat, _) => holders.iter().all(|holder| self.seat(holder, now).is_ok()),
+            (Need::Seat, _) => {
+                let newcomer = self.newcomer(asked);
+                holders.iter().all(|holder| self.seat_newcomer(holder, newcomer.as_ref(), now).is_ok())
+            }
         };
         (!has_seat).then_some(Lack::Seat)
     }
@@ -276,13 +285,54 @@ impl Aggregator {
     /// Who is concerned. Nobody, where a key opens nothing.
     fn holders_of(&self, asked: &Asked, now: Timestamp) -> Vec<Holder> {
         match asked {
-            Asked::Admission { admission: Admission::Identity(identity), .. } => identity.holders().collect(),
-            Asked::Admission { admission: admission @ Admission::Key { .. }, .. } => {
-                let identity = self.identity_by_key(admission, now);
-                identity.iter().flat_map(Identity::holders).collect()
+            Asked::Admission { admission, .. } => {
+                let identity = self.identity_of(admission, now);
+                identity.iter().flat_map(|identity| identity.holders()).collect()
             }
-            Asked::Command(command) => command.holders(),
+            Asked::Command(command) => match command.call() {
+                Some(call) => {
+                    self.speaks_as(call).map_or(Vec::new(), |identity| identity.holders().collect())
+                }
+                None => command.holders(),
+            },
         }
+    }
+
+    /// Whose call it is, if a key speaks for a user who is new.
+    fn newcomer(&self, asked: &Asked) -> Option<Identity> {
+        let Asked::Command(command) = asked else { return None };
+        let identity = self.speaks_as(command.call()?).ok()?;
+        (self.membership(&identity.user) == Membership::New).then_some(identity)
+    }
+
+    fn seat_newcomer(
+        &mut self,
+        holder: &Holder,
+        newcomer: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<(), Full> {
+        let (place, _) = self.seat(holder, now)?;
+        if let (Some(identity), Holder::User(_)) = (newcomer, holder) {
+            self.ledger.expect(place, identity);
+        }
+        Ok(())
+    }
+
+    /// Of whom has to be known where they belong before it can be told who is concerned.
+    fn heard_of(&self, asked: &Asked) -> Vec<Holder> {
+        let (key, user) = match asked {
+            Asked::Admission { admission: Admission::Identity(_), .. } => return Vec::new(),
+            Asked::Admission { admission: Admission::Key { key, user, .. }, .. }
+            | Asked::Admission { admission: Admission::Question { key, user }, .. } => {
+                (Some(*key), user.as_ref())
+            }
+            Asked::Command(command) => match command.call() {
+                Some(identity) => (identity.key, Some(&identity.user)),
+                None => return Vec::new(),
+            },
+        };
+        let users = key.and_then(|hash| self.ledger.key(&hash)).map(|key| heard_of(key, user));
+        users.into_iter().flatten().map(Holder::User).collect()
     }
 
     fn have_wait(&mut self, deadline: Duration, asked: Asked, lack: Lack) {

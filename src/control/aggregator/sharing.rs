@@ -54,6 +54,13 @@ const GRACE_MAX: Duration = Duration::from_secs(10);
 /// Admissions that may wait. Past it they are answered by what is known here.
 const WAITING_MAX: usize = 10_000;
 
+impl Sharing {
+    /// Whether one more may wait for what the others know.
+    fn takes_more(&self) -> bool {
+        self.is_found && self.waiting.len() < WAITING_MAX
+    }
+}
+
 impl Aggregator {
     /// From now on limits hold over all instances that exchange by way of this link, once it has told that it
     /// [`Word::Found`] them.
@@ -170,9 +177,11 @@ impl Aggregator {
     /// Answers a shard, at once or when the others were heard of its holders.
     pub(super) fn answer(&mut self, shard: usize, ticket: u64, key: Option<KeyHash>, answer: Answer) {
         let unknown = match (&self.sharing, &answer) {
-            (Some(sharing), Answer::Admitted(admitted))
-                if sharing.is_found && sharing.waiting.len() < WAITING_MAX =>
-            {
+            (Some(sharing), Answer::Told(told)) if sharing.takes_more() => {
+                let place = self.ledger.find(&Holder::User(told.user_id.clone()));
+                place.into_iter().filter(|&place| !self.ledger.record(place).knows_others()).collect()
+            }
+            (Some(sharing), Answer::Admitted(admitted)) if sharing.takes_more() => {
                 let user = Holder::User(admitted.user_id.clone());
                 let org = admitted.org_id.clone().map(Holder::Org);
                 let feature = admitted.feature_id.clone().map(Holder::Feature);
@@ -196,7 +205,12 @@ impl Aggregator {
         let (ledger, elapsed) = (&self.ledger, sharing.elapsed);
         let over = sharing.waiting.extract_if(.., |waiting| is_over(ledger, waiting, elapsed));
         let over: Vec<Waiting> = over.collect();
-        for Waiting { shard, ticket, answer, .. } in over {
+        for Waiting { shard, ticket, mut answer, .. } in over {
+            if let Answer::Told(told) = &mut answer
+                && let Some(place) = self.ledger.find(&Holder::User(told.user_id.clone()))
+            {
+                told.used = self.ledger.record(place).counted();
+            }
             self.send(shard, Order::Admission { ticket, answer });
         }
     }

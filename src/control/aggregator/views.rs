@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokenist_core::batch::Profile;
 use tokenist_core::catalog::Entry;
-use tokenist_core::id::{Holder, SessionId, UserId};
+use tokenist_core::id::{Holder, OrgId, SessionId, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::ledger::{KeyPlace, LiveSession, Place};
 use tokenist_core::limit::{Block, Mode, WindowKind};
@@ -25,9 +25,8 @@ impl Aggregator {
         turn: &Turn<'_>,
         now: Timestamp,
     ) -> Portion<UserView, UserId> {
-        let pick = |(user, place): (&UserId, Place)| {
-            admits(&query.filter, user, self.ledger.record(place), now).then_some(place)
-        };
+        let pick =
+            |(user, place): (&UserId, Place)| self.admits(&query.filter, user, place, now).then_some(place);
         let cursor = |(user, _): (&UserId, Place)| user.clone();
         // Who is blocked is found without a look at all who are not.
         let portion = match query.filter.blocked {
@@ -47,7 +46,7 @@ impl Aggregator {
     ) -> Portion<Rank, UserId> {
         let users = self.ledger.users_after(slice.from.as_ref());
         let pick = |(user, place): (&UserId, Place)| {
-            admits(&slice.query.filter, user, self.ledger.record(place), now).then_some(place)
+            self.admits(&slice.query.filter, user, place, now).then_some(place)
         };
         let Portion { found, next } =
             turn.portion(users, PORTION_MAX, |(user, _): (&UserId, Place)| user.clone(), pick);
@@ -171,8 +170,14 @@ impl Aggregator {
         after: Option<&KeyPlace>,
         turn: &Turn<'_>,
     ) -> Portion<Key, KeyPlace> {
+        // An account says the ids of its org's name space bare.
+        let is_of = |key: &Key, user: &UserId| match (&key.user, &query.account) {
+            (Some(bound), Some(_)) => bound.bare() == user.as_str(),
+            (Some(bound), None) => bound == user,
+            (None, _) => false,
+        };
         let wanted = |key: &Key| {
-            query.user.as_ref().is_none_or(|user| key.user.as_ref() == Some(user))
+            query.user.as_ref().is_none_or(|user| is_of(key, user))
                 && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
                 && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
@@ -225,6 +230,23 @@ impl Aggregator {
         }
     }
 
+    fn admits(&self, filter: &UserFilter, user: &UserId, place: Place, now: Timestamp) -> bool {
+        let record = self.ledger.record(place);
+        let profile = &record.profile;
+        let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
+        let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
+        // Its members, and whoever has used something under it, as is known here or was in the store.
+        let is_of = |org: &OrgId| {
+            profile.org.as_ref() == Some(org)
+                || filter.recorded.contains(user)
+                || self.ledger.series(place).iter().any(|series| series.org() == Some(org))
+        };
+        filter.org.as_ref().is_none_or(is_of)
+            && filter.search.as_deref().is_none_or(found)
+            && (!filter.blocked || holding_block(record, now).is_some())
+            && (!filter.by_default || record.own_limit().is_none())
+    }
+
     pub(super) fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
         self.view(self.ledger.record(place), window)
     }
@@ -267,16 +289,6 @@ fn user_id(record: &Record) -> &UserId {
         Holder::User(user) => user,
         Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => unreachable!("only users are listed"),
     }
-}
-
-fn admits(filter: &UserFilter, user: &UserId, record: &Record, now: Timestamp) -> bool {
-    let profile = &record.profile;
-    let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
-    let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
-    filter.org.as_ref().is_none_or(|org| profile.org.as_ref() == Some(org))
-        && filter.search.as_deref().is_none_or(found)
-        && (!filter.blocked || holding_block(record, now).is_some())
-        && (!filter.by_default || record.own_limit().is_none())
 }
 
 pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {

@@ -8,10 +8,11 @@ use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
-use tokenist_core::ledger::{Config, Ledger, Said};
+use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::money::NanoUsd;
+use tokenist_core::profile::Said;
 use tokenist_core::refusal::{Refusal, RefusalReason};
 use tokenist_core::time::{DAY_MS, HOUR_MS, Timestamp};
 use tokenist_core::totals::Totals;
@@ -375,7 +376,7 @@ fn each_part_of_a_holder_has_its_own_revision(mut store: Box<dyn Store>) {
     other.set_limit(in_other, Some(limit(5)), NOON.plus_ms(1));
     other.set_block(in_other, Some(block.clone()), NOON.plus_ms(3));
     let email = Identity { email: Some("a@example.com".into()), ..Identity::of("alice".into()) };
-    one.introduce(in_one, &email, Said::Proven, NOON.plus_ms(4));
+    one.introduce(in_one, &email, Said::ByOperator, NOON.plus_ms(4));
     store.commit(&one.take_batch().unwrap()).unwrap();
     store.commit(&other.take_batch().unwrap()).unwrap();
     let restored = store.restore(NOON, usize::MAX).unwrap().holders;
@@ -581,7 +582,7 @@ fn the_bound_is_kept(mut store: Box<dyn Store>, max: usize) {
         ledger.introduce(
             place,
             &Identity { org: Some("acme".into()), ..Identity::of(name.as_str().into()) },
-            Said::Proven,
+            Said::ByOperator,
             at,
         );
         ledger.apply(delta(&name, 1, at), at);

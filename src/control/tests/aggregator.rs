@@ -12,6 +12,7 @@ use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, UsageQuery, memory};
 use tokenist_control::view::{Call, KeyQuery, UserFilter, UserQuery};
 use tokenist_control::{Config, Control, Store, start};
+use tokenist_core::authority::Mute;
 use tokenist_core::batch::Restored;
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
@@ -439,12 +440,13 @@ fn sessions_of_a_stranger_share_an_account_that_is_his_once_one_has_begun() {
 fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody() {
     let bench = Bench::start(config(Limit::default()), 16);
     let handle = bench.handle();
-    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(1) })).unwrap();
     let speaks_for =
         |user: &str| matches!(bench.ask_by_key(KeyHash([1; 32]), Some(user)), Answer::Admitted(_));
     let put_into = |org: &str| {
         wait(handle.introduce(Identity { org: Some(org.into()), ..Identity::of("alice".into()) })).unwrap()
     };
+    let bound = Key { account: None, ..key(1) };
+    wait(handle.set_key(bound)).unwrap();
     bench.open("alice"); // Her headers claim the org that the key is of.
     assert!(!speaks_for("alice"), "and prove nothing");
     for (org, expected) in [("acme", true), ("globex", false), ("acme", true)] {
@@ -487,7 +489,10 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
         Answer::Admitted(admitted) => admitted,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(bench.ask_by_key(KeyHash([1; 32]), None), Answer::UserMissing));
+    assert!(matches!(
+        bench.ask_by_key(KeyHash([1; 32]), None),
+        Answer::KeyRefused(KeyRefusal::Mute(Mute::UserMissing))
+    ));
     let bob = admitted(bench.ask_by_key(KeyHash([1; 32]), Some("bob")));
     assert_eq!((bob.user_id.as_str(), bob.org_id), ("bob", Some("acme".into())));
     let alice = admitted(bench.ask_by_key(KeyHash([2; 32]), Some("bob")));
@@ -497,10 +502,12 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
     let stranger = Identity { org: Some("other".into()), ..Identity::of("carol".into()) };
     wait(handle.introduce(stranger)).unwrap();
     wait(handle.set_key(Key { account: Some("login_1".into()), ..key(4) })).unwrap();
-    let by_account = |user| bench.ask_by_key(KeyHash([4; 32]), Some(user));
-    assert!(matches!(by_account("carol"), Answer::KeyRefused(KeyRefusal::Foreign)));
-    assert_eq!(admitted(by_account("bob")).user_id.as_str(), "bob");
-    assert_eq!(admitted(by_account("dave")).org_id, Some("acme".into()));
+    let by_org = |user| bench.ask_by_key(KeyHash([1; 32]), Some(user));
+    assert!(matches!(by_org("carol"), Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign))));
+    // To an account she is somebody else.
+    let by_account = |user| admitted(bench.ask_by_key(KeyHash([4; 32]), Some(user)));
+    assert_eq!(by_account("carol").user_id.as_str(), "ug:acme:carol");
+    assert_eq!(by_account("carol").org_id, Some("acme".into()));
     wait(handle.end_key(KeyId::from("key_4"), now())).unwrap().unwrap();
     assert!(matches!(bench.order(0), Order::Sweep));
 
@@ -530,6 +537,64 @@ fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
 }
 
 #[test]
+fn who_asks_what_a_user_has_used_changes_nothing() {
+    let bench = Bench::start(config(cost_limit(100)), 16);
+    let handle = bench.handle();
+    wait(handle.set_key(key(1))).unwrap();
+    wait(handle.set_key(Key { org: Some("globex".into()), ..key(2) })).unwrap();
+    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(3) })).unwrap();
+    let told = |number: u8, user: &str| {
+        let (key, user) = (KeyHash([number; 32]), Some(UserId::from(user)));
+        bench.ask(0, Admission::Question { key, user });
+        match bench.order(0) {
+            Order::Admission { answer: Answer::Told(told), .. } => Some(told),
+            Order::Admission { answer: Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign)), .. } => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    for number in [1, 2, 1] {
+        let told = told(number, "new").expect("nobody has heard of him");
+        assert_eq!((told.used.cost, told.standing.limit), (NanoUsd::ZERO, cost_limit(100)));
+    }
+    assert_eq!(wait(handle.user("new".into(), None)).unwrap(), None);
+    // Of a member of the other org's it is told nothing, and she stays where she is.
+    let put_into = Identity { org: Some("acme".into()), ..Identity::of("alice".into()) };
+    wait(handle.introduce(put_into)).unwrap();
+    bench.charge(&bench.admit(0, "alice"), 7);
+    eventually(|| (told(1, "alice")?.used.cost == NanoUsd(7)).then_some(()));
+    assert!(told(2, "alice").is_none());
+    assert_eq!(wait(handle.org_of("alice".into())).unwrap(), Some(Some("acme".into())));
+    let told = told(3, "bob").unwrap();
+    assert_eq!((told.user_id.as_str(), &*told.shown_id), ("ug:acme:bob", "bob"));
+}
+
+#[test]
+fn of_two_keys_that_name_a_new_user_at_one_moment_the_first_has_him() {
+    let bench = Bench::start(config(Limit::default()), 16);
+    let handle = bench.handle();
+    wait(handle.set_key(key(1))).unwrap();
+    wait(handle.set_key(Key { org: Some("globex".into()), ..key(2) })).unwrap();
+    let speaks_for = |number: u8, user: &str| {
+        matches!(bench.ask_by_key(KeyHash([number; 32]), Some(user)), Answer::Admitted(_))
+    };
+    let admitted = bench.ask_by_key(KeyHash([1; 32]), Some("alice"));
+    assert!(matches!(admitted, Answer::Admitted(_)));
+    assert!(!speaks_for(2, "alice") && speaks_for(1, "alice"));
+    // Where the provider refuses the first, she is as new as before.
+    drop(admitted);
+    eventually(|| speaks_for(2, "alice").then_some(()));
+    let called = |number: u8, user: &str| {
+        let key = Some(KeyHash([number; 32]));
+        let identity = Arc::new(Identity { key, ..Identity::of(user.into()) });
+        let delta = Delta { identity, ..delta(user, 1) };
+        wait(handle.record(Call { delta, log: None, ids: Vec::new() })).map(|judged| judged.org)
+    };
+    assert_eq!(called(2, "bob"), Ok(Some("globex".into())));
+    assert_eq!(called(1, "bob"), Err(CommandError::Mute(Mute::Foreign)));
+    assert_eq!(called(2, "bob"), Ok(Some("globex".into())));
+}
+
+#[test]
 fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let handle = bench.handle();
@@ -538,7 +603,7 @@ fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
     assert!(stranger.user.limit_is_default && stranger.user.totals == Totals::default());
     assert_eq!(wait(handle.user("bob".into(), None)).unwrap(), None);
 
-    let named = Identity { name: Some("Bob".into()), ..Identity::of("bob".into()) };
+    let named = Identity { name: Some("Bob".into()), org: Some("acme".into()), ..Identity::of("bob".into()) };
     wait(handle.introduce(named)).unwrap();
     let names = wait(handle.names(vec!["alice".into(), "bob".into()])).unwrap();
     assert_eq!(names, [None, Some("Bob".into())]);

@@ -9,34 +9,20 @@
 //! Invariant: whoever is forgotten is whole in the store, or has used nothing, so nobody gets a budget twice.
 
 use super::{Full, Ledger, Place, Tenure};
-use crate::batch::{HolderState, Profile, Recalled, Revision};
+use crate::authority::Membership;
+use crate::batch::{HolderState, Recalled, Revision};
 use crate::id::{Holder, Identity, UserId};
 use crate::limit::{Limit, Restraint};
+use crate::profile::Said;
 use crate::record::{Applied, Consequence, Record};
 use crate::roster::Seat;
 use crate::time::Timestamp;
 use std::ops::Bound::{Excluded, Unbounded};
 
-/// How much what is said of a user is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// By an operator, or with a key that may speak for the user.
-    Proven,
-    /// By headers of somebody who brought a provider key. It makes nobody a member of an org.
-    Claimed,
-}
-
 /// How many over the bound are forgotten at once, so that an admission stays short.
 const CATCH_UP_COUNT: usize = 4;
 /// How many restraints of absent holders are kept. Past it one holds from the next time that its rule renews it.
 const RESTRAINT_COUNT_MAX: usize = 1_000_000;
-
-impl Said {
-    /// By whoever this identity is of.
-    pub fn of(identity: &Identity) -> Said {
-        if identity.key.is_some() { Said::Proven } else { Said::Claimed }
-    }
-}
 
 impl Ledger {
     /// Whether the store may know of the holder what is not known here.
@@ -113,12 +99,30 @@ impl Ledger {
         self.roster.seat(place).is_tentative()
     }
 
-    /// A session of a key's is about to begin: a stranger belongs to its org from now on, or is gone with it.
+    /// Something of a key's is about to begin for a user who is new: until it has, or has come to nothing, nobody else's
+    /// key speaks for him.
     pub fn expect(&mut self, user: Place, identity: &Identity) {
+        let said = self.said_of(identity);
         let seat = self.roster.seat_mut(user);
-        if seat.is_tentative() && Said::of(identity) == Said::Proven {
-            let profile = &mut seat.record.profile;
-            profile.org = profile.org.take().or_else(|| identity.org.clone());
+        seat.expected_in = identity.org.clone().filter(|_| said == Said::ByKeyOfOrg);
+    }
+
+    /// Where the user who sits there belongs.
+    pub fn membership(&self, user: Place) -> Membership<'_> {
+        let seat = self.roster.seat(user);
+        match seat.record.profile.member_of().or(seat.expected_in.as_ref()) {
+            Some(org) => Membership::Of(org),
+            None if seat.is_tentative() => Membership::New,
+            None => Membership::Nowhere,
+        }
+    }
+
+    /// By whom a session or a call is that is of this identity.
+    pub fn said_of(&self, identity: &Identity) -> Said {
+        let Some(hash) = &identity.key else { return Said::Claimed };
+        match self.key(hash).and_then(|key| key.org.as_ref()) {
+            Some(own) if identity.org.as_ref() == Some(own) => Said::ByKeyOfOrg,
+            Some(_) | None => Said::ByKey,
         }
     }
 
@@ -199,22 +203,17 @@ impl Ledger {
         }
     }
 
-    /// Notes what is said of a user, and that there is such a user. What is not said stays as it was, and what was
-    /// proven stays whatever is claimed.
+    /// Notes what is said of a user, and that there is such a user.
     pub fn introduce(&mut self, user: Place, identity: &Identity, said: Said, now: Timestamp) {
         self.roster.establish(user);
         let seat = self.roster.seat_mut(user);
-        let Profile { org, org_is_claimed, email, name } = &mut seat.record.profile;
-        let may_say = said == Said::Proven || org.is_none() || *org_is_claimed;
-        let mut is_news = learn(email, &identity.email) | learn(name, &identity.name);
-        if identity.org.is_some() && may_say {
-            is_news |= learn(org, &identity.org);
-            is_news |= std::mem::replace(org_is_claimed, said == Said::Claimed) != *org_is_claimed;
-        }
-        if is_news || seat.revisions.profile == Revision::default() {
+        let known = seat.revisions.profile;
+        let is_news = seat.record.profile.learn(identity, said);
+        if is_news || known == Revision::default() {
             seat.profile_unsaved = true;
-            let revision = self.next_revision(now);
-            self.roster.seat_mut(user).revisions.profile = revision;
+            let revision = said.revision(known, self.revision, identity.org.as_ref(), now);
+            seat.revisions.profile = revision;
+            self.revision = self.revision.max(revision);
             self.save_later(user);
         }
     }
@@ -317,13 +316,4 @@ impl Ledger {
             Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => Limit::default(),
         }
     }
-}
-
-/// Whether `said` is something new.
-fn learn<T: Clone + PartialEq>(known: &mut Option<T>, said: &Option<T>) -> bool {
-    let is_new = said.is_some() && known != said;
-    if is_new {
-        known.clone_from(said);
-    }
-    is_new
 }

@@ -43,6 +43,10 @@ impl Listing {
 
 impl Kept for Listing {
     const KIND: &'static str = "price";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        None
+    }
 }
 
 impl fmt::Display for PriceError {

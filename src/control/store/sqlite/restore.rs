@@ -81,7 +81,7 @@ impl Chosen {
             Ok(Some(Holder::Key(KeyHash(row.get(0)?))))
         })?;
         for table in ["users", "limits", "blocks"] {
-            // Above its lowest 16 bits a revision is a time.
+            // Above its lowest 16 bits a revision of an operator's is a time, others are none that is late.
             note(&format!("SELECT holder, revision >> 16 FROM {table}"), &|row| json(row, 0).map(Some))?;
         }
         if used.len() <= holders_max {

@@ -1,7 +1,11 @@
 //! Who is forgotten, and that nobody gains by it.
 
 use super::*;
+use crate::authority::Membership;
+use crate::id::OrgId;
+use crate::key::Scopes;
 use crate::limit::Restraint;
+use crate::profile::Said;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -138,28 +142,118 @@ fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
     assert_eq!(admit(&mut ledger, "d"), Ok(blocked));
 }
 
+fn of_org(org: &str) -> Identity {
+    Identity { org: Some(org.into()), ..Identity::of("a".into()) }
+}
+
+fn key_of(org: Option<&str>) -> Key {
+    Key {
+        id: KeyId::from("key_1"),
+        hash: KeyHash([1; 32]),
+        name: "ci".into(),
+        hint: "ug_000000000".into(),
+        user: None,
+        org: org.map(Into::into),
+        scopes: Scopes::default(),
+        account: None,
+        created_at: NOON,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
 #[test]
-fn what_is_proven_of_a_user_outlasts_what_is_claimed() {
+fn what_is_said_is_saved_once_and_who_counts_for_more_is_heard_first_whatever_the_clock_says() {
     let mut ledger = Ledger::new(small(), NOON);
     let place = admit(&mut ledger, "a").unwrap();
-    let email = Identity { email: Some("a@example.com".into()), ..Identity::of("a".into()) };
-    let org = |org: &str| Identity { org: Some(org.into()), ..Identity::of("a".into()) };
-    for (identity, said, is_news, member_of) in [
-        (&email, Said::Claimed, true, None),
-        (&email, Said::Claimed, false, None),
-        (&org("acme"), Said::Claimed, true, None),
-        (&org("globex"), Said::Claimed, true, None),
-        (&org("globex"), Said::Proven, true, Some("globex")),
-        (&org("acme"), Said::Claimed, false, Some("globex")),
-        (&email, Said::Proven, false, Some("globex")),
-        (&org("initech"), Said::Proven, true, Some("initech")),
+    let mut last = Revision::default();
+    // As if each said it a day before the one who counts for less.
+    for (org, said, days_before, is_news) in [
+        ("evil", Said::Claimed, 0, true),
+        ("evil", Said::Claimed, 0, false),
+        ("worse", Said::Claimed, 0, true),
+        ("globex", Said::ByKeyOfOrg, 1, true),
+        ("evil", Said::Claimed, 0, false),
+        ("evil", Said::ByKey, 0, false),
+        ("initech", Said::ByOperator, 2, true),
+        ("globex", Said::ByKeyOfOrg, 0, false),
+        ("evil", Said::Claimed, 0, false),
     ] {
-        ledger.introduce(place, identity, said, NOON);
-        let told = format!("{identity:?} {said:?}");
-        assert_eq!(ledger.take_batch().is_some(), is_news, "{told}");
-        let profile = &ledger.record(place).profile;
-        assert_eq!(profile.member_of().map(|org| org.as_str()), member_of, "{told}");
-        assert_eq!(profile.email, email.email, "{told}");
+        ledger.introduce(place, &of_org(org), said, NOON.minus_ms(days_before * DAY_MS));
+        let saved = ledger.take_batch().map(|batch| batch.holders[0].profile.clone());
+        assert_eq!(saved.is_some(), is_news, "{org} {said:?}");
+        if let Some(profile) = saved {
+            assert!(profile.revision > last, "{org} {said:?}");
+            assert_eq!(profile.value.org, Some(org.into()));
+            last = profile.revision;
+        }
+    }
+    assert_eq!(ledger.record(place).profile.member_of(), Some(&"initech".into()));
+}
+
+/// What was said on the one instance while the other had not heard of it.
+#[test]
+fn two_instances_that_heard_different_words_come_to_the_same() {
+    type Word = (&'static str, Said, u64);
+    let cases: [([Word; 2], Option<&str>); 6] = [
+        ([("evil", Said::Claimed, 0), ("worse", Said::Claimed, 5)], None),
+        ([("acme", Said::ByOperator, 0), ("evil", Said::Claimed, 5)], Some("acme")),
+        ([("acme", Said::ByKeyOfOrg, 0), ("evil", Said::Claimed, 5)], Some("acme")),
+        ([("acme", Said::ByKeyOfOrg, 0), ("globex", Said::ByKeyOfOrg, 5)], Some("acme")),
+        ([("acme", Said::ByOperator, 0), ("globex", Said::ByKeyOfOrg, 5)], Some("acme")),
+        ([("acme", Said::ByOperator, 0), ("globex", Said::ByOperator, 5)], Some("globex")),
+    ];
+    for (words, member_of) in cases {
+        let said = |(org, said, after): Word| {
+            let mut ledger = Ledger::new(small(), NOON);
+            let place = admit(&mut ledger, "a").unwrap();
+            ledger.introduce(place, &of_org(org), said, NOON.plus_ms(after));
+            ledger
+        };
+        let mut both = words.map(said);
+        let states = both.each_ref().map(|ledger| ledger.state(ledger.find(&user("a")).unwrap()));
+        let [first, second] = states;
+        both[0].adopt(second, NOON.plus_ms(9));
+        both[1].adopt(first, NOON.plus_ms(9));
+        let [one, other] = both.map(|ledger| ledger.record(ledger.find(&user("a")).unwrap()).profile.clone());
+        assert_eq!(one, other, "{words:?}");
+        assert_eq!(one.member_of(), member_of.map(OrgId::from).as_ref(), "{words:?}");
+    }
+}
+
+#[test]
+fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
+    for (key, said) in [
+        (None, Said::Claimed),
+        (Some(None), Said::ByKey),
+        (Some(Some("globex")), Said::ByKey),
+        (Some(Some("acme")), Said::ByKeyOfOrg),
+    ] {
+        let mut ledger = Ledger::new(small(), NOON);
+        if let Some(org) = key {
+            ledger.set_key(key_of(org), NOON).unwrap();
+        }
+        let identity = Identity { key: key.map(|_| KeyHash([1; 32])), ..of_org("acme") };
+        assert_eq!(ledger.said_of(&identity), said);
+        let place = receive(&mut ledger, "a").unwrap();
+        assert_eq!(ledger.membership(place), Membership::New);
+        ledger.expect(place, &identity);
+        let expected =
+            if said == Said::ByKeyOfOrg { Membership::Of(&"acme".into()) } else { Membership::New };
+        assert_eq!(ledger.membership(place), expected, "{said:?}");
+        assert_eq!(ledger.take_batch().unwrap_or_default().holders, [], "nothing of it is saved");
+        let opened = Opened {
+            session: SessionId(1),
+            identity: Arc::new(identity),
+            provider: "openai".into(),
+            model: None,
+            at: NOON,
+        };
+        ledger.open_session(opened, NOON);
+        let saved = save(&mut ledger).holders;
+        let profile = &saved.iter().find(|state| state.holder == user("a")).unwrap().profile.value;
+        let member_of = (said == Said::ByKeyOfOrg).then(|| OrgId::from("acme"));
+        assert_eq!(profile.member_of(), member_of.as_ref(), "{said:?}");
     }
 }
 
