@@ -156,7 +156,7 @@ impl Space {
 /// Whom a key of an account is bound to for which this user is asked: see `tokenist_core::authority::speak`.
 pub(crate) async fn bound_user(handle: &Handle, org: &OrgId, user: UserId) -> Result<UserId, ApiError> {
     if user.as_str().starts_with(SPACE_PREFIX) {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, Mute::Spaced.to_string()));
+        return Err((&Mute::Spaced).into());
     }
     let spaced = user.spaced(org);
     let is_of_before = handle.org_of(spaced.clone()).await?.is_none()

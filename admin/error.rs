@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
 use tokenist_control::handle::CommandError;
+use tokenist_core::authority::Mute;
 
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -86,12 +87,20 @@ impl From<CommandError> for ApiError {
             CommandError::CatalogFull => {
                 unavailable("The ledger holds as many logins and the like as it may")
             }
-            CommandError::Mute(mute) => return ApiError::new(StatusCode::FORBIDDEN, mute.to_string()),
+            CommandError::Mute(mute) => return mute.into(),
             CommandError::Store(_) => unavailable("The store cannot be read; /health says why"),
             CommandError::Unanswered => unavailable("The store did not answer in time, try again")
                 .with(Hint::RetryAfter { seconds: 1 }),
         }
         .because(error)
+    }
+}
+
+impl From<&Mute> for ApiError {
+    fn from(mute: &Mute) -> ApiError {
+        let mut sentence = mute.to_string();
+        sentence[..1].make_ascii_uppercase();
+        ApiError::new(StatusCode::FORBIDDEN, sentence)
     }
 }
 

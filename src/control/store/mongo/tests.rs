@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokenist_core::batch::{Grain, Rollup, Serial};
+use tokenist_core::batch::{Grain, HolderState, Profile, Revision, Rollup, Serial, Stamped};
 use tokenist_core::id::Holder;
 use tokenist_core::ledger::{self, Ledger};
 use tokenist_core::limit::Limit;
@@ -160,6 +160,32 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let mut third = open(third.path().join("l"), config(mongo().uri(), &database));
     let restored = third.restore(NOON, usize::MAX).unwrap();
     assert!(restored.holders.iter().any(|state| state.limit.value == Some(limit)));
+}
+
+/// Of statements that are sent together, FerretDB tries none after the first that fails.
+#[test]
+fn what_is_sent_behind_a_setting_that_is_outdated_arrives_all_the_same() {
+    let (folders, database) = ([Scratch::new(), Scratch::new()], mongo().database());
+    let [mut one, mut other] = [0, 1]
+        .map(|index: usize| Copied::open(folders[index].path().join("l"), config(mongo().uri(), &database)));
+    let set = |name: &str, revision: u64| HolderState {
+        profile: Stamped { revision: Revision(revision), value: Profile::default() },
+        ..HolderState::of(Holder::User(name.into()))
+    };
+    let batch = |holders: Vec<HolderState>| Batch { holders, ..Batch::default() };
+    one.commit(&batch(vec![set("a", 9), set("c", 3)])).unwrap();
+    other.commit(&batch(vec![set("a", 5), set("b", 5), set("c", 5), set("d", 5)])).unwrap();
+    let (_, facts) = read_all(&one.mongo.server).unwrap();
+    let mut found: Vec<(Holder, u64)> = facts
+        .into_iter()
+        .filter_map(|fact| match fact {
+            Fact::Holder(state) => Some((state.holder.clone(), state.profile.revision.0)),
+            Fact::Key(_) | Fact::Entry(_) => None,
+        })
+        .collect();
+    found.sort();
+    let expected = [("a", 9), ("b", 5), ("c", 5), ("d", 5)];
+    assert_eq!(found, expected.map(|(name, revision)| (Holder::User(name.into()), revision)));
 }
 
 #[test]
