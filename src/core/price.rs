@@ -42,8 +42,8 @@ pub struct PriceTable {
     rows: Vec<Row>,
     /// Which rows have a name, so that a session's model is found without looking at all of them.
     named: HashMap<Arc<str>, Vec<usize>>,
-    /// Rows that have a pattern among their names.
-    patterned: Vec<usize>,
+    /// What a pattern begins with, and which row has it.
+    patterned: Vec<(Box<str>, usize)>,
     fallback: Arc<Price>,
 }
 
@@ -113,12 +113,10 @@ impl PriceTable {
         for listing in listings {
             let index = self.rows.len();
             for name in listing.names() {
-                let rows = if name.contains('*') {
-                    &mut self.patterned
-                } else {
-                    self.named.entry(Arc::clone(name)).or_default()
-                };
-                rows.push(index);
+                match name.split_once('*') {
+                    Some((head, _)) => self.patterned.push((head.into(), index)),
+                    None => self.named.entry(Arc::clone(name)).or_default().push(index),
+                }
             }
             self.rows.push(Row { listing, source });
         }
@@ -152,10 +150,13 @@ impl PriceTable {
         best.map(|(.., Reverse(index))| &self.rows[index])
     }
 
-    /// All rows that can fit, and few others: those that name the model, with its date or without, and every pattern.
+    /// All rows that can fit, and few others: those that name the model, with its date or without, and those with a
+    /// pattern that begins as it does.
     fn candidates(&self, model: &str) -> impl Iterator<Item = &usize> {
         let names = [Some(model), undated(model)].into_iter().flatten();
-        names.filter_map(|name| self.named.get(name)).flatten().chain(&self.patterned)
+        let patterned = self.patterned.iter().filter(move |(head, _)| model.starts_with(&**head));
+        let patterned = patterned.map(|(_, index)| index);
+        names.filter_map(|name| self.named.get(name)).flatten().chain(patterned)
     }
 }
 
