@@ -336,7 +336,7 @@ fn credential(headers: &HeaderMap) -> Result<(&str, OperatorToken), ApiError> {
     const MISSING: &str = "Authorization header required";
     const MALFORMED: &str = "Invalid API key format";
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        let token = session_cookie(headers).ok_or(ApiError::unauthorized(MISSING))?;
+        let token = session_cookies(headers).next().ok_or(ApiError::unauthorized(MISSING))?;
         let hash = OperatorToken::parse(token).map_err(|_| ApiError::unauthorized(MALFORMED))?;
         return Ok((token, hash));
     };
@@ -350,11 +350,11 @@ fn credential(headers: &HeaderMap) -> Result<(&str, OperatorToken), ApiError> {
     Ok((token, hash))
 }
 
-/// The token in a browser's cookie.
-fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+/// The tokens in a browser's cookies. More than one is refused before anything else is looked at.
+pub(crate) fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| name.trim() == SESSION_COOKIE).map(|(_, token)| token.trim())
+    let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| name.trim() == SESSION_COOKIE).map(|(_, token)| token.trim())
 }
 
 /// Whether a browser says that a page of the origin that it asks has made the request. Behind something that ends TLS

@@ -1,9 +1,11 @@
 //! Reads a request's fields and collects everything that is wrong with them, so that a caller hears it all at once.
 //!
 //! Start at [`Fields`]. A wire type says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the extractors.
-//! Unknown fields are ignored.
+//! Invariant: what nobody asks for is an issue, too, with the nearest name that is known: a slip must not leave out what
+//! was meant.
 
 use crate::error::ApiError;
+use crate::json::{self, type_of};
 use crate::now;
 use crate::wire::Issue;
 use axum::body::Bytes;
@@ -12,11 +14,15 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
+use tokenist_core::http::query::decode;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 
 /// A type that is read from a JSON object or a query string.
 pub(crate) trait FromFields: Sized {
+    /// Whether a missing body counts as `{}`: only where nothing is made or replaced.
+    const MAY_BE_MISSING: bool = false;
+
     /// A field that is wrong reads as if it were missing; its issue is kept and the whole is refused. `None` only
     /// where a field that is needed has left an issue.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
@@ -26,6 +32,8 @@ pub(crate) trait FromFields: Sized {
 pub(crate) struct Fields {
     values: Map<String, Value>,
     source: Source,
+    /// What was asked for, whether or not it was there.
+    known: Vec<&'static str>,
     issues: Vec<Issue>,
 }
 
@@ -40,12 +48,21 @@ impl Fields {
     /// The field must be there.
     pub(crate) fn required<T>(
         &mut self,
-        name: &str,
-        read: impl FnOnce(&mut Fields, &str) -> Option<T>,
+        name: &'static str,
+        read: impl FnOnce(&mut Fields, &'static str) -> Option<T>,
     ) -> Option<T> {
+        self.know(name);
         match self.values.contains_key(name) {
             true => read(self, name),
             false => self.issue(name, "invalid_type", "Required"),
+        }
+    }
+
+    /// For what replaces the whole of something: without a field it would take all of it away.
+    pub(crate) fn need_one(&mut self, otherwise: &'static str) {
+        if self.values.is_empty() {
+            let message = otherwise.to_owned();
+            self.issues.push(Issue { path: Vec::new(), message, code: "too_small" });
         }
     }
 
@@ -55,13 +72,14 @@ impl Fields {
     }
 
     /// Whether there is such a field, and it is not the empty text.
-    pub(crate) fn has_text(&self, name: &str) -> bool {
+    pub(crate) fn has_text(&mut self, name: &'static str) -> bool {
+        self.know(name);
         self.values.get(name).is_some_and(|value| value.as_str() != Some(""))
     }
 
-    pub(crate) fn text(&mut self, name: &str, chars: RangeInclusive<usize>) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &'static str, chars: RangeInclusive<usize>) -> Option<String> {
         let (min, max) = (*chars.start(), *chars.end());
-        match self.values.remove(name)? {
+        match self.take(name)? {
             Value::String(text) => match text.chars().count() {
                 count if count < min => {
                     self.issue(name, "too_small", format!("String must contain at least {min} character(s)"))
@@ -77,8 +95,8 @@ impl Fields {
 
     /// An ISO 8601 instant with its offset from UTC, or a date, which is taken as its UTC midnight. Instants before
     /// 1970 count as 1970.
-    pub(crate) fn time(&mut self, name: &str) -> Option<Timestamp> {
-        match self.values.remove(name)? {
+    pub(crate) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        match self.take(name)? {
             Value::String(text) => match parse_time(&text) {
                 Some(time) => Some(time),
                 None => self.issue(name, "invalid_string", "Invalid datetime"),
@@ -88,14 +106,14 @@ impl Fields {
     }
 
     /// As [`Fields::time`], but the end of a span: of a mere date all of the day is meant.
-    pub(crate) fn time_to(&mut self, name: &str) -> Option<Timestamp> {
+    pub(crate) fn time_to(&mut self, name: &'static str) -> Option<Timestamp> {
         let is_date = self.values.get(name).and_then(Value::as_str).is_some_and(|text| date(text).is_some());
         let time = self.time(name)?;
         Some(if is_date { time.next_day_start() } else { time })
     }
 
     /// As [`Fields::time`], for what would otherwise be over before it begins.
-    pub(crate) fn time_to_come(&mut self, name: &str) -> Option<Timestamp> {
+    pub(crate) fn time_to_come(&mut self, name: &'static str) -> Option<Timestamp> {
         match self.time(name)? {
             time if time > now() => Some(time),
             _ => {
@@ -104,7 +122,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn dollars(&mut self, name: &str) -> Option<NanoUsd> {
+    pub(crate) fn dollars(&mut self, name: &'static str) -> Option<NanoUsd> {
         let number = self.number(name)?;
         match NanoUsd::from_usd(number) {
             _ if number < 0.0 => self.issue(name, "too_small", "Number must be greater than or equal to 0"),
@@ -113,7 +131,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn count(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
+    pub(crate) fn count(&mut self, name: &'static str, min: u64, max: u64) -> Option<u64> {
         let number = self.number(name)?;
         match number as u64 {
             _ if number.fract() != 0.0 => {
@@ -130,37 +148,37 @@ impl Fields {
     }
 
     /// Whole milliseconds of what may be a fraction.
-    pub(crate) fn milliseconds(&mut self, name: &str) -> Option<u64> {
+    pub(crate) fn milliseconds(&mut self, name: &'static str) -> Option<u64> {
         match self.number(name)? {
             ms if ms < 0.0 => self.issue(name, "too_small", "Number must be greater than or equal to 0"),
             ms => Some(ms.round() as u64),
         }
     }
 
-    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
-        match (self.values.remove(name)?, self.source) {
+    pub(crate) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match (self.take(name)?, self.source) {
             (Value::Bool(flag), _) => Some(flag),
             (Value::String(text), Source::Query) if text == "true" || text == "false" => Some(text == "true"),
             (other, _) => self.mistyped(name, "boolean", &other),
         }
     }
 
-    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        match self.values.remove(name)? {
+    pub(crate) fn object(&mut self, name: &'static str) -> Option<Map<String, Value>> {
+        match self.take(name)? {
             Value::Object(object) => Some(object),
             other => self.mistyped(name, "object", &other),
         }
     }
 
     /// One of `words`.
-    pub(crate) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
-        let value = self.values.remove(name)?;
+    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let value = self.take(name)?;
         self.word_of(name, &value, words)
     }
 
     /// An array of `words`, not empty.
-    pub(crate) fn words<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
-        match self.values.remove(name)? {
+    pub(crate) fn words<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
+        match self.take(name)? {
             Value::Array(values) if values.is_empty() => {
                 self.issue(name, "too_small", "Array must contain at least 1 element(s)")
             }
@@ -169,7 +187,7 @@ impl Fields {
         }
     }
 
-    fn word_of<T: Copy>(&mut self, name: &str, value: &Value, words: &[(&str, T)]) -> Option<T> {
+    fn word_of<T: Copy>(&mut self, name: &'static str, value: &Value, words: &[(&str, T)]) -> Option<T> {
         let Value::String(text) = value else { return self.mistyped(name, "string", value) };
         match words.iter().find(|(word, _)| word == text) {
             Some((_, value)) => Some(*value),
@@ -184,11 +202,11 @@ impl Fields {
     /// What `parse` makes of the parts of a text between commas, at most `max` of them. Empty if there is no such field.
     pub(crate) fn list<T, E: std::fmt::Display>(
         &mut self,
-        name: &str,
+        name: &'static str,
         max: usize,
         parse: impl Fn(&[u8]) -> Result<T, E>,
     ) -> Option<Vec<T>> {
-        let Some(text) = self.values.remove(name) else { return Some(Vec::new()) };
+        let Some(text) = self.take(name) else { return Some(Vec::new()) };
         let Value::String(text) = text else { return self.mistyped(name, "string", &text) };
         if text.split(',').count() > max {
             return self.issue(name, "too_big", format!("List must contain at most {max} element(s)"));
@@ -202,11 +220,11 @@ impl Fields {
     /// What `parse` makes of the texts of an array, at most `max` of them.
     pub(crate) fn texts<T, E: std::fmt::Display>(
         &mut self,
-        name: &str,
+        name: &'static str,
         max: usize,
         parse: impl Fn(&[u8]) -> Result<T, E>,
     ) -> Option<Vec<T>> {
-        let values = match self.values.remove(name)? {
+        let values = match self.take(name)? {
             Value::Array(values) if values.len() <= max => values,
             Value::Array(_) => {
                 return self.issue(name, "too_big", format!("Array must contain at most {max} element(s)"));
@@ -227,11 +245,11 @@ impl Fields {
     }
 
     /// What `read` makes of an object's own fields.
-    pub(crate) fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Fields) -> T) -> Option<T> {
+    pub(crate) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields) -> T) -> Option<T> {
         let values = self.object(name)?;
-        let mut fields = Fields { values, source: self.source, issues: Vec::new() };
+        let mut fields = Fields::new(values, self.source);
         let value = read(&mut fields);
-        for mut issue in fields.issues {
+        for mut issue in fields.into_issues() {
             issue.path.insert(0, name.into());
             self.issues.push(issue);
         }
@@ -241,10 +259,10 @@ impl Fields {
     /// What `parse` makes of a text.
     pub(crate) fn parsed<T, E: std::fmt::Display>(
         &mut self,
-        name: &str,
+        name: &'static str,
         parse: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Option<T> {
-        match self.values.remove(name)? {
+        match self.take(name)? {
             Value::String(text) => match parse(text.as_bytes()) {
                 Ok(value) => Some(value),
                 Err(error) => self.issue(name, "invalid_string", format!("{name} {error}")),
@@ -253,8 +271,8 @@ impl Fields {
         }
     }
 
-    fn number(&mut self, name: &str) -> Option<f64> {
-        let value = self.values.remove(name)?;
+    fn number(&mut self, name: &'static str) -> Option<f64> {
+        let value = self.take(name)?;
         let number = match (&value, self.source) {
             (Value::Number(number), _) => number.as_f64(),
             (Value::String(text), Source::Query) => {
@@ -265,13 +283,13 @@ impl Fields {
         number.or_else(|| self.mistyped(name, "number", &value))
     }
 
-    fn mistyped<T>(&mut self, name: &str, expected: &str, value: &Value) -> Option<T> {
+    fn mistyped<T>(&mut self, name: &'static str, expected: &str, value: &Value) -> Option<T> {
         self.issue(name, "invalid_type", format!("Expected {expected}, received {}", type_of(value)))
     }
 
     pub(crate) fn issue<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         code: &'static str,
         message: impl Into<String>,
     ) -> Option<T> {
@@ -279,17 +297,73 @@ impl Fields {
         None
     }
 
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.know(name);
+        self.values.remove(name)
+    }
+
+    fn know(&mut self, name: &'static str) {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+    }
+
+    fn new(values: Map<String, Value>, source: Source) -> Fields {
+        Fields { values, source, known: Vec::new(), issues: Vec::new() }
+    }
+
+    /// Also of what is there and nobody has asked for.
+    fn into_issues(self) -> Vec<Issue> {
+        let Fields { values, source, known, mut issues } = self;
+        let unknown = values.into_iter().map(|(name, _)| name).filter(|name| !known.contains(&&**name));
+        issues.extend(unknown.map(|name| {
+            let message = unknown_name(source, &name, &known);
+            Issue { path: vec![name], message, code: "unrecognized_keys" }
+        }));
+        issues
+    }
+
     fn read<T: FromFields>(values: Map<String, Value>, source: Source) -> Result<T, ApiError> {
-        let mut fields = Fields { values, source, issues: Vec::new() };
+        let mut fields = Fields::new(values, source);
         let value = T::from_fields(&mut fields);
-        match value.filter(|_| fields.issues.is_empty()) {
+        let issues = fields.into_issues();
+        match value.filter(|_| issues.is_empty()) {
             Some(value) => Ok(value),
-            None => Err(ApiError::invalid(fields.issues)),
+            None => Err(ApiError::invalid(issues)),
         }
     }
 }
 
-/// A request's body. One that is missing or no JSON counts as `{}`; its Content-Type is not looked at.
+fn unknown_name(source: Source, name: &str, known: &[&str]) -> String {
+    let what = match source {
+        Source::Body => "field",
+        Source::Query => "parameter",
+    };
+    match nearest(name, known) {
+        Some(nearest) => format!("Unknown {what} {name:?}; did you mean {nearest:?}?"),
+        None => format!("Unknown {what} {name:?}: none is known here"),
+    }
+}
+
+/// The known name that is most like this one.
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// For a request that has nothing to say: no body, or `{}`.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl FromFields for Nothing {
+    const MAY_BE_MISSING: bool = true;
+
+    fn from_fields(_: &mut Fields) -> Option<Nothing> {
+        Some(Nothing)
+    }
+}
+
+/// A request's body. Its Content-Type is not looked at.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
 
@@ -308,29 +382,48 @@ impl<T: FromFields, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, ApiError> {
-    match serde_json::from_slice(bytes).unwrap_or(Value::Object(Map::new())) {
-        Value::Object(values) => Fields::read(values, Source::Body),
-        other => {
-            let message = format!("Expected object, received {}", type_of(&other));
+    let is_missing = bytes.trim_ascii().is_empty();
+    let values = match is_missing {
+        true => Map::new(),
+        false => json::read_object(bytes).map_err(|issue| ApiError::invalid(vec![issue]))?,
+    };
+    let read = Fields::read(values, Source::Body)?;
+    match is_missing && !T::MAY_BE_MISSING {
+        true => {
+            let message = "The body is missing: send a JSON object, {} if there is nothing to say".to_owned();
             Err(ApiError::invalid(vec![Issue { path: Vec::new(), message, code: "invalid_type" }]))
         }
+        false => Ok(read),
     }
 }
 
-/// A request's query string. Of a field that is there twice, the last one counts.
+/// A request's query string. What is there twice is refused, for nobody could tell which is meant.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: FromFields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, ApiError> {
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "Query string is not readable"))?;
-        let values = pairs.0.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
-        Fields::read(values, Source::Query).map(Query)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, ApiError> {
+        read_query(parts.uri.query().unwrap_or_default()).map(Query)
     }
+}
+
+fn read_query<T: FromFields>(query: &str) -> Result<T, ApiError> {
+    let mut values = Map::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (Some(name), Some(value)) = (decode(name), decode(value)) else {
+            let sentence = format!("The query parameter {name} is not valid percent-encoding of UTF-8");
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, sentence));
+        };
+        if values.contains_key(&name) {
+            let message = format!("{name} is given twice: say it once");
+            return Err(ApiError::invalid(vec![Issue { path: vec![name], message, code: "custom" }]));
+        }
+        values.insert(name, Value::String(value));
+    }
+    Fields::read(values, Source::Query)
 }
 
 fn parse_time(text: &str) -> Option<Timestamp> {
@@ -344,21 +437,10 @@ fn date(text: &str) -> Option<jiff::Timestamp> {
     is_date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
 }
 
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{BlockRequest, ThresholdRequest, UsersQuery};
+    use crate::wire::{BlockRequest, LoginChange, ThresholdRequest, UsersQuery};
     use axum::body::to_bytes;
     use axum::response::IntoResponse;
     use std::future::Future;
@@ -394,10 +476,7 @@ mod tests {
             )
         };
         for (body, cost, tokens, window) in [
-            ("", "None", "None", "None"),
-            ("{ not json", "None", "None", "None"),
-            ("{}", "None", "None", "None"),
-            (r#"{"maxCostUsd":0,"other":1}"#, "Some(NanoUsd(0))", "None", "None"),
+            (r#"{"maxCostUsd":0}"#, "Some(NanoUsd(0))", "None", "None"),
             (r#"{"maxCostUsd":0.0009}"#, "Some(NanoUsd(900000))", "None", "None"),
             (r#"{"maxTotalTokens":0}"#, "None", "Some(0)", "None"),
             (r#"{"maxTotalTokens":1e3,"window":"rolling_24h"}"#, "None", "Some(1000)", "Some(Rolling24h)"),
@@ -436,6 +515,24 @@ mod tests {
                 ],
             ),
             ("[]", vec![" invalid_type: Expected object, received array".to_owned()]),
+            ("", vec![format!(" too_small: {}", crate::wire::WHOLE_THRESHOLD)]),
+            ("{}", vec![format!(" too_small: {}", crate::wire::WHOLE_THRESHOLD)]),
+            (
+                r#"{"maxCost":1,"windows":"daily"}"#,
+                vec![
+                    "maxCost unrecognized_keys: Unknown field \"maxCost\"; did you mean \"maxCostUsd\"?"
+                        .into(),
+                    "windows unrecognized_keys: Unknown field \"windows\"; did you mean \"window\"?".into(),
+                ],
+            ),
+            (
+                r#"{"maxTotalTokens":-1,"MaxCostUsd":1}"#,
+                vec![
+                    format!("maxTotalTokens {too_small}"),
+                    "MaxCostUsd unrecognized_keys: Unknown field \"MaxCostUsd\"; did you mean \"maxCostUsd\"?"
+                        .into(),
+                ],
+            ),
         ] {
             let issues: Vec<&str> = issues.iter().map(String::as_str).collect();
             check::<ThresholdRequest>(body, Err(&issues));
@@ -465,6 +562,36 @@ mod tests {
                 "expiresAt invalid_string: Invalid datetime",
             ]),
         );
+    }
+
+    #[test]
+    fn a_body_may_be_missing_where_nothing_is_made_or_replaced() {
+        check::<BlockRequest>(" ", Ok("BlockRequest { reason: None, expires_at: None }"));
+        check::<Nothing>("", Ok("Nothing"));
+        check::<Nothing>("{}", Ok("Nothing"));
+        check::<Nothing>(
+            r#"{"force":true}"#,
+            Err(&["force unrecognized_keys: Unknown field \"force\": none is known here"]),
+        );
+        check::<LoginChange>(
+            "",
+            Err(&[" invalid_type: The body is missing: send a JSON object, {} if there is nothing to say"]),
+        );
+    }
+
+    #[test]
+    fn what_a_query_says_is_said_once_known_and_readable() {
+        let read = |query: &str| read_query::<UsersQuery>(query).map(|query| query.limit).map_err(issues_of);
+        assert_eq!(read("limit=25&&search=a%20b"), Ok(Some(25)));
+        let issues = |query: &str| read(query).unwrap_err().join(", ");
+        assert_eq!(issues("limit=25&limit=26"), "limit custom: limit is given twice: say it once");
+        assert_eq!(issues("limit=25&%6Cimit=26"), "limit custom: limit is given twice: say it once");
+        let unknown = "limits unrecognized_keys: Unknown parameter \"limits\"; did you mean \"limit\"?";
+        assert_eq!(issues("limits=25"), unknown);
+        for query in ["search=%ff", "search=%", "search=%zz", "%=1"] {
+            let refused = read_query::<UsersQuery>(query).unwrap_err().into_response();
+            assert_eq!(refused.status(), 400, "{query}");
+        }
     }
 
     #[test]

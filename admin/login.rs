@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::catalog::Kept;
-use tokenist_core::id::OrgId;
+use tokenist_core::id::{self, OrgId};
 use tokenist_core::time::{DAY_MS, Timestamp};
 
 /// A login as it is kept, under [`login_id`] of its email.
@@ -62,9 +62,10 @@ impl fmt::Debug for Login {
     }
 }
 
-/// One email has one login, whatever its case.
+/// One mailbox has one login, however it is written. What is no address has none, but an id all the same.
 pub(crate) fn login_id(email: &str) -> String {
-    let hash = Sha256::digest(email.to_lowercase());
+    let email = id::read_email(email.as_bytes()).unwrap_or(email.into());
+    let hash = Sha256::digest(&*email);
     hash[..16].iter().fold(String::from("login_"), |id, byte| format!("{id}{byte:02x}"))
 }
 
@@ -193,6 +194,8 @@ mod tests {
         assert!(!is_password_of(Some(&login), "correct horse "));
         assert!(!is_password_of(None, "correct horse"));
         assert!(!format!("{login:?}").contains("argon2"));
-        assert_eq!(login_id("Ann@example.com"), login_id("ann@EXAMPLE.com"));
+        for same in ["ann@EXAMPLE.com", " ann@example.com ", "\u{ff21}nn@example.com"] {
+            assert_eq!(login_id("Ann@example.com"), login_id(same), "{same:?}");
+        }
     }
 }

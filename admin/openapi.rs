@@ -6,10 +6,12 @@ use crate::route;
 use crate::wire::ErrorBody;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Schema};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::openapi::{Components, Content, ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{OpenApi, ToSchema};
 
 #[derive(OpenApi)]
@@ -37,7 +39,8 @@ pub(crate) struct Description;
 /// The description as it is served.
 pub fn openapi_json() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
-        let (_, description) = route::routes().split_for_parts();
+        let (_, mut description) = route::routes().split_for_parts();
+        close_bodies(&mut description);
         let mut json = description.to_pretty_json().expect("a description is plain data");
         json.push('\n');
         json
@@ -82,11 +85,72 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
         refuse(operation, StatusCode::FORBIDDEN, forbidden);
         refuse(operation, StatusCode::TOO_MANY_REQUESTS, THROTTLED);
         if let Some(RefOr::T(body)) = &mut operation.request_body {
-            // A missing body counts as an empty object.
-            body.required = Some(Required::False);
+            let may_be_missing =
+                operation.operation_id.as_deref().is_some_and(|id| OPTIONAL_BODIES.contains(&id));
+            body.required = Some(if may_be_missing { Required::False } else { Required::True });
         }
         expect_mistakes(operation, body_bytes_max);
     });
+}
+
+/// Says of every object that a body may hold that it has no other fields than these.
+fn close_bodies(description: &mut utoipa::openapi::OpenApi) {
+    let bodies = description.paths.paths.values_mut().flat_map(operations);
+    let bodies = bodies.filter_map(|operation| match &operation.request_body {
+        Some(RefOr::T(body)) => Some(body.content.values().filter_map(schema_of).collect::<Vec<_>>()),
+        Some(RefOr::Ref(_)) | None => None,
+    });
+    let mut waiting: Vec<String> = bodies.flatten().collect();
+    let Some(components) = &mut description.components else { return };
+    let mut closed = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        if closed.insert(name.clone())
+            && let Some(schema) = components.schemas.get_mut(&name)
+        {
+            close(schema, &mut waiting);
+        }
+    }
+    for whole in WHOLE {
+        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(whole) {
+            object.min_properties = Some(1);
+        }
+    }
+}
+
+/// The name of the shape that a body has.
+fn schema_of(content: &RefOr<Content>) -> Option<String> {
+    match content {
+        RefOr::T(Content { schema: Some(RefOr::Ref(shape)), .. }) => Some(name_of(shape)),
+        RefOr::T(_) | RefOr::Ref(_) => None,
+    }
+}
+
+fn name_of(shape: &Ref) -> String {
+    shape.ref_location.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// Closes an object and all that are in it. What it refers to waits to be closed.
+fn close(schema: &mut RefOr<Schema>, waiting: &mut Vec<String>) {
+    match schema {
+        RefOr::Ref(shape) => waiting.push(name_of(shape)),
+        RefOr::T(Schema::Object(object)) => {
+            // An object without fields of its own may hold any.
+            if !object.properties.is_empty() {
+                object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+            object.properties.values_mut().for_each(|field| close(field, waiting));
+        }
+        RefOr::T(Schema::OneOf(one)) => one.items.iter_mut().for_each(|each| close(each, waiting)),
+        RefOr::T(Schema::AnyOf(any)) => any.items.iter_mut().for_each(|each| close(each, waiting)),
+        RefOr::T(Schema::Array(array)) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                close(items, waiting);
+            }
+        }
+        // Each of them would forbid what the others have.
+        RefOr::T(Schema::AllOf(_)) => panic!("a body's shape is one object"),
+        RefOr::T(_) => {}
+    }
 }
 
 /// What may be wrong with what an operation takes, and that the ledger may not answer.
@@ -118,6 +182,10 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, put, delete, patch].into_iter().flatten()
 }
 
+/// The shapes that replace the whole of something, and so say something of it.
+const WHOLE: [&str; 2] = ["ThresholdRequest", "LimitRequest"];
+/// The operations that take a body, and go without.
+const OPTIONAL_BODIES: [&str; 2] = ["block_user", "rotate_key"];
 const BEARER: &str = "key";
 const THROTTLED: &str = "Too many wrong credentials from this address.";
 

@@ -22,7 +22,14 @@ const WALLS: [Wall; 8] = [
     Wall {
         package: "tokenist-core",
         ours: &[],
-        outside: Outside::Only(&["httparse", "memchr", "serde", "serde_json", "sonic-rs"]),
+        outside: Outside::Only(&[
+            "httparse",
+            "memchr",
+            "serde",
+            "serde_json",
+            "sonic-rs",
+            "unicode-normalization",
+        ]),
     },
     Wall {
         package: "tokenist-handoff",

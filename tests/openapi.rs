@@ -30,7 +30,7 @@ fn start() -> (Provider, Tokenist) {
         (
             "POST",
             "/admin/logins",
-            json!({"email": "a@example.com", "password": "12345678", "role": "viewer"}),
+            json!({"email": "a@example.com", "password": "correct horse battery", "role": "viewer"}),
         ),
     ] {
         let answer = tokenist.ask(method, path, &body);

@@ -3,7 +3,7 @@
 use super::path::UserPath;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::Body;
+use crate::fields::{Body, Nothing};
 use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, UnblockReply};
 use crate::{App, now};
 use axum::Json;
@@ -42,6 +42,7 @@ pub(crate) async fn unblock_user(
     State(app): State<App>,
     UserPath { id }: UserPath,
     caller: Caller,
+    Body(Nothing): Body<Nothing>,
 ) -> Result<Json<UnblockReply>, ApiError> {
     let before = standing_block(&app, &id).await?;
     let was_blocked = app.handle.unblock(id.clone()).await?;

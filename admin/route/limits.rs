@@ -13,8 +13,9 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use std::borrow::Cow;
 use tokenist_control::view::SessionView;
-use tokenist_core::id::{Feature, Holder, OrgId, UserId};
+use tokenist_core::id::{self, Holder};
 use tokenist_core::key::KeyId;
 use tokenist_core::limit::Limit;
 use utoipa::IntoParams;
@@ -86,8 +87,11 @@ pub(crate) async fn set_limit(
     HolderPath { kind, id }: HolderPath,
     Query(change): Query<LimitChange>,
     caller: Caller,
-    Body(request): Body<LimitRequest>,
+    request: Result<Body<LimitRequest>, ApiError>,
 ) -> Result<Json<LimitAnswer>, ApiError> {
+    // That there is no such key is said first, whatever is asked of it.
+    holder(&app, kind, &id).await?;
+    let Body(request) = request?;
     let limit = request.limit(default_of(&app, kind));
     match change.dry_run {
         true => try_limit(&app, kind, &id, limit).await,
@@ -159,9 +163,9 @@ async fn bind(
 
 async fn holder(app: &App, kind: HolderKindName, id: &str) -> Result<Holder, ApiError> {
     match kind {
-        HolderKindName::User => checked("User id", id, UserId::parse).map(Holder::User),
-        HolderKindName::Org => checked("Org id", id, OrgId::parse).map(Holder::Org),
-        HolderKindName::Feature => checked("Feature id", id, Feature::parse).map(Holder::Feature),
+        HolderKindName::User => Ok(Holder::User(id.into())),
+        HolderKindName::Org => Ok(Holder::Org(id.into())),
+        HolderKindName::Feature => Ok(Holder::Feature(id.into())),
         HolderKindName::Key => match app.handle.key_of(KeyId::from(id)).await? {
             Some(key) => Ok(Holder::Key(key.hash)),
             None => Err(ApiError::new(StatusCode::NOT_FOUND, "API key not found")),
@@ -183,11 +187,19 @@ impl<S: Send + Sync> FromRequestParts<S> for HolderPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<HolderPath, ApiError> {
         let (kind, id): (String, String) = decoded(parts, state, "The id").await?;
-        match HolderKindName::parse(&kind) {
-            Some(kind) => Ok(HolderPath { kind, id }),
-            None => {
-                Err(ApiError::new(StatusCode::NOT_FOUND, "Limits are held by a user, org, feature or key"))
-            }
-        }
+        let Some(kind) = HolderKindName::parse(&kind) else {
+            return Err(ApiError::new(
+                StatusCode::NOT_FOUND,
+                "Limits are held by a user, org, feature or key",
+            ));
+        };
+        let read = |what| checked(what, &id, |bytes| id::read(bytes).map(Cow::into_owned));
+        let id = match kind {
+            HolderKindName::User => read("User id")?,
+            HolderKindName::Org => read("Org id")?,
+            HolderKindName::Feature => read("Feature id")?,
+            HolderKindName::Key => id,
+        };
+        Ok(HolderPath { kind, id })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin};
 use crate::error::ApiError;
-use crate::fields::Body;
+use crate::fields::{Body, Nothing};
 use crate::login::{Bearer, Login, Role, TOKEN_SECONDS, hash_password, is_password_of, login_id};
 use crate::tier::{Tier, tier_of};
 use crate::wire::{
@@ -81,7 +81,7 @@ pub(crate) async fn sign_in(
     post, path = "/auth/logout", tag = "logins",
     responses((status = 204, description = "The cookie is gone."))
 )]
-pub(crate) async fn sign_out() -> Response {
+pub(crate) async fn sign_out(Body(Nothing): Body<Nothing>) -> Response {
     let gone = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     let gone = HeaderValue::from_str(&gone).expect("plain text");
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()

@@ -64,10 +64,11 @@ pub(crate) async fn change_policy(
     State(app): State<App>,
     path: OrgItemPath,
     caller: Caller,
-    Body(change): Body<PolicyChange>,
+    change: Result<Body<PolicyChange>, ApiError>,
 ) -> Result<Json<PolicyBody>, ApiError> {
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;
+    let Body(change) = change?;
     let policy = Policy {
         name: change.name.map_or_else(|| before.name.clone(), Into::into),
         description: change.description.map_or_else(|| before.description.clone(), Into::into),

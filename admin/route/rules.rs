@@ -5,7 +5,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::wire::{
-    ErrorBody, RuleBody, RuleChange, RuleFields, RuleHistory, RuleList, RulePayload, RuleReply, RuleToggle,
+    ErrorBody, RuleBody, RuleChange, RuleHistory, RuleList, RulePayload, RuleReply, RuleRequest, RuleToggle,
     RuleTriggers, RulesQuery,
 };
 use crate::{App, now, random};
@@ -39,7 +39,7 @@ pub(crate) async fn list_rules(
 
 /// Makes a rule. About tokens and cost it is enforced within about a second.
 #[utoipa::path(
-    post, path = "/admin/orgs/{org}/rules", tag = "rules", params(OrgPath), request_body = RuleFields,
+    post, path = "/admin/orgs/{org}/rules", tag = "rules", params(OrgPath), request_body = RuleRequest,
     responses((status = 201, description = "The rule.", body = RuleBody))
 )]
 pub(crate) async fn create_rule(
@@ -82,10 +82,11 @@ pub(crate) async fn change_rule(
     State(app): State<App>,
     path: OrgItemPath,
     caller: Caller,
-    Body(payload): Body<RulePayload>,
+    payload: Result<Body<RulePayload>, ApiError>,
 ) -> Result<Json<RuleBody>, ApiError> {
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;
+    let Body(payload) = payload?;
     let rule = payload.rule(&path.org, Some(&before), now()).map_err(invalid)?;
     check_lookbacks(&app, &rule)?;
     change(&app, &caller, "rule.change", &path.id, &before, &rule).await

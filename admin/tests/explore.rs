@@ -317,7 +317,11 @@ fn parameters_are_checked() {
         ("/admin/usage?limit=0", issue("limit", "too_small", "Number must be greater than or equal to 1")),
         (
             "/admin/usage?provider=a%00",
-            issue("provider", "invalid_string", "provider contains a control character"),
+            issue(
+                "provider",
+                "invalid_string",
+                "provider contains a control character: U+0000, its character 2; leave it out",
+            ),
         ),
         (
             "/admin/overview?from=2024-03-02&to=2024-03-01",

@@ -32,7 +32,7 @@ fn whoever_holds_a_limit_it_is_set_shown_and_taken_back() {
         assert!(set["resetsAt"].is_string() && set["isDefault"] == false);
         assert_eq!(plane.ask("GET", &path, "").json(), set);
         // What is left out becomes unlimited, or takes its default.
-        let set = plane.ask("PUT", &path, "{}").json();
+        let set = plane.ask("PUT", &path, "{\"maxTotalTokens\":0}").json();
         assert_eq!(
             set["limit"],
             json!({"maxCostUsd": null, "maxTotalTokens": null, "window": "monthly", "mode": "enforce",

@@ -36,7 +36,7 @@ fn a_role_allows_what_it_says_and_no_more() {
         ("GET", "/admin/users", "", 200, 200, 200),
         ("GET", "/admin/audit", "", 200, 200, 200),
         ("POST", "/admin/users/alice/block", "{}", 403, 200, 200),
-        ("POST", "/admin/users/alice/threshold", "{}", 403, 200, 200),
+        ("POST", "/admin/users/alice/threshold", r#"{"maxCostUsd": 1}"#, 403, 200, 200),
         ("POST", "/auth/api-keys", r#"{"name": "k"}"#, 403, 201, 201),
         ("POST", "/sdk/check", r#"{"userId": "a", "model": "m", "requestType": "chat"}"#, 403, 200, 200),
         ("GET", "/admin/logins", "", 403, 403, 200),

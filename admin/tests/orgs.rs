@@ -61,7 +61,8 @@ fn an_org_lists_its_users_blocks_and_features() {
     }
     check(&plane, "GET /admin/orgs/nobody/blocked", 200, json!({"blocked": [], "count": 0}));
     for part in ["users", "blocked", "features", "groups", "logs", "logs/log_1", "users/alice/logs"] {
-        let expected = json!({"error": "Org id contains a control character"});
+        let expected =
+            json!({"error": "Org id contains a control character: U+0000, its character 2; leave it out"});
         check(&plane, &format!("GET /admin/orgs/a%00b/{part}"), 400, expected);
     }
 }

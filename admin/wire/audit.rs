@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tokenist_control::store::AuditFilter;
 use tokenist_core::audit::{ActorKind, Audit};
+use tokenist_core::id;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Debug, IntoParams)]
@@ -84,7 +85,7 @@ impl FromFields for AuditQuery {
             offset: fields.count("offset", 0, u32::MAX.into()).unwrap_or(0) as usize,
             actor: fields.text("actor", 1..=256),
             action: fields.text("action", 1..=64),
-            subject: fields.text("subject", 1..=256),
+            subject: fields.parsed("subject", |bytes| id::read(bytes).map(|text| text.into_owned())),
         })
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct BlockRequest {
 }
 
 impl FromFields for BlockRequest {
+    const MAY_BE_MISSING: bool = true;
+
     fn from_fields(fields: &mut Fields) -> Option<BlockRequest> {
         Some(BlockRequest {
             reason: fields.text("reason", 0..=REASON_CHARS_MAX),

@@ -127,7 +127,7 @@ impl FromFields for ExplorerQuery {
         let user = fields.parsed("user", UserId::parse);
         let org = fields.parsed("org", OrgId::parse);
         let feature = fields.parsed("feature", Feature::parse);
-        let provider = fields.parsed("provider", |bytes| id::check(bytes).map(Arc::from));
+        let provider = fields.parsed("provider", |bytes| id::read(bytes).map(Arc::from));
         let model = fields.parsed("model", Model::parse);
         let sort = fields.word("sort", &SORTS).unwrap_or_default();
         let limit = fields.count("limit", 1, LIST_MAX as u64).map(|limit| limit as usize);

@@ -125,6 +125,8 @@ impl FromFields for KeyRequest {
 }
 
 impl FromFields for RotateRequest {
+    const MAY_BE_MISSING: bool = true;
+
     fn from_fields(fields: &mut Fields) -> Option<RotateRequest> {
         let grace_seconds = fields.count("graceSeconds", 0, GRACE_SECONDS_MAX).unwrap_or(0);
         Some(RotateRequest { grace_seconds })

@@ -4,7 +4,7 @@ use super::{INTEGER_MAX, LIST_MAX, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use tokenist_control::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView, UserView};
-use tokenist_core::id::Holder;
+use tokenist_core::id::{self, Holder};
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::money::NanoUsd;
 use utoipa::{IntoParams, ToSchema};
@@ -48,6 +48,7 @@ pub(crate) struct ThresholdRequest {
 
 impl FromFields for ThresholdRequest {
     fn from_fields(fields: &mut Fields) -> Option<ThresholdRequest> {
+        fields.need_one(WHOLE_THRESHOLD);
         Some(ThresholdRequest {
             max_cost_usd: fields.dollars("maxCostUsd"),
             max_total_tokens: fields.count("maxTotalTokens", 0, INTEGER_MAX),
@@ -266,7 +267,7 @@ impl FromFields for LimitsQuery {
     fn from_fields(fields: &mut Fields) -> Option<LimitsQuery> {
         Some(LimitsQuery {
             kind: fields.word("kind", &HOLDER_KINDS),
-            search: fields.text("search", 1..=256),
+            search: fields.text("search", 1..=256).map(id::compose),
             sort: fields.word("sort", &SORTS).unwrap_or_default(),
             defaults: fields.flag("defaults").unwrap_or(false),
             limit: list_limit(fields),
@@ -284,6 +285,7 @@ impl From<LimitsQuery> for LimitQuery {
 
 impl FromFields for LimitRequest {
     fn from_fields(fields: &mut Fields) -> Option<LimitRequest> {
+        fields.need_one(WHOLE_LIMIT);
         Some(LimitRequest {
             max_cost_usd: fields.dollars("maxCostUsd"),
             max_total_tokens: fields.count("maxTotalTokens", 0, INTEGER_MAX),
@@ -382,6 +384,9 @@ impl From<&Limit> for LimitBody {
     }
 }
 
+pub(crate) const WHOLE_THRESHOLD: &str = "This replaces the whole threshold, so say at least one field of it; \
+    {\"maxTotalTokens\":0} lifts it";
+const WHOLE_LIMIT: &str = "This replaces the whole limit, so say at least one field of it; DELETE lifts it";
 const HOLDER_KINDS: [(&str, HolderKind); 4] = [
     ("user", HolderKind::User),
     ("org", HolderKind::Org),

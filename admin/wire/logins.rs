@@ -3,9 +3,11 @@
 use crate::account;
 use crate::fields::{Fields, FromFields};
 use crate::login::{Login, Role};
+use crate::password::is_guessed_first;
 use crate::tier::Tier;
 use serde::Serialize;
-use tokenist_core::id::OrgId;
+use std::borrow::Cow;
+use tokenist_core::id::{self, OrgId};
 use utoipa::{IntoParams, ToSchema};
 
 /// Who the credential of a request is.
@@ -140,6 +142,7 @@ const ROLES: [(&str, Role); 4] = [
     ("operator", Role::Operator),
     ("owner", Role::Owner),
 ];
+const EMAIL_BYTES_MAX: usize = 254;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=256;
 
 impl From<Role> for RoleName {
@@ -201,11 +204,9 @@ impl FromFields for SignInRequest {
 
 impl FromFields for LoginRequest {
     fn from_fields(fields: &mut Fields) -> Option<LoginRequest> {
-        let email = fields.required("email", |fields, name| fields.text(name, 3..=254));
-        if email.as_ref().is_some_and(|email| !is_email(email)) {
-            fields.issue::<()>("email", "invalid_string", "Invalid email");
-        }
-        let password = fields.required("password", |fields, name| fields.text(name, PASSWORD_CHARS));
+        let email = fields.required("email", read_email);
+        let password =
+            fields.required("password", |fields, name| read_password(fields, name, email.as_deref()));
         let role = fields.required("role", |fields, name| fields.word(name, &ROLES));
         let display_name = fields.text("displayName", 1..=100);
         let org_id = fields.parsed("orgId", OrgId::parse);
@@ -223,12 +224,9 @@ impl FromFields for LoginRequest {
 /// That email and password are there is for the handler to say, in the words that existing clients know.
 impl FromFields for RegisterRequest {
     fn from_fields(fields: &mut Fields) -> Option<RegisterRequest> {
-        let email = fields.text("email", 0..=254).filter(|email| !email.is_empty());
-        if email.as_ref().is_some_and(|email| !is_email(email)) {
-            fields.issue::<()>("email", "invalid_string", "Invalid email");
-        }
+        let email = fields.has_text("email").then(|| read_email(fields, "email")).flatten();
         let has_password = fields.has_text("password");
-        let password = has_password.then(|| fields.text("password", PASSWORD_CHARS)).flatten();
+        let password = has_password.then(|| read_password(fields, "password", email.as_deref())).flatten();
         let display_name = fields.text("displayName", 1..=100);
         let org_id = fields.parsed("orgId", OrgId::parse);
         Some(RegisterRequest { email, password, display_name, org_id })
@@ -238,10 +236,30 @@ impl FromFields for RegisterRequest {
 impl FromFields for LoginChange {
     fn from_fields(fields: &mut Fields) -> Option<LoginChange> {
         Some(LoginChange {
-            password: fields.text("password", PASSWORD_CHARS),
+            password: read_password(fields, "password", None),
             role: fields.word("role", &ROLES),
             display_name: fields.text("displayName", 1..=100),
         })
+    }
+}
+
+/// By the rule that all e-mail addresses are read by; to sign in with it must be one.
+fn read_email(fields: &mut Fields, name: &'static str) -> Option<String> {
+    let email = fields.parsed(name, |bytes| id::read_email(bytes).map(Cow::into_owned))?;
+    match is_email(&email) && email.len() <= EMAIL_BYTES_MAX {
+        true => Some(email),
+        false => fields.issue(name, "invalid_string", "Invalid email"),
+    }
+}
+
+/// One that is chosen anew. To sign in with, any will do that was chosen before.
+fn read_password(fields: &mut Fields, name: &'static str, email: Option<&str>) -> Option<String> {
+    let password = fields.text(name, PASSWORD_CHARS)?;
+    match is_guessed_first(&password, email) {
+        true => {
+            fields.issue(name, "custom", "This password is one of the first that are guessed: choose another")
+        }
+        false => Some(password),
     }
 }
 

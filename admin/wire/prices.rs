@@ -184,7 +184,7 @@ impl FromFields for PriceQuery {
 
 impl FromFields for PriceRequest {
     fn from_fields(fields: &mut Fields) -> Option<PriceRequest> {
-        let provider = fields.parsed("provider", |bytes| match id::check(bytes) {
+        let provider = fields.parsed("provider", |bytes| match id::read(bytes) {
             Ok(text) if text.len() > 64 || text.contains([':', '*']) => Err("may not hold : or *".to_owned()),
             Ok(text) => Ok(Arc::from(text)),
             Err(error) => Err(error.to_string()),
@@ -205,7 +205,7 @@ impl FromFields for PriceRequest {
 }
 
 fn name_of(bytes: &[u8]) -> Result<Arc<str>, id::IdError> {
-    id::check(bytes).map(Arc::from)
+    id::read(bytes).map(Arc::from)
 }
 
 fn read_kinds(fields: &mut Fields) -> Price {
@@ -223,7 +223,7 @@ fn read_kinds(fields: &mut Fields) -> Price {
 }
 
 /// Dearer figures are slips, and their sums might not fit.
-fn bounded(fields: &mut Fields, name: &str) -> Option<NanoUsd> {
+fn bounded(fields: &mut Fields, name: &'static str) -> Option<NanoUsd> {
     match fields.dollars(name)? {
         usd if usd > USD_MAX => fields.issue(name, "too_big", "Number must be less than or equal to 1000000"),
         usd => Some(usd),

@@ -1,9 +1,10 @@
 //! Rules: who may use how much in which span, and what happens to whoever reaches that.
 
 use super::{AuditEntry, page};
-use crate::fields::{Fields, FromFields};
+use crate::fields::{Fields, FromFields, nearest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use tokenist_core::audit::Audit;
 use tokenist_core::id::{self, OrgId};
 use tokenist_core::money::NanoUsd;
@@ -13,7 +14,7 @@ use tokenist_core::rule::{
 use tokenist_core::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
-/// What an operator says of a rule.
+/// A rule as operators know it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RuleFields {
     #[schema(min_length = 1, max_length = 200)]
@@ -27,6 +28,23 @@ pub(crate) struct RuleFields {
     restriction: RuleRestriction,
     /// Kept as it comes; nothing is sent.
     #[serde(default)]
+    #[schema(required = false)]
+    notifications: Value,
+}
+
+/// What an operator says of a new rule.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "read by the description alone")]
+pub(crate) struct RuleRequest {
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// True if absent.
+    #[schema(required = false)]
+    enabled: bool,
+    subject: RuleSubject,
+    trigger: RuleTrigger,
+    restriction: RuleRestriction,
+    /// Kept as it comes; nothing is sent.
     #[schema(required = false)]
     notifications: Value,
 }
@@ -250,6 +268,7 @@ impl RulesQuery {
 impl RulePayload {
     /// A rule of these fields, and of `before` where they say nothing; or what is wrong with it.
     pub(crate) fn rule(self, org: &OrgId, before: Option<&Rule>, now: Timestamp) -> Result<Rule, String> {
+        refuse_unknown(&self.0)?;
         let mut fields = match before.map(RuleFields::of).map(serde_json::to_value) {
             Some(Ok(Value::Object(fields))) => fields,
             Some(_) | None => Map::new(),
@@ -259,13 +278,15 @@ impl RulePayload {
             serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
         fields.check()?;
         let RuleFields { name, enabled, subject, trigger, restriction, notifications } = fields;
+        let ids = subject.ids.iter().map(|sent| id::read(sent.as_bytes()).map(Arc::from));
+        let ids: Result<_, id::IdError> = ids.collect();
         Ok(Rule {
             org: org.clone(),
             name: name.into(),
             enabled,
             subject: Subject {
                 kind: subject.kind.into(),
-                ids: subject.ids.iter().map(|id| id.as_str().into()).collect(),
+                ids: ids.map_err(|error| format!("an id in subject.ids {error}"))?,
             },
             trigger: trigger.read()?,
             restriction: restriction.into(),
@@ -273,6 +294,43 @@ impl RulePayload {
             created_at: before.map_or(now, |rule| rule.created_at),
             updated_at: now,
         })
+    }
+}
+
+/// A slip must not leave out what was meant, at any depth. That a type is none is for the reader to say.
+fn refuse_unknown(rule: &Map<String, Value>) -> Result<(), String> {
+    let within = |name: &str| rule.get(name).and_then(Value::as_object);
+    known_alone("", rule, &["name", "enabled", "subject", "trigger", "restriction", "notifications"])?;
+    if let Some(subject) = within("subject") {
+        known_alone("subject.", subject, &["type", "ids"])?;
+    }
+    for part in ["trigger", "restriction"] {
+        let Some(fields) = within(part) else { continue };
+        let known: &[&str] = match fields.get("type").and_then(Value::as_str) {
+            Some("token_limit") => &["type", "tokens", "window"],
+            Some("cost_limit") => &["type", "costUsd", "window"],
+            Some("policy_violation") => &["type", "policyId"],
+            Some("inactivity") => &["type", "duration"],
+            Some("rate_limit") => &["type", "maxRequests", "window"],
+            Some("throttle") => &["type", "delayMs"],
+            Some("warning" | "block") => &["type"],
+            Some(_) | None => continue,
+        };
+        known_alone(&format!("{part}."), fields, known)?;
+        if let Some(window) = fields.get("window").and_then(Value::as_object) {
+            known_alone(&format!("{part}.window."), window, &["count", "unit"])?;
+        }
+    }
+    Ok(())
+}
+
+fn known_alone(place: &str, fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let nearest = nearest(name, known).expect("something is known everywhere");
+            Err(format!("unknown field {place}{name}; did you mean {place}{nearest}?"))
+        }
     }
 }
 
@@ -312,10 +370,7 @@ impl RuleFields {
             (_, RuleRestriction::Throttle { delay_ms }) if *delay_ms > DELAY_MS_MAX => {
                 Err(format!("restriction.delayMs must be at most {DELAY_MS_MAX}"))
             }
-            _ => match self.subject.ids.iter().find_map(|text| id::check(text.as_bytes()).err()) {
-                Some(error) => Err(format!("an id in subject.ids {error}")),
-                None => Ok(()),
-            },
+            _ => Ok(()),
         }
     }
 }

@@ -171,13 +171,13 @@ impl FromFields for CheckRequest {
 impl FromFields for RecordRequest {
     fn from_fields(fields: &mut Fields) -> Option<RecordRequest> {
         let (user_id, model, request_type) = read_call(fields);
-        let count = |fields: &mut Fields, name: &str| fields.count(name, 0, COUNT_MAX);
+        let count = |fields: &mut Fields, name: &'static str| fields.count(name, 0, COUNT_MAX);
         let input_tokens = fields.required("inputTokens", count);
         let output_tokens = fields.required("outputTokens", count);
         let latency_ms = fields.required("latencyMs", Fields::milliseconds);
         let success = fields.required("success", Fields::flag);
         let timestamp = fields.time("timestamp");
-        let response_id = fields.parsed("responseId", |bytes| id::check(bytes).map(Arc::from));
+        let response_id = fields.parsed("responseId", |bytes| id::read(bytes).map(Arc::from));
         let (feature, org_id) = read_purpose(fields);
         Some(RecordRequest {
             user_id: user_id?,
@@ -197,17 +197,15 @@ impl FromFields for RecordRequest {
 
 impl FromFields for LogRequest {
     fn from_fields(fields: &mut Fields) -> Option<LogRequest> {
-        let text =
-            |fields: &mut Fields, name: &str| fields.parsed(name, |bytes| id::check(bytes).map(Arc::from));
         let model = fields.required("model", |fields, name| fields.parsed(name, Model::parse));
         let request = fields.required("request", Fields::object);
         let response = fields.object("response");
         let status = fields.text("status", 1..=STATUS_CHARS_MAX);
         let latency_ms = fields.milliseconds("latencyMs");
-        let conversation_id = text(fields, "conversationId");
+        let conversation_id = fields.parsed("conversationId", |bytes| id::read(bytes).map(Arc::from));
         let user_id = fields.parsed("userId", UserId::parse);
-        let user_email = text(fields, "userEmail");
-        let user_name = text(fields, "userName");
+        let user_email = fields.parsed("userEmail", |bytes| id::read_email(bytes).map(Arc::from));
+        let user_name = fields.parsed("userName", |bytes| id::read_name(bytes).map(Arc::from));
         let (feature, org_id) = read_purpose(fields);
         Some(LogRequest {
             model: model?,

@@ -231,13 +231,15 @@ impl FromFields for UsersQuery {
         let sort = fields.word("sort", &SORTS).unwrap_or(UserSort::Id);
         let order = fields.word("order", &[("asc", false), ("desc", true)]);
         let cursor = match sort {
-            UserSort::Id => fields.parsed("cursor", UserId::parse).map(|user| Rank { figure: 0, user }),
+            UserSort::Id => fields
+                .text("cursor", 1..=CURSOR_CHARS_MAX)
+                .map(|user| Rank { figure: 0, user: UserId::from(&*user) }),
             UserSort::Cost | UserSort::Tokens | UserSort::Updated | UserSort::Share(_) => {
                 fields.parsed("cursor", parse_rank)
             }
         };
         let filter = UserFilter {
-            search: fields.text("search", 0..=SEARCH_CHARS_MAX),
+            search: fields.text("search", 0..=SEARCH_CHARS_MAX).map(id::compose),
             org: fields.parsed("org", OrgId::parse),
             blocked: fields.flag("blocked").unwrap_or(false),
             ..UserFilter::default()
@@ -273,10 +275,11 @@ impl UsersQuery {
     }
 }
 
+/// The user is where a list went on, not who is named: as an earlier version kept it, if it did.
 fn parse_rank(bytes: &[u8]) -> Result<Rank, &'static str> {
     let parts = || {
         let (figure, user) = std::str::from_utf8(bytes).ok()?.split_once(':')?;
-        Some(Rank { figure: figure.parse().ok()?, user: UserId::parse(user.as_bytes()).ok()? })
+        Some(Rank { figure: figure.parse().ok()?, user: user.into() })
     };
     parts().ok_or("is no nextCursor of this order")
 }
@@ -304,11 +307,10 @@ impl FromFields for ModelsQuery {
 
 impl FromFields for UserRequest {
     fn from_fields(fields: &mut Fields) -> Option<UserRequest> {
-        let text =
-            |fields: &mut Fields, name: &str| fields.parsed(name, |bytes| id::check(bytes).map(Arc::from));
         let user_id = fields.parsed("userId", UserId::parse);
         let org_id = fields.parsed("orgId", OrgId::parse);
-        let (email, name) = (text(fields, "email"), text(fields, "name"));
+        let email = fields.parsed("email", |bytes| id::read_email(bytes).map(Arc::from));
+        let name = fields.parsed("name", |bytes| id::read_name(bytes).map(Arc::from));
         let scopes = read_scopes(fields, true);
         let expires_at = fields.time_to_come("expiresAt");
         Some(UserRequest { user_id, org_id, email, name, scopes: scopes?, expires_at })
@@ -427,6 +429,8 @@ impl From<&ModelTotals> for ModelUsage {
 }
 
 const SEARCH_CHARS_MAX: usize = 256;
+/// A figure and an id.
+const CURSOR_CHARS_MAX: usize = 300;
 const SORTS: [(&str, UserSort); 4] = [
     ("id", UserSort::Id),
     ("cost", UserSort::Cost),

@@ -49,13 +49,15 @@ pub enum HeadError {
     /// More than [`HEAD_BYTES_MAX`] bytes or [`HEADER_COUNT_MAX`] lines.
     TooBig,
     Malformed(&'static str),
+    /// There are two of a header or parameter of which readers take either.
+    Twice(&'static str),
 }
 
 impl HeadError {
     pub fn http_status(self) -> u16 {
         match self {
             HeadError::TooBig => 431,
-            HeadError::Malformed(_) => 400,
+            HeadError::Malformed(_) | HeadError::Twice(_) => 400,
         }
     }
 }
@@ -68,6 +70,7 @@ impl fmt::Display for HeadError {
                 "The request's header is too big: at most {HEAD_BYTES_MAX} bytes and {HEADER_COUNT_MAX} lines"
             ),
             HeadError::Malformed(what) => write!(f, "The request's header is malformed: {what}"),
+            HeadError::Twice(name) => write!(f, "The request gives {name} twice: send it once"),
         }
     }
 }
@@ -92,7 +95,9 @@ pub fn request_head(bytes: &[u8]) -> Result<RequestHead, HeadError> {
     headers.check_length()?;
     let target = request.path.unwrap_or_default();
     if Target::parse(target).is_err() {
-        return Err(HeadError::Malformed("its target must be a path that begins with a slash"));
+        return Err(HeadError::Malformed(
+            "its target must be a path that begins with a slash, with no scheme, host or fragment",
+        ));
     }
     let method = request.method.unwrap_or_default().to_owned();
     Ok(RequestHead { method, target: target.to_owned(), headers })
@@ -176,6 +181,11 @@ impl Headers {
             .flat_map(|value| value.split(','))
             .map(str::trim)
             .filter(|token| !token.is_empty())
+    }
+
+    /// How many lines there are under `name`, which is lower-case.
+    pub fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|header| header.is(name)).count()
     }
 
     /// A body's length must be told once, in one way.
@@ -361,11 +371,15 @@ mod tests {
             "GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/2.0\r\n\r\n",
             "GET http://other/ HTTP/1.1\r\n\r\n",
+            "GET /http://other/v1/realtime HTTP/1.1\r\n\r\n",
+            "GET /v1/realtime#part HTTP/1.1\r\n\r\n",
+            "GET other:443 HTTP/1.1\r\n\r\n",
             "OPTIONS * HTTP/1.1\r\n\r\n",
             "\x16\x03\x01 HTTP/1.1\r\n\r\n",
         ] {
             assert!(matches!(head(bad), Err(HeadError::Malformed(_))), "{bad:?}");
         }
+        assert!(head("GET /v1/realtime?next=http://other/ HTTP/1.1\r\n\r\n").is_ok());
     }
 
     #[test]

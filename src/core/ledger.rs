@@ -232,6 +232,7 @@ impl Ledger {
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
         ledger.roster.reserve(restored.holders.len());
+        let renamed: Vec<_> = restored.holders.iter().chain(&restored.unseated).filter_map(renamed).collect();
         for key in restored.keys {
             ledger.take_over_key(key, now);
         }
@@ -259,6 +260,9 @@ impl Ledger {
         for place in ledger.roster.places() {
             ledger.roster.seat_mut(place).record.advance(now);
             ledger.list(place);
+        }
+        for state in renamed {
+            ledger.adopt(state, now);
         }
         ledger.take_touched(); // Nobody has been used yet.
         ledger.due = now; // Restored blocks may expire before the next bucket begins.
@@ -724,6 +728,14 @@ impl Ledger {
         self.serial += 1;
         Serial(self.serial)
     }
+}
+
+/// What binds a holder whose id an earlier version kept as it was sent, for the id that the same is read as now: nobody
+/// else can be meant by it, and a block must not be over because requests are read anew. It keeps its revision, so the
+/// later of two settings holds, and what was lifted since stays so.
+fn renamed(state: &HolderState) -> Option<HolderState> {
+    let holder = state.holder.renamed().filter(|_| state.binds())?;
+    Some(HolderState { limit: state.limit.clone(), block: state.block.clone(), ..HolderState::of(holder) })
 }
 
 fn take_rollups(seat: &mut Seat, rollups: &mut Vec<Rollup>) {

@@ -5,15 +5,23 @@
 
 use crate::config::IdentityRules;
 use aws_lc_rs::digest;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::close::Ending;
 use tokenist_core::http::query::{self, Parameter};
-use tokenist_core::http::{RequestHead, pass};
-use tokenist_core::id::{self, Feature, KeyHash, OrgId, SPACE_PREFIX, UserId};
+use tokenist_core::http::{HeadError, RequestHead, pass};
+use tokenist_core::id::{self, Feature, IdError, KeyHash, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
 
+/// Headers that carry a credential, lower-case and as they are written, in the order SDKs mean them.
+const CREDENTIAL_HEADERS: [(&str, &str); 4] = [
+    ("authorization", "Authorization"),
+    ("x-api-key", "x-api-key"),
+    ("api-key", "api-key"),
+    ("x-goog-api-key", "x-goog-api-key"),
+];
 /// Query parameters, lower-case, that carry a credential, in whatever case they come.
 const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "authorization"];
 /// The subprotocol in which browsers send a key.
@@ -81,9 +89,10 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
         }
         Some(key) => Credential::Own(ProviderKey::parse(&key).ok_or_else(|| unauthorized(BAD_KEY))?),
     };
-    let claim =
-        |header: &str, parameter: Option<&str>| claim(head, header, parameter.filter(|_| rules.query));
-    let user = claim("x-user-id", Some("user_id"))?.map(|text| UserId::from(&*text));
+    let claim = |header: &str, parameter: Option<&str>, read: Read| {
+        claim(head, header, parameter.filter(|_| rules.query), read)
+    };
+    let user = claim("x-user-id", Some("user_id"), id::read)?.map(|text| UserId::from(&*text));
     if user.as_ref().is_some_and(|user| user.as_str().starts_with(SPACE_PREFIX)) {
         return Err(unauthorized(Mute::Spaced.to_string()));
     }
@@ -93,11 +102,11 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
     Ok(Caller {
         credential,
         user,
-        org: claim("x-org-id", Some("org_id"))?.map(|text| OrgId::from(&*text)),
-        feature: claim("x-feature", Some("feature"))?.map(|text| Feature::from(&*text)),
-        conversation: claim("x-conversation-id", None)?.map(Arc::from),
-        email: claim("x-user-email", None)?.map(Arc::from),
-        name: claim("x-user-name", None)?.map(Arc::from),
+        org: claim("x-org-id", Some("org_id"), id::read)?.map(|text| OrgId::from(&*text)),
+        feature: claim("x-feature", Some("feature"), id::read)?.map(|text| Feature::from(&*text)),
+        conversation: claim("x-conversation-id", None, id::read)?.map(Arc::from),
+        email: claim("x-user-email", None, id::read_email)?.map(Arc::from),
+        name: claim("x-user-name", None, id::read_name)?.map(Arc::from),
     })
 }
 
@@ -133,13 +142,44 @@ pub(crate) fn is_for_provider(parameter: Parameter<'_>, rules: &IdentityRules) -
 /// What tells a caller who is refused from others: the user that it names and the credential that it shows, whatever
 /// they are worth. `None`: neither, so only its address does.
 pub(crate) fn mark(head: &RequestHead, rules: &IdentityRules) -> Option<KeyHash> {
-    let user = claim(head, "x-user-id", rules.query.then_some("user_id")).ok().flatten();
+    let user = claim(head, "x-user-id", rules.query.then_some("user_id"), id::read).ok().flatten();
     let credential = credential(head).ok().flatten();
     if user.is_none() && credential.is_none() {
         return None;
     }
     // A separator that neither can hold.
     Some(hash(&format!("{}\n{}", user.unwrap_or_default(), credential.unwrap_or_default())))
+}
+
+/// Refuses a request of which two readers could take different credentials or hosts: one that has two of a name, or shows a
+/// tokenist key in one place and something else in another. Of a provider's keys in several places the first counts, in
+/// the order SDKs mean them, and no other goes anywhere.
+pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
+    let mut single = CREDENTIAL_HEADERS.iter().chain(&[("host", "Host")]);
+    let twice = single.find(|(name, _)| head.headers.count(name) > 1);
+    if let Some((_, written)) = twice {
+        return Err(HeadError::Twice(written));
+    }
+    for known in CREDENTIAL_PARAMETERS {
+        let named = |parameter: &Parameter<'_>| parameter.name().eq_ignore_ascii_case(known);
+        if head.query().filter(named).count() > 1 {
+            return Err(HeadError::Twice(known));
+        }
+    }
+    if subprotocols(head).count() > 1 {
+        return Err(HeadError::Twice("the subprotocol of an API key"));
+    }
+    let in_query = head.query().filter(|parameter| is_credential(&parameter.name()));
+    let in_query =
+        in_query.filter_map(|parameter| query::decode(parameter.value())).map(|value| without_scheme(&value));
+    let shown = bearer(head).into_iter().chain(plain(head)).chain(in_query);
+    let shown: Vec<String> =
+        shown.chain(subprotocols(head).map(str::to_owned)).filter(|key| !key.is_empty()).collect();
+    let differ = shown.iter().any(|key| *key != shown[0]);
+    match differ && shown.iter().any(|key| key.starts_with(KEY_PREFIX)) {
+        true => Err(HeadError::Malformed("it shows a tokenist key and another one; send one of them")),
+        false => Ok(()),
+    }
 }
 
 fn is_credential(name: &str) -> bool {
@@ -153,19 +193,9 @@ fn decoded(text: &str) -> String {
 
 /// The first credential of the request, in the order SDKs mean them. It is printable ASCII without blanks.
 fn credential(head: &RequestHead) -> Result<Option<String>, Ending> {
-    let header = |name| head.headers.get(name).map(String::from_utf8_lossy);
-    let bearer = header("authorization").and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().to_owned())
-    });
-    let plain = || ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(header).map(String::from);
-    let subprotocol = || {
-        let mut offers = head.headers.tokens("sec-websocket-protocol");
-        offers.find_map(|token| token.strip_prefix(KEY_SUBPROTOCOL)).map(str::to_owned)
-    };
-    let key = match bearer.or_else(plain) {
+    let key = match bearer(head).or_else(|| plain(head).next()) {
         Some(key) => Some(key),
-        None => credential_of_query(head)?.or_else(subprotocol),
+        None => credential_of_query(head)?.or_else(|| subprotocols(head).next().map(str::to_owned)),
     };
     match key.filter(|key| !key.is_empty()) {
         Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => Err(unauthorized(BAD_KEY)),
@@ -173,20 +203,51 @@ fn credential(head: &RequestHead) -> Result<Option<String>, Ending> {
     }
 }
 
+fn bearer(head: &RequestHead) -> Option<String> {
+    let value = String::from_utf8_lossy(head.headers.get("authorization")?);
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().to_owned())
+}
+
+/// What stands in the headers that hold a key and nothing else.
+fn plain(head: &RequestHead) -> impl Iterator<Item = String> {
+    let names = CREDENTIAL_HEADERS.iter().filter(|(name, _)| *name != "authorization");
+    names
+        .filter_map(|(name, _)| head.headers.get(name))
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// The keys among the subprotocols that are offered.
+fn subprotocols(head: &RequestHead) -> impl Iterator<Item = &str> {
+    head.headers.tokens("sec-websocket-protocol").filter_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
+}
+
 fn credential_of_query(head: &RequestHead) -> Result<Option<String>, Ending> {
     let Some(parameter) = head.query().find(|parameter| is_credential(&parameter.name())) else {
         return Ok(None);
     };
     let value = query::decode(parameter.value()).ok_or_else(|| broken_escape(&parameter.name()))?;
-    let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    Ok(Some(key.map_or(value.as_str(), |(_, key)| key).to_owned()))
+    Ok(Some(without_scheme(&value)))
 }
 
-/// An id from a header, else from a query parameter if one may carry it.
-fn claim(head: &RequestHead, header: &str, parameter: Option<&str>) -> Result<Option<String>, Ending> {
+fn without_scheme(value: &str) -> String {
+    let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    key.map_or(value, |(_, key)| key).to_owned()
+}
+
+/// How what is claimed is read.
+type Read = for<'a> fn(&'a [u8]) -> Result<Cow<'a, str>, IdError>;
+
+/// What `read` makes of a header, else of a query parameter if one may carry it.
+fn claim(
+    head: &RequestHead,
+    header: &str,
+    parameter: Option<&str>,
+    read: Read,
+) -> Result<Option<String>, Ending> {
     let mut values = head.headers.0.iter().filter(|line| line.is(header)).map(|line| line.value.as_bytes());
-    let checked = |bytes: &[u8], what: &str| match id::check(bytes) {
-        Ok(text) => Ok(Some(text.to_owned())),
+    let checked = |bytes: &[u8], what: &str| match read(bytes) {
+        Ok(text) => Ok(Some(text.into_owned())),
         Err(error) => Err(unauthorized(format!("{what} {error}"))),
     };
     if let Some(value) = values.next() {
@@ -214,7 +275,7 @@ fn hash(key: &str) -> KeyHash {
     KeyHash(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
 }
 
-fn unauthorized(why: impl Into<std::borrow::Cow<'static, str>>) -> Ending {
+fn unauthorized(why: impl Into<Cow<'static, str>>) -> Ending {
     Ending::Unauthorized(why.into())
 }
 
@@ -274,6 +335,68 @@ mod tests {
     }
 
     #[test]
+    fn a_user_is_the_same_in_a_header_and_in_the_query_however_the_id_is_written() {
+        let key = "Authorization: Bearer sk-1";
+        let alice = || Ok(("sk-1".into(), "Alice".into()));
+        for query in ["Alice", "Alice%20", "Alice+", "+Alice", "Alice%09", "%C2%A0Alice", "Alice%E3%80%80"] {
+            assert_eq!(check(&format!("/?user_id={query}"), &[key], &OPEN), alice(), "{query}");
+        }
+        for header in ["Alice", "  Alice\t", "\u{a0}Alice", "Alice\u{3000}"] {
+            assert_eq!(check("/", &[key, &format!("x-user-id: {header}")], &OPEN), alice(), "{header}");
+        }
+        let zoe = || Ok(("sk-1".into(), "Zo\u{e9}".into()));
+        assert_eq!(check("/", &[key, "x-user-id: Zoe\u{301}"], &OPEN), zoe());
+        assert_eq!(check("/?user_id=Zoe%CC%81", &[key], &OPEN), zoe());
+        assert_eq!(check("/?user_id=Zo%C3%A9", &[key], &OPEN), zoe());
+    }
+
+    #[test]
+    fn two_credentials_of_a_name_are_refused_and_two_of_which_one_is_ours() {
+        let refused = |target: &str, headers: &[&str]| {
+            let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+            let head = request_head(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap();
+            refuse_ambiguous(&mended(head, &OPEN).0).map_err(|error| error.to_string())
+        };
+        let two =
+            "The request's header is malformed: it shows a tokenist key and another one; send one of them";
+        let twice = |name: &str| format!("The request gives {name} twice: send it once");
+        let bearer = "Authorization: Bearer sk-1";
+        for (target, headers, why) in [
+            ("/", vec![bearer, "authorization: Bearer sk-2"], twice("Authorization")),
+            ("/", vec![bearer, bearer], twice("Authorization")),
+            ("/", vec![bearer, "Host: a", "host: a"], twice("Host")),
+            ("/", vec![bearer, "Authorization: Basic c2s="], twice("Authorization")),
+            ("/", vec!["api-key: sk-1", "Api-Key: sk-2"], twice("api-key")),
+            ("/", vec!["x-goog-api-key: sk-1", "x-goog-api-key: sk-1"], twice("x-goog-api-key")),
+            ("/?key=a&key=b", vec![], twice("key")),
+            ("/?key=a&%4Bey=b", vec![], twice("key")),
+            ("/?key=a?key=b", vec![], twice("key")),
+            (
+                "/",
+                vec![
+                    "Sec-WebSocket-Protocol: openai-insecure-api-key.a, realtime, openai-insecure-api-key.b",
+                ],
+                twice("the subprotocol of an API key"),
+            ),
+            ("/", vec![bearer, "x-api-key: ug_1"], two.into()),
+            ("/?key=ug_1", vec![bearer], two.into()),
+            ("/?key=ug_1&api-key=ug_2", vec![], two.into()),
+            ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.ug_1"], two.into()),
+        ] {
+            assert_eq!(refused(target, &headers), Err(why), "{target} {headers:?}");
+        }
+        for (target, headers) in [
+            ("/", vec![]),
+            ("/?key=sk-2&authorization=Bearer%20sk-3", vec![bearer, "api-key: sk-4", "x-api-key:"]),
+            ("/?key=ug_1", vec!["Authorization: Bearer ug_1", "api-key: ug_1"]),
+            ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1"]),
+            ("/", vec!["Authorization: Basic c2s=", "api-key: sk-1"]),
+        ] {
+            assert_eq!(refused(target, &headers), Ok(()), "{target} {headers:?}");
+        }
+    }
+
+    #[test]
     fn what_is_refused_is_told_apart_by_user_and_credential() {
         let mark = |target: &str, headers: &[&str]| {
             let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
@@ -302,9 +425,32 @@ mod tests {
             ("/", vec![key, "x-user-id: "], OPEN, "the x-user-id header is empty"),
             ("/", vec![key, "x-user-id: ug:acme:a"], OPEN, SPACED),
             ("/?user_id=ug%3Aacme:a", vec![key], OPEN, SPACED),
-            ("/", vec![key, "x-user-id: a\tb"], OPEN, "the x-user-id header contains a control character"),
+            ("/?user_id=+ug:acme:a", vec![key], OPEN, SPACED),
+            (
+                "/",
+                vec![key, "x-user-id: a\tb"],
+                OPEN,
+                "the x-user-id header contains a control character: U+0009, its character 2; leave it out",
+            ),
             ("/", vec![key, "x-user-id: a", "X-User-Id: b"], OPEN, "the x-user-id header is given twice"),
-            ("/?user_id=%00", vec![key], OPEN, "the query parameter user_id contains a control character"),
+            (
+                "/?user_id=%00",
+                vec![key],
+                OPEN,
+                "the query parameter user_id contains a control character: U+0000, its character 1; leave it out",
+            ),
+            (
+                "/?user_id=Al%E2%80%8Bice",
+                vec![key],
+                OPEN,
+                "the query parameter user_id contains an invisible character: U+200B, its character 3; leave it out",
+            ),
+            (
+                "/",
+                vec![key, "x-user-id: Al\u{a0}ice"],
+                OPEN,
+                "the x-user-id header contains a blank that is no space: U+00A0, its character 3; write a plain space",
+            ),
             ("/?user_id=%", vec![key], OPEN, "the query parameter user_id is not valid percent-encoding"),
             ("/?user_id=a&user_id=b", vec![key], OPEN, "the query parameter user_id is given twice"),
             ("/?user_id=a?user_id=b", vec![key], OPEN, "the query parameter user_id is given twice"),

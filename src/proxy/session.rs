@@ -203,8 +203,12 @@ async fn admit(
             return Ok(None);
         }
     };
-    let (head, mended) = match request_head(&buffer.bytes()[..end]) {
-        Ok(head) => authn::mended(head, &shard.config.identity),
+    let read = request_head(&buffer.bytes()[..end]).and_then(|head| {
+        let (head, mended) = authn::mended(head, &shard.config.identity);
+        authn::refuse_ambiguous(&head).map(|()| (head, mended))
+    });
+    let (head, mended) = match read {
+        Ok(read) => read,
         Err(error) => {
             answer_malformed(shard, live, reader, writer, error).await;
             return Ok(None);

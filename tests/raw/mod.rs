@@ -60,7 +60,11 @@ impl Wire {
 
     /// Says that nothing more will be sent, and goes on listening.
     pub(crate) fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        match self.stream.shutdown(Shutdown::Write) {
+            // The peer knew all that it wanted, and has ended already.
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            ended => ended.unwrap(),
+        }
     }
 
     /// Whether the peer has said or ended something.

@@ -12,7 +12,7 @@ pub struct HeaderName(Cow<'static, str>);
 pub struct HeaderValue(Cow<'static, [u8]>);
 
 /// A request's target: a path that begins with a slash, and perhaps a query. It holds no blank and no control character,
-/// so it cannot end its line.
+/// so it cannot end its line; no fragment, and no URL in its path, which some would read as where to go.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target(String);
 
@@ -87,7 +87,10 @@ impl fmt::Debug for HeaderValue {
 
 impl Target {
     pub fn parse(target: &str) -> Result<Target, Unwritable> {
-        let writable = target.starts_with('/') && !target.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let writable = path.starts_with('/')
+            && !path.contains("://")
+            && !target.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f);
         if writable { Ok(Target(target.to_owned())) } else { Err(Unwritable) }
     }
 

@@ -438,3 +438,33 @@ fn a_call_that_is_sent_again_is_known_by_any_of_its_ids() {
     assert_eq!((ledger.marks.len(), ledger.marked.len()), (MARKS_MAX, MARKS_MAX));
     assert!(ledger.mark(&ids(&["a"]), Timestamp(9)), "the store knows of it");
 }
+
+#[test]
+fn what_was_set_under_an_id_as_it_was_sent_holds_for_the_id_that_it_is_read_as() {
+    let stamped = |at: u64, value| Stamped { revision: Revision(at), value };
+    let block = Block { reason: None, blocked_at: NOON, expires_at: None };
+    let blocked = |name: &str, at| HolderState {
+        block: stamped(at, Some(block.clone())),
+        ..HolderState::of(user(name))
+    };
+    let lifted = HolderState { block: stamped(3, None), ..HolderState::of(user("Bob")) };
+    let restored = Restored {
+        holders: vec![blocked("Zoe\u{301}", 1), lifted, blocked("Bob ", 2)],
+        unseated: vec![blocked("al\u{200b}ice", 1)],
+        ..Restored::default()
+    };
+    let mut ledger = Ledger::restore(Config { holders_max: 10, ..small() }, restored.clone(), NOON);
+    let is_blocked = |ledger: &Ledger, name: &str| {
+        ledger.find(&user(name)).is_some_and(|place| ledger.record(place).block().is_some())
+    };
+    assert!(is_blocked(&ledger, "Zo\u{e9}"));
+    assert!(!is_blocked(&ledger, "Bob"), "the block was lifted later");
+    assert_eq!(ledger.find(&user("alice")), None, "who cannot be named is nobody else");
+    // It is lifted as any other, and stays so.
+    let place = ledger.find(&user("Zo\u{e9}")).unwrap();
+    ledger.set_block(place, None, NOON);
+    let now_lifted = ledger.state(place);
+    let restored = Restored { holders: [restored.holders, vec![now_lifted]].concat(), ..Restored::default() };
+    let ledger = Ledger::restore(Config { holders_max: 10, ..small() }, restored, NOON);
+    assert!(!is_blocked(&ledger, "Zo\u{e9}"));
+}
