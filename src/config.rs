@@ -54,10 +54,11 @@ fn parse(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| wrong(at, error.to_string()))?;
+    let mut table: Table = text.parse().map_err(|error| wrong(at, misread(text, &error)))?;
     let schema = schema();
     refuse_unknown(at, &table, &schema)?;
     override_by(&mut table, environment, &schema)?;
+    refuse_odd_secrets(at, &table)?;
     let mut config: Config =
         Value::Table(table).try_into().map_err(|error: toml::de::Error| wrong(at, error.to_string()))?;
     if config.provider.is_empty() {
@@ -66,6 +67,40 @@ fn parse(
     check(at, &config)?;
     Ok(config)
 }
+
+/// Where a file is no TOML, without the line itself: there may be a password in it.
+fn misread(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&char| char != '\n').count() + 1;
+    format!("no TOML at line {line}, column {column}: {}", error.message())
+}
+
+/// What is secret has to be a text, and is not repeated where it is none, as other values are.
+fn refuse_odd_secrets(at: &str, table: &Table) -> Result<(), ConfigError> {
+    for (section, value) in table {
+        let tables = match value {
+            Value::Array(tables) => tables.iter().filter_map(Value::as_table).collect(),
+            value => Vec::from_iter(value.as_table()),
+        };
+        let secrets = SECRETS.iter().filter(|(of, _)| of == section).map(|(_, key)| key);
+        for key in secrets {
+            if tables.iter().filter_map(|table| table.get(*key)).any(|value| !value.is_str()) {
+                return Err(wrong(at, format!("{section}.{key} must be a text, in quotes")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The keys whose values may hold a secret.
+const SECRETS: [(&str, &str); 5] = [
+    ("admin", "token"),
+    ("store", "mongodb_uri"),
+    ("store", "redis_uri"),
+    ("provider", "base_url"),
+    ("provider", "api_key_env"),
+];
 
 /// The defaults as a table, with one provider.
 fn schema() -> Table {
@@ -285,11 +320,25 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     for provider in &config.provider {
         Origin::parse(&provider.base_url).ok_or_else(|| {
-            wrong(at, format!("provider.base_url = {:?} is not http(s)://host[:port]", provider.base_url))
+            let shown = tokenist_core::uri::shown(&provider.base_url);
+            wrong(at, format!("provider.base_url = {shown:?} is not http(s)://host[:port]"))
         })?;
+        if !is_variable(&provider.api_key_env) {
+            // It may be the key itself.
+            return Err(wrong(
+                at,
+                "provider.api_key_env is the name of an environment variable, such as \"OPENAI_API_KEY\", that holds the key",
+            ));
+        }
         PassList::with(&provider.headers).map_err(|what| wrong(at, format!("provider.headers: {what}")))?;
     }
     Ok(())
+}
+
+/// Whether a text can be the name of an environment variable. Nearly no key can.
+fn is_variable(name: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(is_fit) && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Where a provider is.
@@ -497,8 +546,38 @@ mod tests {
         assert!(in_force(&config).contains(&token) || config.admin.token.is_empty());
         assert!(effective(&config).contains("redis_uri = \"redis://(set)@h:1\""));
         assert!(!format!("{config:?}").contains("very-secret"));
-        let wrong = check("[store]\nredis_uri = \"http://u:very-secret@h\"", &[]).unwrap_err();
-        assert!(!wrong.contains("very-secret"), "{wrong}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_secret_in_it() {
+        for (text, why) in [
+            ("[store]\nredis_uri = \"http://u:very-secret@h\"", "is no Redis address"),
+            ("[store]\nredis_uri = \"redis://u:very-secret", "no TOML at line 2, column"),
+            ("[store]\nredis_uri = redis://u:very-secret@h", "no TOML at line 2, column"),
+            ("[store]\nmongodb_uri = [\"mongodb://u:very-secret@h\"]", "store.mongodb_uri must be a text"),
+            ("[admin]\ntoken = very-secret-token", "no TOML at line 2, column"),
+            ("[admin]\ntoken = [\"very-secret-token\"]", "admin.token must be a text"),
+            (
+                "[[provider]]\nbase_url = \"https://u:very-secret@api.example\"",
+                "provider.base_url = \"https://(set)@api.example\" is not http(s)://host[:port]",
+            ),
+            (
+                "[[provider]]\nbase_url = \"https://api.example/v1?key=very-secret\"",
+                "provider.base_url = \"https://api.example/v1\" is not http(s)://host[:port]",
+            ),
+            ("[[provider]]\nbase_url = \"https://u:very-secret\"", "provider.base_url = \"https://(set)\""),
+            ("[[provider]]\nbase_url = [\"very-secret\"]", "provider.base_url must be a text"),
+            (
+                "[[provider]]\napi_key_env = \"sk-very-secret\"",
+                "provider.api_key_env is the name of an environment",
+            ),
+        ] {
+            let wrong = check(text, &[]).unwrap_err();
+            assert!(wrong.contains(why) && !wrong.contains("very-secret"), "{text}: {wrong}");
+        }
+        let url = ("TOKENIST_PROVIDER_BASE_URL", "https://u:very-secret@api.example");
+        let wrong = check("", &[url]).unwrap_err();
+        assert!(wrong.contains("provider.base_url") && !wrong.contains("very-secret"), "{wrong}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod scan;
 pub mod series;
 pub mod time;
 pub mod totals;
+pub mod uri;
 pub mod usage;
 pub mod verdict;
 pub mod window;

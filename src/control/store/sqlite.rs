@@ -23,9 +23,9 @@ use super::{Reader, Recall, Store, StoreError, Tidied};
 use crate::run::{self, Run};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
-use std::fs::{File, TryLockError};
+use std::fs::{DirEntry, File, Permissions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,8 +94,8 @@ impl Sqlite {
             return check_that_it_can_be_made(directory);
         }
         check_that_it_can_be_written(directory, directory)?;
-        let _lock = directory.join("lock").exists().then(|| take(directory)).transpose()?;
-        let place = Place(directory.join("ledger.sqlite3").into());
+        let _lock = directory.join(LOCK).exists().then(|| take(directory)).transpose()?;
+        let place = Place(directory.join(LEDGER).into());
         if !place.0.exists() {
             return Ok(());
         }
@@ -120,7 +120,8 @@ impl Sqlite {
             .map_err(|error| failed(directory, "cannot be made", &error))?;
         let id = run::new_id();
         let lock = lock(directory, &id)?;
-        let place = Place(directory.join("ledger.sqlite3").into());
+        let place = Place(directory.join(LEDGER).into());
+        keep_private(directory);
         let mut connection = place.connect()?;
         schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
         check(&connection, &place)?;
@@ -372,9 +373,9 @@ fn lock(directory: &Path, run: &str) -> Result<File, StoreError> {
 
 /// Takes the folder for as long as the file is open, or says who has it.
 fn take(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("lock");
+    let path = directory.join(LOCK);
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.read(true).write(true).create(true).truncate(false).mode(PRIVATE);
     let mut file = options.open(path).map_err(|error| failed(directory, "cannot be written", &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -391,6 +392,49 @@ fn take(directory: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(error)) => Err(failed(directory, "cannot be locked", &error)),
     }
 }
+
+/// Sees to it that nobody but this process's user reads or writes the ledger, whoever made the folder: what is in it are
+/// people's names, what they said, and hashes of passwords and keys. SQLite gives its own files beside it the same mode.
+/// What cannot be done is told in the log and keeps nobody from starting.
+fn keep_private(directory: &Path) {
+    // If it cannot be made, SQLite says why.
+    File::options().write(true).create_new(true).mode(PRIVATE).open(directory.join(LEDGER)).ok();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for path in entries.filter(is_ledgers).map(|entry| entry.path()) {
+        let Some(mode) = open_to_others(&path) else { continue };
+        let file = path.display();
+        match std::fs::set_permissions(&path, Permissions::from_mode(PRIVATE)) {
+            Ok(()) => {
+                tracing::warn!(%file, mode, "others could open this file of the ledger; now they cannot")
+            }
+            Err(error) => {
+                tracing::warn!(%file, mode, %error, "others can open this file of the ledger: `chmod 600` it")
+            }
+        }
+    }
+    if let Some(mode) = open_to_others(directory) {
+        let folder = directory.display();
+        tracing::warn!(%folder, mode, "others may enter the ledger's folder: `chmod 700` keeps them out");
+    }
+}
+
+/// Whether a file of the folder is the ledger, one that SQLite keeps beside it, a copy of it, or the lock.
+fn is_ledgers(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    (name.starts_with(LEDGER) || name == LOCK) && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+/// Its mode, where it gives anything to others than its owner.
+fn open_to_others(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| format!("{mode:o}"))
+}
+
+const LEDGER: &str = "ledger.sqlite3";
+const LOCK: &str = "lock";
+/// The mode of a file that is its owner's alone.
+const PRIVATE: u32 = 0o600;
 
 /// Refuses a file that is damaged anywhere.
 fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokenist_core::uri::without_secrets;
 use tokio::runtime::{Builder, Runtime};
 
 /// What a command may take, the answer included. A server that answers after seconds is slow, not away.
@@ -302,18 +303,6 @@ fn refuses_version(error: &mongodb::error::Error) -> bool {
     }
 }
 
-/// An address may hold a password; no error of ours repeats it.
-fn without_secrets(uri: &str, text: &str) -> String {
-    let authority = uri.split_once("://").map_or("", |(_, rest)| rest);
-    match authority.rsplit_once('@') {
-        Some((secret, _)) if !secret.is_empty() => {
-            let password = secret.split_once(':').map_or(secret, |(_, password)| password);
-            text.replace(secret, "…").replace(password, "…")
-        }
-        _ => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,10 +312,5 @@ mod tests {
         let config = Config { uri: "mongodb://me:geheim@host:99999999/".into(), ..Config::default() };
         let StoreError(said) = Server::new(config).unwrap_err();
         assert!(said.contains("store.mongodb_uri") && !said.contains("geheim"), "{said}");
-        assert_eq!(
-            without_secrets("mongodb://me:geheim@host/", "cannot log in with geheim"),
-            "cannot log in with …"
-        );
-        assert_eq!(without_secrets("mongodb://host/", "host is away"), "host is away");
     }
 }

@@ -271,6 +271,45 @@ fn whoever_ends_in_peace_leaves_all_of_it_in_one_file() {
 }
 
 #[test]
+fn nobody_else_reads_the_ledger_whoever_made_its_folder() {
+    let modes = |folder: &Scratch| -> Vec<(String, u32)> {
+        let entries = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap());
+        let mut modes: Vec<_> = entries
+            .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().mode() & 0o777))
+            .collect();
+        modes.sort();
+        modes
+    };
+    let files = ["ledger.sqlite3", "ledger.sqlite3-shm", "ledger.sqlite3-wal", "lock"];
+    let private = files.map(|name| (name.to_owned(), 0o600));
+    let open_folder = Scratch::new();
+    std::fs::create_dir(&open_folder.0).unwrap();
+    std::fs::set_permissions(&open_folder.0, Permissions::from_mode(0o777)).unwrap();
+    let mut store = open_folder.open();
+    store.commit(&rollup(1, 5, Timestamp(0))).unwrap();
+    assert_eq!(modes(&open_folder), private);
+    // As an earlier version, or whoever restored a backup, left them.
+    let backup = open_folder.0.join("ledger.sqlite3.bak");
+    std::fs::write(&backup, "a copy").unwrap();
+    drop(store);
+    let all = std::fs::read_dir(&open_folder.0).unwrap();
+    for path in all.map(|entry| entry.unwrap().path()) {
+        std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+    let foreign = open_folder.0.join("notes.txt");
+    std::fs::write(&foreign, "not ours").unwrap();
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o644)).unwrap();
+    let mut store = open_folder.open();
+    store.commit(&rollup(2, 5, Timestamp(0))).unwrap();
+    let mut expected = Vec::from(private);
+    expected.extend([("ledger.sqlite3.bak".to_owned(), 0o600), ("notes.txt".to_owned(), 0o644)]);
+    expected.sort();
+    assert_eq!(modes(&open_folder), expected);
+    assert_eq!(open_to_others(&open_folder.0).as_deref(), Some("777"));
+    assert_eq!(cost(&store), 10);
+}
+
+#[test]
 fn damage_anywhere_in_the_file_is_told_at_the_start() {
     const PAGE: usize = 4096;
     let folder = Scratch::new();
