@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
+use tokenist_core::id;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use toml::{Table, Value};
 
@@ -318,7 +319,20 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     if config.provider.len() > 1 {
         return Err(wrong(at, "one [[provider]] is served so far; run one tokenist for each"));
     }
+    let mut origins = config.admin.cors_origins.split(',');
+    if let Some(origin) = origins.find(|origin| origin.contains('@')) {
+        let shown = tokenist_core::uri::shown(origin.trim());
+        return Err(wrong(
+            at,
+            format!("admin.cors_origins: {shown:?} is no origin, such as https://ops.example.com"),
+        ));
+    }
     for provider in &config.provider {
+        match id::read(provider.name.as_bytes()) {
+            Ok(name) if name == provider.name => {}
+            Ok(name) => return Err(wrong(at, format!("provider.name is read as {name:?}: write it so"))),
+            Err(error) => return Err(wrong(at, format!("provider.name {error}"))),
+        }
         Origin::parse(&provider.base_url).ok_or_else(|| {
             let shown = tokenist_core::uri::shown(&provider.base_url);
             wrong(at, format!("provider.base_url = {shown:?} is not http(s)://host[:port]"))
@@ -436,6 +450,8 @@ mod tests {
             ),
             ("[provider]\n", "tokenist.toml: write `[[provider]]`, in double brackets"),
             ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
+            ("[[provider]]\nname = \"\"", "tokenist.toml: provider.name is empty"),
+            ("[[provider]]\nname = \"a \"", "tokenist.toml: provider.name is read as \"a\": write it so"),
             (
                 "[store]\nredis_uri = \"localhost:6379\"",
                 "tokenist.toml: store.redis_uri: is no Redis address; write redis://[user:password@]host[:port][/database]",
@@ -566,6 +582,10 @@ mod tests {
                 "provider.base_url = \"https://api.example/v1\" is not http(s)://host[:port]",
             ),
             ("[[provider]]\nbase_url = \"https://u:very-secret\"", "provider.base_url = \"https://(set)\""),
+            (
+                "[admin]\ncors_origins = \"https://a.example, https://u:very-secret@ops.example\"",
+                "admin.cors_origins: \"https://(set)@ops.example\" is no origin",
+            ),
             ("[[provider]]\nbase_url = [\"very-secret\"]", "provider.base_url must be a text"),
             (
                 "[[provider]]\napi_key_env = \"sk-very-secret\"",

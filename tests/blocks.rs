@@ -111,6 +111,33 @@ fn a_block_lasts_until_it_is_lifted_or_expires() {
 }
 
 #[test]
+fn a_block_holds_however_the_user_is_written() {
+    let provider = Provider::start(&[]);
+    let settings = [("admission.refuse", "close"), ("identity.query", "true")];
+    let tokenist = Tokenist::start(&provider.origin(), &settings);
+    let told = |handshake: &Handshake| {
+        let (events, close) =
+            Client::open(tokenist.listen, handshake).expect("a refusal in WebSocket terms").hear_out();
+        told(&events, &close)
+    };
+    let in_query = |user: &str| Handshake {
+        target: format!("/v1/realtime?model=gpt-realtime&user_id={user}"),
+        headers: vec![("Authorization".into(), "Bearer sk-test".into())],
+    };
+    assert_eq!(tokenist.post("/admin/users/Zoe%CC%81%20/block", &json!({})).status, 200);
+    for user in ["Zo\u{e9}", "Zoe\u{301}", "\u{a0}Zo\u{e9} "] {
+        assert_eq!(told(&Handshake::of(user)), blocked(), "{user:?}");
+    }
+    for user in ["Zo%C3%A9", "Zoe%CC%81", "Zo%C3%A9%20", "Zo%C3%A9+", "+Zo%C3%A9%E3%80%80"] {
+        assert_eq!(told(&in_query(user)), blocked(), "{user}");
+    }
+    for user in ["Zo%C3%A9%E2%80%8B", "Zo%C2%AD%C3%A9", "%EF%BB%BFZo%C3%A9", "Zo%C3%A9%00"] {
+        assert_eq!(told(&in_query(user)), ("unauthorized".into(), 4001), "{user}");
+    }
+    assert_eq!(provider.audit()["handshake_count"], 0, "nobody was dialled for");
+}
+
+#[test]
 fn an_operator_ends_one_session_and_the_users_others_go_on() {
     let provider = Provider::start(&[]);
     let tokenist = Tokenist::start(&provider.origin(), &SHARDS);

@@ -4,11 +4,11 @@
 
 use crate::batch::Grain;
 use crate::catalog::Kept;
-use crate::id::{Feature, OrgId, UserId};
+use crate::id::{self, Feature, OrgId, UserId};
 use crate::money::NanoUsd;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
 use crate::totals::Totals;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -33,7 +33,15 @@ pub struct Rule {
 pub struct Subject {
     pub kind: SubjectKind,
     /// Empty: all of the kind in the org.
+    #[serde(deserialize_with = "as_read")]
     pub ids: Vec<Arc<str>>,
+}
+
+/// Ids as they are read now, also where an earlier version kept them as they were sent. One that nobody can send any more
+/// matches nobody.
+fn as_read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<str>>, D::Error> {
+    let ids = Vec::<Arc<str>>::deserialize(deserializer)?;
+    Ok(ids.into_iter().map(|kept| id::read(kept.as_bytes()).map_or(Arc::clone(&kept), Arc::from)).collect())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -305,6 +313,13 @@ mod tests {
     use crate::usage::Usage;
 
     const HOUR: Lookback = Lookback { count: 1, unit: Unit::Hour };
+
+    #[test]
+    fn a_rule_that_was_kept_with_ids_as_they_were_sent_is_about_those_that_they_are_read_as() {
+        let kept = r#"{"kind":"user","ids":["Zoe\u0301","Alice ","a\u200bb"]}"#;
+        let subject: Subject = serde_json::from_str(kept).unwrap();
+        assert_eq!(subject.ids, ["Zo\u{e9}", "Alice", "a\u{200b}b"].map(Arc::from));
+    }
 
     fn rule(kind: SubjectKind, ids: &[&str], trigger: Trigger, restriction: Restriction) -> Rule {
         Rule {
