@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 mod read;
 
-pub use read::{ID_BYTES_MAX, IdError, Unfit, compose, read, read_email, read_name};
 use read::read_parts;
+pub use read::{ID_BYTES_MAX, IdError, Unfit, compose, read, read_email, read_name};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
