@@ -6,7 +6,7 @@
 
 use crate::error::ApiError;
 use crate::login::{Bearer, Login, Role, Signer};
-use crate::throttle::{Throttle, network};
+use crate::throttle::{Taken, Throttle, network};
 use crate::{App, account, now};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -230,7 +230,7 @@ pub(crate) struct Guard {
     /// By network.
     wrong: Throttle<IpAddr>,
     /// By network and login.
-    wrong_passwords: Throttle<(IpAddr, [u8; 32])>,
+    wrong_passwords: Throttle<Door>,
 }
 
 /// What a request's credential is.
@@ -288,12 +288,21 @@ impl Guard {
         }
     }
 
-    /// Refuses to look at a password for this login where too many wrong ones have come from.
-    pub(crate) fn admit_password(&self, peer: Peer, login: &str, now: Instant) -> Result<(), ApiError> {
-        match self.wrong_passwords.retry_after_seconds(door(peer, login), now) {
-            Some(seconds) => Err(throttled(seconds)),
-            None => Ok(()),
-        }
+    /// Takes a try of this password for this login, before it is looked at. Refused where too many wrong ones have come
+    /// from, or are looked at.
+    pub(crate) fn take_password(
+        &self,
+        peer: Peer,
+        login: &str,
+        password: &str,
+        now: Instant,
+    ) -> Result<Try, ApiError> {
+        self.wrong_passwords.take(door(peer, login), tried(login, password), now).map_err(throttled)
+    }
+
+    /// Gives the try back.
+    pub(crate) fn right_password(&self, taken: Try) {
+        self.wrong_passwords.give_back(taken);
     }
 
     /// Whether so much that is wrong came from there that its passwords have to be looked at one by one.
@@ -301,12 +310,9 @@ impl Guard {
         self.wrong.retry_after_seconds(network(peer.0), now).is_some()
     }
 
-    /// Notes that this password was tried for this login, and says so.
+    /// Notes that this password was wrong for this login, and says so.
     pub(crate) fn wrong_password(&self, peer: Peer, login: &str, password: &str, now: Instant) -> ApiError {
-        let tried: [u8; 32] = Sha256::new().chain_update(login).chain_update(password).finalize().into();
-        // That the door is closed is told by the next try.
-        self.wrong_passwords.note(door(peer, login), tried, now);
-        self.refuse(peer.0, tried, "Invalid email or password", now)
+        self.refuse(peer.0, tried(login, password), "Invalid email or password", now)
     }
 
     /// Notes that this token or key was tried, and says so.
@@ -323,8 +329,17 @@ impl Guard {
 }
 
 /// Where passwords for a login come in from a network.
-fn door(peer: Peer, login: &str) -> (IpAddr, [u8; 32]) {
+type Door = (IpAddr, [u8; 32]);
+
+/// A password that is looked at.
+pub(crate) type Try = Taken<Door>;
+
+fn door(peer: Peer, login: &str) -> Door {
     (network(peer.0), Sha256::digest(login).into())
+}
+
+fn tried(login: &str, password: &str) -> [u8; 32] {
+    Sha256::new().chain_update(login).chain_update(password).finalize().into()
 }
 
 fn throttled(seconds: u64) -> ApiError {
@@ -425,10 +440,15 @@ mod tests {
     fn passwords_of_one_login_are_not_looked_at_once_too_many_were_wrong() {
         let (guard, start) = (guard(), Instant::now());
         let (here, there) = (Peer([10, 0, 0, 1].into()), Peer([10, 0, 0, 2].into()));
-        let is_open = |peer, login, at| guard.admit_password(peer, login, at).is_ok();
+        let is_open = |peer, login, at| {
+            let taken = guard.take_password(peer, login, "right", at);
+            taken.map(|taken| guard.right_password(taken)).is_ok()
+        };
         for n in 0..WRONG_MAX {
             assert!(is_open(here, "alice", start));
-            guard.wrong_password(here, "alice", &format!("guess {n}"), start);
+            let guess = format!("guess {n}");
+            guard.take_password(here, "alice", &guess, start).unwrap();
+            guard.wrong_password(here, "alice", &guess, start);
         }
         assert!(!is_open(here, "alice", start));
         assert!(is_open(here, "bob", start) && is_open(there, "alice", start), "others are not shut out");

@@ -10,6 +10,7 @@ mod auth;
 mod edge;
 mod error;
 mod fields;
+mod hashing;
 mod json;
 mod login;
 mod openapi;
@@ -34,6 +35,7 @@ pub use tier::Quotas;
 pub use tokenist_control::telemetry::{Logging, Telemetry};
 
 use auth::Guard;
+use hashing::Hashing;
 use login::Signer;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -175,10 +177,8 @@ struct App {
     config: Arc<Config>,
     /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
     changes: Arc<tokio::sync::Mutex<()>>,
-    /// Held while a password is checked.
-    hashing: Arc<tokio::sync::Mutex<()>>,
-    /// Held while one is that comes from where wrong credentials come.
-    guessing: Arc<tokio::sync::Mutex<()>>,
+    /// Who waits for a password to be hashed.
+    hashing: Arc<Hashing>,
     /// One for each stream of events that may be open; they leave connections for other requests.
     streams: Arc<Semaphore>,
     /// One for each table that may be on its way, which takes room for as long as its reader takes.
@@ -199,8 +199,7 @@ impl App {
             signer,
             config: Arc::new(config),
             changes: Arc::default(),
-            hashing: Arc::default(),
-            guessing: Arc::default(),
+            hashing: Arc::new(Hashing::new()),
             streams,
             tables: Arc::new(Semaphore::new(TABLES_MAX)),
         }

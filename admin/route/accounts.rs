@@ -43,7 +43,8 @@ pub(crate) async fn register(
     let id = login_id(&email);
     let org = request.org_id.unwrap_or_else(|| account::own_org(&id));
     // Before the lock is taken: hashing is slow, and must not keep operators waiting.
-    let password = hashed(&app, password).await;
+    let place = app.hashing.join(peer.0, None, false)?;
+    let password = hashed(&app, Some(place), password).await;
     let _alone = app.changes.lock().await;
     if app.handle.entry::<Login>(&id).await?.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));

@@ -3,6 +3,7 @@
 use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin};
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing};
+use crate::hashing::Place;
 use crate::login::{Bearer, Login, Role, TOKEN_SECONDS, hash_password, is_password_of, login_id};
 use crate::tier::{Tier, tier_of};
 use crate::wire::{
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokenist_control::view::KeyQuery;
 use tokenist_core::time::Timestamp;
-use tokio::task::spawn_blocking;
 
 /// Begins a session of a browser with the operator's token.
 #[utoipa::path(
@@ -63,12 +63,15 @@ pub(crate) async fn sign_in(
     from_own_page(&headers)?;
     let SignInRequest { email, password } = request;
     let id: Arc<str> = login_id(&email).into();
-    app.guard.admit_password(peer, &id, Instant::now())?;
+    let begun = Instant::now();
+    let place = app.hashing.join(peer.0, Some(&id), app.guard.is_guessing(peer, begun))?;
+    let taken = app.guard.take_password(peer, &id, &password, begun)?;
     let login = app.handle.entry::<Login>(&id).await?;
-    let Some(login) = with_password(&app, peer, login, password.clone()).await else {
+    let Some(login) = with_password(&app, place, login, password.clone()).await else {
         app.keep_failure(&email, peer.0).await;
         return Err(app.guard.wrong_password(peer, &id, &password, Instant::now()));
     };
+    app.guard.right_password(taken);
     let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());
     let user = me(&app, &id, &login).await?;
     let caller = Caller::Login { id: Arc::clone(&id), login: Arc::new(login) };
@@ -122,8 +125,10 @@ pub(crate) async fn create_login(
     caller: Caller,
     Body(request): Body<LoginRequest>,
 ) -> Result<(StatusCode, Json<LoginBody>), ApiError> {
-    let _alone = app.changes.lock().await;
     let id = login_id(&request.email);
+    // Before the lock is taken: hashing is slow, and must not keep other operators waiting.
+    let password = hashed(&app, None, request.password).await;
+    let _alone = app.changes.lock().await;
     if app.handle.entry::<Login>(&id).await?.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
     }
@@ -133,7 +138,7 @@ pub(crate) async fn create_login(
         role: request.role,
         org: request.org_id,
         registered: false,
-        password: hashed(&app, request.password).await,
+        password,
         created_at: now(),
         epoch: first_epoch(),
     };
@@ -157,11 +162,15 @@ pub(crate) async fn change_login(
     Path(id): Path<String>,
     Body(change): Body<LoginChange>,
 ) -> Result<Json<LoginBody>, ApiError> {
+    let password = match change.password {
+        Some(password) => Some(hashed(&app, None, password).await),
+        None => None,
+    };
     let _alone = app.changes.lock().await;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     let mut login = before.clone();
-    if let Some(password) = change.password {
-        login.password = hashed(&app, password).await;
+    if let Some(password) = password {
+        login.password = password;
         login.epoch = login.epoch.wrapping_add(1);
     }
     login.role = change.role.unwrap_or(login.role);
@@ -211,24 +220,15 @@ pub(super) fn first_epoch() -> u32 {
     (now().0 / 1_000) as u32
 }
 
-/// The login, if the password is its own. One is looked at at a time: hashing is meant to be slow, and guesses must not
-/// take every CPU. Of those from where guesses come one waits for that with the others, and the rest behind it, so that
-/// they keep nobody else waiting.
-async fn with_password(app: &App, peer: Peer, login: Option<Login>, password: String) -> Option<Login> {
-    let _behind = match app.guard.is_guessing(peer, Instant::now()) {
-        true => Some(app.guessing.lock().await),
-        false => None,
-    };
-    let _alone = app.hashing.lock().await;
-    let checked =
-        spawn_blocking(move || is_password_of(login.as_ref(), &password).then_some(login).flatten());
-    checked.await.expect("checking a password does not panic")
+/// The login, if the password is its own.
+async fn with_password(app: &App, place: Place, login: Option<Login>, password: String) -> Option<Login> {
+    let check = move || is_password_of(login.as_ref(), &password).then_some(login).flatten();
+    app.hashing.run(Some(place), check).await
 }
 
-/// One at a time: hashing is meant to be slow, and must not take every CPU.
-pub(super) async fn hashed(app: &App, password: String) -> Arc<str> {
-    let _alone = app.hashing.lock().await;
-    spawn_blocking(move || hash_password(&password)).await.expect("hashing does not panic")
+/// `place`: of whoever is not signed in.
+pub(super) async fn hashed(app: &App, place: Option<Place>, password: String) -> Arc<str> {
+    app.hashing.run(place, move || hash_password(&password)).await
 }
 
 /// Who a login is, with the tier of its org.

@@ -4,6 +4,8 @@ mod kit;
 
 use kit::{Answer, Plane, TOKEN, ask_with, eventually};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokenist_core::client::TrustedProxies;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -104,6 +106,82 @@ fn guessing_passwords_is_throttled() {
     let statuses: Vec<u16> = tries.collect();
     assert_eq!(statuses.first(), Some(&401));
     assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+}
+
+/// What so many who ask at once are answered.
+fn at_once(count: usize, ask: impl Fn(usize) -> u16 + Sync) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        let threads: Vec<_> = (0..count).map(|n| scope.spawn(move || ask(n))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_guesses_at_once_no_more_are_looked_at_than_of_guesses_in_turn() {
+    let plane = Plane::start_with(|config| (config.connection_max, config.request_ms) = (256, 9_000));
+    signed_in(&plane, "owner");
+    let guess = |n: usize| sign_in(&plane, "owner@example.com", &format!("guess {n}")).status;
+    let mut statuses = at_once(200, guess);
+    statuses.sort_unstable();
+    let (looked_at, refused) = statuses.split_at(10);
+    assert!(looked_at.iter().all(|status| *status == 401), "{statuses:?}");
+    assert!(refused.iter().all(|status| *status == 429), "{statuses:?}");
+    assert_eq!(sign_in(&plane, "owner@example.com", PASSWORD).status, 429, "the right one comes too late");
+}
+
+#[test]
+fn right_passwords_at_once_are_no_guesses() {
+    let plane = Plane::start();
+    signed_in(&plane, "owner");
+    for _ in 0..2 {
+        let statuses = at_once(12, |_| sign_in(&plane, "owner@example.com", PASSWORD).status);
+        assert_eq!(statuses, [200; 12]);
+    }
+    assert_eq!(sign_in(&plane, "owner@example.com", "a slip").status, 401);
+}
+
+#[test]
+fn a_crowd_of_guesses_is_sent_away_and_keeps_nobody_elsewhere_waiting() {
+    let plane = Plane::start_with(|config| {
+        config.trusted_proxies = TrustedProxies::parse("127.0.0.0/8").unwrap();
+        (config.connection_max, config.request_ms) = (256, 9_000);
+        config.registration = true;
+    });
+    signed_in(&plane, "owner");
+    let (looked_at, before) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let from = |client: &str, path: &str, body: Value| {
+        ask_with(plane.address(), "POST", path, &[("x-forwarded-for", client)], &body.to_string())
+    };
+    let ask = |n: usize| match n {
+        0 => {
+            eventually(|| (looked_at.load(Ordering::Relaxed) > 0).then_some(()));
+            let body = json!({"email": "owner@example.com", "password": PASSWORD});
+            let status = from("203.0.113.2", "/auth/login", body).status;
+            before.store(looked_at.load(Ordering::Relaxed), Ordering::Relaxed);
+            status
+        }
+        n => {
+            let email = format!("{n}@example.com");
+            // The same email, so that all of them are one registration to the throttle.
+            let registration =
+                json!({"email": "new@example.com", "password": PASSWORD, "orgId": format!("org-{n}")});
+            let status = match n % 2 {
+                0 => from("203.0.113.1", "/auth/login", json!({"email": email, "password": PASSWORD})).status,
+                _ => from("203.0.113.1", "/auth/register", registration).status,
+            };
+            looked_at.fetch_add(usize::from(status != 429), Ordering::Relaxed);
+            status
+        }
+    };
+    let statuses = at_once(160, ask);
+    assert_eq!(statuses[0], 200, "{statuses:?}");
+    let sent_away = statuses.iter().filter(|status| **status == 429).count();
+    assert!(sent_away > 80, "{statuses:?}");
+    assert!(
+        before.into_inner() < looked_at.into_inner(),
+        "who comes from elsewhere does not wait for all of them"
+    );
 }
 
 #[test]
