@@ -6,6 +6,7 @@
 
 use crate::error::ApiError;
 use crate::login::{Bearer, Login, Role, Signer};
+use crate::serve::Visitor;
 use crate::throttle::{Taken, Throttle, network};
 use crate::{App, account, now};
 use axum::extract::{FromRequestParts, Request, State};
@@ -145,27 +146,34 @@ pub(crate) async fn require_sdk(
 
 /// Handlers find the [`Caller`] among the request's extensions.
 async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    let visit = Arc::clone(&request.extensions().get::<Visitor>().expect("serve names every connection").0);
     let peer = *request.extensions().get::<Peer>().expect("serve names every connection's peer");
-    let shown = app.guard.check(&app.signer, request.method(), request.headers(), peer.0, Instant::now())?;
-    let caller = match shown {
-        Shown::Operator => Caller::Operator,
+    let caller = caller(app, request.method(), request.headers(), peer).await;
+    visit.is_known(caller.is_ok());
+    let caller = caller?;
+    caller.may_enter(area)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+async fn caller(app: &App, method: &Method, headers: &HeaderMap, peer: Peer) -> Result<Caller, ApiError> {
+    let shown = app.guard.check(&app.signer, method, headers, peer.0, Instant::now())?;
+    match shown {
+        Shown::Operator => Ok(Caller::Operator),
         Shown::Login { id, epoch } => match app.handle.entry::<Login>(&id).await? {
             Some(login) if login.epoch == epoch => {
                 if login.role == Role::Member {
                     account::check(&app.handle, &id, &login).await?;
                 }
-                Caller::Login { id, login: Arc::new(login) }
+                Ok(Caller::Login { id, login: Arc::new(login) })
             }
-            Some(_) | None => return Err(ApiError::unauthorized("This session is over: sign in again")),
+            Some(_) | None => Err(ApiError::unauthorized("This session is over: sign in again")),
         },
         Shown::Key(hash) => match app.handle.find_key(hash).await? {
-            Some(key) if key.holds_at(now()) => Caller::Key(Arc::new(key)),
-            Some(_) | None => return Err(app.guard.wrong(peer.0, &OperatorToken(hash.0), Instant::now())),
+            Some(key) if key.holds_at(now()) => Ok(Caller::Key(Arc::new(key))),
+            Some(_) | None => Err(app.guard.wrong(peer.0, &OperatorToken(hash.0), Instant::now())),
         },
-    };
-    caller.may_enter(area)?;
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    }
 }
 
 impl Caller {

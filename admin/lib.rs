@@ -16,6 +16,7 @@ mod login;
 mod openapi;
 mod pages;
 mod password;
+mod places;
 mod policy;
 mod random;
 mod repeat;
@@ -70,9 +71,10 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Whether connections from those begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
-    /// Connections at once. More wait in the kernel's queue until one ends.
+    /// Connections at once. For another one whoever keeps us waiting loses its own, first of all such as have shown no
+    /// credential; if there is none, it waits until one ends.
     pub connection_max: usize,
-    /// How long a client may take to send a request's head, and again how long the answer may take from there,
+    /// How long a client may take to send a request's head, three seconds at most before it has shown a credential, and again how long the answer may take from there,
     /// the body's arrival included. Also how long answers that are under way may take once the plane stops.
     pub request_ms: u64,
 }
@@ -111,6 +113,7 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
     let limits = serve::Limits {
         connection_max: config.connection_max,
         request_ms: config.request_ms,
+        trusted: config.trusted_proxies.clone(),
         announcers: match config.proxy_protocol {
             true => config.trusted_proxies.clone(),
             false => TrustedProxies::default(),

@@ -1,11 +1,12 @@
 //! What an operator is told, and that telling it is in nobody's way.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
 
 const DROPPED: &str = "tokenist_log_lines_dropped_total";
@@ -103,6 +104,40 @@ fn an_end_waits_for_a_log_that_nobody_reads_only_so_long() {
     let provider = Provider::start(&[]);
     let (_reader, stderr) = full_pipe();
     serves_and_drains(start(&provider, Stdio::null(), stderr));
+}
+
+#[test]
+fn silent_sockets_and_endless_bodies_keep_no_operator_waiting() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[]);
+    let open = |bytes: &str| {
+        let mut stream = TcpStream::connect(tokenist.admin).expect("it listens");
+        stream.write_all(bytes.as_bytes()).expect("a few bytes fit");
+        stream
+    };
+    let key = tokenist.post("/auth/api-keys", &json!({"name": "app", "scopes": ["sdk"]})).json();
+    let key = key["apiKey"].as_str().expect("a key");
+    let endless = |path: &str, header: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: 60000\r\n\r\n{{")
+    };
+    let (stranger, known) =
+        (endless("/auth/login", ""), endless("/sdk/log", &format!("Authorization: Bearer {key}\r\n")));
+    let mut longest = Vec::new();
+    for attack in [&[("", 600)][..], &[(&*stranger, 256)], &[(&*known, 256)], &[("", 300), (&*known, 256)]] {
+        let held: Vec<TcpStream> =
+            attack.iter().flat_map(|&(bytes, count)| (0..count).map(move |_| bytes)).map(open).collect();
+        let mut took = [Duration::ZERO; 10];
+        for took in &mut took {
+            let asked = Instant::now();
+            assert_eq!(tokenist.ask("GET", "/admin/users", &Value::Null).status, 200);
+            *took = asked.elapsed();
+        }
+        drop(held);
+        longest.extend(took.iter().max().copied());
+    }
+    // They used to wait for ten seconds, again and again.
+    assert!(longest.iter().all(|took| *took < Duration::from_secs(3)), "{longest:?}");
+    eprintln!("the longest call under each attack: {longest:?}");
 }
 
 /// What `check` and `serve` both refuse, with a word that the reason has.

@@ -6,7 +6,6 @@ use kit::{Plane, TOKEN, ask_with, send};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tokenist_core::client::TrustedProxies;
 
@@ -285,20 +284,84 @@ fn slow_clients_are_cut_off() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// A connection that has sent so much and reads only so long.
+fn begun(plane: &Plane, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(plane.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+fn first_line(mut stream: TcpStream) -> String {
+    let mut line = [0; 12];
+    stream
+        .read_exact(&mut line)
+        .map_or_else(|_| String::new(), |()| String::from_utf8_lossy(&line).into_owned())
+}
+
 #[test]
-fn connections_beyond_the_bound_wait_their_turn() {
-    let plane = Plane::start_with(|config| (config.connection_max, config.request_ms) = (2, 1000));
-    let held: Vec<_> = (0..2).map(|_| TcpStream::connect(plane.address()).unwrap()).collect();
-    sleep(Duration::from_millis(100));
-    let mut third = TcpStream::connect(plane.address()).unwrap();
-    third.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
-    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(third.read(&mut [0; 1]).is_err(), "both places are taken");
-    drop(held);
-    third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut answer = String::new();
-    third.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+fn who_only_keeps_us_waiting_loses_its_place_to_a_newcomer() {
+    let plane = Plane::start_with(|config| (config.connection_max, config.request_ms) = (16, 60_000));
+    let open = |bytes: &[u8]| begun(&plane, bytes);
+    let key = plane.created("/auth/api-keys", &json!({"name": "k", "scopes": ["sdk"]}));
+    let key = key["apiKey"].as_str().unwrap();
+    let endless = format!(
+        "POST /sdk/log HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {key}\r\ncontent-length: 1000000\r\n\r\n{{"
+    );
+    let idle = format!("GET /auth/me HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    for bytes in [
+        &b""[..],
+        b"GET /health HTTP/1.1\r\nhost: ",
+        b"POST /auth/login HTTP/1.1\r\nhost: t\r\ncontent-length: 60000\r\n\r\n{",
+        b"POST /auth/login HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{",
+        b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n",
+        endless.as_bytes(),
+        idle.as_bytes(),
+    ] {
+        let held: Vec<_> = (0..40).map(|_| open(bytes)).collect();
+        for _ in 0..5 {
+            let answer = plane.ask("GET", "/auth/me", "");
+            assert_eq!(answer.status, 200, "behind forty of {:?}", String::from_utf8_lossy(bytes));
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn who_shows_no_credential_has_three_seconds_and_who_does_has_more() {
+    let plane = Plane::start_with(|config| config.request_ms = 60_000);
+    let half = format!(
+        "POST /admin/users/a/block HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 2\r\n\r\n{{"
+    );
+    let began = Instant::now();
+    let mut known = begun(&plane, half.as_bytes());
+    let guests = [
+        &b""[..],
+        b"GET /health HTTP/1.1\r\nhost: ",
+        b"POST /auth/login HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\n{",
+        b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n",
+    ];
+    for mut guest in guests.map(|bytes| begun(&plane, bytes)) {
+        // Closed with what it did not read, which may be told as a reset.
+        guest.read_to_end(&mut Vec::new()).ok();
+    }
+    assert!((3..30).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    known.write_all(b"}").unwrap();
+    assert_eq!(first_line(known), "HTTP/1.1 200");
+}
+
+#[test]
+fn where_everybody_is_served_a_newcomer_waits_its_turn() {
+    let plane = Plane::start_with(|config| config.connection_max = 1);
+    let watch = format!("GET /admin/stream HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    let mut watching = begun(&plane, watch.as_bytes());
+    watching.read_exact(&mut [0; 12]).unwrap();
+    let mut third = begun(&plane, b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+    third.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    assert!(third.read(&mut [0; 1]).is_err(), "the only place is taken");
+    drop(watching);
+    third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(first_line(third), "HTTP/1.1 200");
 }
 
 #[test]
