@@ -5,8 +5,10 @@
 //! something only for a page of this origin.
 
 use crate::error::ApiError;
-use crate::login::{Bearer, Login, Role, Signer};
+use crate::login::{Login, Role};
 use crate::serve::Visitor;
+use crate::session::{self, Holder, OPERATOR, Session};
+use crate::tether::tether;
 use crate::throttle::{Taken, Throttle, network};
 use crate::{App, account, now};
 use axum::extract::{FromRequestParts, Request, State};
@@ -14,6 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokenist_core::id::{KeyHash, OrgId};
-use tokenist_core::key::{KEY_PREFIX, Key};
+use tokenist_core::key::{KEY_PREFIX, Key, Maker};
 
 /// The operator's credential: SHA-256 of 16 to 512 printable characters without spaces.
 #[derive(Clone)]
@@ -42,6 +45,18 @@ impl OperatorToken {
             0..TOKEN_CHARS_MIN => Err(TokenError::TooShort),
             TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX => Ok(OperatorToken(Sha256::digest(text).into())),
             _ => Err(TokenError::TooLong),
+        }
+    }
+
+    /// Why this text, though it can be a token, had better not be one; of a random one nothing is said.
+    pub fn weakness(text: &str) -> Option<&'static str> {
+        let mut seen = [false; 256];
+        text.bytes().for_each(|byte| seen[usize::from(byte)] = true);
+        let kinds = seen.iter().filter(|seen| **seen).count();
+        match text.len() {
+            0..TOKEN_CHARS_SAFE => Some("is shorter than 32 characters"),
+            _ if kinds < TOKEN_KINDS_SAFE => Some("has few different characters"),
+            _ => None,
         }
     }
 
@@ -144,35 +159,110 @@ pub(crate) async fn require_sdk(
     require(&app, Area::Sdk, request, next).await
 }
 
-/// Handlers find the [`Caller`] among the request's extensions.
+/// Handlers find the [`Caller`] among the request's extensions. An answer that takes long ends when the credential does.
 async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Result<Response, ApiError> {
     let visit = Arc::clone(&request.extensions().get::<Visitor>().expect("serve names every connection").0);
     let peer = *request.extensions().get::<Peer>().expect("serve names every connection's peer");
-    let caller = caller(app, request.method(), request.headers(), peer).await;
-    visit.is_known(caller.is_ok());
-    let caller = caller?;
+    let identified = identify(app, request.method(), request.headers(), peer).await;
+    visit.is_known(identified.is_ok());
+    let (shown, caller) = identified?;
     caller.may_enter(area)?;
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let answer = next.run(request).await;
+    let app = app.clone();
+    let look = move || {
+        let (app, shown) = (app.clone(), shown.clone());
+        async move {
+            match shown.caller(&app).await {
+                Ok(Ok(caller)) => caller.may_enter(area).is_ok(),
+                Ok(Err(_)) => false,
+                // Who cannot be told now is told a second later.
+                Err(error) => error.status().is_server_error(),
+            }
+        }
+        .boxed()
+    };
+    Ok(tether(answer, Box::new(look)))
 }
 
-async fn caller(app: &App, method: &Method, headers: &HeaderMap, peer: Peer) -> Result<Caller, ApiError> {
-    let shown = app.guard.check(&app.signer, method, headers, peer.0, Instant::now())?;
-    match shown {
-        Shown::Operator => Ok(Caller::Operator),
-        Shown::Login { id, epoch } => match app.handle.entry::<Login>(&id).await? {
-            Some(login) if login.epoch == epoch => {
-                if login.role == Role::Member {
-                    account::check(&app.handle, &id, &login).await?;
-                }
-                Ok(Caller::Login { id, login: Arc::new(login) })
+/// Who makes a request, and by what.
+async fn identify(
+    app: &App,
+    method: &Method,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Result<(Shown, Caller), ApiError> {
+    let (shown, hash) = app.guard.shown(method, headers)?;
+    match shown.caller(app).await? {
+        Ok(caller) => Ok((shown, caller)),
+        Err(Unfit::Unknown) => Err(app.guard.wrong(peer.0, &hash, Instant::now())),
+        Err(Unfit::Over) => Err(ApiError::unauthorized(SESSION_OVER)),
+    }
+}
+
+/// Who makes a request that is signed in, and the session if it is made in one. `None`: nobody who could be.
+pub(crate) async fn signed_in(
+    app: &App,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Option<(Caller, Option<Session>)>, ApiError> {
+    match app.guard.shown(method, headers)?.0 {
+        Shown::Operator => Ok(Some((Caller::Operator, None))),
+        Shown::Key(_) => Ok(None),
+        Shown::Token(text) => {
+            let Some(session) = read_session(app, &text).await? else { return Ok(None) };
+            let caller = session_caller(app, &session).await?;
+            Ok(caller.ok().map(|caller| (caller, Some(session))))
+        }
+    }
+}
+
+async fn read_session(app: &App, text: &str) -> Result<Option<Session>, ApiError> {
+    let key = session::signing_key(&app.handle).await?;
+    Ok(key.and_then(|key| key.read(text, &app.config.token)))
+}
+
+async fn session_caller(app: &App, session: &Session) -> Result<Result<Caller, Unfit>, ApiError> {
+    if session::is_over(&app.handle, session).await? {
+        return Ok(Err(Unfit::Over));
+    }
+    let Holder::Login { id, epoch } = &session.holder else { return Ok(Ok(Caller::Operator)) };
+    match app.handle.entry::<Login>(id).await? {
+        Some(login) if login.epoch == *epoch => {
+            if login.role == Role::Member {
+                account::check(&app.handle, id, &login).await?;
             }
-            Some(_) | None => Err(ApiError::unauthorized("This session is over: sign in again")),
-        },
-        Shown::Key(hash) => match app.handle.find_key(hash).await? {
-            Some(key) if key.holds_at(now()) => Ok(Caller::Key(Arc::new(key))),
-            Some(_) | None => Err(app.guard.wrong(peer.0, &OperatorToken(hash.0), Instant::now())),
-        },
+            Ok(Ok(Caller::Login { id: Arc::clone(id), login: Arc::new(login) }))
+        }
+        Some(_) | None => Ok(Err(Unfit::Over)),
+    }
+}
+
+/// A key opens the admin area for as long as its maker may let it.
+async fn key_caller(app: &App, hash: KeyHash) -> Result<Result<Caller, Unfit>, ApiError> {
+    let Some(mut key) = app.handle.find_key(hash).await?.filter(|key| key.holds_at(now())) else {
+        return Ok(Err(Unfit::Unknown));
+    };
+    if key.scopes.admin
+        && let Some(Maker::Login(id)) = key.maker()
+    {
+        let maker = app.handle.entry::<Login>(&id).await?;
+        key.scopes.admin = maker.is_some_and(|maker| maker.may_keep(&key));
+    }
+    Ok(Ok(Caller::Key(Arc::new(key))))
+}
+
+impl Shown {
+    /// Whose it is, or why nobody's.
+    async fn caller(&self, app: &App) -> Result<Result<Caller, Unfit>, ApiError> {
+        match self {
+            Shown::Operator => Ok(Ok(Caller::Operator)),
+            Shown::Key(hash) => key_caller(app, *hash).await,
+            Shown::Token(text) => match read_session(app, text).await? {
+                Some(session) => session_caller(app, &session).await,
+                None => Ok(Err(Unfit::Unknown)),
+            },
+        }
     }
 }
 
@@ -183,6 +273,23 @@ impl Caller {
             Caller::Operator => Role::Owner,
             Caller::Key(_) => Role::Operator,
             Caller::Login { login, .. } => login.role,
+        }
+    }
+
+    /// By whose right it makes keys.
+    pub(crate) fn maker(&self) -> Option<Maker> {
+        match self {
+            Caller::Operator => Some(Maker::Operator),
+            Caller::Key(key) => key.maker(),
+            Caller::Login { id, .. } => Some(Maker::Login(Arc::clone(id))),
+        }
+    }
+
+    /// Under which its sessions are ended. A key has none.
+    pub(crate) fn sessions_name(&self) -> &str {
+        match self {
+            Caller::Login { id, .. } => id,
+            Caller::Operator | Caller::Key(_) => OPERATOR,
         }
     }
 
@@ -241,17 +348,22 @@ pub(crate) struct Guard {
     wrong_passwords: Throttle<Door>,
 }
 
-/// What a request's credential is.
+/// What a request's credential is. Whether it is right is for the ledger to say, but of the operator's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
     Operator,
-    /// Whether its password is still the same is for the ledger to say.
-    Login {
-        id: Arc<str>,
-        epoch: u32,
-    },
-    /// Whether it is known is for the ledger to say.
     Key(KeyHash),
+    /// Of a session, if it is anything.
+    Token(Arc<str>),
+}
+
+/// Why a credential opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfit {
+    /// It may be a guess.
+    Unknown,
+    /// It was right once.
+    Over,
 }
 
 impl Guard {
@@ -260,29 +372,19 @@ impl Guard {
         Guard { token, wrong: Throttle::new(WRONG_MAX, WRONG_SPAN), wrong_passwords }
     }
 
-    fn check(
-        &self,
-        signer: &Signer,
-        method: &Method,
-        headers: &HeaderMap,
-        peer: IpAddr,
-        now: Instant,
-    ) -> Result<Shown, ApiError> {
+    /// What a request shows, and its hash.
+    fn shown(&self, method: &Method, headers: &HeaderMap) -> Result<(Shown, OperatorToken), ApiError> {
         let (text, token) = credential(headers)?;
         if !headers.contains_key(header::AUTHORIZATION) && !method.is_safe() && !is_own_origin(headers) {
             return Err(ApiError::foreign_origin());
         }
-        let signed = || match signer.read(text) {
-            Some(Bearer::Operator) => Ok(Shown::Operator),
-            Some(Bearer::Login { id, epoch }) => Ok(Shown::Login { id, epoch }),
-            None => Err(self.wrong(peer, &token, now)),
-        };
-        match token.is(&self.token) {
+        let shown = match token.is(&self.token) {
             // The cookie is for sessions that were begun; the token itself does not belong in it.
-            true if headers.contains_key(header::AUTHORIZATION) => Ok(Shown::Operator),
-            false if text.starts_with(KEY_PREFIX) => Ok(Shown::Key(KeyHash(token.0))),
-            true | false => signed(),
-        }
+            true if headers.contains_key(header::AUTHORIZATION) => Shown::Operator,
+            false if text.starts_with(KEY_PREFIX) => Shown::Key(KeyHash(token.0)),
+            true | false => Shown::Token(text.into()),
+        };
+        Ok((shown, token))
     }
 
     /// Whether this is the operator's token.
@@ -397,10 +499,15 @@ const OWNER_ONLY: &str = "Only an owner may do this: sign in as one, or use the 
 const MEMBER_STAYS: &str = "An account opens its own keys and usage under /auth alone: sign in as an operator, or, \
     for /sdk, use one of the account's API keys";
 const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of an operator";
+pub(crate) const SESSION_OVER: &str = "This session is over: sign in again";
 /// The cookie of a browser's session.
 pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 512;
+/// As many hexadecimal digits are 128 bits.
+const TOKEN_CHARS_SAFE: usize = 32;
+/// Of 32 random digits fewer than so many are different once in some hundred million times.
+const TOKEN_KINDS_SAFE: usize = 7;
 /// Different wrong credentials from one address within [`WRONG_SPAN`], after which more of them are told to wait; and
 /// wrong passwords for one login, after which none is looked at.
 const WRONG_MAX: u32 = 10;
@@ -421,11 +528,12 @@ mod tests {
     fn ask(guard: &Guard, authorization: &str, peer: &str, now: Instant) -> StatusCode {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
-        let signer = Signer::new(&guard.token);
-        match guard.check(&signer, &Method::GET, &headers, peer.parse().unwrap(), now) {
-            Ok(_) => StatusCode::OK,
-            Err(error) => error.into_response().status(),
-        }
+        let refused = match guard.shown(&Method::GET, &headers) {
+            Ok((Shown::Operator, _)) => return StatusCode::OK,
+            Ok((Shown::Key(_) | Shown::Token(_), hash)) => guard.wrong(peer.parse().unwrap(), &hash, now),
+            Err(error) => error,
+        };
+        refused.into_response().status()
     }
 
     #[test]
@@ -467,8 +575,7 @@ mod tests {
     #[test]
     fn a_cookie_changes_something_only_for_a_page_of_this_origin() {
         let guard = guard();
-        let signer = Signer::new(&guard.token);
-        let cookie = format!("theme=dark; {SESSION_COOKIE}={}", signer.sign(&Bearer::Operator, now()));
+        let cookie = format!("theme=dark; {SESSION_COOKIE}=a-session-of-a-browser");
         let ask = |method: Method, origin: Option<&str>| {
             let pairs = [
                 (header::HOST, Some("ops:8081")),
@@ -479,7 +586,7 @@ mod tests {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).unwrap())));
             let headers = HeaderMap::from_iter(pairs);
-            let shown = guard.check(&signer, &method, &headers, "10.0.0.1".parse().unwrap(), Instant::now());
+            let shown = guard.shown(&method, &headers);
             shown.map_or_else(|error| error.into_response().status(), |_| StatusCode::OK)
         };
         assert_eq!(ask(Method::GET, None), 200);
@@ -502,9 +609,21 @@ mod tests {
         let guard = guard();
         let cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={TOKEN}")).unwrap();
         let headers = HeaderMap::from_iter([(header::COOKIE, cookie)]);
-        let signer = Signer::new(&guard.token);
-        let shown = guard.check(&signer, &Method::GET, &headers, "10.0.0.1".parse().unwrap(), Instant::now());
-        assert_eq!(shown.unwrap_err().into_response().status(), 401);
+        let (shown, _) = guard.shown(&Method::GET, &headers).unwrap();
+        assert_eq!(shown, Shown::Token(TOKEN.into()), "it is no session's");
+    }
+
+    #[test]
+    fn what_can_be_guessed_is_told_from_what_is_random() {
+        for (text, is_weak) in [
+            ("correct-horse-battery", true),
+            (&"x".repeat(64), true),
+            (&"abcabc".repeat(8), true),
+            ("0123456789abcdef0123456789abcdef", false),
+        ] {
+            assert_eq!(OperatorToken::weakness(text).is_some(), is_weak, "{text}");
+        }
+        assert!((0..100).all(|_| OperatorToken::weakness(&crate::generate_token()).is_none()));
     }
 
     #[test]

@@ -60,6 +60,10 @@ impl ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn with_details(self, details: String) -> ApiError {
         ApiError { details: Some(details), ..self }
     }

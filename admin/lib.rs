@@ -22,8 +22,10 @@ mod random;
 mod repeat;
 mod route;
 mod serve;
+mod session;
 mod spool;
 mod telemetry;
+mod tether;
 mod throttle;
 mod tier;
 mod trail;
@@ -37,7 +39,7 @@ pub use tokenist_control::telemetry::{Logging, Telemetry};
 
 use auth::Guard;
 use hashing::Hashing;
-use login::Signer;
+use session::Sessions;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -176,7 +178,7 @@ struct App {
     failures: Arc<trail::Failures>,
     /// How often one address may make accounts.
     registrations: Arc<Throttle<IpAddr>>,
-    signer: Signer,
+    sessions: Arc<Sessions>,
     config: Arc<Config>,
     /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
     changes: Arc<tokio::sync::Mutex<()>>,
@@ -191,7 +193,6 @@ struct App {
 impl App {
     fn new(config: Config, handle: Handle, telemetry: Telemetry) -> App {
         let guard = Arc::new(Guard::new(config.token.clone()));
-        let signer = Signer::new(&config.token);
         let streams = Arc::new(Semaphore::new((config.connection_max / 2).max(1)));
         App {
             handle,
@@ -199,7 +200,7 @@ impl App {
             guard,
             failures: Arc::default(),
             registrations: Arc::new(Throttle::new(REGISTRATIONS_MAX, REGISTRATIONS_SPAN)),
-            signer,
+            sessions: Arc::default(),
             config: Arc::new(config),
             changes: Arc::default(),
             hashing: Arc::new(Hashing::new()),

@@ -1,20 +1,16 @@
-//! Who may sign in with a password, and what the token says that they get for it.
-//!
-//! A token is a JWT (HS256, seven days), sent as a bearer or as a cookie. It names its login and nothing else: what the
-//! login may do is looked up with every request, so a changed role or password holds at once.
+//! Who may sign in with a password.
 
-use crate::auth::OperatorToken;
 use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::catalog::Kept;
 use tokenist_core::id::{self, OrgId};
-use tokenist_core::time::{DAY_MS, Timestamp};
+use tokenist_core::key::Key;
+use tokenist_core::time::Timestamp;
 
 /// A login as it is kept, under [`login_id`] of its email.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +52,23 @@ impl Kept for Login {
     }
 }
 
+impl Login {
+    /// Whether a key that was made by its right may go on to open what it does. One that was made before the login was
+    /// is of another login, whose email it had.
+    pub(crate) fn may_keep(&self, key: &Key) -> bool {
+        let is_its_own = key.created_at.plus_ms(CLOCKS_DIFFER_MS) >= self.created_at;
+        !key.scopes.admin || (self.role >= Role::Operator && is_its_own)
+    }
+}
+
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").field("email", &self.email).field("role", &self.role).finish_non_exhaustive()
     }
 }
+
+/// By how much instances' clocks may differ.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
 
 /// One mailbox has one login, however it is written. What is no address has none, but an id all the same.
 pub(crate) fn login_id(email: &str) -> String {
@@ -86,94 +94,12 @@ pub(crate) fn is_password_of(login: Option<&Login>, password: &str) -> bool {
     matches && login.is_some()
 }
 
-/// Signs tokens and reads them again.
-#[derive(Clone)]
-pub(crate) struct Signer {
-    sign: EncodingKey,
-    read: DecodingKey,
-}
-
-/// Whom a token names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bearer {
-    /// Who has shown the operator's token.
-    Operator,
-    Login {
-        id: Arc<str>,
-        epoch: u32,
-    },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Claims {
-    sub: Arc<str>,
-    epoch: u32,
-    iat: u64,
-    exp: u64,
-}
-
-impl Signer {
-    /// The key follows from the operator's token, so instances with the same one take each other's tokens, and a new
-    /// one ends them all.
-    pub(crate) fn new(token: &OperatorToken) -> Signer {
-        let key = Sha256::new().chain_update("tokenist login").chain_update(token.hash()).finalize();
-        Signer { sign: EncodingKey::from_secret(&key), read: DecodingKey::from_secret(&key) }
-    }
-
-    pub(crate) fn sign(&self, bearer: &Bearer, now: Timestamp) -> String {
-        let (sub, epoch) = match bearer {
-            Bearer::Operator => (OPERATOR.into(), 0),
-            Bearer::Login { id, epoch } => (Arc::clone(id), *epoch),
-        };
-        let iat = now.0 / 1_000;
-        let claims = Claims { sub, epoch, iat, exp: iat + TOKEN_SECONDS };
-        jsonwebtoken::encode(&Header::default(), &claims, &self.sign).expect("claims are plain values")
-    }
-
-    /// `None`: not ours, altered, or over.
-    pub(crate) fn read(&self, token: &str) -> Option<Bearer> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.read, &Validation::new(Algorithm::HS256));
-        let Claims { sub, epoch, .. } = claims.ok()?.claims;
-        Some(match &*sub {
-            OPERATOR => Bearer::Operator,
-            _ => Bearer::Login { id: sub, epoch },
-        })
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signer")
-    }
-}
-
-/// How long a token opens something.
-pub(crate) const TOKEN_SECONDS: u64 = 7 * DAY_MS / 1_000;
-const OPERATOR: &str = "operator";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn now() -> Timestamp {
         crate::now()
-    }
-
-    #[test]
-    fn a_token_names_whom_it_was_signed_for_until_it_is_over_or_the_operators_token_changes() {
-        let signer = |token: &str| Signer::new(&OperatorToken::parse(token).unwrap());
-        let (ours, theirs) = (signer("correct-horse-battery"), signer("wrong-horse-battery!"));
-        for bearer in [Bearer::Operator, Bearer::Login { id: "login_1".into(), epoch: 3 }] {
-            let token = ours.sign(&bearer, now());
-            assert_eq!(ours.read(&token), Some(bearer.clone()));
-            assert_eq!(theirs.read(&token), None);
-            let old = ours.sign(&bearer, now().minus_ms((TOKEN_SECONDS + 120) * 1_000));
-            assert_eq!(ours.read(&old), None);
-            let (head, rest) = token.split_once('.').unwrap();
-            assert_eq!(ours.read(&format!("{head}.{}", rest.replacen('e', "f", 1))), None);
-        }
-        // `{"alg":"none"}`
-        assert_eq!(ours.read("eyJhbGciOiJub25lIn0.eyJzdWIiOiJvcGVyYXRvciJ9."), None);
     }
 
     #[test]

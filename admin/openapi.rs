@@ -84,11 +84,6 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
         refuse(operation, StatusCode::UNAUTHORIZED, "No API key, or a wrong one.");
         refuse(operation, StatusCode::FORBIDDEN, forbidden);
         refuse(operation, StatusCode::TOO_MANY_REQUESTS, THROTTLED);
-        if let Some(RefOr::T(body)) = &mut operation.request_body {
-            let may_be_missing =
-                operation.operation_id.as_deref().is_some_and(|id| OPTIONAL_BODIES.contains(&id));
-            body.required = Some(if may_be_missing { Required::False } else { Required::True });
-        }
         expect_mistakes(operation, body_bytes_max);
     });
 }
@@ -156,6 +151,11 @@ fn close(schema: &mut RefOr<Schema>, waiting: &mut Vec<String>) {
 /// What may be wrong with what an operation takes, and that the ledger may not answer.
 fn expect_mistakes(operation: &mut Operation, body_bytes_max: usize) {
     let has_body = operation.request_body.is_some();
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        let may_be_missing =
+            operation.operation_id.as_deref().is_some_and(|id| OPTIONAL_BODIES.contains(&id));
+        body.required = Some(if may_be_missing { Required::False } else { Required::True });
+    }
     if has_body || operation.parameters.is_some() {
         refuse(
             operation,
@@ -185,7 +185,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// The shapes that replace the whole of something, and so say something of it.
 const WHOLE: [&str; 2] = ["ThresholdRequest", "LimitRequest"];
 /// The operations that take a body, and go without.
-const OPTIONAL_BODIES: [&str; 2] = ["block_user", "rotate_key"];
+const OPTIONAL_BODIES: [&str; 3] = ["block_user", "rotate_key", "sign_out"];
 const BEARER: &str = "key";
 const THROTTLED: &str = "Too many wrong credentials from this address.";
 

@@ -30,6 +30,11 @@ pub(crate) fn id(prefix: &str) -> String {
     digits(&format!("{prefix}{:016x}", next(last)), 8)
 }
 
+/// 64 hexadecimal digits.
+pub(crate) fn secret() -> String {
+    digits("", 32)
+}
+
 impl NewKey {
     pub(crate) fn generate() -> NewKey {
         let text = generate_token();

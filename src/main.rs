@@ -72,6 +72,7 @@ fn run(log: &Log) -> anyhow::Result<()> {
         Command::Check(file) => {
             let config = load(file)?;
             serve::check(&config)?;
+            serve::warnings(&config).iter().for_each(|warning| log.line(&format!("tokenist: {warning}")));
             writeln!(io::stdout(), "{}", config::effective(&config)).context("standard output")
         }
         Command::Serve(file) => serve::serve(&load(file)?, log),

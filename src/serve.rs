@@ -106,6 +106,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     log.take_all(filter, colours);
     tracing::info!("in force:\n{}", config::effective(config));
+    warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let shard_count = match config.proxy.shard_count {
         0 => thread::available_parallelism().context("counting CPUs")?.get(),
         count => count,
@@ -260,6 +261,19 @@ fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyho
     log::announce(bound.to_string()).context("a thread for standard output")?;
     tracing::info!(listen = ?proxy.listen, tls_listen = ?proxy.tls_listen, %admin, driver = proxy.driver, "serving");
     Ok(())
+}
+
+/// What an operator had better change, though it works.
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
+    let token = &config.admin.token;
+    let weakness = (!token.is_empty()).then(|| OperatorToken::weakness(token)).flatten();
+    let of_token = weakness.map(|weakness| {
+        format!(
+            "admin.token {weakness}: whoever guesses it may do everything; set a random one, such as `openssl rand -hex 32` \
+             prints"
+        )
+    });
+    of_token.into_iter().collect()
 }
 
 /// The configured token, or a fresh one that is printed this once.

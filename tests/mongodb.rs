@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokenist_kit::{
     Client, Handshake, Load, Mode, Mongo, MongoProxy, PATIENCE, Provider, Scratch, Tokenist, eventually,
+    request,
 };
 
 /// How long MongoDB is away under load.
@@ -258,6 +259,45 @@ fn a_key_made_on_one_instance_opens_the_other_ends_there_too_and_is_nowhere_in_c
     let dump = dump(&mongo.uri(), &database);
     assert!(!dump.contains(&key[12..]), "the key is in MongoDB");
     assert!(dump.contains(&key[..12]), "its hint is");
+}
+
+#[test]
+fn who_signs_in_on_one_instance_is_in_on_the_other_and_out_on_both() {
+    let mongo = Mongo::start();
+    let (provider, database) = (Provider::start(&[]), mongo.database());
+    let instances = [(); 2].map(|()| start(&provider, &mongo.uri(), &database, &[]));
+    let [one, other] = instances.each_ref().map(|instance| &instance.tokenist);
+    let login = json!({"email": "ann@example.com", "password": "correct horse", "role": "owner"});
+    let made = one.post("/admin/logins", &login);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let sign_in = |at: &Tokenist| at.post("/auth/login", &login).json()["token"].as_str().unwrap().to_owned();
+    let status = |at: &Tokenist, token: &str, method: &str, path: &str, body: &str| {
+        let bearer = format!("Bearer {token}");
+        request(at.admin, method, path, &[("Authorization", &bearer)], body).status
+    };
+    let becomes = |at: &Tokenist, token: &str, wanted: u16| {
+        let look = || status(at, token, "GET", "/admin/logins", "");
+        assert_eq!(eventually(PATIENCE, look, |found| *found == wanted), wanted);
+    };
+    let (first, second) = (sign_in(one), sign_in(one));
+    [&first, &second].iter().for_each(|token| becomes(other, token, 200));
+    let third = sign_in(other);
+    becomes(one, &third, 200);
+    assert_eq!(status(other, &first, "POST", "/auth/logout", ""), 204);
+    becomes(one, &first, 401);
+    becomes(one, &second, 200);
+    assert_eq!(status(one, &second, "POST", "/auth/logout", r#"{"everywhere": true}"#), 204);
+    becomes(other, &third, 401);
+    // An instance that comes later knows it at once, and signs with the same key.
+    let late = start(&provider, &mongo.uri(), &database, &[]);
+    let late = &late.tokenist;
+    assert_eq!(status(late, &third, "GET", "/admin/logins", ""), 401);
+    let fourth = sign_in(late);
+    becomes(one, &fourth, 200);
+    assert_eq!(other.post("/admin/signing-key/rotate", &Value::Null).status, 200);
+    [one, other, late].iter().for_each(|at| becomes(at, &fourth, 401));
+    let fifth = sign_in(other);
+    [one, late].iter().for_each(|at| becomes(at, &fifth, 200));
 }
 
 /// Every document of a database, in words.

@@ -7,7 +7,9 @@ use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually};
+use tokenist_kit::{
+    Client, Handshake, PATIENCE, Provider, Scratch, Signal, TOKEN, Tokenist, eventually, request,
+};
 
 const DROPPED: &str = "tokenist_log_lines_dropped_total";
 
@@ -184,6 +186,57 @@ fn check_refuses_what_serve_refuses() {
         ),
     ] {
         is_refused_by_both(settings, word);
+    }
+}
+
+#[test]
+fn sessions_outlive_a_restart_and_end_with_the_token_that_they_were_begun_with() {
+    let provider = Provider::start(&[]);
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("ledger");
+    let path = folder.to_str().expect("a plain name");
+    let start =
+        |token: &str| Tokenist::start(&provider.origin(), &[("store.path", path), ("admin.token", token)]);
+    let status = |at: &Tokenist, cookie: &str, method: &str, path: &str| {
+        let headers = [("Cookie", cookie), ("Origin", &*format!("http://{}", at.admin))];
+        request(at.admin, method, path, &headers, "").status
+    };
+    let cookie = |at: &Tokenist, path: &str, body: &Value| {
+        let answer = request(at.admin, "POST", path, &[], &body.to_string());
+        let cookie = answer.header("set-cookie").unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+        cookie.split(';').next().expect("a pair").to_owned()
+    };
+    let tokenist = start(TOKEN);
+    let login = json!({"email": "ann@example.com", "password": "correct horse", "role": "viewer"});
+    tokenist.post("/admin/logins", &login);
+    let [kept, ended] = [(); 2].map(|()| cookie(&tokenist, "/auth/login", &login));
+    let operators = cookie(&tokenist, "/auth/session", &json!({"token": TOKEN}));
+    assert_eq!(status(&tokenist, &ended, "POST", "/auth/logout"), 204);
+    let sessions = [&kept, &ended, &operators];
+    let opens = |at: &Tokenist| sessions.map(|cookie| status(at, cookie, "GET", "/auth/me") == 200);
+    assert_eq!(opens(&tokenist), [true, false, true]);
+    tokenist.leave();
+    let tokenist = start(TOKEN);
+    assert_eq!(opens(&tokenist), [true, false, true]);
+    tokenist.leave();
+    assert_eq!(opens(&start("another-token-of-the-operators-own")), [true, false, false]);
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_warned_of() {
+    let random = "0123456789abcdef0123456789abcdef";
+    for (token, is_warned_of) in [("correct-horse-battery", true), (random, false)] {
+        let settings = [("admin.token", token)];
+        let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &settings);
+        assert!(found_well && said.contains("admin.token is shorter") == is_warned_of, "{said}");
+        let tokenist = Tokenist::start("http://127.0.0.1:9", &settings);
+        assert_eq!(
+            tokenist.output().contains("admin.token is shorter"),
+            is_warned_of,
+            "{}",
+            tokenist.output()
+        );
+        assert!(!tokenist.output().contains(token));
     }
 }
 

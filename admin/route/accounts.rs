@@ -1,10 +1,10 @@
 //! Accounts: how one is made, and what it used.
 
-use super::logins::{first_epoch, hashed, me};
+use super::logins::{begin_login, first_epoch, hashed, me};
 use crate::auth::{Caller, Peer};
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
-use crate::login::{Bearer, Login, Role, login_id};
+use crate::login::{Login, Role, login_id};
 use crate::throttle::network;
 use crate::tier::{limits_of, tier_of};
 use crate::wire::{
@@ -67,7 +67,7 @@ pub(crate) async fn register(
     let claim = account::Claim { login: id.as_str().into() };
     app.handle.set_entry(org.as_str(), Some(&claim)).await?;
     app.handle.set_entry(&id, Some(&login)).await?;
-    let token = app.signer.sign(&Bearer::Login { id: id.as_str().into(), epoch: login.epoch }, now());
+    let token = begin_login(&app, &id.as_str().into(), &login).await?;
     let user = me(&app, &id, &login).await?;
     let body = LoginBody::of(&id, &login);
     let caller = Caller::Login { id: id.as_str().into(), login: Arc::new(login) };

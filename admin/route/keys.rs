@@ -2,12 +2,14 @@
 
 use super::path::UserPath;
 use crate::account::{self, Space};
-use crate::auth::Caller;
+use crate::auth::{Caller, SESSION_OVER};
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
+use crate::login::Login;
 use crate::random::{self, NewKey};
 use crate::wire::{
-    ApiKey, CreatedKey, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest, RotatedKey,
+    ApiKey, CreatedKey, Emails, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest,
+    RotatedKey,
 };
 use crate::{App, now};
 use axum::Json;
@@ -17,7 +19,7 @@ use axum::http::request::Parts;
 use std::sync::Arc;
 use tokenist_control::view::KeyQuery;
 use tokenist_core::id::{OrgId, UserId};
-use tokenist_core::key::{Key, KeyId, Scopes};
+use tokenist_core::key::{Key, KeyId, Maker, Scopes};
 use tokenist_core::time::Timestamp;
 use utoipa::IntoParams;
 
@@ -64,9 +66,11 @@ pub(crate) async fn list_keys(
     let (offset, limit) = (query.offset, query.limit());
     let holds_at = (!query.ended).then(now);
     let account = caller.account().map(|(id, _)| Arc::clone(id));
-    let query = KeyQuery { user: query.user_id, org: None, account, holds_at, offset, limit };
+    let maker = query.maker();
+    let query = KeyQuery { user: query.user_id, org: None, account, maker, holds_at, offset, limit };
     let page = app.handle.keys(query).await?;
-    Ok(Json(KeyList::of(&page.keys, page.total, &Space::of(&caller))))
+    let emails = emails(&app, &page.keys).await?;
+    Ok(Json(KeyList::of(&page.keys, page.total, &Space::of(&caller), &emails)))
 }
 
 /// Revokes a key. Its live sessions end at once with 4001.
@@ -123,11 +127,12 @@ pub(crate) async fn rotate_key(
     // The new key comes first: whatever fails after it, the user is not locked out.
     let created = create(&app, &caller, draft).await?;
     let end = request.end(now());
+    let emails = emails(&app, &keys).await?;
     let mut retired = Vec::with_capacity(keys.len());
     for key in &keys {
         // `None`: somebody has revoked it meanwhile.
         if let Some(key) = app.handle.end_key(key.id.clone(), end).await? {
-            let retiring = ApiKey::from(&key);
+            let retiring = ApiKey::of(&key, &Space::default(), &emails);
             app.keep(&caller, "key.retire", ("key", key.id.as_str()), (), &retiring).await;
             retired.push(retiring);
         }
@@ -173,9 +178,24 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
     Ok(Draft { user, org: Some(org), account: Some(Arc::clone(account)), ..draft })
 }
 
+/// Call it while changes are locked: the caller is looked at again, for it may have lost its right while it waited.
 pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<CreatedKey, ApiError> {
     let secret = NewKey::generate();
     let Draft { name, user, org, scopes, account, expires_at } = draft;
+    let mut emails = Emails::new();
+    if let Caller::Login { id, login } = caller {
+        let is_same = |now: Login| now.role == login.role && now.epoch == login.epoch;
+        if !app.handle.entry::<Login>(id).await?.is_some_and(is_same) {
+            return Err(ApiError::unauthorized(SESSION_OVER));
+        }
+        emails.insert(Arc::clone(id), Arc::clone(&login.email));
+    }
+    // A key that opens everything does not outlive the one that it was made with.
+    let end = match caller {
+        Caller::Key(key) if scopes.admin => key.ends_at(),
+        Caller::Key(_) | Caller::Operator | Caller::Login { .. } => None,
+    };
+    let expires_at = expires_at.into_iter().chain(end).min();
     let key = Key {
         id: KeyId::from(&*random::id("key_")),
         hash: secret.hash,
@@ -185,13 +205,24 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
         org,
         scopes,
         account,
+        maker: caller.maker(),
         created_at: now(),
         expires_at,
         revoked_at: None,
     };
     app.handle.set_key(key.clone()).await?;
-    app.keep(caller, "key.create", ("key", key.id.as_str()), (), ApiKey::from(&key)).await;
-    Ok(CreatedKey { api_key: secret.text, key: ApiKey::of(&key, &Space::of(caller)) })
+    let kept = ApiKey::of(&key, &Space::default(), &emails);
+    app.keep(caller, "key.create", ("key", key.id.as_str()), (), kept).await;
+    Ok(CreatedKey { api_key: secret.text, key: ApiKey::of(&key, &Space::of(caller), &emails) })
+}
+
+/// The emails of who has made these keys.
+pub(super) async fn emails(app: &App, keys: &[Key]) -> Result<Emails, ApiError> {
+    if !keys.iter().any(|key| matches!(key.maker(), Some(Maker::Login(_)))) {
+        return Ok(Emails::new());
+    }
+    let logins = app.handle.entries::<Login>().await?;
+    Ok(logins.into_iter().map(|(id, login)| (id, login.email)).collect())
 }
 
 /// A user's keys that open something, the oldest first.

@@ -1,23 +1,27 @@
 //! Signing in and out, and who may.
 
-use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin};
+use super::keys::emails;
+use crate::account::Space;
+use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin, signed_in};
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing};
 use crate::hashing::Place;
-use crate::login::{Bearer, Login, Role, TOKEN_SECONDS, hash_password, is_password_of, login_id};
+use crate::login::{Login, Role, hash_password, is_password_of, login_id};
+use crate::session::{self, Holder, OPERATOR, TOKEN_SECONDS};
 use crate::tier::{Tier, tier_of};
 use crate::wire::{
-    ApiKey, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest, Me,
-    SignInRequest, SignedIn, TokenRequest,
+    ApiKey, ChangedLogin, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest,
+    MadeKeys, Me, SessionsReply, SignInRequest, SignOutRequest, SignedIn, SigningKeyReply, TokenRequest,
 };
 use crate::{App, account, now};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use std::sync::Arc;
 use std::time::Instant;
 use tokenist_control::view::KeyQuery;
+use tokenist_core::key::{Key, Maker};
 use tokenist_core::time::Timestamp;
 
 /// Begins a session of a browser with the operator's token.
@@ -40,8 +44,8 @@ pub(crate) async fn begin_session(
         app.keep_failure("operator", peer.0).await;
         return Err(error);
     }
-    let token = app.signer.sign(&Bearer::Operator, now());
-    app.keep(&Caller::Operator, "login.sign_in", ("login", "operator"), (), ()).await;
+    let token = app.sessions.begin(&app.handle, Holder::Operator, &app.config.token).await?;
+    app.keep(&Caller::Operator, "login.sign_in", ("login", OPERATOR), (), ()).await;
     Ok((cookie(&token, &headers), Json(Me::nameless(Role::Owner))).into_response())
 }
 
@@ -72,22 +76,89 @@ pub(crate) async fn sign_in(
         return Err(app.guard.wrong_password(peer, &id, &password, Instant::now()));
     };
     app.guard.right_password(taken);
-    let token = app.signer.sign(&Bearer::Login { id: Arc::clone(&id), epoch: login.epoch }, now());
+    let token = begin_login(&app, &id, &login).await?;
     let user = me(&app, &id, &login).await?;
     let caller = Caller::Login { id: Arc::clone(&id), login: Arc::new(login) };
     app.keep(&caller, "login.sign_in", ("login", &id), (), ()).await;
     Ok((cookie(&token, &headers), Json(SignedIn { user, token })).into_response())
 }
 
-/// Ends a session of a browser.
+/// Ends the session whose token this request shows, or with `everywhere` all of its login's. Its cookie is gone in any
+/// case. The operator's token and keys are no sessions and stay.
 #[utoipa::path(
-    post, path = "/auth/logout", tag = "logins",
-    responses((status = 204, description = "The cookie is gone."))
+    post, path = "/auth/logout", tag = "logins", request_body = SignOutRequest,
+    responses(
+        (status = 204, description = "The session is over, and the cookie is gone."),
+        (status = 401, description = "Everywhere: but the request shows nobody's session.", body = ErrorBody),
+        (status = 403, description = "The request comes from another origin.", body = ErrorBody),
+    )
 )]
-pub(crate) async fn sign_out(Body(Nothing): Body<Nothing>) -> Response {
+pub(crate) async fn sign_out(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(request): Body<SignOutRequest>,
+) -> Result<Response, ApiError> {
+    from_own_page(&headers)?;
+    let signed_in = match signed_in(&app, &Method::POST, &headers).await {
+        // What is wrong or over has no need to be ended.
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => None,
+        signed_in => signed_in?,
+    };
+    match signed_in {
+        Some((caller, _)) if request.everywhere => {
+            app.sessions.end_all(&app.handle, caller.sessions_name()).await?;
+            let subject = ("login", caller.sessions_name());
+            app.keep(&caller, "login.sign_out_everywhere", subject, (), ()).await;
+        }
+        Some((caller, Some(session))) => {
+            app.sessions.end(&app.handle, &session).await?;
+            app.keep(&caller, "login.sign_out", ("login", session.holder.name()), (), ()).await;
+        }
+        None if request.everywhere => return Err(ApiError::unauthorized(NO_SESSION)),
+        Some((_, None)) | None => {}
+    }
     let gone = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     let gone = HeaderValue::from_str(&gone).expect("plain text");
-    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response()
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+}
+
+/// Ends all sessions of a login. Its password stays, and so do its keys. With `operator` in the place of an id, all that
+/// were begun with the operator's token.
+#[utoipa::path(
+    delete, path = "/admin/logins/{id}/sessions", tag = "logins", params(LoginPath),
+    responses(
+        (status = 200, description = "They are over.", body = SessionsReply),
+        (status = 404, description = "There is no such login.", body = ErrorBody),
+    )
+)]
+pub(crate) async fn end_sessions(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<SessionsReply>, ApiError> {
+    if id != OPERATOR {
+        app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
+    }
+    app.sessions.end_all(&app.handle, &id).await?;
+    app.keep(&caller, "login.end_sessions", ("login", &id), (), ()).await;
+    Ok(Json(SessionsReply { success: true }))
+}
+
+/// Ends everybody's sessions, on every instance, by replacing what they are signed with. Keys and the operator's token
+/// stay.
+#[utoipa::path(
+    post, path = "/admin/signing-key/rotate", tag = "logins",
+    responses((status = 200, description = "Everybody has to sign in again.", body = SigningKeyReply))
+)]
+pub(crate) async fn rotate_signing_key(
+    State(app): State<App>,
+    caller: Caller,
+    Body(Nothing): Body<Nothing>,
+) -> Result<Json<SigningKeyReply>, ApiError> {
+    let key = app.sessions.end_everybodys(&app.handle).await?;
+    let rotated_at = key.made_at.to_string();
+    app.keep(&caller, "signing_key.rotate", ("signing_key", "in_force"), (), &rotated_at).await;
+    Ok(Json(SigningKeyReply { success: true, rotated_at }))
 }
 
 /// Who the credential of this request is.
@@ -148,11 +219,12 @@ pub(crate) async fn create_login(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
-/// Changes a login. A new password ends the sessions that the old one began.
+/// Changes a login. A new password ends the sessions that the old one began; a role below `operator` ends the keys with
+/// the scope `admin` that it has made.
 #[utoipa::path(
     patch, path = "/admin/logins/{id}", tag = "logins", params(LoginPath), request_body = LoginChange,
     responses(
-        (status = 200, description = "The login.", body = LoginBody),
+        (status = 200, description = "The login, and what became of its keys.", body = ChangedLogin),
         (status = 404, description = "There is no such login.", body = ErrorBody),
     )
 )]
@@ -161,7 +233,7 @@ pub(crate) async fn change_login(
     caller: Caller,
     Path(id): Path<String>,
     Body(change): Body<LoginChange>,
-) -> Result<Json<LoginBody>, ApiError> {
+) -> Result<Json<ChangedLogin>, ApiError> {
     let password = match change.password {
         Some(password) => Some(hashed(&app, None, password).await),
         None => None,
@@ -178,10 +250,15 @@ pub(crate) async fn change_login(
     app.handle.set_entry(&id, Some(&login)).await?;
     let body = LoginBody::of(&id, &login);
     app.keep(&caller, "login.change", ("login", &id), LoginBody::of(&id, &before), &body).await;
-    Ok(Json(body))
+    let is_same = before.role == login.role && before.epoch == login.epoch;
+    let keys = match is_same {
+        true => MadeKeys::default(),
+        false => look_after_keys(&app, &caller, &id, Some(&login)).await?,
+    };
+    Ok(Json(ChangedLogin { login: body, keys }))
 }
 
-/// Removes a login. Its sessions end, and so do the keys of an account.
+/// Removes a login. Its sessions end, and so do the keys of an account and those with the scope `admin` that it has made.
 #[utoipa::path(
     delete, path = "/admin/logins/{id}", tag = "logins", params(LoginPath),
     responses(
@@ -197,18 +274,42 @@ pub(crate) async fn remove_login(
     let _alone = app.changes.lock().await;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     app.handle.set_entry::<Login>(&id, None).await?;
-    let made = KeyQuery {
-        account: Some(id.as_str().into()),
-        holds_at: Some(now()),
-        limit: usize::MAX,
-        ..KeyQuery::default()
-    };
-    for key in app.handle.keys(made).await?.keys {
-        app.handle.end_key(key.id.clone(), Timestamp(0)).await?;
-        app.keep(&caller, "key.revoke", ("key", key.id.as_str()), ApiKey::from(&key), ()).await;
-    }
+    let keys = look_after_keys(&app, &caller, &id, None).await?;
+    session::forget(&app.handle, &id).await?;
     app.keep(&caller, "login.remove", ("login", &id), LoginBody::of(&id, &before), ()).await;
-    Ok(Json(LoginReply { success: true }))
+    Ok(Json(LoginReply { success: true, keys }))
+}
+
+/// Ends the keys that a login has made and may make no more; all of an account's, where it is gone.
+async fn look_after_keys(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    login: Option<&Login>,
+) -> Result<MadeKeys, ApiError> {
+    let holding = || KeyQuery { holds_at: Some(now()), limit: usize::MAX, ..KeyQuery::default() };
+    let by_right = KeyQuery { maker: Some(Maker::Login(id.into())), ..holding() };
+    let mut made = app.handle.keys(by_right).await?.keys;
+    // An operator may have made an account a new key.
+    let of_account = app.handle.keys(KeyQuery { account: Some(id.into()), ..holding() }).await?.keys;
+    made.extend(of_account.into_iter().filter(|key| key.maker() != Some(Maker::Login(id.into()))));
+    let emails = emails(app, &made).await?;
+    let may_stay = |key: &Key| match login {
+        Some(login) => login.may_keep(key),
+        None => !key.scopes.admin && key.account.is_none(),
+    };
+    let mut keys = MadeKeys::default();
+    for key in made {
+        let shown = ApiKey::of(&key, &Space::default(), &emails);
+        if may_stay(&key) {
+            keys.keys_left.push(shown);
+            continue;
+        }
+        app.handle.end_key(key.id.clone(), Timestamp(0)).await?;
+        app.keep(caller, "key.revoke", ("key", key.id.as_str()), &shown, ()).await;
+        keys.keys_ended.push(shown);
+    }
+    Ok(keys)
 }
 
 fn no_such_login() -> ApiError {
@@ -218,6 +319,12 @@ fn no_such_login() -> ApiError {
 /// A login that is made again after it was removed must not take the tokens of the old one.
 pub(super) fn first_epoch() -> u32 {
     (now().0 / 1_000) as u32
+}
+
+/// A session's token for a login that has shown who it is.
+pub(super) async fn begin_login(app: &App, id: &Arc<str>, login: &Login) -> Result<String, ApiError> {
+    let holder = Holder::Login { id: Arc::clone(id), epoch: login.epoch };
+    app.sessions.begin(&app.handle, holder, &app.config.token).await
 }
 
 /// The login, if the password is its own.
@@ -256,3 +363,5 @@ fn cookie(token: &str, headers: &HeaderMap) -> [(header::HeaderName, HeaderValue
     );
     [(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("a token is plain text"))]
 }
+
+const NO_SESSION: &str = "This request shows no session: only who is signed in can sign out everywhere";

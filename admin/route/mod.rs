@@ -128,6 +128,8 @@ fn owner_routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::new()
         .routes(routes!(logins::list_logins, logins::create_login))
         .routes(routes!(logins::change_login, logins::remove_login))
+        .routes(routes!(logins::end_sessions))
+        .routes(routes!(logins::rotate_signing_key))
         .routes(routes!(prices::set_price))
         .routes(routes!(prices::remove_price));
     openapi::guard(router.get_openapi_mut(), Area::Own, BODY_BYTES_MAX);

@@ -26,7 +26,7 @@ fn a_key_is_shown_once_and_known_by_its_hint() {
     let digits = text.strip_prefix("ug_").unwrap();
     assert!(digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{text}");
     let kept = json!({"id": key["id"], "name": "ci", "keyHint": text[..12], "createdAt": key["createdAt"],
-        "scopes": ["proxy", "sdk"], "userId": null, "orgId": null, "expiresAt": null, "revokedAt": null});
+        "maker": {"kind": "token", "id": null, "email": null}, "scopes": ["proxy", "sdk"], "userId": null, "orgId": null, "expiresAt": null, "revokedAt": null});
     let mut shown = kept.clone();
     shown["apiKey"] = key["apiKey"].clone();
     assert_eq!(key, shown);
@@ -188,6 +188,54 @@ fn one_of_two_who_create_the_same_user_is_refused() {
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)));
     assert_eq!(names(&plane, "/auth/api-keys").1, 1);
+}
+
+#[test]
+fn each_key_tells_by_whose_right_it_was_made() {
+    let plane = Plane::start();
+    let body = json!({"email": "ann@example.com", "password": "correct horse", "role": "operator"});
+    let login = plane.created("/admin/logins", &body);
+    let id = field(&login, "id");
+    let sign_in = json!({"email": "ann@example.com", "password": "correct horse"}).to_string();
+    let token = plane.ask("POST", "/auth/login", &sign_in).json();
+    let make = |by: &str, path: &str, body: Value| {
+        let made = plane.ask_by(by, "POST", path, &body.to_string());
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.json()
+    };
+    let by_login = make(field(&token, "token"), "/auth/api-keys", json!({"name": "a", "scopes": ["admin"]}));
+    let key = field(&by_login, "apiKey");
+    let by_key = make(key, "/auth/api-keys", json!({"name": "b", "scopes": ["admin"]}));
+    let of_user = make(key, "/admin/users", json!({"userId": "alice"}));
+    let rotated = plane.created("/admin/users/alice/rotate-key", &json!({}));
+    let ann = json!({"kind": "login", "id": id, "email": "ann@example.com"});
+    let operator = json!({"kind": "token", "id": null, "email": null});
+    assert_eq!((&by_login["maker"], &rotated["maker"]), (&ann, &operator));
+    assert_eq!((&by_key["maker"]["id"], &of_user["key"]["maker"]["id"]), (&json!(id), &json!(id)));
+    let listed = plane.ask("GET", "/auth/api-keys", "").json();
+    let makers: Vec<&Value> = listed["keys"].as_array().unwrap().iter().map(|key| &key["maker"]).collect();
+    assert!(makers.len() == 3 && makers.iter().filter(|maker| **maker == &ann).count() == 2, "{listed}");
+    assert_eq!(names(&plane, &format!("/auth/api-keys?maker={id}")).1, 2);
+    assert_eq!(names(&plane, "/auth/api-keys?maker=operator"), ("alice".into(), 1));
+    assert_eq!(names(&plane, "/auth/api-keys?maker=login_none").1, 0);
+}
+
+#[test]
+fn a_key_that_opens_everything_ends_with_the_one_that_it_was_made_with() {
+    let plane = Plane::start();
+    let end = "2998-01-01T00:00:00.000Z";
+    let first = plane.created("/auth/api-keys", &json!({"name": "a", "scopes": ["admin"], "expiresAt": end}));
+    let made = |body: Value| {
+        let made = plane.ask_by(field(&first, "apiKey"), "POST", "/auth/api-keys", &body.to_string()).json();
+        made["expiresAt"].clone()
+    };
+    assert_eq!(made(json!({"name": "b", "scopes": ["admin"]})), end);
+    assert_eq!(made(json!({"name": "b", "scopes": ["admin"], "expiresAt": FUTURE})), end);
+    assert_eq!(
+        made(json!({"name": "b", "scopes": ["admin"], "expiresAt": "2997-01-01T00:00:00.000Z"})),
+        "2997-01-01T00:00:00.000Z"
+    );
+    assert_eq!(made(json!({"name": "b", "scopes": ["sdk"]})), Value::Null, "an application's key goes on");
 }
 
 /// Keys of one millisecond are listed in no order that could be told beforehand.

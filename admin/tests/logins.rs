@@ -4,6 +4,7 @@ mod kit;
 
 use kit::{Answer, Plane, TOKEN, ask_with, eventually};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokenist_core::client::TrustedProxies;
 
@@ -232,6 +233,210 @@ fn a_browser_gets_a_cookie_that_scripts_cannot_read_and_other_sites_cannot_use()
     let secure =
         ask_with(plane.address(), "POST", "/auth/session", &[("origin", &format!("https://{host}"))], &token);
     assert!(secure.header("set-cookie").unwrap().contains("; Secure"));
+}
+
+fn bearer(answer: &Answer) -> String {
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+fn opens(plane: &Plane, token: &str) -> bool {
+    match plane.ask_by(token, "GET", "/auth/me", "").status {
+        200 => true,
+        401 => false,
+        status => panic!("{status}"),
+    }
+}
+
+/// The cookie of a browser that has shown the operator's token.
+fn operators_cookie(plane: &Plane) -> String {
+    let token = json!({"token": TOKEN}).to_string();
+    let begun = ask_with(plane.address(), "POST", "/auth/session", &[], &token);
+    begun.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+}
+
+fn by_cookie(plane: &Plane, cookie: &str, method: &str, path: &str, body: &str) -> Answer {
+    ask_with(plane.address(), method, path, &[("origin", "http://tokenist"), ("cookie", cookie)], body)
+}
+
+#[test]
+fn a_session_ends_when_it_is_signed_out_and_the_others_do_not() {
+    let plane = Plane::start();
+    let (_, owner) = signed_in(&plane, "owner");
+    let (id, first) = signed_in(&plane, "viewer");
+    let again = || bearer(&sign_in(&plane, "viewer@example.com", PASSWORD));
+    let (second, third) = (again(), again());
+    for _ in 0..2 {
+        assert_eq!(plane.ask_by(&first, "POST", "/auth/logout", "").status, 204, "twice is as good as once");
+        assert!(!opens(&plane, &first) && opens(&plane, &second) && opens(&plane, &third));
+    }
+    let over = plane.ask_by(&first, "GET", "/auth/me", "").json();
+    assert_eq!(over, json!({"error": "This session is over: sign in again"}));
+    let cookie = format!("tokenist_session={second}");
+    let foreign = [("origin", "http://evil.example"), ("cookie", &*cookie)];
+    assert_eq!(ask_with(plane.address(), "POST", "/auth/logout", &foreign, "").status, 403);
+    assert!(opens(&plane, &second));
+    assert_eq!(by_cookie(&plane, &cookie, "POST", "/auth/logout", "").status, 204);
+    assert!(!opens(&plane, &second) && opens(&plane, &third));
+
+    let everywhere = json!({"everywhere": true}).to_string();
+    let fourth = again();
+    assert_eq!(plane.ask_by(&fourth, "POST", "/auth/logout", &everywhere).status, 204);
+    assert!(!opens(&plane, &third) && !opens(&plane, &fourth) && !opens(&plane, &first));
+    assert!(opens(&plane, &again()), "who signs in again is in");
+    let fifth = again();
+    let path = format!("/admin/logins/{id}/sessions");
+    assert_eq!(plane.ask_by(&owner, "DELETE", &path, "").json(), json!({"success": true}));
+    assert!(!opens(&plane, &fifth) && opens(&plane, &owner));
+    assert_eq!(plane.ask_by(&owner, "DELETE", "/admin/logins/login_none/sessions", "").status, 404);
+    assert_eq!(plane.ask_by(&again(), "DELETE", &path, "").status, 403);
+    for stranger in [&[][..], &[("authorization", "Bearer a-token-of-nobody-at-all")]] {
+        assert_eq!(ask_with(plane.address(), "POST", "/auth/logout", stranger, "").status, 204);
+        assert_eq!(ask_with(plane.address(), "POST", "/auth/logout", stranger, &everywhere).status, 401);
+    }
+}
+
+#[test]
+fn the_operators_sessions_can_be_ended_one_and_all() {
+    let plane = Plane::start();
+    let opens = |cookie: &str| by_cookie(&plane, cookie, "GET", "/admin/logins", "").status == 200;
+    let (first, second) = (operators_cookie(&plane), operators_cookie(&plane));
+    assert!(opens(&first) && opens(&second));
+    assert_eq!(by_cookie(&plane, &first, "POST", "/auth/logout", "").status, 204);
+    assert!(!opens(&first) && opens(&second));
+    let everywhere = json!({"everywhere": true}).to_string();
+    let ends: [&dyn Fn(&str) -> u16; 3] = [
+        &|by: &str| by_cookie(&plane, by, "POST", "/auth/logout", &everywhere).status,
+        &|_: &str| plane.ask("POST", "/auth/logout", &everywhere).status,
+        &|_: &str| plane.ask("DELETE", "/admin/logins/operator/sessions", "").status,
+    ];
+    for end in ends {
+        let (one, other) = (operators_cookie(&plane), operators_cookie(&plane));
+        assert!(opens(&one) && opens(&other));
+        assert!([200, 204].contains(&end(&one)));
+        assert!(!opens(&one) && !opens(&other) && !opens(&second));
+        assert_eq!(plane.ask("GET", "/auth/me", "").status, 200, "the token itself is no session");
+    }
+}
+
+#[test]
+fn a_new_signing_key_ends_everybodys_sessions_and_nothing_else() {
+    let plane = Plane::start();
+    let (_, owner) = signed_in(&plane, "owner");
+    let (_, operator) = signed_in(&plane, "operator");
+    let cookie = operators_cookie(&plane);
+    let key = plane.created("/auth/api-keys", &json!({"name": "k", "scopes": ["admin"]}));
+    assert_eq!(plane.ask_by(&operator, "POST", "/admin/signing-key/rotate", "").status, 403);
+    let rotated = plane.ask_by(&owner, "POST", "/admin/signing-key/rotate", "").json();
+    assert!(rotated["success"] == true && rotated["rotatedAt"].is_string());
+    assert!(!opens(&plane, &owner) && !opens(&plane, &operator));
+    assert_eq!(by_cookie(&plane, &cookie, "GET", "/auth/me", "").status, 401);
+    assert!(opens(&plane, TOKEN) && opens(&plane, key["apiKey"].as_str().unwrap()));
+    assert!(opens(&plane, &bearer(&sign_in(&plane, "owner@example.com", PASSWORD))));
+    let kept = eventually(|| {
+        let list = plane.ask("GET", "/admin/audit?action=signing_key.rotate", "").json();
+        list["entries"].as_array()?.first().cloned()
+    });
+    assert_eq!(kept["actor"]["name"], "owner@example.com");
+}
+
+#[test]
+fn no_session_says_anything_of_the_operators_token() {
+    let plane = Plane::start();
+    let (_, viewer) = signed_in(&plane, "viewer");
+    let cookie = operators_cookie(&plane);
+    let operators = cookie.strip_prefix("tokenist_session=").unwrap();
+    // As keys were made of it once.
+    let hash = Sha256::digest(TOKEN);
+    let of_hash = Sha256::new().chain_update("tokenist login").chain_update(hash).finalize();
+    for guess in [TOKEN.as_bytes(), &hash, &of_hash] {
+        let key = jsonwebtoken::DecodingKey::from_secret(guess);
+        let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+        for token in [&*viewer, operators] {
+            assert!(jsonwebtoken::decode::<Value>(token, &key, &rules).is_err());
+        }
+        let header = jsonwebtoken::Header::default();
+        let claims = json!({"sub": "operator", "jti": "1", "epoch": 0, "round": 0, "iat": 0, "exp": 9_999_999_999_u64});
+        let forged = jsonwebtoken::encode(&header, &claims, &jsonwebtoken::EncodingKey::from_secret(guess));
+        assert!(!opens(&plane, &forged.unwrap()));
+    }
+}
+
+/// The names of the keys in a part of an answer, in order.
+fn names(answer: &Value, part: &str) -> Vec<String> {
+    let keys = answer[part].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<String> = keys.iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn keys_do_not_outlive_the_right_of_who_made_them() {
+    for (method, body) in [
+        ("PATCH", r#"{"role": "viewer"}"#),
+        ("PATCH", r#"{"role": "member"}"#),
+        ("PATCH", r#"{"role": "operator"}"#),
+        ("PATCH", r#"{"password": "another password"}"#),
+        ("DELETE", ""),
+    ] {
+        let ends = !body.contains("operator") && !body.contains("password");
+        let plane = Plane::start();
+        let (id, owner) = signed_in(&plane, "owner");
+        let make = |by: &str, name: &str, scope: &str| {
+            let body = json!({"name": name, "scopes": [scope]}).to_string();
+            let made = plane.ask_by(by, "POST", "/auth/api-keys", &body);
+            assert_eq!(made.status, 201, "{}", made.body);
+            made.json()["apiKey"].as_str().unwrap().to_owned()
+        };
+        let admin = make(&owner, "admin", "admin");
+        let (child, app) = (make(&admin, "child", "admin"), make(&owner, "app", "sdk"));
+        let other = make(TOKEN, "other", "admin");
+        let answer = plane.ask(method, &format!("/admin/logins/{id}"), body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let all = ["admin", "app", "child"].map(str::to_owned);
+        let (ended, left) = (["admin", "child"].map(str::to_owned), ["app"].map(str::to_owned));
+        let expected = if ends { (&ended[..], &left[..]) } else { (&[][..], &all[..]) };
+        let answer = answer.json();
+        assert_eq!(
+            (&names(&answer, "keysEnded")[..], &names(&answer, "keysLeft")[..]),
+            expected,
+            "{method} {body}"
+        );
+        for key in [&admin, &child] {
+            assert_eq!(opens(&plane, key), !ends, "{method} {body}");
+            let made =
+                plane.ask_by(key, "POST", "/auth/api-keys", r#"{"name": "more", "scopes": ["admin"]}"#);
+            assert_eq!(made.status, if ends { 401 } else { 201 });
+        }
+        let call = json!({"userId": "alice", "model": "gpt-4o", "requestType": "chat"}).to_string();
+        assert_eq!(plane.ask_by(&app, "POST", "/sdk/check", &call).status, 200);
+        assert!(opens(&plane, &other));
+        let revoked = || {
+            let list = plane.ask("GET", "/admin/audit?action=key.revoke", "").json();
+            Some(list["entries"].as_array()?.len()).filter(|count| *count == if ends { 2 } else { 0 })
+        };
+        eventually(revoked);
+    }
+}
+
+#[test]
+fn a_key_opens_nothing_that_its_maker_may_not_whoever_took_that_from_him() {
+    let plane = Plane::start();
+    let (id, token) = signed_in(&plane, "operator");
+    let key =
+        plane.ask_by(&token, "POST", "/auth/api-keys", r#"{"name": "k", "scopes": ["admin", "sdk"]}"#).json();
+    let key = key["apiKey"].as_str().unwrap();
+    let status = |path: &str| plane.ask_by(key, "GET", path, "").status;
+    assert_eq!(status("/admin/users"), 200);
+    // As another instance does it, which has not come to the keys yet.
+    plane.change_login(&id, |login| login["role"] = "viewer".into());
+    assert_eq!(status("/admin/users"), 403);
+    let call = json!({"userId": "alice", "model": "gpt-4o", "requestType": "chat"}).to_string();
+    assert_eq!(plane.ask_by(key, "POST", "/sdk/check", &call).status, 200, "what it opens besides");
+    plane.change_login(&id, |login| login["role"] = "operator".into());
+    assert_eq!(status("/admin/users"), 200);
+    // Another login of the same email.
+    plane.change_login(&id, |login| login["created_at"] = (kit::now().0 + 3_600_000).into());
+    assert_eq!(status("/admin/users"), 403);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Plane, TOKEN};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use tokenist_handoff::Order;
 
@@ -13,9 +13,13 @@ struct Watch(BufReader<TcpStream>);
 
 impl Watch {
     fn open(plane: &Plane) -> Watch {
+        Watch::open_by(plane, &format!("Authorization: Bearer {TOKEN}"))
+    }
+
+    fn open_by(plane: &Plane, credential: &str) -> Watch {
         let mut stream = TcpStream::connect(plane.address()).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        let head = format!("GET /admin/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        let head = format!("GET /admin/stream HTTP/1.1\r\nHost: x\r\n{credential}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut watch = Watch(BufReader::new(stream));
         assert!(watch.line().contains("200"));
@@ -34,6 +38,15 @@ impl Watch {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("something is told");
         line.trim_end().to_owned()
+    }
+
+    /// Whether it has ended, and not only been silent.
+    fn is_over(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 
     /// The next event and its data; chunk sizes and blank lines are passed over.
@@ -96,4 +109,59 @@ fn a_stream_ends_when_the_plane_stops() {
     let mut watch = Watch::open(&plane);
     drop(plane);
     while !watch.line().is_empty() {} // The last chunk, and the connection's end.
+}
+
+#[test]
+fn a_stream_ends_with_its_credential() {
+    let plane = Plane::start();
+    let email = |name: &str| format!("{name}@example.com");
+    let login = |name: &str| {
+        let body = json!({"email": email(name), "password": "correct horse", "role": "operator"});
+        plane.created("/admin/logins", &body)["id"].as_str().unwrap().to_owned()
+    };
+    let sign_in = |name: &str| {
+        let body = json!({"email": email(name), "password": "correct horse"}).to_string();
+        plane.ask("POST", "/auth/login", &body).json()["token"].as_str().unwrap().to_owned()
+    };
+    let key = |by: &str, end: Option<String>| {
+        let mut body = json!({"name": "k", "scopes": ["admin"]});
+        if let Some(end) = end {
+            body["expiresAt"] = end.into();
+        }
+        let made = plane.ask_by(by, "POST", "/auth/api-keys", &body.to_string()).json();
+        (made["apiKey"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+    };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let [removed, demoted, locked, _, gone] = ["removed", "demoted", "locked", "away", "gone"].map(login);
+    let tokens = ["removed", "demoted", "locked", "away", "gone"].map(sign_in);
+    let (second, third) = (sign_in("away"), sign_in("gone"));
+    let soon = kit::now().plus_ms(3_000).to_string();
+    let ((revoked, revoked_id), (expired, _)) = (key(TOKEN, None), key(TOKEN, Some(soon)));
+    let (demoteds, _) = key(&tokens[1], None);
+    let session = plane.ask("POST", "/auth/session", &json!({"token": TOKEN}).to_string());
+    let cookie = session.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let mut watches: Vec<(String, Watch)> = tokens
+        .iter()
+        .chain([&third, &revoked, &expired, &demoteds])
+        .map(|token| bearer(token))
+        .chain([format!("Cookie: {cookie}")])
+        .map(|credential| (credential.clone(), Watch::open_by(&plane, &credential)))
+        .collect();
+    let (mut operator, mut other) = (Watch::open(&plane), Watch::open_by(&plane, &bearer(&second)));
+
+    plane.ask("DELETE", &format!("/admin/logins/{removed}"), "");
+    plane.ask("PATCH", &format!("/admin/logins/{demoted}"), r#"{"role": "member"}"#);
+    plane.ask("PATCH", &format!("/admin/logins/{locked}"), r#"{"password": "another horse"}"#);
+    plane.ask_by(&tokens[3], "POST", "/auth/logout", "");
+    plane.ask("DELETE", &format!("/admin/logins/{gone}/sessions"), "");
+    plane.ask("DELETE", &format!("/auth/api-keys/{revoked_id}"), "");
+    plane.ask("POST", "/auth/logout", r#"{"everywhere": true}"#);
+    for (credential, watch) in &mut watches {
+        assert!(watch.is_over(), "{credential}");
+    }
+    plane.ask("POST", "/admin/users/bob/block", "{}");
+    assert_eq!(operator.next().0, "user.blocked", "whose credential holds goes on");
+    assert_eq!(other.next().0, "user.blocked");
+    plane.ask("POST", "/admin/signing-key/rotate", "");
+    assert!(other.is_over());
 }

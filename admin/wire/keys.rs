@@ -3,10 +3,12 @@
 use super::{LIST_MAX, list_limit};
 use crate::account::Space;
 use crate::fields::{Fields, FromFields};
+use crate::session::OPERATOR;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokenist_core::id::{OrgId, UserId};
-use tokenist_core::key::{Key, Scopes};
+use tokenist_core::key::{Key, Maker, Scopes};
 use tokenist_core::time::{DAY_MS, SECOND_MS, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
@@ -52,6 +54,9 @@ pub(crate) struct KeysQuery {
     /// Only keys that are bound to this user.
     #[param(value_type = Option<String>, nullable = false)]
     pub(crate) user_id: Option<UserId>,
+    /// Only keys that were made by this login, or with a key of its making; `operator`: by the operator's token.
+    #[param(nullable = false)]
+    pub(crate) maker: Option<String>,
     /// Also keys that have been revoked or have expired.
     #[param(value_type = Option<bool>, nullable = false, default = false)]
     pub(crate) ended: bool,
@@ -72,6 +77,9 @@ pub(crate) struct ApiKey {
     key_hint: String,
     #[schema(format = DateTime)]
     created_at: String,
+    /// By whose right it was made; one that was made with a key is its maker's. Null is unknown.
+    #[schema(required)]
+    maker: Option<KeyMaker>,
     scopes: Vec<Scope>,
     #[schema(required)]
     user_id: Option<String>,
@@ -82,6 +90,29 @@ pub(crate) struct ApiKey {
     #[schema(required, format = DateTime)]
     revoked_at: Option<String>,
 }
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyMaker {
+    kind: MakerKind,
+    /// The login's id.
+    #[schema(required)]
+    id: Option<String>,
+    /// The login's; null if there is none of that id any more, or for the operator's token.
+    #[schema(required)]
+    email: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MakerKind {
+    /// The operator's.
+    Token,
+    Login,
+}
+
+/// The emails of logins, by id.
+pub(crate) type Emails = HashMap<Arc<str>, Arc<str>>;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -137,6 +168,7 @@ impl FromFields for KeysQuery {
     fn from_fields(fields: &mut Fields) -> Option<KeysQuery> {
         Some(KeysQuery {
             user_id: fields.parsed("userId", UserId::parse),
+            maker: fields.text("maker", 1..=100),
             ended: fields.flag("ended").unwrap_or(false),
             limit: list_limit(fields),
             offset: fields.count("offset", 0, u64::from(u32::MAX)).unwrap_or(0) as usize,
@@ -165,21 +197,21 @@ pub(super) fn read_scopes(fields: &mut Fields, is_bound: bool) -> Option<Scopes>
 
 impl KeyList {
     /// As whoever asks calls users.
-    pub(crate) fn of(keys: &[Key], total: usize, space: &Space) -> KeyList {
-        KeyList { keys: keys.iter().map(|key| ApiKey::of(key, space)).collect(), total }
+    pub(crate) fn of(keys: &[Key], total: usize, space: &Space, emails: &Emails) -> KeyList {
+        KeyList { keys: keys.iter().map(|key| ApiKey::of(key, space, emails)).collect(), total }
     }
 }
 
 impl From<&Key> for ApiKey {
     /// As operators see it.
     fn from(key: &Key) -> ApiKey {
-        ApiKey::of(key, &Space::default())
+        ApiKey::of(key, &Space::default(), &Emails::new())
     }
 }
 
 impl ApiKey {
-    /// With the user as whoever asks calls it.
-    pub(crate) fn of(key: &Key, space: &Space) -> ApiKey {
+    /// With the user as whoever asks calls it, and with its maker's email if that is among these.
+    pub(crate) fn of(key: &Key, space: &Space, emails: &Emails) -> ApiKey {
         let Scopes { proxy, sdk, admin } = key.scopes;
         let scopes = [(proxy, Scope::Proxy), (sdk, Scope::Sdk), (admin, Scope::Admin)];
         ApiKey {
@@ -187,11 +219,25 @@ impl ApiKey {
             name: key.name.to_string(),
             key_hint: key.hint.to_string(),
             created_at: key.created_at.to_string(),
+            maker: key.maker().map(|maker| KeyMaker::of(&maker, emails)),
             scopes: scopes.into_iter().filter(|(has, _)| *has).map(|(_, scope)| scope).collect(),
             user_id: key.user.as_ref().map(|user| space.shown(user).to_owned()),
             org_id: key.org.as_ref().map(|org| org.to_string()),
             expires_at: key.expires_at.map(|at| at.to_string()),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl KeyMaker {
+    fn of(maker: &Maker, emails: &Emails) -> KeyMaker {
+        match maker {
+            Maker::Operator => KeyMaker { kind: MakerKind::Token, id: None, email: None },
+            Maker::Login(id) => KeyMaker {
+                kind: MakerKind::Login,
+                id: Some(id.to_string()),
+                email: emails.get(id).map(|email| email.to_string()),
+            },
         }
     }
 }
@@ -203,6 +249,13 @@ impl ApiKey {
 }
 
 impl KeysQuery {
+    pub(crate) fn maker(&self) -> Option<Maker> {
+        self.maker.as_deref().map(|id| match id {
+            OPERATOR => Maker::Operator,
+            id => Maker::Login(id.into()),
+        })
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.limit.unwrap_or(LIST_MAX)
     }

@@ -5,6 +5,7 @@ use crate::fields::{Fields, FromFields};
 use crate::login::{Login, Role};
 use crate::password::is_guessed_first;
 use crate::tier::Tier;
+use crate::wire::ApiKey;
 use serde::Serialize;
 use std::borrow::Cow;
 use tokenist_core::id::{self, OrgId};
@@ -63,6 +64,51 @@ pub(crate) struct LoginList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LoginReply {
     pub(crate) success: bool,
+    #[serde(flatten)]
+    pub(crate) keys: MadeKeys,
+}
+
+/// A login as it is now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChangedLogin {
+    #[serde(flatten)]
+    pub(crate) login: LoginBody,
+    #[serde(flatten)]
+    pub(crate) keys: MadeKeys,
+}
+
+/// What became of the keys that a login has made, where it was removed or its role or password has changed.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MadeKeys {
+    /// Ended: the login may make no such keys any more. Absent: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) keys_ended: Vec<ApiKey>,
+    /// Still valid, and perhaps known to whoever had the login: `DELETE /auth/api-keys/:id` ends one. Absent: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) keys_left: Vec<ApiKey>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionsReply {
+    pub(crate) success: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SigningKeyReply {
+    pub(crate) success: bool,
+    #[schema(format = DateTime)]
+    pub(crate) rotated_at: String,
+}
+
+#[derive(Debug, Default, ToSchema)]
+pub(crate) struct SignOutRequest {
+    /// Ends all sessions of this login, or all that were begun with the operator's token.
+    #[schema(nullable = false, required = false, default = false)]
+    pub(crate) everywhere: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -199,6 +245,14 @@ impl FromFields for SignInRequest {
     fn from_fields(fields: &mut Fields) -> Option<SignInRequest> {
         let mut text = |name| fields.text(name, 0..=256).unwrap_or_default();
         Some(SignInRequest { email: text("email"), password: text("password") })
+    }
+}
+
+impl FromFields for SignOutRequest {
+    const MAY_BE_MISSING: bool = true;
+
+    fn from_fields(fields: &mut Fields) -> Option<SignOutRequest> {
+        Some(SignOutRequest { everywhere: fields.flag("everywhere").unwrap_or(false) })
     }
 }
 

@@ -8,7 +8,7 @@ use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
-use tokenist_core::key::{Key, KeyId};
+use tokenist_core::key::{Key, KeyId, Maker};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
@@ -202,6 +202,8 @@ pub struct KeyQuery {
     pub org: Option<OrgId>,
     /// Only keys that this login's account made.
     pub account: Option<Arc<str>>,
+    /// Only keys that were made by this right.
+    pub maker: Option<Maker>,
     /// Only keys that open something at this time.
     pub holds_at: Option<Timestamp>,
     /// Leaves out so many of the first.

@@ -55,6 +55,16 @@ pub struct Scopes {
     pub admin: bool,
 }
 
+/// By whose right a key was made. One that was made with a key is its maker's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maker {
+    /// Whoever has the operator's token.
+    Operator,
+    /// A login, by its id.
+    Login(Arc<str>),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     pub id: KeyId,
@@ -70,6 +80,9 @@ pub struct Key {
     /// The login of the account that made it, which may then speak for no user of another org.
     #[serde(default)]
     pub account: Option<Arc<str>>,
+    /// `None`: from before this was kept; [`Key::maker`] says it of accounts' keys all the same.
+    #[serde(default)]
+    pub maker: Option<Maker>,
     pub created_at: Timestamp,
     /// `None` lasts until it is revoked.
     pub expires_at: Option<Timestamp>,
@@ -77,6 +90,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// `None` is unknown.
+    pub fn maker(&self) -> Option<Maker> {
+        self.maker.clone().or_else(|| self.account.clone().map(Maker::Login))
+    }
+
     /// When the key stops to open anything.
     pub fn ends_at(&self) -> Option<Timestamp> {
         match (self.expires_at, self.revoked_at) {
@@ -113,6 +131,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_of_before_makers_were_kept_is_read_and_an_accounts_is_its_accounts() {
+        let old = r#"{"id":"key_1","hash":"HASH","name":"ci","hint":"ug_0","user":null,"org":null,
+            "scopes":{"proxy":true,"sdk":false,"admin":false},"account":ACCOUNT,"created_at":1,"expires_at":null,
+            "revoked_at":null}"#;
+        let hash = KeyHash([7; 32]).to_string();
+        for (account, maker) in [("null", None), ("\"login_1\"", Some(Maker::Login("login_1".into())))] {
+            let key = old.replace("HASH", &hash).replace("ACCOUNT", account);
+            let key: Key = serde_json::from_str(&key).unwrap();
+            assert_eq!(key.maker(), maker);
+            assert_eq!(serde_json::from_str::<Key>(&serde_json::to_string(&key).unwrap()).unwrap(), key);
+        }
+    }
+
+    #[test]
     fn a_key_ends_at_the_first_of_its_ends() {
         let key = |expires: Option<u64>, revoked: Option<u64>| Key {
             id: KeyId::from("key_1"),
@@ -123,6 +155,7 @@ mod tests {
             org: None,
             scopes: Scopes::default(),
             account: None,
+            maker: None,
             created_at: Timestamp(0),
             expires_at: expires.map(Timestamp),
             revoked_at: revoked.map(Timestamp),

@@ -169,6 +169,7 @@ function makeKey(name, scopes, bound, actor) {
     userId: null,
     orgId: null,
     createdAt: iso(Date.now()),
+    maker: { kind: actor.kind, id: actor.id, email: actor.id && emailOf(actor.id) },
     expiresAt: null,
     revokedAt: null,
     ...bound,
@@ -177,6 +178,7 @@ function makeKey(name, scopes, bound, actor) {
   state.note(actor, 'key.create', 'key', key.id, null, { name, scopes })
   return { ...key, apiKey }
 }
+const emailOf = (id) => state.logins.find((each) => each.id === id)?.email ?? null
 function listKeys({ query }) {
   const all = state.keys.filter(
     (key) =>
@@ -559,6 +561,7 @@ export const ROUTES = [
   ['POST', '/admin/logins', makeLogin],
   ['PATCH', '/admin/logins/:id', changeLogin],
   ['DELETE', '/admin/logins/:id', removeFrom(state.logins, 'login')],
+  ['DELETE', '/admin/logins/:id/sessions', () => ({ success: true })],
   ['GET', '/admin/settings', settings],
 ]
 

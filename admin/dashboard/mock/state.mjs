@@ -94,6 +94,7 @@ const key = (name, scopes, bound = {}) => ({
   userId: null,
   orgId: null,
   createdAt: ago(made * 3100),
+  maker: made % 3 ? { kind: 'login', id: 'login_2', email: 'operator@example.test' } : null,
   expiresAt: null,
   revokedAt: null,
   ...bound,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,6 +14,7 @@ use tokenist_control::Control;
 use tokenist_control::clock::system_time;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
+use tokenist_core::catalog::Kept;
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Identity, SessionId};
@@ -39,6 +41,19 @@ pub(crate) struct Plane {
     pub(crate) log: Arc<Logging>,
     session_count: AtomicU64,
     report_count: AtomicU64,
+}
+
+/// A login as the ledger keeps it.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct KeptLogin(Value);
+
+impl Kept for KeptLogin {
+    const KIND: &'static str = "login";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        None
+    }
 }
 
 /// A session as the API should tell of it.
@@ -127,6 +142,17 @@ impl Plane {
         let answer = self.ask("POST", path, &body.to_string());
         assert_eq!(answer.status, 201, "{path} {body}: {}", answer.body);
         answer.json()
+    }
+
+    /// Changes a login as another instance might.
+    pub(crate) fn change_login(&self, id: &str, change: impl FnOnce(&mut Value)) {
+        let (handle, runtime) =
+            (&self.control.handle, tokio::runtime::Builder::new_current_thread().build().unwrap());
+        runtime.block_on(async {
+            let mut login = handle.entry::<KeptLogin>(id).await.unwrap().expect("there is one");
+            change(&mut login.0);
+            handle.set_entry(id, Some(&login)).await.unwrap();
+        });
     }
 
     pub(crate) fn drain(&self) {

@@ -180,6 +180,7 @@ impl Aggregator {
             query.user.as_ref().is_none_or(|user| is_of(key, user))
                 && query.org.as_ref().is_none_or(|org| key.org.as_ref() == Some(org))
                 && query.account.as_ref().is_none_or(|account| key.account.as_ref() == Some(account))
+                && (query.maker.is_none() || query.maker == key.maker())
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
         };
         let cursor = |(place, _): (&KeyPlace, &Key)| place.clone();

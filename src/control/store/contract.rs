@@ -7,7 +7,7 @@ use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
-use tokenist_core::key::{Key, KeyId, Scopes};
+use tokenist_core::key::{Key, KeyId, Maker, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
@@ -396,6 +396,7 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
         org: Some("acme".into()),
         scopes: Scopes { proxy: true, sdk: false, admin: true },
         account: Some("login_1".into()),
+        maker: Some(Maker::Login("login_2".into())),
         created_at: NOON,
         expires_at: Some(NOON.plus_ms(DAY_MS)),
         revoked_at: None,

@@ -470,6 +470,7 @@ fn key(number: u8) -> Key {
         org: Some("acme".into()),
         scopes: Scopes { proxy: true, ..Scopes::default() },
         account: None,
+        maker: None,
         created_at: now(),
         expires_at: None,
         revoked_at: None,

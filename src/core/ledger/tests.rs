@@ -337,6 +337,7 @@ fn key(number: u8, expires_at: Option<Timestamp>) -> Key {
         org: None,
         scopes: crate::key::Scopes::default(),
         account: None,
+        maker: None,
         created_at: NOON,
         expires_at,
         revoked_at: None,

@@ -255,6 +255,20 @@ test('a viewer sees everything, is offered no change, and is refused one', async
   await context.close()
 })
 
+test('who signs out everywhere is out in the other browser as well', async () => {
+  const [here, there] = [await visitor({ login: VIEWER }), await visitor({ login: VIEWER })]
+  const { page } = await openPage(here)
+  await page.goto('/')
+  await page.getByRole('button', { name: /^Account:/ }).click()
+  await page.getByRole('menuitem', { name: 'Sign out everywhere' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Sign out everywhere' }).click()
+  await page.waitForURL('/signin')
+  for (const context of [here, there]) {
+    assert.equal((await context.request.get('/auth/me')).status(), 401)
+    await context.close()
+  }
+})
+
 test('a page of another origin changes nothing with the operator’s cookie', async () => {
   const context = await visitor()
   const block = (origin) =>

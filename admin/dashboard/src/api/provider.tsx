@@ -37,10 +37,20 @@ function isRefusal(error: unknown) {
 
 let isLeaving = false
 
-/** Whatever is asked meanwhile is refused, which leads nowhere else. */
-export async function signOut() {
+/**
+ * Whatever is asked meanwhile is refused, which leads nowhere else. From this browser one gets away in any case; that all
+ * sessions are over is said only where it is so.
+ */
+export async function signOut(everywhere = false) {
   isLeaving = true
-  await client.POST('/auth/logout').catch(() => undefined)
+  try {
+    await client.POST('/auth/logout', { body: { everywhere } })
+  } catch (error) {
+    if (everywhere) {
+      isLeaving = false
+      throw error
+    }
+  }
   window.location.assign('/signin')
 }
 

@@ -51,6 +51,13 @@ export function keyColumns(
       meta: { from: 'lg' },
       cell: ({ getValue }) => <Ago at={getValue()} />,
     },
+    {
+      id: 'maker',
+      header: 'By',
+      enableSorting: false,
+      meta: { from: 'lg' },
+      cell: ({ row }) => <Maker of={row.original.maker} />,
+    },
     ...(act ? [actionsColumn<Key>((row) => <Actions of={row} {...act} />)] : []),
   ]
 }
@@ -70,6 +77,18 @@ function BoundTo({ of }: { of: Key }) {
   if (of.userId) return <UserLink id={of.userId} className="max-w-44" />
   if (of.orgId) return <OrgLink id={of.orgId} />
   return <span className="text-ink-3">nobody</span>
+}
+
+/** By whose right it was made, and opens what it does. */
+function Maker({ of }: { of: Key['maker'] }) {
+  if (!of) return <span className="text-ink-3">unknown</span>
+  if (of.kind === 'token') return <span className="text-ink-3">operator’s token</span>
+  const name = of.email ?? 'a login that is gone'
+  return (
+    <span className="block max-w-44 truncate" title={of.email ?? of.id ?? undefined}>
+      {name}
+    </span>
+  )
 }
 
 function KeyState({ of }: { of: Key }) {

@@ -6,7 +6,13 @@ import type { Columns } from '@/ui/table'
 import { actionsColumn } from '../shared/columns'
 import { ROLES } from './roles'
 
-export function loginColumns(edit: (login: Login) => void, remove: (login: Login) => void): Columns<Login> {
+interface Acts {
+  edit: (login: Login) => void
+  signOut: (login: Login) => void
+  remove: (login: Login) => void
+}
+
+export function loginColumns({ edit, signOut, remove }: Acts): Columns<Login> {
   return [
     {
       id: 'email',
@@ -35,6 +41,9 @@ export function loginColumns(edit: (login: Login) => void, remove: (login: Login
       <span className="inline-flex gap-1.5">
         <Button size="small" onClick={() => edit(login)} aria-label={`Edit ${login.email}`}>
           Edit
+        </Button>
+        <Button size="small" onClick={() => signOut(login)} aria-label={`End sessions of ${login.email}`}>
+          End sessions
         </Button>
         <Button size="small" look="danger" onClick={() => remove(login)} aria-label={`Remove ${login.email}`}>
           Remove

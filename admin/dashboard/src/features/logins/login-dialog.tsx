@@ -6,15 +6,29 @@ import { Button } from '@/ui/button'
 import { Dialog, DialogActions } from '@/ui/dialog'
 import { Field, Input, Select } from '@/ui/field'
 import { Note } from '@/ui/notice'
+import { type MadeKeys, tell } from './made-keys'
 import { ROLES } from './roles'
 
-export function LoginDialog({ login, onClose }: { login?: Login; onClose: () => void }) {
+export function LoginDialog({
+  login,
+  onKeys,
+  onClose,
+}: {
+  login?: Login
+  onKeys: (keys: MadeKeys) => void
+  onClose: () => void
+}) {
   const [email, setEmail] = useState(login?.email ?? '')
   const [name, setName] = useState(login?.displayName ?? '')
   const [role, setRole] = useState<Role>(login?.role ?? 'viewer')
   const [password, setPassword] = useState('')
   const create = api.useMutation('post', '/admin/logins', { onSuccess: onClose })
-  const change = api.useMutation('patch', '/admin/logins/{id}', { onSuccess: onClose })
+  const change = api.useMutation('patch', '/admin/logins/{id}', {
+    onSuccess: (reply) => {
+      tell(reply, onKeys)
+      onClose()
+    },
+  })
   const error = create.error ?? change.error
   const save = () => {
     const displayName = name.trim() || undefined

@@ -13,6 +13,7 @@ import { Answer } from '@/ui/state'
 import { Table } from '@/ui/table'
 import { loginColumns } from './login-columns'
 import { LoginDialog } from './login-dialog'
+import { KeysDialog, type MadeKeys, tell } from './made-keys'
 
 export function LoginList() {
   const own = useCan('own')
@@ -29,8 +30,10 @@ export function LoginList() {
 function Logins() {
   const [edited, setEdited] = useState<Login | 'new' | null>(null)
   const [deleted, setDeleted] = useState<Login | null>(null)
+  const [signedOut, setSignedOut] = useState<Login | null>(null)
+  const [keys, setKeys] = useState<MadeKeys | null>(null)
   const logins = api.useQuery('get', '/admin/logins')
-  const columns = loginColumns(setEdited, setDeleted)
+  const columns = loginColumns({ edit: setEdited, signOut: setSignedOut, remove: setDeleted })
   return (
     <>
       <PageHeader
@@ -65,15 +68,52 @@ function Logins() {
         </Answer>
       </Card>
       {edited && (
-        <LoginDialog login={edited === 'new' ? undefined : edited} onClose={() => setEdited(null)} />
+        <LoginDialog
+          login={edited === 'new' ? undefined : edited}
+          onKeys={setKeys}
+          onClose={() => setEdited(null)}
+        />
       )}
-      {deleted && <Remove login={deleted} onClose={() => setDeleted(null)} />}
+      {signedOut && <EndSessions login={signedOut} onClose={() => setSignedOut(null)} />}
+      {deleted && <Remove login={deleted} onKeys={setKeys} onClose={() => setDeleted(null)} />}
+      {keys && <KeysDialog keys={keys} onClose={() => setKeys(null)} />}
     </>
   )
 }
 
-function Remove({ login, onClose }: { login: Login; onClose: () => void }) {
-  const remove = api.useMutation('delete', '/admin/logins/{id}', { onSuccess: onClose })
+function EndSessions({ login, onClose }: { login: Login; onClose: () => void }) {
+  const end = api.useMutation('delete', '/admin/logins/{id}/sessions', { onSuccess: onClose })
+  return (
+    <Confirm
+      open
+      onClose={onClose}
+      title={`End all sessions of ${login.email}?`}
+      verb="Sign them out"
+      busy={end.isPending}
+      error={end.error?.message}
+      onConfirm={() => end.mutate({ params: { path: { id: login.id } } })}
+    >
+      This person is signed out everywhere and may sign in again. If somebody else may know the password, set
+      a new one instead.
+    </Confirm>
+  )
+}
+
+function Remove({
+  login,
+  onKeys,
+  onClose,
+}: {
+  login: Login
+  onKeys: (keys: MadeKeys) => void
+  onClose: () => void
+}) {
+  const remove = api.useMutation('delete', '/admin/logins/{id}', {
+    onSuccess: (reply) => {
+      tell(reply, onKeys)
+      onClose()
+    },
+  })
   return (
     <Confirm
       open
@@ -84,7 +124,8 @@ function Remove({ login, onClose }: { login: Login; onClose: () => void }) {
       error={remove.error?.message}
       onConfirm={() => remove.mutate({ params: { path: { id: login.id } } })}
     >
-      This person is signed out and can no longer sign in. What they did stays in the audit.
+      This person is signed out and can no longer sign in, and keys with the admin scope that they made end.
+      What they did stays in the audit.
     </Confirm>
   )
 }
