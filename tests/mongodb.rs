@@ -270,7 +270,9 @@ fn who_signs_in_on_one_instance_is_in_on_the_other_and_out_on_both() {
     let login = json!({"email": "ann@example.com", "password": "correct horse", "role": "owner"});
     let made = one.post("/admin/logins", &login);
     assert_eq!(made.status, 201, "{}", made.body);
-    let sign_in = |at: &Tokenist| at.post("/auth/login", &login).json()["token"].as_str().unwrap().to_owned();
+    let password = json!({"email": "ann@example.com", "password": "correct horse"});
+    let sign_in =
+        |at: &Tokenist| at.post("/auth/login", &password).json()["token"].as_str().unwrap().to_owned();
     let status = |at: &Tokenist, token: &str, method: &str, path: &str, body: &str| {
         let bearer = format!("Bearer {token}");
         request(at.admin, method, path, &[("Authorization", &bearer)], body).status

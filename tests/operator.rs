@@ -209,7 +209,8 @@ fn sessions_outlive_a_restart_and_end_with_the_token_that_they_were_begun_with()
     let tokenist = start(TOKEN);
     let login = json!({"email": "ann@example.com", "password": "correct horse", "role": "viewer"});
     tokenist.post("/admin/logins", &login);
-    let [kept, ended] = [(); 2].map(|()| cookie(&tokenist, "/auth/login", &login));
+    let password = json!({"email": "ann@example.com", "password": "correct horse"});
+    let [kept, ended] = [(); 2].map(|()| cookie(&tokenist, "/auth/login", &password));
     let operators = cookie(&tokenist, "/auth/session", &json!({"token": TOKEN}));
     assert_eq!(status(&tokenist, &ended, "POST", "/auth/logout"), 204);
     let sessions = [&kept, &ended, &operators];
