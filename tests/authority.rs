@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 use tokenist_kit::{
     Answer, Client, Handshake, Heard, Mongo, PATIENCE, Provider, Scratch, TOKEN, Tokenist, eventually,
     request,
@@ -214,6 +215,7 @@ fn walk(settings: &[(&str, &str)]) {
     }
     pages_list_by_records(&world);
     refused_by_the_provider(&world);
+    known_while_a_key_waits(&world);
     questions(&world);
     admin_port(&world);
 }
@@ -262,9 +264,31 @@ fn refused_by_the_provider(world: &World) {
         ("acme".into(), "acme globex".into())
     );
     assert_eq!(world.tokenist.get("/admin/orgs/org-evil/users"), json!([]));
+    // Neither has whoever we turn away ourselves: whoever asks for the org that he claims gets it.
+    world.tokenist.post("/admin/users/halted/block", &json!({}));
+    assert_eq!(world.speak("bogus", "halted", "org-wanted"), Err(4003));
+    let rows = || world.tokenist.get("/admin/refusals?user=halted")["refusals"].clone();
+    let rows = eventually(PATIENCE, rows, |rows| rows[0]["userId"] == "halted");
+    assert_eq!(rows[0]["orgId"], Value::Null, "{rows}");
+    let wanted = json!({"email": "w@example.com", "password": PASSWORD, "orgId": "org-wanted"}).to_string();
+    assert_eq!(request(world.tokenist.admin, "POST", "/auth/register", &JSON, &wanted).status, 201);
     // The key of an org may come after him: nobody has taken the id.
     assert_eq!(world.speak("org key", "nobody-0", "org-evil"), Ok(()));
     assert_eq!(world.spoken_for_by("nobody-0"), "acme");
+}
+
+/// A key's session is refused by the provider, and meanwhile a header's was let in: so nobody has said where he belongs.
+fn known_while_a_key_waits(world: &World) {
+    let mut waiting = Handshake::of("awaited").header("x-sim", "delay_ms=2000,refuse=403");
+    waiting.headers[0] = ("Authorization".into(), format!("Bearer {}", world.acmes));
+    thread::scope(|scope| {
+        let key = scope.spawn(|| Client::open(world.tokenist.listen, &waiting).map(drop));
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(world.speak("header", "awaited", "globex"), Ok(()));
+        assert_eq!(key.join().unwrap().unwrap_err().status, 403);
+    });
+    assert_eq!(world.spoken_for_by("awaited"), "");
+    assert_eq!(world.speak("org key", "awaited", "acme"), Err(4001));
 }
 
 /// `GET /v1/usage/me` and `/sdk/check` tell those who may ask, and change nothing.

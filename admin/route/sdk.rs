@@ -125,7 +125,7 @@ fn identity(
     feature: Option<Feature>,
 ) -> Result<Identity, ApiError> {
     let unbound = Identity { org, feature, ..Identity::of(user) };
-    let Caller::Key(key) = caller else { return Ok(unbound) };
+    let Caller::Key(key) = caller else { return of_operator(unbound) };
     let forbidden = |sentence: String| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
     let user = account::Space::of_key(key).said(unbound.user.clone());
     if let Some(own) = key.user.as_ref().filter(|own| **own != user && **own != unbound.user) {
@@ -140,6 +140,14 @@ fn identity(
         ));
     }
     Ok(Identity { key: Some(key.hash), ..unbound })
+}
+
+/// A user of an org's name space counts for that org, also where an operator tells of it.
+fn of_operator(said: Identity) -> Result<Identity, ApiError> {
+    if let Some(org) = &said.org {
+        account::refuse_other_space(&said.user, org)?;
+    }
+    Ok(Identity { org: said.org.or_else(|| said.user.space()), ..said })
 }
 
 /// Whether an org has made as many requests this month as its tier has. The last fifth of a second may be missing.

@@ -173,11 +173,13 @@ fn nobody_registers_into_an_org_that_something_is_known_of() {
     plane.created("/admin/logins", &member);
     let log = json!({"userId": "lea", "orgId": "logged", "model": "m", "request": {}});
     plane.created("/sdk/log", &log);
+    plane.ask("POST", "/admin/users/ug:spaced:uma/block", "");
     let (ann, _) = registered(&plane, "ann@example.com", Some("anns"));
     assert_eq!(ann["orgId"], "anns");
     let victim = "org_login_00112233445566778899aabbccddeeff"; // what another email's account would get
     let orgs = [
-        "acme", "keyed", "bound", "tiered", "policed", "ruled", "peopled", "manned", "logged", "anns", victim,
+        "acme", "keyed", "bound", "tiered", "policed", "ruled", "peopled", "manned", "logged", "spaced",
+        "anns", victim,
     ];
     for org in orgs {
         let body = json!({"email": "bob@example.com", "password": PASSWORD, "orgId": org});
@@ -241,6 +243,17 @@ fn each_accounts_users_are_its_own_whatever_they_are_called() {
     let body = r#"{"userId": "ug:anns:alice", "model": "m", "requestType": "chat"}"#;
     assert_eq!(plane.ask("POST", "/sdk/check", body).json()["allowed"], false);
     assert_eq!(plane.ask("POST", "/sdk/check", &body.replace("anns:alice", "anns")).status, 400);
+    // What an operator tells of them counts for their org, and for no other.
+    let mut call = json!({"userId": "ug:anns:alice", "model": "m", "requestType": "chat", "inputTokens": 1,
+        "outputTokens": 1, "latencyMs": 1, "success": true});
+    assert_eq!(plane.ask("POST", "/sdk/record", &call.to_string()).status, 200);
+    call["orgId"] = "acme".into();
+    assert_eq!(plane.ask("POST", "/sdk/record", &call.to_string()).status, 400);
+    let requests = |org: &str| {
+        let question = format!("/admin/usage?by=org&user=ug:anns:alice&org={org}");
+        plane.ask("GET", &question, "").json()["rows"][0]["usage"]["requests"].clone()
+    };
+    eventually(|| (requests("anns") == 2).then_some(()));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::batch::{
 };
 use crate::catalog::{Entry, EntryId};
 use crate::fleet::{Heard, Scope, Share};
-use crate::id::{Holder, SessionId, UserId};
+use crate::id::{Holder, OrgId, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
 use crate::limit::{Limit, Restraint, WindowKind};
@@ -384,14 +384,20 @@ impl Ledger {
         }
     }
 
-    /// Keeps that requests were refused, if they were of a user or a key that is known here.
+    /// Keeps that requests were refused, if they were of a user or a key that is known here. Nothing becomes known by it: of
+    /// an org that a header claims the name is kept where the org, or the user as one of it, is known already.
     pub fn refuse(&mut self, rejected: Rejected) {
         let Rejected { at, user, org, key, address, reason, count } = rejected;
         let key = key.and_then(|hash| self.key(&hash));
         let bound = |key: &&Key| key.user.clone();
         let user = user.or_else(|| key.as_ref().and_then(bound));
-        let user = user.filter(|user| self.roster.user(user).is_some());
-        let org = org.or_else(|| key.and_then(|key| key.org.clone()));
+        let known = |place: Option<Place>| place.filter(|place| !self.is_stranger(*place));
+        let user = user.filter(|user| known(self.roster.user(user)).is_some());
+        let said_of_user =
+            user.as_ref().and_then(|user| self.record(self.roster.user(user)?).profile.org.as_ref());
+        let is_kept =
+            |org: &OrgId| key.is_some() || said_of_user == Some(org) || known(self.roster.org(org)).is_some();
+        let org = org.filter(is_kept).or_else(|| key.and_then(|key| key.org.clone()));
         let key = key.map(|key| key.id.clone());
         self.refusals.note(Refused { at, user, org, key, address, reason, count });
     }

@@ -227,6 +227,8 @@ impl Roster {
             return;
         }
         seat.tenure = Tenure::Established;
+        // Whatever makes him known says where he belongs, or that nobody has said it.
+        seat.expected_in = None;
         self.established_count += 1;
         if let Holder::User(user) = seat.record.holder() {
             self.order.insert(user.clone(), place);

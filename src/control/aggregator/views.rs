@@ -236,9 +236,10 @@ impl Aggregator {
         let profile = &record.profile;
         let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
         let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
-        // Its members, and whoever has used something under it, as is known here or was in the store.
+        // Its members, whoever is of its name space, and whoever has used something under it, as is known here or was in the store.
         let is_of = |org: &OrgId| {
             profile.org.as_ref() == Some(org)
+                || user.space().as_ref() == Some(org)
                 || filter.recorded.contains(user)
                 || self.ledger.series(place).iter().any(|series| series.org() == Some(org))
         };

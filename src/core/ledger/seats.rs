@@ -207,6 +207,7 @@ impl Ledger {
     pub fn introduce(&mut self, user: Place, identity: &Identity, said: Said, now: Timestamp) {
         self.roster.establish(user);
         let seat = self.roster.seat_mut(user);
+        seat.expected_in = None;
         let known = seat.revisions.profile;
         let is_news = seat.record.profile.learn(identity, said);
         if is_news || known == Revision::default() {

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::authority::Membership;
+use crate::close::Ending;
 use crate::id::OrgId;
 use crate::key::Scopes;
 use crate::limit::Restraint;
 use crate::profile::Said;
+use crate::refusal::RefusalReason;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -255,6 +257,47 @@ fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
         let member_of = (said == Said::ByKeyOfOrg).then(|| OrgId::from("acme"));
         assert_eq!(profile.member_of(), member_of.as_ref(), "{said:?}");
     }
+}
+
+/// Who comes in while a key's session for him waits for the provider is no member of the key's org by that.
+#[test]
+fn what_a_key_is_about_to_say_is_gone_once_its_user_is_known_by_other_words() {
+    let became_known: [fn(&mut Ledger, Place); 2] = [
+        |ledger, place| ledger.introduce(place, &of_org("evil"), Said::Claimed, NOON),
+        |ledger, place| ledger.set_block(place, None, NOON),
+    ];
+    for become_known in became_known {
+        let mut ledger = Ledger::new(small(), NOON);
+        ledger.set_key(key_of(Some("acme")), NOON).unwrap();
+        let identity = Identity { key: Some(KeyHash([1; 32])), ..of_org("acme") };
+        let place = receive(&mut ledger, "a").unwrap();
+        ledger.expect(place, &identity);
+        assert_eq!(ledger.membership(place), Membership::Of(&"acme".into()));
+        become_known(&mut ledger, place);
+        assert_eq!(ledger.membership(place), Membership::Nowhere);
+    }
+}
+
+#[test]
+fn who_is_refused_makes_nothing_known() {
+    let mut ledger = Ledger::new(small(), NOON);
+    let known = admit(&mut ledger, "known").unwrap();
+    ledger.introduce(known, &of_org("acme"), Said::ByOperator, NOON);
+    receive(&mut ledger, "stranger").unwrap();
+    let mut refused = |name: &str, org: &str| {
+        let reason = RefusalReason::of(&Ending::Blocked { reason: None, expires_at: None });
+        let (user, org) = (Some(name.into()), Some(org.into()));
+        ledger.refuse(Rejected { at: NOON, user, org, key: None, address: "".into(), reason, count: 1 });
+        let refused = save(&mut ledger).refusals.pop().map(|row| row.last);
+        let [user, org] = refused.map_or([None, None], |row| {
+            [row.user.map(|user| user.to_string()), row.org.map(|org| org.to_string())]
+        });
+        (user.unwrap_or_default(), org.unwrap_or_default())
+    };
+    let told = |user: &str, org: &str| (user.to_owned(), org.to_owned());
+    assert_eq!(refused("known", "acme"), told("known", "acme"));
+    assert_eq!(refused("known", "unheard-of"), told("known", ""));
+    assert_eq!(refused("stranger", "unheard-of"), told("", ""));
 }
 
 #[test]
