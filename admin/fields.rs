@@ -351,7 +351,7 @@ pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// For a request that has nothing to say: no body, or `{}`.
+/// For a request that has nothing to say: no body, or `{}`; no parameter in a query.
 #[derive(Debug)]
 pub(crate) struct Nothing;
 
@@ -363,7 +363,8 @@ impl FromFields for Nothing {
     }
 }
 
-/// A request's body. Its Content-Type is not looked at.
+/// A request's body. Its Content-Type is not looked at. What is said in the query instead is told, unless a [`Query`] has
+/// read it before.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
 
@@ -371,6 +372,9 @@ impl<T: FromFields, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
+        if request.extensions().get::<QueryIsRead>().is_none() {
+            let Nothing = read_query(request.uri().query().unwrap_or_default())?;
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large")
@@ -397,6 +401,10 @@ fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
+/// Somebody has looked at the request's query.
+#[derive(Clone, Copy, Debug)]
+struct QueryIsRead;
+
 /// A request's query string. What is there twice is refused, for nobody could tell which is meant.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
@@ -405,6 +413,7 @@ impl<T: FromFields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, ApiError> {
+        parts.extensions.insert(QueryIsRead);
         read_query(parts.uri.query().unwrap_or_default()).map(Query)
     }
 }

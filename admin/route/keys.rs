@@ -4,7 +4,7 @@ use super::path::UserPath;
 use crate::account::{self, Space};
 use crate::auth::{Caller, SESSION_OVER};
 use crate::error::ApiError;
-use crate::fields::{Body, Query};
+use crate::fields::{Body, Nothing, Query};
 use crate::login::Login;
 use crate::random::{self, NewKey};
 use crate::wire::{
@@ -85,6 +85,7 @@ pub(crate) async fn revoke_key(
     State(app): State<App>,
     KeyPath { id }: KeyPath,
     caller: Caller,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<KeyReply>, ApiError> {
     let no_such_key = || ApiError::new(StatusCode::NOT_FOUND, "API key not found");
     if let Some((account, _)) = caller.account() {

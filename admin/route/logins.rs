@@ -4,7 +4,7 @@ use super::keys::emails;
 use crate::account::Space;
 use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin, signed_in};
 use crate::error::ApiError;
-use crate::fields::{Body, Nothing};
+use crate::fields::{Body, Nothing, Query};
 use crate::hashing::Place;
 use crate::login::{Login, Role, hash_password, is_password_of, login_id};
 use crate::session::{self, Holder, OPERATOR, TOKEN_SECONDS};
@@ -135,6 +135,7 @@ pub(crate) async fn end_sessions(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<SessionsReply>, ApiError> {
     if id != OPERATOR {
         app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
@@ -270,6 +271,7 @@ pub(crate) async fn remove_login(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<LoginReply>, ApiError> {
     let _alone = app.changes.lock().await;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;

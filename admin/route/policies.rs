@@ -3,7 +3,7 @@
 use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::Body;
+use crate::fields::{Body, Nothing, Query};
 use crate::policy::Policy;
 use crate::wire::{ErrorBody, PolicyBody, PolicyChange, PolicyReply, PolicyRequest};
 use crate::{App, now, random};
@@ -95,6 +95,7 @@ pub(crate) async fn remove_policy(
     State(app): State<App>,
     path: OrgItemPath,
     caller: Caller,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<PolicyReply>, ApiError> {
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;

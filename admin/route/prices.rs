@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{Body, Query};
+use crate::fields::{Body, Nothing, Query};
 use crate::wire::{
     ErrorBody, PriceAnswer, PriceBody, PriceFields, PriceList, PricePath, PriceQuery, PriceReply,
     PriceRequest, PriceTrial,
@@ -62,6 +62,7 @@ pub(crate) async fn remove_price(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<PriceReply>, ApiError> {
     let _alone = app.changes.lock().await;
     let Some(before) = app.handle.entry::<Listing>(&id).await? else {

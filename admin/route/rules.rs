@@ -3,7 +3,7 @@
 use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::{Body, Query};
+use crate::fields::{Body, Nothing, Query};
 use crate::wire::{
     ErrorBody, RuleBody, RuleChange, RuleHistory, RuleList, RulePayload, RuleReply, RuleRequest, RuleToggle,
     RuleTriggers, RulesQuery,
@@ -125,6 +125,7 @@ pub(crate) async fn remove_rule(
     State(app): State<App>,
     path: OrgItemPath,
     caller: Caller,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<RuleReply>, ApiError> {
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;

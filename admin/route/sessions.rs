@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::fields::Query;
+use crate::fields::{Nothing, Query};
 use crate::wire::{
     ErrorBody, LIST_MAX, PastSession, PastSessions, PastSessionsQuery, Session, SessionReply, Sessions,
     SessionsQuery,
@@ -55,6 +55,7 @@ pub(crate) async fn close_session(
     State(app): State<App>,
     SessionPath { id }: SessionPath,
     caller: Caller,
+    Query(Nothing): Query<Nothing>,
 ) -> Result<Json<SessionReply>, ApiError> {
     if !app.handle.close_session(id).await? {
         return Err(session_not_found());

@@ -17,21 +17,31 @@ const NO_BODIES: [&str; 9] = [
     "null",
 ];
 
+/// A rule and a policy of acme, so that what changes one finds it.
+fn kept(plane: &Plane) -> (Value, Value) {
+    let rule = json!({"name": "day", "subject": {"type": "user"},
+        "trigger": {"type": "token_limit", "tokens": 1, "window": {"count": 1, "unit": "day"}},
+        "restriction": {"type": "block"}});
+    let policy = json!({"name": "fair use", "description": ""});
+    (plane.created("/admin/orgs/acme/rules", &rule), plane.created("/admin/orgs/acme/policies", &policy))
+}
+
+/// The path with what is kept in it.
+fn found(path: &str, (rule, policy): &(Value, Value)) -> String {
+    let path = path.replace("rules/some", &format!("rules/{}", text(rule, "id")));
+    path.replace("policies/some", &format!("policies/{}", text(policy, "id")))
+}
+
 #[test]
 fn a_body_that_cannot_be_read_changes_nothing_anywhere() {
     let plane = Plane::start_with(|config| config.registration = true);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let description = description();
     let with_body = |(_, _, operation): &(_, _, &Value)| operation.get("requestBody").is_some();
-    let rule = json!({"name": "day", "subject": {"type": "user"},
-        "trigger": {"type": "token_limit", "tokens": 1, "window": {"count": 1, "unit": "day"}},
-        "restriction": {"type": "block"}});
-    let rule = plane.created("/admin/orgs/acme/rules", &rule);
-    let policy = plane.created("/admin/orgs/acme/policies", &json!({"name": "fair use", "description": ""}));
+    let kept = kept(&plane);
     let mut count = 0;
     for (method, path, operation) in operations(&description).into_iter().filter(with_body) {
-        let path = path.replace("rules/some", &format!("rules/{}", text(&rule, "id")));
-        let path = path.replace("policies/some", &format!("policies/{}", text(&policy, "id")));
+        let path = found(&path, &kept);
         for body in NO_BODIES.into_iter().chain([deep.as_str()]) {
             let answer = plane.ask(&method, &path, body);
             let issue = answer.json()["error"][0].clone();
@@ -60,8 +70,8 @@ fn a_body_that_cannot_be_read_changes_nothing_anywhere() {
     {
         assert_eq!(plane.ask("GET", path, "").json()[name], json!([]), "{path}");
     }
-    assert_eq!(plane.ask("GET", "/admin/orgs/acme/rules", "").json()["rules"], json!([rule]));
-    assert_eq!(plane.ask("GET", "/admin/orgs/acme/policies", "").json(), json!([policy]));
+    assert_eq!(plane.ask("GET", "/admin/orgs/acme/rules", "").json()["rules"], json!([kept.0]));
+    assert_eq!(plane.ask("GET", "/admin/orgs/acme/policies", "").json(), json!([kept.1]));
 }
 
 #[test]
@@ -101,6 +111,24 @@ fn what_replaces_a_whole_limit_says_something_of_it() {
         (400, issue("dryRun", "custom", "dryRun is given twice: say it once"))
     );
     assert_eq!(plane.ask("GET", "/admin/limits/user/alice", "").json()["limit"]["maxCostUsd"], 1.0);
+}
+
+/// Nobody reads there that a change is to be tried only, or a block to end.
+#[test]
+fn what_changes_something_takes_no_parameters_that_it_does_not_know() {
+    let plane = Plane::start_with(|config| config.registration = true);
+    plane.created("/admin/users", &json!({"userId": "some", "orgId": "some"}));
+    let (kept, description) = (kept(&plane), description());
+    let mut count = 0;
+    for (method, path, _) in operations(&description).into_iter().filter(|(method, ..)| method != "GET") {
+        let path = found(&path, &kept).replace("sessions/some", "sessions/sess_0000000000000001");
+        let answer = plane.ask(&method, &format!("{path}?expiresIn=1h"), "{}");
+        let told = answer.json();
+        assert_eq!(answer.status, 400, "{method} {path}: {told}");
+        assert!(told.to_string().contains("Unknown parameter \\\"expiresIn\\\""), "{method} {path}: {told}");
+        count += 1;
+    }
+    assert!(count > 25, "{count} operations change something");
 }
 
 #[test]

@@ -132,6 +132,8 @@ fn unfit(char: char) -> Option<Unfit> {
         '\u{fff9}'..='\u{fffb}' | '\u{2028}' | '\u{2029}' => Some(Unfit::Control),
         _ if char.is_control() => Some(Unfit::Control),
         _ if is_default_ignorable(char) => Some(Unfit::Invisible),
+        // The pattern of braille without a dot.
+        '\u{2800}' => Some(Unfit::Blank),
         _ if char.is_whitespace() && char != ' ' => Some(Unfit::Blank),
         _ => None,
     }
@@ -216,6 +218,7 @@ mod tests {
             ("a\u{fe0f}", "contains an invisible character: U+FE0F, its character 2; leave it out"),
             (" a\u{a0}b", "contains a blank that is no space: U+00A0, its character 3; write a plain space"),
             ("a\u{2003}b", "contains a blank that is no space: U+2003, its character 2; write a plain space"),
+            ("a\u{2800}", "contains a blank that is no space: U+2800, its character 2; write a plain space"),
         ] {
             assert_eq!(read(sent.as_bytes()).unwrap_err().to_string(), why, "{sent:?}");
         }
