@@ -276,6 +276,17 @@ impl Caller {
         }
     }
 
+    /// Refuses a login that has lost its right since its request came. Call it while changes are locked, as whoever takes
+    /// that right does, before anything is done that outlasts it.
+    pub(crate) async fn confirm(&self, app: &App) -> Result<(), ApiError> {
+        let Caller::Login { id, login } = self else { return Ok(()) };
+        let is_same = |now: Login| now.role == login.role && now.epoch == login.epoch;
+        match app.handle.entry::<Login>(id).await?.is_some_and(is_same) {
+            true => Ok(()),
+            false => Err(ApiError::unauthorized(SESSION_OVER)),
+        }
+    }
+
     /// By whose right it makes keys.
     pub(crate) fn maker(&self) -> Option<Maker> {
         match self {
@@ -499,7 +510,7 @@ const OWNER_ONLY: &str = "Only an owner may do this: sign in as one, or use the 
 const MEMBER_STAYS: &str = "An account opens its own keys and usage under /auth alone: sign in as an operator, or, \
     for /sdk, use one of the account's API keys";
 const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of an operator";
-pub(crate) const SESSION_OVER: &str = "This session is over: sign in again";
+const SESSION_OVER: &str = "This session is over: sign in again";
 /// The cookie of a browser's session.
 pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
 const TOKEN_CHARS_MIN: usize = 16;

@@ -2,7 +2,7 @@
 
 use super::path::UserPath;
 use crate::account::{self, Space};
-use crate::auth::{Caller, SESSION_OVER};
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing, Query};
 use crate::login::Login;
@@ -184,11 +184,8 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
     let secret = NewKey::generate();
     let Draft { name, user, org, scopes, account, expires_at } = draft;
     let mut emails = Emails::new();
+    caller.confirm(app).await?;
     if let Caller::Login { id, login } = caller {
-        let is_same = |now: Login| now.role == login.role && now.epoch == login.epoch;
-        if !app.handle.entry::<Login>(id).await?.is_some_and(is_same) {
-            return Err(ApiError::unauthorized(SESSION_OVER));
-        }
         emails.insert(Arc::clone(id), Arc::clone(&login.email));
     }
     // A key that opens everything does not outlive the one that it was made with.

@@ -201,6 +201,7 @@ pub(crate) async fn create_login(
     // Before the lock is taken: hashing is slow, and must not keep other operators waiting.
     let password = hashed(&app, None, request.password).await;
     let _alone = app.changes.lock().await;
+    caller.confirm(&app).await?;
     if app.handle.entry::<Login>(&id).await?.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
     }
@@ -240,6 +241,7 @@ pub(crate) async fn change_login(
         None => None,
     };
     let _alone = app.changes.lock().await;
+    caller.confirm(&app).await?;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     let mut login = before.clone();
     if let Some(password) = password {
@@ -274,6 +276,7 @@ pub(crate) async fn remove_login(
     Query(Nothing): Query<Nothing>,
 ) -> Result<Json<LoginReply>, ApiError> {
     let _alone = app.changes.lock().await;
+    caller.confirm(&app).await?;
     let before = app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     app.handle.set_entry::<Login>(&id, None).await?;
     let keys = look_after_keys(&app, &caller, &id, None).await?;

@@ -6,6 +6,7 @@ use kit::{Answer, Plane, TOKEN, ask_with, eventually};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use tokenist_core::client::TrustedProxies;
 
 const PASSWORD: &str = "correct horse battery";
@@ -54,6 +55,31 @@ fn a_role_allows_what_it_says_and_no_more() {
     let key = key["apiKey"].as_str().unwrap();
     assert_eq!(plane.ask_by(key, "GET", "/admin/logins", "").status, 403);
     assert_eq!(plane.ask_by(key, "GET", "/auth/me", "").json()["role"], "operator");
+}
+
+/// Making a login takes a while, for its password is hashed before its turn comes.
+#[test]
+fn who_has_lost_its_right_makes_no_login_that_was_under_way() {
+    let plane = Plane::start();
+    let (id, owner) = signed_in(&plane, "owner");
+    let logins = || plane.ask("GET", "/admin/logins", "").json()["logins"].as_array().unwrap().len();
+    let make = |number: usize| {
+        let email = format!("{number}@example.com");
+        let body = json!({"email": email, "password": PASSWORD, "role": "owner"}).to_string();
+        plane.ask_by(&owner, "POST", "/admin/logins", &body).status
+    };
+    let make = &make;
+    thread::scope(|scope| {
+        let making: Vec<_> = (0..16).map(|number| scope.spawn(move || make(number))).collect();
+        eventually(|| (logins() > 1).then_some(()));
+        assert_eq!(plane.ask("DELETE", &format!("/admin/logins/{id}"), "").status, 200);
+        let left = logins();
+        for answer in making {
+            let status = answer.join().unwrap();
+            assert!([201, 401].contains(&status), "{status}");
+        }
+        assert_eq!(logins(), left);
+    });
 }
 
 #[test]
