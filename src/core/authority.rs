@@ -130,6 +130,7 @@ mod tests {
             org: org.map(OrgId::from),
             scopes: Scopes::default(),
             account: account.map(Into::into),
+            maker: None,
             created_at: Timestamp(0),
             expires_at: None,
             revoked_at: None,

@@ -158,6 +158,7 @@ fn key_of(org: Option<&str>) -> Key {
         org: org.map(Into::into),
         scopes: Scopes::default(),
         account: None,
+        maker: None,
         created_at: NOON,
         expires_at: None,
         revoked_at: None,
