@@ -134,6 +134,7 @@ mod tests {
             created_at: Timestamp(0),
             expires_at: None,
             revoked_at: None,
+            maker: None,
         }
     }
 

@@ -162,6 +162,7 @@ fn key_of(org: Option<&str>) -> Key {
         created_at: NOON,
         expires_at: None,
         revoked_at: None,
+        maker: None,
     }
 }
 
