@@ -134,7 +134,6 @@ mod tests {
             created_at: Timestamp(0),
             expires_at: None,
             revoked_at: None,
-            maker: None,
         }
     }
 

@@ -162,7 +162,6 @@ fn key_of(org: Option<&str>) -> Key {
         created_at: NOON,
         expires_at: None,
         revoked_at: None,
-        maker: None,
     }
 }
 
