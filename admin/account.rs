@@ -142,6 +142,11 @@ impl Space {
         }
     }
 
+    /// Whether an account asks.
+    pub(crate) fn is_an_orgs(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The id under which a user is stored that is called so here.
     pub(crate) fn said(&self, user: UserId) -> UserId {
         self.0.as_ref().map_or_else(|| user.clone(), |org| user.spaced(org))

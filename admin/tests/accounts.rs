@@ -294,6 +294,17 @@ fn an_account_binds_keys_to_its_own_users_and_reads_the_ids_that_it_wrote() {
     assert_eq!(plane.ask_by(anns["apiKey"].as_str().unwrap(), "POST", "/sdk/log", &log).status, 201);
     let rotated = plane.ask("POST", "/admin/users/ug:bobs:alice/rotate-key", "");
     assert_eq!((rotated.status, &rotated.json()["userId"]), (201, &json!("ug:bobs:alice")));
+    let makers =
+        |token: &str| plane.ask_by(token, "GET", "/auth/api-keys", "").json()["keys"][0]["maker"].clone();
+    assert_eq!(
+        (&makers(&ann)["email"], makers(&bob)),
+        (&json!("ann@example.com"), Value::Null),
+        "no operator is told"
+    );
+    assert_eq!(
+        plane.ask("GET", "/auth/api-keys?userId=ug:bobs:alice", "").json()["keys"][0]["maker"]["kind"],
+        "token"
+    );
     assert_eq!(record(&plane, &bobs, "alice").status, 401, "it was replaced");
     assert_eq!(record(&plane, &rotated.json(), "alice").status, 200);
     assert_eq!(record(&plane, &anns, "alice").status, 200, "and nobody else's");

@@ -214,12 +214,16 @@ impl ApiKey {
     pub(crate) fn of(key: &Key, space: &Space, emails: &Emails) -> ApiKey {
         let Scopes { proxy, sdk, admin } = key.scopes;
         let scopes = [(proxy, Scope::Proxy), (sdk, Scope::Sdk), (admin, Scope::Admin)];
+        // An account is not told which operator has made it a new one, nor the id, which follows from the email.
+        let is_its_own =
+            |maker: &Maker| matches!(maker, Maker::Login(id) if key.account.as_ref() == Some(id));
+        let is_told = |maker: &Maker| !space.is_an_orgs() || is_its_own(maker);
         ApiKey {
             id: key.id.to_string(),
             name: key.name.to_string(),
             key_hint: key.hint.to_string(),
             created_at: key.created_at.to_string(),
-            maker: key.maker().map(|maker| KeyMaker::of(&maker, emails)),
+            maker: key.maker().filter(is_told).map(|maker| KeyMaker::of(&maker, emails)),
             scopes: scopes.into_iter().filter(|(has, _)| *has).map(|(_, scope)| scope).collect(),
             user_id: key.user.as_ref().map(|user| space.shown(user).to_owned()),
             org_id: key.org.as_ref().map(|org| org.to_string()),
