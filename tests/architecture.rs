@@ -23,6 +23,7 @@ const WALLS: [Wall; 8] = [
         package: "tokenist-core",
         ours: &[],
         outside: Outside::Only(&[
+            "crc32fast",
             "httparse",
             "memchr",
             "serde",

@@ -16,6 +16,7 @@ pub mod dialect;
 pub mod fleet;
 pub mod http;
 pub mod id;
+pub mod journal;
 pub mod key;
 pub mod last_minute;
 pub mod ledger;

@@ -1,5 +1,5 @@
-//! How values cross threads: a queue with a bell, the newest of a value, shared counters, and the account that
-//! every shard charges.
+//! How values cross threads: a queue with a bell, the newest of a value, shared counters, the account that every
+//! shard charges, and a lane of the journal by which counts outlive the process.
 //!
 //! Start at [`mailbox()`]. Invariant: nothing here ever waits for another thread, and nothing here decides.
 
@@ -9,6 +9,7 @@ pub mod bell;
 pub mod calls;
 pub mod counters;
 pub mod heartbeat;
+pub mod lane;
 pub mod mailbox;
 pub mod message;
 pub mod published;
@@ -20,6 +21,7 @@ pub use bell::Bell;
 pub use calls::Calls;
 pub use counters::Counters;
 pub use heartbeat::Heartbeat;
+pub use lane::{Lane, LaneState};
 pub use mailbox::{Mailbox, Sender, mailbox};
 pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender, Told};
 pub use published::Published;
