@@ -61,6 +61,14 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         family(&mut page, "tokenist_reports_waiting", "gauge", help, pulse.reports_waiting);
         let help = "Whether the last commit to the store failed.";
         family(&mut page, "tokenist_store_failing", "gauge", help, u8::from(pulse.store_failing));
+        let help =
+            "Whether what is counted is in memory alone until the store has it: the journal takes nothing.";
+        let failing = u8::from(pulse.journal_failure.is_some());
+        family(&mut page, "tokenist_journal_failing", "gauge", help, failing);
+        let help = "What was counted in memory alone for that; a kill before its commit would have lost it.";
+        family(&mut page, "tokenist_journal_skipped_total", "counter", help, pulse.journal_skipped);
+        let help = "What the process before had counted and not saved, booked when this one started.";
+        family(&mut page, "tokenist_journal_booked", "gauge", help, pulse.journal_rebooked);
         if let Some(waiting) = pulse.mirror_waiting {
             let help = "Whether MongoDB could not be written or read at the last try.";
             let failing = u8::from(pulse.mirror_failure.is_some());
@@ -175,6 +183,9 @@ mod tests {
             sessions: 7,
             store_failing: true,
             instances: Some(3),
+            journal_failure: Some("the disk is full".into()),
+            journal_skipped: 4,
+            journal_rebooked: 6,
             mirror_waiting: Some(5),
             threads: vec![ThreadView { name: "writer".into(), restarts: 1, ..ThreadView::default() }],
             ..Pulse::default()

@@ -5,7 +5,7 @@ use crate::descriptors::{self, Share};
 use crate::files::{InForce, Loaded, load};
 use crate::log::{self, Log};
 use anyhow::{Context, anyhow, bail};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::net::TcpListener;
 use std::path::Path;
@@ -120,6 +120,8 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
         .collect::<std::io::Result<Vec<_>>>()?
         .into_iter()
         .unzip();
+    // A file that may not grow as far as it has to (`ulimit -f`) fails to be written, and ends nothing.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("a signal")?;
     let store = open_store(config).context("the store")?;
     refuse_short_retention(&config.store)?;
     let prices = Arc::new(Prices::new(loaded.prices));
@@ -155,6 +157,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
         proxy_config(config, &share, loaded.provider, in_force.tls.clone()),
         links,
         mailboxes,
+        control.lanes,
     )
     .context("the proxy's listeners")?;
 
@@ -440,6 +443,7 @@ fn file_config(store: &config::Store) -> sqlite::Config {
         details_days: store.details_days,
         rollups_days: store.rollups_days,
         refusals_days: store.refusals_days,
+        lane_bytes: sqlite::LANE_BYTES,
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         store: telemetry.store,
         store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
         store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
+        journal_failure: pulse.as_ref().and_then(|pulse| pulse.journal_failure.clone()),
         reports_held: telemetry.reports_held(),
         threads_restarted: restarted(threads),
         mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
@@ -144,6 +145,12 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
     } else if pulse.lag.waiting >= COMMIT_MAX {
         let seconds = pulse.lag.waiting.as_secs();
         problems.push(format!("What is counted has waited for the store for {seconds} s."));
+    }
+    if let Some(why) = &pulse.journal_failure {
+        problems.push(format!(
+            "What is counted is in memory alone until the ledger has it, and a kill would lose it: the journal in \
+             store.path takes nothing: {why}."
+        ));
     }
     if pulse.is_full {
         problems.push(

@@ -387,7 +387,7 @@ fn health_tells_how_the_process_does() {
             "startedAt": health["startedAt"], "uptimeSeconds": health["uptimeSeconds"], "sessions": 1, "users": 1,
             "ledgerFull": false, "store": "memory", "storeFailing": false, "storeFailure": null, "redisFailing": null,
             "redisFailure": null, "instances": null, "mirrorFailure": null, "mirrorWaiting": null, "problems": [],
-            "logLinesLost": 0, "acceptFailure": null, "reportsHeld": 0, "threadsRestarted": []});
+            "logLinesLost": 0, "acceptFailure": null, "journalFailure": null, "reportsHeld": 0, "threadsRestarted": []});
         assert_eq!((answer.status, health), (200, expected));
     };
     let ready = || {

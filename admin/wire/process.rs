@@ -39,6 +39,9 @@ pub(crate) struct Health {
     /// Why it failed, in a sentence.
     #[schema(required)]
     pub(crate) store_failure: Option<String>,
+    /// Why what is counted is kept in memory alone until the ledger has it, if so: a kill would lose it.
+    #[schema(required)]
+    pub(crate) journal_failure: Option<String>,
     /// Reports that shards hold back because the ledger takes in fewer than come. Past 65,536 a shard its new sessions
     /// are refused with 4503.
     pub(crate) reports_held: u64,

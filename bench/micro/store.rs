@@ -20,8 +20,9 @@ fn main() {
     };
     let now = system_time();
     let opened = Instant::now();
-    let mut store = Sqlite::open(Config { directory, details_days: 0, rollups_days: 0, refusals_days: 0 })
-        .expect("a ledger");
+    let mut store =
+        Sqlite::open(Config { directory, details_days: 0, rollups_days: 0, refusals_days: 0, lane_bytes: 0 })
+            .expect("a ledger");
     println!("{:<58} {:>14?}", "open", opened.elapsed());
     let asked = Instant::now();
     let restored = store.restore(now, usize::MAX).expect("a ledger that can be read");

@@ -126,7 +126,7 @@ pub(crate) struct Store {
     pub(crate) kind: StoreKind,
     /// The folder of the embedded ledger; relative to where tokenist was started. One process at a time uses it.
     pub(crate) path: String,
-    /// How often what was counted is written and synced: what a kill can lose.
+    /// How often what was counted is written and synced: what a power loss can take.
     pub(crate) commit_ms: u64,
     /// Events, sessions and logs are kept for so many days before the newest row; 0: for ever.
     pub(crate) details_days: u64,

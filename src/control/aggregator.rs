@@ -6,6 +6,7 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! nobody is judged by what no longer holds.
 
+mod journal;
 mod limits;
 mod seats;
 mod sharing;
@@ -13,6 +14,7 @@ mod speaking;
 mod turn;
 mod views;
 
+use self::journal::Journal;
 use self::seats::{Asked, Seats};
 use self::sharing::Sharing;
 use self::turn::{Obeyed, Turn};
@@ -70,6 +72,7 @@ pub struct Aggregator {
     /// `None` where this is the only instance.
     sharing: Option<Sharing>,
     seats: Seats,
+    journal: Journal,
     reports_applied: u64,
     details_lost: u64,
 }
@@ -95,9 +98,15 @@ impl Aggregator {
             happenings: Happenings::new(),
             sharing: None,
             seats: Seats::default(),
+            journal: Journal::default(),
             reports_applied: 0,
             details_lost: 0,
         }
+    }
+
+    /// This is how the writer does.
+    pub(crate) fn watch_saving(&mut self, saving: Arc<Progress>) {
+        self.saving = saving;
     }
 
     /// Keeps these prices as the catalog has them.
@@ -125,7 +134,10 @@ impl Aggregator {
     pub fn report(&mut self, report: Report, now: Timestamp) {
         self.reports_applied += 1;
         match report {
-            Report::Charged(delta) => self.ledger.apply(delta, now),
+            Report::Charged(delta, upto) => {
+                self.ledger.apply(delta, now);
+                self.journal.apply(upto);
+            }
             Report::Opened(opened) => {
                 let session = opened.session;
                 self.ledger.open_session(opened, now);
@@ -159,6 +171,7 @@ impl Aggregator {
     pub fn tick(&mut self, now: Timestamp) {
         self.ledger.tick(now);
         self.look_after_room(now);
+        self.journal.look();
         self.publish();
         let lost = self.ledger.details_lost();
         if lost > self.details_lost {
@@ -170,7 +183,9 @@ impl Aggregator {
     /// What has accumulated for the store, if anything. Take it only when the writer has room: until then the ledger
     /// coalesces it.
     pub fn take_batch(&mut self) -> Option<Batch> {
-        self.ledger.take_batch()
+        let mut batch = self.ledger.take_batch()?;
+        batch.booked = self.journal.take_booked();
+        Some(batch)
     }
 
     /// The clock was far ahead and has been corrected to `now`.
@@ -291,17 +306,19 @@ impl Aggregator {
         if let Some(log) = &mut log {
             log.identity = Arc::clone(&identity);
         }
+        let call = Call { delta, log, ids };
         let charge = Charge {
-            cost: delta.cost,
-            tokens: i64::try_from(delta.usage.total_tokens()).unwrap_or(i64::MAX),
+            cost: call.delta.cost,
+            tokens: i64::try_from(call.delta.usage.total_tokens()).unwrap_or(i64::MAX),
         };
         let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.seat(&holder, now)).collect();
         let opened = opened?; // Nobody is charged where there is no room for all.
-        if !self.ledger.mark(&ids, now) {
+        if !self.ledger.mark(&call.ids, now) {
             return Ok(self.judge(&identity, now));
         }
-        let said = if identity.key.is_some() { self.ledger.said_of(&identity) } else { Said::ByOperator };
-        self.ledger.introduce(opened[0].0, &identity, said, now);
+        let upto = self.journal.append(&call);
+        let Call { delta, log, ids: _ } = call;
+        self.ledger.introduce(opened[0].0, &identity, self.said_of_call(&identity), now);
         for (_, account) in &opened {
             account.charge(charge);
         }
@@ -309,6 +326,7 @@ impl Aggregator {
         if let Some(log) = log {
             self.ledger.log(log);
         }
+        self.journal.apply(upto);
         self.publish();
         Ok(self.judge(&identity, now))
     }

@@ -25,6 +25,7 @@ pub mod progress;
 mod query;
 pub mod ranking;
 mod reads;
+mod rebook;
 mod recall;
 pub mod resolver;
 pub mod run;
@@ -37,6 +38,7 @@ pub mod writer;
 
 pub use aggregator::Aggregator;
 pub use handle::Handle;
+pub use rebook::rebook;
 pub use store::Store;
 pub use writer::Writer;
 
@@ -54,7 +56,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokenist_core::ledger::{self, Ledger};
-use tokenist_handoff::{Heartbeat, Order, Report};
+use tokenist_handoff::{Heartbeat, Lane, Order, Report};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Debug)]
@@ -102,6 +104,8 @@ pub struct Control {
     pub reports: Sender<Report>,
     /// Resolves, always to an error, when the aggregator has ended: by [`Thread::finish`], or by a bug.
     pub ended: oneshot::Receiver<()>,
+    /// A lane of the journal for each shard; none where nothing outlives the process.
+    pub lanes: Vec<Lane>,
     /// Beaten by the aggregator each time it goes round its loop.
     pub heartbeat: Arc<Heartbeat>,
     pub thread: Thread,
@@ -114,9 +118,9 @@ pub struct Thread {
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
-/// Reads what the store knows and starts the threads. `shards` are the ways to the shards, in order of their numbers,
+/// Reads what the store knows, books what the process before had not saved, and starts the threads. `shards` are the ways to the shards, in order of their numbers,
 /// `prices` what calls cost that applications report themselves, with the catalog's from now on.
-/// Fails where the store cannot be read or no thread be started.
+/// Fails where the store cannot be read, does not take what is to be booked, or no thread can be started.
 pub fn start(
     mut config: Config,
     mut store: Box<dyn Store>,
@@ -131,12 +135,16 @@ pub fn start(
     config.ledger.reads_back = recaller.is_some();
     let restored = store.restore(now, config.ledger.holders_max).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
+    let (lane_count, mirroring) = (shards.len() + 1, store.mirroring());
+    let mut aggregator =
+        Aggregator::new(ledger, config.ledger.holders_max, shards, Arc::default(), mirroring.clone());
+    rebook(&mut *store, &mut aggregator, now).map_err(io::Error::other)?;
+    let lanes = aggregator.take_lanes(store.lanes(lane_count).map_err(io::Error::other)?);
     let supervisor = Supervisor::default();
     let reads = start_readers(&supervisor, &*store, &READERS, config.command_queue)?;
     let rule_reads = start_readers(&supervisor, &*store, &[RULE_READER], config.command_queue)?;
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
-    let mirroring = store.mirroring();
     let happenings = Happenings::new();
     let handle = Handle::new(
         commands.clone(),
@@ -144,13 +152,12 @@ pub fn start(
         supervisor.clone(),
         Arc::clone(&prices),
         config.ledger.default_limit,
-        mirroring.clone(),
+        mirroring,
         happenings.clone(),
     );
     store.attach(&handle).map_err(io::Error::other)?;
     let writer = Writer::start(store, &supervisor)?;
-    let saving = Arc::clone(writer.progress());
-    let mut aggregator = Aggregator::new(ledger, config.ledger.holders_max, shards, saving, mirroring);
+    aggregator.watch_saving(Arc::clone(writer.progress()));
     aggregator.price_by(prices);
     aggregator.tell_to(happenings);
     if let Some(recaller) = recaller {
@@ -178,7 +185,7 @@ pub fn start(
         aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace, &beaten)
     })?;
     watch::start(&handle.reading_by(rule_reads))?;
-    Ok(Control { handle, reports, ended, heartbeat, thread: Thread { commands, thread } })
+    Ok(Control { handle, reports, ended, lanes, heartbeat, thread: Thread { commands, thread } })
 }
 
 fn start_readers(

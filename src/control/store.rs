@@ -28,10 +28,12 @@ use std::time::Instant;
 use tokenist_core::audit::{Actor, Audit};
 use tokenist_core::batch::{Batch, Event, Log, Recalled, Restored, Rollup, SessionRecord};
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, UserId};
+use tokenist_core::journal::{Item, Upto};
 use tokenist_core::key::KeyId;
 use tokenist_core::refusal::{Refusal, Refused};
 use tokenist_core::time::{Now, Timestamp};
 use tokenist_core::totals::Totals;
+use tokenist_handoff::Lane;
 
 /// Rows belong to a writer: one opening of one store by one process. A driver that persists names its writer anew
 /// each time it is opened, before the first commit, for a ledger begins to number its rows afresh with each start.
@@ -51,6 +53,20 @@ pub trait Store: Send {
     /// committed survives a crash if the store persists at all.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// What the next lane of an earlier opening's journal holds that was counted and not committed, in order, each with
+    /// up to where the lane is booked with it. `None`: there is no more. Called before [`Store::lanes`].
+    fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Begins a journal of so many lanes, in which what is counted outlives the process until it is committed; what is
+    /// left of earlier ones is forgotten. None where nothing outlives it. What [`Batch::booked`] says of them is
+    /// committed with the batch, and their room is free for more then.
+    fn lanes(&mut self, count: usize) -> Result<Vec<Lane>, StoreError> {
+        let _ = count;
+        Ok(Vec::new())
+    }
+
     /// Who counts in this store, if that outlives the process: what is summed here goes on growing under that name.
     fn run(&self) -> Option<Run> {
         None
@@ -69,7 +85,7 @@ pub trait Store: Send {
         Ok(Tidied::default())
     }
 
-    /// Called once, before the first commit, where the store brings what others have set: see [`Handle::adopt`].
+    /// Called once, before anybody is served, where the store brings what others have set: see [`Handle::adopt`].
     fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
         let _ = handle;
         Ok(())

@@ -4,13 +4,12 @@ use crate::progress::LagView;
 pub use crate::supervise::ThreadView;
 use std::collections::HashSet;
 use std::sync::Arc;
-use tokenist_core::batch::Log;
 pub use tokenist_core::batch::Profile;
 use tokenist_core::close::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
+pub use tokenist_core::journal::Call;
 use tokenist_core::key::{Key, KeyId, Maker};
 use tokenist_core::limit::{Block, Limit, WindowKind};
-use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 pub use tokenist_core::totals::Totals;
@@ -169,15 +168,6 @@ pub struct ModelTotals {
     pub totals: Totals,
 }
 
-/// A call that did not pass through the proxy, with what its application sent of it if it did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    pub delta: Delta,
-    pub log: Option<Log>,
-    /// By which it is known if it is sent again; empty where nobody can tell.
-    pub ids: Vec<Arc<str>>,
-}
-
 /// How a call is judged that has not been made yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
@@ -255,6 +245,12 @@ pub struct Pulse {
     /// Why, in a sentence.
     pub store_failure: Option<String>,
     pub batches_committed: u64,
+    /// Why what is counted is not written to the journal at the moment, if so.
+    pub journal_failure: Option<String>,
+    /// How much was not, since the start.
+    pub journal_skipped: u64,
+    /// What was booked at the start because the process before had counted and not saved it.
+    pub journal_rebooked: u64,
     /// How long what is counted waits for the disk.
     pub lag: LagView,
     /// The threads that are kept, see [`crate::supervise`].

@@ -6,6 +6,7 @@
 use crate::audit::Audit;
 use crate::catalog::Entry;
 use crate::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, UserId};
+use crate::journal::Upto;
 use crate::key::Key;
 use crate::limit::{Block, Limit};
 use crate::message::{Closed, Delta, Opened};
@@ -33,6 +34,8 @@ pub struct Batch {
     pub audits: Vec<Audit>,
     /// Who was refused: rows that have grown.
     pub refusals: Vec<Refusal>,
+    /// Up to where this batch and those before have all that each lane of the journal tells.
+    pub booked: Vec<Upto>,
 }
 
 impl Batch {
@@ -47,6 +50,7 @@ impl Batch {
             && self.marks.is_empty()
             && self.audits.is_empty()
             && self.refusals.is_empty()
+            && self.booked.is_empty()
     }
 }
 

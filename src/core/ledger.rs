@@ -104,6 +104,15 @@ pub struct Warning {
     pub percent: u8,
 }
 
+/// By whom something was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// It was charged to the accounts first.
+    Here,
+    /// By an earlier process: no account of this one was charged with it.
+    Before,
+}
+
 /// A session between Opened and Closed.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
@@ -271,14 +280,22 @@ impl Ledger {
 
     /// Adds what an earlier process counted.
     fn put_back(&mut self, place: Place, piece: &Piece, now: Timestamp) {
-        let at = if piece.at.since(now) <= STEP_BACK_MS { piece.at } else { now };
-        self.roster.use_seat(place).record.restore(at, &piece.totals);
+        self.roster.use_seat(place).record.restore(restored_at(piece.at, now), &piece.totals);
     }
 
     /// Counts a delta for all its holders in every window, for its session, and for the store. None of them is a
     /// stranger any more. Who has left a seat already, because all that was charged to it had been applied, leaves
     /// nothing that counts towards a limit: it goes to the store alone.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
+        self.book(delta, Counted::Here, now);
+    }
+
+    /// Counts what an earlier process had counted and not saved, as if it had been saved and [restored](Ledger::restore).
+    pub fn rebook(&mut self, delta: Delta, now: Timestamp) {
+        self.book(delta, Counted::Before, now);
+    }
+
+    fn book(&mut self, delta: Delta, counted: Counted, now: Timestamp) {
         let totals = Totals::of(&delta);
         let identity = &*delta.identity;
         let user = self.roster.user(&identity.user);
@@ -298,7 +315,7 @@ impl Ledger {
         let mut grain = Grain::Hour;
         for place in [user, org, feature, key].into_iter().flatten() {
             self.roster.establish(place);
-            self.post(place, delta.at, &totals, now);
+            self.post(place, counted, delta.at, &totals, now);
             if self.record(place).standing().limit.window == WindowKind::Rolling24h {
                 grain = Grain::FiveMinutes;
             }
@@ -632,11 +649,19 @@ impl Ledger {
         }
     }
 
-    fn post(&mut self, place: Place, at: Timestamp, totals: &Totals, now: Timestamp) {
+    fn post(&mut self, place: Place, counted: Counted, at: Timestamp, totals: &Totals, now: Timestamp) {
         self.align(place, now);
         let seat = self.roster.use_seat(place);
         seat.saved_by = self.batch;
-        let consequence = seat.record.post(at, totals, now);
+        let consequence = match counted {
+            Counted::Here => seat.record.post(at, totals, now),
+            Counted::Before => {
+                // Of what is still to come a row tells no more than its beginning.
+                let at = if at <= now { at } else { Grain::Hour.start(at).max(now) };
+                seat.record.restore(restored_at(at, now), totals);
+                seat.record.advance(now)
+            }
+        };
         self.conclude(place, consequence);
         self.touch(place);
     }
@@ -742,6 +767,11 @@ impl Ledger {
 fn renamed(state: &HolderState) -> Option<HolderState> {
     let holder = state.holder.renamed().filter(|_| state.binds())?;
     Some(HolderState { limit: state.limit.clone(), block: state.block.clone(), ..HolderState::of(holder) })
+}
+
+/// When that counts which an earlier process counted at `at`.
+fn restored_at(at: Timestamp, now: Timestamp) -> Timestamp {
+    if at.since(now) <= STEP_BACK_MS { at } else { now }
 }
 
 fn take_rollups(seat: &mut Seat, rollups: &mut Vec<Rollup>) {

@@ -4,6 +4,7 @@ use crate::account::Account;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
+use tokenist_core::journal::Upto;
 use tokenist_core::limit::Standing;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::verdict::Used;
@@ -19,7 +20,8 @@ pub enum Report {
         admission: Admission,
     },
     Opened(Opened),
-    Charged(Delta),
+    /// Up to where the journal is written with it; `None`: it is not in the journal.
+    Charged(Delta, Option<Upto>),
     Closed(Closed),
     Refused(Box<Rejected>),
 }

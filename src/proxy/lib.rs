@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Addresses, Calls, Counters, Mailbox, Order, Published, Refusals, ReportSender};
+use tokenist_handoff::{Addresses, Calls, Counters, Lane, Mailbox, Order, Published, Refusals, ReportSender};
 
 /// What ties the shards to the other planes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,11 +73,17 @@ pub struct Proxy {
 /// Ring entries of a shard. Past them a submission goes to the kernel early.
 const RING_ENTRIES: u32 = 4096;
 
-/// Starts one shard for each mailbox. Both addresses are bound before this returns.
+/// Starts one shard for each mailbox, each with its lane of the journal, if there is one. Both addresses are bound
+/// before this returns.
 ///
 /// # Errors
 /// An address cannot be bound, or somebody else listens on it, or the driver that was asked for is not to be had.
-pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io::Result<Proxy> {
+pub fn start(
+    config: Config,
+    links: Links,
+    mailboxes: Vec<Mailbox<Order>>,
+    lanes: Vec<Lane>,
+) -> io::Result<Proxy> {
     let count = mailboxes.len();
     let driver = choose_driver(config.driver)?;
     let claim = if config.takeover { Claim::Beside } else { Claim::Alone };
@@ -90,7 +96,9 @@ pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io
     let cpus = if config.pin { one_each(count, affinity()) } else { Vec::new() };
     let config = Arc::new(config);
     let mut shards = Vec::with_capacity(count);
+    let mut lanes = lanes.into_iter();
     for (index, ((mailbox, plain), tls)) in mailboxes.into_iter().zip(plain).zip(tls).enumerate() {
+        let lane = lanes.next();
         let (config, links, cpu) = (Arc::clone(&config), links.clone(), cpus.get(index).copied());
         let serve = move || {
             if let Some(cpu) = cpu
@@ -98,7 +106,7 @@ pub fn start(config: Config, links: Links, mailboxes: Vec<Mailbox<Order>>) -> io
             {
                 tracing::warn!(shard = index, cpu, %error, "a shard could not be pinned");
             }
-            block_on(driver, shard::run(index, config, links, mailbox, Sockets { plain, tls }))
+            block_on(driver, shard::run(index, config, links, mailbox, lane, Sockets { plain, tls }))
         };
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }

@@ -4,6 +4,9 @@
 //! in no session more, and a session's metered facts are added up in the last of them that waits, so that what is held
 //! grows with the sessions there are and not with what they say: their counts stay exact, they are one event instead of
 //! several. Accounts are charged before anything is reported, so limits hold all the while.
+//!
+//! A fact that is in the journal is never added to another: the ledger books a lane in its order and without a gap, so
+//! that a kill repeats nothing. How many of these wait the lane's length bounds, and past it there is no room for more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -55,20 +58,20 @@ impl Held {
             self.reports.push_back(report);
             return Kept::AsItIs;
         }
-        let Report::Charged(delta) = report else {
+        let Report::Charged(delta, None) = report else {
             self.reports.push_back(report);
             return Kept::AsItIs;
         };
         let place = self.last.get(&delta.session).copied();
         let waiting = place.and_then(|place| self.reports.get_mut(usize::try_from(place - self.left).ok()?));
-        if let Some(Report::Charged(waiting)) = waiting
+        if let Some(Report::Charged(waiting, None)) = waiting
             && are_alike(waiting, &delta)
         {
             add(waiting, &delta);
             return Kept::Merged;
         }
         self.last.insert(delta.session, self.left + self.reports.len() as u64);
-        self.reports.push_back(Report::Charged(delta));
+        self.reports.push_back(Report::Charged(delta, None));
         Kept::AsItIs
     }
 
@@ -107,13 +110,14 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
     use tokenist_core::id::Identity;
+    use tokenist_core::journal::{LaneId, Upto};
     use tokenist_core::message::Closed;
     use tokenist_core::money::NanoUsd;
     use tokenist_core::time::Timestamp;
     use tokenist_core::usage::Usage;
 
     fn delta(session: u64, model: &str, at: u64) -> Report {
-        Report::Charged(Delta {
+        let delta = Delta {
             at: Timestamp(at),
             session: SessionId(session),
             identity: Arc::new(Identity::of(format!("user-{session}").as_str().into())),
@@ -123,7 +127,8 @@ mod tests {
             cost: NanoUsd(3),
             estimated: false,
             latency_ms: None,
-        })
+        };
+        Report::Charged(delta, None)
     }
 
     /// Everything that is sent: requests and cost by model, and what kinds there were in which order.
@@ -131,7 +136,7 @@ mod tests {
         let taken = RefCell::new((0, 0, 0));
         assert!(held.send(|report| {
             let mut taken = taken.borrow_mut();
-            if let Report::Charged(delta) = report {
+            if let Report::Charged(delta, _) = report {
                 assert_eq!(delta.usage.text_in, 2 * delta.usage.requests);
                 taken.0 += delta.usage.requests;
                 taken.1 += delta.cost.0;
@@ -164,6 +169,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_journal_keeps_its_place() {
+        let mut held = Held::default();
+        (0..HELD_MAX).for_each(|_| assert_eq!(held.push(delta(9, "m", 0)), Kept::AsItIs));
+        let upto = |position| Upto { lane: LaneId::default(), position };
+        let written = |position| match delta(1, "m", 0) {
+            Report::Charged(delta, None) => Report::Charged(delta, Some(upto(position))),
+            other => other,
+        };
+        for (report, kept) in [
+            (written(10), Kept::AsItIs),
+            (delta(1, "m", 0), Kept::AsItIs),
+            (written(20), Kept::AsItIs),
+            (delta(1, "m", 0), Kept::Merged),
+            (written(30), Kept::AsItIs),
+        ] {
+            assert_eq!(held.push(report), kept);
+        }
+        let order: RefCell<Vec<(u64, Option<u64>)>> = RefCell::default();
+        assert!(held.send(|report| {
+            let Report::Charged(delta, upto) = report else { unreachable!() };
+            if delta.session == SessionId(1) {
+                order.borrow_mut().push((delta.usage.requests, upto.map(|upto| upto.position)));
+            }
+            None
+        }));
+        assert_eq!(order.into_inner(), [(1, Some(10)), (2, None), (1, Some(20)), (1, Some(30))]);
+    }
+
+    #[test]
     fn only_what_is_one_sum_is_added_up_and_a_sessions_end_stays_behind_it() {
         let mut held = Held::default();
         (0..HELD_MAX).for_each(|_| assert_eq!(held.push(delta(9, "m", 0)), Kept::AsItIs));
@@ -192,7 +226,7 @@ mod tests {
         let order: RefCell<Vec<String>> = RefCell::default();
         assert!(held.send(|report| {
             order.borrow_mut().push(match report {
-                Report::Charged(delta) => {
+                Report::Charged(delta, _) => {
                     format!("{} {} {}", delta.session, delta.model, delta.usage.requests)
                 }
                 Report::Closed(_) => "closed".into(),

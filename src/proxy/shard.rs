@@ -25,11 +25,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
+use tokenist_core::journal;
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
-use tokenist_handoff::{Counters, Mailbox, Order, Published, Report};
+use tokenist_handoff::{Counters, Lane, Mailbox, Order, Published, Report};
 
 /// What goes on is told to the operator no more often.
 const COMPLAINT_MS: u64 = 10_000;
@@ -53,6 +54,8 @@ pub(crate) struct Shard {
     lingering: Cell<usize>,
     /// Reports that the queue had no room for.
     held: RefCell<Held>,
+    /// Where what is counted outlives the process. `None` where nothing does.
+    lane: RefCell<Option<Lane>>,
     unpriced: RefCell<HashSet<Model>>,
     /// Refusals that are still to be reported.
     tally: Tally,
@@ -73,6 +76,7 @@ pub(crate) async fn run(
     config: Arc<Config>,
     links: Links,
     orders: Mailbox<Order>,
+    lane: Option<Lane>,
     sockets: listener::Sockets,
 ) {
     let clock = Clock::new();
@@ -88,6 +92,7 @@ pub(crate) async fn run(
         sessions_opened: Cell::new(0),
         lingering: Cell::new(0),
         held: RefCell::default(),
+        lane: RefCell::new(lane),
         unpriced: RefCell::default(),
         tally: Tally::default(),
         now: Cell::new(clock.now()),
@@ -276,8 +281,11 @@ impl Shard {
         }
     }
 
+    /// Reports what was counted. From here on it outlives the process, and nobody has heard of it yet.
     pub(crate) fn charged(&self, delta: Delta) {
-        self.report(Report::Charged(delta));
+        let mut lane = self.lane.borrow_mut();
+        let upto = lane.as_mut().and_then(|lane| lane.append(|record| journal::write_delta(&delta, record)));
+        self.report(Report::Charged(delta, upto));
     }
 
     pub(crate) fn warn_unpriced(&self, model: &Model) {
@@ -391,6 +399,7 @@ impl Shard {
         self.flush();
         self.accounts.tick();
         self.report_refusals();
+        self.lane.borrow_mut().iter_mut().for_each(Lane::look);
         let config = &*self.config;
         let now = self.now();
         self.each(|live| {

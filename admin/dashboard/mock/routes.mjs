@@ -476,6 +476,7 @@ const health = () => ({
   redisFailure: null,
   storeFailing: false,
   storeFailure: null,
+  journalFailure: null,
 })
 const STARTED = Date.now() - 93_784_000
 const SETTINGS = {

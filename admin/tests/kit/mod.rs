@@ -200,7 +200,7 @@ impl Plane {
                 requests: 1,
                 ..Usage::default()
             };
-            self.report(Report::Charged(Delta {
+            let delta = Delta {
                 at,
                 session,
                 identity: Arc::clone(&identity),
@@ -210,7 +210,8 @@ impl Plane {
                 cost: NanoUsd(450_000),
                 estimated: n > 0,
                 latency_ms: None,
-            }));
+            };
+            self.report(Report::Charged(delta, None));
         }
         self.settle();
         Session { id: session.to_string(), at: at.to_string(), session }
@@ -219,7 +220,7 @@ impl Plane {
     /// A thousandth of a dollar for each of so many users.
     pub(crate) fn charge_many(&self, users: usize) {
         for index in 0..users {
-            self.report(Report::Charged(Delta {
+            let delta = Delta {
                 at: now(),
                 session: SessionId(0),
                 identity: Arc::new(Identity::of(format!("user-{index:06}").as_str().into())),
@@ -229,7 +230,8 @@ impl Plane {
                 cost: NanoUsd(1_000_000),
                 estimated: false,
                 latency_ms: None,
-            }));
+            };
+            self.report(Report::Charged(delta, None));
         }
         self.settle();
     }

@@ -120,8 +120,9 @@ impl Aggregator {
         deadlines.map(|waiting| waiting.deadline).chain(look).chain(ask).min()
     }
 
-    /// The store has so many batches.
+    /// The store has so many batches of those that were handed to a writer.
     pub fn saved(&mut self, batches: u64) {
+        let batches = self.journal.batches() + batches;
         if batches != self.seats.committed {
             self.seats.committed = batches;
             self.seats.next_look = Duration::ZERO;

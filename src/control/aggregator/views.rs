@@ -221,6 +221,9 @@ impl Aggregator {
             store_failing: self.saving.is_failing(),
             store_failure: self.saving.failure(),
             batches_committed: self.saving.done(),
+            journal_failure: self.journal.failure(),
+            journal_skipped: self.journal.skipped(),
+            journal_rebooked: self.journal.rebooked(),
             lag: self.saving.lag.view(Instant::now()),
             threads: Vec::new(), // Whoever asks looks at them.
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),

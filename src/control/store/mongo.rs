@@ -31,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::{Batch, Restored};
+use tokenist_core::journal::{Item, Upto};
 use tokenist_core::time::{Now, Timestamp};
+use tokenist_handoff::Lane;
 use tracing::{info, warn};
 
 #[derive(Clone, Default)]
@@ -144,6 +146,14 @@ impl Store for Mongo {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.file.commit(batch)
+    }
+
+    fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
+        self.file.left_over()
+    }
+
+    fn lanes(&mut self, count: usize) -> Result<Vec<Lane>, StoreError> {
+        self.file.lanes(count)
     }
 
     fn run(&self) -> Option<Run> {

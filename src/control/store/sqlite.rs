@@ -8,6 +8,7 @@
 
 mod commit;
 mod counts;
+mod journal;
 pub(crate) mod outbox;
 mod read;
 mod restore;
@@ -15,6 +16,7 @@ mod schema;
 mod tidy;
 pub(crate) mod usage;
 
+use self::journal::Journal;
 use self::outbox::{Copied, Outbox};
 use self::read::FileReader;
 use self::schema::SchemaError;
@@ -32,7 +34,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokenist_core::batch::{Batch, Restored, Stamped};
 use tokenist_core::catalog::{Entry, Kept};
+use tokenist_core::journal::{Item, Upto};
 use tokenist_core::time::{Now, Timestamp};
+use tokenist_handoff::Lane;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,7 +47,12 @@ pub struct Config {
     pub rollups_days: u64,
     /// Likewise the record of who was refused.
     pub refusals_days: u64,
+    /// How long a lane of the journal is: what is counted while the store takes nothing, and outlives the process.
+    pub lane_bytes: u64,
 }
+
+/// As long as some 20,000 responses take, which is what a shard counts in seconds of the greatest load.
+pub const LANE_BYTES: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub struct Sqlite {
@@ -59,6 +68,7 @@ pub struct Sqlite {
     mirrored: bool,
     copied: Arc<Copied>,
     tidier: Tidier,
+    journal: Journal,
     /// What the tidier takes for the present, in ms since 1970; 0: nothing yet.
     present: Arc<AtomicU64>,
     /// Held for as long as the process uses the folder.
@@ -103,7 +113,8 @@ impl Sqlite {
         writable.map_err(|error| failed(directory, "has a file that cannot be written", &error))?;
         let connection = place.look()?;
         schema::check(&connection).map_err(|error| place.schema_error(error))?;
-        check(&connection, &place)
+        check(&connection, &place)?;
+        journal::check(directory)
     }
 
     /// As [`Sqlite::open`], for a file that is copied elsewhere.
@@ -138,6 +149,7 @@ impl Sqlite {
             mirrored,
             copied: Arc::default(),
             tidier: Tidier::default(),
+            journal: Journal::default(),
             present: Arc::default(),
             _lock: lock,
         })
@@ -210,7 +222,24 @@ impl Store for Sqlite {
                 outbox::forget(transaction, &copied)?;
             }
             commit::write(transaction, generation, batch, mirrored)
-        })
+        })?;
+        self.journal.free(&batch.booked);
+        Ok(())
+    }
+
+    fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
+        self.connection()?;
+        let Sqlite { config, connection, run, journal, .. } = self;
+        let connection = connection.as_ref().expect("it was just opened");
+        journal.left_over(&config.directory, connection, &run.writer)
+    }
+
+    fn lanes(&mut self, count: usize) -> Result<Vec<Lane>, StoreError> {
+        let layout = journal::layout(&self.run.writer, self.generation as u64, count, self.config.lane_bytes);
+        self.connection()?;
+        let Sqlite { config, place, connection, journal, .. } = self;
+        let connection = connection.as_mut().expect("it was just opened");
+        journal.begin(&config.directory, connection, layout).map_err(|error| place.error(&error))
     }
 
     fn run(&self) -> Option<Run> {
@@ -246,6 +275,7 @@ impl Drop for Sqlite {
             // If it cannot be done, what is in the log beside the file is as safe there.
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).ok();
         }
+        self.journal.end();
     }
 }
 

@@ -81,7 +81,7 @@ impl Bench {
         for account in [Some(&admitted.user), admitted.org.as_ref()].into_iter().flatten() {
             account.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
         }
-        self.report(Report::Charged(delta(admitted.user_id.as_str(), nano)));
+        self.report(Report::Charged(delta(admitted.user_id.as_str(), nano), None));
     }
 
     fn ask_by_key(&self, key: KeyHash, user: Option<&str>) -> Answer {
@@ -248,7 +248,7 @@ fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
 
     let Bench { control, store, .. } = bench;
     store.set_fault(Fault::None);
-    control.reports.send(Report::Charged(delta("alice", 1))).unwrap();
+    control.reports.send(Report::Charged(delta("alice", 1), None)).unwrap();
     control.thread.finish().unwrap();
     assert_eq!(store.cost(), NanoUsd(30_001));
     assert!(control.ended.blocking_recv().is_err());
@@ -273,7 +273,7 @@ fn a_store_that_panics_once_loses_nothing_and_is_told_of() {
 
     let Bench { control, store, .. } = bench;
     store.set_fault(Fault::PanicOnce);
-    control.reports.send(Report::Charged(delta("alice", 5))).unwrap();
+    control.reports.send(Report::Charged(delta("alice", 5), None)).unwrap();
     control.thread.finish().unwrap();
     assert_eq!((store.cost(), store.events().len()), (NanoUsd(12), 3), "the last batch, too");
 }
@@ -381,7 +381,7 @@ fn users_are_listed_by_page_org_and_search() {
 #[test]
 fn what_was_counted_before_the_first_admission_is_used_up() {
     let bench = Bench::start(config(cost_limit(100)), 16);
-    bench.report(Report::Charged(delta("alice", 60)));
+    bench.report(Report::Charged(delta("alice", 60), None));
     let admitted = bench.admit(0, "alice");
     assert_eq!(admitted.user.used().cost, NanoUsd(60));
     bench.charge(&admitted, 39);

@@ -72,7 +72,7 @@ impl Plane {
     /// What a shard does for a metered response.
     fn charge(&self, admitted: &Admitted, nano: i64) {
         admitted.user.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
-        self.control.reports.send(Report::Charged(delta(admitted.user_id.as_str(), nano))).unwrap();
+        self.control.reports.send(Report::Charged(delta(admitted.user_id.as_str(), nano), None)).unwrap();
     }
 
     fn await_redis(&self, is_failing: bool) {

@@ -192,7 +192,7 @@ impl Sim {
         let nano = 1 + self.random.below(EVENT_MAX as u64) as i64;
         admitted[user].user.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
         self.used.push((user, at, nano));
-        kept.push_back(Report::Charged(delta(user, nano, at)));
+        kept.push_back(Report::Charged(delta(user, nano, at), None));
         true
     }
 

@@ -33,7 +33,13 @@ fn config(uri: String, database: &str) -> Config {
 }
 
 fn open(directory: PathBuf, config: Config) -> Mongo {
-    let file = sqlite::Config { directory, details_days: 90, rollups_days: 400, refusals_days: 30 };
+    let file = sqlite::Config {
+        directory,
+        details_days: 90,
+        rollups_days: 400,
+        refusals_days: 30,
+        lane_bytes: sqlite::LANE_BYTES,
+    };
     Mongo::open(file, config).unwrap()
 }
 
@@ -197,6 +203,7 @@ fn what_was_counted_before_there_was_a_mongodb_is_copied_too() {
         details_days: 90,
         rollups_days: 400,
         refusals_days: 30,
+        lane_bytes: sqlite::LANE_BYTES,
     };
     Sqlite::open(file()).unwrap().commit(&rollup(1, 5)).unwrap();
     let open = || Copied::open(directory.clone(), config(mongo().uri(), &database));

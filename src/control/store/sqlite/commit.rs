@@ -4,8 +4,8 @@
 //! the transaction that writes it. So a batch that is committed again adds nothing.
 
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
-use super::outbox;
 use super::schema::COUNTS;
+use super::{journal, outbox};
 use crate::store::row::measure_parts;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
@@ -62,7 +62,8 @@ pub(super) fn write(
     batch.logs.iter().try_for_each(|log| writer.log(log))?;
     batch.marks.iter().try_for_each(|mark| writer.mark(mark))?;
     batch.audits.iter().try_for_each(|audit| writer.audit(audit))?;
-    batch.refusals.iter().try_for_each(|refusal| writer.refusal(refusal))
+    batch.refusals.iter().try_for_each(|refusal| writer.refusal(refusal))?;
+    journal::note(transaction, &batch.booked)
 }
 
 struct Writer<'a> {

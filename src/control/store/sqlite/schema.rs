@@ -10,7 +10,8 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
+const STEPS: [&str; 8] =
+    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
 
 /// What every table that counts has, in this order.
 pub(super) const COUNTS: [&str; 15] = [
@@ -183,6 +184,13 @@ CREATE INDEX rollups_by_key ON rollups (key, start) WHERE key IS NOT NULL;
 CREATE INDEX org_day_by_org ON org_day (org, start);
 CREATE INDEX slice_day_by_feature ON slice_day (feature, start) WHERE feature <> '';
 CREATE INDEX key_day_by_key ON key_day (key, start);
+";
+
+const VERSION_8: &str = "
+-- Up to where each lane of a journal is booked here. A journal without rows is nobody's.
+CREATE TABLE journal (
+    generation INTEGER NOT NULL, lane INTEGER NOT NULL, upto INTEGER NOT NULL, PRIMARY KEY (generation, lane)
+) WITHOUT ROWID;
 ";
 
 /// Why a file cannot be used as it is.

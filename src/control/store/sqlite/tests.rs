@@ -7,20 +7,26 @@ use tokenist_core::time::{DAY_MS, Instant};
 use tokenist_core::totals::Totals;
 
 /// A folder that is removed on drop.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Scratch {
+    pub(super) fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Scratch(std::env::temp_dir().join(format!("tokenist-sqlite-{}-{number}", std::process::id())))
     }
 
-    fn config(&self) -> Config {
-        Config { directory: self.0.clone(), details_days: 90, rollups_days: 400, refusals_days: 30 }
+    pub(super) fn config(&self) -> Config {
+        Config {
+            directory: self.0.clone(),
+            details_days: 90,
+            rollups_days: 400,
+            refusals_days: 30,
+            lane_bytes: 1 << 16,
+        }
     }
 
-    fn open(&self) -> Sqlite {
+    pub(super) fn open(&self) -> Sqlite {
         Sqlite::open(self.config()).unwrap()
     }
 }

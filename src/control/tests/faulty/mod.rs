@@ -11,9 +11,11 @@ use tokenist_control::store::{
 };
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Event, Log, Restored, SessionRecord};
+use tokenist_core::journal::{Item, Upto};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::Refusal;
 use tokenist_core::time::Timestamp;
+use tokenist_handoff::Lane;
 
 /// How the next commits go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +95,14 @@ impl Store for Faulty {
         } else {
             Err(StoreError(format!("{fault:?}")))
         }
+    }
+
+    fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
+        self.inner().0.left_over()
+    }
+
+    fn lanes(&mut self, count: usize) -> Result<Vec<Lane>, StoreError> {
+        self.inner().0.lanes(count)
     }
 
     fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
