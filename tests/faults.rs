@@ -87,7 +87,8 @@ fn outlives(fault: &str, word: &str) {
     assert!(failing["problems"].to_string().contains("The store takes nothing"), "{failing}");
     assert!(failing["storeFailure"].as_str().is_some_and(|text| text.contains(word)), "{failing}");
     assert_eq!(tokenist.metric("tokenist_store_failing"), Some(1.0));
-    assert!(tokenist.output().contains("the store failed"), "it is in the log");
+    let logged = || tokenist.output().contains("the store failed");
+    assert!(eventually(PATIENCE, logged, |logged| *logged), "it is in the log");
     session.turn("").unwrap();
     disk.fail("none");
     let works = eventually(PATIENCE, health, |health| health["storeFailing"] == false);
@@ -101,6 +102,80 @@ fn outlives(fault: &str, word: &str) {
     std::thread::sleep(std::time::Duration::from_millis(500));
     tokenist.kill();
     assert_eq!(tokens(&disk.start(&provider)), counted);
+}
+
+#[test]
+fn what_is_counted_while_the_disk_is_full_outlives_a_kill() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let mut tokenist = disk.start(&provider);
+    let mut session = tokenist.session("alice").unwrap();
+    session.turn("").unwrap();
+    disk.fail("full");
+    for _ in 0..5 {
+        session.turn("").unwrap();
+    }
+    let health = || tokenist.get("/health");
+    let failing = eventually(PATIENCE, health, |health| health["storeFailing"] == true);
+    assert_eq!((&failing["storeFailing"], &failing["journalFailure"]), (&true.into(), &Value::Null));
+    tokenist.kill();
+    disk.fail("none");
+    assert_eq!(tokens(&disk.start(&provider)), provider.audit()["totals"]["total_tokens"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_told_and_counting_goes_on() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    let tokenist = disk.start(&provider);
+    let mut session = tokenist.session("alice").unwrap();
+    session.turn("").unwrap();
+    let health = || tokenist.get("/health");
+    assert_eq!((&health()["status"], &health()["journalFailure"]), (&"ok".into(), &Value::Null));
+    disk.fail("journal");
+    session.turn("").unwrap();
+    let failing = health();
+    assert_eq!(failing["status"], "degraded");
+    assert!(failing["journalFailure"].as_str().is_some_and(|why| why.contains("Input/output")), "{failing}");
+    assert!(failing["problems"].to_string().contains("a kill would lose it"), "{failing}");
+    assert_eq!(tokenist.metric("tokenist_journal_failing"), Some(1.0));
+    assert!(tokenist.metric("tokenist_journal_skipped_total") >= Some(1.0));
+    session.turn("").unwrap();
+    disk.fail("none");
+    let works = eventually(PATIENCE, health, |health| health["status"] == "ok");
+    assert_eq!((&works["status"], &works["journalFailure"]), (&"ok".into(), &Value::Null));
+    session.turn("").unwrap();
+    let delivered = provider.audit()["totals"]["total_tokens"].clone();
+    let counted = eventually(PATIENCE, || tokens(&tokenist), |counted| *counted == delivered);
+    assert_eq!(counted, delivered);
+    drop(session);
+    tokenist.leave();
+    assert_eq!(tokens(&disk.start(&provider)), delivered, "and nothing is booked again");
+}
+
+#[test]
+fn where_no_journal_can_be_made_it_serves_and_says_so() {
+    let provider = Provider::start(&[]);
+    let disk = Disk::new();
+    disk.fail("nojournal");
+    let tokenist = disk.start(&provider);
+    tokenist.session("alice").unwrap().turn("").unwrap();
+    let health = tokenist.get("/health");
+    assert_eq!(health["status"], "degraded");
+    assert!(health["journalFailure"].as_str().is_some_and(|why| why.contains("No space left")), "{health}");
+    let delivered = provider.audit()["totals"]["total_tokens"].clone();
+    let counted = eventually(PATIENCE, || tokens(&tokenist), |counted| *counted == delivered);
+    assert_eq!(counted, delivered);
+}
+
+#[test]
+fn where_no_file_may_grow_so_far_it_serves_without_a_journal() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start_with_small_files(4 << 10, &provider.origin(), &[]);
+    tokenist.session("alice").unwrap().turn("").unwrap();
+    let health = tokenist.get("/health");
+    assert!(health["journalFailure"].as_str().is_some_and(|why| why.contains("too large")), "{health}");
+    assert_eq!(health["storeFailing"], false);
 }
 
 #[test]

@@ -36,7 +36,14 @@ impl Tokenist {
     /// As [`Tokenist::start`], where the system grants no more than this many open files.
     pub fn start_under(open_files: u32, origin: &str, settings: &[(&str, &str)]) -> Tokenist {
         let ledger = Scratch::new();
-        let command = limited(&serve(origin, &ledger, settings), open_files);
+        let command = limited(&serve(origin, &ledger, settings), "-n", open_files);
+        Tokenist::of(ledger, command)
+    }
+
+    /// As [`Tokenist::start`], where the system lets no file grow beyond so many half kilobytes.
+    pub fn start_with_small_files(half_kb_max: u32, origin: &str, settings: &[(&str, &str)]) -> Tokenist {
+        let ledger = Scratch::new();
+        let command = limited(&serve(origin, &ledger, settings), "-f", half_kb_max);
         Tokenist::of(ledger, command)
     }
 
@@ -72,6 +79,14 @@ impl Tokenist {
         Tokenist { listen, tls_listen: None, admin, driver: String::new(), process, ledger }
     }
 
+    /// As [`Tokenist::start`], and `kill -9` so soon that it may not have come up.
+    pub fn start_and_kill(origin: &str, settings: &[(&str, &str)], after: Duration) {
+        let ledger = Scratch::new();
+        let (process, _) = Process::spawn("tokenist", serve(origin, &ledger, settings));
+        std::thread::sleep(after);
+        drop(process);
+    }
+
     /// `tokenist check` with these settings: whether it found all well, and what it printed.
     pub fn check(origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
         let ledger = Scratch::new();
@@ -91,7 +106,7 @@ impl Tokenist {
     /// As [`Tokenist::refused`], where the system grants no more than this many open files.
     pub fn refused_under(open_files: u32, origin: &str, settings: &[(&str, &str)]) -> (bool, String) {
         let ledger = Scratch::new();
-        Tokenist::outcome(limited(&serve(origin, &ledger, settings), open_files))
+        Tokenist::outcome(limited(&serve(origin, &ledger, settings), "-n", open_files))
     }
 
     fn outcome(command: Command) -> (bool, String) {
@@ -208,11 +223,11 @@ fn command(word: &str, origin: &str, ledger: &Scratch, settings: &[(&str, &str)]
     command
 }
 
-/// The same command with fewer open files. The shell sets that, because no safe call sets it for another process before
-/// it runs.
-fn limited(command: &Command, open_files: u32) -> Command {
+/// The same command under a limit of `ulimit`'s. The shell sets that, because no safe call sets it for another process
+/// before it runs.
+fn limited(command: &Command, which: &str, limit: u32) -> Command {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]);
+    shell.args(["-c", &format!("ulimit {which} {limit} && exec \"$0\" \"$@\"")]);
     shell.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
