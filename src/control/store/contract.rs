@@ -447,6 +447,8 @@ fn refusals_grow_are_kept_and_found(mut store: Box<dyn Store>) {
     let mut ledger = ledger();
     admit(&mut ledger, "alice");
     admit(&mut ledger, "bob");
+    // Of an org that nobody knows a refusal tells nothing.
+    ledger.admit(&Holder::Org("acme".into()), NOON, |_, _| true).unwrap();
     let refuse = |ledger: &mut Ledger, user: &str, code: &str, after_ms: u64| {
         let measure =
             (code == "cost_limit_reached").then_some(Measure::Cost { used: NanoUsd(7), limit: NanoUsd(5) });
