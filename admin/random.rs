@@ -35,6 +35,12 @@ pub(crate) fn secret() -> String {
     digits("", 32)
 }
 
+pub(crate) fn number() -> u32 {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    u32::from_be_bytes(bytes)
+}
+
 impl NewKey {
     pub(crate) fn generate() -> NewKey {
         let text = generate_token();

@@ -65,9 +65,10 @@ pub(crate) async fn list_keys(
 ) -> Result<Json<KeyList>, ApiError> {
     let (offset, limit) = (query.offset, query.limit());
     let holds_at = (!query.ended).then(now);
-    let account = caller.account().map(|(id, _)| Arc::clone(id));
+    // Also by its org: whoever had the email before may have had another, and keys of it.
+    let (account, org) = caller.account().map(|(id, org)| (Arc::clone(id), org)).unzip();
     let maker = query.maker();
-    let query = KeyQuery { user: query.user_id, org: None, account, maker, holds_at, offset, limit };
+    let query = KeyQuery { user: query.user_id, org, account, maker, holds_at, offset, limit };
     let page = app.handle.keys(query).await?;
     let emails = emails(&app, &page.keys).await?;
     Ok(Json(KeyList::of(&page.keys, page.total, &Space::of(&caller), &emails)))
@@ -88,9 +89,10 @@ pub(crate) async fn revoke_key(
     Query(Nothing): Query<Nothing>,
 ) -> Result<Json<KeyReply>, ApiError> {
     let no_such_key = || ApiError::new(StatusCode::NOT_FOUND, "API key not found");
-    if let Some((account, _)) = caller.account() {
+    if let Some((account, org)) = caller.account() {
         let key = app.handle.key_of(id.clone()).await?;
-        key.filter(|key| key.account.as_ref() == Some(account)).ok_or_else(no_such_key)?;
+        let is_its_own = |key: &Key| key.account.as_ref() == Some(account) && key.org.as_ref() == Some(&org);
+        key.filter(is_its_own).ok_or_else(no_such_key)?;
     }
     let key = app.handle.end_key(id.clone(), Timestamp(0)).await?.ok_or_else(no_such_key)?;
     app.keep(&caller, "key.revoke", ("key", id.as_str()), ApiKey::from(&key), ()).await;

@@ -13,7 +13,7 @@ use crate::wire::{
     ApiKey, ChangedLogin, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest,
     MadeKeys, Me, SessionsReply, SignInRequest, SignOutRequest, SignedIn, SigningKeyReply, TokenRequest,
 };
-use crate::{App, account, now};
+use crate::{App, account, now, random};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -321,9 +321,10 @@ fn no_such_login() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "Login not found")
 }
 
-/// A login that is made again after it was removed must not take the tokens of the old one.
+/// A login that is made again after it was removed must not take the tokens of the old one, however soon it is, and however
+/// often the old one's password was changed.
 pub(super) fn first_epoch() -> u32 {
-    (now().0 / 1_000) as u32
+    random::number()
 }
 
 /// A session's token for a login that has shown who it is.

@@ -193,6 +193,27 @@ fn nobody_registers_into_an_org_that_something_is_known_of() {
     assert_eq!(register(&plane, &body).status, 409);
 }
 
+/// Nobody has to prove that an email is theirs.
+#[test]
+fn who_registers_with_the_email_of_a_removed_account_finds_nothing_of_it() {
+    let plane = open();
+    let (before, old) = registered(&plane, "ann@example.com", Some("anns"));
+    let left = key(&plane, &old);
+    let id = before["userId"].as_str().unwrap();
+    assert_eq!(plane.ask("DELETE", &format!("/admin/logins/{id}"), "").status, 200);
+    let (after, new) = registered(&plane, "ann@example.com", Some("others"));
+    assert_eq!(after["userId"], id);
+    assert_eq!(
+        plane.ask_by(&old, "GET", "/auth/me", "").status,
+        401,
+        "the old token opens nothing of the new one"
+    );
+    assert_eq!(plane.ask_by(&new, "GET", "/auth/api-keys?ended=true", "").json()["total"], 0);
+    let path = format!("/auth/api-keys/{}", left["id"].as_str().unwrap());
+    assert_eq!(plane.ask_by(&new, "DELETE", &path, "").status, 404);
+    assert_eq!(plane.ask("GET", "/auth/api-keys?ended=true", "").json()["total"], 1);
+}
+
 #[test]
 fn an_owner_puts_an_account_into_an_org_that_there_is() {
     let plane = open();
