@@ -11,6 +11,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::login::{Login, Role};
 use crate::policy::Policy;
+use crate::session::{Everywhere, SignedOut, SigningKey};
 use crate::tier::OrgTier;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ async fn known_org(handle: &Handle, org: &OrgId) -> Result<bool, ApiError> {
 }
 
 async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
-    let (claims, tiers, logins, policies, rules, firings, prices) = tokio::try_join!(
+    let (claims, tiers, logins, policies, rules, firings, prices, rounds, sign_outs, signing) = tokio::try_join!(
         is_kept::<Claim>(handle, org),
         is_kept::<OrgTier>(handle, org),
         is_kept::<Login>(handle, org),
@@ -89,8 +90,11 @@ async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandErro
         is_kept::<Rule>(handle, org),
         is_kept::<Firings>(handle, org),
         is_kept::<Listing>(handle, org),
+        is_kept::<Everywhere>(handle, org),
+        is_kept::<SignedOut>(handle, org),
+        is_kept::<SigningKey>(handle, org),
     )?;
-    Ok(claims || tiers || logins || policies || rules || firings || prices)
+    Ok(claims || tiers || logins || policies || rules || firings || prices || rounds || sign_outs || signing)
 }
 
 async fn is_kept<T: Kept>(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
