@@ -182,7 +182,7 @@ fn a_summary_lists_the_dearest_thousand_and_counts_all() {
 fn who_was_refused_is_listed_with_why_and_how_often() {
     let plane = Plane::start();
     for user in ["alice", "bob"] {
-        plane.created("/admin/users", &json!({"userId": user}));
+        plane.created("/admin/users", &json!({"userId": user, "orgId": "acme"}));
     }
     let measure = Measure::Cost { used: NanoUsd(7_000_000_000), limit: NanoUsd(5_000_000_000) };
     plane.refuse("alice", Some(measure), 3);
