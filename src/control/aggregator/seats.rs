@@ -266,12 +266,15 @@ impl Aggregator {
             Asked::Admission { .. } => Need::Act,
             Asked::Command(command) => command.need(),
         };
+        // None of them is forgotten to make room for another of them.
+        let places: Vec<Place> = holders.iter().filter_map(|holder| self.ledger.find(holder)).collect();
+        let held: Vec<Arc<Account>> = places.into_iter().map(|place| self.open(place)).collect();
         let has_visitors = || holders.iter().any(|holder| self.seats.visitors.contains_key(holder));
         let has_seat = match (need, asked) {
             (Need::Nothing | Need::Look, _) => true,
             (Need::Act | Need::Seat, _) if has_visitors() => false,
             (Need::Act, Asked::Admission { .. }) => {
-                holders.iter().all(|holder| self.ledger.find(holder).is_some())
+                held.len() == holders.len()
                     || (self.seats.is_looking || self.seats.for_seat.is_empty()) && self.has_room(now)
             }
             (Need::Act, Asked::Command(_)) => true,
@@ -447,5 +450,63 @@ impl Aggregator {
                 Refusal::Unread => CommandError::Unread,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenist_core::id::SessionId;
+    use tokenist_core::ledger::{Config, Ledger};
+    use tokenist_core::message::Delta;
+    use tokenist_core::money::NanoUsd;
+    use tokenist_core::usage::Usage;
+    use tokenist_handoff::{Admitted, Charge, Mailbox, Report, mailbox};
+
+    const NOW: Timestamp = Timestamp(1_795_435_200_000);
+
+    fn admit(aggregator: &mut Aggregator, mailbox: &Mailbox<Order>, identity: &Arc<Identity>) -> Admitted {
+        let admission = Admission::Identity(Arc::clone(identity));
+        aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, NOW);
+        match mailbox.drain().next() {
+            Some(Order::Admission { answer: Answer::Admitted(admitted), .. }) => admitted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nobody_is_forgotten_to_make_room_for_what_he_comes_with() {
+        let config = Config { holders_max: 2, reads_back: true, ..Config::default() };
+        let (sender, mailbox) = mailbox(16).unwrap();
+        let ledger = Ledger::new(config, NOW);
+        let mut aggregator = Aggregator::new(ledger, 2, vec![sender], Arc::default(), None);
+        for (name, batch) in [("alice", 1), ("bob", 2), ("carol", 3)] {
+            let identity = Arc::new(Identity::of(name.into()));
+            let admitted = admit(&mut aggregator, &mailbox, &identity);
+            admitted.user.charge(Charge { cost: NanoUsd(5), tokens: 0 });
+            drop(admitted);
+            let delta = Delta {
+                at: NOW,
+                session: SessionId(1),
+                identity,
+                provider: "openai".into(),
+                model: "m".into(),
+                usage: Usage { requests: 1, ..Usage::default() },
+                cost: NanoUsd(5),
+                estimated: false,
+                latency_ms: None,
+            };
+            aggregator.report(Report::Charged(delta, None), NOW);
+            aggregator.take_batch().unwrap();
+            aggregator.saved(batch);
+        }
+        // Strangers who became known are one too many, so somebody goes. Alice has been idle for longest.
+        let feature = Some("voice".into());
+        let alice = Arc::new(Identity { feature, ..Identity::of("alice".into()) });
+        let _admitted = admit(&mut aggregator, &mailbox, &alice);
+        let ledger = aggregator.ledger();
+        let place = ledger.find(&Holder::User("alice".into())).unwrap();
+        assert_eq!(ledger.record(place).counted().cost, NanoUsd(5));
+        assert!(ledger.is_absent(&Holder::User("bob".into())));
     }
 }
