@@ -18,7 +18,7 @@ enum Outside {
     Never(&'static [&'static str]),
 }
 
-const WALLS: [Wall; 8] = [
+const WALLS: [Wall; 9] = [
     Wall {
         package: "tokenist-core",
         ours: &[],
@@ -58,6 +58,11 @@ const WALLS: [Wall; 8] = [
         outside: Outside::Never(&["monoio", "axum", "hyper", "rusqlite", "mongodb", "redis"]),
     },
     Wall { package: "tokload", ours: &["tokenist-core"], outside: Outside::Never(&["tokio", "axum"]) },
+    Wall {
+        package: "tokenist-simulation",
+        ours: &["tokenist-core", "tokenist-handoff", "tokenist-proxy", "tokenist-control"],
+        outside: Outside::Only(&[]),
+    },
     Wall { package: "tokenist-kit", ours: &[], outside: Outside::Never(&["monoio", "tokio"]) },
 ];
 

@@ -17,8 +17,7 @@ mod views;
 use self::journal::Journal;
 use self::seats::{Asked, Seats};
 use self::sharing::Sharing;
-use self::turn::{Obeyed, Turn};
-pub(crate) use self::turn::{PORTION_MAX, Portion};
+pub(crate) use self::turn::{Obeyed, PORTION_MAX, Portion, Turn};
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
@@ -41,7 +40,7 @@ use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, Warning};
+use tokenist_core::ledger::{Full, Ledger, Place, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
 use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
@@ -50,7 +49,7 @@ use tokenist_core::record::Record;
 use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Verdict, judge};
-use tokenist_handoff::{Admitted, Answer, Charge, Heartbeat, Order, Report, Sender};
+use tokenist_handoff::{Account, Admitted, Answer, Charge, Heartbeat, Order, Report, Sender};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -127,6 +126,11 @@ impl Aggregator {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What is charged to whoever sits there, if anybody has ever wanted to.
+    pub fn account(&self, place: Place) -> Option<&Account> {
+        self.accounts.find(place).map(|account| &**account)
     }
 
     /// Applies one report. What follows from it goes out with the next [`Aggregator::publish`], an admission's answer

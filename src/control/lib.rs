@@ -15,6 +15,7 @@ pub mod aggregator;
 mod bound;
 pub mod clock;
 mod command;
+pub mod desk;
 pub mod explore;
 pub mod fact;
 pub mod fleet;

@@ -80,6 +80,11 @@ pub(crate) fn start(
 }
 
 impl Reads {
+    /// Nobody reads, so nobody is answered.
+    pub(crate) fn none() -> Reads {
+        Reads(channel::bounded(0).0)
+    }
+
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,

@@ -4,7 +4,7 @@
 //! when the young one is full, or has been there for long, it becomes the old one, and the old one is forgotten. For
 //! whoever is known here cannot be forgotten by the ledger.
 
-use crate::live::Holders;
+use crate::holders::Holders;
 use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,7 +15,8 @@ use std::task::{Poll, Waker};
 use tokenist_core::id::{Feature, Identity, OrgId, UserId};
 use tokenist_handoff::{Account, Admission, Admitted, Answer, Report};
 
-pub(crate) struct Accounts {
+#[derive(Debug)]
+pub struct Accounts {
     users: RefCell<Generations<UserId, Arc<Account>>>,
     orgs: RefCell<Generations<OrgId, Arc<Account>>>,
     features: RefCell<Generations<Feature, Arc<Account>>>,
@@ -30,14 +31,15 @@ pub(crate) struct Accounts {
 const TURN_MS: u64 = 30_000;
 
 /// An answer that is awaited.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slot {
     answer: Option<Answer>,
     waker: Option<Waker>,
 }
 
 impl Accounts {
-    pub(crate) fn new(entries_max: usize, tick_ms: u64) -> Accounts {
+    /// Of users, orgs and features `entries_max` each; a tick comes every `tick_ms`.
+    pub fn new(entries_max: usize, tick_ms: u64) -> Accounts {
         let turn_ticks = TURN_MS / tick_ms.max(1) + 1;
         Accounts {
             users: RefCell::new(Generations::new(entries_max)),
@@ -51,7 +53,7 @@ impl Accounts {
     }
 
     /// Lets a tick pass.
-    pub(crate) fn tick(&self) {
+    pub fn tick(&self) {
         let left = self.turn_in.get() - 1;
         self.turn_in.set(if left == 0 { self.turn_ticks } else { left });
         if left == 0 {
@@ -60,7 +62,7 @@ impl Accounts {
     }
 
     /// Forgets everybody; sessions hold their accounts themselves.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.turn();
         self.turn();
     }
@@ -72,7 +74,7 @@ impl Accounts {
     }
 
     /// The accounts of a caller without a tokenist key, if all of them are known.
-    pub(crate) fn known(&self, identity: &Identity) -> Option<Holders> {
+    pub fn known(&self, identity: &Identity) -> Option<Holders> {
         let user = self.users.borrow_mut().get(identity.user.as_str())?;
         let org = match &identity.org {
             Some(org) => Some(self.orgs.borrow_mut().get(org.as_str())?),
@@ -86,7 +88,7 @@ impl Accounts {
     }
 
     /// Asks the aggregator through `send`, which says whether the question was taken. `None` if it was not.
-    pub(crate) async fn ask(
+    pub async fn ask(
         &self,
         shard: usize,
         admission: Admission,
@@ -118,8 +120,13 @@ impl Accounts {
         answer
     }
 
+    /// Questions that wait for an answer.
+    pub fn asked_count(&self) -> usize {
+        self.tickets.borrow().len()
+    }
+
     /// Delivers an answer. Whoever asked may have given up.
-    pub(crate) fn answer(&self, ticket: u64, answer: Answer) {
+    pub fn answer(&self, ticket: u64, answer: Answer) {
         if let Some(slot) = self.tickets.borrow_mut().get_mut(&ticket) {
             slot.answer = Some(answer);
             if let Some(waker) = slot.waker.take() {
@@ -152,6 +159,7 @@ impl Drop for Withdraw<'_> {
 }
 
 /// A map that forgets what was not used for longest, roughly, when it is full.
+#[derive(Debug)]
 struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,

@@ -1,7 +1,7 @@
 //! Whom a caller speaks for, and the accounts that are charged: known here, or asked of the aggregator.
 
 use crate::authn::{Caller, Credential};
-use crate::live::Holders;
+use crate::holders::Holders;
 use crate::shard::Shard;
 use monoio::time::{Duration, timeout};
 use std::rc::Rc;

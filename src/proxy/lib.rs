@@ -3,7 +3,7 @@
 //! Start at [`start`], then `session` for what happens to one connection. Invariants: traffic is unaltered; a shard
 //! never waits for another thread; what has been counted is reported.
 
-mod accounts;
+pub mod accounts;
 mod admission;
 mod authn;
 mod buffer;
@@ -13,13 +13,14 @@ mod config;
 mod dial;
 mod error;
 mod head;
+pub mod holders;
 mod linger;
 mod listener;
 mod live;
 mod pings;
 mod race;
 mod relay;
-mod reporter;
+pub mod reporter;
 mod requests;
 mod session;
 mod shard;

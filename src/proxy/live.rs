@@ -3,6 +3,7 @@
 //! A session is never stopped by dropping it. Somebody sets what it should do and calls its pumps; if it does not
 //! come to an end by its deadline, its lines are cut.
 
+use crate::holders::Holders;
 use crate::wire::Line;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -13,18 +14,8 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close::Ending;
 use tokenist_core::id::{Identity, SessionId};
-use tokenist_core::time::{Instant, Timestamp};
-use tokenist_core::verdict::{Verdict, judge, turn_away};
+use tokenist_core::time::Instant;
 use tokenist_core::ws::frame::Violation;
-use tokenist_handoff::{Account, Charge, Reach};
-
-/// Who is charged: every holder that a limit of this session could bind.
-pub(crate) struct Holders {
-    pub(crate) user: Arc<Account>,
-    pub(crate) org: Option<Arc<Account>>,
-    pub(crate) feature: Option<Arc<Account>>,
-    pub(crate) key: Option<Arc<Account>>,
-}
 
 /// One direction of a session, as the outside sees it.
 #[derive(Default)]
@@ -115,47 +106,6 @@ pub(crate) struct Live {
 pub(crate) enum Woken<T> {
     Read(T),
     Called,
-}
-
-impl Holders {
-    fn all(&self) -> impl Iterator<Item = &Arc<Account>> {
-        let others = [&self.org, &self.feature, &self.key].into_iter().flatten();
-        std::iter::once(&self.user).chain(others)
-    }
-
-    /// Charges every holder; the strongest answer counts.
-    pub(crate) fn charge(&self, charge: Charge) -> Reach {
-        self.all().map(|account| account.charge(charge)).max().unwrap_or(Reach::Under)
-    }
-
-    /// Foresees a charge for every holder; whether one of them would reach its limit.
-    pub(crate) fn foresee(&self, charge: Charge) -> bool {
-        self.all().fold(false, |reaches, account| reaches | account.foresee(charge))
-    }
-
-    pub(crate) fn reached(&self) -> bool {
-        self.all().any(|account| account.reached())
-    }
-
-    /// Why a session of these holders may not go on, if so. Costs nothing while no account is at its ceiling.
-    pub(crate) fn verdict(&self, now: Timestamp) -> Option<Ending> {
-        self.all().filter(|account| account.reached()).find_map(|account| {
-            match judge(&account.standing.load(), account.used(), now) {
-                Verdict::Block(ending) => Some(ending),
-                Verdict::Allow | Verdict::Warn { .. } => None,
-            }
-        })
-    }
-
-    /// How much later a new session of these holders begins.
-    pub(crate) fn delay_ms(&self) -> u64 {
-        self.user.standing.load().delay_ms
-    }
-
-    /// Why no new session of these holders may begin, whatever they have used.
-    pub(crate) fn turn_away(&self) -> Option<Ending> {
-        self.all().find_map(|account| turn_away(&account.standing.load()))
-    }
 }
 
 impl Lane {

@@ -15,14 +15,16 @@ use tokenist_core::message::Delta;
 use tokenist_handoff::Report;
 
 /// Reports that a shard holds as they are: some 20 MiB, and some seconds of the greatest load.
-pub(crate) const HELD_MAX: usize = 65_536;
+pub const HELD_MAX: usize = 65_536;
 
 /// Facts of one such span count in the same windows, so that they may be added up. It is the least that windows tell
 /// apart.
 const SPAN_MS: u64 = 5 * 60 * 1000;
 
-#[derive(Default)]
-pub(crate) struct Held {
+#[derive(Debug)]
+pub struct Held {
+    /// How many wait as they are.
+    as_they_are_max: usize,
     reports: VecDeque<Report>,
     /// How many have left in front.
     left: u64,
@@ -33,27 +35,38 @@ pub(crate) struct Held {
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub enum Kept {
     AsItIs,
     /// It was added to another.
     Merged,
 }
 
+impl Default for Held {
+    fn default() -> Held {
+        Held::new(HELD_MAX)
+    }
+}
+
 impl Held {
-    pub(crate) fn len(&self) -> usize {
+    /// So many wait as they are.
+    pub fn new(as_they_are_max: usize) -> Held {
+        Held { as_they_are_max, reports: VecDeque::new(), left: 0, last: HashMap::new() }
+    }
+
+    pub fn len(&self) -> usize {
         self.reports.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.reports.is_empty()
     }
 
     /// So much waits that no session more may be taken in.
-    pub(crate) fn is_full(&self) -> bool {
-        self.reports.len() >= HELD_MAX
+    pub fn is_full(&self) -> bool {
+        self.reports.len() >= self.as_they_are_max
     }
 
-    pub(crate) fn push(&mut self, report: Report) -> Kept {
+    pub fn push(&mut self, report: Report) -> Kept {
         if !self.is_full() {
             self.reports.push_back(report);
             return Kept::AsItIs;
@@ -62,8 +75,9 @@ impl Held {
             self.reports.push_back(report);
             return Kept::AsItIs;
         };
-        let place = self.last.get(&delta.session).copied();
-        let waiting = place.and_then(|place| self.reports.get_mut(usize::try_from(place - self.left).ok()?));
+        // It may have left, while so many others came that the bound is still passed.
+        let place = self.last.get(&delta.session).and_then(|place| place.checked_sub(self.left));
+        let waiting = place.and_then(|place| self.reports.get_mut(usize::try_from(place).ok()?));
         if let Some(Report::Charged(waiting, None)) = waiting
             && are_alike(waiting, &delta)
         {
@@ -75,15 +89,20 @@ impl Held {
         Kept::AsItIs
     }
 
+    /// What waits, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Report> {
+        self.reports.iter()
+    }
+
     /// Sends what waits, the oldest first, until `send` gives one back; whether all has gone.
-    pub(crate) fn send(&mut self, send: impl Fn(Report) -> Option<Report>) -> bool {
+    pub fn send(&mut self, send: impl Fn(Report) -> Option<Report>) -> bool {
         while let Some(report) = self.reports.pop_front() {
             if let Some(returned) = send(report) {
                 self.reports.push_front(returned);
                 return false;
             }
             self.left += 1;
-            if self.reports.len() < HELD_MAX && !self.last.is_empty() {
+            if self.reports.len() < self.as_they_are_max && !self.last.is_empty() {
                 self.last = HashMap::new();
             }
         }
@@ -195,6 +214,21 @@ mod tests {
             None
         }));
         assert_eq!(order.into_inner(), [(1, Some(10)), (2, None), (1, Some(20)), (1, Some(30))]);
+    }
+
+    #[test]
+    fn a_fact_that_has_left_is_no_sum_for_the_next() {
+        let mut held = Held::new(2);
+        (0..5).for_each(|session| assert_eq!(held.push(delta(session, "m", 0)), Kept::AsItIs));
+        let room = RefCell::new(3_usize);
+        assert!(!held.send(|report| {
+            let left = *room.borrow();
+            *room.borrow_mut() = left.saturating_sub(1);
+            (left == 0).then_some(report)
+        }));
+        assert!(held.is_full(), "so the places of facts are still known");
+        assert_eq!([2, 4].map(|session| held.push(delta(session, "m", 0))), [Kept::AsItIs, Kept::Merged]);
+        assert_eq!(sent(&mut held), (4, 12, 3));
     }
 
     #[test]

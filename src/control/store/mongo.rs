@@ -20,12 +20,14 @@ use self::follow::{Cursors, Follower, read_all};
 use self::mirror::{Mirror, Running};
 use self::read::MongoReader;
 use self::server::Server;
+pub use self::server::{Find, Refusal, Transport};
 use super::sqlite::{self, Sqlite};
 use super::{Reader, Recall, Store, StoreError, Tidied};
 use crate::fact::Fact;
 use crate::handle::Handle;
 use crate::progress::Mirroring;
 use crate::run::Run;
+pub use mongodb::bson;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -84,13 +86,45 @@ pub struct Mongo {
 impl Mongo {
     /// Opens the ledger file and looks at the address; the server may be away.
     pub fn open(file: sqlite::Config, config: Config) -> Result<Mongo, StoreError> {
-        let server = Arc::new(Server::new(config.clone())?);
+        let server = Server::new(config.clone())?;
+        Mongo::open_with(file, config, server)
+    }
+
+    /// As [`Mongo::open`], with another way to a server than the driver's.
+    pub fn over(
+        file: sqlite::Config,
+        config: Config,
+        transport: Box<dyn Transport>,
+    ) -> Result<Mongo, StoreError> {
+        let server = Server::over(config.clone(), transport);
+        Mongo::open_with(file, config, server)
+    }
+
+    fn open_with(file: sqlite::Config, config: Config, server: Server) -> Result<Mongo, StoreError> {
+        let server = Arc::new(server);
         let file = Sqlite::open_mirrored(file)?;
         let outbox = file.outbox()?;
         let writer = Writer { ledger: Arc::clone(outbox.writer()), generation: outbox.generation() };
         let status = Arc::default();
         let claim = Claim::new(file.run().unwrap_or_else(Run::unlasting));
         Ok(Mongo { file, config, server, writer, claim, status, cursors: None, mirror: None })
+    }
+
+    /// What copies to the server and brings what others set, for whoever does both without threads. Call it after
+    /// [`Store::restore`].
+    pub fn courier(&mut self) -> Result<Courier, StoreError> {
+        Ok(Courier { mirror: self.mirror()?, follower: self.follower() })
+    }
+
+    fn follower(&mut self) -> Follower {
+        Follower {
+            server: Arc::clone(&self.server),
+            writer: self.writer.clone(),
+            status: Arc::clone(&self.status),
+            config: self.config.clone(),
+            present: self.file.present(),
+            cursors: self.cursors.take(),
+        }
     }
 
     fn mirror(&self) -> Result<Mirror, StoreError> {
@@ -102,7 +136,7 @@ impl Mongo {
     fn claim(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + CLAIM_PATIENCE;
         loop {
-            let held = self.claim.hold(&self.server);
+            let held = self.claim.hold(&self.server, Instant::now());
             let may_end = self.claim.twin().is_some_and(|twin| twin.may_have_ended);
             if !may_end || Instant::now() >= deadline {
                 return held;
@@ -126,6 +160,38 @@ impl Mongo {
         self.file.commit(&batch)?;
         self.cursors = Some(cursors);
         Ok(())
+    }
+}
+
+/// Goes to the server and back.
+pub struct Courier {
+    mirror: Mirror,
+    follower: Follower,
+}
+
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Courier")
+    }
+}
+
+impl Courier {
+    /// Copies all settings that wait, and some of the counts. How many changes that were.
+    ///
+    /// # Errors
+    /// The server did not do as asked, or its answer was lost: all of it is sent again.
+    pub fn copy(&mut self, now: Instant) -> Result<usize, StoreError> {
+        self.mirror.copy_some(now)
+    }
+
+    /// What other instances have set since this was last asked.
+    ///
+    /// # Errors
+    /// The server did not answer. What it has is told the next time.
+    pub fn news(&mut self) -> Result<Vec<Fact>, StoreError> {
+        let (cursors, facts) = self.follower.news()?;
+        self.follower.cursors = Some(cursors);
+        Ok(facts)
     }
 }
 
@@ -180,15 +246,7 @@ impl Store for Mongo {
     fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError(format!("the threads for MongoDB: {error}"));
         self.mirror = Some(self.mirror()?.start(handle.supervisor()).map_err(failed)?);
-        let follower = Follower {
-            server: Arc::clone(&self.server),
-            writer: self.writer.clone(),
-            status: Arc::clone(&self.status),
-            config: self.config.clone(),
-            present: self.file.present(),
-            cursors: self.cursors.take(),
-        };
-        follower.start(handle.clone()).map_err(failed)
+        self.follower().start(handle.clone()).map_err(failed)
     }
 
     fn mirroring(&self) -> Option<Arc<Mirroring>> {

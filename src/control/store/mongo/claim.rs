@@ -39,8 +39,8 @@ impl Claim {
     }
 
     /// Makes sure that no other run counts under this name. Cheap within a beat.
-    pub(super) fn hold(&mut self, server: &Server) -> Result<(), StoreError> {
-        if self.held_at.is_some_and(|at| at.elapsed() < BEAT) {
+    pub(super) fn hold(&mut self, server: &Server, now: Instant) -> Result<(), StoreError> {
+        if self.held_at.is_some_and(|at| now.duration_since(at) < BEAT) {
             return Ok(());
         }
         self.held_at = None;
@@ -48,7 +48,7 @@ impl Claim {
         let known = self.look(server)?;
         let before = match &known {
             None => None,
-            Some(known) => Some(self.judge(known)?.to_owned()),
+            Some(known) => Some(self.judge(known, now)?.to_owned()),
         };
         self.beat = self.beat.max(known.as_ref().and_then(|known| integer(known, "beat")).unwrap_or(0)) + 1;
         let mut filter = doc! {"_id": &self.run.writer};
@@ -60,8 +60,8 @@ impl Claim {
         server.write(doc! {"update": "runs", "updates": [statement]})?;
         // Two may have taken over from the same one: the first has it.
         match self.look(server)? {
-            Some(now) if text(&now, "run") == Some(&self.run.id) => {
-                self.held_at = Some(Instant::now());
+            Some(held) if text(&held, "run") == Some(&self.run.id) => {
+                self.held_at = Some(now);
                 Ok(())
             }
             _ => Err(self.refuse("unknown", true)),
@@ -73,7 +73,7 @@ impl Claim {
     }
 
     /// The run that this one follows, if it may.
-    fn judge<'a>(&mut self, known: &'a Document) -> Result<&'a str, StoreError> {
+    fn judge<'a>(&mut self, known: &'a Document, now: Instant) -> Result<&'a str, StoreError> {
         let (id, place) = (text(known, "run").unwrap_or_default(), text(known, "place").unwrap_or_default());
         if id == self.run.id {
             return Ok(id);
@@ -84,9 +84,8 @@ impl Claim {
             Kinship::MayLive => {
                 let beat = integer(known, "beat").unwrap_or(0);
                 let watched = self.watched.take().filter(|(run, at, _)| run == id && *at == beat);
-                let (_, _, since) =
-                    self.watched.insert(watched.unwrap_or((id.to_owned(), beat, Instant::now())));
-                if since.elapsed() >= ENDED { Ok(id) } else { Err(self.refuse(id, true)) }
+                let (_, _, since) = self.watched.insert(watched.unwrap_or((id.to_owned(), beat, now)));
+                if now.duration_since(*since) >= ENDED { Ok(id) } else { Err(self.refuse(id, true)) }
             }
         }
     }

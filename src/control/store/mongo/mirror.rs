@@ -112,7 +112,7 @@ impl Mirror {
     fn run(&mut self, called: &Receiver<Instant>, deadline: &mut Option<Instant>) {
         let mut backoff = BACKOFF;
         loop {
-            let pause = match self.copy_some() {
+            let pause = match self.copy_some(Instant::now()) {
                 Ok(copied) => {
                     if self.status.writing.succeed() {
                         info!("MongoDB takes what was counted again");
@@ -156,14 +156,14 @@ impl Mirror {
     }
 
     /// Copies all settings that wait, and some of the counts. How many changes that were.
-    pub(super) fn copy_some(&mut self) -> Result<usize, StoreError> {
+    pub(super) fn copy_some(&mut self, now: Instant) -> Result<usize, StoreError> {
         let breaks = self.server.breaks();
         if std::mem::replace(&mut self.breaks, breaks) != breaks {
             self.send_again();
         }
-        let copied = self.copy();
+        let copied = self.copy(now);
         match copied {
-            Ok(_) => self.forget_old(),
+            Ok(_) => self.forget_old(now),
             Err(_) => self.send_again(),
         }
         copied
@@ -176,19 +176,19 @@ impl Mirror {
         self.batch = None;
     }
 
-    fn keep(&mut self, class: Class, upto: u64) {
-        let (now, kept) = (Instant::now(), &mut self.kept[class as usize]);
+    fn keep(&mut self, class: Class, upto: u64, now: Instant) {
+        let kept = &mut self.kept[class as usize];
         // What comes again is kept no longer for it: else breaks that come often would hold all of it up for ever.
         match kept.back_mut() {
             Some(last) if upto <= last.upto => {}
-            Some(last) if last.from.elapsed() < KEPT_GRAIN => (last.to, last.upto) = (now, upto),
+            Some(last) if now.duration_since(last.from) < KEPT_GRAIN => (last.to, last.upto) = (now, upto),
             _ => kept.push_back(Kept { from: now, to: now, upto }),
         }
     }
 
-    fn forget_old(&mut self) {
+    fn forget_old(&mut self, now: Instant) {
         for (class, after) in [(Class::Settings, self.after_settings), (Class::Counts, self.after_counts)] {
-            let is_old = |kept: &&Kept| kept.to.elapsed() >= KEPT && kept.upto <= after;
+            let is_old = |kept: &&Kept| now.duration_since(kept.to) >= KEPT && kept.upto <= after;
             let kept = &mut self.kept[class as usize];
             while let Some(oldest) = kept.front().filter(is_old) {
                 self.outbox.set_copied(class, oldest.upto);
@@ -197,9 +197,9 @@ impl Mirror {
         }
     }
 
-    fn copy(&mut self) -> Result<usize, StoreError> {
+    fn copy(&mut self, now: Instant) -> Result<usize, StoreError> {
         // Under a name that another counts under, nothing is copied.
-        self.claim.hold(&self.server)?;
+        self.claim.hold(&self.server, now)?;
         let batch = match self.batch {
             Some(batch) => batch,
             None => *self.batch.insert(self.server.batch()?),
@@ -209,13 +209,13 @@ impl Mirror {
             self.write(&settings, batch)?;
             self.announce(last.number)?;
             self.after_settings = last.number;
-            self.keep(Class::Settings, last.number);
+            self.keep(Class::Settings, last.number, now);
         }
         let counts = self.outbox.changes(Class::Counts, self.after_counts, batch * COMMANDS)?;
         if let Some(last) = counts.last() {
             self.write(&counts, batch)?;
             self.after_counts = last.number;
-            self.keep(Class::Counts, last.number);
+            self.keep(Class::Counts, last.number, now);
         }
         Ok(settings.len() + counts.len())
     }

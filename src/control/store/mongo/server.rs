@@ -35,6 +35,44 @@ const INDEX_CONFLICTS: [i32; 2] = [85, 86];
 
 pub(super) struct Server {
     config: Config,
+    transport: Box<dyn Transport>,
+}
+
+/// What carries questions to a server and brings its answers. It may block.
+pub trait Transport: Send + Sync {
+    /// Runs a command for its answer.
+    fn run(&self, command: Document) -> Result<Document, Refusal>;
+
+    fn find(&self, find: Find<'_>) -> Result<Vec<Document>, Refusal>;
+
+    fn aggregate(&self, collection: &str, pipeline: Vec<Document>) -> Result<Vec<Document>, Refusal>;
+
+    /// Makes sure of an index.
+    fn index(&self, collection: &str, index: Document) -> Result<(), Refusal>;
+
+    /// How often connections were found broken: whoever sees it grow may have lost what was answered for just before.
+    fn breaks(&self) -> u64;
+
+    /// Whether what answered last cannot be spoken to, and will not be by waiting.
+    fn is_incompatible(&self) -> bool {
+        false
+    }
+}
+
+/// What to find.
+#[derive(Clone, Debug)]
+pub struct Find<'a> {
+    pub collection: &'a str,
+    pub filter: Document,
+    pub sort: Document,
+    pub skip: usize,
+    /// 0: all.
+    pub limit: usize,
+}
+
+/// The driver, and a runtime of its own that does the talking.
+struct Driver {
+    config: Config,
     runtime: Runtime,
     /// Connected with the first question, for the server may be away when tokenist starts.
     database: Mutex<Option<Database>>,
@@ -53,8 +91,8 @@ pub(super) struct Written {
 }
 
 /// Why the server did not do as asked.
-#[derive(Debug)]
-pub(super) enum Refusal {
+#[derive(Clone, Debug)]
+pub enum Refusal {
     /// It does not know how. It said so, and will say it again.
     NotImplemented,
     Failed(StoreError),
@@ -88,26 +126,20 @@ impl Server {
     /// Looks at the address, not at the server.
     pub(super) fn new(config: Config) -> Result<Server, StoreError> {
         Server::check_address(&config)?;
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("mongodb").enable_all().build();
-        let runtime = runtime.map_err(|error| StoreError(format!("the thread for MongoDB: {error}")))?;
-        Ok(Server {
-            config,
-            runtime,
-            database: Mutex::default(),
-            breaks: Arc::default(),
-            is_incompatible: AtomicBool::new(false),
-        })
+        let driver = Driver::new(config.clone())?;
+        Ok(Server::over(config, Box::new(driver)))
     }
 
-    /// How often connections were found broken: whoever sees it grow may have lost what was answered for just before.
+    pub(super) fn over(config: Config, transport: Box<dyn Transport>) -> Server {
+        Server { config, transport }
+    }
+
     pub(super) fn breaks(&self) -> u64 {
-        self.breaks.load(Ordering::Acquire)
+        self.transport.breaks()
     }
 
-    /// Whether what answered last cannot be spoken to, and will not be by waiting.
     pub(super) fn is_incompatible(&self) -> bool {
-        self.is_incompatible.load(Ordering::Acquire)
+        self.transport.is_incompatible()
     }
 
     pub(super) fn check_address(config: &Config) -> Result<(), StoreError> {
@@ -131,9 +163,7 @@ impl Server {
 
     /// Runs a command for its answer. Its failed statements are for the caller to look at.
     pub(super) fn run(&self, command: Document) -> Result<Document, StoreError> {
-        let name = command.keys().next().cloned().unwrap_or_default();
-        self.within(&name, |database| async move { database.run_command(command).await })
-            .map_err(StoreError::from)
+        Ok(self.transport.run(command)?)
     }
 
     /// Writes and waits until a majority has it in its journal: there are servers that answer for a majority before. A
@@ -170,7 +200,9 @@ impl Server {
         let failed = failures(answer).find(|failure| counts(failure));
         match failed.or_else(|| answer.get_document("writeConcernError").ok()) {
             None => Ok(()),
-            Some(failure) => Err(self.error(name, failure.get_str("errmsg").unwrap_or("a statement failed"))),
+            Some(failure) => {
+                Err(error_of(&self.config, name, failure.get_str("errmsg").unwrap_or("a statement failed")))
+            }
         }
     }
 
@@ -182,8 +214,34 @@ impl Server {
         skip: usize,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
+        Ok(self.transport.find(Find { collection, filter, sort, skip, limit })?)
+    }
+
+    pub(super) fn aggregate(
+        &self,
+        collection: &str,
+        pipeline: Vec<Document>,
+    ) -> Result<Vec<Document>, Refusal> {
+        self.transport.aggregate(collection, pipeline)
+    }
+
+    /// Makes sure of an index over these fields.
+    pub(super) fn index(&self, collection: &str, fields: &[&str]) -> Result<(), StoreError> {
+        let keys: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
+        Ok(self.transport.index(collection, doc! {"key": keys, "name": fields.join("_")})?)
+    }
+}
+
+impl Transport for Driver {
+    fn run(&self, command: Document) -> Result<Document, Refusal> {
+        let name = command.keys().next().cloned().unwrap_or_default();
+        self.within(&name, |database| async move { database.run_command(command).await })
+    }
+
+    fn find(&self, find: Find<'_>) -> Result<Vec<Document>, Refusal> {
+        let Find { collection, filter, sort, skip, limit } = find;
         let (skip, limit) = (skip as u64, i64::try_from(limit).unwrap_or(0));
-        let found = self.within("find", |database| {
+        self.within("find", |database| {
             let collection = database.collection::<Document>(collection);
             async move {
                 let mut cursor = collection.find(filter).sort(sort).skip(skip).limit(limit).await?;
@@ -193,15 +251,10 @@ impl Server {
                 }
                 Ok(found)
             }
-        });
-        found.map_err(StoreError::from)
+        })
     }
 
-    pub(super) fn aggregate(
-        &self,
-        collection: &str,
-        pipeline: Vec<Document>,
-    ) -> Result<Vec<Document>, Refusal> {
+    fn aggregate(&self, collection: &str, pipeline: Vec<Document>) -> Result<Vec<Document>, Refusal> {
         self.within("aggregate", |database| {
             let collection = database.collection::<Document>(collection);
             async move {
@@ -215,10 +268,7 @@ impl Server {
         })
     }
 
-    /// Makes sure of an index over these fields.
-    pub(super) fn index(&self, collection: &str, fields: &[&str]) -> Result<(), StoreError> {
-        let keys: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
-        let index = doc! {"key": keys, "name": fields.join("_")};
+    fn index(&self, collection: &str, index: Document) -> Result<(), Refusal> {
         self.within("createIndexes", |database| {
             let command = doc! {"createIndexes": collection, "indexes": [index]};
             async move {
@@ -228,7 +278,29 @@ impl Server {
                 }
             }
         })
-        .map_err(StoreError::from)
+    }
+
+    fn breaks(&self) -> u64 {
+        self.breaks.load(Ordering::Acquire)
+    }
+
+    fn is_incompatible(&self) -> bool {
+        self.is_incompatible.load(Ordering::Acquire)
+    }
+}
+
+impl Driver {
+    fn new(config: Config) -> Result<Driver, StoreError> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("mongodb").enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError(format!("the thread for MongoDB: {error}")))?;
+        Ok(Driver {
+            config,
+            runtime,
+            database: Mutex::default(),
+            breaks: Arc::default(),
+            is_incompatible: AtomicBool::new(false),
+        })
     }
 
     fn within<T, F: Future<Output = mongodb::error::Result<T>>>(
@@ -245,7 +317,8 @@ impl Server {
         self.is_incompatible.store(refused, Ordering::Release);
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if refused => Err(Refusal::Failed(self.error(
+            Ok(Err(error)) if refused => Err(Refusal::Failed(error_of(
+                &self.config,
                 what,
                 &format!(
                     "this server cannot be used, and waiting will not help: {error} tokenist needs wire version \
@@ -253,10 +326,10 @@ impl Server {
                 ),
             ))),
             Ok(Err(error)) if code(&error) == Some(NOT_IMPLEMENTED) => Err(Refusal::NotImplemented),
-            Ok(Err(error)) => Err(Refusal::Failed(self.error(what, &error.to_string()))),
+            Ok(Err(error)) => Err(Refusal::Failed(error_of(&self.config, what, &error.to_string()))),
             Err(_) => {
                 let cause = format!("no answer within {} s", DEADLINE.as_secs());
-                Err(Refusal::Failed(self.error(what, &cause)))
+                Err(Refusal::Failed(error_of(&self.config, what, &cause)))
             }
         }
     }
@@ -280,11 +353,11 @@ impl Server {
         *known() = Some(database.clone());
         Ok(database)
     }
+}
 
-    fn error(&self, what: &str, cause: &str) -> StoreError {
-        let cause = without_secrets(&self.config.uri, cause);
-        StoreError(format!("MongoDB (database {}): {what}: {cause}", self.config.database))
-    }
+fn error_of(config: &Config, what: &str, cause: &str) -> StoreError {
+    let cause = without_secrets(&config.uri, cause);
+    StoreError(format!("MongoDB (database {}): {what}: {cause}", config.database))
 }
 
 fn code(error: &mongodb::error::Error) -> Option<i32> {

@@ -57,7 +57,7 @@ impl Copied {
     }
 
     fn copy(&mut self) -> Result<(), StoreError> {
-        while self.mirror.copy_some()? > 0 {}
+        while self.mirror.copy_some(Instant::now())? > 0 {}
         Ok(())
     }
 

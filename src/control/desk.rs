@@ -1,0 +1,48 @@
+//! What a [`Handle`] asks and orders, for whoever drives an [`Aggregator`] without a thread.
+//!
+//! Nobody reads a store here: what is asked of the past is answered with [`CommandError::Gone`].
+//!
+//! [`CommandError::Gone`]: crate::handle::CommandError::Gone
+
+use crate::aggregator::{Aggregator, Obeyed, Turn};
+use crate::command::Command;
+use crate::handle::Handle;
+use crate::happening::Happenings;
+use crate::prices::Prices;
+use crate::reads::Reads;
+use crate::supervise::Supervisor;
+use crossbeam::channel::{self, Receiver};
+use std::sync::Arc;
+use std::time::Duration;
+use tokenist_core::limit::Limit;
+use tokenist_core::time::Timestamp;
+
+/// The commands that wait.
+#[derive(Debug)]
+pub struct Desk(Receiver<Command>);
+
+impl Desk {
+    /// At most so many wait; the next one is told that the ledger is busy.
+    pub fn new(waiting_max: usize, prices: Arc<Prices>, default_limit: Limit) -> (Handle, Desk) {
+        let (commands, waiting) = channel::bounded(waiting_max);
+        let (supervisor, happenings) = (Supervisor::default(), Happenings::new());
+        let handle =
+            Handle::new(commands, Reads::none(), supervisor, prices, default_limit, None, happenings);
+        (handle, Desk(waiting))
+    }
+
+    pub fn waiting_count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One turn of commands, of which there is one at least if any waits. `spent` says how long ago it began.
+    pub fn serve(
+        &self,
+        aggregator: &mut Aggregator,
+        spent: &dyn Fn() -> Duration,
+        now: Timestamp,
+        reports_waiting: usize,
+    ) -> bool {
+        aggregator.obey(&self.0, &Turn::new(spent), now, reports_waiting) == Obeyed::Some
+    }
+}

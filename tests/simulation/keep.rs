@@ -1,0 +1,203 @@
+//! What outlives a process: its store, and what is known to have been written there.
+
+use crate::books::Books;
+use crate::cast::{key_index, who};
+use crate::disk::Disk;
+use crate::mongo::Mongo;
+use crate::shape::{Keep, Shape};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokenist_control::store::mongo::{self, Courier};
+use tokenist_control::store::{Filter, Memory, Reader, Sqlite, Store, StoreError, memory, sqlite};
+use tokenist_core::batch::{Batch, Event, HolderState, Restored, Stamped};
+use tokenist_core::journal::{Item, Upto};
+use tokenist_core::key::Key;
+use tokenist_core::time::Timestamp;
+
+/// Statements of one command to MongoDB: so few that a batch of the ledger takes several.
+const STATEMENTS: usize = 3;
+
+#[derive(Debug)]
+pub(crate) struct Kept {
+    keep: Keep,
+    disk: Disk,
+    folder: Option<Folder>,
+    lane_bytes: u64,
+    pub(crate) written: Written,
+}
+
+/// A process's store.
+pub(crate) enum Opened {
+    Store(Box<dyn Store>),
+    Mongo(Box<mongo::Mongo>),
+}
+
+impl Opened {
+    /// What copies to MongoDB, where there is one.
+    pub(crate) fn courier(&mut self) -> Option<Courier> {
+        match self {
+            Opened::Store(_) => None,
+            Opened::Mongo(mongo) => Some(mongo.courier().expect("its file can be read")),
+        }
+    }
+
+    pub(crate) fn into_store(self) -> Box<dyn Store> {
+        match self {
+            Opened::Store(store) => store,
+            Opened::Mongo(mongo) => mongo,
+        }
+    }
+
+    pub(crate) fn store(&mut self) -> &mut dyn Store {
+        match self {
+            Opened::Store(store) => &mut **store,
+            Opened::Mongo(mongo) => &mut **mongo,
+        }
+    }
+}
+
+/// What stores have taken, whether or not the answer was heard.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    numbers: BTreeSet<u64>,
+    states: Vec<HolderState>,
+    keys: Vec<Stamped<Key>>,
+}
+
+impl Kept {
+    pub(crate) fn new(shape: &Shape) -> Kept {
+        let folder = matches!(shape.keep, Keep::File | Keep::Mongo).then(Folder::new);
+        Kept {
+            keep: shape.keep,
+            disk: Disk::default(),
+            folder,
+            lane_bytes: shape.lane_bytes,
+            written: Written::default(),
+        }
+    }
+
+    /// The next process's store.
+    pub(crate) fn open(&self, server: &Mongo) -> Opened {
+        match (self.keep, &self.folder) {
+            (Keep::File, Some(folder)) => Opened::Store(folder.open(self.lane_bytes)),
+            (Keep::Mongo, Some(folder)) => Opened::Mongo(Box::new(folder.open_over(self.lane_bytes, server))),
+            (Keep::Disk, _) => Opened::Store(Box::new(self.disk.open())),
+            _ => Opened::Store(Box::new(Memory::new(memory::Config::default()))),
+        }
+    }
+
+    /// Whether what is counted is in a journal before it is committed.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Whether what is committed is still there after the process.
+    pub(crate) fn lasts(&self) -> bool {
+        self.keep != Keep::Memory
+    }
+
+    /// All events that the store has. `None` where those are read from MongoDB.
+    pub(crate) fn events(&self, store: &dyn Store) -> Option<Vec<Event>> {
+        match self.keep {
+            Keep::Disk => Some(self.disk.events()),
+            Keep::Memory | Keep::File => {
+                let events = store.reader().and_then(|mut reader| reader.events(&Filter::default()));
+                Some(events.expect("it can be read"))
+            }
+            Keep::Mongo => None,
+        }
+    }
+}
+
+impl Written {
+    pub(crate) fn note(&mut self, batch: &Batch) {
+        self.numbers.extend(batch.events.iter().filter_map(|event| event.delta.latency_ms));
+        self.states.extend(batch.holders.iter().cloned());
+        self.keys.extend(batch.keys.iter().cloned());
+    }
+
+    /// What was in the journal is in the store, too.
+    pub(crate) fn note_rebooked(&mut self, numbers: impl Iterator<Item = u64>) {
+        self.numbers.extend(numbers);
+    }
+
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.numbers.contains(&number)
+    }
+
+    /// What the next process is to find.
+    pub(crate) fn tell(&self, books: &mut Books) {
+        for state in &self.states {
+            books.join(who(&state.holder), state);
+        }
+        for key in &self.keys {
+            books.join_key(key_index(&key.value.hash), key);
+        }
+    }
+}
+
+/// A store whose commits fail, whether or not it takes what is committed.
+pub(crate) struct Failing<'a> {
+    pub(crate) store: &'a mut dyn Store,
+    pub(crate) fails: bool,
+    pub(crate) takes: bool,
+}
+
+impl Store for Failing<'_> {
+    fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
+        self.store.restore(now, holders_max)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if !self.fails || self.takes {
+            self.store.commit(batch)?;
+        }
+        if self.fails { Err(StoreError("it fails".into())) } else { Ok(()) }
+    }
+
+    fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
+        self.store.left_over()
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        self.store.reader()
+    }
+}
+
+/// Of a ledger file; removed on drop.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Nothing here survives a power cut, so memory will do, where there is a file system in it.
+        let memory = Path::new("/dev/shm");
+        let root = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Folder(root.join(format!("tokenist-simulation-{}-{count}", std::process::id())))
+    }
+
+    fn config(&self, lane_bytes: u64) -> sqlite::Config {
+        let directory = self.0.clone();
+        sqlite::Config { directory, details_days: 0, rollups_days: 0, refusals_days: 0, lane_bytes }
+    }
+
+    fn open(&self, lane_bytes: u64) -> Box<dyn Store> {
+        Box::new(Sqlite::open(self.config(lane_bytes)).expect("a ledger file can be opened"))
+    }
+
+    fn open_over(&self, lane_bytes: u64, server: &Mongo) -> mongo::Mongo {
+        let config = mongo::Config { batch: STATEMENTS, ..mongo::Config::default() };
+        let opened = mongo::Mongo::over(self.config(lane_bytes), config, server.transport());
+        opened.expect("a ledger file can be opened")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It may never have been opened.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}

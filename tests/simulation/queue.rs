@@ -1,0 +1,60 @@
+//! The queue from shards to the aggregator. It is bounded, and where one is asked for a fault is planted in it.
+
+use crate::chance::Random;
+use crate::plant::Plant;
+use std::collections::VecDeque;
+use tokenist_core::message::Delta;
+use tokenist_handoff::Report;
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    reports: VecDeque<Report>,
+    reports_max: usize,
+    plant: Plant,
+    chance: Random,
+}
+
+/// How often a planted fault shows, one in so many.
+const PLANTED: u64 = 20;
+
+impl Queue {
+    pub(crate) fn new(reports_max: usize, plant: Plant, chance: Random) -> Queue {
+        Queue { reports: VecDeque::new(), reports_max, plant, chance }
+    }
+
+    /// Gives the report back where there is no room.
+    pub(crate) fn try_send(&mut self, report: Report) -> Option<Report> {
+        if self.reports.len() >= self.reports_max {
+            return Some(report);
+        }
+        let again = delta_of(&report).cloned();
+        match (self.plant, again) {
+            (Plant::LostDelta, Some(_)) if self.chance.once_in(PLANTED) => return None,
+            (Plant::DoubledReport, Some(delta)) if self.chance.once_in(PLANTED) => {
+                self.reports.push_back(Report::Charged(delta, None));
+            }
+            _ => {}
+        }
+        self.reports.push_back(report);
+        None
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.reports.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Report> {
+        self.reports.iter()
+    }
+}
+
+pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
+    match report {
+        Report::Charged(delta, _) => Some(delta),
+        Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) | Report::Refused(_) => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! Kept scenarios and fresh ones hold; the same seed is the same world; what is planted is found.
+
+use super::*;
+use std::time::{Duration, Instant};
+
+/// How long seeds are played here; `scripts/long/simulate` plays others for hours.
+const FRESH: Duration = Duration::from_secs(40);
+/// However slow the machine is, so many are.
+const FRESH_MIN: u64 = 200;
+/// Within so many scenarios a planted fault is found.
+const PLANTED_MAX: u64 = 1_000;
+
+/// What happens in some hundred worlds, or they are not what they are meant to be.
+const FAULTS: &[&str] = &[
+    "accounts are let go of",
+    "batch committed",
+    "booked by estimate",
+    "booked by usage",
+    "MongoDB forgets what it answered for",
+    "MongoDB goes away",
+    "MongoDB is back",
+    "MongoDB tells no news",
+    "command carried out",
+    "copied to MongoDB",
+    "copy to MongoDB failed",
+    "command refused",
+    "commit fails",
+    "commit's answer is lost",
+    "details left out and said so",
+    "exchange: Redis is away",
+    "exchange: answer lost",
+    "exchange: asked twice",
+    "exchange: connection lost",
+    "exchange: question lost",
+    "forgotten holder is read back",
+    "journal is booked",
+    "journal is full",
+    "kill while the journal is booked",
+    "kill takes what was not committed",
+    "prices read again",
+    "process ends in peace",
+    "process is killed",
+    "provider is heard out",
+    "provider refuses the session",
+    "provider states usage twice",
+    "provider was heard out in vain",
+    "Redis forgets",
+    "Redis goes away",
+    "Redis is back",
+    "report added to another",
+    "report waits in its shard",
+    "response ends without usage",
+    "rule acts",
+    "session ended: blocked",
+    "session ended: key",
+    "session ended: limit reached",
+    "session refused: blocked",
+    "session refused: key",
+    "session refused: ledger full",
+    "session refused: limit reached",
+    "session refused: limit unsure",
+    "session refused: no answer in time",
+    "session refused: store not read",
+    "session refused: too many",
+    "session swept",
+    "settings of others are adopted",
+    "store is not read",
+    "store panics in a commit",
+    "time passes",
+    "wall clock set back",
+    "wall clock set forwards",
+    "windows are set back",
+];
+
+fn play(scenario: &Scenario) -> Played {
+    scenario.play().unwrap_or_else(|failure| {
+        panic!("{failure}\nseed {}, shrunk as a row for `seeds`:\n{}", scenario.seed, scenario.shrunk())
+    })
+}
+
+#[test]
+fn kept_scenarios_and_fresh_ones_hold_and_meet_every_fault() {
+    kept().iter().for_each(|scenario| drop(play(scenario)));
+    let (began, mut coverage) = (Instant::now(), Coverage::default());
+    // The same ones each time, as far as the time goes, so that whoever sees it fail sees it again.
+    for seed in (0..).take_while(|&seed| seed < FRESH_MIN || began.elapsed() < FRESH) {
+        coverage.add(&play(&Scenario::of(seed)).coverage);
+    }
+    assert_eq!(coverage.missing(FAULTS), Vec::<&str>::new(), "never happened");
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in 0..20 {
+        let scenario = Scenario::of(seed);
+        assert_eq!(play(&scenario), play(&scenario), "seed {seed}");
+    }
+    assert_ne!(play(&Scenario::of(1)).trace, play(&Scenario::of(2)).trace);
+}
+
+#[test]
+fn what_is_planted_is_found() {
+    for plant in Plant::ALL {
+        let planted = |seed| Scenario { plant, ..Scenario::of(seed) };
+        let found = (0..PLANTED_MAX).find(|&seed| planted(seed).play().is_err());
+        assert!(found.is_some(), "{plant:?} is not found");
+    }
+}
+
+#[test]
+fn what_fails_is_shrunk_and_reads_back() {
+    let planted = |seed| Scenario { plant: Plant::DoubledReport, ..Scenario::of(seed) };
+    let failing = (0..PLANTED_MAX).map(planted).find(|scenario| scenario.play().is_err());
+    let failing = failing.expect("it is found");
+    let shrunk = failing.shrunk();
+    assert!(shrunk.play().is_err());
+    let steps = shrunk.steps.clone().expect("some are left");
+    assert!(steps.len() < STEP_COUNT as usize / 4, "{} steps are left", steps.len());
+    let row = format!("{shrunk} # why");
+    let read = Scenario::parse(&row).map(|read| Scenario { plant: Plant::DoubledReport, ..read });
+    assert_eq!(read, Some(shrunk));
+    assert_eq!(Scenario::parse("# only words"), None);
+}

@@ -1,0 +1,201 @@
+//! Everything that takes part, and one step after another of it.
+//!
+//! Start at [`World::step`]. What happens on shards is in `serve`, what the control plane does in `control`, what
+//! instances tell each other in `fleet`, how processes end and begin in `life`, and what must be true in `check`.
+
+use crate::books::Books;
+use crate::cast::HOLDER_COUNT;
+use crate::chance::Random;
+use crate::coverage::Coverage;
+use crate::keep::Kept;
+use crate::mongo::Mongo;
+use crate::place::Place;
+use crate::plant::Plant;
+use crate::process::Process;
+use crate::shape::Shape;
+use std::sync::Arc;
+use std::time::Duration;
+use tokenist_core::fleet::Writer;
+use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Now, SECOND_MS, Timestamp};
+
+/// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
+const START: Timestamp = Timestamp(1_796_072_400_000);
+/// What passes with every step.
+const STEP_MS: u64 = 5;
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) shape: Shape,
+    pub(crate) plant: Plant,
+    /// Of the step that is taken.
+    pub(crate) chance: Random,
+    /// What every machine's clock says.
+    pub(crate) wall: Timestamp,
+    /// The clock that only runs.
+    pub(crate) elapsed: Duration,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) place: Place,
+    pub(crate) mongo: Mongo,
+    /// What the clock that only runs says where the world begins.
+    pub(crate) epoch: std::time::Instant,
+    /// The last numbers given.
+    pub(crate) booked_count: u64,
+    pub(crate) session_count: u64,
+    pub(crate) process_count: u64,
+    pub(crate) coverage: Coverage,
+    trace: u64,
+}
+
+pub(crate) struct Instance {
+    pub(crate) name: Writer,
+    pub(crate) kept: Kept,
+    pub(crate) books: Books,
+    /// How many processes it has had.
+    pub(crate) start_count: u32,
+    /// None between two processes.
+    pub(crate) process: Option<Process>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, plant: Plant) -> World {
+        let mut chance = Random::at(seed, u64::MAX);
+        let shape = Shape::of(&mut chance);
+        let new = |index: usize| Instance {
+            name: Writer(Arc::from(format!("instance-{index}"))),
+            kept: Kept::new(&shape),
+            books: Books::default(),
+            start_count: 0,
+            process: None,
+        };
+        let mut world = World {
+            seed,
+            shape,
+            plant,
+            chance,
+            wall: START,
+            elapsed: Duration::ZERO,
+            instances: (0..shape.instances).map(new).collect(),
+            place: Place::default(),
+            mongo: Mongo::default(),
+            epoch: std::time::Instant::now(),
+            booked_count: 0,
+            session_count: 0,
+            process_count: 0,
+            coverage: Coverage::default(),
+            trace: 0xcbf2_9ce4_8422_2325,
+        };
+        (0..shape.instances).for_each(|index| world.start(index));
+        world
+    }
+
+    /// One thing happens, which one the step's own chance says; then all that must be true is looked at.
+    pub(crate) fn step(&mut self, place: u64) {
+        self.chance = Random::at(self.seed, place);
+        let at = self.chance.index(self.shape.instances);
+        if self.instances[at].process.is_none() {
+            self.happen_without(at);
+        } else {
+            self.happen(at);
+        }
+        self.pass_ms(STEP_MS);
+        self.settle_wishes();
+        self.check();
+        self.write_down(place);
+    }
+
+    fn happen(&mut self, at: usize) {
+        let shard = self.chance.index(self.shape.shards);
+        match self.chance.below(100) {
+            0..8 => self.arrive(at, shard),
+            8..14 => self.dial(at, shard),
+            14..42 => self.speak(at, shard),
+            42..44 => self.leave(at, shard),
+            44..52 => self.tick_shard(at, shard),
+            52..60 => self.obey(at, shard),
+            60..70 => self.apply(at),
+            70..75 => self.tick(at),
+            75..79 => self.commit(at),
+            79..82 => self.read_back(at),
+            82..85 => self.operate(at),
+            85..88 => self.serve_desk(at),
+            88..94 => self.meet(at),
+            94..97 => self.pass_time(),
+            97 => self.restrain(at),
+            98 => self.reload(at),
+            _ => self.end(at),
+        }
+    }
+
+    /// The instance is down: it comes back, or time passes.
+    fn happen_without(&mut self, at: usize) {
+        match self.chance.below(3) {
+            0 => self.start(at),
+            1 => self.pass_time(),
+            _ => {}
+        }
+    }
+
+    fn pass_ms(&mut self, ms: u64) {
+        self.wall = self.wall.plus_ms(ms);
+        self.elapsed += Duration::from_millis(ms);
+    }
+
+    fn pass_time(&mut self) {
+        let span = match self.chance.below(8) {
+            0..5 => SECOND_MS,
+            5 => MINUTE_MS,
+            6 => 10 * MINUTE_MS,
+            _ => self.chance.pick(&[3 * HOUR_MS, 2 * DAY_MS]),
+        };
+        let ms = self.chance.below(span);
+        if !self.shape.clock_jumps || !self.chance.once_in(3) {
+            self.coverage.note("time passes");
+            return self.pass_ms(ms);
+        }
+        if self.chance.once_in(2) {
+            self.coverage.note("wall clock set forwards");
+            self.wall = self.wall.plus_ms(ms);
+        } else {
+            self.coverage.note("wall clock set back");
+            self.wall = self.wall.minus_ms(ms);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let ms = u64::try_from(self.elapsed.as_millis()).expect("no world lasts so long");
+        Now { wall: self.wall, instant: tokenist_core::time::Instant(ms) }
+    }
+
+    pub(crate) fn process(&self, at: usize) -> &Process {
+        self.instances[at].process.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn process_mut(&mut self, at: usize) -> &mut Process {
+        self.instances[at].process.as_mut().expect("it runs")
+    }
+
+    pub(crate) fn running(&self) -> Vec<usize> {
+        (0..self.instances.len()).filter(|&at| self.instances[at].process.is_some()).collect()
+    }
+
+    /// What the world is now goes into the trace.
+    fn write_down(&mut self, place: u64) {
+        let mut words = vec![place, self.wall.0, self.elapsed.as_millis() as u64];
+        for Instance { books, process, .. } in &self.instances {
+            words.extend((0..HOLDER_COUNT).map(|who| books.kept(who).nano as u64));
+            let Some(process) = process else { continue };
+            words.push(process.queue.borrow().len() as u64);
+            words.extend(process.sessions().flat_map(|session| [session.id.0, session.charged.nano as u64]));
+        }
+        for word in words {
+            for byte in word.to_le_bytes() {
+                self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+
+    /// The same for the same seed and steps.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace
+    }
+}
