@@ -84,6 +84,16 @@ impl Books {
         self.heard.retain(|(of, _, _), _| *of != who);
     }
 
+    /// Where nothing can be read back, nobody knows any more that a limit or a block was lifted, and when.
+    pub(crate) fn forget_lifted(&mut self, who: Who) {
+        if self.limits[who].value.is_none() {
+            self.limits[who] = Stamped::default();
+        }
+        if who < USER_COUNT && self.blocks[who].value.is_none() {
+            self.blocks[who] = Stamped::default();
+        }
+    }
+
     /// Takes over what was set later.
     pub(crate) fn join(&mut self, who: Who, state: &HolderState) {
         join(&mut self.limits[who], &state.limit);

@@ -79,12 +79,12 @@ impl World {
     pub(crate) fn forget_heard(&mut self, at: usize) {
         let instance = &mut self.instances[at];
         let Some(process) = &instance.process else { return };
-        if instance.books.heard.is_empty() {
-            return;
-        }
         for who in 0..HOLDER_COUNT {
             if process.aggregator.ledger().find(cast::holder(who)).is_none() {
                 instance.books.forget_heard(who);
+                if !instance.kept.lasts() {
+                    instance.books.forget_lifted(who);
+                }
             }
         }
     }
@@ -99,6 +99,8 @@ impl World {
             process.batches.extend(process.aggregator.take_batch());
         }
         self.forget_heard(at);
+        // Whoever waited for a seat may have got one.
+        self.settle_wishes();
         self.check_windows(at);
     }
 
