@@ -21,7 +21,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// From a caller's bytes, by [`read`].
+            /// From a caller's bytes, by [`read()`].
             pub fn parse(bytes: &[u8]) -> Result<$name, IdError> {
                 $read(bytes).map(|text| $name(text.into()))
             }
