@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokenist_core::usage::KINDS;
 use tokenist_kit::{Load, PATIENCE, Provider, Scratch, TOKEN, Tokenist, eventually, now_ms, request};
 
 /// How often to kill, unless `TOKENIST_TEST_KILLS` says otherwise.
@@ -31,22 +32,6 @@ fn rounds() -> u64 {
     std::env::var("TOKENIST_TEST_KILLS")
         .map_or(ROUNDS, |count| count.parse().expect("TOKENIST_TEST_KILLS is a number"))
 }
-
-/// What is counted, as every side of it calls it.
-const KINDS: [&str; 12] = [
-    "text_in",
-    "audio_in",
-    "image_in",
-    "cached_text_in",
-    "cached_audio_in",
-    "cached_image_in",
-    "text_out",
-    "audio_out",
-    "image_out",
-    "reasoning_out",
-    "duration_ms",
-    "requests",
-];
 
 /// By user and model.
 type Sums = BTreeMap<(String, String), [u64; KINDS.len()]>;

@@ -13,7 +13,7 @@ use crate::id::{Identity, KeyHash, Model, SessionId};
 use crate::message::Delta;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
-use crate::usage::Usage;
+use crate::usage::{KINDS, Usage};
 use std::sync::Arc;
 
 /// Which lane of which opening of a ledger.
@@ -252,7 +252,7 @@ impl Pen<'_> {
     }
 
     fn usage(&mut self, usage: &Usage) {
-        counts(usage).into_iter().for_each(|count| self.number(count));
+        usage.counts().into_iter().for_each(|count| self.number(count));
     }
 
     fn identity(&mut self, identity: &Identity) {
@@ -352,11 +352,11 @@ impl<'a> Eye<'a> {
     }
 
     fn usage(&mut self) -> Option<Usage> {
-        let mut counts = [0; USAGE_KINDS];
+        let mut counts = [0; KINDS.len()];
         for count in &mut counts {
             *count = self.number()?;
         }
-        Some(usage_of(counts))
+        Some(Usage::of(counts))
     }
 
     fn identity(&mut self) -> Option<Identity> {
@@ -420,70 +420,6 @@ impl<'a> Eye<'a> {
             lanes: u32::try_from(self.number()?).ok()?,
             lane_bytes: self.number()?,
         })
-    }
-}
-
-const USAGE_KINDS: usize = 12;
-
-fn counts(usage: &Usage) -> [u64; USAGE_KINDS] {
-    let &Usage {
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
-    } = usage;
-    [
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
-    ]
-}
-
-fn usage_of(counts: [u64; USAGE_KINDS]) -> Usage {
-    let [
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
-    ] = counts;
-    Usage {
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
     }
 }
 

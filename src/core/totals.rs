@@ -30,22 +30,8 @@ impl Totals {
 
     /// The later of two states of one growing sum. Joining in any order, any number of times, gives the same.
     pub fn join(self, other: Totals) -> Totals {
-        let (a, b) = (self.usage, other.usage);
         Totals {
-            usage: Usage {
-                text_in: a.text_in.max(b.text_in),
-                audio_in: a.audio_in.max(b.audio_in),
-                image_in: a.image_in.max(b.image_in),
-                cached_text_in: a.cached_text_in.max(b.cached_text_in),
-                cached_audio_in: a.cached_audio_in.max(b.cached_audio_in),
-                cached_image_in: a.cached_image_in.max(b.cached_image_in),
-                text_out: a.text_out.max(b.text_out),
-                audio_out: a.audio_out.max(b.audio_out),
-                image_out: a.image_out.max(b.image_out),
-                reasoning_out: a.reasoning_out.max(b.reasoning_out),
-                duration_ms: a.duration_ms.max(b.duration_ms),
-                requests: a.requests.max(b.requests),
-            },
+            usage: self.usage.zip(other.usage, u64::max),
             cost: self.cost.max(other.cost),
             estimated_cost: self.estimated_cost.max(other.estimated_cost),
             updated_at: self.updated_at.max(other.updated_at),
@@ -54,22 +40,8 @@ impl Totals {
 
     /// What is left of a sum without a part of it. When that was last added to nothing tells.
     pub fn without(&self, part: &Totals) -> Totals {
-        let (a, b) = (&self.usage, &part.usage);
         Totals {
-            usage: Usage {
-                text_in: a.text_in.saturating_sub(b.text_in),
-                audio_in: a.audio_in.saturating_sub(b.audio_in),
-                image_in: a.image_in.saturating_sub(b.image_in),
-                cached_text_in: a.cached_text_in.saturating_sub(b.cached_text_in),
-                cached_audio_in: a.cached_audio_in.saturating_sub(b.cached_audio_in),
-                cached_image_in: a.cached_image_in.saturating_sub(b.cached_image_in),
-                text_out: a.text_out.saturating_sub(b.text_out),
-                audio_out: a.audio_out.saturating_sub(b.audio_out),
-                image_out: a.image_out.saturating_sub(b.image_out),
-                reasoning_out: a.reasoning_out.saturating_sub(b.reasoning_out),
-                duration_ms: a.duration_ms.saturating_sub(b.duration_ms),
-                requests: a.requests.saturating_sub(b.requests),
-            },
+            usage: self.usage.zip(part.usage, u64::saturating_sub),
             cost: self.cost - part.cost,
             estimated_cost: self.estimated_cost - part.estimated_cost,
             updated_at: None,

@@ -5,25 +5,56 @@
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign};
 
-/// Counts of one response, or a sum of several. Tokens unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Usage {
-    pub text_in: u64,
-    pub audio_in: u64,
-    pub image_in: u64,
+/// The table of kinds: from one row a kind follow the fields of [`Usage`], their names and their order wherever they are
+/// written one after the other.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident),* $(,)?) => {
+        /// Counts of one response, or a sum of several. Tokens unless said otherwise.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub struct Usage {
+            $($(#[$doc])* pub $kind: u64,)*
+        }
+
+        /// What the kinds are called wherever they are written by name.
+        pub const KINDS: [&str; [$(stringify!($kind)),*].len()] = [$(stringify!($kind)),*];
+
+        impl Usage {
+            /// By kind, in the order of [`KINDS`].
+            pub fn counts(&self) -> [u64; KINDS.len()] {
+                [$(self.$kind),*]
+            }
+
+            /// Of counts in the order of [`KINDS`].
+            pub fn of(counts: [u64; KINDS.len()]) -> Usage {
+                let [$($kind),*] = counts;
+                Usage { $($kind),* }
+            }
+
+            /// Kind by kind, what `join` makes of both counts.
+            pub(crate) fn zip(self, other: Usage, join: impl Fn(u64, u64) -> u64) -> Usage {
+                Usage { $($kind: join(self.$kind, other.$kind)),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    text_in,
+    audio_in,
+    image_in,
     /// The part of `text_in` that was read from the provider's cache; likewise the next two.
-    pub cached_text_in: u64,
-    pub cached_audio_in: u64,
-    pub cached_image_in: u64,
-    pub text_out: u64,
-    pub audio_out: u64,
-    pub image_out: u64,
+    cached_text_in,
+    cached_audio_in,
+    cached_image_in,
+    text_out,
+    audio_out,
+    image_out,
     /// The part of `text_out` that was spent on reasoning.
-    pub reasoning_out: u64,
+    reasoning_out,
     /// Billed time, for models that cost by the minute.
-    pub duration_ms: u64,
+    duration_ms,
     /// How many responses this stands for.
-    pub requests: u64,
+    requests,
 }
 
 impl Usage {
@@ -56,20 +87,7 @@ impl Usage {
 impl Add for Usage {
     type Output = Usage;
     fn add(self, other: Usage) -> Usage {
-        Usage {
-            text_in: self.text_in.saturating_add(other.text_in),
-            audio_in: self.audio_in.saturating_add(other.audio_in),
-            image_in: self.image_in.saturating_add(other.image_in),
-            cached_text_in: self.cached_text_in.saturating_add(other.cached_text_in),
-            cached_audio_in: self.cached_audio_in.saturating_add(other.cached_audio_in),
-            cached_image_in: self.cached_image_in.saturating_add(other.cached_image_in),
-            text_out: self.text_out.saturating_add(other.text_out),
-            audio_out: self.audio_out.saturating_add(other.audio_out),
-            image_out: self.image_out.saturating_add(other.image_out),
-            reasoning_out: self.reasoning_out.saturating_add(other.reasoning_out),
-            duration_ms: self.duration_ms.saturating_add(other.duration_ms),
-            requests: self.requests.saturating_add(other.requests),
-        }
+        self.zip(other, u64::saturating_add)
     }
 }
 

@@ -29,12 +29,12 @@ prop_compose! {
 prop_compose! {
     fn delta()(
         at in any::<u64>(), session in any::<u64>(), identity in identity(), model in text(),
-        counts in any::<[u64; USAGE_KINDS]>(), cost in any::<i64>(), estimated in any::<bool>(),
+        counts in any::<[u64; KINDS.len()]>(), cost in any::<i64>(), estimated in any::<bool>(),
         latency_ms in option::of(any::<u64>()),
     ) -> Delta {
         Delta {
             at: Timestamp(at), session: SessionId(session), identity: Arc::new(identity), provider: "openai".into(),
-            model: model.as_str().into(), usage: usage_of(counts), cost: NanoUsd(cost), estimated, latency_ms,
+            model: model.as_str().into(), usage: Usage::of(counts), cost: NanoUsd(cost), estimated, latency_ms,
         }
     }
 }
@@ -42,12 +42,12 @@ prop_compose! {
 prop_compose! {
     fn log()(
         id in text(), identity in identity(), body in option::of("[a-z{}\": ]{0,400}"),
-        counts in option::of(any::<[u64; USAGE_KINDS]>()),
+        counts in option::of(any::<[u64; KINDS.len()]>()),
     ) -> Log {
         Log {
             id: id.into(), at: Timestamp(3), identity: Arc::new(identity), model: "m".into(),
             request: body.clone().map(Arc::from), response: body.map(Arc::from), status: "success".into(),
-            latency_ms: Some(4), usage: counts.map(|counts| (usage_of(counts), NanoUsd(-5))),
+            latency_ms: Some(4), usage: counts.map(|counts| (Usage::of(counts), NanoUsd(-5))),
         }
     }
 }

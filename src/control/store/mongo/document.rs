@@ -19,7 +19,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
-use tokenist_core::usage::Usage;
+use tokenist_core::usage::{KINDS, Usage};
 
 /// What a row becomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,22 +38,9 @@ pub(super) struct Writer {
 }
 
 /// The names of all counts, as they are in the ledger file.
-pub(super) const COUNTS: [&str; 14] = [
-    "text_in",
-    "audio_in",
-    "image_in",
-    "cached_text_in",
-    "cached_audio_in",
-    "cached_image_in",
-    "text_out",
-    "audio_out",
-    "image_out",
-    "reasoning_out",
-    "duration_ms",
-    "requests",
-    "cost_nano",
-    "estimated_cost_nano",
-];
+pub(super) fn count_names() -> impl Iterator<Item = &'static str> {
+    KINDS.into_iter().chain(["cost_nano", "estimated_cost_nano"])
+}
 pub(super) const UPDATED_AT: &str = "updated_at";
 
 /// The collections of settings.
@@ -232,37 +219,10 @@ pub(super) fn org_text(org: Option<&OrgId>) -> &str {
 }
 
 fn counts(totals: &Totals) -> Document {
-    let Usage {
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
-    } = totals.usage;
-    let usage = [
-        text_in,
-        audio_in,
-        image_in,
-        cached_text_in,
-        cached_audio_in,
-        cached_image_in,
-        text_out,
-        audio_out,
-        image_out,
-        reasoning_out,
-        duration_ms,
-        requests,
-    ];
-    let figures = usage.map(int).into_iter().chain([totals.cost.0, totals.estimated_cost.0]);
+    let usage = totals.usage.counts().map(int).into_iter();
+    let figures = usage.chain([totals.cost.0, totals.estimated_cost.0]);
     let mut document: Document =
-        COUNTS.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure.into())).collect();
+        count_names().zip(figures).map(|(name, figure)| (name.to_owned(), figure.into())).collect();
     if let Some(at) = totals.updated_at {
         document.insert(UPDATED_AT, int(at.0));
     }
@@ -272,22 +232,8 @@ fn counts(totals: &Totals) -> Document {
 /// What is not there counts as zero.
 pub(super) fn totals_of(document: &Document) -> Totals {
     let figure = |name: &str| integer(document, name).unwrap_or(0);
-    let count = |name: &str| figure(name).max(0) as u64;
     Totals {
-        usage: Usage {
-            text_in: count("text_in"),
-            audio_in: count("audio_in"),
-            image_in: count("image_in"),
-            cached_text_in: count("cached_text_in"),
-            cached_audio_in: count("cached_audio_in"),
-            cached_image_in: count("cached_image_in"),
-            text_out: count("text_out"),
-            audio_out: count("audio_out"),
-            image_out: count("image_out"),
-            reasoning_out: count("reasoning_out"),
-            duration_ms: count("duration_ms"),
-            requests: count("requests"),
-        },
+        usage: Usage::of(KINDS.map(|kind| figure(kind).max(0) as u64)),
         cost: NanoUsd(figure("cost_nano")),
         estimated_cost: NanoUsd(figure("estimated_cost_nano")),
         updated_at: integer(document, UPDATED_AT).map(|at| Timestamp(at.max(0) as u64)),

@@ -6,7 +6,7 @@
 
 use super::StoreError;
 use super::document::{
-    COUNTS, UPDATED_AT, audit_of, event_of, int, integer, log_of, org_of, refusal_of, session_of, text,
+    UPDATED_AT, audit_of, count_names, event_of, int, integer, log_of, org_of, refusal_of, session_of, text,
     time_of, totals_of,
 };
 use super::server::{Refusal, Server};
@@ -225,7 +225,7 @@ fn wanted(query: &UsageQuery) -> Document {
 
 fn pipeline(query: &UsageQuery) -> Vec<Document> {
     let mut group = doc! {"_id": group_id(query)};
-    for name in COUNTS {
+    for name in count_names() {
         group.insert(name, doc! {"$sum": format!("${name}")});
     }
     group.insert(UPDATED_AT, doc! {"$max": format!("${UPDATED_AT}")});

@@ -49,7 +49,7 @@ pub(super) fn write(
                 delta.latency_ms.map_or(Value::Null, |ms| Value::Integer(ms as i64)),
             ],
             identity_values(&delta.identity).into(),
-            values(&Totals::of(delta)).into(),
+            values(&Totals::of(delta)),
         ];
         writer.insert(
             "events",
@@ -293,7 +293,7 @@ impl Writer<'_> {
                 Value::Integer(closed.close_code.into()),
             ],
             identity_values(&opened.identity).into(),
-            values(totals).into(),
+            values(totals),
         ];
         let columns = "generation, session, opened_at, closed_at, provider, model, close_code";
         self.insert("sessions", columns, 2, row)
@@ -316,7 +316,7 @@ impl Writer<'_> {
                 Value::Integer(totals.is_some().into()),
             ],
             identity_values(&log.identity).into(),
-            values(&totals.unwrap_or_default()).into(),
+            values(&totals.unwrap_or_default()),
         ];
         self.insert("logs", "id, at, model, request, response, status, latency_ms, has_usage", 1, row)
     }

@@ -8,7 +8,7 @@ use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, UserId};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
-use tokenist_core::usage::Usage;
+use tokenist_core::usage::{KINDS, Usage};
 
 /// The columns of [`COUNTS`], for a list of columns.
 pub(super) fn names() -> String {
@@ -16,54 +16,31 @@ pub(super) fn names() -> String {
 }
 
 /// The columns summed up over several rows.
-pub(super) const COUNT_SUMS: &str = "sum(text_in), sum(audio_in), sum(image_in), sum(cached_text_in), \
-    sum(cached_audio_in), sum(cached_image_in), sum(text_out), sum(audio_out), sum(image_out), sum(reasoning_out), \
-    sum(duration_ms), sum(requests), sum(cost_nano), sum(estimated_cost_nano), max(updated_at)";
+pub(super) fn summed_names() -> String {
+    let sum = |name| format!("{}({name})", if name == "updated_at" { "max" } else { "sum" });
+    COUNTS.map(sum).join(", ")
+}
 
 /// What is written into them. Counts beyond 2⁶³ are none that a provider reports.
-pub(super) fn values(totals: &Totals) -> [Value; COUNTS.len()] {
-    let usage = &totals.usage;
+pub(super) fn values(totals: &Totals) -> Vec<Value> {
     let count = |count: u64| Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
-    [
-        count(usage.text_in),
-        count(usage.audio_in),
-        count(usage.image_in),
-        count(usage.cached_text_in),
-        count(usage.cached_audio_in),
-        count(usage.cached_image_in),
-        count(usage.text_out),
-        count(usage.audio_out),
-        count(usage.image_out),
-        count(usage.reasoning_out),
-        count(usage.duration_ms),
-        count(usage.requests),
-        Value::Integer(totals.cost.0),
-        Value::Integer(totals.estimated_cost.0),
-        totals.updated_at.map_or(Value::Null, |at| count(at.0)),
-    ]
+    let money = [totals.cost, totals.estimated_cost].map(|cost| Value::Integer(cost.0));
+    let updated_at = totals.updated_at.map_or(Value::Null, |at| count(at.0));
+    totals.usage.counts().map(count).into_iter().chain(money).chain([updated_at]).collect()
 }
 
 /// Reads them from column number `first` on.
 pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Totals, Error> {
-    let count = |index: usize| row.get::<_, i64>(first + index).map(|count| count.max(0) as u64);
+    let mut counts = [0; KINDS.len()];
+    for (index, count) in counts.iter_mut().enumerate() {
+        *count = row.get::<_, i64>(first + index)?.max(0) as u64;
+    }
+    let money = first + KINDS.len();
     Ok(Totals {
-        usage: Usage {
-            text_in: count(0)?,
-            audio_in: count(1)?,
-            image_in: count(2)?,
-            cached_text_in: count(3)?,
-            cached_audio_in: count(4)?,
-            cached_image_in: count(5)?,
-            text_out: count(6)?,
-            audio_out: count(7)?,
-            image_out: count(8)?,
-            reasoning_out: count(9)?,
-            duration_ms: count(10)?,
-            requests: count(11)?,
-        },
-        cost: NanoUsd(row.get(first + 12)?),
-        estimated_cost: NanoUsd(row.get(first + 13)?),
-        updated_at: row.get::<_, Option<i64>>(first + 14)?.map(|at| Timestamp(at.max(0) as u64)),
+        usage: Usage::of(counts),
+        cost: NanoUsd(row.get(money)?),
+        estimated_cost: NanoUsd(row.get(money + 1)?),
+        updated_at: row.get::<_, Option<i64>>(money + 2)?.map(|at| Timestamp(at.max(0) as u64)),
     })
 }
 

@@ -7,7 +7,7 @@
 //! time, so that a start takes no longer for what is long ago.
 
 use super::commit::holder_text;
-use super::counts::{COUNT_SUMS, growth, names, read, read_feature, read_org, read_time, time};
+use super::counts::{growth, names, read, read_feature, read_org, read_time, summed_names, time};
 use super::read::text as text_value;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
@@ -172,7 +172,8 @@ fn usage_of(
     let ([table, of], recent_from) = (days, recent_from(now));
     let mut pieces = Vec::new();
     let sql = format!(
-        "SELECT start, span_ms, {COUNT_SUMS} FROM rollups WHERE {of} AND start >= ? GROUP BY start, span_ms"
+        "SELECT start, span_ms, {} FROM rollups WHERE {of} AND start >= ? GROUP BY start, span_ms",
+        summed_names()
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params![id, time(recent_from)])?;
@@ -180,8 +181,10 @@ fn usage_of(
         let (_, at) = span(row, 0, now)?;
         pieces.push(Piece { holder: holder.clone(), at, totals: read(row, 2)? });
     }
-    let sql =
-        format!("SELECT max(start), {COUNT_SUMS} FROM {table} WHERE {of} AND start < ? GROUP BY start >= ?");
+    let sql = format!(
+        "SELECT max(start), {} FROM {table} WHERE {of} AND start < ? GROUP BY start >= ?",
+        summed_names()
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params![id, time(recent_from), time(now.month_start())])?;
     while let Some(row) = rows.next()? {
@@ -404,7 +407,8 @@ fn days(
     holder: impl Fn(&Row<'_>) -> rusqlite::Result<Option<Holder>>,
 ) -> rusqlite::Result<()> {
     let sql = format!(
-        "SELECT {of}, max(start), {COUNT_SUMS} FROM {table} WHERE start < ? GROUP BY {of}, start >= ?"
+        "SELECT {of}, max(start), {} FROM {table} WHERE start < ? GROUP BY {of}, start >= ?",
+        summed_names()
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([time(recent_from), time(now.month_start())])?;

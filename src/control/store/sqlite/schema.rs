@@ -2,8 +2,9 @@
 //!
 //! Times are milliseconds since 1970 in UTC, money is nano-dollars. An empty org or feature means that there was none.
 
-use super::counts::COUNT_SUMS;
+use super::counts::summed_names;
 use rusqlite::{Connection, TransactionBehavior};
+use tokenist_core::usage::KINDS;
 use tracing::info;
 
 /// Tells our files from other SQLite files: "tkst".
@@ -13,24 +14,15 @@ const APPLICATION_ID: i32 = 0x746b_7374;
 const STEPS: [&str; 8] =
     [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
 
-/// What every table that counts has, in this order.
-pub(super) const COUNTS: [&str; 15] = [
-    "text_in",
-    "audio_in",
-    "image_in",
-    "cached_text_in",
-    "cached_audio_in",
-    "cached_image_in",
-    "text_out",
-    "audio_out",
-    "image_out",
-    "reasoning_out",
-    "duration_ms",
-    "requests",
-    "cost_nano",
-    "estimated_cost_nano",
-    "updated_at",
-];
+/// What every table that counts has, in this order: the kinds of usage, and what they cost.
+pub(super) const COUNTS: [&str; KINDS.len() + 3] = {
+    let mut names = ["cost_nano"; KINDS.len() + 3];
+    let (kinds, _) = names.split_at_mut(KINDS.len());
+    kinds.copy_from_slice(&KINDS);
+    names[KINDS.len() + 1] = "estimated_cost_nano";
+    names[KINDS.len() + 2] = "updated_at";
+    names
+};
 
 /// `COUNTS_HERE` stands for the columns of [`COUNTS`], `SUMS_HERE` for their sums over several rows.
 const VERSION_1: &str = "
@@ -245,7 +237,7 @@ fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaE
     }
     for (index, step) in steps.iter().enumerate().skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let step = step.replace("COUNTS_HERE", &definitions()).replace("SUMS_HERE", COUNT_SUMS);
+        let step = step.replace("COUNTS_HERE", &definitions()).replace("SUMS_HERE", &summed_names());
         transaction.execute_batch(&step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index as i64 + 1)?;

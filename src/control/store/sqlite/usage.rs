@@ -5,7 +5,7 @@
 //! are read.
 
 use super::StoreError;
-use super::counts::{COUNT_SUMS, names, org_text, read, read_model, read_org, read_time, time};
+use super::counts::{names, org_text, read, read_model, read_org, read_time, summed_names, time};
 use super::read::{FileReader, Question, count, text};
 use crate::store::{Dimension, Order, UsageKey, UsageQuery, UsageRow};
 use rusqlite::Row;
@@ -91,7 +91,8 @@ fn question(query: &UsageQuery) -> Question {
         return top_question(query, table);
     }
     let columns: Vec<&str> = query.by.iter().map(|dimension| table.column(*dimension)).collect();
-    let select = [&columns[..], &[COUNT_SUMS]].concat();
+    let sums = summed_names();
+    let select = [&columns[..], &[&*sums]].concat();
     let mut question = grouped(query, &table.by_users(query), &select, &columns);
     let mut order: Vec<(Dimension, &str)> = query.by.iter().copied().zip(columns.iter().copied()).collect();
     order.sort_by_key(|(dimension, _)| key_rank(*dimension));
