@@ -19,7 +19,7 @@ use tokenist_core::ws::frame::Violation;
 
 /// One direction of a session, as the outside sees it.
 #[derive(Default)]
-pub(crate) struct Lane {
+pub(crate) struct Direction {
     waker: RefCell<Option<Waker>>,
     called: Cell<bool>,
     ping_due: Cell<bool>,
@@ -72,9 +72,9 @@ pub(crate) struct Live {
     pub(crate) downstream: Line,
     pub(crate) upstream: Line,
     /// From the provider to the application.
-    pub(crate) down: Lane,
+    pub(crate) down: Direction,
     /// From the application to the provider.
-    pub(crate) up: Lane,
+    pub(crate) up: Direction,
     /// When both lines are cut, whatever the session is doing.
     pub(crate) deadline: Cell<Instant>,
     /// The provider has not answered yet: the deadline is its own.
@@ -108,7 +108,7 @@ pub(crate) enum Woken<T> {
     Called,
 }
 
-impl Lane {
+impl Direction {
     /// Wakes the pump to look at what is asked of it.
     pub(crate) fn call(&self) {
         self.called.set(true);
@@ -122,12 +122,12 @@ impl Lane {
         self.call();
     }
 
-    /// For a read that [`Lane::release`] may cancel.
+    /// For a read that [`Direction::release`] may cancel.
     pub(crate) fn cancel_handle(&self) -> CancelHandle {
         self.canceller.borrow().handle()
     }
 
-    /// Has a quiet lane's pending read give its buffer back. Bytes that arrive meanwhile are read all the same.
+    /// Has a quiet direction's pending read give its buffer back. Bytes that arrive meanwhile are read all the same.
     pub(crate) fn release(&self) {
         if self.lent.take() {
             let canceller = self.canceller.take();
@@ -202,8 +202,8 @@ impl Live {
             holders: OnceCell::new(),
             downstream: Line::default(),
             upstream: Line::default(),
-            down: Lane::default(),
-            up: Lane::default(),
+            down: Direction::default(),
+            up: Direction::default(),
             deadline: Cell::new(deadline),
             dialling: Cell::new(false),
             relaying: Cell::new(false),

@@ -2,14 +2,14 @@
 //! backpressure.
 //!
 //! Start at [`relay`]. Bytes go out as they came in. Frames of our own (pings, an `error` event, a close) go where
-//! a frame ended. A pump waits in one place only, [`Lane::until`], where it can be called. What happens when a provider
+//! a frame ended. A pump waits in one place only, [`Direction::until`], where it can be called. What happens when a provider
 //! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
 use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::dial;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::linger::{Hearing, Owed};
-use crate::live::{Lane, Live, Woken};
+use crate::live::{Direction, Live, Woken};
 use crate::requests::Requests;
 use crate::shard::Shard;
 use crate::tap::Tap;
@@ -43,9 +43,9 @@ pub(crate) struct End {
 /// Relays until both directions have ended.
 pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
     let owed = &Owed::new(shard, live, tap);
-    let outlet = |sender, writer, lane| Outlet {
+    let outlet = |sender, writer, direction| Outlet {
         live,
-        lane,
+        direction,
         owed,
         sender,
         writer,
@@ -86,7 +86,7 @@ struct Pump<'a> {
 /// Where a pump writes, and what it may write there now.
 struct Outlet<'a> {
     live: &'a Live,
-    lane: &'a Lane,
+    direction: &'a Direction,
     owed: &'a Owed<'a>,
     /// Whose frames pass here.
     sender: Sender,
@@ -146,8 +146,8 @@ impl Pump<'_> {
         let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
         if walked.forward > 0 {
             let result;
-            let Outlet { lane, writer, .. } = &mut self.outlet;
-            (result, buffer) = lane.write(writer.write(buffer, 0..walked.forward)).await;
+            let Outlet { direction, writer, .. } = &mut self.outlet;
+            (result, buffer) = direction.write(writer.write(buffer, 0..walked.forward)).await;
             match result {
                 Ok(()) => self.count_bytes(walked.forward),
                 Err(error) => self.lost_reader(&error),
@@ -207,12 +207,13 @@ impl Pump<'_> {
             Ok(buffer) => buffer,
             Err(error) => return (Err(error), None),
         };
-        let lane = outlet.lane;
-        lane.lent.set(filled == 0);
-        let (result, buffer) = outlet.attend(pin!(reader.read(buffer, filled, lane.cancel_handle()))).await;
-        lane.lent.set(false);
+        let direction = outlet.direction;
+        direction.lent.set(filled == 0);
+        let (result, buffer) =
+            outlet.attend(pin!(reader.read(buffer, filled, direction.cancel_handle()))).await;
+        direction.lent.set(false);
         if result.is_ok() {
-            lane.heard_at.set(shard.now());
+            direction.heard_at.set(shard.now());
         }
         debug_assert!(live.relaying.get(), "pumps run in relay only");
         (result, Some(buffer))
@@ -313,7 +314,7 @@ impl Outlet<'_> {
     /// Waits for something to come from the other side, and does meanwhile what the pump is called for.
     async fn attend<F: Future>(&mut self, mut coming: Pin<&mut F>) -> F::Output {
         loop {
-            match self.lane.until(coming.as_mut()).await {
+            match self.direction.until(coming.as_mut()).await {
                 Woken::Read(output) => return output,
                 // Boxed, because they are rare and a waiting pump should be small.
                 Woken::Called => Box::pin(self.attend_call()).await,
@@ -389,7 +390,7 @@ impl Outlet<'_> {
     async fn let_finish(&mut self) {
         while self.owed.is_under_way() && !self.live.gone.get() && !self.live.is_ending() {
             self.live.down.ask_ping();
-            self.lane.until(pin!(sleep(PROBE))).await;
+            self.direction.until(pin!(sleep(PROBE))).await;
         }
     }
 
@@ -403,7 +404,7 @@ impl Outlet<'_> {
             if self.dismissed {
                 return;
             }
-            self.lane.until(pin!(pending::<()>())).await;
+            self.direction.until(pin!(pending::<()>())).await;
         }
     }
 
@@ -453,7 +454,7 @@ impl Outlet<'_> {
     /// This side knows that the session ends, or cannot be told. When both do, the provider's last words are no longer
     /// wanted: its pending read ends with its line.
     fn told(&self) {
-        self.lane.told.set(true);
+        self.direction.told.set(true);
         let is_over = self.live.is_ending() && !self.live.lingers();
         if is_over && self.live.up.told.get() && self.live.down.told.get() {
             self.live.upstream.cut();
@@ -461,7 +462,7 @@ impl Outlet<'_> {
     }
 
     async fn ping(&mut self) {
-        if self.lane.take_ping() && self.walker.between_frames() && !self.finished {
+        if self.direction.take_ping() && self.walker.between_frames() && !self.finished {
             let mask = (self.sender == Sender::Client).then(|| self.live.mask_key());
             self.say(frame::write(Opcode::Ping, PING, mask)).await;
         }
@@ -473,7 +474,7 @@ impl Outlet<'_> {
         if frames.is_empty() {
             return;
         }
-        if let Err(error) = self.lane.write(self.writer.write_bytes(frames)).await {
+        if let Err(error) = self.direction.write(self.writer.write_bytes(frames)).await {
             tracing::debug!(session = %self.live.id, to = ?self.sender, %error, "could not be said");
             if self.sender == Sender::Server && self.live.leaving.get() {
                 self.live.forsake();
