@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Plane, eventually, now};
 use serde_json::{Value, json};
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::{DAY_MS, HOUR_MS, Timestamp};
 

@@ -5,7 +5,7 @@ use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
 use tokenist_control::store::RefusalFilter;
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{OrgId, UserId};
 use tokenist_core::refusal;
 use tokenist_core::time::Timestamp;

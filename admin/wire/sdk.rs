@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokenist_control::view::Judged;
-use tokenist_core::close::{Ending, Measure};
+use tokenist_core::close_reason::{CloseReason, Measure};
 use tokenist_core::dialect;
 use tokenist_core::id::{self, Feature, Model, OrgId, UserId};
 use tokenist_core::money::NanoUsd;
@@ -316,15 +316,15 @@ impl SdkUsage {
 }
 
 /// As existing clients know it.
-fn reason(ending: &Ending) -> String {
+fn reason(ending: &CloseReason) -> String {
     match ending {
-        Ending::Blocked { reason, .. } => {
+        CloseReason::Blocked { reason, .. } => {
             format!("User is blocked: {}", reason.as_deref().unwrap_or("No reason provided"))
         }
-        Ending::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
+        CloseReason::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
             format!("Cost limit exceeded: ${:.4} >= ${:.2}", used.usd(), limit.usd())
         }
-        Ending::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
+        CloseReason::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
             format!("Token limit exceeded: {used} >= {limit}")
         }
         other => other.message(),

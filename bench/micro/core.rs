@@ -32,21 +32,21 @@ fn benches(criterion: &mut Criterion) {
     let append =
         [br#"{"type":"input_audio_buffer.append","audio":""#, &vec![b'A'; 4096][..], b"\"}"].concat();
 
-    criterion.bench_function("sniff/dialect, 32 KB delta", |bench| {
-        bench.iter(|| Dialect::OpenaiRealtime.sniff(black_box(head), black_box(bytes)));
+    criterion.bench_function("peek/dialect, 32 KB delta", |bench| {
+        bench.iter(|| Dialect::OpenaiRealtime.peek(black_box(head), black_box(bytes)));
     });
     for mode in [EstimateMode::Enforce, EstimateMode::Observe, EstimateMode::Off] {
         let mut meter = meter(mode);
-        criterion.bench_function(&format!("sniff/meter, 32 KB delta, {mode:?}"), |bench| {
-            bench.iter(|| meter.sniff(black_box(head), black_box(bytes), &prices, NOW));
+        criterion.bench_function(&format!("peek/meter, 32 KB delta, {mode:?}"), |bench| {
+            bench.iter(|| meter.peek(black_box(head), black_box(bytes), &prices, NOW));
         });
     }
     let mut idle = meter(EstimateMode::Enforce);
-    criterion.bench_function("sniff/meter, other event", |bench| {
-        bench.iter(|| idle.sniff(black_box(other), other.len() as u64, &prices, NOW));
+    criterion.bench_function("peek/meter, other event", |bench| {
+        bench.iter(|| idle.peek(black_box(other), other.len() as u64, &prices, NOW));
     });
-    criterion.bench_function("sniff/meter, 4 KB of the application's sound", |bench| {
-        bench.iter(|| idle.sniff_request(black_box(&append[..256]), append.len() as u64));
+    criterion.bench_function("peek/meter, 4 KB of the application's sound", |bench| {
+        bench.iter(|| idle.peek_client(black_box(&append[..256]), append.len() as u64));
     });
     criterion.bench_function("read/dialect, response.done", |bench| {
         bench.iter(|| Dialect::OpenaiRealtime.read(black_box(RESPONSE_DONE.as_bytes())));

@@ -5,7 +5,7 @@ pub use crate::supervise::ThreadView;
 use std::collections::HashSet;
 use std::sync::Arc;
 pub use tokenist_core::batch::Profile;
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, UserId};
 pub use tokenist_core::journal::Call;
 use tokenist_core::key::{Key, KeyId, Maker};

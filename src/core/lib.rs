@@ -11,7 +11,7 @@ pub mod authority;
 pub mod batch;
 pub mod catalog;
 pub mod client;
-pub mod close;
+pub mod close_reason;
 pub mod dialect;
 pub mod fleet;
 pub mod http;

@@ -1,6 +1,6 @@
 //! One session's sums: what its events charge while they pass, and what is booked in the end.
 //!
-//! Start at [`Meter::sniff`] and [`Meter::read`] for what the provider says, at [`Meter::sniff_request`] for what the
+//! Start at [`Meter::peek`] and [`Meter::read`] for what the provider says, at [`Meter::peek_client`] for what the
 //! application does. Invariant: in every session, whatever comes in whatever order, the charges add up to the cost and
 //! the tokens of what was booked, and what was foreseen to nothing, once [`Meter::settle`] has been called; no response
 //! is booked twice.
@@ -8,7 +8,9 @@
 mod context;
 
 use self::context::Context;
-use crate::dialect::{AudioRate, Dialect, Fact, Hint, Piece, PieceKind, Request, Settings, Sign};
+use crate::dialect::{
+    AudioRate, ClientEvent, ClientPeek, Dialect, OutputDelta, OutputKind, Peek, ProviderEvent, Settings,
+};
 use crate::id::Model;
 use crate::metric::Metric;
 use crate::money::NanoUsd;
@@ -36,7 +38,7 @@ pub enum EstimateMode {
 
 /// What an event of the provider asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sniff {
+pub enum Peeked {
     /// Nothing.
     Pass,
     /// That its bytes be kept and, when it is whole, shown to [`Meter::read`]; or else [`Meter::unmetered`].
@@ -47,12 +49,12 @@ pub enum Sniff {
 
 /// What to do with an event of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interest {
+pub enum ClientPeeked {
     /// Nothing.
     Pass,
-    /// Keep it and, when it is whole, show it to [`Meter::read_request`].
+    /// Keep it and, when it is whole, show it to [`Meter::read_client`].
     Collect,
-    /// If its length was not known, tell [`Meter::grow_request`] how much more of it comes.
+    /// If its length was not known, tell [`Meter::grow_client`] how much more of it comes.
     Length,
 }
 
@@ -172,8 +174,8 @@ struct Live {
     /// Hashes of the ids that were booked; once full, a ring whose oldest is at `booked_at`.
     booked: Vec<u64>,
     booked_at: usize,
-    /// What the last sniffed event adds to, if more of it comes.
-    growing: Option<PieceKind>,
+    /// What the last peeked at event adds to, if more of it comes.
+    growing: Option<OutputKind>,
     /// Booked where nothing could be answered; goes out with the next reading.
     overdue: Reading,
     /// What was asked for and has not begun.
@@ -256,21 +258,21 @@ impl Meter {
     /// `event_bytes` is the length of the whole event; where that is not known yet, what has come of it, and
     /// [`Meter::grow`] is told of the rest.
     #[inline]
-    pub fn sniff(&mut self, head: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Sniff {
+    pub fn peek(&mut self, head: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Peeked {
         if let Some(live) = &mut self.live {
             live.growing = None;
         }
-        match self.dialect.sniff(head, event_bytes) {
-            Sign::Nothing => Sniff::Pass,
-            Sign::Whole => Sniff::Collect,
-            Sign::Piece(piece) => match self.add(&piece, prices, now) {
-                charge if charge == Charge::default() => Sniff::Pass,
-                charge => Sniff::Charge(charge),
+        match self.dialect.peek(head, event_bytes) {
+            Peek::Nothing => Peeked::Pass,
+            Peek::Whole => Peeked::Collect,
+            Peek::OutputDelta(piece) => match self.add(&piece, prices, now) {
+                charge if charge == Charge::default() => Peeked::Pass,
+                charge => Peeked::Charge(charge),
             },
         }
     }
 
-    /// More of the event that was sniffed last, if its length was not known then.
+    /// More of the event that was peeked at last, if its length was not known then.
     pub fn grow(&mut self, bytes: u64) -> Charge {
         let estimate = self.estimate;
         let Some(live) = &mut self.live else { return Charge::default() };
@@ -290,47 +292,47 @@ impl Meter {
     /// that it ends without usage is booked by estimate.
     pub fn unmetered(&mut self, head: &[u8], prices: &PriceTable, now: Now) -> Reading {
         let fact = self.dialect.read(head);
-        if matches!(fact, Fact::Done { usage: None, .. }) {
+        if matches!(fact, ProviderEvent::Done { usage: None, .. }) {
             self.counts.unmetered += 1;
         }
         self.apply(fact, prices, now)
     }
 
-    /// Looks at the first bytes of an event of the application, as [`Meter::sniff`] does at the provider's.
+    /// Looks at the first bytes of an event of the application, as [`Meter::peek`] does at the provider's.
     #[inline]
-    pub fn sniff_request(&mut self, head: &[u8], event_bytes: u64) -> Interest {
-        match self.dialect.sniff_request(head, event_bytes) {
-            Hint::Nothing => Interest::Pass,
-            Hint::Whole => Interest::Collect,
-            Hint::Sound { bytes } => {
+    pub fn peek_client(&mut self, head: &[u8], event_bytes: u64) -> ClientPeeked {
+        match self.dialect.peek_client(head, event_bytes) {
+            ClientPeek::Nothing => ClientPeeked::Pass,
+            ClientPeek::Whole => ClientPeeked::Collect,
+            ClientPeek::Sound { bytes } => {
                 self.context().append(bytes);
-                Interest::Length
+                ClientPeeked::Length
             }
         }
     }
 
-    /// More of the event of the application that was sniffed last, if its length was not known then.
-    pub fn grow_request(&mut self, bytes: u64) {
+    /// More of the event of the application that was peeked at last, if its length was not known then.
+    pub fn grow_client(&mut self, bytes: u64) {
         self.context().append(bytes);
     }
 
     /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is.
-    pub fn read_request(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) {
+    pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) {
         let rate = self.input_rate;
-        match self.dialect.read_request(event, event_bytes) {
-            Request::Nothing => {}
-            Request::Sound { bytes } => self.context().append(bytes),
-            Request::ClearSound => self.context().clear(),
-            Request::CommitSound => self.context().ask_commit(),
-            Request::AddItem { item, content } => {
+        match self.dialect.read_client(event, event_bytes) {
+            ClientEvent::Nothing => {}
+            ClientEvent::Sound { bytes } => self.context().append(bytes),
+            ClientEvent::ClearSound => self.context().clear(),
+            ClientEvent::CommitSound => self.context().ask_commit(),
+            ClientEvent::AddItem { item, content } => {
                 let item = item.as_deref().map(item_hash);
                 self.context().add(item, content, rate);
             }
-            Request::DeleteItem { item } => self.context().delete(item.as_deref().map(item_hash)),
-            Request::TruncateItem { item, sound_ms } => {
+            ClientEvent::DeleteItem { item } => self.context().delete(item.as_deref().map(item_hash)),
+            ClientEvent::TruncateItem { item, sound_ms } => {
                 self.context().truncate(item.as_deref().map(item_hash), sound_ms);
             }
-            Request::Respond { apart, input } => {
+            ClientEvent::Respond { apart, input } => {
                 let settings_bytes = self.settings_bytes;
                 let input = input.map(|content| Context::input_of(content, rate, settings_bytes));
                 let asked = &mut self.live.get_or_insert_default().asked;
@@ -338,7 +340,7 @@ impl Meter {
                     asked.push_back(Asked { apart, input });
                 }
             }
-            Request::Choose { model, transcription_model } => {
+            ClientEvent::Choose { model, transcription_model } => {
                 if !self.model_is_stated {
                     self.set_model(model.and_then(named), prices, now);
                 }
@@ -406,18 +408,18 @@ impl Meter {
         std::mem::take(&mut self.counts)
     }
 
-    fn apply(&mut self, fact: Fact<'_>, prices: &PriceTable, now: Now) -> Reading {
+    fn apply(&mut self, fact: ProviderEvent<'_>, prices: &PriceTable, now: Now) -> Reading {
         let reading = match fact {
-            Fact::Nothing => Reading::default(),
-            Fact::Unreadable => {
+            ProviderEvent::Nothing => Reading::default(),
+            ProviderEvent::Unreadable => {
                 self.counts.unmetered += 1;
                 Reading::default()
             }
-            Fact::Session(settings) => {
+            ProviderEvent::Session(settings) => {
                 self.take_settings(*settings, prices, now);
                 Reading::default()
             }
-            Fact::Begun { response, model, output_rate, apart } => {
+            ProviderEvent::Begun { response, model, output_rate, apart } => {
                 self.forget_booked(response.as_deref());
                 let price = model.and_then(named).map(|model| {
                     let price = Arc::clone(prices.price(&self.provider, model.as_str(), now.wall));
@@ -432,36 +434,38 @@ impl Meter {
                 }
                 Reading::default()
             }
-            Fact::Piece(piece) => Reading { charge: self.add(&piece, prices, now), ..Reading::default() },
-            Fact::Done { response, usage } => self.done(response.as_deref(), usage, prices, now),
-            Fact::Answered { response: _, item } => {
+            ProviderEvent::OutputDelta(piece) => {
+                Reading { charge: self.add(&piece, prices, now), ..Reading::default() }
+            }
+            ProviderEvent::Done { response, usage } => self.done(response.as_deref(), usage, prices, now),
+            ProviderEvent::Answered { response: _, item } => {
                 self.context().answer(item_hash(&item));
                 Reading::default()
             }
-            Fact::Added { item } => {
+            ProviderEvent::Added { item } => {
                 if let Some(context) = &mut self.context {
                     context.name(item_hash(&item));
                 }
                 Reading::default()
             }
-            Fact::Committed { item } => self.committed(item.as_deref(), prices, now),
-            Fact::Speech { is_start, at_ms } => {
+            ProviderEvent::Committed { item } => self.committed(item.as_deref(), prices, now),
+            ProviderEvent::Speech { is_start, at_ms } => {
                 self.context().hear_speech(is_start, at_ms);
                 Reading::default()
             }
-            Fact::Refused => {
+            ProviderEvent::Refused => {
                 if let Some(live) = &mut self.live {
                     live.asked.pop_front();
                 }
                 Reading::default()
             }
-            Fact::Unheard { item, content_index } => {
+            ProviderEvent::Unheard { item, content_index } => {
                 if let (Some(item), Some(live)) = (item, &mut self.live) {
                     live.take_unheard(transcription_hash(&item, content_index));
                 }
                 Reading::default()
             }
-            Fact::Transcribed { item, content_index, usage } => {
+            ProviderEvent::Transcribed { item, content_index, usage } => {
                 self.transcribed(item.as_deref(), content_index, usage, prices, now)
             }
         };
@@ -579,7 +583,7 @@ impl Meter {
         self.context.get_or_insert_default()
     }
 
-    fn add(&mut self, piece: &Piece<'_>, prices: &PriceTable, now: Now) -> Charge {
+    fn add(&mut self, piece: &OutputDelta<'_>, prices: &PriceTable, now: Now) -> Charge {
         let estimate = self.estimate;
         if estimate == EstimateMode::Off {
             return Charge::default();
@@ -758,12 +762,12 @@ impl Meter {
 
 impl Open {
     /// Adds a piece and charges what the estimate has grown by.
-    fn grow(&mut self, kind: PieceKind, bytes: u64, estimate: EstimateMode) -> Charge {
+    fn grow(&mut self, kind: OutputKind, bytes: u64, estimate: EstimateMode) -> Charge {
         let sum = match kind {
-            PieceKind::Audio => &mut self.audio_bytes,
-            PieceKind::Text => &mut self.text_bytes,
+            OutputKind::Audio => &mut self.audio_bytes,
+            OutputKind::Text => &mut self.text_bytes,
         };
-        *sum = sum.saturating_add(bytes).min(PIECES_BYTES_MAX);
+        *sum = sum.saturating_add(bytes).min(OUTPUT_BYTES_MAX);
         if estimate != EstimateMode::Enforce {
             return Charge::default();
         }
@@ -922,7 +926,7 @@ fn hash_of(id: &impl Hash) -> u64 {
 const AUDIO_TOKENS_PER_SECOND: u64 = 20;
 
 /// More than a petabyte in one response is a length that somebody made up; it stops adding.
-const PIECES_BYTES_MAX: u64 = 1 << 50;
+const OUTPUT_BYTES_MAX: u64 = 1 << 50;
 
 #[cfg(test)]
 mod tests;

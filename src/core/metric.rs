@@ -28,7 +28,7 @@ pub enum Metric {
     ReportsMerged,
 }
 
-/// The reasons that refusals are counted by: [`crate::close::Ending::code`] of those that can be one, a request that
+/// The reasons that refusals are counted by: [`crate::close_reason::CloseReason::code`] of those that can be one, a request that
 /// cannot be read, and whatever else there may be.
 pub const REFUSAL_REASONS: [&str; 10] = [
     "unauthorized",

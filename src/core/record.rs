@@ -9,7 +9,7 @@
 //! Invariant: once every charge has been applied, charged ≥ ceiling exactly where [`judge`] says Block.
 
 use crate::batch::Profile;
-use crate::close::Ending;
+use crate::close_reason::CloseReason;
 use crate::fleet::{Count, Heard, Others, Scope, Weight, Writer};
 use crate::id::Holder;
 use crate::limit::{Block, Limit, Mode, OnRedisDown, Restraint, Standing, WindowKind};
@@ -303,7 +303,7 @@ impl Record {
         let percent = match judge(&self.standing, self.counted(), now) {
             Verdict::Allow => 0,
             Verdict::Warn { percent } => percent,
-            Verdict::Block(Ending::LimitReached { .. }) => 100,
+            Verdict::Block(CloseReason::LimitReached { .. }) => 100,
             Verdict::Block(_) => self.warned_percent,
         };
         let sweep = lowered || barred && !self.barred;

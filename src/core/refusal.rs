@@ -4,7 +4,7 @@
 //! Invariant: however often and by however many requests are refused, there are at most [`ROWS_PER_HOUR`] new rows in
 //! an hour; what comes beyond is counted, and told by reason alone, as are the refusals of strangers.
 
-use crate::close::{Ending, Measure};
+use crate::close_reason::{CloseReason, Measure};
 use crate::id::{OrgId, UserId};
 use crate::key::KeyId;
 use crate::time::{HOUR_MS, Timestamp};
@@ -20,7 +20,7 @@ const RECENT_MS: u64 = 5 * MINUTE_MS;
 /// Why, as far as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalReason {
-    /// [`Ending::code`]
+    /// [`CloseReason::code`]
     pub code: Arc<str>,
     pub close_code: u16,
     /// The limit that was reached, and how far use had come.
@@ -53,9 +53,9 @@ pub struct Refusal {
 }
 
 impl RefusalReason {
-    pub fn of(ending: &Ending) -> RefusalReason {
+    pub fn of(ending: &CloseReason) -> RefusalReason {
         let measure = match ending {
-            Ending::LimitReached { measure, .. } => Some(*measure),
+            CloseReason::LimitReached { measure, .. } => Some(*measure),
             _ => None,
         };
         RefusalReason { code: ending.code().into(), close_code: ending.close_code(), measure }
@@ -187,7 +187,7 @@ mod tests {
 
     const NOON: Timestamp = Timestamp(1_795_478_400_000);
 
-    fn refused(user: &str, ending: &Ending, after_ms: u64) -> Refused {
+    fn refused(user: &str, ending: &CloseReason, after_ms: u64) -> Refused {
         Refused {
             at: NOON.plus_ms(after_ms),
             user: Some(user.into()),
@@ -199,14 +199,14 @@ mod tests {
         }
     }
 
-    fn blocked() -> Ending {
-        Ending::Blocked { reason: None, expires_at: None }
+    fn blocked() -> CloseReason {
+        CloseReason::Blocked { reason: None, expires_at: None }
     }
 
     #[test]
     fn a_row_is_of_one_user_one_reason_and_one_minute() {
         let mut book = RefusalBook::new(NOON);
-        let reached = Ending::LimitReached {
+        let reached = CloseReason::LimitReached {
             measure: Measure::Cost { used: NanoUsd(7), limit: NanoUsd(5) },
             window: WindowKind::Daily,
             resets_at: None,
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_key_without_a_user_has_rows_and_a_stranger_has_none() {
         let mut book = RefusalBook::new(NOON);
-        let unknown = Ending::Unauthorized("x".into());
+        let unknown = CloseReason::Unauthorized("x".into());
         let nobody = Refused { user: None, ..refused("", &unknown, 0) };
         book.note(nobody.clone());
         assert!(book.take_unsaved().is_empty());

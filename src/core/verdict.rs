@@ -1,6 +1,6 @@
 //! The only place that decides: a holder's standing and what it has used give a [`Verdict`].
 
-use crate::close::{Ending, Measure};
+use crate::close_reason::{CloseReason, Measure};
 use crate::limit::{Limit, Mode, Standing};
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
@@ -57,7 +57,7 @@ pub enum Verdict {
     Warn {
         percent: u8,
     },
-    Block(Ending),
+    Block(CloseReason),
 }
 
 /// The shares of a limit, in percent, at which the operator is told.
@@ -69,10 +69,12 @@ pub const WARN_PERCENT: [u8; 2] = [80, 95];
 /// not come to this holder yet. Only a limit of zero is reached in every window.
 pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     if standing.revoked {
-        return Verdict::Block(Ending::Unauthorized("this tokenist key was revoked or has expired".into()));
+        return Verdict::Block(CloseReason::Unauthorized(
+            "this tokenist key was revoked or has expired".into(),
+        ));
     }
     if let Some(block) = standing.block.as_ref().filter(|block| block.holds_at(now)) {
-        return Verdict::Block(Ending::Blocked {
+        return Verdict::Block(CloseReason::Blocked {
             reason: block.reason.clone(),
             expires_at: block.expires_at,
         });
@@ -80,7 +82,7 @@ pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
     let limit = &standing.limit;
     let resets_at = standing.resets_at.filter(|end| now < *end);
     let used = if standing.resets_at == resets_at { used } else { Used::default() };
-    let reached = |measure| Ending::LimitReached { measure, window: limit.window, resets_at };
+    let reached = |measure| CloseReason::LimitReached { measure, window: limit.window, resets_at };
     let percent = share_used(limit, used).unwrap_or(0);
     match (used_up(limit, used), limit.mode) {
         (Some(measure), Mode::Enforce) => Verdict::Block(reached(measure)),
@@ -123,8 +125,8 @@ fn measures(limit: &Limit, used: Used) -> impl Iterator<Item = Measure> {
 }
 
 /// Why a holder may begin no session although its live ones may go on.
-pub fn turn_away(standing: &Standing) -> Option<Ending> {
-    standing.refuses_new.then_some(Ending::LimitUnsure)
+pub fn reject(standing: &Standing) -> Option<CloseReason> {
+    standing.refuses_new.then_some(CloseReason::LimitUnsure)
 }
 
 impl Measure {
@@ -151,12 +153,12 @@ mod tests {
     #[test]
     fn a_limit_is_reached_at_its_figure_and_not_before() {
         let limited = standing(Some(1000), Some(500), Mode::Enforce);
-        let cost_reached = Verdict::Block(Ending::LimitReached {
+        let cost_reached = Verdict::Block(CloseReason::LimitReached {
             measure: Measure::Cost { used: NanoUsd(1000), limit: NanoUsd(1000) },
             window: WindowKind::Monthly,
             resets_at: Some(Timestamp(99)),
         });
-        let tokens_reached = Verdict::Block(Ending::LimitReached {
+        let tokens_reached = Verdict::Block(CloseReason::LimitReached {
             measure: Measure::Tokens { used: 500, limit: 500 },
             window: WindowKind::Monthly,
             resets_at: Some(Timestamp(99)),
@@ -189,7 +191,10 @@ mod tests {
         }
         // What is never allowed has no window, and nobody is told of a time that is past.
         let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(99));
-        assert!(matches!(denied, Verdict::Block(Ending::LimitReached { resets_at: None, .. })), "{denied:?}");
+        assert!(
+            matches!(denied, Verdict::Block(CloseReason::LimitReached { resets_at: None, .. })),
+            "{denied:?}"
+        );
         let total = Standing { resets_at: None, ..standing(Some(1000), None, Mode::Enforce) };
         let used = Used { cost: NanoUsd(1000), tokens: 0 };
         assert!(matches!(judge(&total, used, Timestamp::MAX), Verdict::Block(_)));
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn a_cost_limit_of_zero_denies_everybody_and_no_limit_denies_nobody() {
         let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(1));
-        assert!(matches!(denied, Verdict::Block(Ending::LimitReached { .. })));
+        assert!(matches!(denied, Verdict::Block(CloseReason::LimitReached { .. })));
         let free = Used { cost: NanoUsd::MAX, tokens: u64::MAX };
         assert_eq!(judge(&standing(None, None, Mode::Enforce), free, Timestamp(1)), Verdict::Allow);
     }
@@ -232,7 +237,7 @@ mod tests {
         let blocked = Standing { block: Some(block), ..Standing::default() };
         assert!(matches!(
             judge(&blocked, Used::default(), Timestamp(9)),
-            Verdict::Block(Ending::Blocked { .. })
+            Verdict::Block(CloseReason::Blocked { .. })
         ));
         assert_eq!(judge(&blocked, Used::default(), Timestamp(10)), Verdict::Allow);
     }

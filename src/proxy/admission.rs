@@ -7,7 +7,7 @@ use monoio::time::{Duration, timeout};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, UserId};
 use tokenist_core::key::ProviderKey;
 use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Told};
@@ -26,16 +26,16 @@ pub(crate) struct Found {
     pub(crate) provider_key: ProviderKey,
 }
 
-pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Ending> {
+pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, CloseReason> {
     if shard.is_behind() {
-        return Err(Ending::Overloaded(BEHIND.into()));
+        return Err(CloseReason::Overloaded(BEHIND.into()));
     }
     let Caller { credential, user, org, feature, conversation, email, name } = caller;
     let (key, provider_key) = match credential {
         Credential::Key(key) => (key, shard.config.provider.api_key.clone()),
         Credential::Own(provider_key) => {
             let Some(user) = user else {
-                return Err(Ending::Unauthorized("the x-user-id header is missing".into()));
+                return Err(CloseReason::Unauthorized("the x-user-id header is missing".into()));
             };
             let identity = Arc::new(Identity { user, org, feature, conversation, email, name, key: None });
             let holders = match shard.accounts.known(&identity) {
@@ -46,7 +46,7 @@ pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, End
         }
     };
     let Some(provider_key) = provider_key else {
-        return Err(Ending::Unauthorized("this proxy holds no provider key for tokenist keys".into()));
+        return Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()));
     };
     let admission =
         Admission::Key { key, user, org, feature: feature.clone(), email: email.clone(), name: name.clone() };
@@ -62,7 +62,7 @@ fn holders_of(admitted: Admitted) -> Holders {
 }
 
 /// How the user stands whom a key speaks for. Nothing changes by the question.
-pub(crate) async fn tell(shard: &Rc<Shard>, key: KeyHash, user: Option<UserId>) -> Result<Told, Ending> {
+pub(crate) async fn tell(shard: &Rc<Shard>, key: KeyHash, user: Option<UserId>) -> Result<Told, CloseReason> {
     match answer(shard, Admission::Question { key, user }).await? {
         Answer::Told(told) => Ok(*told),
         other => Err(refusal(&other)),
@@ -70,36 +70,36 @@ pub(crate) async fn tell(shard: &Rc<Shard>, key: KeyHash, user: Option<UserId>) 
 }
 
 /// Asks the aggregator, who then knows the user, too.
-async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, Ending> {
+async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, CloseReason> {
     match answer(shard, admission).await? {
         Answer::Admitted(admitted) => Ok(admitted),
         other => Err(refusal(&other)),
     }
 }
 
-async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Ending> {
+async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, CloseReason> {
     let send = |report| shard.links.reports.try_send(report).is_ok();
     let answer = timeout(ADMISSION_WAIT, shard.accounts.ask(shard.index, admission, send)).await;
-    answer.ok().flatten().ok_or_else(|| Ending::Overloaded(BEHIND.into()))
+    answer.ok().flatten().ok_or_else(|| CloseReason::Overloaded(BEHIND.into()))
 }
 
 /// Why an answer is not the one that was asked for.
-fn refusal(answer: &Answer) -> Ending {
+fn refusal(answer: &Answer) -> CloseReason {
     match answer {
         Answer::KeyRefused(KeyRefusal::Mute(Mute::UserMissing)) => {
-            Ending::Unauthorized("the x-user-id header is missing".into())
+            CloseReason::Unauthorized("the x-user-id header is missing".into())
         }
-        Answer::KeyRefused(refusal) => Ending::Unauthorized(
+        Answer::KeyRefused(refusal) => CloseReason::Unauthorized(
             match refusal {
                 KeyRefusal::Unknown => "this tokenist key is not known",
                 KeyRefusal::Ended => "this tokenist key was revoked or has expired",
                 KeyRefusal::OutOfScope => "this tokenist key is not for sessions: it lacks the scope proxy",
-                KeyRefusal::Mute(mute) => return Ending::Unauthorized(mute.to_string().into()),
+                KeyRefusal::Mute(mute) => return CloseReason::Unauthorized(mute.to_string().into()),
             }
             .into(),
         ),
-        Answer::Full => Ending::Overloaded("the ledger holds as many users as it may".into()),
-        Answer::Unread => Ending::Overloaded("what was used before could not be read in time".into()),
+        Answer::Full => CloseReason::Overloaded("the ledger holds as many users as it may".into()),
+        Answer::Unread => CloseReason::Overloaded("what was used before could not be read in time".into()),
         Answer::Admitted(_) | Answer::Told(_) => unreachable!("the aggregator answers what it was asked"),
     }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::query::{self, Parameter};
 use tokenist_core::http::{HeadError, RequestHead, pass};
 use tokenist_core::id::{self, Feature, IdError, KeyHash, OrgId, SPACE_PREFIX, UserId};
@@ -74,7 +74,7 @@ impl Caller {
 }
 
 /// Finds out who is calling, or says what is missing or malformed.
-pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller, Ending> {
+pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller, CloseReason> {
     if head.path().split('/').any(|piece| pass::holds_own_key(&decoded(piece))) {
         return Err(unauthorized(IN_PATH));
     }
@@ -112,7 +112,7 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
 
 /// The request with its query mended: a `?` in a value that is read here begins the next parameter, as when a client
 /// appends a query to an address that has one.
-pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHead, Result<(), Ending>) {
+pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHead, Result<(), CloseReason>) {
     let is_read = |name: &str| {
         let is_identity = rules.query && IDENTITY_PARAMETERS.contains(&name);
         is_identity || is_credential(name) || MODEL_PARAMETERS.contains(&name)
@@ -192,7 +192,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// The first credential of the request, in the order SDKs mean them. It is printable ASCII without blanks.
-fn credential(head: &RequestHead) -> Result<Option<String>, Ending> {
+fn credential(head: &RequestHead) -> Result<Option<String>, CloseReason> {
     let key = match bearer(head).or_else(|| plain(head).next()) {
         Some(key) => Some(key),
         None => credential_of_query(head)?.or_else(|| subprotocols(head).next().map(str::to_owned)),
@@ -222,7 +222,7 @@ fn subprotocols(head: &RequestHead) -> impl Iterator<Item = &str> {
     head.headers.tokens("sec-websocket-protocol").filter_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
 }
 
-fn credential_of_query(head: &RequestHead) -> Result<Option<String>, Ending> {
+fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason> {
     let Some(parameter) = head.query().find(|parameter| is_credential(&parameter.name())) else {
         return Ok(None);
     };
@@ -244,7 +244,7 @@ fn claim(
     header: &str,
     parameter: Option<&str>,
     read: Read,
-) -> Result<Option<String>, Ending> {
+) -> Result<Option<String>, CloseReason> {
     let mut values = head.headers.0.iter().filter(|line| line.is(header)).map(|line| line.value.as_bytes());
     let checked = |bytes: &[u8], what: &str| match read(bytes) {
         Ok(text) => Ok(Some(text.into_owned())),
@@ -266,7 +266,7 @@ fn claim(
     checked(text.as_bytes(), &format!("the query parameter {name}"))
 }
 
-fn broken_escape(name: &str) -> Ending {
+fn broken_escape(name: &str) -> CloseReason {
     unauthorized(format!("the query parameter {name} is not valid percent-encoding"))
 }
 
@@ -275,8 +275,8 @@ fn hash(key: &str) -> KeyHash {
     KeyHash(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
 }
 
-fn unauthorized(why: impl Into<Cow<'static, str>>) -> Ending {
-    Ending::Unauthorized(why.into())
+fn unauthorized(why: impl Into<Cow<'static, str>>) -> CloseReason {
+    CloseReason::Unauthorized(why.into())
 }
 
 const IN_PATH: &str = "a tokenist key is no part of a path; put it in `Authorization: Bearer …`";

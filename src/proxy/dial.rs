@@ -14,7 +14,7 @@ use monoio::time::Duration;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::{Blot, BodyBlot};
 use tokenist_core::http::{self, ResponseHead};
 
@@ -111,11 +111,11 @@ pub(crate) async fn pass_refusal(
 }
 
 /// What the client is told when its session could not be dialled, or its provider has failed since.
-pub(crate) fn ending(error: &SessionError) -> Ending {
+pub(crate) fn ending(error: &SessionError) -> CloseReason {
     if matches!(&error.cause, Cause::Io(error) if wire::is_out_of_files(error)) {
-        return Ending::Overloaded("no more connections can be opened".into());
+        return CloseReason::Overloaded("no more connections can be opened".into());
     }
-    Ending::UpstreamFailed(error.cause.to_string().into())
+    CloseReason::UpstreamFailed(error.cause.to_string().into())
 }
 
 /// A buffer for a connection whose head has been read.

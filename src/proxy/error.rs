@@ -1,7 +1,7 @@
 //! Why a session failed: whose side, in which phase, and what happened.
 
 use std::fmt;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::ws::frame::Violation;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 pub(crate) enum Cause {
     Io(std::io::Error),
     /// We ended it, for this reason.
-    Ended(Ending),
+    Ended(CloseReason),
     /// The peer sent something that cannot be understood.
     Malformed(&'static str),
     /// The peer sent a frame that RFC 6455 does not allow.
@@ -50,8 +50,8 @@ impl From<std::io::Error> for Cause {
     }
 }
 
-impl From<Ending> for Cause {
-    fn from(ending: Ending) -> Cause {
+impl From<CloseReason> for Cause {
+    fn from(ending: CloseReason) -> Cause {
         Cause::Ended(ending)
     }
 }

@@ -3,9 +3,9 @@
 //! Invariant: the verdict is that of the core. Here it is only asked for, where an account says that it is time.
 
 use std::sync::Arc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{Verdict, judge, turn_away};
+use tokenist_core::verdict::{Verdict, judge, reject};
 use tokenist_handoff::{Account, Charge, Reach};
 
 /// Who is charged: every holder that a limit of this session could bind.
@@ -38,7 +38,7 @@ impl Holders {
     }
 
     /// Why a session of these holders may not go on, if so. Costs nothing while no account is at its ceiling.
-    pub fn verdict(&self, now: Timestamp) -> Option<Ending> {
+    pub fn verdict(&self, now: Timestamp) -> Option<CloseReason> {
         self.all().filter(|account| account.reached()).find_map(|account| {
             match judge(&account.standing.load(), account.used(), now) {
                 Verdict::Block(ending) => Some(ending),
@@ -53,7 +53,7 @@ impl Holders {
     }
 
     /// Why no new session of these holders may begin, whatever they have used.
-    pub fn turn_away(&self) -> Option<Ending> {
-        self.all().find_map(|account| turn_away(&account.standing.load()))
+    pub fn reject(&self) -> Option<CloseReason> {
+        self.all().find_map(|account| reject(&account.standing.load()))
     }
 }

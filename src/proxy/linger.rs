@@ -10,7 +10,7 @@ use crate::live::Live;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use std::cell::RefCell;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::ws::frame::{self, Header, Opcode};
 use tokenist_core::ws::walk::{Act, Part, Visit};
 
@@ -40,7 +40,7 @@ impl<'a> Owed<'a> {
         if self.live.lingers() {
             return true;
         }
-        let is_failed = matches!(self.live.ending(), Some(Ending::UpstreamFailed(_)));
+        let is_failed = matches!(self.live.ending(), Some(CloseReason::UpstreamFailed(_)));
         if is_failed || self.is_settled() {
             return false;
         }

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::rc::Rc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::metric::Metric;
 
 const BACKLOG: i32 = 1024;
@@ -236,7 +236,7 @@ fn say_no(shard: &Shard, mut stream: net::TcpStream, scheme: Scheme) -> io::Resu
     wire::discard(&stream);
     match scheme {
         Scheme::Plain => {
-            let full = Ending::Overloaded("no more connections can be opened".into());
+            let full = CloseReason::Overloaded("no more connections can be opened".into());
             stream.write_all(&http_refusal(shard, &full))?;
         }
         Scheme::Tls => stream.write_all(&TLS_ALERT)?,

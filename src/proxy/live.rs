@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::time::Instant;
 use tokenist_core::ws::frame::Violation;
@@ -34,8 +34,8 @@ pub(crate) struct Direction {
     stall: Cell<Stall>,
     /// A read is pending that could give its buffer back.
     pub(crate) lent: Cell<bool>,
-    /// Whoever is written to in this direction knows that the session ends, or cannot be told.
-    pub(crate) told: Cell<bool>,
+    /// The peer written to in this direction knows that the session ends, or cannot be told.
+    pub(crate) notified: Cell<bool>,
 }
 
 /// A write that waits, as it looked when somebody looked.
@@ -95,7 +95,7 @@ pub(crate) struct Live {
     /// The session is attached to a call, and others may be.
     pub(crate) shares_call: Cell<bool>,
     has_place: Cell<bool>,
-    ending: RefCell<Option<Ending>>,
+    ending: RefCell<Option<CloseReason>>,
     /// How the provider broke the protocol, for it to be told.
     pub(crate) violation: Cell<Option<Violation>>,
     /// The close code that downstream was given or gave.
@@ -222,7 +222,7 @@ impl Live {
     }
 
     /// Asks the session to end for this reason, and to be done by then. The first reason stands.
-    pub(crate) fn end(&self, ending: Ending, by: Instant) {
+    pub(crate) fn end(&self, ending: CloseReason, by: Instant) {
         self.ending.borrow_mut().get_or_insert(ending);
         self.end_by(by);
         self.linger_until.set(self.linger_until.get().map(|until| until.min(by)));
@@ -230,7 +230,7 @@ impl Live {
         self.up.call();
     }
 
-    pub(crate) fn ending(&self) -> Option<Ending> {
+    pub(crate) fn ending(&self) -> Option<CloseReason> {
         self.ending.borrow().clone()
     }
 

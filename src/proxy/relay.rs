@@ -6,11 +6,11 @@
 //! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
 use crate::buffer::{BUFFER_BYTES, Buffer};
+use crate::client_events::Requests;
 use crate::dial;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::linger::{Hearing, Owed};
 use crate::live::{Direction, Live, Woken};
-use crate::requests::Requests;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::wire::{Reader, Writer, is_cancelled};
@@ -18,7 +18,7 @@ use monoio::time::{Duration, sleep};
 use std::future::pending;
 use std::io;
 use std::pin::{Pin, pin};
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Header, Opcode, Violation, unmask};
 use tokenist_core::ws::track::{Sender, Track};
@@ -43,7 +43,7 @@ pub(crate) struct End {
 /// Relays until both directions have ended.
 pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
     let owed = &Owed::new(shard, live, tap);
-    let outlet = |sender, writer, direction| Outlet {
+    let outlet = |sender, writer, direction| FrameSink {
         live,
         direction,
         owed,
@@ -68,7 +68,7 @@ pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream:
         outlet: outlet(Sender::Client, upstream.writer, &live.up),
     };
     let mut hearing = Hearing(owed);
-    let mut look = Look { shard, live, owed, requests: Requests::new(owed) };
+    let mut look = ClientObserver { shard, live, owed, requests: Requests::new(owed) };
     monoio::join!(
         down.run(upstream.buffer, upstream.filled, &mut hearing),
         up.run(downstream.buffer, downstream.filled, &mut look)
@@ -80,11 +80,11 @@ struct Pump<'a> {
     shard: &'a Shard,
     live: &'a Live,
     reader: Reader,
-    outlet: Outlet<'a>,
+    outlet: FrameSink<'a>,
 }
 
 /// Where a pump writes, and what it may write there now.
-struct Outlet<'a> {
+struct FrameSink<'a> {
     live: &'a Live,
     direction: &'a Direction,
     owed: &'a Owed<'a>,
@@ -113,7 +113,7 @@ impl Pump<'_> {
                 buffer = Some(rest);
             }
             if self.live.is_ending() {
-                Box::pin(self.outlet.farewell()).await;
+                Box::pin(self.outlet.send_close()).await;
             }
             if self.live.leaving.get() || self.live.lingers() {
                 Box::pin(self.outlet.part()).await;
@@ -131,7 +131,7 @@ impl Pump<'_> {
             match result {
                 Ok(count @ 1..) => filled += count,
                 Err(error) if is_cancelled(&error) => buffer = buffer.filter(|_| filled > 0),
-                end => return Box::pin(self.silence(end.err())).await,
+                end => return Box::pin(self.on_eof(end.err())).await,
             }
         }
     }
@@ -146,7 +146,7 @@ impl Pump<'_> {
         let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
         if walked.forward > 0 {
             let result;
-            let Outlet { direction, writer, .. } = &mut self.outlet;
+            let FrameSink { direction, writer, .. } = &mut self.outlet;
             (result, buffer) = direction.write(writer.write(buffer, 0..walked.forward)).await;
             match result {
                 Ok(()) => self.count_bytes(walked.forward),
@@ -227,9 +227,9 @@ impl Pump<'_> {
         }
         let ending = match self.outlet.sender {
             Sender::Client => match violation {
-                Violation::MessageTooBig { max_bytes } => Ending::MessageTooBig { max_bytes },
-                Violation::BadText | Violation::BadCloseReason => Ending::NotText(violation.describe()),
-                violation => Ending::Protocol(violation.describe()),
+                Violation::MessageTooBig { max_bytes } => CloseReason::MessageTooBig { max_bytes },
+                Violation::BadText | Violation::BadCloseReason => CloseReason::NotText(violation.describe()),
+                violation => CloseReason::Protocol(violation.describe()),
             },
             Sender::Server => {
                 self.live.violation.set(Some(violation));
@@ -240,7 +240,7 @@ impl Pump<'_> {
     }
 
     /// A failure of the provider: counted, logged, and how the application is told.
-    fn failed(&self, cause: Cause) -> Ending {
+    fn failed(&self, cause: Cause) -> CloseReason {
         self.shard.counters.add(Metric::UpstreamFailures, 1);
         let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
         tracing::warn!(session = %self.live.id, %error, "session failed");
@@ -248,7 +248,7 @@ impl Pump<'_> {
     }
 
     /// The side that is read here says no more.
-    async fn silence(mut self, error: Option<io::Error>) {
+    async fn on_eof(mut self, error: Option<io::Error>) {
         let shard = self.shard;
         match self.outlet.sender {
             Sender::Server => {
@@ -261,7 +261,7 @@ impl Pump<'_> {
                 }
                 self.outlet.broken = true;
                 if self.live.is_ending() {
-                    self.outlet.farewell().await;
+                    self.outlet.send_close().await;
                 }
                 self.outlet.finish().await;
                 self.live.end_by(shard.now().plus_ms(shard.config.close_ms));
@@ -280,7 +280,7 @@ impl Pump<'_> {
                     self.outlet.wind_up().await;
                 } else {
                     self.outlet.finish().await;
-                    self.outlet.told();
+                    self.outlet.mark_notified();
                 }
             }
         }
@@ -295,7 +295,7 @@ impl Pump<'_> {
             Sender::Server => self.live.forsake(),
             // The provider may have more to say.
             Sender::Client => {
-                self.outlet.told();
+                self.outlet.mark_notified();
                 self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
             }
         }
@@ -310,7 +310,7 @@ impl Pump<'_> {
     }
 }
 
-impl Outlet<'_> {
+impl FrameSink<'_> {
     /// Waits for something to come from the other side, and does meanwhile what the pump is called for.
     async fn attend<F: Future>(&mut self, mut coming: Pin<&mut F>) -> F::Output {
         loop {
@@ -324,7 +324,7 @@ impl Outlet<'_> {
 
     async fn attend_call(&mut self) {
         match self.live.is_ending() {
-            true => self.farewell().await,
+            true => self.send_close().await,
             false => self.ping().await,
         }
         self.part().await;
@@ -411,7 +411,7 @@ impl Outlet<'_> {
     /// Says what is to be said when a session ends: to the application the reason, to the provider a plain close, to
     /// whoever broke the protocol nothing but that. An event waits for the end of a message that has been begun, a
     /// close for that of a frame, or for the session's deadline.
-    async fn farewell(&mut self) {
+    async fn send_close(&mut self) {
         let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
         let is_heard_out = self.owed.begin();
         let (between_messages, between_frames) =
@@ -434,7 +434,7 @@ impl Outlet<'_> {
                     self.say(last_words).await;
                 }
                 self.finish().await;
-                self.told();
+                self.mark_notified();
             }
             Sender::Server => {}
             Sender::Client => {
@@ -446,17 +446,17 @@ impl Outlet<'_> {
                     self.say(frame::write_close(code, reason, Some(self.live.mask_key()))).await;
                 }
                 self.finished = true;
-                self.told();
+                self.mark_notified();
             }
         }
     }
 
     /// This side knows that the session ends, or cannot be told. When both do, the provider's last words are no longer
     /// wanted: its pending read ends with its line.
-    fn told(&self) {
-        self.direction.told.set(true);
+    fn mark_notified(&self) {
+        self.direction.notified.set(true);
         let is_over = self.live.is_ending() && !self.live.lingers();
-        if is_over && self.live.up.told.get() && self.live.down.told.get() {
+        if is_over && self.live.up.notified.get() && self.live.down.notified.get() {
             self.live.upstream.cut();
         }
     }
@@ -491,14 +491,14 @@ impl Outlet<'_> {
 }
 
 /// A look at what the application sends: our own pongs, its close, and what its events add to the next response.
-struct Look<'a> {
+struct ClientObserver<'a> {
     shard: &'a Shard,
     live: &'a Live,
     owed: &'a Owed<'a>,
     requests: Requests<'a>,
 }
 
-impl Visit for Look<'_> {
+impl Visit for ClientObserver<'_> {
     /// A client's reason is the client's.
     fn blot(&mut self, _: &mut [u8]) {}
 

@@ -26,7 +26,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::Dialect;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::http::{HeadError, Headers, RequestHead, query, request_head};
@@ -49,7 +49,7 @@ const CLOSE_ABNORMAL: u16 = 1006;
 /// Runs one connection to its end. A panic ends this session alone.
 pub(crate) async fn run(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
     let Some(live) = shard.open() else {
-        return turn_away(&shard, stream, scheme).await;
+        return reject(&shard, stream, scheme).await;
     };
     let mut tap = None;
     let outcome = {
@@ -261,9 +261,9 @@ async fn judge(
     live: &Live,
     caller: Caller,
     client: IpAddr,
-) -> Result<ProviderKey, Ending> {
+) -> Result<ProviderKey, CloseReason> {
     if shard.is_draining() {
-        return Err(Ending::Draining);
+        return Err(CloseReason::Draining);
     }
     let key = caller.key();
     let found = match admission::find(shard, caller).await {
@@ -282,19 +282,19 @@ async fn judge(
 }
 
 /// The verdict on a caller who is known, and a place if it may come in.
-async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<ProviderKey, Ending> {
+async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<ProviderKey, CloseReason> {
     let Found { identity, holders, provider_key } = found;
-    hold_back(shard, live, holders.delay_ms()).await?;
+    throttle(shard, live, holders.delay_ms()).await?;
     if let Some(ending) = holders.verdict(shard.clock.now().wall) {
         shard.counters.add(Metric::LimitsReached, 1);
         return Err(ending);
     }
-    if let Some(ending) = holders.turn_away() {
+    if let Some(ending) = holders.reject() {
         return Err(ending);
     }
     let max_sessions = holders.user.standing.load().limit.max_sessions;
     if !live.take_place(&holders, max_sessions) {
-        return Err(Ending::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
+        return Err(CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
     }
     // From here on settle gives the place back.
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
@@ -303,7 +303,7 @@ async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<ProviderK
 }
 
 /// Waits as long as a rule has new sessions of this user wait, or until the process stops.
-async fn hold_back(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), Ending> {
+async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), CloseReason> {
     let until = shard.clock.now().instant.plus_ms(delay_ms.saturating_add(shard.config.head_ms));
     live.deadline.set(live.deadline.get().max(until));
     let mut left = Duration::from_millis(delay_ms);
@@ -312,7 +312,7 @@ async fn hold_back(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), 
         sleep(step).await;
         left -= step;
     }
-    if shard.is_draining() { Err(Ending::Draining) } else { Ok(()) }
+    if shard.is_draining() { Err(CloseReason::Draining) } else { Ok(()) }
 }
 
 /// Dials the provider and passes its answer on. `None`: the provider refused, and the client has been told.
@@ -386,7 +386,7 @@ async fn hand_on(
     blot: Blot,
 ) -> std::io::Result<()> {
     let status = answer.head.status;
-    let withheld = |why: String| http_refusal(shard, &Ending::UpstreamFailed(why.into()));
+    let withheld = |why: String| http_refusal(shard, &CloseReason::UpstreamFailed(why.into()));
     match status {
         300..400 => {
             let why = format!(
@@ -401,7 +401,7 @@ async fn hand_on(
         }
         _ if !blot.is_empty() && !upgrade::is_legible(&answer.head) => {
             let why = format!("it refused with status {status} and a compressed body, which is withheld");
-            let ending = Ending::UpstreamFailed(why.into());
+            let ending = CloseReason::UpstreamFailed(why.into());
             writer.write_bytes(upgrade::answer(status, &ending.http_body(), &[])).await
         }
         _ => {
@@ -465,7 +465,7 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
 struct Refused<'a> {
     head: &'a RequestHead,
     websocket_key: &'a str,
-    ending: &'a Ending,
+    ending: &'a CloseReason,
 }
 
 /// Refuses an upgrade and counts the refusal against the user and credential that it names, which may be one of many
@@ -513,7 +513,7 @@ async fn say_refusal(shard: &Shard, live: &Live, writer: &mut Writer, refused: R
     }
 }
 
-pub(crate) fn http_refusal(shard: &Shard, ending: &Ending) -> Vec<u8> {
+pub(crate) fn http_refusal(shard: &Shard, ending: &CloseReason) -> Vec<u8> {
     let mut extra = Vec::new();
     match ending.retry_after_seconds(shard.clock.now().wall) {
         Some(seconds) => extra.push(("Retry-After", seconds.to_string())),
@@ -584,12 +584,12 @@ async fn finish_and_drain(shard: &Shard, live: &Live, mut reader: Reader, writer
     }
 }
 
-fn full() -> Ending {
-    Ending::Overloaded("this shard holds as many sessions as it may".into())
+fn full() -> CloseReason {
+    CloseReason::Overloaded("this shard holds as many sessions as it may".into())
 }
 
 /// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
-async fn turn_away(shard: &Shard, stream: TcpStream, scheme: Scheme) {
+async fn reject(shard: &Shard, stream: TcpStream, scheme: Scheme) {
     shard.counters.refuse(full().code());
     wire::discard(&stream);
     let line = wire::Line::default();

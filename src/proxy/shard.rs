@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::os::unix::net;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::journal;
 use tokenist_core::message::Delta;
@@ -117,7 +117,7 @@ pub(crate) async fn run(
             }
             // Past the deadline sessions are told to go; those that do not are cut by their own deadlines.
             if shard.now() >= deadline {
-                shard.each(|live| shard.end(live, Ending::Draining));
+                shard.each(|live| shard.end(live, CloseReason::Draining));
             }
             if shard.connections.get() == 0 && shard.flush() {
                 break;
@@ -157,7 +157,7 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
                 Order::Close(session) => {
                     let live = shard.sessions.borrow().get(&session).cloned();
                     if let Some(live) = live {
-                        shard.end(&live, Ending::Killed);
+                        shard.end(&live, CloseReason::Killed);
                     }
                 }
                 Order::Drain { deadline_ms } => shard.drain_by.set(Some(shard.now().plus_ms(deadline_ms))),
@@ -222,7 +222,7 @@ impl Shard {
     }
 
     /// Asks a session to end for this reason.
-    pub(crate) fn end(&self, live: &Live, ending: Ending) {
+    pub(crate) fn end(&self, live: &Live, ending: CloseReason) {
         live.end(ending, self.now().plus_ms(self.config.close_ms));
     }
 
@@ -268,7 +268,7 @@ impl Shard {
         identity: Option<&Identity>,
         key: Option<KeyHash>,
         peer: IpAddr,
-        ending: &Ending,
+        ending: &CloseReason,
     ) {
         if self.tally.note(identity, key, peer, ending, self.clock.now().wall) {
             self.report_refusals();
@@ -382,7 +382,7 @@ impl Shard {
             // It may begin to read in time to be told.
             Side::Downstream if live.down.waits() => {
                 tracing::info!(session = %live.id, %error, "session ended");
-                self.end(live, Ending::NotReading { seconds: 3 * self.config.ping_ms / 1000 });
+                self.end(live, CloseReason::NotReading { seconds: 3 * self.config.ping_ms / 1000 });
             }
             // Nobody is left to be told.
             Side::Downstream | Side::Internal => {
@@ -411,11 +411,11 @@ impl Shard {
             if let Some(max_seconds) =
                 config.session_seconds.filter(|max| now.since(live.opened_at) >= max * 1000)
             {
-                self.end(live, Ending::SessionTooLong { max_seconds });
+                self.end(live, CloseReason::SessionTooLong { max_seconds });
             }
             let quiet_ms = now.since(live.active_at.get());
             if let Some(idle_seconds) = config.idle_seconds.filter(|max| quiet_ms >= max * 1000) {
-                self.end(live, Ending::SessionIdle { idle_seconds });
+                self.end(live, CloseReason::SessionIdle { idle_seconds });
             }
             self.look_after(live, Side::Downstream);
             self.look_after(live, Side::Upstream);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, UserId};
 use tokenist_core::message::Rejected;
 use tokenist_core::refusal::RefusalReason;
@@ -26,7 +26,7 @@ impl Tally {
         identity: Option<&Identity>,
         key: Option<KeyHash>,
         peer: IpAddr,
-        ending: &Ending,
+        ending: &CloseReason,
         at: Timestamp,
     ) -> bool {
         let user = identity.map(|identity| identity.user.clone());
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_storm_is_one_report_and_a_crowd_is_taken_early() {
         let (tally, peer) = (Tally::default(), IpAddr::from([10, 0, 0, 1]));
-        let ending = Ending::Blocked { reason: None, expires_at: None };
+        let ending = CloseReason::Blocked { reason: None, expires_at: None };
         let alice = Identity::of("alice".into());
         for at in 0..1000 {
             assert!(!tally.note(Some(&alice), None, peer, &ending, Timestamp(at)));

@@ -8,7 +8,7 @@ use crate::shard::Shard;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::message::Delta;
-use tokenist_core::meter::{self, Interest, Meter, Reading, Sniff};
+use tokenist_core::meter::{self, ClientPeeked, Meter, Peeked, Reading};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::Now;
 use tokenist_core::ws::frame::{Header, Opcode};
@@ -73,19 +73,19 @@ impl Tap {
     }
 
     /// Looks at the first bytes of an event of the application.
-    pub(crate) fn sniff_request(&mut self, head: &[u8], event_bytes: u64) -> Interest {
-        self.meter.sniff_request(head, event_bytes)
+    pub(crate) fn peek_client(&mut self, head: &[u8], event_bytes: u64) -> ClientPeeked {
+        self.meter.peek_client(head, event_bytes)
     }
 
     /// So much more comes of the one that was looked at last.
-    pub(crate) fn grow_request(&mut self, bytes: u64) {
-        self.meter.grow_request(bytes);
+    pub(crate) fn grow_client(&mut self, bytes: u64) {
+        self.meter.grow_client(bytes);
     }
 
     /// An event of the application, or the beginning of one.
-    pub(crate) fn read_request(&mut self, event: &[u8], event_bytes: u64) {
+    pub(crate) fn read_client(&mut self, event: &[u8], event_bytes: u64) {
         let now = self.shard.clock.now();
-        self.meter.read_request(event, event_bytes, &self.shard.prices.load(), now);
+        self.meter.read_client(event, event_bytes, &self.shard.prices.load(), now);
     }
 
     /// Whether the provider owes a figure.
@@ -112,16 +112,16 @@ impl Tap {
 
     /// A whole event.
     fn event(&mut self, payload: &[u8]) -> Act {
-        match self.sniff(payload, payload.len() as u64) {
-            Sniff::Pass => Act::Pass,
-            Sniff::Charge(charge) => self.charge(charge),
-            Sniff::Collect => self.read(payload),
+        match self.peek(payload, payload.len() as u64) {
+            Peeked::Pass => Act::Pass,
+            Peeked::Charge(charge) => self.charge(charge),
+            Peeked::Collect => self.read(payload),
         }
     }
 
-    fn sniff(&mut self, event: &[u8], event_bytes: u64) -> Sniff {
+    fn peek(&mut self, event: &[u8], event_bytes: u64) -> Peeked {
         let head = &event[..event.len().min(HEAD_BYTES)];
-        self.meter.sniff(head, event_bytes, &self.shard.prices.load(), self.now)
+        self.meter.peek(head, event_bytes, &self.shard.prices.load(), self.now)
     }
 
     fn read(&mut self, event: &[u8]) -> Act {
@@ -249,10 +249,10 @@ impl Tap {
         }
         if gathering.wanted == Wanted::Unsure && (last || gathering.bytes.len() >= HEAD_BYTES) {
             let known = message_bytes.unwrap_or(gathering.message_bytes);
-            gathering.wanted = match self.sniff(&gathering.bytes, known) {
-                Sniff::Pass => Wanted::Nothing,
-                Sniff::Collect => Wanted::Whole,
-                Sniff::Charge(charge) => {
+            gathering.wanted = match self.peek(&gathering.bytes, known) {
+                Peeked::Pass => Wanted::Nothing,
+                Peeked::Collect => Wanted::Whole,
+                Peeked::Charge(charge) => {
                     self.charge(charge);
                     if message_bytes.is_some() { Wanted::Nothing } else { Wanted::Length }
                 }

@@ -6,7 +6,7 @@ use crate::shard::Shard;
 use crate::upgrade;
 use serde_json::{Value, json};
 use std::rc::Rc;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::RequestHead;
 use tokenist_core::limit::{Mode, Standing};
 use tokenist_core::money::NanoUsd;
@@ -23,10 +23,10 @@ pub(crate) fn is_asked(head: &RequestHead) -> bool {
 
 /// The answer, or why there is none. Who brings a provider key of its own says itself who the user is, so that key
 /// proves nothing here.
-pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<u8>, Ending> {
+pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<u8>, CloseReason> {
     let caller = authn::caller(head, &shard.config.identity)?;
     let Credential::Key(key) = caller.credential else {
-        return Err(Ending::Unauthorized(
+        return Err(CloseReason::Unauthorized(
             "usage is told to the holder of a tokenist key (ug_…) alone".into(),
         ));
     };

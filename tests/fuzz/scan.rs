@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Reading, Sniff};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Reading, Peeked};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
@@ -23,17 +23,17 @@ fuzz_target!(|bytes: &[u8]| {
         now = start.plus_ms(index as u64);
         let head = &event[..event.len().min(HEAD_BYTES_MAX)];
         let known = if index % 3 == 0 { head.len() } else { event.len() };
-        match meter.sniff(head, known as u64, &prices, now) {
-            Sniff::Pass => {}
-            Sniff::Charge(charge) => take(Reading { charge, ..Reading::default() }),
-            Sniff::Collect if index % 5 == 4 => take(meter.unmetered(head, &prices, now)),
-            Sniff::Collect => take(meter.read(event, &prices, now)),
+        match meter.peek(head, known as u64, &prices, now) {
+            Peeked::Pass => {}
+            Peeked::Charge(charge) => take(Reading { charge, ..Reading::default() }),
+            Peeked::Collect if index % 5 == 4 => take(meter.unmetered(head, &prices, now)),
+            Peeked::Collect => take(meter.read(event, &prices, now)),
         }
         take(Reading { charge: meter.grow((event.len() - known) as u64), ..Reading::default() });
         // The application may say the same; in the middle of it all it goes away.
         if index % 2 == 0 {
-            meter.sniff_request(head, event.len() as u64);
-            meter.read_request(event, event.len() as u64, &prices, now);
+            meter.peek_client(head, event.len() as u64);
+            meter.read_client(event, event.len() as u64, &prices, now);
         }
         if index == 9 {
             take(meter.abandon());

@@ -12,7 +12,7 @@ use crate::shape::Keep;
 use crate::world::{Instance, World};
 use std::collections::BTreeSet;
 use tokenist_core::batch::Stamped;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::Holder;
 use tokenist_core::key::Key;
 use tokenist_core::limit::{Limit, WindowKind};
@@ -172,24 +172,24 @@ impl World {
     }
 
     /// Somebody is refused or ended: our own books have to say why.
-    pub(crate) fn check_ending(&self, at: usize, party: Party, ending: &Ending) {
+    pub(crate) fn check_ending(&self, at: usize, party: Party, ending: &CloseReason) {
         if self.shape.clock_jumps {
             return;
         }
         let now = self.wall;
         let user = party.all().next().expect("somebody is asked for");
         match ending {
-            Ending::Blocked { .. } => {
+            CloseReason::Blocked { .. } => {
                 let block = self.instances[at].books.blocks[user].value.as_ref();
                 let is_blocked =
                     block.is_some_and(|block| block.holds_at(now)) || self.is_restrained(at, user);
                 assert!(is_blocked, "{:?} is not blocked", cast::holder(user));
             }
-            Ending::LimitReached { .. } => {
+            CloseReason::LimitReached { .. } => {
                 let reached = party.all().any(|who| self.most_used(at, who).reaches(&self.limit(at, who)));
                 assert!(reached, "of {party:?} nobody has used up a limit: {ending:?}");
             }
-            Ending::Unauthorized(_) => {
+            CloseReason::Unauthorized(_) => {
                 let key = party.all().find(|&who| who >= FIRST_KEY).expect("a key was shown") - FIRST_KEY;
                 let key = self.instances[at].books.keys[key].as_ref();
                 assert!(key.is_none_or(|key| !key.value.holds_at(now)), "the key holds");

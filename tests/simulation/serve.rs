@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::Dialect;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::journal;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
-use tokenist_core::meter::{self, Meter, Models, Reading, Sniff};
+use tokenist_core::meter::{self, Meter, Models, Peeked, Reading};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::RefusalReason;
 use tokenist_handoff::{Admission, Admitted, Answer, Charge, KeyRefusal, Lane, Order, Reach, Report};
@@ -138,7 +138,7 @@ impl World {
             self.check_ending(at, party, &ending);
             return self.refuse(at, shard, &identity, &ending);
         }
-        if let Some(ending) = holders.turn_away() {
+        if let Some(ending) = holders.reject() {
             assert!(self.process(at).is_lost_or_apart(), "the others can be heard");
             self.coverage.note("session refused: limit unsure");
             return self.refuse(at, shard, &identity, &ending);
@@ -146,7 +146,7 @@ impl World {
         let max_sessions = holders.user.standing.load().limit.max_sessions;
         if !holders.user.enter(max_sessions) {
             self.coverage.note("session refused: too many");
-            let ending = Ending::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) };
+            let ending = CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) };
             return self.refuse(at, shard, &identity, &ending);
         }
         self.session_count += 1;
@@ -171,10 +171,10 @@ impl World {
         self.process_mut(at).shards[shard].sessions.push(session);
     }
 
-    fn refuse(&mut self, at: usize, shard: usize, identity: &Identity, ending: &Ending) {
+    fn refuse(&mut self, at: usize, shard: usize, identity: &Identity, ending: &CloseReason) {
         self.coverage.note(match ending {
-            Ending::LimitReached { .. } => "session refused: limit reached",
-            Ending::Blocked { .. } => "session refused: blocked",
+            CloseReason::LimitReached { .. } => "session refused: limit reached",
+            CloseReason::Blocked { .. } => "session refused: blocked",
             _ => "session refused: other",
         });
         let rejected = Rejected {
@@ -271,10 +271,10 @@ impl World {
         }
         let prices = self.process(at).prices.in_force().get();
         let head = event.head.as_bytes();
-        let reach = match session.meter.sniff(&head[..head.len().min(512)], event.bytes, &prices, now) {
-            Sniff::Pass => Reach::Under,
-            Sniff::Charge(charge) => self.charge(&mut session, charge),
-            Sniff::Collect => {
+        let reach = match session.meter.peek(&head[..head.len().min(512)], event.bytes, &prices, now) {
+            Peeked::Pass => Reach::Under,
+            Peeked::Charge(charge) => self.charge(&mut session, charge),
+            Peeked::Collect => {
                 let reading = session.meter.read(head, &prices, now);
                 self.book(at, shard, &mut session, reading)
             }
@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    fn verdict(&self, at: usize, session: &Session) -> Option<Ending> {
+    fn verdict(&self, at: usize, session: &Session) -> Option<CloseReason> {
         let ending = session.holders.verdict(self.wall)?;
         self.check_ending(at, session.party, &ending);
         Some(ending)
@@ -357,23 +357,29 @@ impl World {
         let relayed = |session: &Session| session.phase == Phase::Relayed;
         let Some(session) = self.take_session(at, shard, relayed) else { return };
         let ending = match self.chance.below(4) {
-            0 => Ending::UpstreamFailed("it died".into()),
-            _ => Ending::Killed,
+            0 => CloseReason::UpstreamFailed("it died".into()),
+            _ => CloseReason::Killed,
         };
         self.coverage.note("application leaves");
         self.finish_session(at, shard, session, ending);
     }
 
     /// Nobody is relayed for any more. What the provider still owes is heard out, if there is time.
-    pub(crate) fn finish_session(&mut self, at: usize, shard: usize, mut session: Session, ending: Ending) {
+    pub(crate) fn finish_session(
+        &mut self,
+        at: usize,
+        shard: usize,
+        mut session: Session,
+        ending: CloseReason,
+    ) {
         self.coverage.note(match &ending {
-            Ending::LimitReached { .. } => "session ended: limit reached",
-            Ending::Blocked { .. } => "session ended: blocked",
-            Ending::Unauthorized(_) => "session ended: key",
-            Ending::UpstreamFailed(_) => "session ended: provider died",
+            CloseReason::LimitReached { .. } => "session ended: limit reached",
+            CloseReason::Blocked { .. } => "session ended: blocked",
+            CloseReason::Unauthorized(_) => "session ended: key",
+            CloseReason::UpstreamFailed(_) => "session ended: provider died",
             _ => "session ended: by somebody",
         });
-        let is_failed = matches!(ending, Ending::UpstreamFailed(_));
+        let is_failed = matches!(ending, CloseReason::UpstreamFailed(_));
         let drains = self.process(at).drains;
         if is_failed || drains || !session.meter.awaits_usage() || self.chance.once_in(4) {
             return self.settle(at, shard, session);
@@ -452,7 +458,7 @@ impl World {
                 }
                 Order::Close(id) => {
                     if let Some(session) = self.take_session(at, shard, |session| session.id == id) {
-                        self.finish_session(at, shard, session, Ending::Killed);
+                        self.finish_session(at, shard, session, CloseReason::Killed);
                     }
                 }
                 Order::Drain { .. } => panic!("nobody drains by order"),

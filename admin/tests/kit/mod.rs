@@ -16,7 +16,7 @@ use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 use tokenist_core::catalog::Kept;
 use tokenist_core::client::TrustedProxies;
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit};
 use tokenist_core::batch::{Event, Log, Restored, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId};
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Maker, Scopes};
 use tokenist_core::ledger::{Config, Ledger};

@@ -6,7 +6,7 @@
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Event, HolderState, Log, Mark, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
-use tokenist_core::close::Measure;
+use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{KeyHash, OrgId, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::money::NanoUsd;

@@ -14,7 +14,7 @@ use tokenist_control::view::{Call, KeyQuery, UserFilter, UserQuery};
 use tokenist_control::{Config, Control, Store, start};
 use tokenist_core::authority::Mute;
 use tokenist_core::batch::Restored;
-use tokenist_core::close::Ending;
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger;
@@ -614,7 +614,7 @@ fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
     wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
     let by_key = Identity { key: Some(KeyHash([1; 32])), ..Identity::of("bob".into()) };
     let judged = wait(handle.judge(by_key)).unwrap();
-    assert!(matches!(judged.verdict, Verdict::Block(Ending::Unauthorized(_))), "{judged:?}");
+    assert!(matches!(judged.verdict, Verdict::Block(CloseReason::Unauthorized(_))), "{judged:?}");
     assert_eq!(wait(handle.judge(Identity::of("bob".into()))).unwrap().verdict, Verdict::Allow);
 }
 
@@ -625,7 +625,7 @@ fn a_recorded_call_counts_at_once_for_live_sessions_too() {
     let call = Call { delta: delta("alice", 100), log: None, ids: Vec::new() };
     let judged = wait(bench.handle().record(call)).unwrap();
     assert_eq!(judged.user.totals.cost, NanoUsd(100));
-    assert!(matches!(judged.verdict, Verdict::Block(Ending::LimitReached { .. })));
+    assert!(matches!(judged.verdict, Verdict::Block(CloseReason::LimitReached { .. })));
     assert_eq!(judged.remaining.cost, Some(NanoUsd::ZERO));
     assert!(admitted.user.reached());
     assert!(matches!(bench.order(0), Order::Sweep));

@@ -1,6 +1,6 @@
 //! The vocabularies of providers: where their events keep what the meter needs.
 //!
-//! Start at [`Dialect`]. A dialect turns an event's bytes into a [`Sign`] (from its first bytes alone) or a [`Fact`]
+//! Start at [`Dialect`]. A dialect turns an event's bytes into a [`Peek`] (from its first bytes alone) or a [`ProviderEvent`]
 //! (from all of it); what they add up to is the meter's business. Invariant: a dialect keeps no state, knows no
 //! price and cannot fail: what it does not understand is nothing to it.
 
@@ -16,7 +16,7 @@ pub fn read_usage(object: &[u8]) -> Option<Usage> {
     openai_realtime::usage(Fields::of(object))
 }
 
-/// How many bytes of an event [`Dialect::sniff`] wants to see.
+/// How many bytes of an event [`Dialect::peek`] wants to see.
 pub const HEAD_BYTES_MAX: usize = 512;
 
 /// Whose events a session speaks.
@@ -28,16 +28,16 @@ pub enum Dialect {
 
 /// What the beginning of an event tells.
 #[derive(Debug, PartialEq)]
-pub enum Sign<'a> {
+pub enum Peek<'a> {
     Nothing,
     /// The whole event has to be read.
     Whole,
-    Piece(Piece<'a>),
+    OutputDelta(OutputDelta<'a>),
 }
 
 /// What a whole event tells.
 #[derive(Debug, PartialEq)]
-pub enum Fact<'a> {
+pub enum ProviderEvent<'a> {
     Nothing,
     /// It breaks off before it says what it is.
     Unreadable,
@@ -50,7 +50,7 @@ pub enum Fact<'a> {
         /// It is no part of the conversation, which it may read all the same.
         apart: bool,
     },
-    Piece(Piece<'a>),
+    OutputDelta(OutputDelta<'a>),
     /// A response is over, well or not; `None` if the provider states no usage.
     Done {
         response: Option<Cow<'a, str>>,
@@ -106,7 +106,7 @@ pub struct Settings<'a> {
 
 /// What the beginning of an event of the application tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub enum ClientPeek {
     Nothing,
     /// The whole event has to be read.
     Whole,
@@ -118,7 +118,7 @@ pub enum Hint {
 
 /// What an event of the application asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request<'a> {
+pub enum ClientEvent<'a> {
     Nothing,
     Sound {
         bytes: u64,
@@ -161,15 +161,15 @@ pub struct Content {
 
 /// A part of a response that is being generated.
 #[derive(Debug, PartialEq)]
-pub struct Piece<'a> {
+pub struct OutputDelta<'a> {
     pub response: Option<Cow<'a, str>>,
-    pub kind: PieceKind,
+    pub kind: OutputKind,
     /// How long it is, as it stands in the event: base64 or escaped text.
     pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceKind {
+pub enum OutputKind {
     /// Base64.
     Audio,
     /// Anything that is billed as text: also transcripts of spoken output, and arguments of calls.
@@ -196,38 +196,38 @@ impl Dialect {
     /// Looks at the first bytes of an event, up to [`HEAD_BYTES_MAX`]; `event_bytes` is how long it is altogether, or
     /// how much of it has come if nobody knows yet.
     #[inline]
-    pub fn sniff(self, head: &[u8], event_bytes: u64) -> Sign<'_> {
+    pub fn peek(self, head: &[u8], event_bytes: u64) -> Peek<'_> {
         match self {
-            Dialect::OpenaiRealtime => openai_realtime::sniff(head, event_bytes),
+            Dialect::OpenaiRealtime => openai_realtime::peek(head, event_bytes),
         }
     }
 
     /// Reads a whole event, or as much of it as there is.
-    pub fn read(self, event: &[u8]) -> Fact<'_> {
+    pub fn read(self, event: &[u8]) -> ProviderEvent<'_> {
         match self {
             Dialect::OpenaiRealtime => openai_realtime::read(event),
         }
     }
 
-    /// As [`Dialect::sniff`], for an event of the application.
+    /// As [`Dialect::peek`], for an event of the application.
     #[inline]
-    pub fn sniff_request(self, head: &[u8], event_bytes: u64) -> Hint {
+    pub fn peek_client(self, head: &[u8], event_bytes: u64) -> ClientPeek {
         match self {
-            Dialect::OpenaiRealtime => openai_realtime::request::sniff(head, event_bytes),
+            Dialect::OpenaiRealtime => openai_realtime::client::peek(head, event_bytes),
         }
     }
 
     /// Reads an event of the application, or its beginning; `event_bytes` is how long it is altogether.
-    pub fn read_request(self, event: &[u8], event_bytes: u64) -> Request<'_> {
+    pub fn read_client(self, event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
         match self {
-            Dialect::OpenaiRealtime => openai_realtime::request::read(event, event_bytes),
+            Dialect::OpenaiRealtime => openai_realtime::client::read(event, event_bytes),
         }
     }
 
     /// The event that asks the provider to stop a response and to tell what it has used.
     pub fn cancel(self, response: Option<&str>) -> String {
         match self {
-            Dialect::OpenaiRealtime => openai_realtime::request::cancel(response),
+            Dialect::OpenaiRealtime => openai_realtime::client::cancel(response),
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Usage is looked for in every place and spelling in which servers of this dialect have been seen to put it.
 
-pub(super) mod request;
+pub(super) mod client;
 
-use super::{AudioRate, Fact, Piece, PieceKind, Settings, Sign};
+use super::{AudioRate, OutputDelta, OutputKind, Peek, ProviderEvent, Settings};
 use crate::scan::{self, End, Field, Fields, Text};
 use crate::usage::Usage;
 use memchr::memmem::Finder;
@@ -17,7 +17,7 @@ enum Kind {
     Other,
     Session,
     Begun,
-    Piece(PieceKind),
+    OutputDelta(OutputKind),
     Done,
     Transcribed,
     Unheard,
@@ -30,10 +30,10 @@ enum Kind {
 
 impl Kind {
     /// What its first bytes tell of an event; `None` for a piece, of which more has to be found.
-    fn sign<'a>(self) -> Option<Sign<'a>> {
+    fn sign<'a>(self) -> Option<Peek<'a>> {
         match self {
-            Kind::Other => Some(Sign::Nothing),
-            Kind::Piece(_) => None,
+            Kind::Other => Some(Peek::Nothing),
+            Kind::OutputDelta(_) => None,
             Kind::Session
             | Kind::Begun
             | Kind::Done
@@ -43,26 +43,26 @@ impl Kind {
             | Kind::Added
             | Kind::Committed
             | Kind::Speech { .. }
-            | Kind::Refused => Some(Sign::Whole),
+            | Kind::Refused => Some(Peek::Whole),
         }
     }
 }
 
 #[inline]
-pub(super) fn sniff(head: &[u8], event_bytes: u64) -> Sign<'_> {
+pub(super) fn peek(head: &[u8], event_bytes: u64) -> Peek<'_> {
     match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
-        Some(Kind::Piece(kind)) => match sniff_piece(head, event_bytes, kind) {
-            Some(piece) => Sign::Piece(piece),
-            None => sniff_with_care(head, event_bytes),
+        Some(Kind::OutputDelta(kind)) => match peek_delta(head, event_bytes, kind) {
+            Some(piece) => Peek::OutputDelta(piece),
+            None => peek_with_care(head, event_bytes),
         },
-        Some(kind) => kind.sign().unwrap_or(Sign::Nothing),
-        None => sniff_with_care(head, event_bytes),
+        Some(kind) => kind.sign().unwrap_or(Peek::Nothing),
+        None => peek_with_care(head, event_bytes),
     }
 }
 
 /// A piece as OpenAI writes it: no white space, no escapes in the id, nothing but the text at the end.
 #[inline]
-fn sniff_piece(head: &[u8], event_bytes: u64, kind: PieceKind) -> Option<Piece<'_>> {
+fn peek_delta(head: &[u8], event_bytes: u64, kind: OutputKind) -> Option<OutputDelta<'_>> {
     static RESPONSE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"response_id\":\""));
     static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"delta\":\""));
     let after_id = scan::text_after(head, &RESPONSE_ID)?;
@@ -74,86 +74,94 @@ fn sniff_piece(head: &[u8], event_bytes: u64, kind: PieceKind) -> Option<Piece<'
         // All the rest but for the closing `"}`.
         None => seen.len() as u64 + unseen_bytes.saturating_sub(2),
     };
-    Some(Piece { response: Some(Cow::Borrowed(std::str::from_utf8(id).ok()?)), kind, bytes })
+    Some(OutputDelta { response: Some(Cow::Borrowed(std::str::from_utf8(id).ok()?)), kind, bytes })
 }
 
 /// Any order of keys, white space and escapes.
 #[cold]
-fn sniff_with_care(head: &[u8], event_bytes: u64) -> Sign<'_> {
+fn peek_with_care(head: &[u8], event_bytes: u64) -> Peek<'_> {
     let mut kind = None;
     let mut response = None;
-    let mut piece_bytes = None;
+    let mut delta_bytes = None;
     let mut fields = Fields::of(head);
     while let Some(field) = fields.next() {
         match field.key.raw {
             b"type" if !field.cut => match field.value.text().map_or(Kind::Other, kind_of) {
-                Kind::Piece(piece) => kind = Some(piece),
-                other => return other.sign().unwrap_or(Sign::Nothing),
+                Kind::OutputDelta(piece) => kind = Some(piece),
+                other => return other.sign().unwrap_or(Peek::Nothing),
             },
             b"response_id" => response = text(field),
-            b"delta" => piece_bytes = Some(value_bytes(&fields, field, event_bytes)),
-            _ if field.key.is("type") => return Sign::Whole, // Spelt with escapes: `read` takes the trouble.
+            b"delta" => delta_bytes = Some(value_bytes(&fields, field, event_bytes)),
+            _ if field.key.is("type") => return Peek::Whole, // Spelt with escapes: `read` takes the trouble.
             _ => {}
         }
-        if kind.is_some() && response.is_some() && piece_bytes.is_some() {
+        if kind.is_some() && response.is_some() && delta_bytes.is_some() {
             break;
         }
     }
     let unseen_bytes = event_bytes.saturating_sub(head.len() as u64);
     match kind {
-        Some(kind) => Sign::Piece(Piece { response, kind, bytes: piece_bytes.unwrap_or(unseen_bytes) }),
-        None if fields.end() == Some(End::Cut) => Sign::Whole,
-        None => Sign::Nothing,
+        Some(kind) => {
+            Peek::OutputDelta(OutputDelta { response, kind, bytes: delta_bytes.unwrap_or(unseen_bytes) })
+        }
+        None if fields.end() == Some(End::Cut) => Peek::Whole,
+        None => Peek::Nothing,
     }
 }
 
-pub(super) fn read(event: &[u8]) -> Fact<'_> {
+pub(super) fn read(event: &[u8]) -> ProviderEvent<'_> {
     let mut found = Event::default();
     let mut fields = Fields::of(event);
     while let Some(field) = fields.next() {
         found.take(field, value_bytes(&fields, field, event.len() as u64));
     }
     let Some(kind) = found.kind else {
-        return if fields.end() == Some(End::Closed) { Fact::Nothing } else { Fact::Unreadable };
+        return if fields.end() == Some(End::Closed) {
+            ProviderEvent::Nothing
+        } else {
+            ProviderEvent::Unreadable
+        };
     };
     match kind {
-        Kind::Other => Fact::Nothing,
+        Kind::Other => ProviderEvent::Nothing,
         Kind::Session => {
             let only_transcribes = found.is_transcription_session.then_some(true);
-            found
-                .session
-                .map_or(Fact::Nothing, |fields| Fact::Session(Box::new(session(fields, only_transcribes))))
+            found.session.map_or(ProviderEvent::Nothing, |fields| {
+                ProviderEvent::Session(Box::new(session(fields, only_transcribes)))
+            })
         }
-        Kind::Begun => Fact::Begun {
+        Kind::Begun => ProviderEvent::Begun {
             response: found.response_id(),
             model: found.response.model,
             output_rate: found.response.output_rate,
             apart: found.response.apart,
         },
-        Kind::Piece(kind) => {
-            Fact::Piece(Piece { response: found.response_id(), kind, bytes: found.piece_bytes })
-        }
+        Kind::OutputDelta(kind) => ProviderEvent::OutputDelta(OutputDelta {
+            response: found.response_id(),
+            kind,
+            bytes: found.delta_bytes,
+        }),
         Kind::Done => match (found.response_id(), found.usage()) {
             // Whose end it is broke off; to guess would end another response.
-            (None, None) if fields.end() != Some(End::Closed) => Fact::Unreadable,
-            (response, usage) => Fact::Done { response, usage },
+            (None, None) if fields.end() != Some(End::Closed) => ProviderEvent::Unreadable,
+            (response, usage) => ProviderEvent::Done { response, usage },
         },
-        Kind::Transcribed => Fact::Transcribed {
+        Kind::Transcribed => ProviderEvent::Transcribed {
             item: found.item,
             content_index: found.content_index,
             usage: found.usage.and_then(usage),
         },
-        Kind::Unheard => Fact::Unheard { item: found.item, content_index: found.content_index },
+        Kind::Unheard => ProviderEvent::Unheard { item: found.item, content_index: found.content_index },
         Kind::Answered => match found.item.take() {
-            Some(item) => Fact::Answered { response: found.response_id(), item },
-            None => Fact::Nothing,
+            Some(item) => ProviderEvent::Answered { response: found.response_id(), item },
+            None => ProviderEvent::Nothing,
         },
-        Kind::Added => found.item.map_or(Fact::Nothing, |item| Fact::Added { item }),
-        Kind::Committed => Fact::Committed { item: found.item },
+        Kind::Added => found.item.map_or(ProviderEvent::Nothing, |item| ProviderEvent::Added { item }),
+        Kind::Committed => ProviderEvent::Committed { item: found.item },
         Kind::Speech { is_start } => {
-            found.at_ms.map_or(Fact::Nothing, |at_ms| Fact::Speech { is_start, at_ms })
+            found.at_ms.map_or(ProviderEvent::Nothing, |at_ms| ProviderEvent::Speech { is_start, at_ms })
         }
-        Kind::Refused => Fact::Refused,
+        Kind::Refused => ProviderEvent::Refused,
     }
 }
 
@@ -164,13 +172,13 @@ fn kind_of(name: Text<'_>) -> Kind {
 #[inline]
 fn kind_of_name(name: &[u8]) -> Kind {
     match name {
-        b"response.output_audio.delta" | b"response.audio.delta" => Kind::Piece(PieceKind::Audio),
+        b"response.output_audio.delta" | b"response.audio.delta" => Kind::OutputDelta(OutputKind::Audio),
         b"response.output_audio_transcript.delta"
         | b"response.audio_transcript.delta"
         | b"response.output_text.delta"
         | b"response.text.delta"
         | b"response.function_call_arguments.delta"
-        | b"response.mcp_call_arguments.delta" => Kind::Piece(PieceKind::Text),
+        | b"response.mcp_call_arguments.delta" => Kind::OutputDelta(OutputKind::Text),
         b"response.created" => Kind::Begun,
         b"response.done" => Kind::Done,
         b"session.created"
@@ -216,7 +224,7 @@ struct Event<'a> {
     response_id: Option<Cow<'a, str>>,
     item: Option<Cow<'a, str>>,
     content_index: u64,
-    piece_bytes: u64,
+    delta_bytes: u64,
     at_ms: Option<u64>,
     is_transcription_session: bool,
 }
@@ -238,7 +246,7 @@ impl<'a> Event<'a> {
             b"item" => self.item = object(field).and_then(|item| find(item, "id")).and_then(text),
             b"audio_start_ms" | b"audio_end_ms" => self.at_ms = field.value.count(),
             b"content_index" => self.content_index = field.value.count().unwrap_or(0),
-            b"delta" => self.piece_bytes = value_bytes,
+            b"delta" => self.delta_bytes = value_bytes,
             _ => {}
         }
     }

@@ -34,8 +34,8 @@ impl Session {
     fn ask(&mut self, event: &Value) {
         let event = wire(event);
         let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
-        if self.meter.sniff_request(head, event.len() as u64) == Interest::Collect {
-            self.meter.read_request(event.as_bytes(), event.len() as u64, &self.prices, self.now);
+        if self.meter.peek_client(head, event.len() as u64) == ClientPeeked::Collect {
+            self.meter.read_client(event.as_bytes(), event.len() as u64, &self.prices, self.now);
         }
     }
 
@@ -52,13 +52,13 @@ impl Session {
     fn see_bytes(&mut self, event: &[u8]) -> Charge {
         self.now = self.now.plus_ms(100);
         let head = &event[..event.len().min(HEAD_BYTES_MAX)];
-        match self.meter.sniff(head, event.len() as u64, &self.prices, self.now) {
-            Sniff::Pass => Charge::default(),
-            Sniff::Charge(charge) => {
+        match self.meter.peek(head, event.len() as u64, &self.prices, self.now) {
+            Peeked::Pass => Charge::default(),
+            Peeked::Charge(charge) => {
                 self.charged += charge;
                 charge
             }
-            Sniff::Collect => {
+            Peeked::Collect => {
                 let reading = self.meter.read(event, &self.prices, self.now);
                 self.take(reading)
             }
@@ -565,7 +565,7 @@ fn an_event_of_unknown_length_grows() {
     let event = wire(&audio("r", 64_000));
     whole.see_bytes(event.as_bytes());
     let head = &event.as_bytes()[..HEAD_BYTES_MAX];
-    let Sniff::Charge(first) = grown.meter.sniff(head, head.len() as u64, &grown.prices, NOW) else {
+    let Peeked::Charge(first) = grown.meter.peek(head, head.len() as u64, &grown.prices, NOW) else {
         panic!()
     };
     grown.charged += first;
@@ -574,7 +574,7 @@ fn an_event_of_unknown_length_grows() {
     }
     assert_eq!(grown.charged, whole.charged);
     grown.see(&created("s"));
-    grown.meter.sniff(b"{\"type\":\"error\"}", 16, &grown.prices, NOW);
+    grown.meter.peek(b"{\"type\":\"error\"}", 16, &grown.prices, NOW);
     assert_eq!(grown.meter.grow(1_000_000), Charge::default());
 }
 
@@ -584,7 +584,7 @@ fn responses_that_never_end_are_bounded() {
     for index in 0..OPEN_MAX + 10 {
         session.see(&audio(&format!("r{index}"), 64_000));
     }
-    assert!(session.booked.is_empty(), "a sniff books nothing");
+    assert!(session.booked.is_empty(), "a peek books nothing");
     session.see(&done("r0", json!(1)));
     let overdue: Vec<_> =
         session.booked.iter().map(|metered| (metered.estimated, metered.usage.audio_out)).collect();
@@ -679,9 +679,9 @@ proptest! {
             session.meter.read(event, &session.prices, NOW);
             session.meter.unmetered(event, &session.prices, NOW);
             session.meter.grow(u64::MAX);
-            session.meter.sniff_request(event, u64::MAX);
-            session.meter.read_request(event, u64::MAX, &session.prices, session.now);
-            session.meter.grow_request(u64::MAX);
+            session.meter.peek_client(event, u64::MAX);
+            session.meter.read_client(event, u64::MAX, &session.prices, session.now);
+            session.meter.grow_client(u64::MAX);
         }
         session.settle();
     }

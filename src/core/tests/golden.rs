@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Reading, Sniff};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Peeked, Reading};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
@@ -36,10 +36,10 @@ fn run<'a>(events: impl Iterator<Item = &'a str>, mode: EstimateMode) -> Vec<Met
     for event in events {
         now = now.plus_ms(20);
         let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
-        match meter.sniff(head, event.len() as u64, &prices, now) {
-            Sniff::Pass => {}
-            Sniff::Charge(charge) => charged += charge,
-            Sniff::Collect => take(&mut all, meter.read(event.as_bytes(), &prices, now)),
+        match meter.peek(head, event.len() as u64, &prices, now) {
+            Peeked::Pass => {}
+            Peeked::Charge(charge) => charged += charge,
+            Peeked::Collect => take(&mut all, meter.read(event.as_bytes(), &prices, now)),
         }
     }
     take(&mut all, meter.settle(&prices, now));

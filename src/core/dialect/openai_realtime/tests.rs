@@ -3,12 +3,12 @@ use crate::dialect::HEAD_BYTES_MAX;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn sniffed(event: &str) -> Sign<'_> {
-    sniff(&event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64)
+fn peeked(event: &str) -> Peek<'_> {
+    peek(&event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64)
 }
 
-fn piece(response: Option<&str>, kind: PieceKind, bytes: u64) -> Piece<'_> {
-    Piece { response: response.map(Cow::Borrowed), kind, bytes }
+fn piece(response: Option<&str>, kind: OutputKind, bytes: u64) -> OutputDelta<'_> {
+    OutputDelta { response: response.map(Cow::Borrowed), kind, bytes }
 }
 
 /// Text in, audio in, image in, the cached parts of each, text out, audio out, reasoning, milliseconds.
@@ -33,7 +33,7 @@ fn counts(usage: Option<Usage>) -> Option<[u64; 10]> {
 fn stated(usage: &str) -> Option<[u64; 10]> {
     let event = format!(r#"{{"type":"response.done","response":{{"id":"r","usage":{usage}}}}}"#);
     match read(event.as_bytes()) {
-        Fact::Done { usage, .. } => counts(usage),
+        ProviderEvent::Done { usage, .. } => counts(usage),
         other => panic!("{other:?}"),
     }
 }
@@ -45,35 +45,41 @@ fn the_head_tells_what_an_event_is() {
     let late_delta =
         format!(r#"{{"type":"response.audio.delta","response_id":"r","pad":"{long}","delta":"AAAA"}}"#);
     let audio = format!(r#"{{"type":"response.output_audio.delta","response_id":"r","delta":"{long}"}}"#);
-    let Sign::Piece(Piece { bytes: late_bytes, .. }) = sniffed(&late_delta) else { panic!() };
+    let Peek::OutputDelta(OutputDelta { bytes: late_bytes, .. }) = peeked(&late_delta) else { panic!() };
     assert!((1500..2000).contains(&late_bytes), "{late_bytes}");
     for (event, sign) in [
-        (audio.as_str(), Sign::Piece(piece(Some("r"), PieceKind::Audio, 2000))),
+        (audio.as_str(), Peek::OutputDelta(piece(Some("r"), OutputKind::Audio, 2000))),
         (
             r#" { "delta" : "AAAA" , "response_id" : "r\u0031" , "type" : "response.audio.delta" } "#,
-            Sign::Piece(piece(Some("r1"), PieceKind::Audio, 4)),
+            Peek::OutputDelta(piece(Some("r1"), OutputKind::Audio, 4)),
         ),
-        (r#"{"type":"response.text.delta","delta":"hé\n"}"#, Sign::Piece(piece(None, PieceKind::Text, 5))),
-        (r#"{"type":"response.output_text.delta","delta":7}"#, Sign::Piece(piece(None, PieceKind::Text, 0))),
-        (r#"{"type":"response.output_text.delta"}"#, Sign::Piece(piece(None, PieceKind::Text, 0))),
-        (r#"{"type":"response.done","response":{}}"#, Sign::Whole),
-        (r#"{"type":"response\u002edone","response":{}}"#, Sign::Whole),
-        (r#"{"\u0074ype":"response.done","response":{}}"#, Sign::Whole),
-        (r#"{"response":{"type":"response.audio.delta"},"type":"response.done"}"#, Sign::Whole),
-        (other.as_str(), Sign::Whole),
-        (r#"{"type":"response.do"#, Sign::Whole),
-        (r#"{"item":{"type":"response.done"},"type":"conversation.item.done"}"#, Sign::Nothing),
-        (r#"{"text":"\"type\":\"response.done\"","type":"info"}"#, Sign::Nothing),
-        (r#"{"type":"error","error":{}}"#, Sign::Whole),
-        (r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#, Sign::Whole),
-        (r#"{"type":"response.output_audio.done","response_id":"r"}"#, Sign::Nothing),
-        (r#"{"type":["response.done"]}"#, Sign::Nothing),
-        (r#"{"item":{"type":"response.done"}}"#, Sign::Nothing),
-        (r#"[{"type":"response.done"}]"#, Sign::Nothing),
-        ("hello", Sign::Nothing),
-        ("", Sign::Whole),
+        (
+            r#"{"type":"response.text.delta","delta":"hé\n"}"#,
+            Peek::OutputDelta(piece(None, OutputKind::Text, 5)),
+        ),
+        (
+            r#"{"type":"response.output_text.delta","delta":7}"#,
+            Peek::OutputDelta(piece(None, OutputKind::Text, 0)),
+        ),
+        (r#"{"type":"response.output_text.delta"}"#, Peek::OutputDelta(piece(None, OutputKind::Text, 0))),
+        (r#"{"type":"response.done","response":{}}"#, Peek::Whole),
+        (r#"{"type":"response\u002edone","response":{}}"#, Peek::Whole),
+        (r#"{"\u0074ype":"response.done","response":{}}"#, Peek::Whole),
+        (r#"{"response":{"type":"response.audio.delta"},"type":"response.done"}"#, Peek::Whole),
+        (other.as_str(), Peek::Whole),
+        (r#"{"type":"response.do"#, Peek::Whole),
+        (r#"{"item":{"type":"response.done"},"type":"conversation.item.done"}"#, Peek::Nothing),
+        (r#"{"text":"\"type\":\"response.done\"","type":"info"}"#, Peek::Nothing),
+        (r#"{"type":"error","error":{}}"#, Peek::Whole),
+        (r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#, Peek::Whole),
+        (r#"{"type":"response.output_audio.done","response_id":"r"}"#, Peek::Nothing),
+        (r#"{"type":["response.done"]}"#, Peek::Nothing),
+        (r#"{"item":{"type":"response.done"}}"#, Peek::Nothing),
+        (r#"[{"type":"response.done"}]"#, Peek::Nothing),
+        ("hello", Peek::Nothing),
+        ("", Peek::Whole),
     ] {
-        assert_eq!(sniffed(event), sign, "{event}");
+        assert_eq!(peeked(event), sign, "{event}");
     }
 }
 
@@ -165,7 +171,7 @@ fn usage_stands_in_the_response_or_beside_it() {
         (r#""response":{"output":[{"text":"\"usage\":{\"output_tokens\":2}"}]}"#, None),
     ] {
         let event = format!(r#"{{"type":"response.done",{fields}}}"#);
-        let Fact::Done { usage, .. } = read(event.as_bytes()) else { panic!("{event}") };
+        let ProviderEvent::Done { usage, .. } = read(event.as_bytes()) else { panic!("{event}") };
         assert_eq!(usage.map(|usage| usage.text_out), output, "{event}");
     }
 }
@@ -175,11 +181,11 @@ fn an_event_that_breaks_off_states_only_what_is_whole() {
     let whole = r#"{"type":"response.done","response":{"id":"r","usage":{"output_tokens":123}}}"#;
     for cut in 0..whole.len() {
         match read(&whole.as_bytes()[..cut]) {
-            Fact::Unreadable => assert!(cut < whole.find("r\",").unwrap() + 2, "{cut}"),
-            Fact::Done { usage: None, response } => {
+            ProviderEvent::Unreadable => assert!(cut < whole.find("r\",").unwrap() + 2, "{cut}"),
+            ProviderEvent::Done { usage: None, response } => {
                 assert_eq!((response.as_deref(), cut < whole.len() - 2), (Some("r"), true));
             }
-            Fact::Done { usage: Some(usage), .. } => {
+            ProviderEvent::Done { usage: Some(usage), .. } => {
                 assert_eq!((usage.text_out, cut >= whole.len() - 2), (123, true));
             }
             other => panic!("{other:?}"),
@@ -216,7 +222,7 @@ fn sessions_tell_models_and_formats() {
         ),
     ] {
         let text = event.to_string();
-        let Fact::Session(settings) = read(text.as_bytes()) else { panic!() };
+        let ProviderEvent::Session(settings) = read(text.as_bytes()) else { panic!() };
         let Settings { model, transcription_model, output_rate, .. } = *settings;
         let rate = output_rate.map(|rate| rate.bytes_per_second);
         assert_eq!((model, transcription_model, rate), wanted, "{text}");
@@ -243,7 +249,7 @@ fn sessions_tell_what_they_read_and_how_they_listen() {
         (json!({"type": "transcription_session.created", "session": {}}), (None, Some(true), None, None)),
     ] {
         let text = event.to_string();
-        let Fact::Session(settings) = read(text.as_bytes()) else { panic!() };
+        let ProviderEvent::Session(settings) = read(text.as_bytes()) else { panic!() };
         let rate = settings.input_rate.map(|rate| rate.bytes_per_second);
         let told = (settings.text_bytes, settings.only_transcribes, settings.detects_turns, rate);
         assert_eq!(told, wanted, "{text}");
@@ -256,35 +262,41 @@ fn what_happens_to_a_conversation_is_read() {
     for (event, fact) in [
         (
             r#"{"type":"response.created","response":{"id":"r","model":"m","conversation_id":null}}"#,
-            Fact::Begun { response: text("r"), model: text("m"), output_rate: None, apart: true },
+            ProviderEvent::Begun { response: text("r"), model: text("m"), output_rate: None, apart: true },
         ),
         (
             r#"{"type":"response.created","response":{"id":"r","conversation_id":"c"}}"#,
-            Fact::Begun { response: text("r"), model: None, output_rate: None, apart: false },
+            ProviderEvent::Begun { response: text("r"), model: None, output_rate: None, apart: false },
         ),
         (
             r#"{"type":"response.output_item.added","response_id":"r","output_index":0,"item":{"id":"i"}}"#,
-            Fact::Answered { response: text("r"), item: "i".into() },
+            ProviderEvent::Answered { response: text("r"), item: "i".into() },
         ),
         (
             r#"{"type":"conversation.item.added","item":{"id":"i","type":"message"}}"#,
-            Fact::Added { item: "i".into() },
+            ProviderEvent::Added { item: "i".into() },
         ),
-        (r#"{"type":"conversation.item.created","item":{"id":"i"}}"#, Fact::Added { item: "i".into() }),
-        (r#"{"type":"conversation.item.created"}"#, Fact::Nothing),
-        (r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#, Fact::Committed { item: text("i") }),
+        (
+            r#"{"type":"conversation.item.created","item":{"id":"i"}}"#,
+            ProviderEvent::Added { item: "i".into() },
+        ),
+        (r#"{"type":"conversation.item.created"}"#, ProviderEvent::Nothing),
+        (
+            r#"{"type":"input_audio_buffer.committed","item_id":"i"}"#,
+            ProviderEvent::Committed { item: text("i") },
+        ),
         (
             r#"{"type":"input_audio_buffer.speech_started","audio_start_ms":120,"item_id":"i"}"#,
-            Fact::Speech { is_start: true, at_ms: 120 },
+            ProviderEvent::Speech { is_start: true, at_ms: 120 },
         ),
         (
             r#"{"type":"input_audio_buffer.speech_stopped","audio_end_ms":990,"item_id":"i"}"#,
-            Fact::Speech { is_start: false, at_ms: 990 },
+            ProviderEvent::Speech { is_start: false, at_ms: 990 },
         ),
-        (r#"{"type":"error","error":{"type":"x"}}"#, Fact::Refused),
+        (r#"{"type":"error","error":{"type":"x"}}"#, ProviderEvent::Refused),
         (
             r#"{"type":"conversation.item.input_audio_transcription.failed","item_id":"i","content_index":1}"#,
-            Fact::Unheard { item: text("i"), content_index: 1 },
+            ProviderEvent::Unheard { item: text("i"), content_index: 1 },
         ),
     ] {
         assert_eq!(read(event.as_bytes()), fact, "{event}");
@@ -308,7 +320,7 @@ fn transcriptions_are_billed_by_tokens_or_by_time() {
             r#"{{"type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":2,
             "transcript":"hi","usage":{usage}}}"#
         );
-        let Fact::Transcribed { item, content_index, usage } = read(event.as_bytes()) else {
+        let ProviderEvent::Transcribed { item, content_index, usage } = read(event.as_bytes()) else {
             panic!("{event}")
         };
         assert_eq!((item.as_deref(), content_index, counts(usage)), (Some("i"), 2, wanted), "{event}");
@@ -353,8 +365,8 @@ proptest! {
                 "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out}}}});
         let (plain, shuffled) = (event.to_string(), written(&event, &mut { seed }));
         prop_assert_eq!(read(plain.as_bytes()), read(shuffled.as_bytes()));
-        prop_assert!(matches!(sniffed(&shuffled), Sign::Whole));
-        let Fact::Done { response, usage: Some(usage) } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
+        prop_assert!(matches!(peeked(&shuffled), Peek::Whole));
+        let ProviderEvent::Done { response, usage: Some(usage) } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
         prop_assert_eq!(response.as_deref(), Some("resp_1"));
         prop_assert_eq!(usage.total_tokens(), text + audio + image + text_out + audio_out + rest);
     }
@@ -365,7 +377,7 @@ proptest! {
         let event = event.to_string();
         prop_assert_eq!(
             read(event.as_bytes()),
-            Fact::Done { response: Some(Cow::Owned(text)), usage: None }
+            ProviderEvent::Done { response: Some(Cow::Owned(text)), usage: None }
         );
     }
 
@@ -376,7 +388,7 @@ proptest! {
         let at = at % event.len();
         event[at] = byte;
         event.truncate(cut);
-        sniff(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64);
+        peek(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64);
         read(&event);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::authority::Membership;
-use crate::close::Ending;
+use crate::close_reason::CloseReason;
 use crate::id::OrgId;
 use crate::key::Scopes;
 use crate::limit::Restraint;
@@ -286,7 +286,7 @@ fn who_is_refused_makes_nothing_known() {
     ledger.introduce(known, &of_org("acme"), Said::ByOperator, NOON);
     receive(&mut ledger, "stranger").unwrap();
     let mut refused = |name: &str, org: &str| {
-        let reason = RefusalReason::of(&Ending::Blocked { reason: None, expires_at: None });
+        let reason = RefusalReason::of(&CloseReason::Blocked { reason: None, expires_at: None });
         let (user, org) = (Some(name.into()), Some(org.into()));
         ledger.refuse(Rejected { at: NOON, user, org, key: None, address: "".into(), reason, count: 1 });
         let refused = save(&mut ledger).refusals.pop().map(|row| row.last);

@@ -4,7 +4,7 @@
 //! kept nor read but for the first bytes of its event.
 
 use crate::linger::Owed;
-use tokenist_core::meter::Interest;
+use tokenist_core::meter::ClientPeeked;
 use tokenist_core::ws::frame::{Header, Opcode, unmask};
 use tokenist_core::ws::walk::Part;
 
@@ -27,7 +27,7 @@ struct Gathering {
     message_bytes: u64,
     /// How much of the present frame's payload has been seen: masks go on over its parts.
     frame_bytes: usize,
-    interest: Option<Interest>,
+    peeked: Option<ClientPeeked>,
 }
 
 impl<'a> Requests<'a> {
@@ -61,10 +61,10 @@ impl<'a> Requests<'a> {
         head[..seen].copy_from_slice(&payload[..seen]);
         open(&mut head[..seen], header, 0);
         let head = &head[..seen];
-        if self.owed.tap(|tap| tap.sniff_request(head, payload.len() as u64)) == Interest::Collect {
+        if self.owed.tap(|tap| tap.peek_client(head, payload.len() as u64)) == ClientPeeked::Collect {
             let mut event = payload.to_vec();
             open(&mut event, header, 0);
-            self.owed.tap(|tap| tap.read_request(&event, event.len() as u64));
+            self.owed.tap(|tap| tap.read_client(&event, event.len() as u64));
         }
     }
 
@@ -78,23 +78,23 @@ impl<'a> Requests<'a> {
         last: bool,
     ) {
         gathering.keep(header, payload, part);
-        match gathering.interest {
-            Some(Interest::Length) => self.owed.tap(|tap| tap.grow_request(payload.len() as u64)),
-            Some(Interest::Pass | Interest::Collect) => {}
+        match gathering.peeked {
+            Some(ClientPeeked::Length) => self.owed.tap(|tap| tap.grow_client(payload.len() as u64)),
+            Some(ClientPeeked::Pass | ClientPeeked::Collect) => {}
             None if last || gathering.bytes.len() >= HEAD_BYTES => {
                 let head = &gathering.bytes[..gathering.bytes.len().min(HEAD_BYTES)];
                 let known = message_bytes.unwrap_or(gathering.message_bytes);
-                let interest = match self.owed.tap(|tap| tap.sniff_request(head, known)) {
+                let peeked = match self.owed.tap(|tap| tap.peek_client(head, known)) {
                     // All of it has been counted.
-                    Interest::Length if message_bytes.is_some() => Interest::Pass,
-                    interest => interest,
+                    ClientPeeked::Length if message_bytes.is_some() => ClientPeeked::Pass,
+                    peeked => peeked,
                 };
-                gathering.interest = Some(interest);
+                gathering.peeked = Some(peeked);
             }
             None => {}
         }
-        if last && gathering.interest == Some(Interest::Collect) {
-            self.owed.tap(|tap| tap.read_request(&gathering.bytes, gathering.message_bytes));
+        if last && gathering.peeked == Some(ClientPeeked::Collect) {
+            self.owed.tap(|tap| tap.read_client(&gathering.bytes, gathering.message_bytes));
         }
     }
 }
@@ -104,9 +104,9 @@ impl Gathering {
         if matches!(part, Part::Whole | Part::First) {
             self.frame_bytes = 0;
         }
-        let kept_max = match self.interest {
-            None | Some(Interest::Collect) => EVENT_BYTES_MAX,
-            Some(Interest::Length | Interest::Pass) => 0,
+        let kept_max = match self.peeked {
+            None | Some(ClientPeeked::Collect) => EVENT_BYTES_MAX,
+            Some(ClientPeeked::Length | ClientPeeked::Pass) => 0,
         };
         let room = kept_max.saturating_sub(self.bytes.len()).min(payload.len());
         let from = self.bytes.len();

@@ -2,7 +2,7 @@
 //!
 //! Sound is never read: its length is enough, and it is nearly all that passes in this direction.
 
-use super::super::{Content, Hint, Request};
+use super::super::{ClientEvent, ClientPeek, Content};
 use super::{find, object, text};
 use crate::scan::{self, End, Fields, Value};
 use serde_json::json;
@@ -22,25 +22,25 @@ enum Kind {
 }
 
 #[inline]
-pub(in super::super) fn sniff(head: &[u8], event_bytes: u64) -> Hint {
+pub(in super::super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
     match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
-        Some(Kind::Other) => Hint::Nothing,
-        Some(Kind::Sound) | None => sniff_with_care(head, event_bytes),
-        Some(_) => Hint::Whole,
+        Some(Kind::Other) => ClientPeek::Nothing,
+        Some(Kind::Sound) | None => peek_with_care(head, event_bytes),
+        Some(_) => ClientPeek::Whole,
     }
 }
 
 /// Any order of keys, white space and escapes.
-fn sniff_with_care(head: &[u8], event_bytes: u64) -> Hint {
+fn peek_with_care(head: &[u8], event_bytes: u64) -> ClientPeek {
     let mut is_sound = false;
     let mut sound_bytes = None;
     let mut fields = Fields::of(head);
     for field in fields.by_ref() {
         if field.key.is("type") && !field.cut {
             match field.value.text().map_or(Kind::Other, |name| kind_of_name(&name.bytes())) {
-                Kind::Other => return Hint::Nothing,
+                Kind::Other => return ClientPeek::Nothing,
                 Kind::Sound => is_sound = true,
-                _ => return Hint::Whole,
+                _ => return ClientPeek::Whole,
             }
         } else if field.key.is("audio") {
             let Some(sound) = field.value.text() else { continue };
@@ -50,15 +50,15 @@ fn sniff_with_care(head: &[u8], event_bytes: u64) -> Hint {
         }
     }
     match (is_sound, sound_bytes) {
-        (true, bytes) => Hint::Sound { bytes: bytes.unwrap_or(0) },
+        (true, bytes) => ClientPeek::Sound { bytes: bytes.unwrap_or(0) },
         // Sound that comes before the type that says so: nothing else is as long.
-        (false, Some(bytes)) if fields.end() == Some(End::Cut) => Hint::Sound { bytes },
-        (false, _) if fields.end() == Some(End::Cut) => Hint::Whole,
-        (false, _) => Hint::Nothing,
+        (false, Some(bytes)) if fields.end() == Some(End::Cut) => ClientPeek::Sound { bytes },
+        (false, _) if fields.end() == Some(End::Cut) => ClientPeek::Whole,
+        (false, _) => ClientPeek::Nothing,
     }
 }
 
-pub(in super::super) fn read(event: &[u8], event_bytes: u64) -> Request<'_> {
+pub(in super::super) fn read(event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
     let mut found = Event::default();
     let unseen_bytes = event_bytes.saturating_sub(event.len() as u64);
     for field in Fields::of(event) {
@@ -76,19 +76,19 @@ pub(in super::super) fn read(event: &[u8], event_bytes: u64) -> Request<'_> {
         }
     }
     match found.kind.unwrap_or(Kind::Other) {
-        Kind::Other => Request::Nothing,
-        Kind::Sound => Request::Sound { bytes: found.sound_bytes.saturating_add(unseen_bytes) },
-        Kind::ClearSound => Request::ClearSound,
-        Kind::CommitSound => Request::CommitSound,
+        Kind::Other => ClientEvent::Nothing,
+        Kind::Sound => ClientEvent::Sound { bytes: found.sound_bytes.saturating_add(unseen_bytes) },
+        Kind::ClearSound => ClientEvent::ClearSound,
+        Kind::CommitSound => ClientEvent::CommitSound,
         Kind::AddItem => {
             let item = found.item.clone().and_then(|item| find(item, "id")).and_then(text);
-            Request::AddItem {
+            ClientEvent::AddItem {
                 item,
                 content: found.item.map_or_else(Content::default, |item| content(item, unseen_bytes)),
             }
         }
-        Kind::DeleteItem => Request::DeleteItem { item: found.item_id },
-        Kind::TruncateItem => Request::TruncateItem { item: found.item_id, sound_ms: found.sound_ms },
+        Kind::DeleteItem => ClientEvent::DeleteItem { item: found.item_id },
+        Kind::TruncateItem => ClientEvent::TruncateItem { item: found.item_id, sound_ms: found.sound_ms },
         Kind::Respond => respond(found.response, unseen_bytes),
         Kind::Choose => choose(found.session),
     }
@@ -127,7 +127,7 @@ fn kind_of_name(name: &[u8]) -> Kind {
     }
 }
 
-fn respond<'a>(response: Option<Fields<'a>>, unseen_bytes: u64) -> Request<'a> {
+fn respond<'a>(response: Option<Fields<'a>>, unseen_bytes: u64) -> ClientEvent<'a> {
     let (mut apart, mut input) = (false, None);
     for field in response.into_iter().flatten() {
         match (&*field.key.bytes(), field.value) {
@@ -143,12 +143,12 @@ fn respond<'a>(response: Option<Fields<'a>>, unseen_bytes: u64) -> Request<'a> {
             _ => {}
         }
     }
-    Request::Respond { apart, input }
+    ClientEvent::Respond { apart, input }
 }
 
-fn choose<'a>(session: Option<Fields<'a>>) -> Request<'a> {
+fn choose<'a>(session: Option<Fields<'a>>) -> ClientEvent<'a> {
     let settings = session.map(|session| super::session(session, None)).unwrap_or_default();
-    Request::Choose { model: settings.model, transcription_model: settings.transcription_model }
+    ClientEvent::Choose { model: settings.model, transcription_model: settings.transcription_model }
 }
 
 /// What is in an item: its content, the arguments of a call, or what came of one. `unseen_bytes` follow where it breaks
@@ -210,8 +210,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sniffed(event: &str) -> Hint {
-        sniff(&event.as_bytes()[..event.len().min(256)], event.len() as u64)
+    fn peeked(event: &str) -> ClientPeek {
+        peek(&event.as_bytes()[..event.len().min(256)], event.len() as u64)
     }
 
     #[test]
@@ -222,21 +222,24 @@ mod tests {
             format!(r#"{{"event_id":"e1","type":"input_audio_buffer.append","audio":"{sound}"}}"#),
             format!(r#"{{"audio":"{sound}"}}"#),
         ] {
-            assert_eq!(sniffed(&event), Hint::Sound { bytes: 6_400 }, "{}", &event[..80]);
+            assert_eq!(peeked(&event), ClientPeek::Sound { bytes: 6_400 }, "{}", &event[..80]);
         }
         for (event, hint) in [
-            (r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#, Hint::Sound { bytes: 4 }),
-            (r#"{ "audio" : "AAAA" , "type" : "input_audio_buffer\u002eappend" }"#, Hint::Sound { bytes: 4 }),
-            (r#"{"type":"input_audio_buffer.append"}"#, Hint::Sound { bytes: 0 }),
-            (r#"{"type":"input_audio_buffer.commit"}"#, Hint::Whole),
-            (r#"{"event_id":"e","type":"conversation.item.create","item":{}}"#, Hint::Whole),
-            (r#"{"type":"response.create"}"#, Hint::Whole),
-            (r#"{"type":"response.cancel"}"#, Hint::Nothing),
-            (r#"{"item":{"type":"response.create"},"type":"other"}"#, Hint::Nothing),
-            ("[]", Hint::Nothing),
-            ("hello", Hint::Nothing),
+            (r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#, ClientPeek::Sound { bytes: 4 }),
+            (
+                r#"{ "audio" : "AAAA" , "type" : "input_audio_buffer\u002eappend" }"#,
+                ClientPeek::Sound { bytes: 4 },
+            ),
+            (r#"{"type":"input_audio_buffer.append"}"#, ClientPeek::Sound { bytes: 0 }),
+            (r#"{"type":"input_audio_buffer.commit"}"#, ClientPeek::Whole),
+            (r#"{"event_id":"e","type":"conversation.item.create","item":{}}"#, ClientPeek::Whole),
+            (r#"{"type":"response.create"}"#, ClientPeek::Whole),
+            (r#"{"type":"response.cancel"}"#, ClientPeek::Nothing),
+            (r#"{"item":{"type":"response.create"},"type":"other"}"#, ClientPeek::Nothing),
+            ("[]", ClientPeek::Nothing),
+            ("hello", ClientPeek::Nothing),
         ] {
-            assert_eq!(sniffed(event), hint, "{event}");
+            assert_eq!(peeked(event), hint, "{event}");
         }
     }
 
@@ -248,36 +251,36 @@ mod tests {
                 r#"{"type":"conversation.item.create","item":{"id":"i","type":"message","role":"user","content":[
                     {"type":"input_text","text":"12345"},{"type":"input_audio","audio":"AAAA","transcript":"no"},
                     {"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"67"}]}}"#,
-                Request::AddItem { item: Some("i".into()), content: content(7, 4, 1) },
+                ClientEvent::AddItem { item: Some("i".into()), content: content(7, 4, 1) },
             ),
             (
                 r#"{"type":"conversation.item.create","item":{"type":"function_call_output","call_id":"c","output":"{\"a\":1}"}}"#,
-                Request::AddItem { item: None, content: content(9, 0, 0) },
+                ClientEvent::AddItem { item: None, content: content(9, 0, 0) },
             ),
             (
                 r#"{"type":"conversation.item.create"}"#,
-                Request::AddItem { item: None, content: content(0, 0, 0) },
+                ClientEvent::AddItem { item: None, content: content(0, 0, 0) },
             ),
             (
                 r#"{"type":"conversation.item.delete","item_id":"i"}"#,
-                Request::DeleteItem { item: Some("i".into()) },
+                ClientEvent::DeleteItem { item: Some("i".into()) },
             ),
             (
                 r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0,"audio_end_ms":1500}"#,
-                Request::TruncateItem { item: Some("i".into()), sound_ms: 1_500 },
+                ClientEvent::TruncateItem { item: Some("i".into()), sound_ms: 1_500 },
             ),
-            (r#"{"type":"input_audio_buffer.clear"}"#, Request::ClearSound),
-            (r#"{"type":"response.create"}"#, Request::Respond { apart: false, input: None }),
+            (r#"{"type":"input_audio_buffer.clear"}"#, ClientEvent::ClearSound),
+            (r#"{"type":"response.create"}"#, ClientEvent::Respond { apart: false, input: None }),
             (
                 r#"{"type":"response.create","response":{"conversation":"none","input":[{"type":"message","content":
                     [{"type":"input_text","text":"12"}]},{"type":"item_reference","id":"i"}]}}"#,
-                Request::Respond { apart: true, input: Some(content(2, 0, 0)) },
+                ClientEvent::Respond { apart: true, input: Some(content(2, 0, 0)) },
             ),
             (
                 r#"{"type":"session.update","session":{"model":"m","audio":{"input":{"transcription":{"model":"t"}}}}}"#,
-                Request::Choose { model: Some("m".into()), transcription_model: Some("t".into()) },
+                ClientEvent::Choose { model: Some("m".into()), transcription_model: Some("t".into()) },
             ),
-            (r#"{"type":"response.cancel"}"#, Request::Nothing),
+            (r#"{"type":"response.cancel"}"#, ClientEvent::Nothing),
         ] {
             assert_eq!(read(event.as_bytes(), event.len() as u64), request, "{event}");
         }
@@ -287,7 +290,7 @@ mod tests {
     fn what_is_not_seen_of_an_item_counts_by_its_length() {
         let seen =
             r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_text","text":"1234"#;
-        let Request::AddItem { content, .. } = read(seen.as_bytes(), seen.len() as u64 + 1_000) else {
+        let ClientEvent::AddItem { content, .. } = read(seen.as_bytes(), seen.len() as u64 + 1_000) else {
             panic!()
         };
         assert_eq!(content, Content { text_bytes: 1_004, ..Content::default() });
@@ -303,7 +306,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_fail(bytes: Vec<u8>, more: u64) {
-            sniff(&bytes, more);
+            peek(&bytes, more);
             read(&bytes, more);
         }
     }

@@ -17,7 +17,7 @@ pub enum Measure {
 
 /// A reason of ours to end a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum CloseReason {
     /// No credential, a bad one, or no usable user id.
     Unauthorized(Cow<'static, str>),
     Blocked {
@@ -61,91 +61,96 @@ pub enum Ending {
     Internal,
 }
 
-impl Ending {
+impl CloseReason {
     /// The WebSocket close code.
     pub fn close_code(&self) -> u16 {
         match self {
-            Ending::Unauthorized(_) => 4001,
-            Ending::Blocked { .. } | Ending::Killed => 4003,
-            Ending::LimitReached { .. } => 4004,
-            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::NotReading { .. } => 4008,
-            Ending::TooManySessions { .. } => 4029,
-            Ending::UpstreamFailed(_) => 4502,
-            Ending::Overloaded(_) | Ending::LimitUnsure => 4503,
-            Ending::Draining => 1001,
-            Ending::Protocol(_) => 1002,
-            Ending::NotText(_) => 1007,
-            Ending::MessageTooBig { .. } => 1009,
-            Ending::Internal => 1011,
+            CloseReason::Unauthorized(_) => 4001,
+            CloseReason::Blocked { .. } | CloseReason::Killed => 4003,
+            CloseReason::LimitReached { .. } => 4004,
+            CloseReason::SessionTooLong { .. }
+            | CloseReason::SessionIdle { .. }
+            | CloseReason::NotReading { .. } => 4008,
+            CloseReason::TooManySessions { .. } => 4029,
+            CloseReason::UpstreamFailed(_) => 4502,
+            CloseReason::Overloaded(_) | CloseReason::LimitUnsure => 4503,
+            CloseReason::Draining => 1001,
+            CloseReason::Protocol(_) => 1002,
+            CloseReason::NotText(_) => 1007,
+            CloseReason::MessageTooBig { .. } => 1009,
+            CloseReason::Internal => 1011,
         }
     }
 
     /// The HTTP status, where the client is answered before or instead of an upgrade.
     pub fn http_status(&self) -> u16 {
         match self {
-            Ending::Unauthorized(_) => 401,
-            Ending::Blocked { .. } | Ending::Killed => 403,
-            Ending::LimitReached { .. } | Ending::TooManySessions { .. } => 429,
-            Ending::SessionTooLong { .. }
-            | Ending::SessionIdle { .. }
-            | Ending::NotReading { .. }
-            | Ending::Protocol(_)
-            | Ending::NotText(_) => 400,
-            Ending::MessageTooBig { .. } => 413,
-            Ending::UpstreamFailed(_) => 502,
-            Ending::Overloaded(_) | Ending::LimitUnsure | Ending::Draining => 503,
-            Ending::Internal => 500,
+            CloseReason::Unauthorized(_) => 401,
+            CloseReason::Blocked { .. } | CloseReason::Killed => 403,
+            CloseReason::LimitReached { .. } | CloseReason::TooManySessions { .. } => 429,
+            CloseReason::SessionTooLong { .. }
+            | CloseReason::SessionIdle { .. }
+            | CloseReason::NotReading { .. }
+            | CloseReason::Protocol(_)
+            | CloseReason::NotText(_) => 400,
+            CloseReason::MessageTooBig { .. } => 413,
+            CloseReason::UpstreamFailed(_) => 502,
+            CloseReason::Overloaded(_) | CloseReason::LimitUnsure | CloseReason::Draining => 503,
+            CloseReason::Internal => 500,
         }
     }
 
     /// The machine-readable code in the `error` object, also the word in metrics and logs.
     pub fn code(&self) -> &'static str {
         match self {
-            Ending::Unauthorized(_) => "unauthorized",
-            Ending::Blocked { .. } => "user_blocked",
-            Ending::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
-            Ending::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
-            Ending::SessionTooLong { .. } => "session_too_long",
-            Ending::SessionIdle { .. } => "session_idle",
-            Ending::NotReading { .. } => "not_reading",
-            Ending::TooManySessions { .. } => "too_many_sessions",
-            Ending::Killed => "session_killed",
-            Ending::UpstreamFailed(_) => "upstream_failed",
-            Ending::Overloaded(_) => "overloaded",
-            Ending::LimitUnsure => "limit_unsure",
-            Ending::Draining => "draining",
-            Ending::Protocol(_) => "protocol_error",
-            Ending::NotText(_) => "invalid_utf8",
-            Ending::MessageTooBig { .. } => "message_too_big",
-            Ending::Internal => "internal_error",
+            CloseReason::Unauthorized(_) => "unauthorized",
+            CloseReason::Blocked { .. } => "user_blocked",
+            CloseReason::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
+            CloseReason::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
+            CloseReason::SessionTooLong { .. } => "session_too_long",
+            CloseReason::SessionIdle { .. } => "session_idle",
+            CloseReason::NotReading { .. } => "not_reading",
+            CloseReason::TooManySessions { .. } => "too_many_sessions",
+            CloseReason::Killed => "session_killed",
+            CloseReason::UpstreamFailed(_) => "upstream_failed",
+            CloseReason::Overloaded(_) => "overloaded",
+            CloseReason::LimitUnsure => "limit_unsure",
+            CloseReason::Draining => "draining",
+            CloseReason::Protocol(_) => "protocol_error",
+            CloseReason::NotText(_) => "invalid_utf8",
+            CloseReason::MessageTooBig { .. } => "message_too_big",
+            CloseReason::Internal => "internal_error",
         }
     }
 
     /// Whether an `error` event goes before the close. Whoever broke the protocol may not be able to read one, and is
     /// sent nothing but the close (RFC 6455 §7.1.7).
     pub fn has_event(&self) -> bool {
-        !matches!(self, Ending::Protocol(_) | Ending::NotText(_) | Ending::MessageTooBig { .. })
+        !matches!(
+            self,
+            CloseReason::Protocol(_) | CloseReason::NotText(_) | CloseReason::MessageTooBig { .. }
+        )
     }
 
     /// Whether the same request can succeed later without anybody changing anything.
     pub fn may_retry(&self) -> bool {
         match self {
-            Ending::LimitReached { resets_at, .. } => resets_at.is_some(),
-            Ending::Blocked { expires_at, .. } => expires_at.is_some(),
-            Ending::SessionTooLong { .. }
-            | Ending::SessionIdle { .. }
-            | Ending::NotReading { .. }
-            | Ending::TooManySessions { .. }
-            | Ending::UpstreamFailed(_)
-            | Ending::Overloaded(_)
-            | Ending::LimitUnsure
-            | Ending::Draining
-            | Ending::Internal => true,
-            Ending::Unauthorized(_)
-            | Ending::Killed
-            | Ending::Protocol(_)
-            | Ending::NotText(_)
-            | Ending::MessageTooBig { .. } => false,
+            CloseReason::LimitReached { resets_at, .. } => resets_at.is_some(),
+            CloseReason::Blocked { expires_at, .. } => expires_at.is_some(),
+            CloseReason::SessionTooLong { .. }
+            | CloseReason::SessionIdle { .. }
+            | CloseReason::NotReading { .. }
+            | CloseReason::TooManySessions { .. }
+            | CloseReason::UpstreamFailed(_)
+            | CloseReason::Overloaded(_)
+            | CloseReason::LimitUnsure
+            | CloseReason::Draining
+            | CloseReason::Internal => true,
+            CloseReason::Unauthorized(_)
+            | CloseReason::Killed
+            | CloseReason::Protocol(_)
+            | CloseReason::NotText(_)
+            | CloseReason::MessageTooBig { .. } => false,
         }
     }
 
@@ -153,8 +158,8 @@ impl Ending {
     pub fn retry_after_seconds(&self, now: Timestamp) -> Option<u64> {
         let until = |at: Timestamp| at.since(now).div_ceil(1000).max(1);
         match self {
-            Ending::LimitReached { resets_at, .. } => resets_at.map(until),
-            Ending::Blocked { expires_at, .. } => expires_at.map(until),
+            CloseReason::LimitReached { resets_at, .. } => resets_at.map(until),
+            CloseReason::Blocked { expires_at, .. } => expires_at.map(until),
             _ if self.may_retry() => Some(5),
             _ => None,
         }
@@ -163,62 +168,66 @@ impl Ending {
     /// One sentence for people. It fits a close frame's reason after cutting to 123 bytes.
     pub fn message(&self) -> String {
         match self {
-            Ending::Unauthorized(why) => format!("Not authorized: {why}"),
-            Ending::Blocked { reason: Some(reason), .. } => format!("User is blocked: {reason}"),
-            Ending::Blocked { reason: None, .. } => "User is blocked".into(),
-            Ending::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
+            CloseReason::Unauthorized(why) => format!("Not authorized: {why}"),
+            CloseReason::Blocked { reason: Some(reason), .. } => format!("User is blocked: {reason}"),
+            CloseReason::Blocked { reason: None, .. } => "User is blocked".into(),
+            CloseReason::LimitReached { measure: Measure::Cost { used, limit }, .. } => {
                 format!("Cost limit reached: {} >= {}", used.exact(), limit.exact())
             }
-            Ending::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
+            CloseReason::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
                 format!("Token limit reached: {used} >= {limit}")
             }
-            Ending::SessionTooLong { max_seconds } => {
+            CloseReason::SessionTooLong { max_seconds } => {
                 format!("Session reached its limit of {max_seconds} seconds")
             }
-            Ending::SessionIdle { idle_seconds } => format!("Session was idle for {idle_seconds} seconds"),
-            Ending::NotReading { seconds } => {
+            CloseReason::SessionIdle { idle_seconds } => {
+                format!("Session was idle for {idle_seconds} seconds")
+            }
+            CloseReason::NotReading { seconds } => {
                 format!("The application has read nothing for {seconds} seconds")
             }
-            Ending::TooManySessions { max_sessions } => {
+            CloseReason::TooManySessions { max_sessions } => {
                 format!("Too many sessions at once: the limit is {max_sessions}")
             }
-            Ending::Killed => "Session was ended by an operator".into(),
-            Ending::UpstreamFailed(why) => format!("The provider could not be reached: {why}"),
-            Ending::Overloaded(why) => format!("Overloaded: {why}"),
-            Ending::LimitUnsure => "What is left of the limit cannot be known at the moment".into(),
-            Ending::Draining => "The proxy is shutting down".into(),
-            Ending::Protocol(why) | Ending::NotText(why) => format!("WebSocket protocol error: {why}"),
-            Ending::MessageTooBig { max_bytes } => format!("Message is larger than {max_bytes} bytes"),
-            Ending::Internal => "Internal error in the proxy".into(),
+            CloseReason::Killed => "Session was ended by an operator".into(),
+            CloseReason::UpstreamFailed(why) => format!("The provider could not be reached: {why}"),
+            CloseReason::Overloaded(why) => format!("Overloaded: {why}"),
+            CloseReason::LimitUnsure => "What is left of the limit cannot be known at the moment".into(),
+            CloseReason::Draining => "The proxy is shutting down".into(),
+            CloseReason::Protocol(why) | CloseReason::NotText(why) => {
+                format!("WebSocket protocol error: {why}")
+            }
+            CloseReason::MessageTooBig { max_bytes } => format!("Message is larger than {max_bytes} bytes"),
+            CloseReason::Internal => "Internal error in the proxy".into(),
         }
     }
 
     /// The OpenAI-shaped `error` object, with what the reason knows beside the usual four fields.
     pub fn error_object(&self) -> Value {
         let kind = match self {
-            Ending::Unauthorized(_) => "authentication_error",
-            Ending::Blocked { .. } | Ending::Killed => "permission_error",
-            Ending::LimitReached { .. } => "insufficient_quota",
-            Ending::TooManySessions { .. } => "rate_limit_error",
-            Ending::SessionTooLong { .. } | Ending::SessionIdle { .. } | Ending::NotReading { .. } => {
-                "session_expired"
-            }
-            Ending::Protocol(_) | Ending::NotText(_) | Ending::MessageTooBig { .. } => {
+            CloseReason::Unauthorized(_) => "authentication_error",
+            CloseReason::Blocked { .. } | CloseReason::Killed => "permission_error",
+            CloseReason::LimitReached { .. } => "insufficient_quota",
+            CloseReason::TooManySessions { .. } => "rate_limit_error",
+            CloseReason::SessionTooLong { .. }
+            | CloseReason::SessionIdle { .. }
+            | CloseReason::NotReading { .. } => "session_expired",
+            CloseReason::Protocol(_) | CloseReason::NotText(_) | CloseReason::MessageTooBig { .. } => {
                 "invalid_request_error"
             }
-            Ending::UpstreamFailed(_)
-            | Ending::Overloaded(_)
-            | Ending::LimitUnsure
-            | Ending::Draining
-            | Ending::Internal => "server_error",
+            CloseReason::UpstreamFailed(_)
+            | CloseReason::Overloaded(_)
+            | CloseReason::LimitUnsure
+            | CloseReason::Draining
+            | CloseReason::Internal => "server_error",
         };
         let mut error = json!({"type": kind, "code": self.code(), "message": self.message(), "param": null});
         match self {
-            Ending::Blocked { reason, expires_at } => {
+            CloseReason::Blocked { reason, expires_at } => {
                 error["reason"] = json!(reason);
                 error["expires_at"] = json!(expires_at.map(|at| at.to_string()));
             }
-            Ending::LimitReached { measure, window, resets_at } => {
+            CloseReason::LimitReached { measure, window, resets_at } => {
                 let (name, used, limit) = match *measure {
                     Measure::Cost { used, limit } => ("cost_usd", json!(used.usd()), json!(limit.usd())),
                     Measure::Tokens { used, limit } => ("tokens", json!(used), json!(limit)),
@@ -248,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_limit_tells_what_was_used_and_when_it_resets() {
-        let ending = Ending::LimitReached {
+        let ending = CloseReason::LimitReached {
             measure: Measure::Cost { used: NanoUsd(10_012_300_000), limit: NanoUsd(10_000_000_000) },
             window: WindowKind::Daily,
             resets_at: Some(Timestamp(86_400_000)),
@@ -276,14 +285,14 @@ mod tests {
             (0, 0, "$0.00 >= $0.00"),
         ] {
             let measure = Measure::Cost { used: NanoUsd(used), limit: NanoUsd(limit) };
-            let ending = Ending::LimitReached { measure, window: WindowKind::Total, resets_at: None };
+            let ending = CloseReason::LimitReached { measure, window: WindowKind::Total, resets_at: None };
             assert_eq!(ending.message(), format!("Cost limit reached: {said}"));
         }
     }
 
     #[test]
     fn a_block_is_final_unless_it_expires() {
-        let blocked = Ending::Blocked { reason: Some("abuse".into()), expires_at: None };
+        let blocked = CloseReason::Blocked { reason: Some("abuse".into()), expires_at: None };
         assert_eq!(blocked.message(), "User is blocked: abuse");
         assert_eq!((blocked.close_code(), blocked.retry_after_seconds(Timestamp(0))), (4003, None));
     }
