@@ -1,9 +1,9 @@
 //! Where a request comes from: the other end of its connection, or the client behind proxies that are trusted.
 
-use crate::buffer::Buffer;
 use crate::config::Config;
 use crate::error::{Cause, Phase, SessionError, Side};
-use crate::wire::Reader;
+use crate::io::buffer::Buffer;
+use crate::io::stream::Reader;
 use monoio::io::CancelHandle;
 use std::net::IpAddr;
 use tokenist_core::client::announced::announced;

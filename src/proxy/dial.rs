@@ -1,15 +1,15 @@
 //! Connects to the provider and asks it for the upgrade.
 
-use crate::buffer::Buffer;
 use crate::config::Provider;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
+use crate::io::buffer::Buffer;
+use crate::io::stream::{self, Reader, Writer};
+use crate::io::tls;
 use crate::live::Live;
 use crate::race;
 use crate::relay::End;
 use crate::shard::Shard;
-use crate::tls;
-use crate::wire::{self, Reader, Writer};
 use monoio::time::Duration;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -44,7 +44,7 @@ async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer
     let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
     let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(|cause| match cause {
         // The provider is not to blame.
-        Cause::Io(error) if wire::is_out_of_files(&error) => {
+        Cause::Io(error) if stream::is_out_of_files(&error) => {
             SessionError::new(Side::Internal, Phase::Dial, error)
         }
         cause => failed(cause),
@@ -77,7 +77,7 @@ async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Rea
     if addresses.len() > 1 {
         shard.winners.remember(&host, winner, now);
     }
-    let plain = wire::split(stream, &live.upstream)?;
+    let plain = stream::split(stream, &live.upstream)?;
     let Some(config) = &provider.tls else { return Ok(plain) };
     let config = Arc::clone(&**config.load());
     let name = ServerName::try_from(provider.host.clone())
@@ -112,7 +112,7 @@ pub(crate) async fn pass_refusal(
 
 /// What the client is told when its session could not be dialled, or its provider has failed since.
 pub(crate) fn ending(error: &SessionError) -> CloseReason {
-    if matches!(&error.cause, Cause::Io(error) if wire::is_out_of_files(error)) {
+    if matches!(&error.cause, Cause::Io(error) if stream::is_out_of_files(error)) {
         return CloseReason::Overloaded("no more connections can be opened".into());
     }
     CloseReason::UpstreamFailed(error.cause.to_string().into())

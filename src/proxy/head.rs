@@ -1,8 +1,8 @@
 //! Reads one HTTP head into a session's buffer.
 
-use crate::buffer::Buffer;
 use crate::error::{Cause, Phase, SessionError, Side};
-use crate::wire::Reader;
+use crate::io::buffer::Buffer;
+use crate::io::stream::Reader;
 use monoio::io::CancelHandle;
 use tokenist_core::http::{HeadError, head_end};
 

@@ -6,7 +6,6 @@
 pub mod accounts;
 mod admission;
 mod authn;
-mod buffer;
 mod client;
 mod client_events;
 mod clock;
@@ -15,6 +14,7 @@ mod dial;
 mod error;
 mod head;
 pub mod holders;
+mod io;
 mod linger;
 mod listener;
 mod live;
@@ -26,18 +26,15 @@ mod session;
 mod shard;
 mod tally;
 mod tap;
-mod tls;
 mod upgrade;
 mod usage;
-mod wire;
 
 pub use config::{Config, Driver, IdentityRules, Provider, Refuse};
+pub use io::tls::{CertificateError, client_config, server_config};
 pub use rustls::{ClientConfig, ServerConfig};
-pub use tls::{CertificateError, client_config, server_config};
 
 use listener::{Claim, Sockets};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -68,7 +65,7 @@ pub struct Proxy {
     /// The CPU that each shard is bound to; empty if the kernel places them.
     pub cpus: Vec<usize>,
     /// Each ends when its shard has drained, with an error if it could not run.
-    pub shards: Vec<JoinHandle<io::Result<()>>>,
+    pub shards: Vec<JoinHandle<std::io::Result<()>>>,
 }
 
 /// Ring entries of a shard. Past them a submission goes to the kernel early.
@@ -84,7 +81,7 @@ pub fn start(
     links: Links,
     mailboxes: Vec<Mailbox<Order>>,
     lanes: Vec<Lane>,
-) -> io::Result<Proxy> {
+) -> std::io::Result<Proxy> {
     let count = mailboxes.len();
     let driver = choose_driver(config.driver)?;
     let claim = if config.takeover { Claim::Beside } else { Claim::Alone };
@@ -118,7 +115,7 @@ pub fn start(
 ///
 /// # Errors
 /// It is not, and why.
-pub fn check_driver(asked: Driver) -> io::Result<()> {
+pub fn check_driver(asked: Driver) -> std::io::Result<()> {
     choose_driver(asked).map(drop)
 }
 
@@ -157,7 +154,7 @@ impl Chosen {
 }
 
 /// Tries a ring, because container runtimes often forbid io_uring, and the better one first.
-fn choose_driver(asked: Driver) -> io::Result<Chosen> {
+fn choose_driver(asked: Driver) -> std::io::Result<Chosen> {
     let deferred = || Ring::Deferred.builder().build().map(|_| Ring::Deferred);
     let plain = |_| Ring::Plain.builder().build().map(|_| Ring::Plain);
     let ring = || deferred().or_else(plain).map(Chosen::IoUring);
@@ -165,7 +162,7 @@ fn choose_driver(asked: Driver) -> io::Result<Chosen> {
         Driver::Epoll => Ok(Chosen::Epoll),
         Driver::IoUring => ring().map_err(|error| {
             let hint = "set proxy.driver = \"auto\" or \"epoll\"";
-            io::Error::new(error.kind(), format!("io_uring is not to be had here ({error}); {hint}"))
+            std::io::Error::new(error.kind(), format!("io_uring is not to be had here ({error}); {hint}"))
         }),
         Driver::Auto => Ok(ring().unwrap_or_else(|error| {
             tracing::warn!(%error, "io_uring is not to be had here, so shards run on epoll");
@@ -174,7 +171,7 @@ fn choose_driver(asked: Driver) -> io::Result<Chosen> {
     }
 }
 
-fn block_on(driver: Chosen, shard: impl Future<Output = ()>) -> io::Result<()> {
+fn block_on(driver: Chosen, shard: impl Future<Output = ()>) -> std::io::Result<()> {
     match driver {
         Chosen::IoUring(ring) => ring.builder().enable_timer().build()?.block_on(shard),
         Chosen::Epoll => RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(shard),

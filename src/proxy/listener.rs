@@ -3,9 +3,10 @@
 //! Start at [`bind`] for who may have an address, at [`listen`] for who comes in. Invariant: whoever was accepted is
 //! served or refused, and once a shard listens no more the kernel refuses for it.
 
+use crate::io::stream::{is_cancelled, is_out_of_files};
+use crate::io::tcp;
 use crate::session::{self, http_refusal};
 use crate::shard::Shard;
-use crate::wire::{self, is_cancelled};
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::task::JoinHandle;
@@ -75,7 +76,7 @@ pub(crate) fn bind(
         socket.set_nonblocking(true)?;
         socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)).map_err(told)?;
         let listener = net::TcpListener::from(socket);
-        wire::defer_accept(&listener);
+        tcp::defer_accept(&listener);
         address = listener.local_addr()?;
         sockets.push(Some(listener));
     }
@@ -165,9 +166,7 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, mut waiting: Waiting, c
         match listener.cancelable_accept(cancel.clone()).await {
             Ok((stream, peer)) => serve(&shard, stream, peer, waiting.scheme),
             Err(error) if is_cancelled(&error) => return,
-            Err(error) if wire::is_out_of_files(&error) => {
-                until_there_is_room(&shard, &mut waiting, &error).await
-            }
+            Err(error) if is_out_of_files(&error) => until_there_is_room(&shard, &mut waiting, &error).await,
             Err(error) => {
                 if shard.may_complain() {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -233,7 +232,7 @@ impl Waiting {
 
 fn say_no(shard: &Shard, mut stream: net::TcpStream, scheme: Scheme) -> io::Result<()> {
     stream.set_nonblocking(true)?;
-    wire::discard(&stream);
+    tcp::discard(&stream);
     match scheme {
         Scheme::Plain => {
             let full = CloseReason::Overloaded("no more connections can be opened".into());

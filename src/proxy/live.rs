@@ -4,7 +4,7 @@
 //! come to an end by its deadline, its lines are cut.
 
 use crate::holders::Holders;
-use crate::wire::Line;
+use crate::io::shut_down::Line;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;

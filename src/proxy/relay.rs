@@ -5,15 +5,15 @@
 //! a frame ended. A pump waits in one place only, [`Direction::until`], where it can be called. What happens when a provider
 //! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
-use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::client_events::Requests;
 use crate::dial;
 use crate::error::{Cause, Phase, SessionError, Side};
+use crate::io::buffer::{BUFFER_BYTES, Buffer};
+use crate::io::stream::{Reader, Writer, is_cancelled};
 use crate::linger::{Hearing, Owed};
 use crate::live::{Direction, Live, Woken};
 use crate::shard::Shard;
 use crate::tap::Tap;
-use crate::wire::{Reader, Writer, is_cancelled};
 use monoio::time::{Duration, sleep};
 use std::future::pending;
 use std::io;

@@ -9,13 +9,15 @@ use crate::config::Refuse;
 use crate::dial::Answer;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
+use crate::io::shut_down::Line;
+use crate::io::stream::{self, Reader, Writer};
+use crate::io::{tcp, tls};
 use crate::listener::{Scheme, TLS_ALERT};
 use crate::live::Live;
 use crate::relay::{self, End};
 use crate::shard::Shard;
 use crate::tap::Tap;
-use crate::wire::{self, Reader, Writer};
-use crate::{client, dial, tls, upgrade, usage};
+use crate::{client, dial, upgrade, usage};
 use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
 use std::fmt;
@@ -166,7 +168,7 @@ async fn admit(
 ) -> Result<Option<Admittance>, SessionError> {
     let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
     let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
-    let mut plain = wire::split(stream, &live.downstream).map_err(failed)?;
+    let mut plain = stream::split(stream, &live.downstream).map_err(failed)?;
     let mut early = None;
     live.client.set(Some(peer.ip()));
     if client::announces(&shard.config, peer.ip()) {
@@ -591,9 +593,9 @@ fn full() -> CloseReason {
 /// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
 async fn reject(shard: &Shard, stream: TcpStream, scheme: Scheme) {
     shard.counters.refuse(full().code());
-    wire::discard(&stream);
-    let line = wire::Line::default();
-    let Ok((_reader, mut writer)) = wire::split(stream, &line) else { return };
+    tcp::discard(&stream);
+    let line = Line::default();
+    let Ok((_reader, mut writer)) = stream::split(stream, &line) else { return };
     let words = match scheme {
         Scheme::Plain => http_refusal(shard, &full()),
         Scheme::Tls => TLS_ALERT.to_vec(),

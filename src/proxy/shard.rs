@@ -4,10 +4,10 @@
 //! deadlines, caps, verdicts, pings, and memory to give back. Invariant: a shard never waits for another thread.
 
 use crate::accounts::Accounts;
-use crate::buffer::Pool;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Cause, Phase, SessionError, Side};
+use crate::io::buffer::Pool;
 use crate::linger::LINGERING_MAX;
 use crate::live::{Live, Taking};
 use crate::pings::{Beats, Toward};

@@ -3,8 +3,9 @@
 //! One `rustls::Connection` is shared by a reading and a writing half. It is never borrowed across an await, so the
 //! halves cannot meet in it. Ciphertext moves in whole buffers: one send for a write of up to 64 KiB.
 
-use crate::buffer::{BUFFER_BYTES, Buffer, Pool, Room};
-use crate::wire::{Reader, WriteHalf, Writer, write_piece};
+use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Room};
+use crate::io::stream::{Reader, Writer};
+use crate::io::tcp::{WriteHalf, write_piece};
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf};
 use monoio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;

@@ -4,7 +4,6 @@
 //! read and give the buffer back; and buffers are virtual memory, whose pages are touched only by bytes that
 //! arrive and dropped when too many buffers are free.
 //!
-//! This is the proxy's one place for `unsafe`.
 
 #![expect(unsafe_code, reason = "buffers are mapped memory that a pending read shares with the kernel")]
 

@@ -1,0 +1,7 @@
+//! The two ends of a session as bytes: buffers, connections and TLS. Knows nothing of what the bytes mean.
+
+pub(crate) mod buffer;
+pub(crate) mod shut_down;
+pub(crate) mod stream;
+pub(crate) mod tcp;
+pub(crate) mod tls;

@@ -1,0 +1,43 @@
+//! Ends a connection from outside its pumps.
+
+#![expect(unsafe_code, reason = "shutdown(2) and getsockopt(2) beside a pending read of the same connection")]
+
+use std::cell::Cell;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// A way to end a connection from outside its pumps. Empty once the descriptor is about to be closed.
+#[derive(Default)]
+pub(crate) struct Line(Cell<Option<RawFd>>);
+
+impl Line {
+    /// `connection` stays open until this is let go.
+    pub(crate) fn arm(&self, connection: &impl AsRawFd) {
+        self.0.set(Some(connection.as_raw_fd()));
+    }
+
+    /// Ends both directions: a pending read completes with nothing, a pending write fails.
+    pub(crate) fn cut(&self) {
+        if let Some(fd) = self.0.get() {
+            // SAFETY: shutdown takes no pointers, and `fd` is open: the line is let go before it is closed.
+            unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+        }
+    }
+
+    /// How much the peer's system has acknowledged so far; `None` where that cannot be told.
+    pub(crate) fn taken_bytes(&self) -> Option<u64> {
+        let fd = self.0.get()?;
+        // SAFETY: the struct is plain numbers, for which zeros are values.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut bytes = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: `info` is writable for `bytes` through the call, and `fd` is open, as above.
+        let told = unsafe {
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut bytes)
+        };
+        (told == 0).then_some(info.tcpi_bytes_acked)
+    }
+
+    /// The descriptor is about to be closed, and its number may soon mean something else.
+    pub(crate) fn let_go(&self) {
+        self.0.set(None);
+    }
+}

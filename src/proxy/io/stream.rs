@@ -1,0 +1,107 @@
+//! The two ends of a session as bytes: plain TCP or TLS, split into a reading and a writing half.
+//!
+//! A read lends its buffer and is never dropped while it is pending: what ends it is [`Line::cut`].
+
+use crate::io::buffer::{BUFFER_BYTES, Buffer, Room};
+use crate::io::shut_down::Line;
+use crate::io::tcp::{self, WriteHalf};
+use crate::io::tls::{TlsReader, TlsWriter};
+use monoio::io::{CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
+use monoio::net::TcpStream;
+use std::io;
+use std::ops::Range;
+
+pub(crate) enum Reader {
+    Plain(OwnedReadHalf<TcpStream>),
+    Tls(Box<TlsReader>),
+}
+
+pub(crate) enum Writer {
+    Plain(WriteHalf),
+    Tls(Box<TlsWriter>),
+}
+
+/// Splits a plain connection and ties `line` to it. Small sends leave at once.
+pub(crate) fn split(stream: TcpStream, line: &Line) -> io::Result<(Reader, Writer)> {
+    line.arm(&stream);
+    let (read, write) = tcp::split(stream)?;
+    Ok((Reader::Plain(read), Writer::Plain(write)))
+}
+
+impl Reader {
+    /// Reads into what is free of `buffer` behind `filled`. `Ok(0)` is the end of the stream; there must be room.
+    /// A cancelled read fails with [`is_cancelled`] and loses nothing.
+    pub(crate) async fn read(
+        &mut self,
+        buffer: Buffer,
+        filled: usize,
+        cancel: CancelHandle,
+    ) -> (io::Result<usize>, Buffer) {
+        debug_assert!(filled < BUFFER_BYTES, "a read needs room");
+        match self {
+            Reader::Plain(half) => {
+                let (result, room) = half.cancelable_read(Room { buffer, filled }, cancel).await;
+                (result, room.buffer)
+            }
+            // TLS is boxed here and below, so that a plain session's future does not carry its size.
+            Reader::Tls(reader) => Box::pin(reader.read(buffer, filled, cancel)).await,
+        }
+    }
+
+    /// Waits until there is something to read, without a buffer.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        let half = match self {
+            Reader::Plain(half) => half,
+            Reader::Tls(reader) if reader.has_rest() => return Ok(()),
+            Reader::Tls(reader) => reader.raw(),
+        };
+        tcp::readable(half).await
+    }
+}
+
+impl Writer {
+    /// Writes all of `range` and gives the buffer back.
+    pub(crate) async fn write(&mut self, buffer: Buffer, range: Range<usize>) -> (io::Result<()>, Buffer) {
+        match self {
+            Writer::Plain(half) => tcp::write_piece(half, buffer, range).await,
+            Writer::Tls(writer) => Box::pin(writer.write(buffer, range)).await,
+        }
+    }
+
+    /// Writes something small of our own.
+    pub(crate) async fn write_bytes(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        match self {
+            Writer::Plain(half) => tcp::write_vec(half, bytes).await,
+            Writer::Tls(writer) => Box::pin(writer.write_bytes(&bytes)).await,
+        }
+    }
+
+    /// Writes what will be followed by more at once, so that both can leave in one packet.
+    pub(crate) async fn write_ahead(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
+        if let Writer::Plain(half) = self {
+            bytes.drain(..half.send_now(&bytes, libc::MSG_MORE)?);
+        }
+        if bytes.is_empty() { Ok(()) } else { self.write_bytes(bytes).await }
+    }
+
+    /// Tells the peer that nothing more will come. A connection that is already gone has no need to be told.
+    pub(crate) async fn finish(&mut self) {
+        let told = match self {
+            Writer::Plain(half) => half.shutdown(),
+            Writer::Tls(writer) => Box::pin(writer.finish()).await,
+        };
+        if let Err(error) = told {
+            tracing::trace!(%error, "the peer was gone before its connection was finished");
+        }
+    }
+}
+
+/// Whether a read failed because it was cancelled.
+pub(crate) fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+/// Whether something failed because this process, or the system, may open no more files.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
