@@ -4,7 +4,7 @@
 //! come to an end by its deadline, its lines are cut.
 
 use crate::holders::Holders;
-use crate::io::shut_down::Line;
+use crate::io::shut_down::ShutdownHandle;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -69,8 +69,8 @@ pub(crate) struct Live {
     pub(crate) surplus: bool,
     pub(crate) identity: OnceCell<Arc<Identity>>,
     pub(crate) holders: OnceCell<Holders>,
-    pub(crate) downstream: Line,
-    pub(crate) upstream: Line,
+    pub(crate) downstream: ShutdownHandle,
+    pub(crate) upstream: ShutdownHandle,
     /// From the provider to the application.
     pub(crate) down: Direction,
     /// From the application to the provider.
@@ -152,18 +152,18 @@ impl Direction {
         self.writes.get() % 2 == 1
     }
 
-    /// How whoever takes this direction, at the end of `line`, does. What counts is what its system takes, be it ever so
+    /// How whoever takes this direction, at the other end of `handle`, does. What counts is what its system takes, be it ever so
     /// slowly: one write may wait for minutes. To be asked each tick.
-    pub(crate) fn taking(&self, line: &Line, now: Instant, ping_ms: u64) -> Taking {
+    pub(crate) fn taking(&self, handle: &ShutdownHandle, now: Instant, ping_ms: u64) -> Taking {
         if !self.waits() {
             return Taking::Free;
         }
         let (write, last) = (self.writes.get(), self.stall.get());
         if write != last.write {
-            let stall = Stall { write, taken_bytes: line.taken_bytes(), looked_at: now, vain: 0 };
+            let stall = Stall { write, taken_bytes: handle.taken_bytes(), looked_at: now, vain: 0 };
             self.stall.set(stall);
         } else if now.since(last.looked_at) >= ping_ms {
-            let taken_bytes = line.taken_bytes();
+            let taken_bytes = handle.taken_bytes();
             let vain = if taken_bytes == last.taken_bytes { last.vain.saturating_add(1) } else { 0 };
             self.stall.set(Stall { write, taken_bytes, looked_at: now, vain });
         }
@@ -200,8 +200,8 @@ impl Live {
             surplus,
             identity: OnceCell::new(),
             holders: OnceCell::new(),
-            downstream: Line::default(),
-            upstream: Line::default(),
+            downstream: ShutdownHandle::default(),
+            upstream: ShutdownHandle::default(),
             down: Direction::default(),
             up: Direction::default(),
             deadline: Cell::new(deadline),
@@ -262,7 +262,7 @@ impl Live {
     pub(crate) fn forsake(&self) {
         self.leaving.set(true);
         self.gone.set(true);
-        self.downstream.cut();
+        self.downstream.shut_down();
         self.down.call();
         self.up.call();
     }
@@ -272,13 +272,13 @@ impl Live {
         let is_over = now >= self.deadline.get();
         match self.linger_until.get() {
             // The client is still to be told.
-            _ if is_over && self.dialling.get() => self.upstream.cut(),
+            _ if is_over && self.dialling.get() => self.upstream.shut_down(),
             Some(until) => {
                 if is_over {
-                    self.downstream.cut();
+                    self.downstream.shut_down();
                 }
                 if now >= until {
-                    self.upstream.cut();
+                    self.upstream.shut_down();
                 }
             }
             None if is_over => self.cut(),
@@ -304,7 +304,7 @@ impl Live {
     }
 
     pub(crate) fn cut(&self) {
-        self.downstream.cut();
-        self.upstream.cut();
+        self.downstream.shut_down();
+        self.upstream.shut_down();
     }
 }

@@ -357,7 +357,7 @@ impl FrameSink<'_> {
         if self.live.gone.get() {
             self.finished = true;
             if !self.owed.begin() {
-                self.live.upstream.cut();
+                self.live.upstream.shut_down();
             }
         }
         let close = self.live.held_close.borrow().clone();
@@ -382,7 +382,7 @@ impl FrameSink<'_> {
             };
             self.say(close).await;
         }
-        self.live.upstream.cut();
+        self.live.upstream.shut_down();
     }
 
     /// Waits until nothing is under way that the end of this direction would break off, or nobody listens: who says no
@@ -397,7 +397,7 @@ impl FrameSink<'_> {
     /// The application is gone: the provider is heard out, if it owes something, and its line cut.
     async fn wind_up(&mut self) {
         if !self.owed.begin() {
-            return self.live.upstream.cut();
+            return self.live.upstream.shut_down();
         }
         loop {
             Box::pin(self.part()).await;
@@ -457,7 +457,7 @@ impl FrameSink<'_> {
         self.direction.notified.set(true);
         let is_over = self.live.is_ending() && !self.live.lingers();
         if is_over && self.live.up.notified.get() && self.live.down.notified.get() {
-            self.live.upstream.cut();
+            self.live.upstream.shut_down();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::Refuse;
 use crate::dial::Answer;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
-use crate::io::shut_down::Line;
+use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::{self, Reader, Writer};
 use crate::io::{tcp, tls};
 use crate::listener::{Scheme, TLS_ALERT};
@@ -342,7 +342,7 @@ async fn connect(
         Ok(answer) => answer,
         Err(error) => {
             shard.counters.add(Metric::UpstreamFailures, 1);
-            live.upstream.let_go();
+            live.upstream.disarm();
             let ending = dial::ending(&error);
             if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
                 shard.refused(Some(identity), identity.key, client, &ending);
@@ -358,7 +358,7 @@ async fn connect(
     let blot = provider.blot();
     if answer.head.status != 101 {
         let passed = hand_on(shard, live, answer, &mut downstream.writer, blot).await;
-        live.upstream.let_go();
+        live.upstream.disarm();
         passed.map_err(failed)?;
         linger(shard, live, downstream.reader, downstream.writer).await;
         return Ok(None);
@@ -594,8 +594,8 @@ fn full() -> CloseReason {
 async fn reject(shard: &Shard, stream: TcpStream, scheme: Scheme) {
     shard.counters.refuse(full().code());
     tcp::discard(&stream);
-    let line = Line::default();
-    let Ok((_reader, mut writer)) = stream::split(stream, &line) else { return };
+    let handle = ShutdownHandle::default();
+    let Ok((_reader, mut writer)) = stream::split(stream, &handle) else { return };
     let words = match scheme {
         Scheme::Plain => http_refusal(shard, &full()),
         Scheme::Tls => TLS_ALERT.to_vec(),
@@ -604,7 +604,7 @@ async fn reject(shard: &Shard, stream: TcpStream, scheme: Scheme) {
         tracing::trace!(%error, "a client that was turned away is gone");
     }
     writer.finish().await;
-    line.let_go();
+    handle.disarm();
 }
 
 #[cfg(test)]

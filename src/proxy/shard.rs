@@ -216,8 +216,8 @@ impl Shard {
         if live.linger_until.take().is_some() {
             self.lingering.set(self.lingering.get() - 1);
         }
-        live.downstream.let_go();
-        live.upstream.let_go();
+        live.downstream.disarm();
+        live.upstream.disarm();
         self.sessions.borrow_mut().remove(&live.id);
     }
 

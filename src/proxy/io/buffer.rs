@@ -3,7 +3,6 @@
 //! A pending read lends its buffer to the kernel for as long as nothing comes. Quiet sessions therefore cancel their
 //! read and give the buffer back; and buffers are virtual memory, whose pages are touched only by bytes that
 //! arrive and dropped when too many buffers are free.
-//!
 
 #![expect(unsafe_code, reason = "buffers are mapped memory that a pending read shares with the kernel")]
 
@@ -36,13 +35,13 @@ pub(crate) struct Buffer {
 }
 
 /// The unfilled rest of a buffer, for a read.
-pub(crate) struct Room {
+pub(crate) struct Unfilled {
     pub(crate) buffer: Buffer,
     pub(crate) filled: usize,
 }
 
 /// A filled part of a buffer, for a write.
-pub(crate) struct Piece {
+pub(crate) struct Filled {
     pub(crate) buffer: Buffer,
     pub(crate) range: Range<usize>,
 }
@@ -118,7 +117,7 @@ impl Drop for Buffer {
 }
 
 // SAFETY: the memory does not move with the value and is initialised throughout.
-unsafe impl IoBufMut for Room {
+unsafe impl IoBufMut for Unfilled {
     fn write_ptr(&mut self) -> *mut u8 {
         self.buffer.bytes_mut()[self.filled..].as_mut_ptr()
     }
@@ -131,7 +130,7 @@ unsafe impl IoBufMut for Room {
 }
 
 // SAFETY: as above.
-unsafe impl IoBuf for Piece {
+unsafe impl IoBuf for Filled {
     fn read_ptr(&self) -> *const u8 {
         self.buffer.bytes()[self.range.clone()].as_ptr()
     }

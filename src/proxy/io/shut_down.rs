@@ -7,18 +7,18 @@ use std::os::fd::{AsRawFd, RawFd};
 
 /// A way to end a connection from outside its pumps. Empty once the descriptor is about to be closed.
 #[derive(Default)]
-pub(crate) struct Line(Cell<Option<RawFd>>);
+pub(crate) struct ShutdownHandle(Cell<Option<RawFd>>);
 
-impl Line {
-    /// `connection` stays open until this is let go.
+impl ShutdownHandle {
+    /// `connection` stays open until this is disarmed.
     pub(crate) fn arm(&self, connection: &impl AsRawFd) {
         self.0.set(Some(connection.as_raw_fd()));
     }
 
     /// Ends both directions: a pending read completes with nothing, a pending write fails.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn shut_down(&self) {
         if let Some(fd) = self.0.get() {
-            // SAFETY: shutdown takes no pointers, and `fd` is open: the line is let go before it is closed.
+            // SAFETY: shutdown takes no pointers, and `fd` is open: the handle is disarmed before it is closed.
             unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
         }
     }
@@ -37,7 +37,7 @@ impl Line {
     }
 
     /// The descriptor is about to be closed, and its number may soon mean something else.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn disarm(&self) {
         self.0.set(None);
     }
 }

@@ -1,9 +1,9 @@
 //! The two ends of a session as bytes: plain TCP or TLS, split into a reading and a writing half.
 //!
-//! A read lends its buffer and is never dropped while it is pending: what ends it is [`Line::cut`].
+//! A read lends its buffer and is never dropped while it is pending: what ends it is [`ShutdownHandle::shut_down`].
 
-use crate::io::buffer::{BUFFER_BYTES, Buffer, Room};
-use crate::io::shut_down::Line;
+use crate::io::buffer::{BUFFER_BYTES, Buffer, Unfilled};
+use crate::io::shut_down::ShutdownHandle;
 use crate::io::tcp::{self, WriteHalf};
 use crate::io::tls::{TlsReader, TlsWriter};
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
@@ -21,9 +21,9 @@ pub(crate) enum Writer {
     Tls(Box<TlsWriter>),
 }
 
-/// Splits a plain connection and ties `line` to it. Small sends leave at once.
-pub(crate) fn split(stream: TcpStream, line: &Line) -> io::Result<(Reader, Writer)> {
-    line.arm(&stream);
+/// Splits a plain connection and ties `handle` to it. Small sends leave at once.
+pub(crate) fn split(stream: TcpStream, handle: &ShutdownHandle) -> io::Result<(Reader, Writer)> {
+    handle.arm(&stream);
     let (read, write) = tcp::split(stream)?;
     Ok((Reader::Plain(read), Writer::Plain(write)))
 }
@@ -40,7 +40,7 @@ impl Reader {
         debug_assert!(filled < BUFFER_BYTES, "a read needs room");
         match self {
             Reader::Plain(half) => {
-                let (result, room) = half.cancelable_read(Room { buffer, filled }, cancel).await;
+                let (result, room) = half.cancelable_read(Unfilled { buffer, filled }, cancel).await;
                 (result, room.buffer)
             }
             // TLS is boxed here and below, so that a plain session's future does not carry its size.
@@ -63,7 +63,7 @@ impl Writer {
     /// Writes all of `range` and gives the buffer back.
     pub(crate) async fn write(&mut self, buffer: Buffer, range: Range<usize>) -> (io::Result<()>, Buffer) {
         match self {
-            Writer::Plain(half) => tcp::write_piece(half, buffer, range).await,
+            Writer::Plain(half) => tcp::write_filled(half, buffer, range).await,
             Writer::Tls(writer) => Box::pin(writer.write(buffer, range)).await,
         }
     }

@@ -5,7 +5,7 @@
     reason = "send(2), recv(2) and shutdown(2) beside a pending read of the same connection"
 )]
 
-use crate::io::buffer::{Buffer, Piece};
+use crate::io::buffer::{Buffer, Filled};
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncWriteRent, OwnedReadHalf};
 use monoio::net::TcpStream;
@@ -71,25 +71,25 @@ fn progress(written: usize) -> io::Result<usize> {
 
 /// Writes all of `range`. What the socket takes at once is sent at once: that spares the shard a round through its
 /// ring for nearly every message. Only a peer that is slower than us is waited for.
-pub(crate) async fn write_piece(
+pub(crate) async fn write_filled(
     half: &mut WriteHalf,
     buffer: Buffer,
     range: Range<usize>,
 ) -> (io::Result<()>, Buffer) {
-    let mut piece = Piece { buffer, range };
-    match half.send_now(&piece.buffer.bytes()[piece.range.clone()], 0) {
-        Ok(sent) => piece.range.start += sent,
-        Err(error) => return (Err(error), piece.buffer),
+    let mut filled = Filled { buffer, range };
+    match half.send_now(&filled.buffer.bytes()[filled.range.clone()], 0) {
+        Ok(sent) => filled.range.start += sent,
+        Err(error) => return (Err(error), filled.buffer),
     }
-    while !piece.range.is_empty() {
-        let (result, returned) = half.send(piece).await;
-        piece = returned;
+    while !filled.range.is_empty() {
+        let (result, returned) = half.send(filled).await;
+        filled = returned;
         match result.and_then(progress) {
-            Ok(written) => piece.range.start += written,
-            Err(error) => return (Err(error), piece.buffer),
+            Ok(written) => filled.range.start += written,
+            Err(error) => return (Err(error), filled.buffer),
         }
     }
-    (Ok(()), piece.buffer)
+    (Ok(()), filled.buffer)
 }
 
 pub(crate) async fn write_vec(half: &mut WriteHalf, mut bytes: Vec<u8>) -> io::Result<()> {

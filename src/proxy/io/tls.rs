@@ -3,9 +3,9 @@
 //! One `rustls::Connection` is shared by a reading and a writing half. It is never borrowed across an await, so the
 //! halves cannot meet in it. Ciphertext moves in whole buffers: one send for a write of up to 64 KiB.
 
-use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Room};
+use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Unfilled};
 use crate::io::stream::{Reader, Writer};
-use crate::io::tcp::{WriteHalf, write_piece};
+use crate::io::tcp::{WriteHalf, write_filled};
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf};
 use monoio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
@@ -189,7 +189,7 @@ impl TlsReader {
         let (buffer, mut range) = match self.rest.take() {
             Some(rest) => rest,
             None => {
-                let room = Room { buffer: self.pool.take()?, filled: 0 };
+                let room = Unfilled { buffer: self.pool.take()?, filled: 0 };
                 let (result, room) = self.raw.cancelable_read(room, cancel).await;
                 match result? {
                     0 => return Ok(false),
@@ -243,7 +243,7 @@ impl TlsWriter {
                 }
                 BUFFER_BYTES - room.len()
             };
-            write_piece(&mut self.raw, buffer, 0..filled).await.0?;
+            write_filled(&mut self.raw, buffer, 0..filled).await.0?;
         }
         Ok(())
     }
