@@ -12,8 +12,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokenist_core::client::TrustedProxies;
+use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
+use tokenist_core::provider::auth::AuthScheme;
+use tokenist_core::provider::models::Models;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use toml::{Table, Value};
 
@@ -59,6 +62,7 @@ fn parse(
     let schema = schema();
     refuse_unknown(at, &table, &schema)?;
     override_by(&mut table, environment, &schema)?;
+    fill_in_dialects(&mut table);
     refuse_odd_secrets(at, &table)?;
     let mut config: Config =
         Value::Table(table).try_into().map_err(|error: toml::de::Error| wrong(at, error.to_string()))?;
@@ -67,6 +71,19 @@ fn parse(
     }
     check(at, &config)?;
     Ok(config)
+}
+
+/// Gives each provider that names its dialect what that implies: its name, its address and where its key is.
+fn fill_in_dialects(table: &mut Table) {
+    let providers = table.get_mut("provider").and_then(Value::as_array_mut).into_iter().flatten();
+    for provider in providers.filter_map(Value::as_table_mut) {
+        let family = provider.get("dialect").and_then(Value::as_str).and_then(dialect::family);
+        let Some(family) = family else { continue };
+        let defaults = Table::try_from(Provider::of(family)).expect("a provider is a table");
+        for (key, value) in defaults {
+            provider.entry(key).or_insert(value);
+        }
+    }
 }
 
 /// Where a file is no TOML, without the line itself: there may be a password in it.
@@ -316,8 +333,10 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     {
         return Err(wrong(at, format!("store.redis_uri: {what}")));
     }
-    if config.provider.len() > 1 {
-        return Err(wrong(at, "one [[provider]] is served so far; run one tokenist for each"));
+    let mut names: Vec<_> = config.provider.iter().map(|provider| &provider.name).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(wrong(at, format!("provider.name = {:?} is given twice; each needs its own", twice[0])));
     }
     let mut origins = config.admin.cors_origins.split(',');
     if let Some(origin) = origins.find(|origin| origin.contains('@')) {
@@ -333,15 +352,31 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
             Ok(name) => return Err(wrong(at, format!("provider.name is read as {name:?}: write it so"))),
             Err(error) => return Err(wrong(at, format!("provider.name {error}"))),
         }
+        if provider.name.contains('/') {
+            return Err(wrong(
+                at,
+                format!("provider.name = {:?} has a slash, and is part of a path", provider.name),
+            ));
+        }
+        if dialect::family(&provider.dialect).is_none() {
+            let known = dialect::FAMILIES.iter().map(|family| family.name);
+            return Err(wrong(at, not_among("provider.dialect", &provider.dialect, known)));
+        }
+        if !provider.auth.is_empty() && AuthScheme::named(&provider.auth).is_none() {
+            let known = AuthScheme::ALL.into_iter().map(AuthScheme::name);
+            return Err(wrong(at, not_among("provider.auth", &provider.auth, known)));
+        }
+        Models::parse(&provider.models).map_err(|what| wrong(at, format!("provider.models: {what}")))?;
         Origin::parse(&provider.base_url).ok_or_else(|| {
             let shown = tokenist_core::uri::shown(&provider.base_url);
             wrong(at, format!("provider.base_url = {shown:?} is not http(s)://host[:port]"))
         })?;
-        if !is_variable(&provider.api_key_env) {
+        if !variables(&provider.api_key_env).all(is_variable) {
             // It may be the key itself.
             return Err(wrong(
                 at,
-                "provider.api_key_env is the name of an environment variable, such as \"OPENAI_API_KEY\", that holds the key",
+                "provider.api_key_env is the name of an environment variable, such as \"OPENAI_API_KEY\", that holds the key; \
+                 of several, separated by commas, that hold one each",
             ));
         }
         PassList::with(&provider.headers).map_err(|what| wrong(at, format!("provider.headers: {what}")))?;
@@ -353,6 +388,17 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
 fn is_variable(name: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(is_fit) && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// The environment variables that a setting names.
+pub(crate) fn variables(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty())
+}
+
+/// A value that is none of those there are.
+fn not_among<'a>(key: &str, value: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.map(|name| format!("\"{name}\"")).collect();
+    format!("{key} = {value:?} is none of {}", known.join(", "))
 }
 
 /// Where a provider is.

@@ -7,9 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use tokenist_control::prices::Prices;
 use tokenist_control::telemetry::StaleFile;
+use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::price::PriceTable;
+use tokenist_core::provider::auth::AuthScheme;
+use tokenist_core::provider::models::Models;
+use tokenist_core::provider::{Routes, Served};
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::Published;
 use tokenist_proxy::{ClientConfig, ServerConfig};
@@ -18,21 +22,27 @@ use tokenist_proxy::{ClientConfig, ServerConfig};
 pub(crate) struct Loaded {
     pub(crate) prices: PriceTable,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) provider: tokenist_proxy::Provider,
+    /// In the order of the configuration.
+    pub(crate) providers: Vec<Arc<tokenist_proxy::Provider>>,
 }
 
 /// Where what is read again is put in force.
 pub(crate) struct InForce {
     pub(crate) prices: Arc<Prices>,
     pub(crate) tls: Option<Arc<Published<Arc<ServerConfig>>>>,
-    pub(crate) roots: Option<Arc<Published<Arc<ClientConfig>>>>,
+    /// Of each provider that speaks TLS.
+    pub(crate) roots: Vec<Option<Arc<Published<Arc<ClientConfig>>>>>,
     /// What could not be read the last time that it was tried.
     pub(crate) stale: Arc<Published<Vec<StaleFile>>>,
 }
 
 pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
-    let first = config.provider.first().context("a [[provider]] is needed")?;
-    Ok(Loaded { prices: prices(config)?, tls: server_tls(config)?, provider: provider(first)? })
+    let providers = config.provider.iter().map(|settings| provider(settings).map(Arc::new));
+    Ok(Loaded {
+        prices: prices(config)?,
+        tls: server_tls(config)?,
+        providers: providers.collect::<anyhow::Result<_>>()?,
+    })
 }
 
 impl InForce {
@@ -57,8 +67,8 @@ impl InForce {
             let fresh = server_tls(config).and_then(|fresh| fresh.context("proxy.tls_listen is empty"));
             note(CERTIFICATE, fresh.map(|fresh| published.set(fresh)));
         }
-        for provider in &config.provider {
-            if let (Some(published), Some(path)) = (&self.roots, config::file(&provider.ca_file)) {
+        for (provider, roots) in config.provider.iter().zip(&self.roots) {
+            if let (Some(published), Some(path)) = (roots, config::file(&provider.ca_file)) {
                 let fresh = tokenist_proxy::client_config(Some(&path)).context(ROOTS);
                 note(ROOTS, fresh.map(|fresh| published.set(fresh)));
             }
@@ -92,25 +102,41 @@ fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
         true => Some(tokenist_proxy::client_config(roots.as_deref()).context(ROOTS)?),
         false => None,
     };
-    let key = std::env::var(&provider.api_key_env).ok().filter(|key| !key.is_empty());
-    let usable = |key: &String| {
-        ProviderKey::parse(key).with_context(|| {
-            format!(
-                "{} holds something that is no provider's key: it has blanks or control characters, or is a tokenist key",
-                provider.api_key_env
-            )
-        })
-    };
-    let api_key = key.as_ref().map(usable).transpose()?;
+    let keys = config::variables(&provider.api_key_env).filter_map(key).collect::<anyhow::Result<_>>()?;
+    let family = dialect::family(&provider.dialect).context("provider.dialect")?;
     let headers = PassList::with(&provider.headers).map_err(|what| anyhow!("provider.headers: {what}"))?;
     Ok(tokenist_proxy::Provider {
         name: provider.name.as_str().into(),
         host: origin.host,
         port: origin.port,
         tls: tls.map(|tls| Arc::new(Published::new(tls))),
-        api_key,
+        auth: AuthScheme::named(&provider.auth).unwrap_or(family.auth),
+        keys,
         headers,
     })
+}
+
+/// The key in an environment variable, if there is one.
+fn key(variable: &str) -> Option<anyhow::Result<ProviderKey>> {
+    let key = std::env::var(variable).ok().filter(|key| !key.is_empty())?;
+    let usable = ProviderKey::parse(&key).with_context(|| {
+        format!(
+            "{variable} holds something that is no provider's key: it has blanks or control characters, or is a tokenist key"
+        )
+    });
+    Some(usable)
+}
+
+/// Which provider serves what.
+pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
+    let served = config.provider.iter().map(|provider| {
+        Ok(Served {
+            name: provider.name.as_str().into(),
+            family: dialect::family(&provider.dialect).context("provider.dialect")?,
+            models: Models::parse(&provider.models).map_err(|what| anyhow!("provider.models: {what}"))?,
+        })
+    });
+    served.collect::<anyhow::Result<_>>().map(Routes::new)
 }
 
 const PRICES: &str = "metering.prices_file";

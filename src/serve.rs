@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, Driver, Refuse, StoreKind};
 use crate::descriptors::{self, Share};
-use crate::files::{InForce, Loaded, load};
+use crate::files::{InForce, Loaded, load, routes};
 use crate::log::{self, Log};
 use anyhow::{Context, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -135,12 +135,12 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
 
     let addresses = Arc::new(Published::new(Addresses::default()));
     let supervisor = control.handle.supervisor();
-    tokenist_control::resolver::start(vec![loaded.provider.address()], Arc::clone(&addresses), supervisor)
-        .context("the resolver")?;
+    let hosts = loaded.providers.iter().map(|provider| provider.address()).collect();
+    tokenist_control::resolver::start(hosts, Arc::clone(&addresses), supervisor).context("the resolver")?;
     let in_force = InForce {
         prices: Arc::clone(&prices),
         tls: loaded.tls.map(|tls| Arc::new(Published::new(tls))),
-        roots: loaded.provider.tls.clone(),
+        roots: loaded.providers.iter().map(|provider| provider.tls.clone()).collect(),
         stale: Arc::new(Published::new(Vec::new())),
     };
     let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
@@ -154,7 +154,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
         boot: boot_bits(),
     };
     let proxy = tokenist_proxy::start(
-        proxy_config(config, &share, loaded.provider, in_force.tls.clone()),
+        proxy_config(config, &share, loaded.providers, in_force.tls.clone())?,
         links,
         mailboxes,
         control.lanes,
@@ -479,12 +479,12 @@ fn proxy_driver(config: &Config) -> tokenist_proxy::Driver {
 fn proxy_config(
     config: &Config,
     share: &Share,
-    provider: tokenist_proxy::Provider,
+    providers: Vec<Arc<tokenist_proxy::Provider>>,
     tls: Option<Arc<Published<Arc<ServerConfig>>>>,
-) -> tokenist_proxy::Config {
+) -> anyhow::Result<tokenist_proxy::Config> {
     let (proxy, limits) = (&config.proxy, &config.limits);
     let some = |seconds: u64| (seconds > 0).then_some(seconds);
-    tokenist_proxy::Config {
+    Ok(tokenist_proxy::Config {
         listen: proxy.listen.parse().ok(),
         tls_listen: proxy.tls_listen.parse().ok(),
         tls,
@@ -515,8 +515,9 @@ fn proxy_config(
         idle_seconds: some(limits.idle_seconds),
         panic_user: std::env::var(PANIC_USER_VARIABLE).ok().map(|user| UserId::from(&*user)),
         estimate: config.metering.estimate.into(),
-        provider,
-    }
+        providers,
+        routes: routes(config)?,
+    })
 }
 
 /// 20 bits that tell this process's session ids from the last one's: the hasher's keys are random.

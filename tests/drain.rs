@@ -61,11 +61,13 @@ fn sessions_that_do_not_finish_are_told_to_go_at_the_deadline() {
     sessions.push(speaking);
     let signalled_at = Instant::now();
     begin(&tokenist, Signal::Terminate);
-    for mut session in sessions {
+    // Those that have no response under way go in the second half, so that fewer are cut in one.
+    for (index, mut session) in sessions.into_iter().enumerate() {
         let (events, close) = session.hear_out();
         assert_eq!(events.last().expect("a last word")["error"]["code"], "draining");
         assert_eq!(close.expect("a close").0, 1001);
-        assert!(signalled_at.elapsed() >= Duration::from_millis(900), "not before the deadline");
+        let earliest = if index == 10 { 900 } else { 400 };
+        assert!(signalled_at.elapsed() >= Duration::from_millis(earliest), "too early");
     }
     assert_eq!(ended(&mut tokenist).code(), Some(0));
 }

@@ -3,6 +3,7 @@
 use super::uri::SecretUri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tokenist_core::dialect::{self, Family};
 use tokenist_core::limit::{Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::EstimateMode;
 
@@ -93,7 +94,7 @@ pub(crate) struct Admission {
 pub(crate) enum Refuse {
     Close,
     Http,
-    /// Close, but HTTP for a client that was refused three times within ten seconds.
+    /// Close, but HTTP for a client that was refused three times for one reason within half a minute.
     #[default]
     Auto,
 }
@@ -232,24 +233,25 @@ pub(crate) struct Log {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Provider {
+    /// As `/p/NAME/`, reports and price lists call it; the next three have the dialect's defaults where it is another one.
     pub(crate) name: String,
-    pub(crate) dialect: Dialect,
+    /// What it speaks: `openai` or `gemini`.
+    pub(crate) dialect: String,
     /// Scheme, host and port; paths are kept as they come.
     pub(crate) base_url: String,
-    /// The environment variable that holds the operator's key.
+    /// The environment variables that hold the operator's keys, separated by commas. They take turns; one that the provider
+    /// refuses rests.
     pub(crate) api_key_env: String,
+    /// How it wants a key: `bearer`, `api-key` or `x-goog-api-key`; empty for what the dialect says.
+    pub(crate) auth: String,
+    /// The models that it serves, separated by commas, with a last `*` for any end; empty for all that no other provider
+    /// names.
+    pub(crate) models: String,
     /// PEM: an extra root for a private upstream; empty for none. Read again on SIGHUP.
     pub(crate) ca_file: String,
     /// Headers of clients that it gets to see beside those that SDKs send to providers, separated by commas. A last `*`
     /// stands for any end. Credentials never pass by a pattern, and what tokenist reads itself never does.
     pub(crate) headers: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Dialect {
-    #[default]
-    Openai,
 }
 
 impl Default for Proxy {
@@ -342,11 +344,21 @@ impl Default for Log {
 
 impl Default for Provider {
     fn default() -> Provider {
+        Provider::of(&dialect::FAMILIES[0])
+    }
+}
+
+impl Provider {
+    /// What a configuration that names the dialect alone means.
+    pub(crate) fn of(family: &Family) -> Provider {
+        let [name, base_url, api_key_env] = family.defaults.map(str::to_owned);
         Provider {
-            name: "openai".into(),
-            dialect: Dialect::Openai,
-            base_url: "https://api.openai.com".into(),
-            api_key_env: "OPENAI_API_KEY".into(),
+            name,
+            dialect: family.name.to_owned(),
+            base_url,
+            api_key_env,
+            auth: String::new(),
+            models: String::new(),
             ca_file: String::new(),
             headers: String::new(),
         }

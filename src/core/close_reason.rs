@@ -1,10 +1,9 @@
-//! Why tokenist itself ends or refuses a session, and how each reason reads on the wire: WebSocket close code,
-//! HTTP status and `error` event. A provider's own closes never pass through here.
+//! Why tokenist itself ends or refuses a session, as data: WebSocket close code, HTTP status, word and sentence. How a
+//! provider's SDK is told is its dialect's business. A provider's own closes never pass through here.
 
 use crate::limit::WindowKind;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -29,6 +28,14 @@ pub enum CloseReason {
         window: WindowKind,
         resets_at: Option<Timestamp>,
     },
+    /// The user, org or key may not use the model.
+    ModelNotAllowed {
+        model: Arc<str>,
+        /// What may be used instead, separated by commas.
+        allowed: Arc<str>,
+    },
+    /// The first event of a session has to name the model, and did not.
+    ModelMissing(&'static str),
     /// The session has lasted `max_seconds`.
     SessionTooLong {
         max_seconds: u64,
@@ -66,7 +73,7 @@ impl CloseReason {
     pub fn close_code(&self) -> u16 {
         match self {
             CloseReason::Unauthorized(_) => 4001,
-            CloseReason::Blocked { .. } | CloseReason::Killed => 4003,
+            CloseReason::Blocked { .. } | CloseReason::Killed | CloseReason::ModelNotAllowed { .. } => 4003,
             CloseReason::LimitReached { .. } => 4004,
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
@@ -76,7 +83,7 @@ impl CloseReason {
             CloseReason::Overloaded(_) | CloseReason::LimitUnsure => 4503,
             CloseReason::Draining => 1001,
             CloseReason::Protocol(_) => 1002,
-            CloseReason::NotText(_) => 1007,
+            CloseReason::NotText(_) | CloseReason::ModelMissing(_) => 1007,
             CloseReason::MessageTooBig { .. } => 1009,
             CloseReason::Internal => 1011,
         }
@@ -86,13 +93,14 @@ impl CloseReason {
     pub fn http_status(&self) -> u16 {
         match self {
             CloseReason::Unauthorized(_) => 401,
-            CloseReason::Blocked { .. } | CloseReason::Killed => 403,
+            CloseReason::Blocked { .. } | CloseReason::Killed | CloseReason::ModelNotAllowed { .. } => 403,
             CloseReason::LimitReached { .. } | CloseReason::TooManySessions { .. } => 429,
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
             | CloseReason::NotReading { .. }
             | CloseReason::Protocol(_)
-            | CloseReason::NotText(_) => 400,
+            | CloseReason::NotText(_)
+            | CloseReason::ModelMissing(_) => 400,
             CloseReason::MessageTooBig { .. } => 413,
             CloseReason::UpstreamFailed(_) => 502,
             CloseReason::Overloaded(_) | CloseReason::LimitUnsure | CloseReason::Draining => 503,
@@ -107,6 +115,8 @@ impl CloseReason {
             CloseReason::Blocked { .. } => "user_blocked",
             CloseReason::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
             CloseReason::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
+            CloseReason::ModelNotAllowed { .. } => "model_not_allowed",
+            CloseReason::ModelMissing(_) => "model_missing",
             CloseReason::SessionTooLong { .. } => "session_too_long",
             CloseReason::SessionIdle { .. } => "session_idle",
             CloseReason::NotReading { .. } => "not_reading",
@@ -148,6 +158,8 @@ impl CloseReason {
             | CloseReason::Internal => true,
             CloseReason::Unauthorized(_)
             | CloseReason::Killed
+            | CloseReason::ModelNotAllowed { .. }
+            | CloseReason::ModelMissing(_)
             | CloseReason::Protocol(_)
             | CloseReason::NotText(_)
             | CloseReason::MessageTooBig { .. } => false,
@@ -177,6 +189,13 @@ impl CloseReason {
             CloseReason::LimitReached { measure: Measure::Tokens { used, limit }, .. } => {
                 format!("Token limit reached: {used} >= {limit}")
             }
+            CloseReason::ModelNotAllowed { model, allowed } if allowed.is_empty() => {
+                format!("Model {model} is not allowed, and no other one is")
+            }
+            CloseReason::ModelNotAllowed { model, allowed } => {
+                format!("Model {model} is not allowed; allowed: {allowed}")
+            }
+            CloseReason::ModelMissing(why) => format!("The session names no model: {why}"),
             CloseReason::SessionTooLong { max_seconds } => {
                 format!("Session reached its limit of {max_seconds} seconds")
             }
@@ -201,79 +220,11 @@ impl CloseReason {
             CloseReason::Internal => "Internal error in the proxy".into(),
         }
     }
-
-    /// The OpenAI-shaped `error` object, with what the reason knows beside the usual four fields.
-    pub fn error_object(&self) -> Value {
-        let kind = match self {
-            CloseReason::Unauthorized(_) => "authentication_error",
-            CloseReason::Blocked { .. } | CloseReason::Killed => "permission_error",
-            CloseReason::LimitReached { .. } => "insufficient_quota",
-            CloseReason::TooManySessions { .. } => "rate_limit_error",
-            CloseReason::SessionTooLong { .. }
-            | CloseReason::SessionIdle { .. }
-            | CloseReason::NotReading { .. } => "session_expired",
-            CloseReason::Protocol(_) | CloseReason::NotText(_) | CloseReason::MessageTooBig { .. } => {
-                "invalid_request_error"
-            }
-            CloseReason::UpstreamFailed(_)
-            | CloseReason::Overloaded(_)
-            | CloseReason::LimitUnsure
-            | CloseReason::Draining
-            | CloseReason::Internal => "server_error",
-        };
-        let mut error = json!({"type": kind, "code": self.code(), "message": self.message(), "param": null});
-        match self {
-            CloseReason::Blocked { reason, expires_at } => {
-                error["reason"] = json!(reason);
-                error["expires_at"] = json!(expires_at.map(|at| at.to_string()));
-            }
-            CloseReason::LimitReached { measure, window, resets_at } => {
-                let (name, used, limit) = match *measure {
-                    Measure::Cost { used, limit } => ("cost_usd", json!(used.usd()), json!(limit.usd())),
-                    Measure::Tokens { used, limit } => ("tokens", json!(used), json!(limit)),
-                };
-                error["limit"] = json!({"measure": name, "used": used, "limit": limit, "window": window,
-                    "resets_at": resets_at.map(|at| at.to_string())});
-            }
-            _ => {}
-        }
-        error
-    }
-
-    /// The `error` event that precedes the close frame.
-    pub fn error_event(&self, event_id: &str) -> String {
-        json!({"type": "error", "event_id": event_id, "error": self.error_object()}).to_string()
-    }
-
-    /// The body of an HTTP refusal.
-    pub fn http_body(&self) -> String {
-        json!({"error": self.error_object()}).to_string()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_tells_what_was_used_and_when_it_resets() {
-        let ending = CloseReason::LimitReached {
-            measure: Measure::Cost { used: NanoUsd(10_012_300_000), limit: NanoUsd(10_000_000_000) },
-            window: WindowKind::Daily,
-            resets_at: Some(Timestamp(86_400_000)),
-        };
-        let event: Value = serde_json::from_str(&ending.error_event("event_1")).unwrap();
-        assert_eq!(
-            event,
-            json!({"type": "error", "event_id": "event_1", "error": {
-                "type": "insufficient_quota", "code": "cost_limit_reached", "param": null,
-                "message": "Cost limit reached: $10.0123 >= $10.00",
-                "limit": {"measure": "cost_usd", "used": 10.0123, "limit": 10.0, "window": "daily",
-                    "resets_at": "1970-01-02T00:00:00.000Z"}}})
-        );
-        assert_eq!((ending.close_code(), ending.http_status()), (4004, 429));
-        assert_eq!(ending.retry_after_seconds(Timestamp(86_398_500)), Some(2));
-    }
 
     #[test]
     fn what_was_used_and_what_may_be_are_said_exactly() {

@@ -6,21 +6,23 @@
 //! is booked twice.
 
 mod context;
+mod open;
+mod running;
 
 use self::context::Context;
+use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, total_hash, transcription_hash};
+use self::running::{Growth, Running};
 use crate::dialect::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, OutputDelta, OutputKind, Peek, ProviderEvent, Settings,
+    AudioRate, ClientEvent, ClientPeek, Dialect, OutputDelta, Peek, ProviderEvent, Rest, Settings,
 };
 use crate::id::Model;
 use crate::metric::Metric;
 use crate::money::NanoUsd;
 use crate::price::{Price, PriceTable};
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::usage::Usage;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{AddAssign, Sub};
 use std::sync::Arc;
 
@@ -144,7 +146,7 @@ impl Models {
 
 #[derive(Debug)]
 pub struct Meter {
-    dialect: Dialect,
+    dialect: &'static dyn Dialect,
     estimate: EstimateMode,
     output_rate: AudioRate,
     input_rate: AudioRate,
@@ -160,76 +162,29 @@ pub struct Meter {
     provider: Arc<str>,
     models: Models,
     /// `None` until the first response, so that a session that only waits is small.
-    live: Option<Box<Live>>,
+    live: Option<Box<Responses>>,
     /// `None` until something is said, likewise.
     context: Option<Box<Context>>,
+    /// `None` unless the provider states totals or bills time.
+    running: Option<Box<Running>>,
     /// Where others see the same responses.
     claims: Option<Box<dyn Claims>>,
 }
 
-#[derive(Debug, Default)]
-struct Live {
-    /// The one that was touched last is last.
-    open: Vec<Open>,
-    /// Hashes of the ids that were booked; once full, a ring whose oldest is at `booked_at`.
-    booked: Vec<u64>,
-    booked_at: usize,
-    /// What the last peeked at event adds to, if more of it comes.
-    growing: Option<OutputKind>,
-    /// Booked where nothing could be answered; goes out with the next reading.
-    overdue: Reading,
-    /// What was asked for and has not begun.
-    asked: VecDeque<Asked>,
-    /// What was said to it and is not written down yet.
-    unheard: VecDeque<Unheard>,
-}
-
-/// A response that the application asked for.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    apart: bool,
-    /// What it reads in the conversation's place.
-    input: Option<Usage>,
-}
-
-/// A piece of speech that is to be written down.
-#[derive(Clone, Copy, Debug)]
-struct Unheard {
-    hash: u64,
-    sound_ms: u64,
-}
-
-/// A response under way.
-#[derive(Debug)]
-struct Open {
-    id: Option<Box<str>>,
-    model: Option<Model>,
-    /// Of the time when it began; also what is booked in the end costs that.
-    price: Arc<Price>,
-    /// `None` if its end was its first sign.
-    began_at: Option<Instant>,
-    output_rate: AudioRate,
-    /// Sums of bytes, not of tokens, so that a thousand small pieces do not round up a thousand times.
-    audio_bytes: u64,
-    text_bytes: u64,
-    charged: Charge,
-    /// What it reads, by estimate; `None` where nothing is estimated.
-    input: Option<Box<Usage>>,
-    /// What that costs, where estimates count; charged already, or only foreseen.
-    input_charge: Charge,
-    input_is_charged: bool,
-    /// It is no part of the conversation.
-    apart: bool,
-}
-
 impl Meter {
     /// `models` are those that the URL asks for; each holds until the provider says which it is.
-    pub fn new(dialect: Dialect, provider: Arc<str>, models: Models, estimate: EstimateMode) -> Meter {
+    pub fn new(
+        dialect: &'static dyn Dialect,
+        provider: Arc<str>,
+        models: Models,
+        estimate: EstimateMode,
+    ) -> Meter {
+        let rates = dialect.rates();
         Meter {
             dialect,
             estimate,
-            output_rate: AudioRate::PCM16_24KHZ,
-            input_rate: AudioRate::PCM16_24KHZ,
+            output_rate: rates.output,
+            input_rate: rates.input,
             settings_bytes: 0,
             model_is_stated: false,
             only_transcribes: false,
@@ -240,6 +195,7 @@ impl Meter {
             models,
             live: None,
             context: None,
+            running: None,
             claims: None,
         }
     }
@@ -254,15 +210,14 @@ impl Meter {
         self.models.of_session()
     }
 
-    /// Looks at the first bytes of an event, up to [`crate::dialect::HEAD_BYTES_MAX`], or all of a shorter one.
-    /// `event_bytes` is the length of the whole event; where that is not known yet, what has come of it, and
-    /// [`Meter::grow`] is told of the rest.
+    /// Looks at an event of the provider: all of it, or at least its first [`crate::dialect::HEAD_BYTES_MAX`] bytes. Where
+    /// nobody knows yet how much more comes, [`Meter::grow`] is told of it.
     #[inline]
-    pub fn peek(&mut self, head: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Peeked {
+    pub fn peek(&mut self, event: &[u8], rest: Rest, prices: &PriceTable, now: Now) -> Peeked {
         if let Some(live) = &mut self.live {
             live.growing = None;
         }
-        match self.dialect.peek(head, event_bytes) {
+        match self.dialect.peek(event, rest) {
             Peek::Nothing => Peeked::Pass,
             Peek::Whole => Peeked::Collect,
             Peek::OutputDelta(piece) => match self.add(&piece, prices, now) {
@@ -284,18 +239,20 @@ impl Meter {
 
     /// A whole event that was asked for.
     pub fn read(&mut self, event: &[u8], prices: &PriceTable, now: Now) -> Reading {
-        let fact = self.dialect.read(event);
-        self.apply(fact, prices, now)
+        let mut reading = Reading::default();
+        self.dialect.read(event, &mut |event| reading.absorb(self.apply(event, prices, now)));
+        reading
     }
 
     /// An event that was asked for but is too large to keep. What `head`, its beginning, tells is used; a response
     /// that it ends without usage is booked by estimate.
     pub fn unmetered(&mut self, head: &[u8], prices: &PriceTable, now: Now) -> Reading {
-        let fact = self.dialect.read(head);
-        if matches!(fact, ProviderEvent::Done { usage: None, .. }) {
-            self.counts.unmetered += 1;
-        }
-        self.apply(fact, prices, now)
+        let mut reading = Reading::default();
+        self.dialect.read(head, &mut |event| {
+            self.counts.unmetered += u32::from(matches!(event, ProviderEvent::Done { usage: None, .. }));
+            reading.absorb(self.apply(event, prices, now));
+        });
+        reading
     }
 
     /// Looks at the first bytes of an event of the application, as [`Meter::peek`] does at the provider's.
@@ -318,8 +275,12 @@ impl Meter {
 
     /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is.
     pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) {
+        self.dialect.read_client(event, event_bytes, &mut |event| self.apply_client(event, prices, now));
+    }
+
+    fn apply_client(&mut self, event: ClientEvent<'_>, prices: &PriceTable, now: Now) {
         let rate = self.input_rate;
-        match self.dialect.read_client(event, event_bytes) {
+        match event {
             ClientEvent::Nothing => {}
             ClientEvent::Sound { bytes } => self.context().append(bytes),
             ClientEvent::ClearSound => self.context().clear(),
@@ -334,7 +295,8 @@ impl Meter {
             }
             ClientEvent::Respond { apart, input } => {
                 let settings_bytes = self.settings_bytes;
-                let input = input.map(|content| Context::input_of(content, rate, settings_bytes));
+                let input = input
+                    .map(|content| Context::input_of(self.dialect.rates(), content, rate, settings_bytes));
                 let asked = &mut self.live.get_or_insert_default().asked;
                 if asked.len() < AWAITED_MAX {
                     asked.push_back(Asked { apart, input });
@@ -347,6 +309,7 @@ impl Meter {
                 let transcription = self.models.transcription.take();
                 self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
             }
+            ClientEvent::Setup(settings) => self.take_settings(*settings, prices, now),
         }
     }
 
@@ -375,17 +338,18 @@ impl Meter {
     /// The events that ask the provider to stop what is under way and to tell what it has used.
     pub fn cancels(&self) -> Vec<String> {
         let Some(live) = &self.live else { return Vec::new() };
-        let mut cancels: Vec<_> =
-            live.open.iter().map(|open| self.dialect.cancel(open.id.as_deref())).collect();
-        if cancels.is_empty() && !live.asked.is_empty() {
-            cancels.push(self.dialect.cancel(None));
+        let cancels: Vec<_> =
+            live.open.iter().filter_map(|open| self.dialect.cancel(open.id.as_deref())).collect();
+        match cancels.is_empty() && !live.asked.is_empty() {
+            true => self.dialect.cancel(None).into_iter().collect(),
+            false => cancels,
         }
-        cancels
     }
 
     /// The session is over: what is under way is booked by its estimate. Call it on every way out.
     pub fn settle(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        let mut settled = self.reading(Reading::default());
+        let mut settled = self.book_elapsed(prices, now);
+        self.running = None;
         let open = self.live.as_mut().map(|live| std::mem::take(&mut live.open));
         for open in open.into_iter().flatten() {
             settled.absorb(self.book_response(open, None, now));
@@ -404,12 +368,32 @@ impl Meter {
         settled
     }
 
+    /// Whether time is billed as it passes.
+    #[inline]
+    pub fn is_timed(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Books the time that is billed as it passes, every few seconds: call it whenever there is occasion.
+    pub fn elapse(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        let is_due = self.running.as_ref().is_some_and(|running| running.is_due(now.instant));
+        if is_due { self.book_elapsed(prices, now) } else { Reading::default() }
+    }
+
+    fn book_elapsed(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        let (model, price) = self.priced(None, prices, now);
+        let running = self.running.as_mut();
+        let growth = running.and_then(|running| running.elapse(now.instant, total_hash(CLOCK), &price));
+        let booked = self.book_growth(model, growth);
+        self.reading(booked)
+    }
+
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
 
-    fn apply(&mut self, fact: ProviderEvent<'_>, prices: &PriceTable, now: Now) -> Reading {
-        let reading = match fact {
+    fn apply(&mut self, event: ProviderEvent<'_>, prices: &PriceTable, now: Now) -> Reading {
+        let reading = match event {
             ProviderEvent::Nothing => Reading::default(),
             ProviderEvent::Unreadable => {
                 self.counts.unmetered += 1;
@@ -437,7 +421,25 @@ impl Meter {
             ProviderEvent::OutputDelta(piece) => {
                 Reading { charge: self.add(&piece, prices, now), ..Reading::default() }
             }
+            ProviderEvent::Finished => {
+                if let Some(open) = self.live.as_mut().and_then(|live| live.open.last_mut()) {
+                    open.is_finished = true;
+                }
+                Reading::default()
+            }
             ProviderEvent::Done { response, usage } => self.done(response.as_deref(), usage, prices, now),
+            ProviderEvent::Total { key, model, usage } => {
+                let (model, price) = self.priced(model, prices, now);
+                let growth = self.running.get_or_insert_default().state(total_hash(&key), usage, &price);
+                self.book_growth(model, growth)
+            }
+            ProviderEvent::Item { id, model, usage } => self.item(id.as_deref(), model, usage, prices, now),
+            ProviderEvent::Clock { runs } => {
+                let (model, price) = self.priced(None, prices, now);
+                let running = self.running.get_or_insert_default();
+                let growth = running.set_clock(runs, now.instant, total_hash(CLOCK), &price);
+                self.book_growth(model, growth)
+            }
             ProviderEvent::Answered { response: _, item } => {
                 self.context().answer(item_hash(&item));
                 Reading::default()
@@ -512,6 +514,12 @@ impl Meter {
     /// response that was touched last: servers without ids run one at a time.
     fn open(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Option<&mut Open> {
         let live = self.live.get_or_insert_default();
+        if id.is_none() && live.open.last().is_some_and(|open| open.is_finished) {
+            // The next one begins, and the usage of this one never came.
+            let finished = live.open.pop();
+            self.overdue(finished, now);
+        }
+        let live = self.live.get_or_insert_default();
         let found = live.open.iter().rposition(|open| id.is_none() || open.id.as_deref() == id);
         if let Some(index) = found {
             let last = live.open.len() - 1;
@@ -530,8 +538,7 @@ impl Meter {
             let live = self.live.get_or_insert_default();
             if live.open.len() == OPEN_MAX {
                 let quiet = live.open.remove(0);
-                let reading = self.book_response(quiet, None, now);
-                self.live.get_or_insert_default().overdue.absorb(reading);
+                self.overdue(Some(quiet), now);
             }
             let mut open = self.begin(id, apart, prices, now);
             let live = self.live.get_or_insert_default();
@@ -542,6 +549,13 @@ impl Meter {
             live.open.push(open);
         }
         self.live.as_mut()?.open.last_mut()
+    }
+
+    /// Books a response by its estimate where nothing can be answered.
+    fn overdue(&mut self, response: Option<Open>, now: Now) {
+        let Some(response) = response else { return };
+        let reading = self.book_response(response, None, now);
+        self.live.get_or_insert_default().overdue.absorb(reading);
     }
 
     /// A response that is foreseen to read what there is to be read now.
@@ -565,6 +579,7 @@ impl Meter {
             model: self.models.session.clone(),
             began_at: Some(now.instant),
             output_rate: self.output_rate,
+            said_ms_per_token: self.dialect.rates().said_ms_per_token,
             audio_bytes: 0,
             text_bytes: 0,
             charged: Charge::default(),
@@ -572,6 +587,7 @@ impl Meter {
             input_charge,
             input_is_charged: false,
             apart,
+            is_finished: false,
         }
     }
 
@@ -580,7 +596,7 @@ impl Meter {
     }
 
     fn context(&mut self) -> &mut Context {
-        self.context.get_or_insert_default()
+        self.context.get_or_insert_with(|| Box::new(Context::new(self.dialect.rates())))
     }
 
     fn add(&mut self, piece: &OutputDelta<'_>, prices: &PriceTable, now: Now) -> Charge {
@@ -622,6 +638,58 @@ impl Meter {
         };
         response.id = response.id.or_else(|| id.map(Box::from));
         self.book_response(response, usage, now)
+    }
+
+    /// A model that is named here, else the session's, with its price.
+    fn priced(
+        &self,
+        model: Option<Cow<'_, str>>,
+        prices: &PriceTable,
+        now: Now,
+    ) -> (Option<Model>, Arc<Price>) {
+        let model = model.and_then(named).or_else(|| self.models.of_session().cloned());
+        let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
+        (model, price)
+    }
+
+    /// Something that is billed by itself.
+    fn item(
+        &mut self,
+        id: Option<&str>,
+        model: Option<Cow<'_, str>>,
+        usage: Usage,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Reading {
+        let hash = id.map(item_hash);
+        let live = self.live.get_or_insert_default();
+        if hash.is_some_and(|hash| live.has_booked(hash)) {
+            self.counts.duplicate += 1;
+            return Reading::default();
+        }
+        hash.into_iter().for_each(|hash| live.remember(hash));
+        if hash.is_some_and(|hash| !self.may_meter(hash)) {
+            self.counts.duplicate += 1;
+            return Reading::default();
+        }
+        let (model, price) = self.priced(model, prices, now);
+        let metered = self.book(model, &price, usage, Basis::Stated, None);
+        Reading {
+            charge: Charge::of(metered.cost, &metered.usage),
+            booked: vec![metered],
+            ..Reading::default()
+        }
+    }
+
+    /// Books what a running sum has grown by.
+    fn book_growth(&mut self, model: Option<Model>, growth: Option<Growth>) -> Reading {
+        let Some(Growth { usage, cost, price }) = growth else { return Reading::default() };
+        let metered = Metered { cost, ..self.book(model, &price, usage, Basis::Stated, None) };
+        Reading {
+            charge: Charge::of(metered.cost, &metered.usage),
+            booked: vec![metered],
+            ..Reading::default()
+        }
     }
 
     /// What was said is an item now, and will be written down where that was asked for.
@@ -690,7 +758,7 @@ impl Meter {
         let usage = match prices.price(&self.provider, model, now.wall).per_minute {
             Some(_) => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
             None => {
-                let audio_in = sound_ms.div_ceil(context::SOUND_MS_PER_TOKEN);
+                let audio_in = sound_ms.div_ceil(self.dialect.rates().heard_ms_per_token);
                 Usage { audio_in, requests: 1, ..Usage::default() }
             }
         };
@@ -760,93 +828,6 @@ impl Meter {
     }
 }
 
-impl Open {
-    /// Adds a piece and charges what the estimate has grown by.
-    fn grow(&mut self, kind: OutputKind, bytes: u64, estimate: EstimateMode) -> Charge {
-        let sum = match kind {
-            OutputKind::Audio => &mut self.audio_bytes,
-            OutputKind::Text => &mut self.text_bytes,
-        };
-        *sum = sum.saturating_add(bytes).min(OUTPUT_BYTES_MAX);
-        if estimate != EstimateMode::Enforce {
-            return Charge::default();
-        }
-        let (text_out, audio_out) = self.tokens();
-        let read = if self.input_is_charged { self.input_charge } else { Charge::default() };
-        let tokens = ((text_out + audio_out) as i64).saturating_add(read.tokens);
-        // Text comes in pieces smaller than a token; most change nothing.
-        if tokens == self.charged.tokens {
-            return Charge::default();
-        }
-        let total = Charge { cost: self.price.output_cost(text_out, audio_out) + read.cost, tokens };
-        let more = total - self.charged;
-        self.charged = total;
-        more
-    }
-
-    /// Charges what it reads, from now on.
-    fn charge_input(&mut self) -> Reading {
-        if std::mem::replace(&mut self.input_is_charged, true) {
-            return Reading::default();
-        }
-        self.charged += self.input_charge;
-        Reading {
-            charge: self.input_charge,
-            foreseen: Charge::default() - self.input_charge,
-            booked: Vec::new(),
-        }
-    }
-
-    fn foreseen(&self) -> Charge {
-        if self.input_is_charged { Charge::default() } else { self.input_charge }
-    }
-
-    fn usage(&self) -> Usage {
-        let (text_out, audio_out) = self.tokens();
-        Usage { text_out, audio_out, requests: 1, ..self.input.as_deref().copied().unwrap_or_default() }
-    }
-
-    /// The estimate, text and audio: a token for 4 bytes of text, 20 for a second of sound.
-    fn tokens(&self) -> (u64, u64) {
-        // Four characters of base64 are three bytes of sound.
-        let (sound, second) = (self.audio_bytes * 3, u64::from(self.output_rate.bytes_per_second.max(1)) * 4);
-        let audio = (sound * AUDIO_TOKENS_PER_SECOND).div_ceil(second);
-        (self.text_bytes.div_ceil(context::TEXT_BYTES_PER_TOKEN), audio)
-    }
-}
-
-impl Live {
-    /// The oldest response of that sort that was asked for, which is the one that begins.
-    fn take_asked(&mut self, apart: bool) -> Option<Asked> {
-        let index = self.asked.iter().position(|asked| asked.apart == apart)?;
-        self.asked.remove(index)
-    }
-
-    fn take_unheard(&mut self, hash: u64) -> Option<Unheard> {
-        let index = self.unheard.iter().position(|unheard| unheard.hash == hash)?;
-        self.unheard.remove(index)
-    }
-
-    fn has_booked(&self, hash: u64) -> bool {
-        self.booked.contains(&hash)
-    }
-
-    fn forget(&mut self, hash: u64) {
-        // What is oldest is first again, so that the ring goes on behind the last.
-        self.booked.rotate_left(std::mem::take(&mut self.booked_at));
-        self.booked.retain(|booked| *booked != hash);
-    }
-
-    fn remember(&mut self, hash: u64) {
-        if self.booked.len() < BOOKED_MAX {
-            self.booked.push(hash);
-        } else {
-            self.booked[self.booked_at] = hash;
-            self.booked_at = (self.booked_at + 1) % BOOKED_MAX;
-        }
-    }
-}
-
 impl Reading {
     fn absorb(&mut self, other: Reading) {
         self.charge += other.charge;
@@ -896,6 +877,9 @@ enum Basis {
     Estimated,
 }
 
+/// The total that elapsed time is kept under.
+const CLOCK: &str = "elapsed time";
+
 /// A provider's word for a model, if it is fit to be a name.
 fn named(word: Cow<'_, str>) -> Option<Model> {
     Model::parse(word.as_bytes()).ok()
@@ -904,29 +888,6 @@ fn named(word: Cow<'_, str>) -> Option<Model> {
 fn name_of(model: Option<&Model>) -> &str {
     model.map_or(UNKNOWN_MODEL, Model::as_str)
 }
-
-fn response_hash(id: &str) -> u64 {
-    hash_of(&("response", id))
-}
-
-fn item_hash(id: &str) -> u64 {
-    hash_of(&("item", id))
-}
-
-fn transcription_hash(item: &str, content_index: u64) -> u64 {
-    hash_of(&("transcription", item, content_index))
-}
-
-fn hash_of(id: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-const AUDIO_TOKENS_PER_SECOND: u64 = 20;
-
-/// More than a petabyte in one response is a length that somebody made up; it stops adding.
-const OUTPUT_BYTES_MAX: u64 = 1 << 50;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokenist_core::time::Instant;
 
 const SLOT_COUNT: usize = 4096;
-const SPAN_MS: u64 = 10_000;
+const SPAN_MS: u64 = 30_000;
 
 /// Each slot packs the start of its span, in ms modulo 2^40, above a count.
 #[derive(Debug)]
@@ -26,11 +26,10 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Notes a refusal of `key` and tells how many there have been in the 10 seconds since the first, this one
+    /// Notes a refusal of `key` and tells how many there have been in the 30 seconds since the first, this one
     /// included.
     pub fn note(&self, key: &impl Hash, now: Instant) -> u64 {
-        let slot = &self.slots[self.hasher.hash_one(key) as usize % SLOT_COUNT];
-        let now_ms = now.0 & (u64::MAX >> COUNT_BITS);
+        let (slot, now_ms) = (self.slot(key), modulo(now));
         let step = |packed: u64| {
             let (start, count) = (packed >> COUNT_BITS, packed & COUNT_MASK);
             let fresh = count == 0 || now_ms.wrapping_sub(start) >= SPAN_MS;
@@ -40,6 +39,22 @@ impl Refusals {
         let before = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |packed| Some(step(packed)));
         before.map_or(1, |packed| step(packed) & COUNT_MASK)
     }
+
+    /// How many there have been, without noting one.
+    pub fn count(&self, key: &impl Hash, now: Instant) -> u64 {
+        let packed = self.slot(key).load(Ordering::Acquire);
+        let is_over = modulo(now).wrapping_sub(packed >> COUNT_BITS) >= SPAN_MS;
+        if is_over { 0 } else { packed & COUNT_MASK }
+    }
+
+    fn slot(&self, key: &impl Hash) -> &AtomicU64 {
+        &self.slots[self.hasher.hash_one(key) as usize % SLOT_COUNT]
+    }
+}
+
+/// As a slot has it.
+fn modulo(now: Instant) -> u64 {
+    now.0 & (u64::MAX >> COUNT_BITS)
 }
 
 #[cfg(test)]
@@ -47,13 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_counted_for_ten_seconds() {
+    fn refusals_are_counted_for_half_a_minute() {
         let refusals = Refusals::default();
         let at = Instant;
-        assert_eq!(refusals.note(&"carol", at(9_000)), 1);
-        assert_eq!(refusals.note(&"carol", at(10_001)), 2, "its span began with its first");
-        assert_eq!([0, 100, 9_999].map(|ms| refusals.note(&"alice", at(ms))), [1, 2, 3]);
-        assert_eq!(refusals.note(&"alice", at(10_000)), 1);
-        assert_eq!(refusals.note(&"bob", at(10_000)), 1);
+        assert_eq!(refusals.note(&"carol", at(29_000)), 1);
+        assert_eq!(refusals.note(&"carol", at(30_001)), 2, "its span began with its first");
+        assert_eq!([0, 100, 29_999].map(|ms| refusals.note(&"alice", at(ms))), [1, 2, 3]);
+        assert_eq!([29_999, 30_000].map(|ms| refusals.count(&"alice", at(ms))), [3, 0]);
+        assert_eq!(refusals.note(&"alice", at(30_000)), 1);
+        assert_eq!(refusals.note(&"bob", at(30_000)), 1);
     }
 }

@@ -22,8 +22,8 @@ const BEHIND: &str = "the ledger is behind";
 pub(crate) struct Found {
     pub(crate) identity: Arc<Identity>,
     pub(crate) holders: Holders,
-    /// What goes upstream.
-    pub(crate) provider_key: ProviderKey,
+    /// The caller's own key for the provider; without one the operator's goes upstream.
+    pub(crate) own_key: Option<ProviderKey>,
 }
 
 pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, CloseReason> {
@@ -31,9 +31,9 @@ pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Clo
         return Err(CloseReason::Overloaded(BEHIND.into()));
     }
     let Caller { credential, user, org, feature, conversation, email, name } = caller;
-    let (key, provider_key) = match credential {
-        Credential::Key(key) => (key, shard.config.provider.api_key.clone()),
-        Credential::Own(provider_key) => {
+    let key = match credential {
+        Credential::Key(key) => key,
+        Credential::Own(own_key) => {
             let Some(user) = user else {
                 return Err(CloseReason::Unauthorized("the x-user-id header is missing".into()));
             };
@@ -42,18 +42,15 @@ pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Clo
                 Some(holders) => holders,
                 None => holders_of(ask(shard, Admission::Identity(Arc::clone(&identity))).await?),
             };
-            return Ok(Found { identity, holders, provider_key });
+            return Ok(Found { identity, holders, own_key: Some(own_key) });
         }
-    };
-    let Some(provider_key) = provider_key else {
-        return Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()));
     };
     let admission =
         Admission::Key { key, user, org, feature: feature.clone(), email: email.clone(), name: name.clone() };
     let admitted = ask(shard, admission).await?;
     let (user, org) = (admitted.user_id.clone(), admitted.org_id.clone());
     let identity = Identity { user, org, feature, conversation, email, name, key: Some(key) };
-    Ok(Found { identity: Arc::new(identity), holders: holders_of(admitted), provider_key })
+    Ok(Found { identity: Arc::new(identity), holders: holders_of(admitted), own_key: None })
 }
 
 fn holders_of(admitted: Admitted) -> Holders {

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::query::{self, Parameter};
-use tokenist_core::http::{HeadError, RequestHead, pass};
+use tokenist_core::http::write::{HeaderName, HeaderValue};
+use tokenist_core::http::{HeadError, Header, RequestHead, pass};
 use tokenist_core::id::{self, Feature, IdError, KeyHash, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
+use tokenist_core::provider::path::take_key;
 
 /// Headers that carry a credential, lower-case and as they are written, in the order SDKs mean them.
 const CREDENTIAL_HEADERS: [(&str, &str); 4] = [
@@ -24,8 +26,11 @@ const CREDENTIAL_HEADERS: [(&str, &str); 4] = [
 ];
 /// Query parameters, lower-case, that carry a credential, in whatever case they come.
 const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "authorization"];
+/// What stands before a key in `Authorization`.
+const SCHEMES: [&str; 2] = ["bearer", "token"];
 /// The subprotocol in which browsers send a key.
 const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+const SUBPROTOCOL_HEADER: &str = "sec-websocket-protocol";
 /// Query parameters that say who the user is, where `identity.query` allows them. They are for tokenist alone.
 const IDENTITY_PARAMETERS: [&str; 3] = ["user_id", "org_id", "feature"];
 /// Where a URL names the model: OpenAI and its like, and Azure, whose deployments are called as operators like.
@@ -78,13 +83,19 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
     if head.path().split('/').any(|piece| pass::holds_own_key(&decoded(piece))) {
         return Err(unauthorized(IN_PATH));
     }
+    let mut own = shown(head).into_iter().filter(|key| is_own(key));
+    if let Some(first) = own.next()
+        && own.any(|key| key != first)
+    {
+        return Err(unauthorized(TWO_KEYS));
+    }
     let credential = match credential(head)? {
         None => return Err(unauthorized("no API key was sent; put one in `Authorization: Bearer …`")),
         Some(key) if key.starts_with(KEY_PREFIX) => Credential::Key(hash(&key)),
         Some(_) if !rules.passthrough => {
             return Err(unauthorized("only tokenist keys (ug_…) are accepted here"));
         }
-        Some(key) if OWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {
+        Some(key) if is_own(&key) => {
             return Err(unauthorized(EPHEMERAL));
         }
         Some(key) => Credential::Own(ProviderKey::parse(&key).ok_or_else(|| unauthorized(BAD_KEY))?),
@@ -130,6 +141,56 @@ pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHe
     }
 }
 
+/// The request with a key in front of its path, `/k/ug_…/`, shown as any other credential, and with no other: whatever key an
+/// SDK that can set an address alone sends in its usual place is a dummy, unless it is a tokenist key as well.
+pub(crate) fn with_path_key(mut head: RequestHead) -> (RequestHead, Result<(), CloseReason>) {
+    let path = head.path();
+    let Some((key, rest)) = take_key(&path) else { return (head, Ok(())) };
+    let is_other = |shown: &String| *shown != key && is_own(shown);
+    let outcome = match HeaderValue::parse(format!("Bearer {key}")) {
+        Ok(_) if shown(&head).iter().any(is_other) => Err(unauthorized(TWO_KEYS)),
+        Ok(value) if key.starts_with(KEY_PREFIX) => Ok(value),
+        _ => Err(unauthorized(NO_PATH_KEY)),
+    };
+    let kept = head.query().filter(|parameter| !is_credential(&parameter.name()));
+    let query: Vec<&str> = kept.map(Parameter::as_str).collect();
+    let separator = if query.is_empty() { "" } else { "?" };
+    head.target = format!("{rest}{separator}{}", query.join("&"));
+    head.headers.0.retain(|line| !CREDENTIAL_HEADERS.iter().any(|(name, _)| line.is(name)));
+    let outcome = outcome.map(|value| {
+        head.headers.0.push(Header { name: HeaderName::literal("Authorization"), value });
+    });
+    drop_key_subprotocols(&mut head);
+    (head, outcome)
+}
+
+/// Offers the subprotocols that carry no key, as if no other had been offered.
+fn drop_key_subprotocols(head: &mut RequestHead) {
+    if subprotocols(head).next().is_none() {
+        return;
+    }
+    let offered = head.headers.tokens(SUBPROTOCOL_HEADER).filter(|token| !token.starts_with(KEY_SUBPROTOCOL));
+    let offered = offered.collect::<Vec<_>>().join(", ");
+    head.headers.0.retain(|line| !line.is(SUBPROTOCOL_HEADER));
+    if let Some(value) = HeaderValue::parse(offered).ok().filter(|value| !value.as_bytes().is_empty()) {
+        head.headers.0.push(Header { name: HeaderName::literal("Sec-WebSocket-Protocol"), value });
+    }
+}
+
+/// Whether a credential is tokenist's to read: a key, or a token for one session.
+fn is_own(key: &str) -> bool {
+    OWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Every credential that a request shows.
+fn shown(head: &RequestHead) -> Vec<String> {
+    let in_query = head.query().filter(|parameter| is_credential(&parameter.name()));
+    let in_query =
+        in_query.filter_map(|parameter| query::decode(parameter.value())).map(|value| without_scheme(&value));
+    let shown = bearer(head).into_iter().chain(plain(head)).chain(in_query);
+    shown.chain(subprotocols(head).map(str::to_owned)).filter(|key| !key.is_empty()).collect()
+}
+
 /// Whether a parameter of the query is for the provider.
 pub(crate) fn is_for_provider(parameter: Parameter<'_>, rules: &IdentityRules) -> bool {
     let name = parameter.name();
@@ -169,14 +230,9 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     if subprotocols(head).count() > 1 {
         return Err(HeadError::Twice("the subprotocol of an API key"));
     }
-    let in_query = head.query().filter(|parameter| is_credential(&parameter.name()));
-    let in_query =
-        in_query.filter_map(|parameter| query::decode(parameter.value())).map(|value| without_scheme(&value));
-    let shown = bearer(head).into_iter().chain(plain(head)).chain(in_query);
-    let shown: Vec<String> =
-        shown.chain(subprotocols(head).map(str::to_owned)).filter(|key| !key.is_empty()).collect();
-    let differ = shown.iter().any(|key| *key != shown[0]);
-    match differ && shown.iter().any(|key| key.starts_with(KEY_PREFIX)) {
+    let shown = shown(head);
+    let tokenist = shown.iter().filter(|key| is_own(key)).count();
+    match tokenist > 0 && tokenist < shown.len() {
         true => Err(HeadError::Malformed("it shows a tokenist key and another one; send one of them")),
         false => Ok(()),
     }
@@ -206,7 +262,7 @@ fn credential(head: &RequestHead) -> Result<Option<String>, CloseReason> {
 fn bearer(head: &RequestHead) -> Option<String> {
     let value = String::from_utf8_lossy(head.headers.get("authorization")?);
     let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().to_owned())
+    SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)).then(|| key.trim().to_owned())
 }
 
 /// What stands in the headers that hold a key and nothing else.
@@ -219,7 +275,7 @@ fn plain(head: &RequestHead) -> impl Iterator<Item = String> {
 
 /// The keys among the subprotocols that are offered.
 fn subprotocols(head: &RequestHead) -> impl Iterator<Item = &str> {
-    head.headers.tokens("sec-websocket-protocol").filter_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
+    head.headers.tokens(SUBPROTOCOL_HEADER).filter_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
 }
 
 fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason> {
@@ -231,7 +287,8 @@ fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason
 }
 
 fn without_scheme(value: &str) -> String {
-    let key = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let is_scheme = |scheme: &str| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let key = value.split_once(' ').filter(|(scheme, _)| is_scheme(scheme));
     key.map_or(value, |(_, key)| key).to_owned()
 }
 
@@ -279,7 +336,10 @@ fn unauthorized(why: impl Into<Cow<'static, str>>) -> CloseReason {
     CloseReason::Unauthorized(why.into())
 }
 
-const IN_PATH: &str = "a tokenist key is no part of a path; put it in `Authorization: Bearer …`";
+const IN_PATH: &str =
+    "a tokenist key stands in `Authorization: Bearer …`, or in front of the path: /k/ug_…/v1/realtime";
+const NO_PATH_KEY: &str = "what stands behind /k/ in the path is no tokenist key (ug_…)";
+const TWO_KEYS: &str = "it shows two different tokenist keys; send one of them";
 const EPHEMERAL: &str = "ephemeral tokens (ek_…) go to no provider; use a provider's key or a tokenist key";
 const BAD_KEY: &str = "the API key holds a blank, a control character or one that is not ASCII";
 
@@ -380,10 +440,13 @@ mod tests {
             ),
             ("/", vec![bearer, "x-api-key: ug_1"], two.into()),
             ("/?key=ug_1", vec![bearer], two.into()),
-            ("/?key=ug_1&api-key=ug_2", vec![], two.into()),
             ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.ug_1"], two.into()),
         ] {
             assert_eq!(refused(target, &headers), Err(why), "{target} {headers:?}");
+        }
+        let two_of_ours = Err(format!("Not authorized: {TWO_KEYS}"));
+        for headers in [vec!["Authorization: Bearer ug_2"], vec!["x-api-key: ek_1"]] {
+            assert_eq!(check("/?key=ug_1&user_id=a", &headers, &OPEN), two_of_ours, "{headers:?}");
         }
         for (target, headers) in [
             ("/", vec![]),

@@ -5,12 +5,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokenist_core::client::TrustedProxies;
-use tokenist_core::http::blot::Blot;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::http::write::HeaderValue;
 use tokenist_core::id::UserId;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::meter::EstimateMode;
+use tokenist_core::provider::Routes;
+use tokenist_core::provider::auth::AuthScheme;
 use tokenist_handoff::Published;
 
 #[derive(Debug)]
@@ -60,10 +61,13 @@ pub struct Config {
     /// A test hook: sessions of this user panic at their first frame from the provider.
     pub panic_user: Option<UserId>,
     pub estimate: EstimateMode,
-    pub provider: Provider,
+    /// In the order in which they are tried.
+    pub providers: Vec<Arc<Provider>>,
+    /// Which of them serves what; in the same order.
+    pub routes: Routes,
 }
 
-/// Where sessions go.
+/// A provider as shards reach it.
 pub struct Provider {
     pub name: Arc<str>,
     /// Printable ASCII without blanks.
@@ -71,8 +75,9 @@ pub struct Provider {
     pub port: u16,
     /// `None` speaks plain HTTP. Whoever reads its roots again publishes here.
     pub tls: Option<Arc<Published<Arc<ClientConfig>>>>,
-    /// The operator's key, for callers with a tokenist key.
-    pub api_key: Option<ProviderKey>,
+    pub auth: AuthScheme,
+    /// The operator's keys, for callers with a tokenist key.
+    pub keys: Vec<ProviderKey>,
     /// Which of a client's headers it gets to see.
     pub headers: PassList,
 }
@@ -95,11 +100,6 @@ impl Provider {
         let implied = if self.tls.is_some() { 443 } else { 80 };
         let host = if self.port == implied { self.host.clone() } else { self.address() };
         HeaderValue::parse(host).expect("a provider's host is printable")
-    }
-
-    /// What blots the operator's key out of what the provider says.
-    pub(crate) fn blot(&self) -> Blot {
-        Blot::of(self.api_key.as_ref().map(ProviderKey::reveal))
     }
 }
 
@@ -128,7 +128,7 @@ pub enum Refuse {
     Close,
     /// An HTTP status and a body.
     Http,
-    /// Close, but HTTP for a client that was refused three times within ten seconds.
+    /// Close, but HTTP for a client that was refused three times for one reason within half a minute.
     #[default]
     Auto,
 }

@@ -4,17 +4,15 @@ use crate::config::Provider;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::io::buffer::Buffer;
-use crate::io::stream::{self, Reader, Writer};
+use crate::io::stream::{self, End, Reader, Writer};
 use crate::io::tls;
 use crate::live::Live;
 use crate::race;
-use crate::relay::End;
 use crate::shard::Shard;
 use monoio::time::Duration;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
-use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::{Blot, BodyBlot};
 use tokenist_core::http::{self, ResponseHead};
 
@@ -26,12 +24,17 @@ pub(crate) struct Answer {
 
 /// Connects, asks, and reads the head of the answer. The session's deadline bounds all of it, and cuts nothing but
 /// the provider's line meanwhile.
-pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
+pub(crate) async fn dial(
+    shard: &Shard,
+    live: &Live,
+    provider: &Provider,
+    request: Vec<u8>,
+) -> Result<Answer, SessionError> {
     live.dialling.set(true);
-    let answer = exchange(shard, live, request).await;
+    let answer = exchange(shard, live, provider, request).await;
     live.dialling.set(false);
     if answer.is_err() {
-        shard.winners.forget(&shard.config.provider.address());
+        shard.winners.forget(&provider.address());
     }
     answer.map_err(|error| match shard.clock.now().instant >= live.deadline.get() {
         true => SessionError { cause: Cause::Malformed("it did not answer in time"), ..error },
@@ -39,8 +42,12 @@ pub(crate) async fn dial(shard: &Shard, live: &Live, request: Vec<u8>) -> Result
     })
 }
 
-async fn exchange(shard: &Shard, live: &Live, request: Vec<u8>) -> Result<Answer, SessionError> {
-    let provider = &shard.config.provider;
+async fn exchange(
+    shard: &Shard,
+    live: &Live,
+    provider: &Provider,
+    request: Vec<u8>,
+) -> Result<Answer, SessionError> {
     let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
     let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(|cause| match cause {
         // The provider is not to blame.
@@ -108,14 +115,6 @@ pub(crate) async fn pass_refusal(
             (Err(error), _) => return Err(error),
         };
     }
-}
-
-/// What the client is told when its session could not be dialled, or its provider has failed since.
-pub(crate) fn ending(error: &SessionError) -> CloseReason {
-    if matches!(&error.cause, Cause::Io(error) if stream::is_out_of_files(error)) {
-        return CloseReason::Overloaded("no more connections can be opened".into());
-    }
-    CloseReason::UpstreamFailed(error.cause.to_string().into())
 }
 
 /// A buffer for a connection whose head has been read.

@@ -1,5 +1,6 @@
 //! Why a session failed: whose side, in which phase, and what happened.
 
+use crate::io::stream::is_out_of_files;
 use std::fmt;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::ws::frame::Violation;
@@ -41,6 +42,14 @@ pub(crate) enum Cause {
 impl SessionError {
     pub(crate) fn new(side: Side, phase: Phase, cause: impl Into<Cause>) -> SessionError {
         SessionError { side, phase, cause: cause.into() }
+    }
+
+    /// What the client is told when its session could not be dialled, or its provider has failed since.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        if matches!(&self.cause, Cause::Io(error) if is_out_of_files(error)) {
+            return CloseReason::Overloaded("no more connections can be opened".into());
+        }
+        CloseReason::UpstreamFailed(self.cause.to_string().into())
     }
 }
 

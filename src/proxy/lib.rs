@@ -5,25 +5,34 @@
 
 pub mod accounts;
 mod admission;
+mod admit;
+mod asked;
 mod authn;
 mod client;
 mod client_events;
 mod clock;
 mod config;
+mod connect;
 mod dial;
 mod error;
 mod head;
 pub mod holders;
 mod io;
+mod keys;
 mod linger;
+mod links;
 mod listener;
 mod live;
+mod local;
+mod opening;
 mod pings;
 mod race;
+mod refuse;
 mod relay;
 pub mod reporter;
 mod session;
 mod shard;
+mod shard_loop;
 mod tally;
 mod tap;
 mod upgrade;
@@ -31,6 +40,7 @@ mod usage;
 
 pub use config::{Config, Driver, IdentityRules, Provider, Refuse};
 pub use io::tls::{CertificateError, client_config, server_config};
+pub use links::Links;
 pub use rustls::{ClientConfig, ServerConfig};
 
 use listener::{Claim, Sockets};
@@ -38,22 +48,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Addresses, Calls, Counters, Lane, Mailbox, Order, Published, Refusals, ReportSender};
-
-/// What ties the shards to the other planes. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Links {
-    pub reports: ReportSender,
-    pub prices: Arc<Published<PriceTable>>,
-    pub addresses: Arc<Published<Addresses>>,
-    /// One for each shard.
-    pub counters: Vec<Arc<Counters>>,
-    pub refusals: Arc<Refusals>,
-    pub calls: Arc<Calls>,
-    /// 20 random bits that tell this process's session ids from the last one's.
-    pub boot: u64,
-}
+use tokenist_handoff::{Lane, Mailbox, Order};
 
 /// The running data plane.
 #[derive(Debug)]
@@ -104,7 +99,7 @@ pub fn start(
             {
                 tracing::warn!(shard = index, cpu, %error, "a shard could not be pinned");
             }
-            block_on(driver, shard::run(index, config, links, mailbox, lane, Sockets { plain, tls }))
+            block_on(driver, shard_loop::run(index, config, links, mailbox, lane, Sockets { plain, tls }))
         };
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }

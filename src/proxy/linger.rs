@@ -14,9 +14,6 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::ws::frame::{self, Header, Opcode};
 use tokenist_core::ws::walk::{Act, Part, Visit};
 
-/// Sessions of a shard that may hear their provider out at once.
-pub(crate) const LINGERING_MAX: usize = 1_024;
-
 /// What both pumps of a session know of what its provider owes.
 pub(crate) struct Owed<'a> {
     shard: &'a Shard,

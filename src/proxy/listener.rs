@@ -5,7 +5,9 @@
 
 use crate::io::stream::{is_cancelled, is_out_of_files};
 use crate::io::tcp;
-use crate::session::{self, http_refusal};
+use crate::io::tls::{Scheme, TLS_ALERT};
+use crate::refuse::in_http_words;
+use crate::session;
 use crate::shard::Shard;
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream};
@@ -24,21 +26,12 @@ const BACKLOG: i32 = 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many are refused then between two pauses.
 const UNSERVED_MAX: usize = 64;
-/// "internal_error", for a client whose handshake there is no room for (RFC 8446 §6.2).
-pub(crate) const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// What one shard listens on.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) plain: Option<net::TcpListener>,
     pub(crate) tls: Option<net::TcpListener>,
-}
-
-/// Whether connections begin with a TLS handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    Plain,
-    Tls,
 }
 
 /// Whether an address may be one that another process listens on.
@@ -236,7 +229,7 @@ fn say_no(shard: &Shard, mut stream: net::TcpStream, scheme: Scheme) -> io::Resu
     match scheme {
         Scheme::Plain => {
             let full = CloseReason::Overloaded("no more connections can be opened".into());
-            stream.write_all(&http_refusal(shard, &full))?;
+            stream.write_all(&in_http_words(shard, &full))?;
         }
         Scheme::Tls => stream.write_all(&TLS_ALERT)?,
     }

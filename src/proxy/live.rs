@@ -13,7 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::id::{Identity, SessionId};
+use tokenist_core::dialect::{Dialect, OpenaiRealtime};
+use tokenist_core::id::{Identity, KeyHash, SessionId};
 use tokenist_core::time::Instant;
 use tokenist_core::ws::frame::Violation;
 
@@ -65,6 +66,18 @@ pub(crate) struct Live {
     pub(crate) opened_at: Instant,
     /// Where it comes from, once that is known.
     pub(crate) client: Cell<Option<IpAddr>>,
+    /// OpenAI's until the route is known.
+    pub(crate) dialect: Cell<&'static dyn Dialect>,
+    /// Its index among the configured ones, once one is chosen.
+    pub(crate) provider: Cell<Option<usize>>,
+    /// Which of the operator's keys went upstream, if one did.
+    pub(crate) operators_key: Cell<Option<usize>>,
+    /// By whom refusals are counted, once the head is read.
+    pub(crate) caller: OnceCell<CallerMark>,
+    /// The provider owes something that it has begun.
+    pub(crate) under_way: Cell<bool>,
+    /// It is told in HTTP if it is refused.
+    pub(crate) is_storming: Cell<bool>,
     /// The shard holds as many sessions as it may: this one is there to be refused.
     pub(crate) surplus: bool,
     pub(crate) identity: OnceCell<Arc<Identity>>,
@@ -101,6 +114,17 @@ pub(crate) struct Live {
     /// The close code that downstream was given or gave.
     pub(crate) close_code: Cell<Option<u16>>,
 }
+
+/// What tells a caller from others where refusals are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallerMark {
+    /// The user and the credential that it names.
+    Named(KeyHash),
+    Address(IpAddr),
+}
+
+/// The reason under which failures are counted that a provider makes after its greeting.
+pub(crate) const CUT_OFF: &str = "cut_off";
 
 /// What woke a pump.
 pub(crate) enum Woken<T> {
@@ -197,6 +221,12 @@ impl Live {
             id,
             opened_at: now,
             client: Cell::new(None),
+            dialect: Cell::new(&OpenaiRealtime),
+            provider: Cell::new(None),
+            operators_key: Cell::new(None),
+            caller: OnceCell::new(),
+            under_way: Cell::new(false),
+            is_storming: Cell::new(false),
             surplus,
             identity: OnceCell::new(),
             holders: OnceCell::new(),
@@ -291,9 +321,9 @@ impl Live {
         self.deadline.set(self.deadline.get().min(at));
     }
 
-    /// The id of an event of our own.
-    pub(crate) fn event_id(&self) -> String {
-        format!("event_tokenist_{:016x}", self.id.0)
+    /// The event that precedes a close of ours, in the words of the session's dialect; `None` where it has none.
+    pub(crate) fn error_event(&self, reason: &CloseReason) -> Option<String> {
+        self.dialect.get().error_event(reason, &format!("event_tokenist_{:016x}", self.id.0))
     }
 
     /// A mask for a frame of our own to the provider: unpredictable, as RFC 6455 §10.3 asks.

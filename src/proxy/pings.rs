@@ -6,6 +6,9 @@
 use tokenist_core::id::SessionId;
 use tokenist_core::time::Instant;
 
+/// The payload of our pings. Pongs that carry it are answers to us and go no further.
+pub(crate) const PING: &[u8] = b"tokenist";
+
 /// The beats of one direction of one session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beats {

@@ -6,12 +6,12 @@
 //! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
 use crate::client_events::Requests;
-use crate::dial;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::{BUFFER_BYTES, Buffer};
-use crate::io::stream::{Reader, Writer, is_cancelled};
+use crate::io::stream::{End, Reader, Writer, is_cancelled};
 use crate::linger::{Hearing, Owed};
 use crate::live::{Direction, Live, Woken};
+use crate::pings::PING;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use monoio::time::{Duration, sleep};
@@ -24,21 +24,11 @@ use tokenist_core::ws::frame::{self, Header, Opcode, Violation, unmask};
 use tokenist_core::ws::track::{Sender, Track};
 use tokenist_core::ws::walk::{Act, Outcome, Part, Visit, Walker};
 
-/// The payload of our pings. Pongs that carry it are answers to us and go no further.
-pub(crate) const PING: &[u8] = b"tokenist";
 /// What a provider is told when we end a session, unless it broke the protocol.
 const CLOSE_NORMAL: u16 = 1000;
 
 /// How often an application that says no more is asked whether it still listens.
 const PROBE: Duration = Duration::from_millis(500);
-
-/// One connection of a session, with the bytes that were read beyond its head.
-pub(crate) struct End {
-    pub(crate) reader: Reader,
-    pub(crate) writer: Writer,
-    pub(crate) buffer: Buffer,
-    pub(crate) filled: usize,
-}
 
 /// Relays until both directions have ended.
 pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
@@ -143,6 +133,7 @@ impl Pump<'_> {
         filled: usize,
         visitor: &mut impl Visit,
     ) -> (Buffer, usize) {
+        self.shard.read_at.set(self.shard.clock.now());
         let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
         if walked.forward > 0 {
             let result;
@@ -177,6 +168,7 @@ impl Pump<'_> {
 
     /// Shows what is in the buffer, of which nothing goes on any more. Gives back what is left.
     fn hear_out(&mut self, mut buffer: Buffer, filled: usize, visitor: &mut impl Visit) -> (Buffer, usize) {
+        self.shard.read_at.set(self.shard.clock.now());
         let walked = self.outlet.walker.walk_on(&mut buffer.bytes_mut()[..filled], visitor);
         buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
         if let Outcome::Violated(_) = walked.outcome {
@@ -244,7 +236,7 @@ impl Pump<'_> {
         self.shard.counters.add(Metric::UpstreamFailures, 1);
         let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
         tracing::warn!(session = %self.live.id, %error, "session failed");
-        dial::ending(&error)
+        error.close_reason()
     }
 
     /// The side that is read here says no more.
@@ -414,18 +406,18 @@ impl FrameSink<'_> {
     async fn send_close(&mut self) {
         let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
         let is_heard_out = self.owed.begin();
+        let event = self.live.error_event(&ending);
         let (between_messages, between_frames) =
             (self.walker.between_messages(), self.walker.between_frames());
         match self.sender {
             Sender::Server
                 if between_messages
-                    || between_frames && !ending.has_event()
+                    || between_frames && event.is_none()
                     || self.broken
                     || self.walker.is_closed() =>
             {
                 let mut last_words = Vec::new();
-                if between_messages && ending.has_event() {
-                    let event = ending.error_event(&self.live.event_id());
+                if let Some(event) = event.filter(|_| between_messages) {
                     last_words = frame::write(Opcode::Text, event.as_bytes(), None);
                 }
                 if between_frames {

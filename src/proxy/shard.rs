@@ -1,39 +1,39 @@
-//! One shard: a pinned thread with its own ring, its own sessions and its own copies of what it needs to know.
+//! What one shard has and does for its sessions: their registry, reports, clocks, keys and caps.
 //!
-//! Start at [`run`]. Each tick it sends what it could not report before, and looks at every session once:
-//! deadlines, caps, verdicts, pings, and memory to give back. Invariant: a shard never waits for another thread.
+//! Start at [`Shard::tick`]: it sends what could not be reported before, and looks at every session once: deadlines, caps,
+//! verdicts, pings, and memory to give back. Invariant: a shard never waits for another thread.
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::Pool;
-use crate::linger::LINGERING_MAX;
+use crate::keys::KeyRing;
+use crate::links::Links;
 use crate::live::{Live, Taking};
 use crate::pings::{Beats, Toward};
 use crate::race::Winners;
 use crate::reporter::{Held, Kept};
 use crate::tally::Tally;
-use crate::{Links, dial, listener};
-use monoio::net::UnixStream;
-use monoio::time::{Duration, sleep};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::os::unix::net;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tokenist_core::close_reason::CloseReason;
+use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::journal;
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
-use tokenist_handoff::{Counters, Lane, Mailbox, Order, Published, Report};
+use tokenist_handoff::{Counters, Lane, Published, Report};
 
 /// What goes on is told to the operator no more often.
 const COMPLAINT_MS: u64 = 10_000;
+/// Sessions that may hear their provider out at once.
+const LINGERING_MAX: usize = 1_024;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
@@ -59,124 +59,60 @@ pub(crate) struct Shard {
     unpriced: RefCell<HashSet<Model>>,
     /// Refusals that are still to be reported.
     tally: Tally,
+    /// Of each provider.
+    pub(crate) key_rings: Box<[KeyRing]>,
     pub(crate) clock: Clock,
     /// The time at the last tick: fresh enough for deadlines.
     now: Cell<Now>,
+    /// When what is walked now was read: one reading of the clock for all events of a buffer.
+    pub(crate) read_at: Cell<Now>,
     /// When the drain ends, once there is one.
     pub(crate) drain_by: Cell<Option<Instant>>,
+    /// How long it takes.
+    drain_ms: Cell<u64>,
     /// Orders are obeyed no more.
-    over: Cell<bool>,
+    pub(crate) over: Cell<bool>,
     /// When the operator was last told that connections cannot be accepted.
     complained_at: Cell<Option<Instant>>,
 }
 
-/// Serves until a drain has ended.
-pub(crate) async fn run(
-    index: usize,
-    config: Arc<Config>,
-    links: Links,
-    orders: Mailbox<Order>,
-    lane: Option<Lane>,
-    sockets: listener::Sockets,
-) {
-    let clock = Clock::new();
-    let shard = Rc::new(Shard {
-        index,
-        prices: Arc::clone(&links.prices),
-        counters: Arc::clone(&links.counters[index]),
-        pool: Pool::default(),
-        accounts: Accounts::new(config.account_cache_max, config.tick_ms),
-        winners: Winners::default(),
-        connections: Cell::new(0),
-        sessions: RefCell::default(),
-        sessions_opened: Cell::new(0),
-        lingering: Cell::new(0),
-        held: RefCell::default(),
-        lane: RefCell::new(lane),
-        unpriced: RefCell::default(),
-        tally: Tally::default(),
-        now: Cell::new(clock.now()),
-        clock,
-        drain_by: Cell::new(None),
-        over: Cell::new(false),
-        complained_at: Cell::new(None),
-        config,
-        links,
-    });
-    let listeners = listener::listen(&shard, sockets);
-    let bell = Arc::clone(orders.bell());
-    let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
-    let tick = Duration::from_millis(shard.config.tick_ms);
-    let mut listeners = Some(listeners);
-    loop {
-        sleep(tick).await;
-        shard.tick();
-        if let Some(deadline) = shard.drain_by.get() {
-            if let Some(listeners) = listeners.take() {
-                listeners.close(&shard).await;
-            }
-            // Past the deadline sessions are told to go; those that do not are cut by their own deadlines.
-            if shard.now() >= deadline {
-                shard.each(|live| shard.end(live, CloseReason::Draining));
-            }
-            if shard.connections.get() == 0 && shard.flush() {
-                break;
-            }
-        }
-    }
-    // A ring is handed to the kernel when its shard goes to sleep. Without this, what the last connections and the
-    // listeners left in it (closes, above all) would never be done: whoever waits for an end would wait for ever.
-    shard.over.set(true);
-    bell.ring();
-    obeying.await;
-    sleep(Duration::from_millis(1)).await;
-}
-
-/// Carries out orders as they come.
-async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
-    let bell = orders.bell().try_clone_fd().map(net::UnixStream::from).and_then(UnixStream::from_std);
-    let bell = match bell {
-        Ok(bell) => bell,
-        Err(error) => {
-            // Ticks still sweep, so orders are late and not lost: the mailbox is drained by nobody else.
-            tracing::error!(%error, "a shard cannot hear its bell");
-            return;
-        }
-    };
-    loop {
-        let heard = bell.readable(false).await;
-        if shard.over.get() {
-            return;
-        }
-        shard.read_clock();
-        for order in orders.drain() {
-            match order {
-                Order::Admission { ticket, answer } => shard.accounts.answer(ticket, answer),
-                Order::Sweep => shard.sweep(),
-                Order::Release => shard.accounts.release(),
-                Order::Close(session) => {
-                    let live = shard.sessions.borrow().get(&session).cloned();
-                    if let Some(live) = live {
-                        shard.end(&live, CloseReason::Killed);
-                    }
-                }
-                Order::Drain { deadline_ms } => shard.drain_by.set(Some(shard.now().plus_ms(deadline_ms))),
-            }
-        }
-        if let Err(error) = heard {
-            tracing::error!(%error, "a shard's bell is broken");
-            sleep(Duration::from_millis(shard.config.tick_ms)).await;
-        }
-    }
-}
-
 impl Shard {
+    pub(crate) fn new(index: usize, config: Arc<Config>, links: Links, lane: Option<Lane>) -> Shard {
+        let clock = Clock::new();
+        Shard {
+            index,
+            prices: Arc::clone(&links.prices),
+            counters: Arc::clone(&links.counters[index]),
+            pool: Pool::default(),
+            accounts: Accounts::new(config.account_cache_max, config.tick_ms),
+            winners: Winners::default(),
+            connections: Cell::new(0),
+            sessions: RefCell::default(),
+            sessions_opened: Cell::new(0),
+            lingering: Cell::new(0),
+            held: RefCell::default(),
+            lane: RefCell::new(lane),
+            unpriced: RefCell::default(),
+            tally: Tally::default(),
+            key_rings: config.providers.iter().map(|provider| KeyRing::new(&provider.keys)).collect(),
+            now: Cell::new(clock.now()),
+            read_at: Cell::new(clock.now()),
+            clock,
+            drain_by: Cell::new(None),
+            drain_ms: Cell::new(0),
+            over: Cell::new(false),
+            complained_at: Cell::new(None),
+            config,
+            links,
+        }
+    }
+
     /// The time, to a tick.
     pub(crate) fn now(&self) -> Instant {
         self.now.get().instant
     }
 
-    fn read_clock(&self) {
+    pub(crate) fn read_clock(&self) {
         self.clock.tick();
         self.now.set(self.clock.now());
     }
@@ -211,6 +147,33 @@ impl Shard {
         Some(drained.map_or(until, |drained| until.min(drained)))
     }
 
+    /// Ends one session, as an operator wants.
+    pub(crate) fn kill(&self, session: SessionId) {
+        let live = self.sessions.borrow().get(&session).cloned();
+        if let Some(live) = live {
+            self.end(&live, CloseReason::Killed);
+        }
+    }
+
+    /// Takes in no session more, and ends those that there are within this time.
+    pub(crate) fn drain(&self, deadline_ms: u64) {
+        self.drain_ms.set(deadline_ms);
+        self.drain_by.set(Some(self.now().plus_ms(deadline_ms)));
+    }
+
+    /// In the second half of a drain sessions are told to go as soon as no response is under way, which SDKs would take for a
+    /// whole one; past the deadline all are. Those that do not are cut by their own deadlines.
+    pub(crate) fn send_away(&self, deadline: Instant) {
+        let now = self.now();
+        let is_late = now.plus_ms(self.drain_ms.get() / 2) >= deadline;
+        self.each(|live| {
+            let is_calm = is_late && live.relaying.get() && !live.under_way.get();
+            if now >= deadline || is_calm {
+                self.end(live, CloseReason::Draining);
+            }
+        });
+    }
+
     /// Forgets a session, before its descriptors are closed.
     pub(crate) fn forget(&self, live: &Live) {
         if live.linger_until.take().is_some() {
@@ -234,6 +197,15 @@ impl Shard {
             self.complained_at.set(Some(now));
         }
         is_time
+    }
+
+    /// What blots the operator's key out of what the provider says, if one went upstream.
+    pub(crate) fn blot(&self, live: &Live) -> &Blot {
+        static NOTHING: LazyLock<Blot> = LazyLock::new(|| Blot::of(None));
+        match (live.provider.get(), live.operators_key.get()) {
+            (Some(provider), Some(key)) => self.key_rings[provider].blot(key),
+            _ => &NOTHING,
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -305,7 +277,7 @@ impl Shard {
     }
 
     /// Sends what is held; true if nothing is left.
-    fn flush(&self) -> bool {
+    pub(crate) fn flush(&self) -> bool {
         let mut held = self.held.borrow_mut();
         if held.is_empty() {
             return true;
@@ -323,7 +295,7 @@ impl Shard {
     }
 
     /// Judges every session now.
-    fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.each(|live| self.judge(live));
     }
 
@@ -377,7 +349,7 @@ impl Shard {
             Side::Upstream if !live.leaving.get() => {
                 self.counters.add(Metric::UpstreamFailures, 1);
                 tracing::warn!(session = %live.id, %error, "session failed");
-                self.end(live, dial::ending(&error));
+                self.end(live, error.close_reason());
             }
             // It may begin to read in time to be told.
             Side::Downstream if live.down.waits() => {
@@ -393,7 +365,7 @@ impl Shard {
         }
     }
 
-    fn tick(&self) {
+    pub(crate) fn tick(&self) {
         self.counters.heartbeat().beat();
         self.read_clock();
         self.flush();

@@ -3,10 +3,15 @@
 //! Start at [`Tap::visit`]. Invariants: no byte is changed; every event that carries usage is counted, also one
 //! that a limit keeps from being forwarded.
 
-use crate::live::Live;
+use crate::config::Provider;
+use crate::live::{CUT_OFF, Live};
+use crate::pings::PING;
 use crate::shard::Shard;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::dialect::Rest;
+use tokenist_core::id::Model;
 use tokenist_core::message::Delta;
 use tokenist_core::meter::{self, ClientPeeked, Meter, Peeked, Reading};
 use tokenist_core::metric::Metric;
@@ -22,7 +27,11 @@ pub(crate) struct Tap {
     shard: Rc<Shard>,
     live: Rc<Live>,
     meter: Meter,
-    provider: Arc<str>,
+    provider: Arc<Provider>,
+    /// The model that was judged last.
+    model: Option<Model>,
+    /// The provider has said which it is.
+    model_is_stated: bool,
     /// A message that comes in several frames or parts.
     gathering: Option<Box<Gathering>>,
     /// Nothing more is forwarded.
@@ -52,12 +61,15 @@ enum Wanted {
 }
 
 impl Tap {
-    pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<str>) -> Tap {
+    pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<Provider>) -> Tap {
+        let model = meter.model().cloned();
         Tap {
             shard,
             live,
             meter,
             provider,
+            model,
+            model_is_stated: false,
             gathering: None,
             stopped: false,
             warned: false,
@@ -110,23 +122,62 @@ impl Tap {
         self.book(reading);
     }
 
+    /// Charges the time that has passed. A limit that it reaches ends the session before the next event.
+    fn elapse(&mut self) {
+        self.now = self.shard.clock.now();
+        let reading = self.meter.elapse(&self.shard.prices.load(), self.now);
+        self.book(reading);
+    }
+
+    /// A provider that greets a caller and then fails it again and again is a storm like one of refusals: some SDKs take every
+    /// greeting for a success and dial on without end.
+    fn note_failure(&self, close_code: u16) {
+        let is_failure =
+            (1011..=1013).contains(&close_code) && !self.live.leaving.get() && !self.live.is_ending();
+        if let Some(caller) = self.live.caller.get().filter(|_| is_failure) {
+            self.shard.links.refusals.note(&(caller, CUT_OFF), self.shard.now());
+        }
+    }
+
     /// A whole event.
     fn event(&mut self, payload: &[u8]) -> Act {
-        match self.peek(payload, payload.len() as u64) {
+        match self.peek(payload, Rest::Nothing) {
             Peeked::Pass => Act::Pass,
             Peeked::Charge(charge) => self.charge(charge),
             Peeked::Collect => self.read(payload),
         }
     }
 
-    fn peek(&mut self, event: &[u8], event_bytes: u64) -> Peeked {
-        let head = &event[..event.len().min(HEAD_BYTES)];
-        self.meter.peek(head, event_bytes, &self.shard.prices.load(), self.now)
+    fn peek(&mut self, event: &[u8], rest: Rest) -> Peeked {
+        self.meter.peek(event, rest, &self.shard.prices.load(), self.now)
     }
 
     fn read(&mut self, event: &[u8]) -> Act {
         let reading = self.meter.read(event, &self.shard.prices.load(), self.now);
-        self.book(reading)
+        match self.book(reading) {
+            Act::Pass => self.judge_model(),
+            act => act,
+        }
+    }
+
+    /// Ends the session if its model has become one that its provider does not serve. What the provider calls the model that
+    /// the session was let in with is that one, whatever it is called.
+    fn judge_model(&mut self) -> Act {
+        let Some(model) = self.meter.model().filter(|model| self.model.as_ref() != Some(*model)) else {
+            return Act::Pass;
+        };
+        let was_let_in = !std::mem::replace(&mut self.model_is_stated, true) && self.model.is_some();
+        self.model = Some(model.clone());
+        let index = self.live.provider.get().unwrap_or_default();
+        let served = self.shard.config.routes.models(index);
+        if was_let_in || served.fit(model.as_str()).is_some() {
+            return Act::Pass;
+        }
+        let reason =
+            CloseReason::ModelNotAllowed { model: model.as_str().into(), allowed: served.to_string().into() };
+        self.shard.end(&self.live, reason);
+        self.stopped = true;
+        Act::StopAfter
     }
 
     /// Charges what the meter read and reports it.
@@ -143,7 +194,7 @@ impl Tap {
                 at: self.now.wall,
                 session: self.live.id,
                 identity: Arc::clone(identity),
-                provider: Arc::clone(&self.provider),
+                provider: Arc::clone(&self.provider.name),
                 model: metered.model,
                 usage: metered.usage,
                 cost: metered.cost,
@@ -248,8 +299,13 @@ impl Tap {
             self.charge(charge);
         }
         if gathering.wanted == Wanted::Unsure && (last || gathering.bytes.len() >= HEAD_BYTES) {
-            let known = message_bytes.unwrap_or(gathering.message_bytes);
-            gathering.wanted = match self.peek(&gathering.bytes, known) {
+            let rest = match message_bytes.map(|bytes| bytes.saturating_sub(gathering.message_bytes)) {
+                Some(0) => Rest::Nothing,
+                Some(bytes) => Rest::Bytes(bytes),
+                None if last => Rest::Nothing,
+                None => Rest::Unknown,
+            };
+            gathering.wanted = match self.peek(&gathering.bytes, rest) {
                 Peeked::Pass => Wanted::Nothing,
                 Peeked::Collect => Wanted::Whole,
                 Peeked::Charge(charge) => {
@@ -326,18 +382,22 @@ impl Gathering {
 
 impl Visit for Tap {
     fn blot(&mut self, reason: &mut [u8]) {
-        self.shard.config.provider.blot().out_of_cut(reason);
+        self.shard.blot(&self.live).out_of_cut(reason);
     }
 
     fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         if self.shard.config.panic_user.is_some() {
             self.shard.panic_if_asked(&self.live);
         }
+        if self.meter.is_timed() {
+            self.elapse();
+        }
         match header.opcode {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                self.now = self.shard.clock.now();
+                self.now = self.shard.read_at.get();
                 self.live.active_at.set(self.now.instant);
                 let act = self.data(header, payload, part);
+                self.live.under_way.set(self.meter.is_under_way());
                 if !self.stopped && header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesDownstream, 1);
                 }
@@ -345,11 +405,13 @@ impl Visit for Tap {
             }
             Opcode::Close => {
                 if let &[high, low, ..] = payload {
-                    self.live.close_code.set(Some(u16::from_be_bytes([high, low])));
+                    let code = u16::from_be_bytes([high, low]);
+                    self.live.close_code.set(Some(code));
+                    self.note_failure(code);
                 }
                 Act::Pass
             }
-            Opcode::Pong if payload == crate::relay::PING => Act::Swallow,
+            Opcode::Pong if payload == PING => Act::Swallow,
             Opcode::Ping | Opcode::Pong => Act::Pass,
         }
     }

@@ -20,23 +20,24 @@ static HEADER_SUBPROTOCOLS: [(&str, HeaderName); 2] = [
     ("openai-project.", HeaderName::literal("OpenAI-Project")),
 ];
 
-/// The upgrade request as the provider sees it: path and query as they came, less what is for tokenist; of the headers
+/// The upgrade request as the provider sees it: the provider's path, and the query as it came, less what is for tokenist; of the headers
 /// those that the provider is known to want; the client's WebSocket key, so that the provider's proof is the client's;
 /// `key` as the only credential.
 pub(crate) fn request(
     head: &RequestHead,
+    path: &str,
     provider: &Provider,
     websocket_key: &str,
     key: &ProviderKey,
     rules: &IdentityRules,
 ) -> Vec<u8> {
-    let mut wire = HeadWriter::get(&target(head, rules));
+    let mut wire = HeadWriter::get(&target(head, path, rules));
     wire.line(&HeaderName::literal("Host"), &provider.host_header());
     wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
     wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
     wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
     wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
-    wire.line(&HeaderName::literal("Authorization"), &checked(&format!("Bearer {}", key.reveal())));
+    provider.auth.write(key, &mut wire);
     for header in head.headers.0.iter().filter(|header| goes_upstream(header, provider)) {
         wire.line(&header.name, &header.value);
     }
@@ -147,8 +148,8 @@ pub(crate) fn is_accepted(head: &ResponseHead, websocket_key: &str) -> bool {
         && head.headers.get("sec-websocket-extensions").is_none()
 }
 
-fn target(head: &RequestHead, rules: &IdentityRules) -> Target {
-    let mut target = head.path();
+fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> Target {
+    let mut target = path.to_owned();
     let kept = head.query().filter(|&parameter| authn::is_for_provider(parameter, rules));
     for (index, parameter) in kept.enumerate() {
         target.push(if index == 0 { '?' } else { '&' });
@@ -176,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
     use tokenist_core::http::pass::PassList;
     use tokenist_core::http::{head_end, request_head, response_head};
+    use tokenist_core::provider::auth::AuthScheme;
 
     const OPEN: IdentityRules = IdentityRules { passthrough: true, query: true };
     const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -186,7 +188,8 @@ mod tests {
             host: "api.openai.com".into(),
             port: 443,
             tls: None,
-            api_key: ProviderKey::parse("sk-operator"),
+            auth: AuthScheme::Bearer,
+            keys: vec![ProviderKey::parse("sk-operator").unwrap()],
             headers: PassList::with("x-mine").unwrap(),
         }
     }
@@ -199,9 +202,9 @@ mod tests {
         let provider = provider();
         let key = match caller.credential {
             Credential::Own(key) => key,
-            Credential::Key(_) => provider.api_key.clone().unwrap(),
+            Credential::Key(_) => provider.keys[0].clone(),
         };
-        Ok(request(&head, &provider, WEBSOCKET_KEY, &key, &OPEN))
+        Ok(request(&head, &head.path(), &provider, WEBSOCKET_KEY, &key, &OPEN))
     }
 
     #[test]

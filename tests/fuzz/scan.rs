@@ -2,14 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX};
+use tokenist_core::dialect::{FAMILIES, HEAD_BYTES_MAX, Rest};
 use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Reading, Peeked};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
+    let (first, bytes) = bytes.split_first().unwrap_or((&0, &[]));
+    let family = &FAMILIES[usize::from(*first) % FAMILIES.len()];
+    let dialect = family.dialects[usize::from(*first) / FAMILIES.len() % family.dialects.len()];
     let prices = PriceTable::builtin();
-    let mut meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), Models::default(), EstimateMode::Enforce);
+    let mut meter = Meter::new(dialect, "openai".into(), Models::default(), EstimateMode::Enforce);
     let mut all = Reading::default();
     let mut take = |reading: Reading| {
         all.charge += reading.charge;
@@ -22,14 +25,19 @@ fuzz_target!(|bytes: &[u8]| {
     for (index, event) in bytes.split(|byte| *byte == b'\n').enumerate() {
         now = start.plus_ms(index as u64);
         let head = &event[..event.len().min(HEAD_BYTES_MAX)];
-        let known = if index % 3 == 0 { head.len() } else { event.len() };
-        match meter.peek(head, known as u64, &prices, now) {
+        let unseen = (event.len() - head.len()) as u64;
+        let (seen, rest, unknown) = match index % 3 {
+            0 => (head, Rest::Unknown, unseen),
+            1 => (head, Rest::Bytes(unseen), 0),
+            _ => (event, Rest::Nothing, 0),
+        };
+        match meter.peek(seen, rest, &prices, now) {
             Peeked::Pass => {}
             Peeked::Charge(charge) => take(Reading { charge, ..Reading::default() }),
             Peeked::Collect if index % 5 == 4 => take(meter.unmetered(head, &prices, now)),
             Peeked::Collect => take(meter.read(event, &prices, now)),
         }
-        take(Reading { charge: meter.grow((event.len() - known) as u64), ..Reading::default() });
+        take(Reading { charge: meter.grow(unknown), ..Reading::default() });
         // The application may say the same; in the middle of it all it goes away.
         if index % 2 == 0 {
             meter.peek_client(head, event.len() as u64);

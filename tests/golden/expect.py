@@ -24,6 +24,7 @@ PRICES = {
     "whisper-1": (None,) * 8 + ("0.006",),
     "gpt-realtime-whisper": (None,) * 8 + ("0.017",),
     "gpt-transcribe": (None,) * 8 + ("0.0045",),
+    "gemini-3.8-live": ("0.75", None, "4.5", "3", None, "12", "1", None, None),
 }
 KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in", "audio_out", "image_in", "cached_image_in")
 
@@ -173,12 +174,54 @@ def run(lines):
     return booked
 
 
+def gemini(usage):
+    """usageMetadata as counts. Thoughts and tool prompts are extra; what the details leave of a count is text, or belongs to
+    the entry that has no count of its own."""
+    out = blank()
+
+    def spread(total, details, suffix):
+        names = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}
+        known = sum(entry.get("tokenCount", 0) for entry in details)
+        heir = next((names[entry["modality"]] for entry in details if "tokenCount" not in entry), "text")
+        for entry in details:
+            out[names[entry["modality"]] + suffix] += entry.get("tokenCount", 0)
+        out[heir + suffix] += max(0, total - known)
+
+    said = usage.get("responseTokenCount", usage.get("candidatesTokenCount", 0))
+    spread(usage["promptTokenCount"], usage.get("promptTokensDetails", []), "_in")
+    spread(usage.get("toolUsePromptTokenCount", 0), usage.get("toolUsePromptTokensDetails", []), "_in")
+    spread(said, usage.get("responseTokensDetails", usage.get("candidatesTokensDetails", [])), "_out")
+    out["reasoning_out"] = usage.get("thoughtsTokenCount", 0)
+    out["text_out"] += out["reasoning_out"]
+    left = usage.get("cachedContentTokenCount", 0)
+    for entry in usage.get("cacheTokensDetails", []):
+        out[f"cached_{entry['modality'].lower()}_in"] += entry["tokenCount"]
+        left -= entry["tokenCount"]
+    out["cached_text_in"] += left
+    return out
+
+
+def run_gemini(lines):
+    """Every usage is a booking of its own; the application's lines begin with `> `."""
+    model, booked = None, []
+    for line in lines:
+        event = json.loads(line.removeprefix("> "))
+        if "setup" in event:
+            model = event["setup"]["model"].removeprefix("models/")
+        if "usageMetadata" in event:
+            usage = gemini(event["usageMetadata"])
+            nano, known = cost(model, usage)
+            booked.append({"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": known})
+    return booked
+
+
 def main():
     here = Path(__file__).parent
     for transcript in sorted(here.glob("*.jsonl")):
         if transcript.stem == "odd_json":
             continue  # Written by hand: what is odd about it is how it reads.
-        booked = run(transcript.read_text().splitlines())
+        read = run_gemini if transcript.stem.startswith("gemini") else run
+        booked = read(transcript.read_text().splitlines())
         total = sum(row["cost_nano"] for row in booked)
         text = json.dumps({"total_cost_nano": total, "booked": booked}, indent=1)
         transcript.with_suffix("").with_suffix(".expected.json").write_text(text + "\n")

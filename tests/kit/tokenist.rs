@@ -26,7 +26,8 @@ pub struct Tokenist {
 
 impl Tokenist {
     /// `tokenist serve` in front of a provider's origin. A setting is a key of the configuration, such as
-    /// `("proxy.shard_count", "2")`, or, in capitals, a variable of the environment as it is.
+    /// `("proxy.shard_count", "2")`, or, in capitals, a variable of the environment as it is; `("file", …)` is a whole
+    /// configuration file, which the others override.
     pub fn start(origin: &str, settings: &[(&str, &str)]) -> Tokenist {
         let ledger = Scratch::new();
         let command = serve(origin, &ledger, settings);
@@ -215,6 +216,12 @@ fn command(word: &str, origin: &str, ledger: &Scratch, settings: &[(&str, &str)]
         ("store.path", path.to_str().expect("temporary folders have plain names")),
     ];
     for (key, value) in ours.iter().chain(settings) {
+        if *key == "file" {
+            let file = ledger.path().join("tokenist.toml");
+            std::fs::write(&file, value).expect("a temporary folder can be written to");
+            command.arg("--config").arg(file);
+            continue;
+        }
         match key.contains('.') {
             true => command.env(format!("TOKENIST_{}", key.replace('.', "_").to_uppercase()), value),
             false => command.env(key, value),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::dialect::Dialect;
+use tokenist_core::dialect::{OpenaiRealtime, Rest};
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::journal;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
@@ -152,7 +152,7 @@ impl World {
         self.session_count += 1;
         let model = self.chance.pick(&MODELS);
         let models = Models { session: Some(model.into()), transcription: None };
-        let meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), models, self.shape.estimate);
+        let meter = Meter::new(&OpenaiRealtime, "openai".into(), models, self.shape.estimate);
         let session = Session {
             id: SessionId(self.session_count),
             identity,
@@ -271,7 +271,12 @@ impl World {
         }
         let prices = self.process(at).prices.in_force().get();
         let head = event.head.as_bytes();
-        let reach = match session.meter.peek(&head[..head.len().min(512)], event.bytes, &prices, now) {
+        let reach = match session.meter.peek(
+            head,
+            Rest::Bytes(event.bytes.saturating_sub(head.len() as u64)),
+            &prices,
+            now,
+        ) {
             Peeked::Pass => Reach::Under,
             Peeked::Charge(charge) => self.charge(&mut session, charge),
             Peeked::Collect => {

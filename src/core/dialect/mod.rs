@@ -1,14 +1,69 @@
 //! The vocabularies of providers: where their events keep what the meter needs.
 //!
-//! Start at [`Dialect`]. A dialect turns an event's bytes into a [`Peek`] (from its first bytes alone) or a [`ProviderEvent`]
-//! (from all of it); what they add up to is the meter's business. Invariant: a dialect keeps no state, knows no
-//! price and cannot fail: what it does not understand is nothing to it.
+//! Start at [`Dialect`]. A dialect turns an event's bytes into a [`Peek`] (from its first bytes) or into
+//! [`ProviderEvent`]s (from all of it), and says a close reason in its own words; what events add up to is the meter's
+//! business. Invariant: a dialect keeps no state, knows no price and cannot fail: what it does not understand is nothing
+//! to it. `README.md` beside this file tells how to add one.
 
+mod gemini_live;
+mod openai_error;
 mod openai_realtime;
+mod stated;
 
-use crate::scan::Fields;
+pub use self::gemini_live::GeminiLive;
+pub use self::openai_realtime::OpenaiRealtime;
+
+use crate::close_reason::CloseReason;
+use crate::json::Fields;
+use crate::provider::auth::AuthScheme;
 use crate::usage::Usage;
 use std::borrow::Cow;
+use std::fmt;
+
+/// A provider's protocols under one name: which of them is spoken, a request's path tells.
+#[derive(Debug)]
+pub struct Family {
+    /// As a configuration calls it.
+    pub name: &'static str,
+    pub dialects: &'static [&'static dyn Dialect],
+    pub auth: AuthScheme,
+    /// What a configuration that names the family alone means, in this order: the provider's name, which prices are listed
+    /// under; where it is; the environment variable that holds its key.
+    pub defaults: [&'static str; 3],
+}
+
+/// All that a configuration may name.
+pub static FAMILIES: [Family; 2] = [
+    Family {
+        name: "openai",
+        dialects: &[&OpenaiRealtime],
+        auth: AuthScheme::Bearer,
+        defaults: ["openai", "https://api.openai.com", "OPENAI_API_KEY"],
+    },
+    Family {
+        name: "gemini",
+        dialects: &[&GeminiLive],
+        auth: AuthScheme::Google,
+        defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
+    },
+];
+
+/// The family that a configuration calls so.
+pub fn family(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.name == name)
+}
+
+impl Family {
+    /// Which dialect takes a path, and the path at the provider.
+    pub fn route(&self, path: &str) -> Option<(&'static dyn Dialect, String)> {
+        self.dialects.iter().find_map(|dialect| Some((*dialect, dialect.path(path)?)))
+    }
+}
+
+/// The body of a refusal in HTTP, as OpenAI words it, which is what SDKs show.
+pub fn http_body(reason: &CloseReason) -> String {
+    openai_error::body(reason)
+}
 
 /// Reads the JSON of a `usage` object, in the words of the realtime, responses or chat API; `None` if it states no
 /// number.
@@ -16,15 +71,8 @@ pub fn read_usage(object: &[u8]) -> Option<Usage> {
     openai_realtime::usage(Fields::of(object))
 }
 
-/// How many bytes of an event [`Dialect::peek`] wants to see.
+/// How many bytes of an event [`Dialect::peek`] has to see at least, if there are so many.
 pub const HEAD_BYTES_MAX: usize = 512;
-
-/// Whose events a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// OpenAI Realtime with its present (GA) and its former (beta) names; also Azure, Qwen and other work-alikes.
-    OpenaiRealtime,
-}
 
 /// What the beginning of an event tells.
 #[derive(Debug, PartialEq)]
@@ -51,10 +99,30 @@ pub enum ProviderEvent<'a> {
         apart: bool,
     },
     OutputDelta(OutputDelta<'a>),
+    /// A response has said all; its usage may still follow.
+    Finished,
     /// A response is over, well or not; `None` if the provider states no usage.
     Done {
         response: Option<Cow<'a, str>>,
         usage: Option<Usage>,
+    },
+    /// What has been used altogether so far, under a name; of each kind the greatest that was stated holds. `requests` is 1.
+    Total {
+        key: Cow<'a, str>,
+        /// `None`: the session's.
+        model: Option<Cow<'a, str>>,
+        usage: Usage,
+    },
+    /// Something that is billed by itself: once, if it has an id.
+    Item {
+        id: Option<Cow<'a, str>>,
+        /// `None`: the session's.
+        model: Option<Cow<'a, str>>,
+        usage: Usage,
+    },
+    /// Time is billed from now on, at the session's model, or no more.
+    Clock {
+        runs: bool,
     },
     /// A response adds an item to the conversation.
     Answered {
@@ -143,11 +211,13 @@ pub enum ClientEvent<'a> {
         /// What it reads in the conversation's place.
         input: Option<Content>,
     },
-    /// Another model for the session, or for its transcriptions.
+    /// Another model for the session, or for its transcriptions, that the provider has still to confirm.
     Choose {
         model: Option<Cow<'a, str>>,
         transcription_model: Option<Cow<'a, str>>,
     },
+    /// The session's settings, which the provider does not repeat.
+    Setup(Box<Settings<'a>>),
 }
 
 /// How much is in an item, or in several.
@@ -157,6 +227,16 @@ pub struct Content {
     /// Base64.
     pub sound_bytes: u64,
     pub images: u64,
+}
+
+impl Content {
+    pub(crate) fn plus(self, other: Content) -> Content {
+        Content {
+            text_bytes: self.text_bytes.saturating_add(other.text_bytes),
+            sound_bytes: self.sound_bytes.saturating_add(other.sound_bytes),
+            images: self.images.saturating_add(other.images),
+        }
+    }
 }
 
 /// A part of a response that is being generated.
@@ -192,42 +272,89 @@ impl AudioRate {
     }
 }
 
-impl Dialect {
-    /// Looks at the first bytes of an event, up to [`HEAD_BYTES_MAX`]; `event_bytes` is how long it is altogether, or
-    /// how much of it has come if nobody knows yet.
-    #[inline]
-    pub fn peek(self, head: &[u8], event_bytes: u64) -> Peek<'_> {
-        match self {
-            Dialect::OpenaiRealtime => openai_realtime::peek(head, event_bytes),
-        }
-    }
+/// The words of one provider's realtime protocol, both ways.
+pub trait Dialect: fmt::Debug + Send + Sync {
+    /// Tells it from others.
+    fn name(&self) -> &'static str;
 
-    /// Reads a whole event, or as much of it as there is.
-    pub fn read(self, event: &[u8]) -> ProviderEvent<'_> {
-        match self {
-            Dialect::OpenaiRealtime => openai_realtime::read(event),
-        }
-    }
+    /// The path at the provider of a WebSocket that is asked for at this one; `None` if the dialect has no such path. Prefixes
+    /// of a base URL are gone then.
+    fn path(&self, path: &str) -> Option<String>;
 
-    /// As [`Dialect::peek`], for an event of the application.
-    #[inline]
-    pub fn peek_client(self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        match self {
-            Dialect::OpenaiRealtime => openai_realtime::client::peek(head, event_bytes),
-        }
-    }
+    /// What an estimate assumes of sound and images.
+    fn rates(&self) -> Rates;
+
+    /// Where the application names its model.
+    fn model_is_in(&self) -> ModelSource;
+
+    /// Looks at an event of the provider: all of it, or its first bytes, at least [`HEAD_BYTES_MAX`] if it is longer.
+    fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a>;
+
+    /// Reads a whole event of the provider, or as much of it as there is, and hands what it tells to `found`, in the order
+    /// in which it counts.
+    fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>));
+
+    /// Looks at the first bytes of an event of the application, or at all of a shorter one; `event_bytes` is how long it
+    /// is altogether, or how much of it has come where that is not known yet.
+    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek;
 
     /// Reads an event of the application, or its beginning; `event_bytes` is how long it is altogether.
-    pub fn read_client(self, event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
-        match self {
-            Dialect::OpenaiRealtime => openai_realtime::client::read(event, event_bytes),
-        }
-    }
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>));
 
-    /// The event that asks the provider to stop a response and to tell what it has used.
-    pub fn cancel(self, response: Option<&str>) -> String {
+    /// The event that asks the provider to stop a response and to tell what it has used; `None` where there is none.
+    fn cancel(&self, response: Option<&str>) -> Option<String>;
+
+    /// The event that precedes a close of ours; `None` where clients understand the close alone.
+    fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String>;
+}
+
+impl Rates {
+    /// How many times the tokens of heard sound what the model said of the same length has, also where it reads it again.
+    pub(crate) fn said_per_heard(self) -> u64 {
+        (self.heard_ms_per_token / self.said_ms_per_token.max(1)).max(1)
+    }
+}
+
+/// What of an event follows the bytes that are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    Nothing,
+    Bytes(u64),
+    /// A fragmented message tells its length with its end.
+    Unknown,
+}
+
+impl Rest {
+    /// As far as it is known.
+    pub fn bytes(self) -> u64 {
         match self {
-            Dialect::OpenaiRealtime => openai_realtime::client::cancel(response),
+            Rest::Bytes(bytes) => bytes,
+            Rest::Nothing | Rest::Unknown => 0,
         }
     }
+}
+
+/// Where an application names the model of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// In the URL, if at all; the provider's greeting tells it as well.
+    Url,
+    /// In its first event, before which the provider does nothing.
+    FirstEvent,
+}
+
+/// What an estimate assumes of a dialect's sound and images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Of sound that goes in, until the session's settings say otherwise; likewise the next.
+    pub input: AudioRate,
+    pub output: AudioRate,
+    /// Milliseconds of sound that one token stands for where the model hears it.
+    pub heard_ms_per_token: u64,
+    /// The same where the model says it.
+    pub said_ms_per_token: u64,
+    /// What the least image costs.
+    pub image_tokens: u64,
+    /// All sound that goes in is read by the next response, silence included. Else an item has to be made of it.
+    pub sound_is_read_as_it_comes: bool,
 }

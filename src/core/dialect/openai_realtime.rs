@@ -4,12 +4,75 @@
 
 pub(super) mod client;
 
-use super::{AudioRate, OutputDelta, OutputKind, Peek, ProviderEvent, Settings};
-use crate::scan::{self, End, Field, Fields, Text};
+use super::stated::{Parts, Stated};
+use super::{
+    AudioRate, ClientEvent, ClientPeek, Dialect, HEAD_BYTES_MAX, ModelSource, OutputDelta, OutputKind, Peek,
+    ProviderEvent, Rates, Rest, Settings, openai_error,
+};
+use crate::close_reason::CloseReason;
+use crate::json::{self, End, Field, Fields, Text};
 use crate::usage::Usage;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::sync::LazyLock;
+
+/// OpenAI Realtime with its present (GA) and its former (beta) names; also Azure, Qwen and other work-alikes.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenaiRealtime;
+
+impl Dialect for OpenaiRealtime {
+    fn name(&self) -> &'static str {
+        "openai_realtime"
+    }
+
+    /// `/v1/realtime` and Azure's `/openai/realtime` behind any prefix. Some SDKs leave `/v1` to the base URL.
+    fn path(&self, path: &str) -> Option<String> {
+        let bare = path.trim_end_matches('/');
+        let is_whole = bare.ends_with("/v1/realtime") || bare.ends_with("/openai/realtime");
+        (is_whole.then(|| path.to_owned()))
+            .or_else(|| (bare == "/realtime").then(|| "/v1/realtime".to_owned()))
+    }
+
+    fn rates(&self) -> Rates {
+        Rates {
+            input: AudioRate::PCM16_24KHZ,
+            output: AudioRate::PCM16_24KHZ,
+            heard_ms_per_token: 100,
+            said_ms_per_token: 50,
+            image_tokens: 85,
+            sound_is_read_as_it_comes: false,
+        }
+    }
+
+    fn model_is_in(&self) -> ModelSource {
+        ModelSource::Url
+    }
+
+    #[inline]
+    fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
+        peek(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64 + rest.bytes())
+    }
+
+    fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        found(read(event));
+    }
+
+    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
+        client::peek(head, event_bytes)
+    }
+
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        found(client::read(event, event_bytes));
+    }
+
+    fn cancel(&self, response: Option<&str>) -> Option<String> {
+        Some(client::cancel(response))
+    }
+
+    fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String> {
+        reason.has_event().then(|| openai_error::event(reason, event_id))
+    }
+}
 
 /// What a type of event is to the meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +112,8 @@ impl Kind {
 }
 
 #[inline]
-pub(super) fn peek(head: &[u8], event_bytes: u64) -> Peek<'_> {
-    match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
+fn peek(head: &[u8], event_bytes: u64) -> Peek<'_> {
+    match json::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
         Some(Kind::OutputDelta(kind)) => match peek_delta(head, event_bytes, kind) {
             Some(piece) => Peek::OutputDelta(piece),
             None => peek_with_care(head, event_bytes),
@@ -65,11 +128,11 @@ pub(super) fn peek(head: &[u8], event_bytes: u64) -> Peek<'_> {
 fn peek_delta(head: &[u8], event_bytes: u64, kind: OutputKind) -> Option<OutputDelta<'_>> {
     static RESPONSE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"response_id\":\""));
     static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"delta\":\""));
-    let after_id = scan::text_after(head, &RESPONSE_ID)?;
-    let id = scan::plain_text(after_id).filter(|id| !id.is_empty())?;
-    let seen = scan::text_after(&after_id[id.len()..], &DELTA)?;
+    let after_id = json::text_after(head, &RESPONSE_ID)?;
+    let id = json::plain_text(after_id).filter(|id| !id.is_empty())?;
+    let seen = json::text_after(&after_id[id.len()..], &DELTA)?;
     let unseen_bytes = event_bytes.saturating_sub(head.len() as u64);
-    let bytes = match scan::string_end(seen, 0, &mut false) {
+    let bytes = match json::string_end(seen, 0, &mut false) {
         Some(end) => end as u64,
         // All the rest but for the closing `"}`.
         None => seen.len() as u64 + unseen_bytes.saturating_sub(2),
@@ -109,7 +172,7 @@ fn peek_with_care(head: &[u8], event_bytes: u64) -> Peek<'_> {
     }
 }
 
-pub(super) fn read(event: &[u8]) -> ProviderEvent<'_> {
+fn read(event: &[u8]) -> ProviderEvent<'_> {
     let mut found = Event::default();
     let mut fields = Fields::of(event);
     while let Some(field) = fields.next() {
@@ -290,7 +353,7 @@ impl<'a> Response<'a> {
 }
 
 fn is_null(field: Field<'_>) -> bool {
-    matches!(field.value, scan::Value::Plain(b"null"))
+    matches!(field.value, json::Value::Plain(b"null"))
 }
 
 /// The last field of a name.
@@ -310,9 +373,9 @@ fn session(fields: Fields<'_>, only_transcribes: Option<bool>) -> Settings<'_> {
             }
             b"instructions" | b"tools" => {
                 let bytes = match field.value {
-                    scan::Value::Text(text) => text.raw.len(),
+                    json::Value::Text(text) => text.raw.len(),
                     // An empty list has two brackets.
-                    scan::Value::Array(raw) => raw.len().saturating_sub(2),
+                    json::Value::Array(raw) => raw.len().saturating_sub(2),
                     _ => continue,
                 };
                 *settings.text_bytes.get_or_insert_default() += bytes as u64;
@@ -376,10 +439,10 @@ pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
             b"input_tokens" | b"prompt_tokens" => stated.input = count,
             b"output_tokens" | b"completion_tokens" => stated.output = count,
             b"input_token_details" | b"input_tokens_details" | b"prompt_tokens_details" => {
-                stated.input_parts.read(object(field));
+                stated.input_parts = parts(object(field));
             }
             b"output_token_details" | b"output_tokens_details" | b"completion_tokens_details" => {
-                stated.output_parts.read(object(field));
+                stated.output_parts = parts(object(field));
             }
             b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
             _ => {}
@@ -393,104 +456,26 @@ fn milliseconds(seconds: f64) -> u64 {
     ((seconds * 1e6).round() as u64).div_ceil(1_000)
 }
 
-/// The numbers of a `usage` object as they stand there.
-#[derive(Debug, Default, PartialEq)]
-struct Stated {
-    total: Option<u64>,
-    input: Option<u64>,
-    output: Option<u64>,
-    input_parts: Parts,
-    output_parts: Parts,
-    duration_ms: Option<u64>,
-}
-
-#[derive(Debug, Default, PartialEq)]
-struct Parts {
-    text: Option<u64>,
-    audio: Option<u64>,
-    image: Option<u64>,
-    reasoning: Option<u64>,
-    cached: Option<u64>,
-    cached_text: Option<u64>,
-    cached_audio: Option<u64>,
-    cached_image: Option<u64>,
-}
-
-impl Parts {
-    fn read(&mut self, fields: Option<Fields<'_>>) {
-        for field in fields.into_iter().flatten() {
-            let count = field.value.count();
-            match &*field.key.bytes() {
-                b"text_tokens" => self.text = count,
-                b"audio_tokens" => self.audio = count,
-                b"image_tokens" => self.image = count,
-                b"reasoning_tokens" => self.reasoning = count,
-                b"cached_tokens" => self.cached = count,
-                b"cached_tokens_details" => {
-                    let mut cached = Parts::default();
-                    cached.read(object(field));
-                    (self.cached_text, self.cached_audio, self.cached_image) =
-                        (cached.text, cached.audio, cached.image);
-                }
-                _ => {}
+/// The details of one direction.
+fn parts(fields: Option<Fields<'_>>) -> Parts {
+    let mut parts = Parts::default();
+    for field in fields.into_iter().flatten() {
+        let count = field.value.count();
+        match &*field.key.bytes() {
+            b"text_tokens" => parts.text = count,
+            b"audio_tokens" => parts.audio = count,
+            b"image_tokens" => parts.image = count,
+            b"reasoning_tokens" => parts.reasoning = count,
+            b"cached_tokens" => parts.cached = count,
+            b"cached_tokens_details" => {
+                let cached = self::parts(object(field));
+                (parts.cached_text, parts.cached_audio, parts.cached_image) =
+                    (cached.text, cached.audio, cached.image);
             }
+            _ => {}
         }
     }
-
-    fn sum(&self) -> u64 {
-        [self.text, self.audio, self.image].into_iter().flatten().sum()
-    }
-}
-
-impl Stated {
-    fn has_number(&self) -> bool {
-        *self != Stated::default()
-    }
-
-    /// What the totals say beyond the parts is text: a whole usage without parts, and output that no part names,
-    /// which is reasoning.
-    fn usage(&self) -> Usage {
-        let (input, output) = (&self.input_parts, &self.output_parts);
-        let known_output = self.output.unwrap_or(0).max(output.sum());
-        let total_in = self.input.or_else(|| self.total.map(|total| total.saturating_sub(known_output)));
-        let total_out = self.output.or_else(|| Some(self.total?.saturating_sub(self.input?)));
-        let rest = |total: Option<u64>, parts: &Parts| total.unwrap_or(0).saturating_sub(parts.sum());
-        let usage = Usage {
-            text_in: input.text.unwrap_or(0) + rest(total_in, input),
-            audio_in: input.audio.unwrap_or(0),
-            image_in: input.image.unwrap_or(0),
-            text_out: output.text.unwrap_or(0) + rest(total_out, output),
-            audio_out: output.audio.unwrap_or(0),
-            image_out: output.image.unwrap_or(0),
-            reasoning_out: output.reasoning.unwrap_or(0),
-            duration_ms: self.duration_ms.unwrap_or(0),
-            requests: 1,
-            ..Usage::default()
-        };
-        self.with_cached(usage)
-    }
-
-    /// Cached tokens that no part names are put to text first, then audio, then images. A cache holds the beginning
-    /// of a conversation, and that is instructions and tools; and where the guess is wrong it errs upwards, because
-    /// caching saves the least on text.
-    fn with_cached(&self, mut usage: Usage) -> Usage {
-        let parts = &self.input_parts;
-        usage.cached_text_in = parts.cached_text.unwrap_or(0);
-        usage.cached_audio_in = parts.cached_audio.unwrap_or(0);
-        usage.cached_image_in = parts.cached_image.unwrap_or(0);
-        usage = usage.clamped();
-        let mut rest = parts.cached.unwrap_or(0).saturating_sub(usage.cached_tokens());
-        for (whole, cached) in [
-            (usage.text_in, &mut usage.cached_text_in),
-            (usage.audio_in, &mut usage.cached_audio_in),
-            (usage.image_in, &mut usage.cached_image_in),
-        ] {
-            let more = rest.min(whole - *cached);
-            *cached += more;
-            rest -= more;
-        }
-        usage
-    }
+    parts
 }
 
 #[cfg(test)]

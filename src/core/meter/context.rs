@@ -5,7 +5,7 @@
 //! own follows with the next response. Invariant: whatever comes in whatever order, no sum falls below nothing, and no
 //! more than [`ITEMS_MAX`] items are remembered.
 
-use crate::dialect::{AudioRate, Content};
+use crate::dialect::{AudioRate, Content, Rates};
 use crate::usage::Usage;
 use std::collections::VecDeque;
 use std::ops::{AddAssign, SubAssign};
@@ -13,8 +13,9 @@ use std::ops::{AddAssign, SubAssign};
 /// Items that can be told apart when one is deleted; an older one is taken for unknown.
 pub(super) const ITEMS_MAX: usize = 128;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Context {
+    rates: Rates,
     /// The input of the last response of the conversation, as it was stated, less what was taken out since.
     stated: Usage,
     is_stated: bool,
@@ -59,6 +60,20 @@ enum Part {
 }
 
 impl Context {
+    pub(super) fn new(rates: Rates) -> Context {
+        Context {
+            rates,
+            stated: Usage::default(),
+            is_stated: false,
+            fresh: Amount::default(),
+            under_way: Amount::default(),
+            items: VecDeque::new(),
+            buffered_bytes: 0,
+            speech: None,
+            commit_asked: false,
+        }
+    }
+
     /// What a response would read that began now. `settings_bytes` of instructions and tools are known beside it;
     /// what the provider states includes them.
     pub(super) fn input(&self, settings_bytes: u64) -> Usage {
@@ -67,29 +82,26 @@ impl Context {
         if !self.is_stated {
             more.text_bytes = more.text_bytes.saturating_add(settings_bytes);
         }
+        let more = more.usage(self.rates);
         Usage {
-            text_in: self.stated.text_in.saturating_add(more.text_tokens()),
-            audio_in: self.stated.audio_in.saturating_add(more.audio_tokens()),
-            image_in: self.stated.image_in.saturating_add(more.image_tokens()),
+            text_in: self.stated.text_in.saturating_add(more.text_in),
+            audio_in: self.stated.audio_in.saturating_add(more.audio_in),
+            image_in: self.stated.image_in.saturating_add(more.image_in),
             ..self.stated
         }
     }
 
     /// What a response reads that is given this in the conversation's place.
-    pub(super) fn input_of(content: Content, rate: AudioRate, settings_bytes: u64) -> Usage {
+    pub(super) fn input_of(rates: Rates, content: Content, rate: AudioRate, settings_bytes: u64) -> Usage {
         let mut amount = Amount::of(content, rate);
         amount.text_bytes = amount.text_bytes.saturating_add(settings_bytes);
-        Usage {
-            text_in: amount.text_tokens(),
-            audio_in: amount.audio_tokens(),
-            image_in: amount.image_tokens(),
-            ..Usage::default()
-        }
+        amount.usage(rates)
     }
 
     /// A response of the conversation begins, and reads all there is.
     pub(super) fn begin(&mut self, rate: AudioRate) {
-        if std::mem::take(&mut self.commit_asked) {
+        let sound_waits = self.rates.sound_is_read_as_it_comes && self.buffered_bytes > 0;
+        if std::mem::take(&mut self.commit_asked) || sound_waits {
             self.commit(None, rate);
         }
         let fresh = std::mem::take(&mut self.fresh);
@@ -124,7 +136,7 @@ impl Context {
             .map_or(output, |usage| (usage.text_out.saturating_sub(usage.reasoning_out), usage.audio_out));
         let said = Amount {
             text_bytes: output.0.saturating_mul(TEXT_BYTES_PER_TOKEN),
-            sound_ms: output.1.saturating_mul(SOUND_MS_PER_TOKEN),
+            sound_ms: output.1.saturating_mul(self.rates.heard_ms_per_token),
             images: 0,
         };
         self.fresh += said;
@@ -218,7 +230,7 @@ impl Context {
         let Some(index) = hash.and_then(|hash| self.find(hash)).or_else(last_answer) else { return };
         let item = &mut self.items[index];
         // What was said counts twice as much as what was heard of the same length.
-        let kept_ms = item.amount.sound_ms.min(sound_ms.saturating_mul(SAID_PER_HEARD));
+        let kept_ms = item.amount.sound_ms.min(sound_ms.saturating_mul(self.rates.said_per_heard()));
         let kept = Amount { sound_ms: kept_ms, ..Amount::default() };
         let mut gone = std::mem::replace(&mut item.amount, kept);
         gone -= kept;
@@ -251,11 +263,11 @@ impl Context {
             Part::Fresh => self.fresh -= amount,
             Part::UnderWay => self.under_way -= amount,
             Part::Stated => {
-                let stated = self.stated;
+                let (stated, less) = (self.stated, amount.usage(self.rates));
                 self.stated = Usage {
-                    text_in: stated.text_in.saturating_sub(amount.text_tokens()),
-                    audio_in: stated.audio_in.saturating_sub(amount.audio_tokens()),
-                    image_in: stated.image_in.saturating_sub(amount.image_tokens()),
+                    text_in: stated.text_in.saturating_sub(less.text_in),
+                    audio_in: stated.audio_in.saturating_sub(less.audio_in),
+                    image_in: stated.image_in.saturating_sub(less.image_in),
                     ..stated
                 }
                 .clamped();
@@ -271,16 +283,14 @@ impl Amount {
         Amount { text_bytes, sound_ms: rate.base64_ms(sound_bytes), images }
     }
 
-    fn text_tokens(&self) -> u64 {
-        self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN)
-    }
-
-    fn audio_tokens(&self) -> u64 {
-        self.sound_ms.div_ceil(SOUND_MS_PER_TOKEN)
-    }
-
-    fn image_tokens(&self) -> u64 {
-        self.images.saturating_mul(IMAGE_TOKENS)
+    /// The tokens that it makes where it is read.
+    fn usage(&self, rates: Rates) -> Usage {
+        Usage {
+            text_in: self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN),
+            audio_in: self.sound_ms.div_ceil(rates.heard_ms_per_token),
+            image_in: self.images.saturating_mul(rates.image_tokens),
+            ..Usage::default()
+        }
     }
 }
 
@@ -301,18 +311,13 @@ impl SubAssign for Amount {
 }
 
 pub(super) const TEXT_BYTES_PER_TOKEN: u64 = 4;
-/// Of sound that goes in: ten tokens a second.
-pub(super) const SOUND_MS_PER_TOKEN: u64 = 100;
-/// Sound that a model said has twenty tokens a second, also where it reads it again.
-const SAID_PER_HEARD: u64 = 2;
-/// What the least image costs; no list says more.
-const IMAGE_TOKENS: u64 = 85;
 /// More than a petabyte is a length that somebody made up.
 const BYTES_MAX: u64 = 1 << 50;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::{Dialect, OpenaiRealtime};
     use proptest::prelude::*;
 
     const RATE: AudioRate = AudioRate::PCM16_24KHZ;
@@ -337,7 +342,7 @@ mod tests {
     /// A conversation of which 1,000 tokens of text and 500 of sound were stated, most of them cached; 80 of text and
     /// 60 of sound were said since, as the item 7.
     fn stated() -> Context {
-        let mut context = Context::default();
+        let mut context = Context::new(OpenaiRealtime.rates());
         context.add(Some(1), text(400), RATE);
         context.begin(RATE);
         context.answer(7);
@@ -381,7 +386,7 @@ mod tests {
 
     #[test]
     fn without_a_figure_everything_that_was_sent_is_read_each_time() {
-        let mut context = Context::default();
+        let mut context = Context::new(OpenaiRealtime.rates());
         context.add(None, text(400), RATE);
         for turn in 1..4 {
             assert_eq!(context.input(40).text_in, 10 + 100 * turn);
@@ -392,7 +397,7 @@ mod tests {
 
     #[test]
     fn silence_is_not_counted_where_the_provider_tells_speech() {
-        let mut context = Context::default();
+        let mut context = Context::new(OpenaiRealtime.rates());
         context.append(64_000 * 60);
         context.hear_speech(true, 50_000);
         context.hear_speech(false, 53_000);
@@ -407,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_no_provider_confirms_holds_when_the_response_begins() {
-        let mut context = Context::default();
+        let mut context = Context::new(OpenaiRealtime.rates());
         context.append(64_000);
         context.ask_commit();
         context.begin(RATE);
@@ -449,7 +454,7 @@ mod tests {
         fn whatever_is_edited_the_figure_is_whole_and_memory_bounded(
             steps in prop::collection::vec((0..11, 0u64..20, 0u64..100_000), 0..400),
         ) {
-            let mut context = Context::default();
+            let mut context = Context::new(OpenaiRealtime.rates());
             for (what, id, count) in steps {
                 match what {
                     0 => context.add(Some(id), text(count), RATE),

@@ -1,6 +1,6 @@
 use super::*;
-use crate::dialect::HEAD_BYTES_MAX;
-use crate::time::{HOUR_MS, Timestamp};
+use crate::dialect::{HEAD_BYTES_MAX, OpenaiRealtime};
+use crate::time::{HOUR_MS, Instant, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ struct Session {
 impl Session {
     fn of(estimate: EstimateMode) -> Session {
         let models = Models { session: Some("gpt-realtime".into()), transcription: None };
-        let meter = Meter::new(Dialect::OpenaiRealtime, "openai".into(), models, estimate);
+        let meter = Meter::new(&OpenaiRealtime, "openai".into(), models, estimate);
         Session {
             meter,
             prices: PriceTable::builtin(),
@@ -51,8 +51,7 @@ impl Session {
 
     fn see_bytes(&mut self, event: &[u8]) -> Charge {
         self.now = self.now.plus_ms(100);
-        let head = &event[..event.len().min(HEAD_BYTES_MAX)];
-        match self.meter.peek(head, event.len() as u64, &self.prices, self.now) {
+        match self.meter.peek(event, Rest::Nothing, &self.prices, self.now) {
             Peeked::Pass => Charge::default(),
             Peeked::Charge(charge) => {
                 self.charged += charge;
@@ -565,16 +564,14 @@ fn an_event_of_unknown_length_grows() {
     let event = wire(&audio("r", 64_000));
     whole.see_bytes(event.as_bytes());
     let head = &event.as_bytes()[..HEAD_BYTES_MAX];
-    let Peeked::Charge(first) = grown.meter.peek(head, head.len() as u64, &grown.prices, NOW) else {
-        panic!()
-    };
+    let Peeked::Charge(first) = grown.meter.peek(head, Rest::Unknown, &grown.prices, NOW) else { panic!() };
     grown.charged += first;
     for bytes in [1, 10_000, (event.len() - HEAD_BYTES_MAX - 10_003) as u64] {
         grown.charged += grown.meter.grow(bytes);
     }
     assert_eq!(grown.charged, whole.charged);
     grown.see(&created("s"));
-    grown.meter.peek(b"{\"type\":\"error\"}", 16, &grown.prices, NOW);
+    grown.meter.peek(b"{\"type\":\"error\"}", Rest::Nothing, &grown.prices, NOW);
     assert_eq!(grown.meter.grow(1_000_000), Charge::default());
 }
 
@@ -596,8 +593,8 @@ fn responses_that_never_end_are_bounded() {
 #[test]
 fn an_idle_session_is_small() {
     let meter = size_of::<Meter>();
-    assert!(meter <= 128, "{meter}");
-    let answered = size_of::<Live>() + 4 * (size_of::<Open>() + size_of::<u64>());
+    assert!(meter <= 152, "{meter}");
+    let answered = size_of::<Responses>() + 4 * (size_of::<Open>() + size_of::<u64>());
     assert!(meter + answered <= 1024, "{answered}");
 }
 

@@ -17,6 +17,9 @@ impl Utf8 {
     /// Takes what comes next, masked with `key` (all zeros: not masked), whose first byte is that of `bytes`. Fails with
     /// the position of the first byte after which this can be no text any more; then it is over.
     pub fn take(&mut self, bytes: &[u8], key: [u8; 4]) -> Result<(), usize> {
+        if key == [0; 4] && self.is_whole() && bytes.is_ascii() {
+            return Ok(());
+        }
         for (index, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
             if self.is_whole() && is_ascii(piece, key) {
                 continue;

@@ -64,7 +64,7 @@ pub enum Outcome {
     Violated(Violation),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Walker {
     track: Track,
     /// The largest frame that is kept until it is whole.
@@ -72,8 +72,11 @@ pub struct Walker {
     /// A larger frame under way, with how much of its payload is still to come.
     large: Option<(Header, u64)>,
     /// Behind a stop: where the walk has come that is for the visitor alone.
-    beyond: Option<(Track, Option<(Header, u64)>)>,
+    beyond: Option<Box<Place>>,
 }
+
+/// Where a walk has come: between which frames, and how much of a large one is left.
+type Place = (Track, Option<(Header, u64)>);
 
 impl Walker {
     pub fn new(track: Track, capacity: usize) -> Walker {
@@ -181,7 +184,7 @@ impl Walker {
             None => at,
             Some((forward, track)) => {
                 // What is injected next goes where the stop was, whatever has been seen behind it.
-                self.beyond = Some((self.track, self.large));
+                self.beyond = Some(Box::new((self.track, self.large)));
                 (self.track, self.large) = (track, None);
                 outcome = Outcome::Stopped;
                 forward
@@ -193,16 +196,16 @@ impl Walker {
     /// As [`Walker::walk`], for bytes of which nothing is forwarded any more: what is seen has no effect on where frames
     /// of our own may go.
     pub fn walk_on(&mut self, bytes: &mut [u8], visitor: &mut impl Visit) -> Walked {
-        let (track, large) = self.beyond.unwrap_or((self.track, self.large));
-        let mut walker = Walker { track, large, beyond: None, ..*self };
+        let (track, large) = self.beyond.take().map_or((self.track, self.large), |beyond| *beyond);
+        let mut walker = Walker { track, large, beyond: None, capacity: self.capacity };
         let walked = walker.walk(bytes, visitor);
-        self.beyond = Some(walker.beyond.unwrap_or((walker.track, walker.large)));
+        self.beyond = Some(walker.beyond.unwrap_or_else(|| Box::new((walker.track, walker.large))));
         walked
     }
 
     /// Whether a close frame has been seen, forwarded or not.
     pub fn has_seen_close(&self) -> bool {
-        self.is_closed() || self.beyond.is_some_and(|(track, _)| track.is_closed())
+        self.is_closed() || self.beyond.as_ref().is_some_and(|beyond| beyond.0.is_closed())
     }
 
     /// Whether a control frame of our own may go after what has been forwarded.

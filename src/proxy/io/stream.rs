@@ -96,6 +96,14 @@ impl Writer {
     }
 }
 
+/// One connection of a session, with the bytes that were read beyond its head.
+pub(crate) struct End {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) buffer: Buffer,
+    pub(crate) filled: usize,
+}
+
 /// Whether a read failed because it was cancelled.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)

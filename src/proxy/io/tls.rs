@@ -22,6 +22,16 @@ use std::sync::Arc;
 /// Plaintext for one send: with its record headers and tags it fits a buffer of ciphertext.
 const PLAIN_BYTES_MAX: usize = BUFFER_BYTES - 1024;
 
+/// "internal_error", for a client whose handshake there is no room for (RFC 8446 §6.2).
+pub(crate) const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// Whether connections begin with a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Plain,
+    Tls,
+}
+
 type Shared = Rc<RefCell<Connection>>;
 
 pub(crate) struct TlsReader {

@@ -4,7 +4,7 @@
 
 use super::super::{ClientEvent, ClientPeek, Content};
 use super::{find, object, text};
-use crate::scan::{self, End, Fields, Value};
+use crate::json::{self, End, Fields, Value};
 use serde_json::json;
 
 /// What a type of event is to the meter.
@@ -22,8 +22,8 @@ enum Kind {
 }
 
 #[inline]
-pub(in super::super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
-    match scan::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
+pub(super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
+    match json::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
         Some(Kind::Other) => ClientPeek::Nothing,
         Some(Kind::Sound) | None => peek_with_care(head, event_bytes),
         Some(_) => ClientPeek::Whole,
@@ -58,7 +58,7 @@ fn peek_with_care(head: &[u8], event_bytes: u64) -> ClientPeek {
     }
 }
 
-pub(in super::super) fn read(event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
+pub(super) fn read(event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
     let mut found = Event::default();
     let unseen_bytes = event_bytes.saturating_sub(event.len() as u64);
     for field in Fields::of(event) {
@@ -94,7 +94,7 @@ pub(in super::super) fn read(event: &[u8], event_bytes: u64) -> ClientEvent<'_> 
     }
 }
 
-pub(in super::super) fn cancel(response: Option<&str>) -> String {
+pub(super) fn cancel(response: Option<&str>) -> String {
     match response {
         Some(id) => json!({"type": "response.cancel", "response_id": id}),
         None => json!({"type": "response.cancel"}),
@@ -193,16 +193,6 @@ fn part_content(part: Fields<'_>, unseen_bytes: u64) -> Content {
 
 fn grown(seen_bytes: usize, unseen_bytes: u64) -> u64 {
     (seen_bytes as u64).saturating_add(unseen_bytes)
-}
-
-impl Content {
-    fn plus(self, other: Content) -> Content {
-        Content {
-            text_bytes: self.text_bytes.saturating_add(other.text_bytes),
-            sound_bytes: self.sound_bytes.saturating_add(other.sound_bytes),
-            images: self.images.saturating_add(other.images),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,288 @@
+//! Gemini Live (`BidiGenerateContent`), of the Developer API and of Vertex.
+//!
+//! A message is one object in which several things may stand beside each other: a part of a turn, its end, its usage. So
+//! nothing can be told from its beginning alone. Usage states the whole context of a turn, under one of two names, and its
+//! details need not add up to its counts. A turn has no id, and its usage may come in a message of its own behind its end.
+
+mod client;
+
+use super::stated::{Parts, Stated};
+use super::{
+    AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, OutputDelta, OutputKind, Peek, ProviderEvent,
+    Rates, Rest,
+};
+use crate::close_reason::CloseReason;
+use crate::json::{self, End, Field, Fields, Text, Value};
+use crate::usage::Usage;
+
+/// `}}]}}}` and white space; what closes a message with more in it has a comma.
+const CLOSING_BYTES_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+pub struct GeminiLive;
+
+impl Dialect for GeminiLive {
+    fn name(&self) -> &'static str {
+        "gemini_live"
+    }
+
+    /// `/ws/google.….BidiGenerateContent` of any version and service, behind any prefix.
+    fn path(&self, path: &str) -> Option<String> {
+        let path = &path[path.find("/ws/google.")?..];
+        let (_, method) = path.rsplit_once(['.', '/'])?;
+        let is_live = ["BidiGenerateContent", "BidiGenerateContentConstrained"].contains(&method);
+        is_live.then(|| path.to_owned())
+    }
+
+    fn rates(&self) -> Rates {
+        Rates {
+            input: AudioRate { bytes_per_second: 2 * client::SOUND_HZ },
+            output: AudioRate::PCM16_24KHZ,
+            heard_ms_per_token: 40,
+            said_ms_per_token: 40,
+            image_tokens: 258,
+            sound_is_read_as_it_comes: true,
+        }
+    }
+
+    fn model_is_in(&self) -> ModelSource {
+        ModelSource::FirstEvent
+    }
+
+    fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
+        match rest {
+            Rest::Nothing => peek_sound(event).map_or(Peek::Whole, Peek::OutputDelta),
+            Rest::Bytes(_) | Rest::Unknown => Peek::Whole,
+        }
+    }
+
+    fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        read(event, found);
+    }
+
+    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
+        client::peek(head, event_bytes)
+    }
+
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        client::read(event, event_bytes, found);
+    }
+
+    fn cancel(&self, _response: Option<&str>) -> Option<String> {
+        None
+    }
+
+    /// The SDKs tell a close with its code and reason, and fail over an event that they do not know.
+    fn error_event(&self, _reason: &CloseReason, _event_id: &str) -> Option<String> {
+        None
+    }
+}
+
+/// A part that is sound and alone in its message, as Gemini writes it: nearly all that passes. What stands behind the sound
+/// closes the message and holds no comma, so there is nothing else in it.
+fn peek_sound(event: &[u8]) -> Option<OutputDelta<'_>> {
+    const OPENING: &[u8] = br#"{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"audio/"#;
+    const DATA: &[u8] = b"\",\"data\":\"";
+    let mime = event.strip_prefix(OPENING)?;
+    let sound = mime[json::string_end(mime, 0, &mut false)?..].strip_prefix(DATA)?;
+    let bytes = json::string_end(sound, 0, &mut false)?;
+    let closing = &sound[bytes + 1..];
+    let is_alone = closing.len() <= CLOSING_BYTES_MAX && !closing.contains(&b',');
+    is_alone.then_some(OutputDelta { response: None, kind: OutputKind::Audio, bytes: bytes as u64 })
+}
+
+fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
+    let (mut usage, mut is_finished) = (None, false);
+    let mut fields = Fields::of(event);
+    for field in fields.by_ref() {
+        match &*field.key.bytes() {
+            b"serverContent" => {
+                for part in object(field).into_iter().flatten() {
+                    match &*part.key.bytes() {
+                        b"modelTurn" => read_turn(part, found),
+                        b"turnComplete" => is_finished = matches!(part.value, Value::Plain(b"true")),
+                        _ => {}
+                    }
+                }
+            }
+            b"toolCall" => found(output(OutputKind::Text, raw(field).len())),
+            b"usageMetadata" if !field.cut => usage = object(field).and_then(self::usage),
+            _ => {}
+        }
+    }
+    match usage {
+        Some(usage) => found(ProviderEvent::Done { response: None, usage: Some(usage) }),
+        None if fields.end() != Some(End::Closed) => found(ProviderEvent::Unreadable),
+        None if is_finished => found(ProviderEvent::Finished),
+        None => {}
+    }
+}
+
+/// The parts of a model's turn: sound, text, thoughts, code and what came of it.
+fn read_turn<'a>(turn: Field<'a>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
+    let parts = object(turn).into_iter().flatten().filter(|field| field.key.is("parts"));
+    for (part, _) in parts.filter_map(|field| field.value.elements()).flatten() {
+        for field in part.fields().into_iter().flatten() {
+            match &*field.key.bytes() {
+                b"inlineData" => {
+                    let bytes = object(field).and_then(sound).map_or(0, |sound| sound.raw.len());
+                    found(output(OutputKind::Audio, bytes));
+                }
+                b"text" => {
+                    let bytes = field.value.text().map_or(0, |text| text.raw.len());
+                    found(output(OutputKind::Text, bytes));
+                }
+                b"executableCode" | b"functionCall" => found(output(OutputKind::Text, raw(field).len())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The base64 of a blob that is sound.
+fn sound(blob: Fields<'_>) -> Option<Text<'_>> {
+    let (mut is_sound, mut data) = (false, None);
+    for field in blob {
+        match &*field.key.bytes() {
+            b"mimeType" => {
+                is_sound = field.value.text().is_some_and(|mime| mime.bytes().starts_with(b"audio/"));
+            }
+            b"data" => data = field.value.text(),
+            _ => {}
+        }
+    }
+    data.filter(|_| is_sound)
+}
+
+fn output<'a>(kind: OutputKind, bytes: usize) -> ProviderEvent<'a> {
+    ProviderEvent::OutputDelta(OutputDelta { response: None, kind, bytes: bytes as u64 })
+}
+
+fn object(field: Field<'_>) -> Option<Fields<'_>> {
+    field.value.fields()
+}
+
+fn raw<'a>(field: Field<'a>) -> &'a [u8] {
+    match field.value {
+        Value::Object(raw) | Value::Array(raw) | Value::Plain(raw) | Value::Text(Text { raw, .. }) => raw,
+    }
+}
+
+/// Reads `usageMetadata`; `None` if there is no number in it. Thoughts and what tools were prompted with come on top of the
+/// counts of response and prompt; what is cached is part of the prompt.
+fn usage(fields: Fields<'_>) -> Option<Usage> {
+    let mut stated = Stated::default();
+    let (mut thoughts, mut tool_prompt) = (None, None);
+    let (mut prompt, mut response, mut cached, mut tools) =
+        (Details::default(), Details::default(), Details::default(), Details::default());
+    for field in fields {
+        let count = field.value.count();
+        match &*field.key.bytes() {
+            b"promptTokenCount" => stated.input = count,
+            b"responseTokenCount" | b"candidatesTokenCount" => stated.output = count.or(stated.output),
+            b"totalTokenCount" => stated.total = count,
+            b"thoughtsTokenCount" => thoughts = count,
+            b"toolUsePromptTokenCount" => tool_prompt = count,
+            b"cachedContentTokenCount" => stated.input_parts.cached = count,
+            b"promptTokensDetails" => prompt = Details::of(field),
+            b"responseTokensDetails" | b"candidatesTokensDetails" => response = Details::of(field),
+            b"cacheTokensDetails" => cached = Details::of(field),
+            b"toolUsePromptTokensDetails" => tools = Details::of(field),
+            _ => {}
+        }
+    }
+    let has_number = stated.has_number() || thoughts.is_some() || tool_prompt.is_some();
+    has_number.then(|| {
+        prompt.settle(stated.input);
+        response.settle(stated.output);
+        cached.settle(stated.input_parts.cached);
+        tools.settle(tool_prompt);
+        stated.input_parts = Parts {
+            cached: stated.input_parts.cached,
+            cached_text: cached.text,
+            cached_audio: cached.audio,
+            cached_image: cached.image,
+            ..prompt.parts()
+        };
+        stated.output_parts = response.parts();
+        let beside = thoughts.unwrap_or(0).saturating_add(tool_prompt.unwrap_or(0));
+        stated.total = stated.total.map(|total| total.saturating_sub(beside));
+        let mut usage = stated.usage();
+        let thoughts = thoughts.unwrap_or(0);
+        usage.text_out = usage.text_out.saturating_add(thoughts);
+        usage.reasoning_out = thoughts;
+        let tools = Stated { input: tool_prompt, input_parts: tools.parts(), ..Stated::default() }.usage();
+        Usage { requests: 0, ..tools } + usage
+    })
+}
+
+/// Counts by modality.
+#[derive(Debug, Default)]
+struct Details {
+    text: Option<u64>,
+    audio: Option<u64>,
+    /// Pictures and video.
+    image: Option<u64>,
+    /// An entry without a count stands for what the others leave.
+    open: Option<Modality>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Modality {
+    Text,
+    Audio,
+    Image,
+}
+
+impl Details {
+    fn of(field: Field<'_>) -> Details {
+        let mut details = Details::default();
+        for (entry, _) in field.value.elements().into_iter().flatten() {
+            let (mut modality, mut count) = (Modality::Text, None);
+            for part in entry.fields().into_iter().flatten() {
+                match (&*part.key.bytes(), part.value) {
+                    (b"modality", Value::Text(name)) => modality = Modality::of(name),
+                    (b"tokenCount", value) => count = value.count(),
+                    _ => {}
+                }
+            }
+            match count {
+                Some(count) => *details.slot(modality).get_or_insert_default() += count,
+                None => details.open = Some(modality),
+            }
+        }
+        details
+    }
+
+    fn slot(&mut self, modality: Modality) -> &mut Option<u64> {
+        match modality {
+            Modality::Text => &mut self.text,
+            Modality::Audio => &mut self.audio,
+            Modality::Image => &mut self.image,
+        }
+    }
+
+    /// Gives the entry without a count what the others leave of `total`.
+    fn settle(&mut self, total: Option<u64>) {
+        let Some(modality) = self.open.take() else { return };
+        let rest = total.unwrap_or(0).saturating_sub(self.parts().sum());
+        *self.slot(modality).get_or_insert_default() += rest;
+    }
+
+    fn parts(&self) -> Parts {
+        Parts { text: self.text, audio: self.audio, image: self.image, ..Parts::default() }
+    }
+}
+
+impl Modality {
+    fn of(name: Text<'_>) -> Modality {
+        match &*name.bytes() {
+            b"AUDIO" => Modality::Audio,
+            b"IMAGE" | b"VIDEO" => Modality::Image,
+            _ => Modality::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What a provider's usage object states, and what follows from it: totals that exceed their parts, and cached tokens that no
+//! part names.
+
+use crate::usage::Usage;
+
+/// The numbers of a `usage` object as they stand there.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Stated {
+    pub(super) total: Option<u64>,
+    pub(super) input: Option<u64>,
+    pub(super) output: Option<u64>,
+    pub(super) input_parts: Parts,
+    pub(super) output_parts: Parts,
+    pub(super) duration_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Parts {
+    pub(super) text: Option<u64>,
+    pub(super) audio: Option<u64>,
+    pub(super) image: Option<u64>,
+    pub(super) reasoning: Option<u64>,
+    pub(super) cached: Option<u64>,
+    pub(super) cached_text: Option<u64>,
+    pub(super) cached_audio: Option<u64>,
+    pub(super) cached_image: Option<u64>,
+}
+
+impl Parts {
+    pub(super) fn sum(&self) -> u64 {
+        [self.text, self.audio, self.image].into_iter().flatten().sum()
+    }
+}
+
+impl Stated {
+    pub(super) fn has_number(&self) -> bool {
+        *self != Stated::default()
+    }
+
+    /// What the totals say beyond the parts is text: a whole usage without parts, and output that no part names,
+    /// which is reasoning.
+    pub(super) fn usage(&self) -> Usage {
+        let (input, output) = (&self.input_parts, &self.output_parts);
+        let known_output = self.output.unwrap_or(0).max(output.sum());
+        let total_in = self.input.or_else(|| self.total.map(|total| total.saturating_sub(known_output)));
+        let total_out = self.output.or_else(|| Some(self.total?.saturating_sub(self.input?)));
+        let rest = |total: Option<u64>, parts: &Parts| total.unwrap_or(0).saturating_sub(parts.sum());
+        let usage = Usage {
+            text_in: input.text.unwrap_or(0) + rest(total_in, input),
+            audio_in: input.audio.unwrap_or(0),
+            image_in: input.image.unwrap_or(0),
+            text_out: output.text.unwrap_or(0) + rest(total_out, output),
+            audio_out: output.audio.unwrap_or(0),
+            image_out: output.image.unwrap_or(0),
+            reasoning_out: output.reasoning.unwrap_or(0),
+            duration_ms: self.duration_ms.unwrap_or(0),
+            requests: 1,
+            ..Usage::default()
+        };
+        self.with_cached(usage)
+    }
+
+    /// Cached tokens that no part names are put to text first, then audio, then images. A cache holds the beginning
+    /// of a conversation, and that is instructions and tools; and where the guess is wrong it errs upwards, because
+    /// caching saves the least on text.
+    fn with_cached(&self, mut usage: Usage) -> Usage {
+        let parts = &self.input_parts;
+        usage.cached_text_in = parts.cached_text.unwrap_or(0);
+        usage.cached_audio_in = parts.cached_audio.unwrap_or(0);
+        usage.cached_image_in = parts.cached_image.unwrap_or(0);
+        usage = usage.clamped();
+        let mut rest = parts.cached.unwrap_or(0).saturating_sub(usage.cached_tokens());
+        for (whole, cached) in [
+            (usage.text_in, &mut usage.cached_text_in),
+            (usage.audio_in, &mut usage.cached_audio_in),
+            (usage.image_in, &mut usage.cached_image_in),
+        ] {
+            let more = rest.min(whole - *cached);
+            *cached += more;
+            rest -= more;
+        }
+        usage
+    }
+}

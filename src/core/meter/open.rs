@@ -1,0 +1,183 @@
+//! The responses of one session that are under way, and what each has been charged so far.
+
+use super::context::TEXT_BYTES_PER_TOKEN;
+use super::{BOOKED_MAX, Charge, EstimateMode, Reading};
+use crate::dialect::{AudioRate, OutputKind};
+use crate::id::Model;
+use crate::price::Price;
+use crate::time::Instant;
+use crate::usage::Usage;
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    /// The one that was touched last is last.
+    pub(super) open: Vec<Open>,
+    /// Hashes of the ids that were booked; once full, a ring whose oldest is at `booked_at`.
+    booked: Vec<u64>,
+    booked_at: usize,
+    /// What the last peeked at event adds to, if more of it comes.
+    pub(super) growing: Option<OutputKind>,
+    /// Booked where nothing could be answered; goes out with the next reading.
+    pub(super) overdue: Reading,
+    /// What was asked for and has not begun.
+    pub(super) asked: VecDeque<Asked>,
+    /// What was said to it and is not written down yet.
+    pub(super) unheard: VecDeque<Unheard>,
+}
+
+/// A response that the application asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) apart: bool,
+    /// What it reads in the conversation's place.
+    pub(super) input: Option<Usage>,
+}
+
+/// A piece of speech that is to be written down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unheard {
+    pub(super) hash: u64,
+    pub(super) sound_ms: u64,
+}
+
+/// A response under way.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) id: Option<Box<str>>,
+    pub(super) model: Option<Model>,
+    /// Of the time when it began; also what is booked in the end costs that.
+    pub(super) price: Arc<Price>,
+    /// `None` if its end was its first sign.
+    pub(super) began_at: Option<Instant>,
+    pub(super) output_rate: AudioRate,
+    pub(super) said_ms_per_token: u64,
+    /// Sums of bytes, not of tokens, so that a thousand small pieces do not round up a thousand times.
+    pub(super) audio_bytes: u64,
+    pub(super) text_bytes: u64,
+    pub(super) charged: Charge,
+    /// What it reads, by estimate; `None` where nothing is estimated.
+    pub(super) input: Option<Box<Usage>>,
+    /// What that costs, where estimates count; charged already, or only foreseen.
+    pub(super) input_charge: Charge,
+    pub(super) input_is_charged: bool,
+    /// It is no part of the conversation.
+    pub(super) apart: bool,
+    /// It has said all, and its usage may follow.
+    pub(super) is_finished: bool,
+}
+
+impl Open {
+    /// Adds a piece and charges what the estimate has grown by.
+    pub(super) fn grow(&mut self, kind: OutputKind, bytes: u64, estimate: EstimateMode) -> Charge {
+        let sum = match kind {
+            OutputKind::Audio => &mut self.audio_bytes,
+            OutputKind::Text => &mut self.text_bytes,
+        };
+        *sum = sum.saturating_add(bytes).min(OUTPUT_BYTES_MAX);
+        if estimate != EstimateMode::Enforce {
+            return Charge::default();
+        }
+        let (text_out, audio_out) = self.tokens();
+        let read = if self.input_is_charged { self.input_charge } else { Charge::default() };
+        let tokens = ((text_out + audio_out) as i64).saturating_add(read.tokens);
+        // Text comes in pieces smaller than a token; most change nothing.
+        if tokens == self.charged.tokens {
+            return Charge::default();
+        }
+        let total = Charge { cost: self.price.output_cost(text_out, audio_out) + read.cost, tokens };
+        let more = total - self.charged;
+        self.charged = total;
+        more
+    }
+
+    /// Charges what it reads, from now on.
+    pub(super) fn charge_input(&mut self) -> Reading {
+        if std::mem::replace(&mut self.input_is_charged, true) {
+            return Reading::default();
+        }
+        self.charged += self.input_charge;
+        Reading {
+            charge: self.input_charge,
+            foreseen: Charge::default() - self.input_charge,
+            booked: Vec::new(),
+        }
+    }
+
+    pub(super) fn foreseen(&self) -> Charge {
+        if self.input_is_charged { Charge::default() } else { self.input_charge }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let (text_out, audio_out) = self.tokens();
+        Usage { text_out, audio_out, requests: 1, ..self.input.as_deref().copied().unwrap_or_default() }
+    }
+
+    /// The estimate, text and audio: a token for 4 bytes of text, and one for so much sound.
+    pub(super) fn tokens(&self) -> (u64, u64) {
+        // Four characters of base64 are three bytes of sound.
+        let bytes_per_second = u64::from(self.output_rate.bytes_per_second.max(1));
+        let audio =
+            (self.audio_bytes * 3 * 1_000).div_ceil(bytes_per_second * 4 * self.said_ms_per_token.max(1));
+        (self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN), audio)
+    }
+}
+
+impl Responses {
+    /// The oldest response of that sort that was asked for, which is the one that begins.
+    pub(super) fn take_asked(&mut self, apart: bool) -> Option<Asked> {
+        let index = self.asked.iter().position(|asked| asked.apart == apart)?;
+        self.asked.remove(index)
+    }
+
+    pub(super) fn take_unheard(&mut self, hash: u64) -> Option<Unheard> {
+        let index = self.unheard.iter().position(|unheard| unheard.hash == hash)?;
+        self.unheard.remove(index)
+    }
+
+    pub(super) fn has_booked(&self, hash: u64) -> bool {
+        self.booked.contains(&hash)
+    }
+
+    pub(super) fn forget(&mut self, hash: u64) {
+        // What is oldest is first again, so that the ring goes on behind the last.
+        self.booked.rotate_left(std::mem::take(&mut self.booked_at));
+        self.booked.retain(|booked| *booked != hash);
+    }
+
+    pub(super) fn remember(&mut self, hash: u64) {
+        if self.booked.len() < BOOKED_MAX {
+            self.booked.push(hash);
+        } else {
+            self.booked[self.booked_at] = hash;
+            self.booked_at = (self.booked_at + 1) % BOOKED_MAX;
+        }
+    }
+}
+
+pub(super) fn response_hash(id: &str) -> u64 {
+    hash_of(&("response", id))
+}
+
+pub(super) fn item_hash(id: &str) -> u64 {
+    hash_of(&("item", id))
+}
+
+pub(super) fn transcription_hash(item: &str, content_index: u64) -> u64 {
+    hash_of(&("transcription", item, content_index))
+}
+
+pub(super) fn total_hash(key: &str) -> u64 {
+    hash_of(&("total", key))
+}
+
+fn hash_of(id: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// More than a petabyte in one response is a length that somebody made up; it stops adding.
+const OUTPUT_BYTES_MAX: u64 = 1 << 50;

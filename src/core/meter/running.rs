@@ -1,0 +1,106 @@
+//! Usage that grows: totals that the provider states again and again, and time that is billed as it passes.
+//!
+//! What is booked is always what a sum has grown by, priced as the difference of two prices of the whole, so that a thousand
+//! small bookings cost what one large one does, to the nano-dollar.
+
+use crate::money::NanoUsd;
+use crate::price::Price;
+use crate::time::Instant;
+use crate::usage::Usage;
+use std::sync::Arc;
+
+/// Totals of one session that are told apart; what states more keys adds to the last.
+pub(super) const TOTALS_MAX: usize = 16;
+
+/// Time is booked in pieces of at least so long: what a limit on it can be passed by.
+const BOOKED_EACH_MS: u64 = 5_000;
+
+/// A sum of which a part is booked.
+#[derive(Debug)]
+struct Total {
+    key: u64,
+    /// Of the time when it began.
+    price: Arc<Price>,
+    usage: Usage,
+    cost: NanoUsd,
+}
+
+/// What of a total is to be booked now.
+#[derive(Debug, PartialEq)]
+pub(super) struct Growth {
+    pub(super) usage: Usage,
+    pub(super) cost: NanoUsd,
+    pub(super) price: Arc<Price>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    totals: Vec<Total>,
+    /// Since when time is billed that is not booked.
+    clock: Option<Instant>,
+    elapsed_ms: u64,
+}
+
+impl Running {
+    /// A total is stated. The greatest of each kind holds: an older one that comes late takes nothing back.
+    pub(super) fn state(&mut self, key: u64, usage: Usage, price: &Arc<Price>) -> Option<Growth> {
+        let total = self.total(key, price);
+        let greatest = total.usage.zip(usage, u64::max);
+        total.grow_to(greatest)
+    }
+
+    /// Time is billed from now on, or no more; what has passed until now is to be booked.
+    pub(super) fn set_clock(
+        &mut self,
+        runs: bool,
+        now: Instant,
+        key: u64,
+        price: &Arc<Price>,
+    ) -> Option<Growth> {
+        let growth = self.elapse(now, key, price);
+        self.clock = runs.then_some(now);
+        growth
+    }
+
+    /// What has passed since this was last asked.
+    pub(super) fn elapse(&mut self, now: Instant, key: u64, price: &Arc<Price>) -> Option<Growth> {
+        let since = self.clock.replace(now);
+        let Some(since) = since else {
+            self.clock = None;
+            return None;
+        };
+        self.elapsed_ms = self.elapsed_ms.saturating_add(now.since(since));
+        let duration_ms = self.elapsed_ms;
+        self.state(key, Usage { duration_ms, requests: 1, ..Usage::default() }, price)
+    }
+
+    /// Whether so much time has passed that it is worth a booking.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.clock.is_some_and(|since| now.since(since) >= BOOKED_EACH_MS)
+    }
+
+    fn total(&mut self, key: u64, price: &Arc<Price>) -> &mut Total {
+        let found = self.totals.iter().position(|total| total.key == key);
+        let index = found.unwrap_or_else(|| {
+            if self.totals.len() < TOTALS_MAX {
+                let (price, usage) = (Arc::clone(price), Usage::default());
+                self.totals.push(Total { key, price, usage, cost: NanoUsd::default() });
+            }
+            self.totals.len() - 1
+        });
+        &mut self.totals[index]
+    }
+}
+
+impl Total {
+    fn grow_to(&mut self, usage: Usage) -> Option<Growth> {
+        let more = usage.zip(self.usage, u64::saturating_sub);
+        if more == Usage::default() {
+            return None;
+        }
+        let cost = self.price.cost(&usage);
+        let growth = Growth { usage: more, cost: cost - self.cost, price: Arc::clone(&self.price) };
+        (self.usage, self.cost) = (usage, cost);
+        Some(growth)
+    }
+}

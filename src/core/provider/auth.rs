@@ -1,0 +1,75 @@
+//! How a provider wants its credential.
+
+use crate::http::write::{HeadWriter, HeaderName, HeaderValue};
+use crate::key::ProviderKey;
+
+/// Which header carries a key. Tokens of OAuth are bearer tokens everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthScheme {
+    /// `Authorization: Bearer KEY`
+    Bearer,
+    /// `api-key: KEY`, as Azure has it.
+    ApiKey,
+    /// `x-goog-api-key: KEY`, and `Authorization: Token auth_tokens/…` for what was made for one session.
+    Google,
+}
+
+impl AuthScheme {
+    pub const ALL: [AuthScheme; 3] = [AuthScheme::Bearer, AuthScheme::ApiKey, AuthScheme::Google];
+
+    /// As a configuration calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthScheme::Bearer => "bearer",
+            AuthScheme::ApiKey => "api-key",
+            AuthScheme::Google => "x-goog-api-key",
+        }
+    }
+
+    /// The scheme that a configuration calls so.
+    pub fn named(name: &str) -> Option<AuthScheme> {
+        AuthScheme::ALL.into_iter().find(|scheme| scheme.name() == name)
+    }
+
+    /// Writes the key as the head's only credential.
+    pub fn write(self, key: &ProviderKey, wire: &mut HeadWriter) {
+        let key = key.reveal();
+        let is_oauth = ["ya29.", "eyJ"].iter().any(|start| key.starts_with(start));
+        let (name, value) = match self {
+            AuthScheme::ApiKey if !is_oauth => ("api-key", key.to_owned()),
+            AuthScheme::Google if key.starts_with("auth_tokens/") => {
+                ("Authorization", format!("Token {key}"))
+            }
+            AuthScheme::Google if !is_oauth => ("x-goog-api-key", key.to_owned()),
+            AuthScheme::Bearer | AuthScheme::ApiKey | AuthScheme::Google => {
+                ("Authorization", format!("Bearer {key}"))
+            }
+        };
+        let value = HeaderValue::parse(value).expect("a provider's key is printable");
+        wire.line(&HeaderName::literal(name), &value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::write::Target;
+
+    #[test]
+    fn a_key_is_written_as_its_provider_wants_it() {
+        for (scheme, key, line) in [
+            (AuthScheme::Bearer, "sk-1", "Authorization: Bearer sk-1"),
+            (AuthScheme::ApiKey, "0a1b", "api-key: 0a1b"),
+            (AuthScheme::ApiKey, "eyJ0.e30.s", "Authorization: Bearer eyJ0.e30.s"),
+            (AuthScheme::Google, "AIza1", "x-goog-api-key: AIza1"),
+            (AuthScheme::Google, "ya29.1", "Authorization: Bearer ya29.1"),
+            (AuthScheme::Google, "auth_tokens/1", "Authorization: Token auth_tokens/1"),
+        ] {
+            let mut wire = HeadWriter::get(&Target::parse("/").unwrap());
+            scheme.write(&ProviderKey::parse(key).unwrap(), &mut wire);
+            let text = String::from_utf8(wire.end()).unwrap();
+            assert_eq!(text, format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"), "{scheme:?}");
+            assert_eq!(AuthScheme::named(scheme.name()), Some(scheme));
+        }
+    }
+}

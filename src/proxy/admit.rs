@@ -1,0 +1,353 @@
+//! From a connection to a session that may be dialled: its head, its route, its caller, the verdict, and a place.
+//!
+//! Start at [`admit`]. Invariant: nothing goes upstream before the verdict.
+
+use crate::admission::{self, Found};
+use crate::asked::Asked;
+use crate::authn::{self, Caller};
+use crate::config::{Provider, Refuse};
+use crate::error::{Phase, SessionError, Side};
+use crate::head::{NoHead, read_head};
+use crate::io::buffer::Buffer;
+use crate::io::stream::{self, End, Reader, Writer};
+use crate::io::tls::{self, Scheme};
+use crate::live::{CUT_OFF, CallerMark, Live};
+use crate::opening::{self, Opening};
+use crate::refuse::{self, REFUSALS_MAX, Refused};
+use crate::shard::Shard;
+use crate::{client, dial, local, usage};
+use monoio::net::TcpStream;
+use monoio::time::{Duration, sleep};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::dialect::ModelSource;
+use tokenist_core::http::{RequestHead, request_head};
+use tokenist_core::id::Model;
+use tokenist_core::key::ProviderKey;
+use tokenist_core::metric::Metric;
+use tokenist_core::provider::Route;
+use tokenist_handoff::Refusals;
+
+/// A session that may be dialled.
+pub(crate) struct Admitted {
+    pub(crate) head: RequestHead,
+    pub(crate) websocket_key: String,
+    pub(crate) route: Route,
+    pub(crate) provider: Arc<Provider>,
+    /// The caller's own; else one of the operator's goes upstream.
+    pub(crate) own_key: Option<ProviderKey>,
+    pub(crate) asked: Asked,
+    /// What was read of a client that names its model in its first event, and whose upgrade is answered so.
+    pub(crate) opening: Option<Opening>,
+    pub(crate) end: End,
+}
+
+/// A request whose head is read.
+struct Request {
+    head: RequestHead,
+    reader: Reader,
+    writer: Writer,
+    buffer: Buffer,
+    /// What fills the buffer behind the head.
+    filled: usize,
+}
+
+/// Reads the request, finds out who is calling, and judges. `None`: the request was answered.
+pub(crate) async fn admit(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+) -> Result<Option<Admitted>, SessionError> {
+    let Some((request, mended)) = read_request(shard, live, stream, peer, scheme).await? else {
+        return Ok(None);
+    };
+    let Request { head, reader, writer, buffer, filled } = request;
+    let client = client::of_request(&shard.config, live.client.get().unwrap_or(peer.ip()), &head);
+    live.client.set(Some(client));
+    if usage::is_asked(&head) {
+        let answer = match mended {
+            Ok(()) => usage::answer(shard, &head).await,
+            Err(reason) => Err(reason),
+        };
+        let answer = answer.unwrap_or_else(|reason| refuse::in_http_words(shard, &reason));
+        refuse::respond(shard, live, reader, writer, answer).await;
+        return Ok(None);
+    }
+    let route = match local::route(shard, &head) {
+        Ok(route) => route,
+        Err(answer) => {
+            refuse::respond(shard, live, reader, writer, answer).await;
+            return Ok(None);
+        }
+    };
+    let websocket_key = match head.websocket_key() {
+        Ok(key) => key.to_owned(),
+        Err(error) => {
+            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            return Ok(None);
+        }
+    };
+    live.dialect.set(route.dialect);
+    let end = End { reader, writer, buffer, filled };
+    let own_key = match mended.and_then(|()| authn::caller(&head, &shard.config.identity)) {
+        Ok(caller) => {
+            note_caller(shard, live, &head, client);
+            judge(shard, live, caller, client).await
+        }
+        Err(reason) => {
+            note_caller(shard, live, &head, client);
+            Err(reason)
+        }
+    };
+    let asked = Asked::by(&head);
+    let refused = |reason| (reason, Some(&*websocket_key));
+    match own_key {
+        Err(reason) => turn_down(shard, live, end, &head, refused(reason)).await,
+        Ok(own_key) => match route.dialect.model_is_in() {
+            ModelSource::Url => {
+                match choose(shard, live, &route, asked.models.of_session(), own_key.is_some()) {
+                    Ok(provider) => Ok(Some(Admitted {
+                        head,
+                        websocket_key,
+                        route,
+                        provider,
+                        own_key,
+                        asked,
+                        opening: None,
+                        end,
+                    })),
+                    Err(reason) => turn_down(shard, live, end, &head, refused(reason)).await,
+                }
+            }
+            ModelSource::FirstEvent => greet(shard, live, head, websocket_key, route, own_key, end).await,
+        },
+    }
+}
+
+/// Reads a connection's head, in TLS and behind a header of the PROXY protocol where that is set. `None`: it was answered.
+/// What its query or path makes of its credentials is told beside it.
+async fn read_request(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+) -> Result<Option<(Request, Result<(), CloseReason>)>, SessionError> {
+    let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
+    let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
+    let mut plain = stream::split(stream, &live.downstream).map_err(failed)?;
+    let mut early = None;
+    live.client.set(Some(peer.ip()));
+    if client::announces(&shard.config, peer.ip()) {
+        let buffer = shard.pool.take().map_err(ours)?;
+        let read = client::read_announcement(&mut plain.0, buffer, live.up.cancel_handle()).await;
+        let (announced, buffer, filled) = read.inspect_err(|error| {
+            tracing::warn!(peer = %peer.ip(), %error, "connection closed: see proxy.proxy_protocol");
+        })?;
+        live.client.set(announced.or(live.client.get()));
+        early = Some((buffer, filled));
+    }
+    if scheme == Scheme::Tls {
+        let Some(config) = &shard.config.tls else { return Ok(None) };
+        let config = Arc::clone(&**config.load());
+        plain = tls::accept(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
+    }
+    let (mut reader, writer) = plain;
+    if live.surplus {
+        shard.counters.add(Metric::SessionsRefused, 1);
+        let answer = refuse::in_http_words(shard, &refuse::full());
+        refuse::respond(shard, live, reader, writer, answer).await;
+        return Ok(None);
+    }
+    let (buffer, filled) = match early {
+        Some(early) => early,
+        None => (shard.pool.take().map_err(ours)?, 0),
+    };
+    let cancel = live.up.cancel_handle();
+    let read = read_head(&mut reader, buffer, filled, cancel, Side::Downstream, Phase::Admit).await;
+    let (buffer, filled, end) = match read {
+        Ok(read) => read,
+        Err((NoHead::Session(error), _)) => return Err(error),
+        Err((NoHead::Refused(error), _)) => {
+            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            return Ok(None);
+        }
+    };
+    let read = request_head(&buffer.bytes()[..end]).and_then(|head| {
+        let (head, mended) = authn::mended(head, &shard.config.identity);
+        let (head, keyed) = authn::with_path_key(head);
+        authn::refuse_ambiguous(&head).map(|()| (head, mended.and(keyed)))
+    });
+    match read {
+        Ok((head, mended)) => {
+            let (buffer, filled) = dial::rest(buffer, filled, end);
+            Ok(Some((Request { head, reader, writer, buffer, filled }, mended)))
+        }
+        Err(error) => {
+            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            Ok(None)
+        }
+    }
+}
+
+/// Tells the client why its session may not be dialled.
+async fn turn_down(
+    shard: &Shard,
+    live: &Live,
+    end: End,
+    head: &RequestHead,
+    (reason, websocket_key): (CloseReason, Option<&str>),
+) -> Result<Option<Admitted>, SessionError> {
+    let refused = Refused { head, websocket_key, reason: &reason };
+    refuse::refuse(shard, live, end.reader, end.writer, refused).await;
+    Err(SessionError::new(Side::Downstream, Phase::Admit, reason))
+}
+
+/// By whom refusals are counted.
+fn note_caller(shard: &Shard, live: &Live, head: &RequestHead, client: IpAddr) {
+    let mark =
+        authn::mark(head, &shard.config.identity).map_or(CallerMark::Address(client), CallerMark::Named);
+    let first = live.caller.set(mark).is_ok();
+    debug_assert!(first, "a session has one caller");
+}
+
+/// Finds the caller's accounts and the verdict on them, and takes a place for the session. The caller's own key for the
+/// provider, if it brings one.
+async fn judge(
+    shard: &Rc<Shard>,
+    live: &Live,
+    caller: Caller,
+    client: IpAddr,
+) -> Result<Option<ProviderKey>, CloseReason> {
+    if shard.is_draining() {
+        return Err(CloseReason::Draining);
+    }
+    let key = caller.key();
+    let found = match admission::find(shard, caller).await {
+        Ok(found) => found,
+        Err(reason) => {
+            shard.refused(None, key, client, &reason);
+            return Err(reason);
+        }
+    };
+    let identity = Arc::clone(&found.identity);
+    let entered = enter(shard, live, found).await;
+    if let Err(reason) = &entered {
+        shard.refused(Some(&identity), key, client, reason);
+    }
+    entered
+}
+
+/// The verdict on a caller who is known, and a place if it may come in.
+async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<Option<ProviderKey>, CloseReason> {
+    let Found { identity, holders, own_key } = found;
+    throttle(shard, live, holders.delay_ms()).await?;
+    if let Some(reason) = holders.verdict(shard.clock.now().wall) {
+        shard.counters.add(Metric::LimitsReached, 1);
+        return Err(reason);
+    }
+    if let Some(reason) = holders.reject() {
+        return Err(reason);
+    }
+    if is_cut_off(&shard.links.refusals, live, shard) {
+        live.is_storming.set(true);
+        return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
+    }
+    let max_sessions = holders.user.standing.load().limit.max_sessions;
+    if !live.take_place(&holders, max_sessions) {
+        return Err(CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
+    }
+    // From here on settle gives the place back.
+    let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
+    assert!(first, "a session is admitted once");
+    Ok(own_key)
+}
+
+/// Whether the provider greets this caller and ends it, again and again; of no account where nothing is told in HTTP.
+fn is_cut_off(refusals: &Refusals, live: &Live, shard: &Shard) -> bool {
+    let caller = live.caller.get().filter(|_| shard.config.refuse != Refuse::Close);
+    let count = caller.map(|caller| refusals.count(&(caller, CUT_OFF), shard.clock.now().instant));
+    count.is_some_and(|count| count > REFUSALS_MAX)
+}
+
+/// Waits as long as a rule has new sessions of this user wait, or until the process stops.
+async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), CloseReason> {
+    let until = shard.clock.now().instant.plus_ms(delay_ms.saturating_add(shard.config.head_ms));
+    live.deadline.set(live.deadline.get().max(until));
+    let mut left = Duration::from_millis(delay_ms);
+    while !left.is_zero() && !shard.is_draining() {
+        let step = left.min(Duration::from_secs(1));
+        sleep(step).await;
+        left -= step;
+    }
+    if shard.is_draining() { Err(CloseReason::Draining) } else { Ok(()) }
+}
+
+/// The provider that serves the model, if it can be asked: with the caller's key or with one of the operator's.
+fn choose(
+    shard: &Shard,
+    live: &Live,
+    route: &Route,
+    model: Option<&Model>,
+    has_own_key: bool,
+) -> Result<Arc<Provider>, CloseReason> {
+    let picked = shard.config.routes.pick(route, model.map(Model::as_str)).map_err(|allowed| {
+        let model = model.map_or("(none)", Model::as_str).into();
+        CloseReason::ModelNotAllowed { model, allowed }
+    });
+    let chosen = picked.and_then(|index| {
+        let provider = &shard.config.providers[index];
+        match has_own_key || !provider.keys.is_empty() {
+            true => Ok((index, Arc::clone(provider))),
+            false => {
+                Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()))
+            }
+        }
+    });
+    match chosen {
+        Ok((index, provider)) => {
+            live.provider.set(Some(index));
+            Ok(provider)
+        }
+        Err(reason) => {
+            if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
+                shard.refused(Some(identity), identity.key, client, &reason);
+            }
+            Err(reason)
+        }
+    }
+}
+
+/// Answers the upgrade of a client that names its model in its first event, reads that, and chooses the provider by it.
+async fn greet(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    head: RequestHead,
+    websocket_key: String,
+    route: Route,
+    own_key: Option<ProviderKey>,
+    mut end: End,
+) -> Result<Option<Admitted>, SessionError> {
+    let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
+    opening::answer(&head, &websocket_key, &mut end.writer).await.map_err(failed)?;
+    let (read, end) = opening::read(shard, live, end, route.dialect).await;
+    let chosen = read.map_err(opening::Failure::Refused).and_then(|opening| {
+        let opening = opening.ok_or(opening::Failure::Gone)?;
+        let provider = choose(shard, live, &route, Some(&opening.model), own_key.is_some());
+        provider.map(|provider| (opening, provider)).map_err(opening::Failure::Refused)
+    });
+    match chosen {
+        Ok((opening, provider)) => {
+            let mut asked = Asked::by(&head);
+            asked.models.session = Some(opening.model.clone());
+            let opening = Some(opening);
+            Ok(Some(Admitted { head, websocket_key, route, provider, own_key, asked, opening, end }))
+        }
+        Err(opening::Failure::Refused(reason)) => turn_down(shard, live, end, &head, (reason, None)).await,
+        Err(opening::Failure::Gone) => Ok(None),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a request asks the provider for, as far as it concerns the meter: models, and the call that it attaches to.
+
+use crate::authn;
+use crate::shard::Shard;
+use std::fmt;
+use std::rc::Rc;
+use tokenist_core::http::{RequestHead, query};
+use tokenist_core::id::{Model, SessionId};
+use tokenist_core::meter::{Claims, Models};
+
+pub(crate) struct Asked {
+    pub(crate) models: Models,
+    /// The call that it attaches to, and others may have attached to.
+    pub(crate) call: Option<Box<str>>,
+}
+
+/// A session's claims among all that are attached to a call.
+pub(crate) struct Claimant {
+    pub(crate) call: Box<str>,
+    pub(crate) session: SessionId,
+    pub(crate) shard: Rc<Shard>,
+}
+
+impl fmt::Debug for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claimant({} of {})", self.session, self.call)
+    }
+}
+
+impl Claims for Claimant {
+    fn claim(&self, hash: u64) -> bool {
+        self.shard.links.calls.claim(&(&*self.call, hash), self.session, self.shard.clock.now().instant)
+    }
+}
+
+impl Asked {
+    pub(crate) fn by(head: &RequestHead) -> Asked {
+        let is_transcription = head.query().any(|found| found.as_str() == "intent=transcription");
+        let model = authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        // Who names a model begins a session of its own, whatever else it names.
+        let call = head.query().find(|found| found.name() == "call_id").filter(|_| model.is_none());
+        Asked {
+            call: call
+                .and_then(|found| query::decode(found.value()))
+                .filter(|call| !call.is_empty())
+                .map(Box::from),
+            models: match is_transcription {
+                true => Models { session: None, transcription: model },
+                false => Models { session: model, transcription: None },
+            },
+        }
+    }
+}
+
+/// The model that the first parameter of this name states, if it is fit to be one.
+fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
+    let mut values = head.query().filter(|found| found.name() == wanted);
+    values.find_map(|found| Model::parse(query::decode(found.value())?.as_bytes()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenist_core::http::request_head;
+
+    #[test]
+    fn the_url_says_which_model_is_asked_for() {
+        for (target, session, transcription) in [
+            ("/v1/realtime?model=gpt-realtime", Some("gpt-realtime"), None),
+            ("/v1/realtime?a=b&model=org%2Fa+model", Some("org/a model"), None),
+            ("/openai/realtime?api-version=1&deployment=mine", Some("mine"), None),
+            ("/v1/realtime?deployment=mine&model=gpt-realtime", Some("gpt-realtime"), None),
+            ("/v1/realtime?intent=transcription&model=whisper-1", None, Some("whisper-1")),
+            ("/v1/realtime?model=&model=second", Some("second"), None),
+            ("/v1/realtime?model=%0d%0aX", None, None),
+            ("/v1/realtime?model=%ff", None, None),
+            ("/v1/realtime?models=m", None, None),
+            ("/v1/realtime", None, None),
+        ] {
+            let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            let Models { session: asked, transcription: transcribes } = Asked::by(&head).models;
+            let asked = (asked, transcribes);
+            assert_eq!(asked, (session.map(Model::from), transcription.map(Model::from)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_attached_to_a_call_that_it_names_alone() {
+        for (target, call) in [
+            ("/v1/realtime?call_id=rtc%5F1", Some("rtc_1")),
+            ("/v1/realtime?call_id=", None),
+            ("/v1/realtime?call_id=rtc_1&model=m", None),
+            ("/v1/realtime?model=m", None),
+        ] {
+            let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(Asked::by(&head).call.as_deref(), call, "{target}");
+        }
+    }
+}

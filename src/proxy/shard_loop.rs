@@ -1,0 +1,83 @@
+//! One shard's thread: it listens, obeys orders, ticks, and ends when a drain has ended.
+//!
+//! Start at [`run`].
+
+use crate::config::Config;
+use crate::links::Links;
+use crate::listener;
+use crate::shard::Shard;
+use monoio::net::UnixStream;
+use monoio::time::{Duration, sleep};
+use std::os::unix::net;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokenist_handoff::{Lane, Mailbox, Order};
+
+/// Serves until a drain has ended.
+pub(crate) async fn run(
+    index: usize,
+    config: Arc<Config>,
+    links: Links,
+    orders: Mailbox<Order>,
+    lane: Option<Lane>,
+    sockets: listener::Sockets,
+) {
+    let shard = Rc::new(Shard::new(index, config, links, lane));
+    let listeners = listener::listen(&shard, sockets);
+    let bell = Arc::clone(orders.bell());
+    let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
+    let tick = Duration::from_millis(shard.config.tick_ms);
+    let mut listeners = Some(listeners);
+    loop {
+        sleep(tick).await;
+        shard.tick();
+        if let Some(deadline) = shard.drain_by.get() {
+            if let Some(listeners) = listeners.take() {
+                listeners.close(&shard).await;
+            }
+            shard.send_away(deadline);
+            if shard.connections.get() == 0 && shard.flush() {
+                break;
+            }
+        }
+    }
+    // A ring is handed to the kernel when its shard goes to sleep. Without this, what the last connections and the
+    // listeners left in it (closes, above all) would never be done: whoever waits for an end would wait for ever.
+    shard.over.set(true);
+    bell.ring();
+    obeying.await;
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// Carries out orders as they come.
+async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
+    let bell = orders.bell().try_clone_fd().map(net::UnixStream::from).and_then(UnixStream::from_std);
+    let bell = match bell {
+        Ok(bell) => bell,
+        Err(error) => {
+            // Ticks still sweep, so orders are late and not lost: the mailbox is drained by nobody else.
+            tracing::error!(%error, "a shard cannot hear its bell");
+            return;
+        }
+    };
+    loop {
+        let heard = bell.readable(false).await;
+        if shard.over.get() {
+            return;
+        }
+        shard.read_clock();
+        for order in orders.drain() {
+            match order {
+                Order::Admission { ticket, answer } => shard.accounts.answer(ticket, answer),
+                Order::Sweep => shard.sweep(),
+                Order::Release => shard.accounts.release(),
+                Order::Close(session) => shard.kill(session),
+                Order::Drain { deadline_ms } => shard.drain(deadline_ms),
+            }
+        }
+        if let Err(error) = heard {
+            tracing::error!(%error, "a shard's bell is broken");
+            sleep(Duration::from_millis(shard.config.tick_ms)).await;
+        }
+    }
+}
