@@ -34,10 +34,11 @@ pub(crate) struct Buffer {
     pool: Pool,
 }
 
-/// The unfilled rest of a buffer, for a read.
+/// The unfilled rest of a buffer, for a read that may fill it up to `end`.
 pub(crate) struct Unfilled {
     pub(crate) buffer: Buffer,
     pub(crate) filled: usize,
+    pub(crate) end: usize,
 }
 
 /// A filled part of a buffer, for a write.
@@ -119,11 +120,11 @@ impl Drop for Buffer {
 // SAFETY: the memory does not move with the value and is initialised throughout.
 unsafe impl IoBufMut for Unfilled {
     fn write_ptr(&mut self) -> *mut u8 {
-        self.buffer.bytes_mut()[self.filled..].as_mut_ptr()
+        self.buffer.bytes_mut()[self.filled..self.end].as_mut_ptr()
     }
 
     fn bytes_total(&mut self) -> usize {
-        BUFFER_BYTES - self.filled
+        self.end - self.filled
     }
 
     unsafe fn set_init(&mut self, _bytes: usize) {}

@@ -40,22 +40,20 @@ impl Reader {
         debug_assert!(filled < BUFFER_BYTES, "a read needs room");
         match self {
             Reader::Plain(half) => {
-                let (result, room) = half.cancelable_read(Unfilled { buffer, filled }, cancel).await;
+                let (result, room) =
+                    half.cancelable_read(Unfilled { buffer, filled, end: BUFFER_BYTES }, cancel).await;
                 (result, room.buffer)
             }
-            // TLS is boxed here and below, so that a plain session's future does not carry its size.
-            Reader::Tls(reader) => Box::pin(reader.read(buffer, filled, cancel)).await,
+            Reader::Tls(reader) => reader.read(buffer, filled, cancel).await,
         }
     }
 
     /// Waits until there is something to read, without a buffer.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        let half = match self {
-            Reader::Plain(half) => half,
-            Reader::Tls(reader) if reader.has_rest() => return Ok(()),
-            Reader::Tls(reader) => reader.raw(),
-        };
-        tcp::readable(half).await
+        match self {
+            Reader::Plain(half) => tcp::readable(half).await,
+            Reader::Tls(reader) => reader.readable().await,
+        }
     }
 }
 
@@ -64,7 +62,7 @@ impl Writer {
     pub(crate) async fn write(&mut self, buffer: Buffer, range: Range<usize>) -> (io::Result<()>, Buffer) {
         match self {
             Writer::Plain(half) => tcp::write_filled(half, buffer, range).await,
-            Writer::Tls(writer) => Box::pin(writer.write(buffer, range)).await,
+            Writer::Tls(writer) => (writer.write(&buffer.bytes()[range]).await, buffer),
         }
     }
 
@@ -72,7 +70,7 @@ impl Writer {
     pub(crate) async fn write_bytes(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         match self {
             Writer::Plain(half) => tcp::write_vec(half, bytes).await,
-            Writer::Tls(writer) => Box::pin(writer.write_bytes(&bytes)).await,
+            Writer::Tls(writer) => writer.write(&bytes).await,
         }
     }
 
@@ -88,7 +86,7 @@ impl Writer {
     pub(crate) async fn finish(&mut self) {
         let told = match self {
             Writer::Plain(half) => half.shutdown(),
-            Writer::Tls(writer) => Box::pin(writer.finish()).await,
+            Writer::Tls(writer) => writer.finish().await,
         };
         if let Err(error) = told {
             tracing::trace!(%error, "the peer was gone before its connection was finished");
