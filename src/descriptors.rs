@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 
 /// The ledger and its readers, MongoDB and Redis, the log, the resolver, what threads wake each other with.
 const PROCESS: u64 = 96;
-/// A shard's ring, bells and listeners, those it refuses, and further addresses of a provider that are tried at once.
+/// A shard's ring, notifiers and listeners, those it refuses, and further addresses of a provider that are tried at once.
 const SHARD: u64 = 16;
 /// The application's connection and the provider's.
 const SESSION: u64 = 2;

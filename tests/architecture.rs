@@ -71,7 +71,7 @@ const UNSAFE: [&str; 8] = [
     "bench/link.rs",
     "bench/process.rs",
     "bench/stamp.rs",
-    "src/handoff/bell.rs",
+    "src/handoff/notifier.rs",
     "src/proxy/io/allocations.rs",
     "src/proxy/io/buffer.rs",
     "src/proxy/io/shut_down.rs",

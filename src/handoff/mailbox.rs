@@ -1,6 +1,6 @@
-//! A bounded queue whose owner sleeps in a ring: sending rings its bell.
+//! A bounded queue whose owner sleeps in a ring: sending notifies it.
 
-use crate::bell::Bell;
+use crate::notifier::Notifier;
 use crossbeam::channel::{self, Receiver, TrySendError};
 use std::io;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Mailbox<T> {
     receiver: Receiver<T>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 }
 
 /// Anybody's end.
 #[derive(Debug)]
 pub struct Sender<T> {
     sender: channel::Sender<T>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 }
 
 /// A mailbox for at most `capacity` letters.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Mailbox<T>)> {
     let (sender, receiver) = channel::bounded(capacity);
-    let bell = Arc::new(Bell::new()?);
-    Ok((Sender { sender, bell: Arc::clone(&bell) }, Mailbox { receiver, bell }))
+    let notifier = Arc::new(Notifier::new()?);
+    Ok((Sender { sender, notifier: Arc::clone(&notifier) }, Mailbox { receiver, notifier }))
 }
 
 impl<T> Sender<T> {
@@ -31,7 +31,7 @@ impl<T> Sender<T> {
     pub fn try_send(&self, letter: T) -> Result<(), T> {
         match self.sender.try_send(letter) {
             Ok(()) => {
-                self.bell.ring();
+                self.notifier.notify();
                 Ok(())
             }
             Err(TrySendError::Full(letter) | TrySendError::Disconnected(letter)) => Err(letter),
@@ -41,19 +41,19 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        Sender { sender: self.sender.clone(), bell: Arc::clone(&self.bell) }
+        Sender { sender: self.sender.clone(), notifier: Arc::clone(&self.notifier) }
     }
 }
 
 impl<T> Mailbox<T> {
-    /// Silences the bell and yields what has arrived.
+    /// Clears the notifier and yields what has arrived.
     pub fn drain(&self) -> impl Iterator<Item = T> + '_ {
-        self.bell.hush();
+        self.notifier.clear();
         self.receiver.try_iter()
     }
 
-    pub fn bell(&self) -> &Arc<Bell> {
-        &self.bell
+    pub fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
     }
 }
 

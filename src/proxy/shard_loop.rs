@@ -24,7 +24,7 @@ pub(crate) async fn run(
 ) {
     let shard = Rc::new(Shard::new(index, config, links, lane));
     let listeners = listener::listen(&shard, sockets);
-    let bell = Arc::clone(orders.bell());
+    let notifier = Arc::clone(orders.notifier());
     let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
     let tick = Duration::from_millis(shard.config.tick_ms);
     let mut listeners = Some(listeners);
@@ -44,24 +44,24 @@ pub(crate) async fn run(
     // A ring is handed to the kernel when its shard goes to sleep. Without this, what the last connections and the
     // listeners left in it (closes, above all) would never be done: whoever waits for an end would wait for ever.
     shard.over.set(true);
-    bell.ring();
+    notifier.notify();
     obeying.await;
     sleep(Duration::from_millis(1)).await;
 }
 
 /// Carries out orders as they come.
 async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
-    let bell = orders.bell().try_clone_fd().map(net::UnixStream::from).and_then(UnixStream::from_std);
-    let bell = match bell {
-        Ok(bell) => bell,
+    let notifier = orders.notifier().try_clone_fd().map(net::UnixStream::from).and_then(UnixStream::from_std);
+    let notifier = match notifier {
+        Ok(notifier) => notifier,
         Err(error) => {
             // Ticks still sweep, so orders are late and not lost: the mailbox is drained by nobody else.
-            tracing::error!(%error, "a shard cannot hear its bell");
+            tracing::error!(%error, "a shard cannot wait for its notifier");
             return;
         }
     };
     loop {
-        let heard = bell.readable(false).await;
+        let woken = notifier.readable(false).await;
         if shard.over.get() {
             return;
         }
@@ -75,8 +75,8 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
                 Order::Drain { deadline_ms } => shard.drain(deadline_ms),
             }
         }
-        if let Err(error) = heard {
-            tracing::error!(%error, "a shard's bell is broken");
+        if let Err(error) = woken {
+            tracing::error!(%error, "a shard's notifier is broken");
             sleep(Duration::from_millis(shard.config.tick_ms)).await;
         }
     }

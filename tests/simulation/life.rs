@@ -107,7 +107,7 @@ impl World {
     }
 
     fn new_shard(&self) -> (Shard, Sender<Order>) {
-        let (sender, mailbox) = mailbox(MAILBOX_MAX).expect("a bell can be had");
+        let (sender, mailbox) = mailbox(MAILBOX_MAX).expect("a notifier can be made");
         let shard = Shard {
             mailbox,
             accounts: Rc::new(Accounts::new(self.shape.cache_max, TICK_MS)),

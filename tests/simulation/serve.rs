@@ -448,7 +448,7 @@ impl World {
         self.let_in(at, shard);
     }
 
-    /// The shard hears its bell.
+    /// The shard is notified.
     pub(crate) fn obey(&mut self, at: usize, shard: usize) {
         let orders: Vec<Order> = self.process(at).shards[shard].mailbox.drain().collect();
         for order in orders {

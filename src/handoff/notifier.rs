@@ -1,6 +1,6 @@
 //! An eventfd that wakes a thread which sleeps in its ring.
 //!
-//! Ringing an already ringing bell costs one atomic and no system call.
+//! Notifying again before it is cleared costs one atomic and no system call.
 
 #![expect(unsafe_code, reason = "eventfd, write and read have no safe form in std")]
 
@@ -9,25 +9,25 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug)]
-pub struct Bell {
+pub struct Notifier {
     fd: OwnedFd,
-    ringing: AtomicBool,
+    is_set: AtomicBool,
 }
 
-impl Bell {
+impl Notifier {
     /// Fails where the process may open no more files.
-    pub fn new() -> io::Result<Bell> {
+    pub fn new() -> io::Result<Notifier> {
         // SAFETY: eventfd takes no pointers; the descriptor it returns belongs to nobody else.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: as above, `fd` is open and ours.
-        Ok(Bell { fd: unsafe { OwnedFd::from_raw_fd(fd) }, ringing: AtomicBool::new(false) })
+        Ok(Notifier { fd: unsafe { OwnedFd::from_raw_fd(fd) }, is_set: AtomicBool::new(false) })
     }
 
-    pub fn ring(&self) {
-        if !self.ringing.swap(true, Ordering::AcqRel) {
+    pub fn notify(&self) {
+        if !self.is_set.swap(true, Ordering::AcqRel) {
             let one = 1u64.to_ne_bytes();
             // SAFETY: `one` is eight readable bytes. A write to an eventfd fails only when its counter would
             // overflow, and then it is readable anyway.
@@ -35,20 +35,20 @@ impl Bell {
         }
     }
 
-    /// Stops the ringing. Call it before looking for what it rang for, or a ring between look and hush is lost.
-    pub fn hush(&self) {
+    /// Clears it. Call it before looking for what was notified, or a notification between look and clearing is lost.
+    pub fn clear(&self) {
         let mut count = [0u8; 8];
         // SAFETY: `count` is eight writable bytes. An empty eventfd answers EAGAIN, which is as good.
         unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-        self.ringing.store(false, Ordering::Release);
+        self.is_set.store(false, Ordering::Release);
     }
 
-    /// A second descriptor of the same bell, for a runtime that wants to own what it waits for.
+    /// A second descriptor of the same notifier, for a runtime that wants to own what it waits for.
     pub fn try_clone_fd(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
     }
 
-    /// Readable while it rings.
+    /// Readable from notification to clearing.
     pub fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
@@ -59,20 +59,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bell_is_readable_from_ring_to_hush() {
-        let bell = Bell::new().unwrap();
+    fn it_is_readable_from_notification_to_clearing() {
+        let notifier = Notifier::new().unwrap();
         let readable = || {
-            let mut poll = libc::pollfd { fd: bell.fd(), events: libc::POLLIN, revents: 0 };
+            let mut poll = libc::pollfd { fd: notifier.fd(), events: libc::POLLIN, revents: 0 };
             // SAFETY: one pollfd, and it lives through the call.
             unsafe { libc::poll(&mut poll, 1, 0) == 1 }
         };
         assert!(!readable());
-        bell.ring();
-        bell.ring();
+        notifier.notify();
+        notifier.notify();
         assert!(readable());
-        bell.hush();
+        notifier.clear();
         assert!(!readable());
-        bell.ring();
+        notifier.notify();
         assert!(readable());
     }
 }
