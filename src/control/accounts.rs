@@ -26,7 +26,7 @@ impl Accounts {
             self.by_place.resize(index + 1, None);
         }
         let account = self.by_place[index].get_or_insert_with(|| {
-            let account = Account::new(record.standing().clone());
+            let account = Account::new(record.account_state().clone());
             let Applied { cost, tokens } = record.applied();
             account.charge(Charge { cost: NanoUsd(cost), tokens });
             Arc::new(account)
@@ -64,10 +64,10 @@ impl Accounts {
     }
 }
 
-/// The standing goes first: whoever finds the ceiling reached can then say why.
+/// The state goes first: whoever finds the ceiling reached can then say why.
 fn publish(account: &Account, record: &Record) {
-    if **account.standing.load() != *record.standing() {
-        account.standing.set(record.standing().clone());
+    if **account.state.load() != *record.account_state() {
+        account.state.set(record.account_state().clone());
     }
     let ceilings = record.ceilings();
     account.cost.set_ceiling(figure(ceilings.cost));

@@ -1,4 +1,4 @@
-//! The thread around the core's ledger: takes reports and commands, publishes ceilings and standings, sends orders.
+//! The thread around the core's ledger: takes reports and commands, publishes ceilings and account states, sends orders.
 //!
 //! Start at `run`. No arithmetic happens here, and all but `run` takes the time as an argument, so a simulation can
 //! drive an [`Aggregator`] with a clock of its own.
@@ -212,7 +212,7 @@ impl Aggregator {
             let Warning { holder, percent } = warning;
             let Some(place) = self.ledger.find(&holder) else { continue };
             let record = self.ledger.record(place);
-            let (limit, used) = (record.standing().limit, record.used());
+            let (limit, used) = (record.account_state().limit, record.used());
             info!(
                 ?holder,
                 percent,
@@ -345,8 +345,8 @@ impl Aggregator {
         let record = self.known_or_stranger(Holder::User(identity.user.clone()), now);
         Judged {
             verdict,
-            remaining: Remaining::of(&record.standing().limit, record.used()),
-            delay_ms: record.standing().delay_ms,
+            remaining: Remaining::of(&record.account_state().limit, record.used()),
+            delay_ms: record.account_state().delay_ms,
             org: identity.org.clone(),
             user: self.view(&record, None),
         }
@@ -379,7 +379,7 @@ impl Aggregator {
             self.ledger.advance(place, now);
         }
         let record = self.known_or_stranger(holder, now);
-        judge(record.standing(), record.used(), now)
+        judge(record.account_state(), record.used(), now)
     }
 
     fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {

@@ -316,7 +316,7 @@ impl Ledger {
         for place in [user, org, feature, key].into_iter().flatten() {
             self.roster.establish(place);
             self.post(place, counted, delta.at, &totals, now);
-            if self.record(place).standing().limit.window == WindowKind::Rolling24h {
+            if self.record(place).account_state().limit.window == WindowKind::Rolling24h {
                 grain = Grain::FiveMinutes;
             }
         }
@@ -596,7 +596,7 @@ impl Ledger {
         self.details_lost
     }
 
-    /// Places whose standing or ceilings changed since this was last asked.
+    /// Places whose state or ceilings changed since this was last asked.
     pub fn take_changed(&mut self) -> Vec<Place> {
         let changed = std::mem::take(&mut self.changed);
         for &place in &changed {
@@ -605,7 +605,7 @@ impl Ledger {
         changed
     }
 
-    /// Whether live sessions have to be judged anew. Publish first, or they are judged by the old standing.
+    /// Whether live sessions have to be judged anew. Publish first, or they are judged by the old state.
     pub fn take_sweep(&mut self) -> bool {
         std::mem::take(&mut self.sweep)
     }
@@ -724,7 +724,7 @@ impl Ledger {
     fn list(&mut self, place: Place) {
         let seat = self.roster.seat_mut(place);
         let (is_blocked, is_bound) =
-            (seat.record.standing().block.is_some(), seat.record.own_limit().is_some());
+            (seat.record.account_state().block.is_some(), seat.record.own_limit().is_some());
         if (seat.is_blocked, seat.is_bound) == (is_blocked, is_bound) {
             return;
         }

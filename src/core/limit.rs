@@ -101,7 +101,7 @@ impl Restraint {
 
 /// Everything about a holder that a verdict needs besides what was used. Published on the holder's account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct AccountState {
     /// An operator's; without one, that of a rule.
     pub block: Option<Block>,
     pub limit: Limit,

@@ -12,7 +12,7 @@ use crate::batch::Profile;
 use crate::close_reason::CloseReason;
 use crate::fleet::{Count, Heard, Others, Scope, Weight, Writer};
 use crate::id::Holder;
-use crate::limit::{Block, Limit, Mode, OnRedisDown, Restraint, Standing, WindowKind};
+use crate::limit::{AccountState, Block, Limit, Mode, OnRedisDown, Restraint, WindowKind};
 use crate::time::Timestamp;
 use crate::totals::Totals;
 use crate::verdict::{Used, Verdict, is_reached, judge};
@@ -43,7 +43,7 @@ pub struct Applied {
 /// What a change of a record asks of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consequence {
-    /// Standing or ceilings are not what they were.
+    /// AccountState or ceilings are not what they were.
     pub publish: bool,
     /// Less is allowed than before: live sessions have to be judged anew.
     pub sweep: bool,
@@ -58,7 +58,7 @@ pub struct Record {
     windows: Windows,
     default_limit: Limit,
     own_limit: Option<Limit>,
-    standing: Standing,
+    account_state: AccountState,
     /// An operator's.
     block: Option<Box<Block>>,
     restraint: Option<Box<Restraint>>,
@@ -84,7 +84,7 @@ impl Record {
             windows: Windows::new(now),
             default_limit,
             own_limit: None,
-            standing: Standing { limit: default_limit, ..Standing::default() },
+            account_state: AccountState { limit: default_limit, ..AccountState::default() },
             block: None,
             restraint: None,
             ends_at: None,
@@ -134,10 +134,10 @@ impl Record {
     /// `None` returns to the default.
     pub fn set_limit(&mut self, limit: Option<Limit>, now: Timestamp) -> Consequence {
         self.own_limit = limit;
-        self.standing.limit = limit.unwrap_or(self.default_limit);
+        self.account_state.limit = limit.unwrap_or(self.default_limit);
         self.warned_percent = 0;
         if let Some(others) = &mut self.others {
-            others.set_limit(&self.windows, self.standing.limit.window);
+            others.set_limit(&self.windows, self.account_state.limit.window);
         }
         Consequence { publish: true, ..self.advance(now) }
     }
@@ -163,7 +163,7 @@ impl Record {
 
     /// What this instance has counted in its limit's window, for the others. Nothing where no limit binds.
     pub fn share(&mut self, scope: Scope) -> Vec<Count> {
-        let limit = &self.standing.limit;
+        let limit = &self.account_state.limit;
         if !limit.is_bounded() {
             return Vec::new();
         }
@@ -173,7 +173,7 @@ impl Record {
 
     /// What was heard of each other instance in its limit's window.
     pub fn of_others(&self) -> Vec<(Writer, Vec<Count>)> {
-        let told = |others: &Others| others.of_others(&self.windows, self.standing.limit.window);
+        let told = |others: &Others| others.of_others(&self.windows, self.account_state.limit.window);
         self.others.as_deref().map(told).unwrap_or_default()
     }
 
@@ -185,7 +185,7 @@ impl Record {
 
     /// Whether what others have counted is known, or does not matter.
     pub fn knows_others(&self) -> bool {
-        let limit = &self.standing.limit;
+        let limit = &self.account_state.limit;
         let are_known = |others: &Others| others.are_known(&self.windows, limit.window);
         !limit.is_bounded() || self.others.as_deref().is_some_and(are_known)
     }
@@ -195,14 +195,14 @@ impl Record {
         self.windows.advance(now);
         if self.others.is_some() || instance_count.is_some() {
             let others = self.others.get_or_insert_default();
-            others.part(&self.windows, self.standing.limit.window, instance_count);
+            others.part(&self.windows, self.account_state.limit.window, instance_count);
         }
         self.review(now)
     }
 
     /// Whether so much more, or a twentieth of it, would use up the limit.
     pub fn is_near_limit(&self, more: Used) -> bool {
-        let Limit { max_cost, max_tokens, mode, .. } = self.standing.limit;
+        let Limit { max_cost, max_tokens, mode, .. } = self.account_state.limit;
         let used = self.used();
         let cost =
             max_cost.is_some_and(|max| max.0.saturating_sub(used.cost.0) < more.cost.0.max(max.0 / 20));
@@ -215,7 +215,7 @@ impl Record {
     pub fn due(&self) -> Option<Timestamp> {
         let block_end = self.block.as_ref().and_then(|block| block.expires_at);
         let restraint_end = self.restraint.as_ref().map(|restraint| restraint.expires_at);
-        let key_end = self.ends_at.filter(|_| !self.standing.revoked);
+        let key_end = self.ends_at.filter(|_| !self.account_state.revoked);
         block_end.into_iter().chain(restraint_end).chain(key_end).min()
     }
 
@@ -223,8 +223,8 @@ impl Record {
         &self.holder
     }
 
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn account_state(&self) -> &AccountState {
+        &self.account_state
     }
 
     /// An operator's block, whatever rules say.
@@ -260,7 +260,7 @@ impl Record {
 
     /// What all instances have counted in the limit's window, as far as is known here.
     pub fn counted(&self) -> Used {
-        Used::of(self.windows.totals(self.standing.limit.window)).plus(self.weight().others)
+        Used::of(self.windows.totals(self.account_state.limit.window)).plus(self.weight().others)
     }
 
     /// When this window of the holder's rolls over, by what is counted here.
@@ -284,23 +284,23 @@ impl Record {
     fn review(&mut self, now: Timestamp) -> Consequence {
         let expired = self.expire(now);
         let apart = self.weigh_others();
-        let limit = &self.standing.limit;
+        let limit = &self.account_state.limit;
         let refuses_new = apart && limit.on_redis_down == OnRedisDown::Refuse && limit.is_bounded();
-        let turned = refuses_new != std::mem::replace(&mut self.standing.refuses_new, refuses_new);
+        let turned = refuses_new != std::mem::replace(&mut self.account_state.refuses_new, refuses_new);
         let resets_at = self.resets_at();
         let ended = self.ends_at.is_some_and(|end| now >= end);
-        let revoked = ended != std::mem::replace(&mut self.standing.revoked, ended);
-        let moved = resets_at != self.standing.resets_at;
-        self.standing.resets_at = resets_at;
+        let revoked = ended != std::mem::replace(&mut self.account_state.revoked, ended);
+        let moved = resets_at != self.account_state.resets_at;
+        self.account_state.resets_at = resets_at;
 
         let before = self.ceilings;
         self.ceilings = self.compute_ceilings();
         let lowered =
             self.ceilings.cost.is_below(before.cost) || self.ceilings.tokens.is_below(before.tokens);
 
-        let barred = matches!(judge(&self.standing, self.used(), now), Verdict::Block(_));
+        let barred = matches!(judge(&self.account_state, self.used(), now), Verdict::Block(_));
         // An operator is told of what was used, not of what is kept for others.
-        let percent = match judge(&self.standing, self.counted(), now) {
+        let percent = match judge(&self.account_state, self.counted(), now) {
             Verdict::Allow => 0,
             Verdict::Warn { percent } => percent,
             Verdict::Block(CloseReason::LimitReached { .. }) => 100,
@@ -328,25 +328,25 @@ impl Record {
     fn settle_block(&mut self) {
         let restraint = self.restraint.as_deref();
         let block = self.block.as_deref().cloned();
-        self.standing.block = block.or_else(|| restraint.and_then(Restraint::block));
-        self.standing.delay_ms = restraint.map_or(0, |restraint| restraint.delay_ms);
+        self.account_state.block = block.or_else(|| restraint.and_then(Restraint::block));
+        self.account_state.delay_ms = restraint.map_or(0, |restraint| restraint.delay_ms);
     }
 
     /// Whether the others cannot be heard.
     fn weigh_others(&mut self) -> bool {
         let Some(others) = &mut self.others else { return false };
-        others.weigh(&self.windows, &self.standing.limit);
+        others.weigh(&self.windows, &self.account_state.limit);
         others.is_apart()
     }
 
-    /// Until when what was used counts: see [`Standing::resets_at`].
+    /// Until when what was used counts: see [`AccountState::resets_at`].
     fn resets_at(&self) -> Option<Timestamp> {
-        let window = self.standing.limit.window;
+        let window = self.account_state.limit.window;
         if window != WindowKind::Rolling24h {
             return self.windows.resets_at(window);
         }
         let others = self.others.iter().flat_map(|others| others.leaving(&self.windows, window));
-        let limit = &self.standing.limit;
+        let limit = &self.account_state.limit;
         let mut used = self.used();
         if !is_reached(limit, used) {
             return self.windows.leaving().chain(others).map(|(end, _)| end).min();
@@ -362,10 +362,10 @@ impl Record {
     }
 
     fn compute_ceilings(&self) -> Ceilings {
-        if self.standing.block.is_some() || self.standing.revoked {
+        if self.account_state.block.is_some() || self.account_state.revoked {
             return Ceilings { cost: Ceiling::Shut, tokens: Ceiling::Shut };
         }
-        let limit = &self.standing.limit;
+        let limit = &self.account_state.limit;
         if limit.mode == Mode::Warn {
             return Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited };
         }

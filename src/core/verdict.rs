@@ -1,7 +1,7 @@
-//! The only place that decides: a holder's standing and what it has used give a [`Verdict`].
+//! The only place that decides: a holder's state and what it has used give a [`Verdict`].
 
 use crate::close_reason::{CloseReason, Measure};
-use crate::limit::{Limit, Mode, Standing};
+use crate::limit::{AccountState, Limit, Mode};
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 use crate::totals::Totals;
@@ -67,21 +67,21 @@ pub const WARN_PERCENT: [u8; 2] = [80, 95];
 ///
 /// A limit whose window is over by `now` is not reached, for `used` is what was used in it: whoever keeps the sums has
 /// not come to this holder yet. Only a limit of zero is reached in every window.
-pub fn judge(standing: &Standing, used: Used, now: Timestamp) -> Verdict {
-    if standing.revoked {
+pub fn judge(state: &AccountState, used: Used, now: Timestamp) -> Verdict {
+    if state.revoked {
         return Verdict::Block(CloseReason::Unauthorized(
             "this tokenist key was revoked or has expired".into(),
         ));
     }
-    if let Some(block) = standing.block.as_ref().filter(|block| block.holds_at(now)) {
+    if let Some(block) = state.block.as_ref().filter(|block| block.holds_at(now)) {
         return Verdict::Block(CloseReason::Blocked {
             reason: block.reason.clone(),
             expires_at: block.expires_at,
         });
     }
-    let limit = &standing.limit;
-    let resets_at = standing.resets_at.filter(|end| now < *end);
-    let used = if standing.resets_at == resets_at { used } else { Used::default() };
+    let limit = &state.limit;
+    let resets_at = state.resets_at.filter(|end| now < *end);
+    let used = if state.resets_at == resets_at { used } else { Used::default() };
     let reached = |measure| CloseReason::LimitReached { measure, window: limit.window, resets_at };
     let percent = share_used(limit, used).unwrap_or(0);
     match (used_up(limit, used), limit.mode) {
@@ -125,8 +125,8 @@ fn measures(limit: &Limit, used: Used) -> impl Iterator<Item = Measure> {
 }
 
 /// Why a holder may begin no session although its live ones may go on.
-pub fn reject(standing: &Standing) -> Option<CloseReason> {
-    standing.refuses_new.then_some(CloseReason::LimitUnsure)
+pub fn reject(state: &AccountState) -> Option<CloseReason> {
+    state.refuses_new.then_some(CloseReason::LimitUnsure)
 }
 
 impl Measure {
@@ -145,14 +145,14 @@ mod tests {
     use super::*;
     use crate::limit::{Block, WindowKind};
 
-    fn standing(max_cost: Option<i64>, max_tokens: Option<u64>, mode: Mode) -> Standing {
+    fn account_state(max_cost: Option<i64>, max_tokens: Option<u64>, mode: Mode) -> AccountState {
         let limit = Limit { max_cost: max_cost.map(NanoUsd), max_tokens, mode, ..Limit::default() };
-        Standing { limit, resets_at: Some(Timestamp(99)), ..Standing::default() }
+        AccountState { limit, resets_at: Some(Timestamp(99)), ..AccountState::default() }
     }
 
     #[test]
     fn a_limit_is_reached_at_its_figure_and_not_before() {
-        let limited = standing(Some(1000), Some(500), Mode::Enforce);
+        let limited = account_state(Some(1000), Some(500), Mode::Enforce);
         let cost_reached = Verdict::Block(CloseReason::LimitReached {
             measure: Measure::Cost { used: NanoUsd(1000), limit: NanoUsd(1000) },
             window: WindowKind::Monthly,
@@ -184,28 +184,28 @@ mod tests {
             (Mode::Enforce, None, Some(1000)),
             (Mode::Warn, Some(1000), None),
         ] {
-            let limited = standing(max_cost, max_tokens, mode);
+            let limited = account_state(max_cost, max_tokens, mode);
             let used = Used { cost: NanoUsd(5000), tokens: 5000 };
             assert_ne!(judge(&limited, used, Timestamp(98)), Verdict::Allow, "its last millisecond");
             assert_eq!(judge(&limited, used, Timestamp(99)), Verdict::Allow, "its end");
         }
         // What is never allowed has no window, and nobody is told of a time that is past.
-        let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(99));
+        let denied = judge(&account_state(Some(0), None, Mode::Enforce), Used::default(), Timestamp(99));
         assert!(
             matches!(denied, Verdict::Block(CloseReason::LimitReached { resets_at: None, .. })),
             "{denied:?}"
         );
-        let total = Standing { resets_at: None, ..standing(Some(1000), None, Mode::Enforce) };
+        let total = AccountState { resets_at: None, ..account_state(Some(1000), None, Mode::Enforce) };
         let used = Used { cost: NanoUsd(1000), tokens: 0 };
         assert!(matches!(judge(&total, used, Timestamp::MAX), Verdict::Block(_)));
     }
 
     #[test]
     fn a_cost_limit_of_zero_denies_everybody_and_no_limit_denies_nobody() {
-        let denied = judge(&standing(Some(0), None, Mode::Enforce), Used::default(), Timestamp(1));
+        let denied = judge(&account_state(Some(0), None, Mode::Enforce), Used::default(), Timestamp(1));
         assert!(matches!(denied, Verdict::Block(CloseReason::LimitReached { .. })));
         let free = Used { cost: NanoUsd::MAX, tokens: u64::MAX };
-        assert_eq!(judge(&standing(None, None, Mode::Enforce), free, Timestamp(1)), Verdict::Allow);
+        assert_eq!(judge(&account_state(None, None, Mode::Enforce), free, Timestamp(1)), Verdict::Allow);
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
     fn warn_mode_never_blocks() {
         let used = Used { cost: NanoUsd(5000), tokens: 0 };
         assert_eq!(
-            judge(&standing(Some(1000), None, Mode::Warn), used, Timestamp(1)),
+            judge(&account_state(Some(1000), None, Mode::Warn), used, Timestamp(1)),
             Verdict::Warn { percent: 100 }
         );
     }
@@ -234,7 +234,7 @@ mod tests {
     fn a_block_holds_until_it_expires() {
         let block =
             Block { reason: Some("abuse".into()), blocked_at: Timestamp(0), expires_at: Some(Timestamp(10)) };
-        let blocked = Standing { block: Some(block), ..Standing::default() };
+        let blocked = AccountState { block: Some(block), ..AccountState::default() };
         assert!(matches!(
             judge(&blocked, Used::default(), Timestamp(9)),
             Verdict::Block(CloseReason::Blocked { .. })

@@ -6,7 +6,7 @@
 
 use crate::published::Published;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use tokenist_core::limit::Standing;
+use tokenist_core::limit::AccountState;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::verdict::Used;
 
@@ -49,7 +49,7 @@ pub struct Account {
     pub tokens: Gauge,
     /// Sessions open now, over all shards.
     sessions: AtomicU32,
-    pub standing: Published<Standing>,
+    pub state: Published<AccountState>,
 }
 
 impl Gauge {
@@ -103,12 +103,12 @@ impl Gauge {
 }
 
 impl Account {
-    pub fn new(standing: Standing) -> Account {
+    pub fn new(state: AccountState) -> Account {
         Account {
             cost: Gauge::new(),
             tokens: Gauge::new(),
             sessions: AtomicU32::new(0),
-            standing: Published::new(standing),
+            state: Published::new(state),
         }
     }
 
@@ -130,7 +130,7 @@ impl Account {
     /// What the holder has used in its limit's window, estimates included. Follows from
     /// ceiling = charged + limit − used; zero for a measure without a ceiling.
     pub fn used(&self) -> Used {
-        let standing = self.standing.load();
+        let state = self.state.load();
         let used = |gauge: &Gauge, limit: Option<i64>| match (limit, gauge.ceiling()) {
             (Some(limit), ceiling) if ceiling != UNLIMITED && ceiling != SHUT => {
                 gauge.charged().saturating_sub(ceiling.saturating_sub(limit)).max(0)
@@ -138,8 +138,8 @@ impl Account {
             _ => 0,
         };
         Used {
-            cost: NanoUsd(used(&self.cost, standing.limit.max_cost.map(|limit| limit.0))),
-            tokens: used(&self.tokens, standing.limit.max_tokens.map(|limit| limit as i64)) as u64,
+            cost: NanoUsd(used(&self.cost, state.limit.max_cost.map(|limit| limit.0))),
+            tokens: used(&self.tokens, state.limit.max_tokens.map(|limit| limit as i64)) as u64,
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn exactly_one_charge_crosses() {
         for round in 0..50 {
-            let account = Arc::new(Account::new(Standing::default()));
+            let account = Arc::new(Account::new(AccountState::default()));
             account.cost.set_ceiling(10_000 + round);
             let crossings: usize = (0..4)
                 .map(|_| {
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_reached() {
-        let account = Account::new(Standing::default());
+        let account = Account::new(AccountState::default());
         assert_eq!(account.charge(Charge { cost: NanoUsd(i64::MAX), tokens: i64::MAX }), Reach::Under);
         assert!(!account.reached());
     }
 
     #[test]
     fn a_shut_account_lets_nothing_through() {
-        let account = Account::new(Standing::default());
+        let account = Account::new(AccountState::default());
         account.cost.set_ceiling(SHUT);
         assert!(account.reached());
         assert_eq!(account.charge(cost(0)), Reach::Over);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_estimate_is_taken_back() {
-        let account = Account::new(Standing::default());
+        let account = Account::new(AccountState::default());
         account.cost.set_ceiling(100);
         assert_eq!(account.charge(cost(99)), Reach::Under);
         assert_eq!(account.charge(cost(-50)), Reach::Under);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_foreseen_is_told_and_ends_nobody() {
-        let account = Account::new(Standing::default());
+        let account = Account::new(AccountState::default());
         assert!(!account.foresee(cost(i64::MAX)), "without a limit nothing can be reached");
         account.foresee(cost(-i64::MAX));
         account.cost.set_ceiling(100);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_sessions_of_a_holder_are_bounded() {
-        let account = Account::new(Standing::default());
+        let account = Account::new(AccountState::default());
         assert!(account.enter(Some(2)) && account.enter(Some(2)));
         assert!(!account.enter(Some(2)));
         account.leave();

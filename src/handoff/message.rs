@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::journal::Upto;
-use tokenist_core::limit::Standing;
+use tokenist_core::limit::AccountState;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::verdict::Used;
 
@@ -67,7 +67,7 @@ pub struct Told {
     pub user_id: UserId,
     /// The id as the holder of the key says it.
     pub shown_id: Arc<str>,
-    pub standing: Standing,
+    pub state: AccountState,
     /// What all instances have counted in the limit's window, as far as is known.
     pub used: Used,
 }
@@ -103,7 +103,7 @@ pub enum Order {
         ticket: u64,
         answer: Answer,
     },
-    /// Some standing or ceiling changed for the worse: judge every session now, not at the next tick.
+    /// Some account's state or ceiling changed for the worse: judge every session now, not at the next tick.
     Sweep,
     /// Let go of accounts that no session uses: their holders' seats are needed.
     Release,

@@ -257,7 +257,7 @@ async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<Option<Pr
         live.is_storming.set(true);
         return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
     }
-    let max_sessions = holders.user.standing.load().limit.max_sessions;
+    let max_sessions = holders.user.state.load().limit.max_sessions;
     if !live.take_place(&holders, max_sessions) {
         return Err(CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
     }

@@ -40,7 +40,7 @@ impl Holders {
     /// Why a session of these holders may not go on, if so. Costs nothing while no account is at its ceiling.
     pub fn verdict(&self, now: Timestamp) -> Option<CloseReason> {
         self.all().filter(|account| account.reached()).find_map(|account| {
-            match judge(&account.standing.load(), account.used(), now) {
+            match judge(&account.state.load(), account.used(), now) {
                 Verdict::Block(ending) => Some(ending),
                 Verdict::Allow | Verdict::Warn { .. } => None,
             }
@@ -49,11 +49,11 @@ impl Holders {
 
     /// How much later a new session of these holders begins.
     pub fn delay_ms(&self) -> u64 {
-        self.user.standing.load().delay_ms
+        self.user.state.load().delay_ms
     }
 
     /// Why no new session of these holders may begin, whatever they have used.
     pub fn reject(&self) -> Option<CloseReason> {
-        self.all().find_map(|account| reject(&account.standing.load()))
+        self.all().find_map(|account| reject(&account.state.load()))
     }
 }

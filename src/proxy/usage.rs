@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::RequestHead;
-use tokenist_core::limit::{Mode, Standing};
+use tokenist_core::limit::{AccountState, Mode};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Used};
@@ -37,7 +37,7 @@ pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<
 
 /// Of the user, in its limit's window. Null is unlimited.
 fn body(told: &Told, now: Timestamp) -> Value {
-    let Standing { limit, resets_at, block, .. } = &told.standing;
+    let AccountState { limit, resets_at, block, .. } = &told.state;
     let Remaining { cost, tokens } = Remaining::of(limit, told.used);
     let Used { cost: used_cost, tokens: used_tokens } = told.used;
     let block = block.as_ref().filter(|block| block.holds_at(now));

@@ -388,7 +388,7 @@ impl World {
             let Some(place) = ledger.find(cast::holder(who)) else { continue };
             let Some(account) = aggregator.account(place) else { continue };
             let record = ledger.record(place);
-            let is_barred = matches!(judge(record.standing(), record.used(), now), Verdict::Block(_));
+            let is_barred = matches!(judge(record.account_state(), record.used(), now), Verdict::Block(_));
             assert_eq!(account.reached(), is_barred, "{:?}", cast::holder(who));
         }
     }
@@ -398,7 +398,7 @@ impl World {
         let ledger = self.process(at).aggregator.ledger();
         // A rule may act on somebody of whom nothing else is known.
         let users = (0..USER_COUNT).filter_map(|who| ledger.find(cast::holder(who)));
-        let blocked = users.filter(|&place| ledger.record(place).standing().block.is_some());
+        let blocked = users.filter(|&place| ledger.record(place).account_state().block.is_some());
         let listed = ledger.blocked_after(None).map(|(_, place)| place);
         assert_eq!(listed.collect::<Vec<_>>(), blocked.collect::<Vec<_>>());
         let known = (0..HOLDER_COUNT).map(cast::holder).filter(|holder| {
@@ -495,7 +495,7 @@ fn charged(account: &Account) -> Amount {
 
 /// The aggregator has yet to move this account on: its window is over, or its block.
 fn is_stale(account: &Account, now: Timestamp) -> bool {
-    let standing = account.standing.load();
-    let has_ended = standing.resets_at.is_some_and(|end| now >= end);
-    has_ended || standing.block.as_ref().is_some_and(|block| !block.holds_at(now))
+    let state = account.state.load();
+    let has_ended = state.resets_at.is_some_and(|end| now >= end);
+    has_ended || state.block.as_ref().is_some_and(|block| !block.holds_at(now))
 }

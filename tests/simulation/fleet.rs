@@ -21,7 +21,7 @@ impl Process {
     pub(crate) fn is_lost_or_apart(&self) -> bool {
         let ledger = self.aggregator.ledger();
         let places = (0..).map_while(|index| ledger.place_at(index));
-        self.is_lost || places.into_iter().any(|place| ledger.record(place).standing().refuses_new)
+        self.is_lost || places.into_iter().any(|place| ledger.record(place).account_state().refuses_new)
     }
 }
 

@@ -82,7 +82,7 @@ impl Aggregator {
     fn share_of(&mut self, place: Place, now: Timestamp) -> Option<u64> {
         self.ledger.advance(place, now);
         let record = self.ledger.record(place);
-        share_used(&record.standing().limit, record.used())
+        share_used(&record.account_state().limit, record.used())
     }
 
     fn is_wanted(&self, query: &LimitQuery, place: Place) -> bool {
@@ -100,8 +100,8 @@ impl Aggregator {
     }
 
     pub(super) fn limit_view(&self, record: &Record) -> LimitView {
-        let (standing, used) = (record.standing(), record.used());
-        let percent = share_used(&standing.limit, used);
+        let (state, used) = (record.account_state(), record.used());
+        let percent = share_used(&state.limit, used);
         let key = match record.holder() {
             Holder::Key(hash) => self.ledger.key(hash).map(|key| key.id.clone()),
             Holder::User(_) | Holder::Org(_) | Holder::Feature(_) => None,
@@ -110,12 +110,12 @@ impl Aggregator {
             holder: record.holder().clone(),
             name: self.name_of(record),
             key,
-            limit: standing.limit,
+            limit: state.limit,
             limit_is_default: record.own_limit().is_none(),
             used,
             percent,
             state: LimitState::of(percent),
-            resets_at: standing.resets_at,
+            resets_at: state.resets_at,
         }
     }
 

@@ -87,8 +87,8 @@ impl Aggregator {
         };
         let is_of_space = self.ledger.key(key).is_some_and(|key| space_of(key).is_some());
         let shown_id = if is_of_space { user_id.bare() } else { user_id.as_str() }.into();
-        let (standing, used) = (record.standing().clone(), record.counted());
-        Ok(Answer::Told(Box::new(Told { user_id, shown_id, standing, used })))
+        let (state, used) = (record.account_state().clone(), record.counted());
+        Ok(Answer::Told(Box::new(Told { user_id, shown_id, state, used })))
     }
 
     fn key_for_sessions(&self, hash: &KeyHash, now: Timestamp) -> Result<&Key, KeyRefusal> {

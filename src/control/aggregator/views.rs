@@ -55,7 +55,7 @@ impl Aggregator {
             self.ledger.advance(place, now);
             let record = self.ledger.record(place);
             let user = user_id(record);
-            let window = slice.query.window.unwrap_or(record.standing().limit.window);
+            let window = slice.query.window.unwrap_or(record.account_state().limit.window);
             let mut totals = *record.totals(window);
             if let Some(stored) = slice.stored.get(user) {
                 totals = totals.join(*stored);
@@ -257,7 +257,7 @@ impl Aggregator {
     }
 
     pub(super) fn view(&self, record: &Record, window: Option<WindowKind>) -> UserView {
-        let standing = record.standing();
+        let state = record.account_state();
         let account = self.ledger.find(record.holder()).and_then(|place| self.accounts.find(place));
         UserView {
             user: user_id(record).clone(),
@@ -265,12 +265,12 @@ impl Aggregator {
             member_of: record.profile.member_of().cloned(),
             email: record.profile.email.clone(),
             name: record.profile.name.clone(),
-            totals: *record.totals(window.unwrap_or(standing.limit.window)),
-            limit: standing.limit,
+            totals: *record.totals(window.unwrap_or(state.limit.window)),
+            limit: state.limit,
             limit_is_default: record.own_limit().is_none(),
-            resets_at: standing.resets_at,
-            reached: used_up(&standing.limit, record.used()).filter(|_| standing.limit.mode == Mode::Enforce),
-            block: standing.block.clone(),
+            resets_at: state.resets_at,
+            reached: used_up(&state.limit, record.used()).filter(|_| state.limit.mode == Mode::Enforce),
+            block: state.block.clone(),
             sessions: account.map_or(0, |account| account.sessions()),
         }
     }
@@ -297,7 +297,7 @@ fn user_id(record: &Record) -> &UserId {
 }
 
 pub(super) fn holding_block(record: &Record, now: Timestamp) -> Option<&Block> {
-    record.standing().block.as_ref().filter(|block| block.holds_at(now))
+    record.account_state().block.as_ref().filter(|block| block.holds_at(now))
 }
 
 pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView {

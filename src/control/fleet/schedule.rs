@@ -75,7 +75,7 @@ struct Watch {
 impl Schedule {
     /// A holder was used.
     pub(crate) fn touch(&mut self, place: Place, record: &Record, instances: u32, at: Duration) {
-        if !record.standing().limit.is_bounded() {
+        if !record.account_state().limit.is_bounded() {
             return;
         }
         let watch = self.watched.entry(place).or_default();

@@ -108,7 +108,7 @@ fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {
         }
     }
     let bob = second.find(&Holder::User("bob".into())).unwrap();
-    assert_eq!(second.record(bob).standing().block, Some(block));
+    assert_eq!(second.record(bob).account_state().block, Some(block));
 }
 
 /// A store that cannot recall anybody has nothing to show here.

@@ -155,7 +155,7 @@ fn config(limit: Limit) -> Config {
 fn an_admission_comes_with_accounts_that_know_the_limit() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let first = bench.admit(0, "alice");
-    assert_eq!((first.user.cost.ceiling(), first.user.standing.load().limit), (100, cost_limit(100)));
+    assert_eq!((first.user.cost.ceiling(), first.user.state.load().limit), (100, cost_limit(100)));
     let second = bench.admit(1, "alice");
     assert!(Arc::ptr_eq(&first.user, &second.user), "all shards charge one account");
     assert!(Arc::ptr_eq(first.org.as_ref().unwrap(), second.org.as_ref().unwrap()));
@@ -198,7 +198,7 @@ fn a_block_shuts_the_account_before_the_shards_hear_of_it() {
         slowest = slowest.max(asked.elapsed());
         assert!(matches!(bench.order(0), Order::Sweep));
         assert!(admitted.user.reached());
-        assert_eq!(admitted.user.standing.load().block, Some(block));
+        assert_eq!(admitted.user.state.load().block, Some(block));
         assert!(wait(bench.handle().unblock(name.as_str().into())).unwrap());
         assert!(!admitted.user.reached());
         assert!(!wait(bench.handle().unblock(name.as_str().into())).unwrap());
@@ -315,7 +315,7 @@ fn long_questions_hold_back_no_rule() {
         }
         eventually(|| (bench.store.hanging() == 2).then_some(()));
         bench.charge(&admitted, 10);
-        eventually(|| admitted.user.standing.load().block.is_some().then_some(()));
+        eventually(|| admitted.user.state.load().block.is_some().then_some(()));
         bench.store.set_fault(Fault::None);
     });
 }
@@ -555,7 +555,7 @@ fn who_asks_what_a_user_has_used_changes_nothing() {
     };
     for number in [1, 2, 1] {
         let told = told(number, "new").expect("nobody has heard of him");
-        assert_eq!((told.used.cost, told.standing.limit), (NanoUsd::ZERO, cost_limit(100)));
+        assert_eq!((told.used.cost, told.state.limit), (NanoUsd::ZERO, cost_limit(100)));
     }
     assert_eq!(wait(handle.user("new".into(), None)).unwrap(), None);
     // Of a member of the other org's it is told nothing, and she stays where she is.

@@ -305,14 +305,14 @@ fn a_redis_that_is_cut_off_leaves_each_its_part_and_then_the_rest() {
             eventually(|| {
                 (admitted.user.cost.ceiling() - admitted.user.cost.charged() == left).then_some(())
             });
-            assert_eq!(admitted.user.standing.load().refuses_new, refuses_new);
+            assert_eq!(admitted.user.state.load().refuses_new, refuses_new);
             // Nobody waits for a Redis that is away.
             plane.admit("bob");
             plane.charge(admitted, 5);
         }
         redis.resume();
         for admitted in [&here, &there] {
-            eventually(|| (used(admitted) == 30 && !admitted.user.standing.load().refuses_new).then_some(()));
+            eventually(|| (used(admitted) == 30 && !admitted.user.state.load().refuses_new).then_some(()));
         }
     }
 }
@@ -352,10 +352,10 @@ fn what_is_set_on_one_holds_on_the_others_at_once_and_on_those_that_missed_it() 
     wait(one.control.handle.block("alice".into(), block.clone())).unwrap();
     eventually(|| there.user.reached().then_some(()));
     eprintln!("a block reached the other instance after {:?}", asked.elapsed());
-    assert_eq!(there.user.standing.load().block, Some(block));
+    assert_eq!(there.user.state.load().block, Some(block));
     wait(other.control.handle.unblock("alice".into())).unwrap();
     wait(one.control.handle.set_limit("alice".into(), cost_limit(0, WindowKind::Total))).unwrap();
-    eventually(|| (there.user.standing.load().limit == cost_limit(0, WindowKind::Total)).then_some(()));
+    eventually(|| (there.user.state.load().limit == cost_limit(0, WindowKind::Total)).then_some(()));
     let late = Plane::start(&redis, limit);
     eventually(|| {
         let view = wait(late.control.handle.user("alice".into(), None)).unwrap()?;

@@ -245,7 +245,7 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     assert!(!ledger.adopt(news, NOON), "known by now");
     assert!(ledger.take_sweep());
     assert_eq!(ledger.record(place).own_limit(), Some(Limit::default()));
-    assert_eq!(ledger.record(place).standing().block, Some(block));
+    assert_eq!(ledger.record(place).account_state().block, Some(block));
     assert_eq!(ledger.take_batch().unwrap().holders.len(), 1, "it is saved here too");
     ledger.set_block(place, None, NOON);
     let lifted = ledger.take_batch().unwrap().holders.remove(0).block;

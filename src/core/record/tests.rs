@@ -33,7 +33,7 @@ fn an_ordinary_delta_moves_no_ceiling_and_a_new_day_does() {
     assert_eq!(record.ceilings().cost, Ceiling::At(100));
     assert!(record.advance(NOON.next_day_start()).publish);
     assert_eq!(record.ceilings().cost, Ceiling::At(160));
-    assert_eq!(record.standing().resets_at, Some(NOON.next_day_start().next_day_start()));
+    assert_eq!(record.account_state().resets_at, Some(NOON.next_day_start().next_day_start()));
 }
 
 #[test]
@@ -82,18 +82,18 @@ fn a_rule_blocks_beside_an_operator_and_lifts_nothing_of_his() {
     };
     let mut record = record(Limit::default());
     assert!(record.set_restraint(Some(restraint(10)), NOON).sweep);
-    assert_eq!((record.standing().block.clone(), record.block()), (restraint(10).block(), None));
-    assert_eq!(record.standing().delay_ms, 7);
+    assert_eq!((record.account_state().block.clone(), record.block()), (restraint(10).block(), None));
+    assert_eq!(record.account_state().delay_ms, 7);
     let own = block_until(Some(NOON.plus_ms(5)));
     record.set_block(own.clone(), NOON);
     record.set_restraint(None, NOON);
-    assert_eq!((&record.standing().block, record.due()), (&own, Some(NOON.plus_ms(5))));
+    assert_eq!((&record.account_state().block, record.due()), (&own, Some(NOON.plus_ms(5))));
     record.set_restraint(Some(restraint(8)), NOON);
-    assert_eq!(record.standing().block, own);
+    assert_eq!(record.account_state().block, own);
     assert!(record.advance(NOON.plus_ms(5)).publish);
-    assert_eq!(record.standing().block, restraint(8).block());
+    assert_eq!(record.account_state().block, restraint(8).block());
     assert!(record.advance(NOON.plus_ms(8)).publish);
-    assert_eq!((&record.standing().block, record.standing().delay_ms), (&None, 0));
+    assert_eq!((&record.account_state().block, record.account_state().delay_ms), (&None, 0));
     assert_eq!(record.ceilings().cost, Ceiling::Unlimited);
 }
 
@@ -106,7 +106,7 @@ fn a_block_shuts_at_once_and_opens_when_it_expires() {
     assert_eq!(record.ceilings(), Ceilings { cost: Ceiling::Shut, tokens: Ceiling::Shut });
     assert!(!record.advance(end.minus_ms(1)).publish);
     assert!(record.advance(end).publish);
-    assert_eq!((record.ceilings().cost, record.standing().block.clone()), (Ceiling::Unlimited, None));
+    assert_eq!((record.ceilings().cost, record.account_state().block.clone()), (Ceiling::Unlimited, None));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_others_use_takes_room_and_closes_sessions() {
     assert_eq!(record.ceilings().cost, Ceiling::At(40));
     assert!(record.hear(&[told(30, newest.cell.start)], NOON).sweep);
     assert_eq!(record.ceilings().cost, Ceiling::At(30), "reached");
-    assert_eq!(record.standing().resets_at, Some(hour_ago.plus_ms(DAY_MS + BUCKET_MS)));
+    assert_eq!(record.account_state().resets_at, Some(hour_ago.plus_ms(DAY_MS + BUCKET_MS)));
     assert!(record.advance(hour_ago.plus_ms(DAY_MS + BUCKET_MS)).publish);
     assert_eq!(record.ceilings().cost, Ceiling::At(70));
 }
@@ -150,9 +150,9 @@ fn a_limit_says_what_holds_while_others_cannot_be_heard() {
         record.post(NOON, &amount(30, 0), NOON);
         let parted = record.part(Some(2), NOON);
         assert_eq!(record.ceilings().cost, Ceiling::At(30 + left));
-        assert_eq!((record.standing().refuses_new, parted.warning), (refuses_new, None));
+        assert_eq!((record.account_state().refuses_new, parted.warning), (refuses_new, None));
         assert!(record.part(None, NOON).publish || on_redis_down == OnRedisDown::Allow);
-        assert_eq!((record.ceilings().cost, record.standing().refuses_new), (Ceiling::At(100), false));
+        assert_eq!((record.ceilings().cost, record.account_state().refuses_new), (Ceiling::At(100), false));
     }
 }
 
@@ -173,10 +173,10 @@ fn a_rolling_limit_says_when_it_no_longer_is_reached() {
         for &(minutes_ago, nano) in uses {
             record.post(at(minutes_ago), &amount(nano, 0), NOON);
         }
-        assert_eq!(record.standing().resets_at, expected, "{uses:?}");
+        assert_eq!(record.account_state().resets_at, expected, "{uses:?}");
         if let Some(end) = expected {
             assert!(record.advance(end.minus_ms(1)).warning.is_none());
-            let verdict = |record: &Record, now| judge(record.standing(), record.used(), now);
+            let verdict = |record: &Record, now| judge(record.account_state(), record.used(), now);
             let reached = uses.iter().map(|(_, nano)| nano).sum::<i64>() >= 100;
             assert_eq!(matches!(verdict(&record, end.minus_ms(1)), Verdict::Block(_)), reached, "{uses:?}");
             record.advance(end);
@@ -193,7 +193,7 @@ fn whoever_is_used_is_judged_by_the_present_window() {
     let midnight = NOON.next_day_start();
     assert!(record.post(midnight.minus_ms(1), &amount(7, 0), midnight).publish);
     assert_eq!((record.ceilings().cost, record.used().cost.0), (Ceiling::At(207), 0));
-    assert_eq!(record.standing().resets_at, Some(midnight.next_day_start()));
+    assert_eq!(record.account_state().resets_at, Some(midnight.next_day_start()));
 }
 
 #[test]
@@ -331,7 +331,7 @@ proptest! {
                     });
                     let heard: Vec<_> = heard.collect();
                     record.hear(&heard, now);
-                    prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.standing().limit.is_bounded());
+                    prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.account_state().limit.is_bounded());
                 }
                 Act::Part(instances) => {
                     is_apart = instances.is_some();
@@ -340,7 +340,7 @@ proptest! {
             }
             // While deltas are on their way the account may only be stricter than the ledger.
             record.advance(now);
-            let block = matches!(judge(record.standing(), record.used(), now), Verdict::Block(_));
+            let block = matches!(judge(record.account_state(), record.used(), now), Verdict::Block(_));
             let reached_now = reached(charged, record.ceilings());
             prop_assert!(reached_now || !block);
             if waiting.is_empty() {
@@ -358,11 +358,11 @@ proptest! {
         warn: bool, a in 0..3_000i64, b in 0..3_000i64, tokens in 0..3_000u64, more in 0..3_000u64,
     ) {
         let mode = if warn { Mode::Warn } else { Mode::Enforce };
-        let standing = Standing {
+        let state = AccountState {
             limit: Limit { max_cost: max_cost.map(NanoUsd), max_tokens, mode, ..Limit::default() },
-            ..Standing::default()
+            ..AccountState::default()
         };
-        let severity = |cost: i64, tokens: u64| match judge(&standing, Used { cost: NanoUsd(cost), tokens }, NOON) {
+        let severity = |cost: i64, tokens: u64| match judge(&state, Used { cost: NanoUsd(cost), tokens }, NOON) {
             Verdict::Allow => 0,
             Verdict::Warn { percent } => u64::from(percent),
             Verdict::Block(_) => u64::MAX,

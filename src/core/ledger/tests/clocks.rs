@@ -46,7 +46,7 @@ fn a_window_ends_in_the_middle_of_a_session_to_the_millisecond() {
         let left =
             |ledger: &Ledger| (ledger.record(place).used().cost.0, ledger.record(place).ceilings().cost);
         assert_eq!(left(&ledger), (60, Ceiling::At(100)), "{window:?}: the last millisecond");
-        assert_eq!(ledger.record(place).standing().resets_at, Some(end), "{window:?}");
+        assert_eq!(ledger.record(place).account_state().resets_at, Some(end), "{window:?}");
         ledger.tick(end);
         assert_eq!(left(&ledger), (0, Ceiling::At(160)), "{window:?}: the first millisecond");
         // Reported before the end, heard of after it: it was of the window before, unless that is still counted.
