@@ -19,7 +19,7 @@ pub struct Charge {
 
 /// What a charge found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub enum ChargeOutcome {
     /// The ceiling is not reached.
     Under,
     /// This very charge reached it: exactly one charge of all shards gets this answer.
@@ -61,14 +61,14 @@ impl Gauge {
     ///
     /// The two atomics need not be read as one: the aggregator lowers a ceiling between events as it may, and
     /// sweeps the sessions afterwards.
-    fn charge(&self, amount: i64) -> Reach {
+    fn charge(&self, amount: i64) -> ChargeOutcome {
         let before = self.charged.fetch_add(amount, Ordering::AcqRel);
         let ceiling = self.ceiling.load(Ordering::Acquire);
         match (before >= ceiling, before.saturating_add(amount) >= ceiling) {
-            _ if ceiling == UNLIMITED => Reach::Under,
-            (true, _) => Reach::Over,
-            (false, true) => Reach::Crossed,
-            (false, false) => Reach::Under,
+            _ if ceiling == UNLIMITED => ChargeOutcome::Under,
+            (true, _) => ChargeOutcome::Over,
+            (false, true) => ChargeOutcome::Crossed,
+            (false, false) => ChargeOutcome::Under,
         }
     }
 
@@ -113,7 +113,7 @@ impl Account {
     }
 
     /// Charges both measures; the stronger answer counts.
-    pub fn charge(&self, charge: Charge) -> Reach {
+    pub fn charge(&self, charge: Charge) -> ChargeOutcome {
         self.cost.charge(charge.cost.0).max(self.tokens.charge(charge.tokens))
     }
 
@@ -180,7 +180,7 @@ mod tests {
                 .map(|_| {
                     let account = Arc::clone(&account);
                     thread::spawn(move || {
-                        (0..5_000).filter(|_| account.charge(cost(1)) == Reach::Crossed).count()
+                        (0..5_000).filter(|_| account.charge(cost(1)) == ChargeOutcome::Crossed).count()
                     })
                 })
                 .collect::<Vec<_>>()
@@ -194,7 +194,10 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_reached() {
         let account = Account::new(AccountState::default());
-        assert_eq!(account.charge(Charge { cost: NanoUsd(i64::MAX), tokens: i64::MAX }), Reach::Under);
+        assert_eq!(
+            account.charge(Charge { cost: NanoUsd(i64::MAX), tokens: i64::MAX }),
+            ChargeOutcome::Under
+        );
         assert!(!account.reached());
     }
 
@@ -203,17 +206,17 @@ mod tests {
         let account = Account::new(AccountState::default());
         account.cost.set_ceiling(SHUT);
         assert!(account.reached());
-        assert_eq!(account.charge(cost(0)), Reach::Over);
+        assert_eq!(account.charge(cost(0)), ChargeOutcome::Over);
     }
 
     #[test]
     fn an_estimate_is_taken_back() {
         let account = Account::new(AccountState::default());
         account.cost.set_ceiling(100);
-        assert_eq!(account.charge(cost(99)), Reach::Under);
-        assert_eq!(account.charge(cost(-50)), Reach::Under);
-        assert_eq!(account.charge(cost(51)), Reach::Crossed);
-        assert_eq!(account.charge(cost(1)), Reach::Over);
+        assert_eq!(account.charge(cost(99)), ChargeOutcome::Under);
+        assert_eq!(account.charge(cost(-50)), ChargeOutcome::Under);
+        assert_eq!(account.charge(cost(51)), ChargeOutcome::Crossed);
+        assert_eq!(account.charge(cost(1)), ChargeOutcome::Over);
     }
 
     #[test]
@@ -222,14 +225,14 @@ mod tests {
         assert!(!account.foresee(cost(i64::MAX)), "without a limit nothing can be reached");
         account.foresee(cost(-i64::MAX));
         account.cost.set_ceiling(100);
-        assert_eq!(account.charge(cost(40)), Reach::Under);
+        assert_eq!(account.charge(cost(40)), ChargeOutcome::Under);
         assert!(!account.foresee(cost(59)));
         assert!(account.foresee(cost(1)));
         assert!(!account.reached());
-        assert_eq!(account.charge(cost(1)), Reach::Under);
+        assert_eq!(account.charge(cost(1)), ChargeOutcome::Under);
         assert!(!account.foresee(cost(-60)));
         assert_eq!(account.cost.foreseen(), 0);
-        assert_eq!(account.charge(cost(59)), Reach::Crossed);
+        assert_eq!(account.charge(cost(59)), ChargeOutcome::Crossed);
         assert!(!account.foresee(cost(1)), "there is nothing left to foresee");
     }
 

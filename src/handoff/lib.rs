@@ -15,7 +15,7 @@ pub mod notifier;
 pub mod published;
 pub mod refusals;
 
-pub use account::{Account, Charge, Gauge, Reach};
+pub use account::{Account, Charge, ChargeOutcome, Gauge};
 pub use addresses::Addresses;
 pub use calls::Calls;
 pub use counters::Counters;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Verdict, judge, reject};
-use tokenist_handoff::{Account, Charge, Reach};
+use tokenist_handoff::{Account, Charge, ChargeOutcome};
 
 /// Who is charged: every holder that a limit of this session could bind.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ impl Holders {
     }
 
     /// Charges every holder; the strongest answer counts.
-    pub fn charge(&self, charge: Charge) -> Reach {
-        self.all().map(|account| account.charge(charge)).max().unwrap_or(Reach::Under)
+    pub fn charge(&self, charge: Charge) -> ChargeOutcome {
+        self.all().map(|account| account.charge(charge)).max().unwrap_or(ChargeOutcome::Under)
     }
 
     /// Foresees a charge for every holder; whether one of them would reach its limit.

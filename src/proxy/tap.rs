@@ -18,7 +18,7 @@ use tokenist_core::metric::Metric;
 use tokenist_core::time::Now;
 use tokenist_core::ws::frame::{Header, Opcode};
 use tokenist_core::ws::walk::{Act, HEAD_BYTES, Part, Visit};
-use tokenist_handoff::{Charge, Reach};
+use tokenist_handoff::{Charge, ChargeOutcome};
 
 /// The longest event that is read in parts; a longer one that should carry usage counts as unmetered.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -229,9 +229,9 @@ impl Tap {
         let charge = Charge { cost: charge.cost, tokens: charge.tokens };
         let Some(holders) = self.live.holders.get() else { return Act::Pass };
         match holders.charge(charge) {
-            Reach::Under => Act::Pass,
-            Reach::Crossed => self.stop(Act::StopAfter),
-            Reach::Over => self.stop(Act::StopBefore),
+            ChargeOutcome::Under => Act::Pass,
+            ChargeOutcome::Crossed => self.stop(Act::StopAfter),
+            ChargeOutcome::Over => self.stop(Act::StopBefore),
         }
     }
 

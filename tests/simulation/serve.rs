@@ -22,7 +22,7 @@ use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::meter::{self, Meter, Models, Peeked, Reading};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::RefusalReason;
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, KeyRefusal, Lane, Order, Reach, Report};
+use tokenist_handoff::{Admission, Admitted, Answer, Charge, ChargeOutcome, KeyRefusal, Lane, Order, Report};
 use tokenist_proxy::holders::Holders;
 
 /// How long a shard waits for the aggregator, and a provider is heard out.
@@ -271,20 +271,20 @@ impl World {
         }
         let prices = self.process(at).prices.in_force().get();
         let head = event.head.as_bytes();
-        let reach = match session.meter.peek(
+        let outcome = match session.meter.peek(
             head,
             Rest::Bytes(event.bytes.saturating_sub(head.len() as u64)),
             &prices,
             now,
         ) {
-            Peeked::Pass => Reach::Under,
+            Peeked::Pass => ChargeOutcome::Under,
             Peeked::Charge(charge) => self.charge(&mut session, charge),
             Peeked::Collect => {
                 let reading = session.meter.read(head, &prices, now);
                 self.book(at, shard, &mut session, reading)
             }
         };
-        if relayed && ending.is_none() && reach != Reach::Under {
+        if relayed && ending.is_none() && outcome != ChargeOutcome::Under {
             ending = self.verdict(at, &session);
         }
         match ending {
@@ -300,20 +300,20 @@ impl World {
         Some(ending)
     }
 
-    fn charge(&mut self, session: &mut Session, charge: meter::Charge) -> Reach {
+    fn charge(&mut self, session: &mut Session, charge: meter::Charge) -> ChargeOutcome {
         let meter::Charge { cost, tokens } = charge;
         session.charged += Amount { nano: cost.0, tokens };
         session.holders.charge(Charge { cost, tokens })
     }
 
     /// What was read is charged, then reported.
-    fn book(&mut self, at: usize, shard: usize, session: &mut Session, reading: Reading) -> Reach {
+    fn book(&mut self, at: usize, shard: usize, session: &mut Session, reading: Reading) -> ChargeOutcome {
         let Reading { charge, foreseen, booked } = reading;
         let amount = Amount { nano: charge.cost.0, tokens: charge.tokens };
-        let reach = if self.plant == Plant::ReportFirst && !booked.is_empty() && self.chance.once_in(20) {
+        let outcome = if self.plant == Plant::ReportFirst && !booked.is_empty() && self.chance.once_in(20) {
             session.owed += amount;
             session.charged += amount;
-            Reach::Under
+            ChargeOutcome::Under
         } else {
             self.charge(session, charge)
         };
@@ -349,7 +349,7 @@ impl World {
             self.instances[at].books.booked.push(booked);
             self.report(at, shard, Report::Charged(delta, upto));
         }
-        reach
+        outcome
     }
 
     fn pay_owed(&mut self, session: &mut Session) {
