@@ -61,9 +61,9 @@ pub struct Admitted {
     pub is_tentative: bool,
 }
 
-/// How a user stands of whom a key's holder has asked.
+/// What a user has used and may use, as the holder of a key asked.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct UserUsage {
     pub user_id: UserId,
     /// The id as the holder of the key says it.
     pub shown_id: Arc<str>,
@@ -76,7 +76,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub enum Answer {
     Admitted(Admitted),
-    Told(Box<Told>),
+    Usage(Box<UserUsage>),
     KeyRefused(KeyRefusal),
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,

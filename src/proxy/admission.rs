@@ -10,7 +10,7 @@ use tokenist_core::authority::Mute;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, UserId};
 use tokenist_core::key::ProviderKey;
-use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Told};
+use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, UserUsage};
 
 /// How long the aggregator may take over an unknown user.
 const ADMISSION_WAIT: Duration = Duration::from_secs(5);
@@ -59,9 +59,13 @@ fn holders_of(admitted: Admitted) -> Holders {
 }
 
 /// How the user stands whom a key speaks for. Nothing changes by the question.
-pub(crate) async fn tell(shard: &Rc<Shard>, key: KeyHash, user: Option<UserId>) -> Result<Told, CloseReason> {
+pub(crate) async fn user_usage(
+    shard: &Rc<Shard>,
+    key: KeyHash,
+    user: Option<UserId>,
+) -> Result<UserUsage, CloseReason> {
     match answer(shard, Admission::Question { key, user }).await? {
-        Answer::Told(told) => Ok(*told),
+        Answer::Usage(usage) => Ok(*usage),
         other => Err(refusal(&other)),
     }
 }
@@ -97,6 +101,6 @@ fn refusal(answer: &Answer) -> CloseReason {
         ),
         Answer::Full => CloseReason::Overloaded("the ledger holds as many users as it may".into()),
         Answer::Unread => CloseReason::Overloaded("what was used before could not be read in time".into()),
-        Answer::Admitted(_) | Answer::Told(_) => unreachable!("the aggregator answers what it was asked"),
+        Answer::Admitted(_) | Answer::Usage(_) => unreachable!("the aggregator answers what it was asked"),
     }
 }

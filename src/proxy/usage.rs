@@ -12,7 +12,7 @@ use tokenist_core::limit::{AccountState, Mode};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Remaining, Used};
-use tokenist_handoff::Told;
+use tokenist_handoff::UserUsage;
 
 /// Behind any prefix.
 const PATH: &str = "/v1/usage/me";
@@ -30,20 +30,20 @@ pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<
             "usage is told to the holder of a tokenist key (ug_…) alone".into(),
         ));
     };
-    let told = admission::tell(shard, key, caller.user).await?;
-    let body = body(&told, shard.clock.now().wall);
+    let usage = admission::user_usage(shard, key, caller.user).await?;
+    let body = body(&usage, shard.clock.now().wall);
     Ok(upgrade::answer(200, &body.to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
 /// Of the user, in its limit's window. Null is unlimited.
-fn body(told: &Told, now: Timestamp) -> Value {
-    let AccountState { limit, resets_at, block, .. } = &told.state;
-    let Remaining { cost, tokens } = Remaining::of(limit, told.used);
-    let Used { cost: used_cost, tokens: used_tokens } = told.used;
+fn body(usage: &UserUsage, now: Timestamp) -> Value {
+    let AccountState { limit, resets_at, block, .. } = &usage.state;
+    let Remaining { cost, tokens } = Remaining::of(limit, usage.used);
+    let Used { cost: used_cost, tokens: used_tokens } = usage.used;
     let block = block.as_ref().filter(|block| block.holds_at(now));
     json!({
         "object": "usage",
-        "user_id": &*told.shown_id,
+        "user_id": &*usage.shown_id,
         "window": limit.window,
         "resets_at": resets_at.map(|at| at.to_string()),
         "enforced": limit.mode == Mode::Enforce,

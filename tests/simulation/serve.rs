@@ -117,7 +117,7 @@ impl World {
                         self.coverage.note("session refused: key");
                     }
                 }
-                Some(Answer::Told(_)) => panic!("{} asked for nothing else", identity.user),
+                Some(Answer::Usage(_)) => panic!("{} asked for nothing else", identity.user),
                 Some(Answer::Full) => {
                     assert!(self.shape.is_small, "there is a seat for everybody");
                     self.coverage.note("session refused: ledger full");

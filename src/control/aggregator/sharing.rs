@@ -177,8 +177,8 @@ impl Aggregator {
     /// Answers a shard, at once or when the others were heard of its holders.
     pub(super) fn answer(&mut self, shard: usize, ticket: u64, key: Option<KeyHash>, answer: Answer) {
         let unknown = match (&self.sharing, &answer) {
-            (Some(sharing), Answer::Told(told)) if sharing.takes_more() => {
-                let place = self.ledger.find(&Holder::User(told.user_id.clone()));
+            (Some(sharing), Answer::Usage(usage)) if sharing.takes_more() => {
+                let place = self.ledger.find(&Holder::User(usage.user_id.clone()));
                 place.into_iter().filter(|&place| !self.ledger.record(place).knows_others()).collect()
             }
             (Some(sharing), Answer::Admitted(admitted)) if sharing.takes_more() => {
@@ -206,10 +206,10 @@ impl Aggregator {
         let over = sharing.waiting.extract_if(.., |waiting| is_over(ledger, waiting, elapsed));
         let over: Vec<Waiting> = over.collect();
         for Waiting { shard, ticket, mut answer, .. } in over {
-            if let Answer::Told(told) = &mut answer
-                && let Some(place) = self.ledger.find(&Holder::User(told.user_id.clone()))
+            if let Answer::Usage(usage) = &mut answer
+                && let Some(place) = self.ledger.find(&Holder::User(usage.user_id.clone()))
             {
-                told.used = self.ledger.record(place).counted();
+                usage.used = self.ledger.record(place).counted();
             }
             self.send(shard, Order::Admission { ticket, answer });
         }

@@ -11,7 +11,7 @@ use tokenist_core::id::{Holder, Identity, KeyHash, OrgId, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::ledger::Full;
 use tokenist_core::time::Timestamp;
-use tokenist_handoff::{Admission, Answer, KeyRefusal, Told};
+use tokenist_handoff::{Admission, Answer, KeyRefusal, UserUsage};
 
 impl Aggregator {
     pub(super) fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
@@ -30,7 +30,7 @@ impl Aggregator {
         let identity = identity.into_owned();
         match admission {
             Admission::Identity(_) | Admission::Key { .. } => self.admit_identity(&identity, now),
-            Admission::Question { key, .. } => self.tell(key, identity.user, now),
+            Admission::Question { key, .. } => self.usage_of(key, identity.user, now),
         }
         .unwrap_or(Answer::Full)
     }
@@ -76,7 +76,7 @@ impl Aggregator {
     }
 
     /// Nobody becomes known by being asked about.
-    fn tell(&mut self, key: &KeyHash, user_id: UserId, now: Timestamp) -> Result<Answer, Full> {
+    fn usage_of(&mut self, key: &KeyHash, user_id: UserId, now: Timestamp) -> Result<Answer, Full> {
         let holder = Holder::User(user_id.clone());
         let record = match self.visitor(&holder) {
             Some(record) => record,
@@ -88,7 +88,7 @@ impl Aggregator {
         let is_of_space = self.ledger.key(key).is_some_and(|key| space_of(key).is_some());
         let shown_id = if is_of_space { user_id.bare() } else { user_id.as_str() }.into();
         let (state, used) = (record.account_state().clone(), record.counted());
-        Ok(Answer::Told(Box::new(Told { user_id, shown_id, state, used })))
+        Ok(Answer::Usage(Box::new(UserUsage { user_id, shown_id, state, used })))
     }
 
     fn key_for_sessions(&self, hash: &KeyHash, now: Timestamp) -> Result<&Key, KeyRefusal> {

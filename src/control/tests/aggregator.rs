@@ -544,29 +544,29 @@ fn who_asks_what_a_user_has_used_changes_nothing() {
     wait(handle.set_key(key(1))).unwrap();
     wait(handle.set_key(Key { org: Some("globex".into()), ..key(2) })).unwrap();
     wait(handle.set_key(Key { account: Some("login_1".into()), ..key(3) })).unwrap();
-    let told = |number: u8, user: &str| {
+    let usage = |number: u8, user: &str| {
         let (key, user) = (KeyHash([number; 32]), Some(UserId::from(user)));
         bench.ask(0, Admission::Question { key, user });
         match bench.order(0) {
-            Order::Admission { answer: Answer::Told(told), .. } => Some(told),
+            Order::Admission { answer: Answer::Usage(usage), .. } => Some(usage),
             Order::Admission { answer: Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign)), .. } => None,
             other => panic!("{other:?}"),
         }
     };
     for number in [1, 2, 1] {
-        let told = told(number, "new").expect("nobody has heard of him");
-        assert_eq!((told.used.cost, told.state.limit), (NanoUsd::ZERO, cost_limit(100)));
+        let usage = usage(number, "new").expect("nobody has heard of him");
+        assert_eq!((usage.used.cost, usage.state.limit), (NanoUsd::ZERO, cost_limit(100)));
     }
     assert_eq!(wait(handle.user("new".into(), None)).unwrap(), None);
     // Of a member of the other org's it is told nothing, and she stays where she is.
     let put_into = Identity { org: Some("acme".into()), ..Identity::of("alice".into()) };
     wait(handle.introduce(put_into)).unwrap();
     bench.charge(&bench.admit(0, "alice"), 7);
-    eventually(|| (told(1, "alice")?.used.cost == NanoUsd(7)).then_some(()));
-    assert!(told(2, "alice").is_none());
+    eventually(|| (usage(1, "alice")?.used.cost == NanoUsd(7)).then_some(()));
+    assert!(usage(2, "alice").is_none());
     assert_eq!(wait(handle.org_of("alice".into())).unwrap(), Some(Some("acme".into())));
-    let told = told(3, "bob").unwrap();
-    assert_eq!((told.user_id.as_str(), &*told.shown_id), ("ug:acme:bob", "bob"));
+    let usage = usage(3, "bob").unwrap();
+    assert_eq!((usage.user_id.as_str(), &*usage.shown_id), ("ug:acme:bob", "bob"));
 }
 
 #[test]
