@@ -329,7 +329,7 @@ fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     let redis = &config.store.redis_uri;
     if !redis.is_empty()
-        && let Err(what) = tokenist_control::fleet::check(redis.reveal())
+        && let Err(what) = tokenist_control::cluster::check(redis.reveal())
     {
         return Err(wrong(at, format!("store.redis_uri: {what}")));
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokenist_admin::OperatorToken;
 use tokenist_control::Store;
 use tokenist_control::clock::system_time as now;
-use tokenist_control::fleet;
+use tokenist_control::cluster;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::memory::{self, Memory};
 #[cfg(feature = "mongodb")]
@@ -378,7 +378,7 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         },
         tick_ms: config.proxy.tick_ms,
         commit_ms: config.store.commit_ms,
-        fleet: fleet_config(&config.store),
+        cluster: cluster_config(&config.store),
         ..tokenist_control::Config::default()
     }
 }
@@ -403,9 +403,9 @@ fn refuse_short_retention(store: &config::Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fleet_config(store: &config::Store) -> Option<fleet::Config> {
+fn cluster_config(store: &config::Store) -> Option<cluster::Config> {
     let uri = store.redis_uri.reveal().to_owned();
-    (!uri.is_empty()).then_some(fleet::Config { uri, instances_min: store.instances_min })
+    (!uri.is_empty()).then_some(cluster::Config { uri, instances_min: store.instances_min })
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Box<dyn Store>> {

@@ -6,27 +6,27 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! nobody is judged by what no longer holds.
 
+mod cluster;
 mod journal;
 mod limits;
 mod seats;
-mod sharing;
 mod speaking;
 mod turn;
 mod views;
 
+use self::cluster::ClusterSync;
 use self::journal::Journal;
 use self::seats::{Asked, Seats};
-use self::sharing::Sharing;
 pub(crate) use self::turn::{Obeyed, PORTION_MAX, Portion, Turn};
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::command::{Command, Need};
-use crate::fact::Fact;
 use crate::handle::CommandError;
 use crate::happening::{Happening, Happenings};
 use crate::prices::Prices;
 use crate::progress::{Mirroring, Progress};
+use crate::setting::SettingUpdate;
 use crate::view::{Call, Judged, UserView};
 use crate::writer::Writer;
 use crossbeam::channel::{Receiver, Select};
@@ -69,7 +69,7 @@ pub struct Aggregator {
     prices: Option<Arc<Prices>>,
     happenings: Happenings,
     /// `None` where this is the only instance.
-    sharing: Option<Sharing>,
+    cluster: Option<ClusterSync>,
     seats: Seats,
     journal: Journal,
     reports_applied: u64,
@@ -95,7 +95,7 @@ impl Aggregator {
             mirroring,
             prices: None,
             happenings: Happenings::new(),
-            sharing: None,
+            cluster: None,
             seats: Seats::default(),
             journal: Journal::default(),
             reports_applied: 0,
@@ -425,26 +425,25 @@ impl Aggregator {
     }
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
-    pub fn adopt(&mut self, facts: Vec<Fact>, now: Timestamp) -> usize {
+    pub fn adopt(&mut self, updates: Vec<SettingUpdate>, now: Timestamp) -> usize {
         let mut adopted = 0;
-        let is_price =
-            |fact: &Fact| matches!(fact, Fact::Entry(entry) if *entry.value.id.kind == *Listing::KIND);
-        let are_prices_among = facts.iter().any(is_price);
-        for fact in facts {
-            let is_news = match fact {
-                Fact::Holder(state) => {
+        let is_price = |update: &SettingUpdate| matches!(update, SettingUpdate::Entry(entry) if *entry.value.id.kind == *Listing::KIND);
+        let are_prices_among = updates.iter().any(is_price);
+        for update in updates {
+            let is_new = match update {
+                SettingUpdate::Holder(state) => {
                     let holder = state.holder.clone();
                     let before = self.block_of(&holder, now);
-                    let is_news = self.ledger.adopt(state, now);
+                    let is_new = self.ledger.adopt(state, now);
                     if before != self.block_of(&holder, now) {
                         self.tell_block(&holder, now);
                     }
-                    is_news
+                    is_new
                 }
-                Fact::Key(key) => self.ledger.adopt_key(key, now),
-                Fact::Entry(entry) => self.ledger.adopt_entry(entry),
+                SettingUpdate::Key(key) => self.ledger.adopt_key(key, now),
+                SettingUpdate::Entry(entry) => self.ledger.adopt_entry(entry),
             };
-            adopted += usize::from(is_news);
+            adopted += usize::from(is_new);
         }
         if are_prices_among {
             self.reprice();
@@ -527,8 +526,8 @@ impl Aggregator {
                 self.ledger.audit(*audit);
                 reply.send(()).ok();
             }
-            Command::Adopt(facts, reply) => drop(reply.send(self.adopt(facts, now))),
-            Command::Word(word) => self.word(word, now),
+            Command::Adopt(updates, reply) => drop(reply.send(self.adopt(updates, now))),
+            Command::ClusterEvent(event) => self.cluster_event(event, now),
             Command::Recalled(answers) => self.recalled(answers, now),
             Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting, now))),
             Command::Finish => unreachable!("the loop ends at it"),

@@ -1,11 +1,11 @@
 //! What the aggregator carries out between reports.
 
 use crate::aggregator::Portion;
-use crate::fact::Fact;
-use crate::fleet::Word;
+use crate::cluster::ClusterEvent;
 use crate::handle::CommandError;
 use crate::ranking::{Rank, RankSlice};
 use crate::recall::Answer;
+use crate::setting::SettingUpdate;
 use crate::view::{
     Call, Judged, KeyQuery, LimitQuery, LimitView, ModelTotals, Profile, Pulse, SessionView, UserQuery,
     UserView,
@@ -60,9 +60,9 @@ pub(crate) enum Command {
     Entries(&'static str, Option<Arc<str>>, Reply<Portion<Entry, Arc<str>>>),
     SetEntry(Entry, Reply<Result<(), CommandError>>),
     Audit(Box<Audit>, Reply<()>),
-    Adopt(Vec<Fact>, Reply<usize>),
+    Adopt(Vec<SettingUpdate>, Reply<usize>),
     /// From the thread that exchanges with other instances.
-    Word(Word),
+    ClusterEvent(ClusterEvent),
     /// From the thread that asks the store for whoever comes back.
     Recalled(Vec<Answer>),
     Pulse(Reply<Pulse>),
@@ -114,7 +114,7 @@ impl Command {
             | Command::SetEntry(..)
             | Command::Audit(..)
             | Command::Adopt(..)
-            | Command::Word(..)
+            | Command::ClusterEvent(..)
             | Command::Recalled(..)
             | Command::Pulse(..)
             | Command::Finish => Need::Nothing,

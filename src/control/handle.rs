@@ -7,12 +7,12 @@ use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
 use crate::command::{Command, Reply};
 use crate::explore::{Exploration, Explored, explore};
-use crate::fact::Fact;
 use crate::happening::Happenings;
 use crate::prices::{Prices, Trial, Unpriced};
 use crate::progress::Mirroring;
 use crate::ranking::{RankQuery, UserSort};
 use crate::reads::Reads;
+use crate::setting::SettingUpdate;
 use crate::store::{AuditFilter, Dimension, Filter, Reader, RefusalFilter, StoreError, UsageQuery, UsageRow};
 use crate::supervise::Supervisor;
 use crate::view::{Call, Judged, LimitView, ModelTotals, Pulse, Totals, UserView};
@@ -303,10 +303,10 @@ impl Handle {
     }
 
     /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
-    pub async fn adopt(&self, facts: Vec<Fact>) -> Result<usize, CommandError> {
+    pub async fn adopt(&self, updates: Vec<SettingUpdate>) -> Result<usize, CommandError> {
         let mut adopted = 0;
-        for facts in facts.chunks(PORTION_MAX) {
-            adopted += self.ask(|reply| Command::Adopt(facts.to_vec(), reply)).await?;
+        for updates in updates.chunks(PORTION_MAX) {
+            adopted += self.ask(|reply| Command::Adopt(updates.to_vec(), reply)).await?;
         }
         Ok(adopted)
     }

@@ -14,11 +14,10 @@ mod accounts;
 pub mod aggregator;
 mod bound;
 pub mod clock;
+pub mod cluster;
 mod command;
 pub mod desk;
 pub mod explore;
-pub mod fact;
-pub mod fleet;
 pub mod handle;
 pub mod happening;
 pub mod prices;
@@ -30,6 +29,7 @@ mod rebook;
 mod recall;
 pub mod resolver;
 pub mod run;
+pub mod setting;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;
@@ -75,7 +75,7 @@ pub struct Config {
     /// How long the last batch may take at the end.
     pub finish_ms: u64,
     /// Other instances hold the same limits. `None`: there are none.
-    pub fleet: Option<fleet::Config>,
+    pub cluster: Option<cluster::Config>,
 }
 
 impl Default for Config {
@@ -87,7 +87,7 @@ impl Default for Config {
             tick_ms: 100,
             commit_ms: 100,
             finish_ms: 5_000,
-            fleet: None,
+            cluster: None,
         }
     }
 }
@@ -119,9 +119,10 @@ pub struct Thread {
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
-/// Reads what the store knows, books what the process before had not saved, and starts the threads. `shards` are the ways to the shards, in order of their numbers,
-/// `prices` what calls cost that applications report themselves, with the catalog's from now on.
-/// Fails where the store cannot be read, does not take what is to be booked, or no thread can be started.
+/// Reads what the store knows, books what the process before had not saved, and starts the threads. `shards` are the
+/// ways to the shards, in order of their numbers, `prices` what calls cost that applications report themselves, with
+/// the catalog's from now on. Fails where the store cannot be read, does not take what is to be booked, or no thread
+/// can be started.
 pub fn start(
     mut config: Config,
     mut store: Box<dyn Store>,
@@ -130,7 +131,7 @@ pub fn start(
 ) -> io::Result<Control> {
     let mut clock = Clock::system();
     let now = clock.read().now;
-    config.ledger.in_fleet = config.fleet.is_some();
+    config.ledger.in_cluster = config.cluster.is_some();
     let run = store.run().unwrap_or_else(run::Run::unlasting);
     let recaller = store.recaller().map_err(io::Error::other)?;
     config.ledger.reads_back = recaller.is_some();
@@ -165,11 +166,11 @@ pub fn start(
         aggregator.recall_from(recall::start(recaller, commands.clone())?);
     }
     let (running, ended) = oneshot::channel::<()>();
-    if let Some(fleet) = &config.fleet {
-        let (link, words) = fleet::start(fleet, run, commands.clone(), &supervisor)?;
+    if let Some(cluster) = &config.cluster {
+        let (link, events) = cluster::start(cluster, run, commands.clone(), &supervisor)?;
         aggregator.join(link);
         let now = clock.read().now;
-        words.into_iter().for_each(|word| aggregator.word(word, now));
+        events.into_iter().for_each(|event| aggregator.cluster_event(event, now));
     }
     let reports_open = reports.clone();
     let heartbeat = Arc::<Heartbeat>::default();

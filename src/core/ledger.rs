@@ -26,7 +26,7 @@ use crate::batch::{
     Stamped,
 };
 use crate::catalog::{Entry, EntryId};
-use crate::fleet::{Heard, Scope, Share};
+use crate::cluster::{Contribution, PeerTotals, Scope};
 use crate::id::{Holder, OrgId, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
@@ -71,7 +71,7 @@ pub struct Config {
     /// What binds a user without a limit of its own.
     pub default_limit: Limit,
     /// Other instances count for the same holders: whoever is used is told by [`Ledger::take_touched`].
-    pub in_fleet: bool,
+    pub in_cluster: bool,
 }
 
 impl Default for Config {
@@ -88,7 +88,7 @@ impl Default for Config {
             entries_max: 100_000,
             sessions_max: 100_000,
             default_limit: Limit::default(),
-            in_fleet: false,
+            in_cluster: false,
         }
     }
 }
@@ -166,10 +166,10 @@ pub struct Ledger {
     due: Timestamp,
     /// How far the walk over all holders has come that `due` began.
     walk: Option<usize>,
-    /// Holders that were used, for the fleet.
+    /// Holders that were used, for the cluster.
     touched: Vec<Place>,
-    /// How many instances there are, while they cannot hear each other.
-    apart: Option<u32>,
+    /// How many instances there are, while they cannot reach each other.
+    partition: Option<u32>,
     /// How often that has changed, so that a record is told once.
     apart_epoch: u32,
     /// Whoever the store knows has a seat.
@@ -221,7 +221,7 @@ impl Ledger {
             due: next_bucket(now),
             walk: None,
             touched: Vec::new(),
-            apart: None,
+            partition: None,
             apart_epoch: 0,
             is_whole: true,
             batch: 1,
@@ -240,7 +240,7 @@ impl Ledger {
     /// window ends as all do.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
-        ledger.roster.reserve(restored.holders.len());
+        ledger.roster.reserved(restored.holders.len());
         let renamed: Vec<_> = restored.holders.iter().chain(&restored.unseated).filter_map(renamed).collect();
         for key in restored.keys {
             ledger.take_over_key(key, now);
@@ -401,8 +401,8 @@ impl Ledger {
         }
     }
 
-    /// Keeps that requests were refused, if they were of a user or a key that is known here. Nothing becomes known by it: of
-    /// an org that a header claims the name is kept where the org, or the user as one of it, is known already.
+    /// Keeps that requests were refused, if they were of a user or a key that is known here. Nothing becomes known by
+    /// it: of an org that a header claims the name is kept where the org, or the user as one of it, is known already.
     pub fn refuse(&mut self, rejected: Rejected) {
         let Rejected { at, user, org, key, address, reason, count } = rejected;
         let key = key.and_then(|hash| self.key(&hash));
@@ -466,37 +466,38 @@ impl Ledger {
     }
 
     /// What this instance has counted for a holder. `None` where no limit binds it.
-    pub fn share(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Share> {
+    pub fn contribution(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Contribution> {
         if self.roster.seat(place).is_vacant() {
             return None;
         }
         self.advance(place, now);
         let record = &mut self.roster.seat_mut(place).record;
-        let counts = record.share(scope);
-        (!counts.is_empty()).then(|| Share { holder: record.holder().clone(), of: None, counts })
+        let counts = record.contribution(scope);
+        (!counts.is_empty()).then(|| Contribution { holder: record.holder().clone(), of: None, counts })
     }
 
-    /// What was heard of the others' counts for a holder: they may be gone, and so may be what they had told.
-    pub fn shares_of_others(&self, place: Place) -> impl Iterator<Item = Share> {
+    /// What was merged of the peers' counts for a holder: they may be gone, and so may be what they had told.
+    pub fn contributions_of_peers(&self, place: Place) -> impl Iterator<Item = Contribution> {
         let record = self.record(place);
-        let share = |(writer, counts)| Share { holder: record.holder().clone(), of: Some(writer), counts };
-        record.of_others().into_iter().map(share)
+        let contribution =
+            |(writer, counts)| Contribution { holder: record.holder().clone(), of: Some(writer), counts };
+        record.of_peers().into_iter().map(contribution)
     }
 
-    /// Takes in what the others have counted for a holder. `None` if it has been forgotten meanwhile.
-    pub fn hear(&mut self, holder: &Holder, heard: &[Heard], now: Timestamp) -> Option<Place> {
+    /// Takes in what the peers have counted for a holder. `None` if it has been forgotten meanwhile.
+    pub fn merge(&mut self, holder: &Holder, totals: &[PeerTotals], now: Timestamp) -> Option<Place> {
         let place = self.find(holder)?;
         self.align(place, now);
-        let consequence = self.roster.seat_mut(place).record.hear(heard, now);
+        let consequence = self.roster.seat_mut(place).record.merge(totals, now);
         self.conclude(place, consequence);
         Some(place)
     }
 
-    /// From now on so many instances cannot hear each other, or, with `None`, can. Whoever is used is told at once,
+    /// From now on so many instances cannot reach each other, or, with `None`, can. Whoever is used is told at once,
     /// all others in the next ticks.
-    pub fn part(&mut self, instance_count: Option<u32>) {
-        if self.apart != instance_count {
-            self.apart = instance_count;
+    pub fn partition(&mut self, instance_count: Option<u32>) {
+        if self.partition != instance_count {
+            self.partition = instance_count;
             self.apart_epoch = self.apart_epoch.wrapping_add(1);
             self.due = Timestamp(0);
             self.walk = None;
@@ -632,18 +633,18 @@ impl Ledger {
         Some(batch)
     }
 
-    /// Tells a record whether the other instances can be heard, if that has changed.
+    /// Tells a record whether the peers can be reached, if that has changed.
     fn align(&mut self, place: Place, now: Timestamp) {
         let seat = self.roster.seat_mut(place);
         if std::mem::replace(&mut seat.apart_epoch, self.apart_epoch) != self.apart_epoch {
-            let consequence = seat.record.part(self.apart, now);
+            let consequence = seat.record.partition(self.partition, now);
             self.conclude(place, consequence);
         }
     }
 
     fn touch(&mut self, place: Place) {
         let seat = self.roster.seat_mut(place);
-        if self.config.in_fleet && !seat.is_touched {
+        if self.config.in_cluster && !seat.is_touched {
             seat.is_touched = true;
             self.touched.push(place);
         }

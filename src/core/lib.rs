@@ -1,7 +1,7 @@
 //! The pure core: what tokenist knows about HTTP heads, WebSocket frames, providers' events, usage, prices,
 //! windows, limits and the ledger. Bytes and times come in as values, values go out.
 //!
-//! Start at [`meter`] for what a session counts and at [`ledger`] for what the counts add up to; [`fleet`] is what
+//! Start at [`meter`] for what a session counts and at [`ledger`] for what the counts add up to; [`cluster`] is what
 //! several instances tell each other of them.
 //! Invariant: nothing here opens a socket or a file, starts a thread or asks for the time, and no provider's
 //! bytes can make it fail.
@@ -12,8 +12,8 @@ pub mod batch;
 pub mod catalog;
 pub mod client;
 pub mod close_reason;
+pub mod cluster;
 pub mod dialect;
-pub mod fleet;
 pub mod http;
 pub mod id;
 pub mod journal;

@@ -43,7 +43,7 @@ pub enum OnRedisDown {
     /// Each instance its part of what was left.
     #[default]
     LocalShare,
-    /// What is left as far as this instance knows: at worst, the fleet uses what was left once for each instance.
+    /// What is left as far as this instance knows: at worst, the cluster uses what was left once for each instance.
     Allow,
     /// No new session; live ones go on with their instance's part of what was left.
     Refuse,

@@ -4,13 +4,13 @@
 //! account's charges, plus the limit, less the window's sum. A delta adds to both the applied charges and the sum, so
 //! in the ordinary case posting one moves no ceiling.
 //!
-//! What other instances have counted takes room from the limit as our own sum does: [`Record::hear`].
+//! What other instances have counted takes room from the limit as our own sum does: [`Record::merge`].
 //!
 //! Invariant: once every charge has been applied, charged ≥ ceiling exactly where [`judge`] says Block.
 
 use crate::batch::Profile;
 use crate::close_reason::CloseReason;
-use crate::fleet::{Count, Heard, Others, Scope, Weight, Writer};
+use crate::cluster::{Count, PeerTotals, Peers, Scope, Weight, Writer};
 use crate::id::Holder;
 use crate::limit::{AccountState, Block, Limit, Mode, OnRedisDown, Restraint, WindowKind};
 use crate::time::Timestamp;
@@ -66,8 +66,8 @@ pub struct Record {
     ends_at: Option<Timestamp>,
     applied: Applied,
     ceilings: Ceilings,
-    /// `None` until something was heard of other instances, or that they cannot be heard.
-    others: Option<Box<Others>>,
+    /// `None` until something was merged of peers, or that they cannot be reached.
+    peers: Option<Box<Peers>>,
     /// Since when all that this instance counted of the holder is in the windows; before, it may have been forgotten.
     whole_from: Timestamp,
     /// The latest verdict was Block.
@@ -90,7 +90,7 @@ impl Record {
             ends_at: None,
             applied: Applied::default(),
             ceilings: Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited },
-            others: None,
+            peers: None,
             whole_from: now,
             barred: false,
             warned_percent: 0,
@@ -125,8 +125,8 @@ impl Record {
     /// See [`Windows::set_back`].
     pub fn set_back(&mut self, now: Timestamp) -> Consequence {
         self.windows.set_back(now);
-        if let Some(others) = &mut self.others {
-            others.set_back(&self.windows);
+        if let Some(peers) = &mut self.peers {
+            peers.set_back(&self.windows);
         }
         self.review(now)
     }
@@ -136,8 +136,8 @@ impl Record {
         self.own_limit = limit;
         self.account_state.limit = limit.unwrap_or(self.default_limit);
         self.warned_percent = 0;
-        if let Some(others) = &mut self.others {
-            others.set_limit(&self.windows, self.account_state.limit.window);
+        if let Some(peers) = &mut self.peers {
+            peers.set_limit(&self.windows, self.account_state.limit.window);
         }
         Consequence { publish: true, ..self.advance(now) }
     }
@@ -161,41 +161,41 @@ impl Record {
         Consequence { publish: true, ..self.advance(now) }
     }
 
-    /// What this instance has counted in its limit's window, for the others. Nothing where no limit binds.
-    pub fn share(&mut self, scope: Scope) -> Vec<Count> {
+    /// What this instance has counted in its limit's window, for the peers. Nothing where no limit binds.
+    pub fn contribution(&mut self, scope: Scope) -> Vec<Count> {
         let limit = &self.account_state.limit;
         if !limit.is_bounded() {
             return Vec::new();
         }
-        let others = self.others.get_or_insert_default();
-        others.counts(&self.windows, limit.window, scope, self.whole_from)
+        let peers = self.peers.get_or_insert_default();
+        peers.counts(&self.windows, limit.window, scope, self.whole_from)
     }
 
-    /// What was heard of each other instance in its limit's window.
-    pub fn of_others(&self) -> Vec<(Writer, Vec<Count>)> {
-        let told = |others: &Others| others.of_others(&self.windows, self.account_state.limit.window);
-        self.others.as_deref().map(told).unwrap_or_default()
+    /// What was merged of each peer in its limit's window.
+    pub fn of_peers(&self) -> Vec<(Writer, Vec<Count>)> {
+        let told = |peers: &Peers| peers.of_peers(&self.windows, self.account_state.limit.window);
+        self.peers.as_deref().map(told).unwrap_or_default()
     }
 
-    /// Takes in what the others have counted.
-    pub fn hear(&mut self, heard: &[Heard], now: Timestamp) -> Consequence {
-        self.others.get_or_insert_default().hear(&self.windows, heard, self.whole_from);
+    /// Takes in what the peers have counted.
+    pub fn merge(&mut self, totals: &[PeerTotals], now: Timestamp) -> Consequence {
+        self.peers.get_or_insert_default().merge(&self.windows, totals, self.whole_from);
         self.advance(now)
     }
 
     /// Whether what others have counted is known, or does not matter.
-    pub fn knows_others(&self) -> bool {
+    pub fn knows_peers(&self) -> bool {
         let limit = &self.account_state.limit;
-        let are_known = |others: &Others| others.are_known(&self.windows, limit.window);
-        !limit.is_bounded() || self.others.as_deref().is_some_and(are_known)
+        let are_known = |peers: &Peers| peers.are_known(&self.windows, limit.window);
+        !limit.is_bounded() || self.peers.as_deref().is_some_and(are_known)
     }
 
-    /// The other instances cannot be heard: so many of them, this one included, go on by themselves. `None`: they can.
-    pub fn part(&mut self, instance_count: Option<u32>, now: Timestamp) -> Consequence {
+    /// The peers cannot be reached: so many of them, this one included, go on by themselves. `None`: they can.
+    pub fn partition(&mut self, instance_count: Option<u32>, now: Timestamp) -> Consequence {
         self.windows.advance(now);
-        if self.others.is_some() || instance_count.is_some() {
-            let others = self.others.get_or_insert_default();
-            others.part(&self.windows, self.account_state.limit.window, instance_count);
+        if self.peers.is_some() || instance_count.is_some() {
+            let peers = self.peers.get_or_insert_default();
+            peers.partition(&self.windows, self.account_state.limit.window, instance_count);
         }
         self.review(now)
     }
@@ -252,15 +252,15 @@ impl Record {
         self.windows.totals(window)
     }
 
-    /// What counts against the limit in its window: by this instance, by the others, and what is kept for others that
-    /// cannot be heard.
+    /// What counts against the limit in its window: by this instance, by the peers, and what is kept for others that
+    /// cannot be reached.
     pub fn used(&self) -> Used {
-        self.counted().plus(self.weight().reserve)
+        self.counted().plus(self.weight().reserved)
     }
 
     /// What all instances have counted in the limit's window, as far as is known here.
     pub fn counted(&self) -> Used {
-        Used::of(self.windows.totals(self.account_state.limit.window)).plus(self.weight().others)
+        Used::of(self.windows.totals(self.account_state.limit.window)).plus(self.weight().peers)
     }
 
     /// When this window of the holder's rolls over, by what is counted here.
@@ -269,7 +269,7 @@ impl Record {
     }
 
     fn weight(&self) -> Weight {
-        self.others.as_ref().map_or(Weight::default(), |others| others.weight())
+        self.peers.as_ref().map_or(Weight::default(), |peers| peers.weight())
     }
 
     /// Whether something is forgotten with this holder that nobody can tell any more: an own limit, a block, where it
@@ -283,9 +283,9 @@ impl Record {
     /// Draws every conclusion from the present sums, limit and block.
     fn review(&mut self, now: Timestamp) -> Consequence {
         let expired = self.expire(now);
-        let apart = self.weigh_others();
+        let is_partitioned = self.weigh_peers();
         let limit = &self.account_state.limit;
-        let refuses_new = apart && limit.on_redis_down == OnRedisDown::Refuse && limit.is_bounded();
+        let refuses_new = is_partitioned && limit.on_redis_down == OnRedisDown::Refuse && limit.is_bounded();
         let turned = refuses_new != std::mem::replace(&mut self.account_state.refuses_new, refuses_new);
         let resets_at = self.resets_at();
         let ended = self.ends_at.is_some_and(|end| now >= end);
@@ -332,11 +332,11 @@ impl Record {
         self.account_state.delay_ms = restraint.map_or(0, |restraint| restraint.delay_ms);
     }
 
-    /// Whether the others cannot be heard.
-    fn weigh_others(&mut self) -> bool {
-        let Some(others) = &mut self.others else { return false };
-        others.weigh(&self.windows, &self.account_state.limit);
-        others.is_apart()
+    /// Whether the peers cannot be reached.
+    fn weigh_peers(&mut self) -> bool {
+        let Some(peers) = &mut self.peers else { return false };
+        peers.weigh(&self.windows, &self.account_state.limit);
+        peers.is_partitioned()
     }
 
     /// Until when what was used counts: see [`AccountState::resets_at`].
@@ -345,19 +345,19 @@ impl Record {
         if window != WindowKind::Rolling24h {
             return self.windows.resets_at(window);
         }
-        let others = self.others.iter().flat_map(|others| others.leaving(&self.windows, window));
+        let peers = self.peers.iter().flat_map(|peers| peers.leaving(&self.windows, window));
         let limit = &self.account_state.limit;
         let mut used = self.used();
         if !is_reached(limit, used) {
-            return self.windows.leaving().chain(others).map(|(end, _)| end).min();
+            return self.windows.leaving().chain(peers).map(|(end, _)| end).min();
         }
-        let mut leaving: Vec<(Timestamp, Used)> = self.windows.leaving().chain(others).collect();
+        let mut leaving: Vec<(Timestamp, Used)> = self.windows.leaving().chain(peers).collect();
         leaving.sort_unstable_by_key(|&(end, _)| end);
         let mut ends = leaving.iter().filter_map(|&(end, gone)| {
             used = used.minus(gone);
             (!is_reached(limit, used)).then_some(end)
         });
-        // What is kept for others who cannot be heard does not leave by itself.
+        // What is kept for others who cannot be reached does not leave by itself.
         ends.next().or(leaving.last().map(|&(end, _)| end))
     }
 

@@ -46,9 +46,9 @@ pub(crate) struct Seat {
     /// Is in the list of the blocked; in that of those with a limit of their own.
     pub(crate) is_blocked: bool,
     pub(crate) is_bound: bool,
-    /// Waits in the list of what the fleet is told.
+    /// Waits in the list of what the cluster is told.
     pub(crate) is_touched: bool,
-    /// When it was last told whether other instances can be heard.
+    /// When it was last told whether peers can be reached.
     pub(crate) apart_epoch: u32,
     /// The org of the key that speaks for a user who is new: of now, and not saved.
     pub(crate) expected_in: Option<OrgId>,

@@ -10,7 +10,7 @@
 //! Invariant: the rolling sum is never less than the exact sum of the last 24 hours, for its oldest bucket counts
 //! whole.
 
-use crate::fleet::Cell;
+use crate::cluster::WindowBucket;
 use crate::limit::WindowKind;
 use crate::time::{DAY_MS, MINUTE_MS, Timestamp};
 use crate::totals::Totals;
@@ -103,7 +103,7 @@ impl Windows {
         self.rolling.buckets.iter().map(move |bucket| (end(bucket), Used::of(&bucket.totals)))
     }
 
-    /// The start of the first cell that counts.
+    /// The start of the first bucket that counts.
     pub fn from(&self, kind: WindowKind) -> Timestamp {
         match kind {
             WindowKind::Rolling24h => {
@@ -113,7 +113,7 @@ impl Windows {
         }
     }
 
-    /// The start of the cell that the present lies in.
+    /// The start of the bucket that the present lies in.
     pub fn newest(&self, kind: WindowKind) -> Timestamp {
         match kind {
             WindowKind::Daily => self.day.start,
@@ -123,25 +123,25 @@ impl Windows {
         }
     }
 
-    /// Nothing for a cell that does not count any more.
-    pub fn used_in(&self, cell: Cell) -> Used {
-        match cell.window {
+    /// Nothing for a bucket that does not count any more.
+    pub fn used_in(&self, bucket: WindowBucket) -> Used {
+        match bucket.window {
             WindowKind::Rolling24h => {
-                let index = bucket_at(cell.start);
+                let index = bucket_at(bucket.start);
                 let found = self.rolling.buckets.binary_search_by_key(&index, |bucket| bucket.index);
                 found.map_or(Used::default(), |place| Used::of(&self.rolling.buckets[place].totals))
             }
-            window if cell.start == self.newest(window) => Used::of(self.totals(window)),
+            window if bucket.start == self.newest(window) => Used::of(self.totals(window)),
             WindowKind::Daily | WindowKind::Monthly | WindowKind::Total => Used::default(),
         }
     }
 
-    /// What still counts of a time in `cell` at which that held so much.
-    pub fn used_before(&self, cell: Cell, held: Used) -> Used {
-        let held = if cell.start >= self.from(cell.window) { held } else { Used::default() };
-        match cell.window {
+    /// What still counts of a time in `bucket` at which that held so much.
+    pub fn used_before(&self, bucket: WindowBucket, held: Used) -> Used {
+        let held = if bucket.start >= self.from(bucket.window) { held } else { Used::default() };
+        match bucket.window {
             WindowKind::Rolling24h => {
-                let index = bucket_at(cell.start);
+                let index = bucket_at(bucket.start);
                 let earlier = self.rolling.buckets.iter().take_while(|bucket| bucket.index < index);
                 earlier.fold(held, |sum, bucket| sum.plus(Used::of(&bucket.totals)))
             }

@@ -1,10 +1,10 @@
-//! What the simulation itself knows of one instance: what was booked, what was heard of others, and what is set.
+//! What the simulation itself knows of one instance: what was booked, what was merged of others, and what is set.
 
 use crate::amount::Amount;
 use crate::cast::{HOLDER_COUNT, KEY_COUNT, Party, USER_COUNT, Who};
 use std::collections::BTreeMap;
 use tokenist_core::batch::{Grain, HolderState, Revision, Stamped};
-use tokenist_core::fleet::{Cell, Writer};
+use tokenist_core::cluster::{Cell, Writer};
 use tokenist_core::key::Key;
 use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::time::{DAY_MS, HOUR_MS, STEP_BACK_MS, Timestamp};
@@ -14,7 +14,7 @@ use tokenist_core::window::BUCKET_MS;
 pub(crate) struct Books {
     pub(crate) booked: Vec<Booked>,
     /// What this process was told of each other instance.
-    pub(crate) heard: BTreeMap<(Who, Cell, Writer), Amount>,
+    pub(crate) merged: BTreeMap<(Who, Cell, Writer), Amount>,
     pub(crate) limits: [Stamped<Option<Limit>>; HOLDER_COUNT],
     pub(crate) blocks: [Stamped<Option<Block>>; USER_COUNT],
     pub(crate) keys: [Option<Stamped<Key>>; KEY_COUNT],
@@ -56,8 +56,8 @@ impl Books {
         self.sum(who, |booked| is_about_in(window, booked.at, now))
     }
 
-    /// What was booked, as a ledger takes it over that is restored at `now`: what is of later, of which it knows the hour,
-    /// is waited for if that is a clock's small step, and counts at once if it is more.
+    /// What was booked, as a ledger takes it over that is restored at `now`: what is of later, of which it knows the
+    /// hour, is waited for if that is a clock's small step, and counts at once if it is more.
     pub(crate) fn restored_at(&self, now: Timestamp) -> Vec<Booked> {
         let at = |at: Timestamp| match Grain::Hour.start(at).max(now) {
             _ if at <= now => at,
@@ -67,21 +67,21 @@ impl Books {
         self.booked.iter().map(|booked| Booked { at: at(booked.at), ..*booked }).collect()
     }
 
-    pub(crate) fn heard_in(&self, who: Who, window: WindowKind, now: Timestamp) -> Amount {
+    pub(crate) fn merged_in(&self, who: Who, window: WindowKind, now: Timestamp) -> Amount {
         let counts = |cell: &Cell| cell.window == window && is_in(window, cell.start, now);
-        let heard = self.heard.iter().filter(|((of, cell, _), _)| *of == who && counts(cell));
-        heard.map(|(_, amount)| *amount).sum()
+        let merged = self.merged.iter().filter(|((of, cell, _), _)| *of == who && counts(cell));
+        merged.map(|(_, amount)| *amount).sum()
     }
 
-    pub(crate) fn hear(&mut self, who: Who, cell: Cell, writer: &Writer, amount: Amount) {
-        let known = self.heard.entry((who, cell, writer.clone())).or_default();
+    pub(crate) fn merge(&mut self, who: Who, cell: Cell, writer: &Writer, amount: Amount) {
+        let known = self.merged.entry((who, cell, writer.clone())).or_default();
         known.nano = known.nano.max(amount.nano);
         known.tokens = known.tokens.max(amount.tokens);
     }
 
-    /// Its place was given up, and what was heard of it with that.
-    pub(crate) fn forget_heard(&mut self, who: Who) {
-        self.heard.retain(|(of, _, _), _| *of != who);
+    /// Its place was given up, and what was merged of it with that.
+    pub(crate) fn forget_merged(&mut self, who: Who) {
+        self.merged.retain(|(of, _, _), _| *of != who);
     }
 
     /// Where nothing can be read back, nobody knows any more that a limit or a block was lifted, and when.
@@ -111,7 +111,7 @@ impl Books {
 
     /// A process is over, and what only it knew.
     pub(crate) fn forget_process(&mut self) {
-        self.heard.clear();
+        self.merged.clear();
         self.limits = Default::default();
         self.blocks = Default::default();
         self.keys = Default::default();

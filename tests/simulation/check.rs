@@ -151,7 +151,7 @@ impl World {
                 continue; // It is let go on until the aggregator has come to it.
             }
             let limit = self.limit(at, who);
-            let used = books.kept_in(who, limit.window, now) + books.heard_in(who, limit.window, now);
+            let used = books.kept_in(who, limit.window, now) + books.merged_in(who, limit.window, now);
             let in_flight: Amount = self.in_flight(at, who) + in_flight_of(session, who);
             assert!(!(used + in_flight).reaches(&limit), "{:?} has reached {limit:?}", cast::holder(who));
             if who < USER_COUNT {
@@ -330,8 +330,8 @@ impl World {
             self.finish_process(at);
             self.check();
         }
-        if self.shape.is_fleet() {
-            self.settle_fleet();
+        if self.shape.is_cluster() {
+            self.settle_cluster();
             self.check();
             self.check_all_know();
         }

@@ -66,22 +66,22 @@ impl World {
             let may_seat = matches!(report, Report::Admit { .. } | Report::Charged(..) | Report::Opened(_));
             self.process_mut(at).aggregator.report(report, now);
             if may_seat {
-                self.forget_heard(at);
+                self.forget_merged(at);
             }
         }
         let process = self.process_mut(at);
         process.aggregator.attend(age, now);
         process.aggregator.publish();
-        self.forget_heard(at);
+        self.forget_merged(at);
     }
 
     /// Of whoever has no seat nothing is known of other instances either.
-    pub(crate) fn forget_heard(&mut self, at: usize) {
+    pub(crate) fn forget_merged(&mut self, at: usize) {
         let instance = &mut self.instances[at];
         let Some(process) = &instance.process else { return };
         for who in 0..HOLDER_COUNT {
             if process.aggregator.ledger().find(cast::holder(who)).is_none() {
-                instance.books.forget_heard(who);
+                instance.books.forget_merged(who);
                 if !instance.kept.lasts() {
                     instance.books.forget_lifted(who);
                 }
@@ -98,7 +98,7 @@ impl World {
         if process.batches.len() < 2 {
             process.batches.extend(process.aggregator.take_batch());
         }
-        self.forget_heard(at);
+        self.forget_merged(at);
         // Whoever waited for a seat may have got one.
         self.settle_wishes();
         self.check_windows(at);
@@ -166,7 +166,7 @@ impl World {
         let now = self.ledger_now(at);
         self.process_mut(at).aggregator.recalled(answers, now);
         self.coverage.note("forgotten holder is read back");
-        self.forget_heard(at);
+        self.forget_merged(at);
         true
     }
 
@@ -352,7 +352,7 @@ impl World {
         // The turn is over after the first.
         let spent = || Duration::from_secs(1);
         process.desk.serve(&mut process.aggregator, &spent, now, reports_waiting);
-        self.forget_heard(at);
+        self.forget_merged(at);
     }
 
     /// What operators have got done holds from now on.

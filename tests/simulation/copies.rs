@@ -44,8 +44,8 @@ impl World {
 
     fn bring(&mut self, at: usize) {
         let courier = self.process_mut(at).courier.as_mut().expect("there is one");
-        match courier.news() {
-            Ok(facts) => self.adopt(at, facts),
+        match courier.changes() {
+            Ok(updates) => self.adopt(at, updates),
             Err(_) => self.coverage.note("MongoDB tells no news"),
         }
     }

@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_control::Aggregator;
 use tokenist_control::clock::Clock;
+use tokenist_control::cluster::{ClusterEvent, link};
 use tokenist_control::desk::Desk;
-use tokenist_control::fleet::{Word, link};
 use tokenist_control::prices::Prices;
 use tokenist_control::{Store, rebook};
-use tokenist_core::fleet::Writer;
+use tokenist_core::cluster::Writer;
 use tokenist_core::ledger::Ledger;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
@@ -71,12 +71,12 @@ impl World {
         let prices = Arc::new(Prices::new(PriceTable::builtin()));
         aggregator.price_by(Arc::clone(&prices));
         let (handle, desk) = Desk::new(DESK_MAX, Arc::clone(&prices), config.default_limit);
-        let line = shape.is_fleet().then(|| {
+        let line = shape.is_cluster().then(|| {
             let (link, line) = link(shape.instances as u32);
             aggregator.join(link);
             line
         });
-        let is_lost = shape.is_fleet();
+        let is_lost = shape.is_cluster();
         self.instances[at].process = Some(Process {
             shards,
             queue: Rc::new(RefCell::new(Queue::new(shape.queue_max, self.plant, chance))),
@@ -93,14 +93,14 @@ impl World {
             batches_committed: 0,
             answers: VecDeque::new(),
             line,
-            words: VecDeque::new(),
+            events: VecDeque::new(),
             is_lost,
-            heard_upto: 0,
+            read_upto: 0,
             drains: false,
         });
-        if is_lost && !self.place.is_away {
-            self.find_place(at);
-            self.hear_all(at);
+        if is_lost && !self.redis.is_away {
+            self.find_redis(at);
+            self.receive_all(at);
         }
         self.check_restored(at);
         self.coverage.note("process begins");
@@ -120,12 +120,12 @@ impl World {
     }
 
     /// It is reached: who is there is told first.
-    pub(crate) fn find_place(&mut self, at: usize) {
+    pub(crate) fn find_redis(&mut self, at: usize) {
         let count = self.shape.instances as u32;
         let process = self.process_mut(at);
         process.is_lost = false;
-        let present = Word::Instances { count, present: count };
-        process.words.extend([present, Word::Found]);
+        let present = ClusterEvent::Instances { count, present: count };
+        process.events.extend([present, ClusterEvent::Found]);
     }
 
     /// A process ends, if this world's do: it is killed between two steps, or drains and is over.

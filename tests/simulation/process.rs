@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokenist_control::clock::Clock;
+use tokenist_control::cluster::{ClusterEvent, Line};
 use tokenist_control::desk::Desk;
-use tokenist_control::fleet::{Line, Word};
 use tokenist_control::prices::Prices;
 use tokenist_control::store::StoreError;
 use tokenist_control::store::mongo::Courier;
@@ -51,10 +51,10 @@ pub(crate) struct Process {
     /// Where there are others.
     pub(crate) line: Option<Line>,
     /// Words of theirs on their way, in order.
-    pub(crate) words: VecDeque<Word>,
+    pub(crate) events: VecDeque<ClusterEvent>,
     pub(crate) is_lost: bool,
     /// How far it has listened to what others set.
-    pub(crate) heard_upto: usize,
+    pub(crate) read_upto: usize,
     pub(crate) drains: bool,
 }
 

@@ -139,7 +139,7 @@ impl World {
             return self.refuse(at, shard, &identity, &ending);
         }
         if let Some(ending) = holders.reject() {
-            assert!(self.process(at).is_lost_or_apart(), "the others can be heard");
+            assert!(self.process(at).is_lost_or_partitioned(), "the peers can be reached");
             self.coverage.note("session refused: limit unsure");
             return self.refuse(at, shard, &identity, &ending);
         }

@@ -101,7 +101,7 @@ impl Shape {
         self.lane_bytes == SHORT_LANE_BYTES
     }
 
-    pub(crate) fn is_fleet(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         self.instances > 1
     }
 
@@ -115,7 +115,7 @@ impl Shape {
             rollups_max: if self.ends || self.is_small { 100_000 } else { 8 },
             details_max: self.details_max,
             default_limit: self.default_limit,
-            in_fleet: self.is_fleet(),
+            in_cluster: self.is_cluster(),
             ..ledger::Config::default()
         }
     }

@@ -1,21 +1,21 @@
 //! Everything that takes part, and one step after another of it.
 //!
 //! Start at [`World::step`]. What happens on shards is in `serve`, what the control plane does in `control`, what
-//! instances tell each other in `fleet`, how processes end and begin in `life`, and what must be true in `check`.
+//! instances tell each other in `cluster`, how processes end and begin in `life`, and what must be true in `check`.
 
 use crate::books::Books;
 use crate::cast::HOLDER_COUNT;
 use crate::chance::Random;
 use crate::coverage::Coverage;
+use crate::exchange::Redis;
 use crate::keep::Kept;
 use crate::mongo::Mongo;
-use crate::place::Place;
 use crate::plant::Plant;
 use crate::process::Process;
 use crate::shape::Shape;
 use std::sync::Arc;
 use std::time::Duration;
-use tokenist_core::fleet::Writer;
+use tokenist_core::cluster::Writer;
 use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Now, SECOND_MS, Timestamp};
 
 /// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
@@ -34,7 +34,7 @@ pub(crate) struct World {
     /// The clock that only runs.
     pub(crate) elapsed: Duration,
     pub(crate) instances: Vec<Instance>,
-    pub(crate) place: Place,
+    pub(crate) redis: Redis,
     pub(crate) mongo: Mongo,
     /// What the clock that only runs says where the world begins.
     pub(crate) epoch: std::time::Instant,
@@ -75,7 +75,7 @@ impl World {
             wall: START,
             elapsed: Duration::ZERO,
             instances: (0..shape.instances).map(new).collect(),
-            place: Place::default(),
+            redis: Redis::default(),
             mongo: Mongo::default(),
             epoch: std::time::Instant::now(),
             booked_count: 0,

@@ -228,8 +228,8 @@ impl Aggregator {
             threads: Vec::new(), // Whoever asks looks at them.
             mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
             mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
-            redis_failing: self.fleet_failure().is_some(),
-            redis_failure: self.fleet_failure().map(str::to_owned),
+            redis_failing: self.cluster_failure().is_some(),
+            redis_failure: self.cluster_failure().map(str::to_owned),
             instances: self.instance_count(),
         }
     }
@@ -239,7 +239,8 @@ impl Aggregator {
         let profile = &record.profile;
         let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
         let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
-        // Its members, whoever is of its name space, and whoever has used something under it, as is known here or was in the store.
+        // Its members, whoever is of its name space, and whoever has used something under it, as is known here or was
+        // in the store.
         let is_of = |org: &OrgId| {
             profile.org.as_ref() == Some(org)
                 || user.space().as_ref() == Some(org)

@@ -23,10 +23,10 @@ use self::server::Server;
 pub use self::server::{Find, Refusal, Transport};
 use super::sqlite::{self, Sqlite};
 use super::{Reader, Recall, Store, StoreError, Tidied};
-use crate::fact::Fact;
 use crate::handle::Handle;
 use crate::progress::Mirroring;
 use crate::run::Run;
+use crate::setting::SettingUpdate;
 pub use mongodb::bson;
 use std::fmt;
 use std::sync::Arc;
@@ -147,13 +147,13 @@ impl Mongo {
 
     /// What is set on other instances goes into the file first: the next start may be without MongoDB.
     fn take_settings(&mut self) -> Result<(), StoreError> {
-        let (cursors, facts) = read_all(&self.server)?;
+        let (cursors, updates) = read_all(&self.server)?;
         let mut batch = Batch::default();
-        for fact in facts {
-            match fact {
-                Fact::Holder(state) => batch.holders.push(state),
-                Fact::Key(key) => batch.keys.push(key),
-                Fact::Entry(entry) => batch.entries.push(entry),
+        for update in updates {
+            match update {
+                SettingUpdate::Holder(state) => batch.holders.push(state),
+                SettingUpdate::Key(key) => batch.keys.push(key),
+                SettingUpdate::Entry(entry) => batch.entries.push(entry),
             }
         }
         info!(holders = batch.holders.len(), keys = batch.keys.len(), "settings read from MongoDB");
@@ -188,10 +188,10 @@ impl Courier {
     ///
     /// # Errors
     /// The server did not answer. What it has is told the next time.
-    pub fn news(&mut self) -> Result<Vec<Fact>, StoreError> {
-        let (cursors, facts) = self.follower.news()?;
+    pub fn changes(&mut self) -> Result<Vec<SettingUpdate>, StoreError> {
+        let (cursors, updates) = self.follower.changes()?;
         self.follower.cursors = Some(cursors);
-        Ok(facts)
+        Ok(updates)
     }
 }
 

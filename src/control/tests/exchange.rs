@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokenist_control::clock::system_time as now;
 use tokenist_control::prices::Prices;
 use tokenist_control::store::{Memory, memory};
-use tokenist_control::{Config, Control, fleet, start};
+use tokenist_control::{Config, Control, cluster, start};
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
 use tokenist_core::limit::{Block, Limit, OnRedisDown, WindowKind};
@@ -36,7 +36,7 @@ impl Plane {
         let (sender, mailbox) = mailbox(64).unwrap();
         let config = Config {
             ledger: ledger::Config { default_limit: limit, ..ledger::Config::default() },
-            fleet: Some(fleet::Config { uri, instances_min }),
+            cluster: Some(cluster::Config { uri, instances_min }),
             ..Config::default()
         };
         let store = Box::new(Memory::new(memory::Config::default()));
@@ -227,7 +227,7 @@ fn a_slot_that_moves_between_nodes_is_no_loss() {
     spend_and_see("after");
 }
 
-/// Alice's part of her keys, as `fleet/keys.rs` makes it.
+/// Alice's part of her keys, as `cluster/keys.rs` makes it.
 const ALICE: &str = "user:83b85c8712dd7234acbd5211dec0b961";
 
 #[test]

@@ -3,7 +3,7 @@ mod seats;
 
 use super::*;
 use crate::batch::{Profile, Recalled};
-use crate::fleet::{Cell, Writer};
+use crate::cluster::{WindowBucket, Writer};
 use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
@@ -344,13 +344,13 @@ fn key(number: u8, expires_at: Option<Timestamp>) -> Key {
     }
 }
 
-fn in_fleet() -> Config {
-    Config { in_fleet: true, holders_max: 50_000, ..small() }
+fn in_cluster() -> Config {
+    Config { in_cluster: true, holders_max: 50_000, ..small() }
 }
 
 #[test]
-fn whoever_is_used_is_told_to_the_fleet_once() {
-    let mut ledger = Ledger::new(in_fleet(), NOON);
+fn whoever_is_used_is_told_to_the_cluster_once() {
+    let mut ledger = Ledger::new(in_cluster(), NOON);
     let names = |ledger: &mut Ledger| -> Vec<Holder> {
         let touched = ledger.take_touched();
         touched.into_iter().map(|place| ledger.record(place).holder().clone()).collect()
@@ -367,37 +367,42 @@ fn whoever_is_used_is_told_to_the_fleet_once() {
     assert_eq!(names(&mut ledger), holders);
 
     let place = ledger.find(&user("alice")).unwrap();
-    let share = ledger.share(place, Scope::Whole, NOON).unwrap();
-    assert_eq!((share.holder, share.counts[0].used.cost), (user("alice"), NanoUsd(0)), "it only asks");
-    let heard = Heard { cell: share.counts[0].cell, others: Vec::new(), own: Used::default() };
-    ledger.hear(&user("alice"), &[heard], NOON).unwrap();
-    assert_eq!(ledger.share(place, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
+    let contribution = ledger.contribution(place, Scope::Whole, NOON).unwrap();
+    assert_eq!(
+        (contribution.holder, contribution.counts[0].used.cost),
+        (user("alice"), NanoUsd(0)),
+        "it only asks"
+    );
+    let totals =
+        PeerTotals { bucket: contribution.counts[0].bucket, peers: Vec::new(), own: Used::default() };
+    ledger.merge(&user("alice"), &[totals], NOON).unwrap();
+    assert_eq!(ledger.contribution(place, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
     let place = ledger.find(&org).unwrap();
-    assert_eq!(ledger.share(place, Scope::Whole, NOON), None, "no limit binds it");
+    assert_eq!(ledger.contribution(place, Scope::Whole, NOON), None, "no limit binds it");
 }
 
 #[test]
 fn what_others_have_used_closes_sessions_here() {
-    let mut ledger = Ledger::new(in_fleet(), NOON);
+    let mut ledger = Ledger::new(in_cluster(), NOON);
     ledger.apply(delta("alice", "m", 60, NOON), NOON);
     ledger.take_changed();
     ledger.take_sweep();
-    let cell = Cell { window: WindowKind::Daily, start: NOON.day_start() };
-    let others = vec![(Writer("b".into()), Used { cost: NanoUsd(40), tokens: 0 })];
-    let heard = [Heard { cell, others, own: Used::default() }];
-    let place = ledger.hear(&user("alice"), &heard, NOON).unwrap();
+    let bucket = WindowBucket { window: WindowKind::Daily, start: NOON.day_start() };
+    let peers = vec![(Writer("b".into()), Used { cost: NanoUsd(40), tokens: 0 })];
+    let totals = [PeerTotals { bucket, peers, own: Used::default() }];
+    let place = ledger.merge(&user("alice"), &totals, NOON).unwrap();
     assert_eq!((ledger.take_changed(), ledger.take_sweep()), (vec![place], true));
     assert_eq!(ledger.record(place).used().cost, NanoUsd(100));
-    assert_eq!(ledger.hear(&user("bob"), &heard, NOON), None);
+    assert_eq!(ledger.merge(&user("bob"), &totals, NOON), None);
 }
 
 #[test]
 fn every_holder_learns_that_the_others_cannot_be_heard() {
-    let mut ledger = Ledger::new(in_fleet(), NOON);
+    let mut ledger = Ledger::new(in_cluster(), NOON);
     for number in 0..WALK_COUNT + 1 {
         admit(&mut ledger, &number.to_string()).unwrap();
     }
-    ledger.part(Some(4));
+    ledger.partition(Some(4));
     let ceiling = |ledger: &Ledger, name: &str| {
         let place = ledger.find(&user(name)).unwrap();
         ledger.record(place).ceilings().cost
@@ -410,7 +415,7 @@ fn every_holder_learns_that_the_others_cannot_be_heard() {
     ledger.tick(NOON);
     ledger.tick(NOON);
     assert_eq!(ceiling(&ledger, "0"), Ceiling::At(25));
-    ledger.part(None);
+    ledger.partition(None);
     ledger.tick(NOON);
     ledger.tick(NOON);
     assert_eq!(ceiling(&ledger, "0"), Ceiling::At(100));

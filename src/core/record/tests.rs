@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::{Cell, Writer};
+use crate::cluster::{WindowBucket, Writer};
 use crate::id::UserId;
 use crate::money::NanoUsd;
 use crate::time::DAY_MS;
@@ -123,16 +123,16 @@ fn lowering_a_limit_sweeps_and_raising_it_does_not() {
 fn what_others_use_takes_room_and_closes_sessions() {
     let mut record = record(cost_limit(100, WindowKind::Rolling24h));
     record.post(NOON, &amount(30, 0), NOON);
-    let newest = record.share(Scope::Recent).last().copied().unwrap();
-    let told = |nano, at: Timestamp| Heard {
-        cell: Cell { window: WindowKind::Rolling24h, start: at },
-        others: vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens: 0 })],
+    let newest = record.contribution(Scope::Recent).last().copied().unwrap();
+    let told = |nano, at: Timestamp| PeerTotals {
+        bucket: WindowBucket { window: WindowKind::Rolling24h, start: at },
+        peers: vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens: 0 })],
         own: Used::default(),
     };
-    let hour_ago = newest.cell.start.minus_ms(DAY_MS / 24);
-    assert!(record.hear(&[told(40, hour_ago), told(20, newest.cell.start)], NOON).sweep);
+    let hour_ago = newest.bucket.start.minus_ms(DAY_MS / 24);
+    assert!(record.merge(&[told(40, hour_ago), told(20, newest.bucket.start)], NOON).sweep);
     assert_eq!(record.ceilings().cost, Ceiling::At(40));
-    assert!(record.hear(&[told(30, newest.cell.start)], NOON).sweep);
+    assert!(record.merge(&[told(30, newest.bucket.start)], NOON).sweep);
     assert_eq!(record.ceilings().cost, Ceiling::At(30), "reached");
     assert_eq!(record.account_state().resets_at, Some(hour_ago.plus_ms(DAY_MS + BUCKET_MS)));
     assert!(record.advance(hour_ago.plus_ms(DAY_MS + BUCKET_MS)).publish);
@@ -148,10 +148,10 @@ fn a_limit_says_what_holds_while_others_cannot_be_heard() {
     ] {
         let mut record = record(Limit { on_redis_down, ..cost_limit(100, WindowKind::Daily) });
         record.post(NOON, &amount(30, 0), NOON);
-        let parted = record.part(Some(2), NOON);
+        let parted = record.partition(Some(2), NOON);
         assert_eq!(record.ceilings().cost, Ceiling::At(30 + left));
         assert_eq!((record.account_state().refuses_new, parted.warning), (refuses_new, None));
-        assert!(record.part(None, NOON).publish || on_redis_down == OnRedisDown::Allow);
+        assert!(record.partition(None, NOON).publish || on_redis_down == OnRedisDown::Allow);
         assert_eq!((record.ceilings().cost, record.account_state().refuses_new), (Ceiling::At(100), false));
     }
 }
@@ -228,9 +228,9 @@ enum Act {
     Unblock,
     Tick,
     SetBack(u64),
-    /// The others have counted so much in the latest cell, and so much in the oldest that is asked for.
+    /// The peers have counted so much in the latest bucket, and so much in the oldest that is asked for.
     Hear(i64, u64),
-    /// The others cannot be heard any more, or again.
+    /// The peers cannot be reached any more, or again.
     Part(Option<u32>),
 }
 
@@ -282,7 +282,7 @@ proptest! {
         let mut charged = Applied::default();
         let mut waiting = std::collections::VecDeque::new();
         let mut now = NOON;
-        let mut is_apart = false;
+        let mut is_partitioned = false;
         let reached = |charged: Applied, ceilings: Ceilings| {
             [(charged.cost, ceilings.cost), (charged.tokens, ceilings.tokens)].iter().any(|&(charged, ceiling)| {
                 match ceiling {
@@ -323,19 +323,19 @@ proptest! {
                 }
                 Act::Hear(nano, tokens) => {
                     record.advance(now);
-                    let counts = record.share(Scope::Recent);
-                    let others = vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens })];
-                    let heard = [counts.first(), counts.last()].into_iter().flatten();
-                    let heard = heard.map(|count| {
-                        Heard { cell: count.cell, others: others.clone(), own: count.used }
+                    let counts = record.contribution(Scope::Recent);
+                    let peers = vec![(Writer("b".into()), Used { cost: NanoUsd(nano), tokens })];
+                    let totals = [counts.first(), counts.last()].into_iter().flatten();
+                    let totals = totals.map(|count| {
+                        PeerTotals { bucket: count.bucket, peers: peers.clone(), own: count.used }
                     });
-                    let heard: Vec<_> = heard.collect();
-                    record.hear(&heard, now);
-                    prop_assert_eq!(record.knows_others(), !heard.is_empty() || !record.account_state().limit.is_bounded());
+                    let totals: Vec<_> = totals.collect();
+                    record.merge(&totals, now);
+                    prop_assert_eq!(record.knows_peers(), !totals.is_empty() || !record.account_state().limit.is_bounded());
                 }
                 Act::Part(instances) => {
-                    is_apart = instances.is_some();
-                    record.part(instances, now);
+                    is_partitioned = instances.is_some();
+                    record.partition(instances, now);
                 }
             }
             // While deltas are on their way the account may only be stricter than the ledger.
@@ -348,7 +348,7 @@ proptest! {
             }
             let (counted, used) = (record.counted(), record.used());
             prop_assert!(counted.cost <= used.cost && counted.tokens <= used.tokens);
-            prop_assert!(is_apart || counted == used, "nothing is kept for those who can be heard");
+            prop_assert!(is_partitioned || counted == used, "nothing is kept for those that can be reached");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: whatever is written of a count is a `$max` of its absolute figure, and whatever is written of a setting
 //! asks for a greater revision than is there. So a write may come twice, late, or after a newer one.
 
-use crate::fact::Fact;
+use crate::setting::SettingUpdate;
 use crate::store::row::{Row, Sum, SumOf, measure_of, measure_parts};
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde::Serialize;
@@ -433,14 +433,14 @@ pub(super) fn refusal_of(document: &Document) -> Refusal {
 
 /// What a document of one of [`SETTINGS`] says. `None` if a newer tokenist wrote it in words that this one does not
 /// know.
-pub(super) fn fact_of(collection: &str, document: &Document) -> Option<Fact> {
+pub(super) fn update_of(collection: &str, document: &Document) -> Option<SettingUpdate> {
     let revision = Revision(integer(document, "revision")?.max(0) as u64);
     let value = document.get("value")?.clone();
     if collection == "keys" {
-        return Some(Fact::Key(Stamped { revision, value: read(value)? }));
+        return Some(SettingUpdate::Key(Stamped { revision, value: read(value)? }));
     }
     if collection == "entries" {
-        return Some(Fact::Entry(Stamped { revision, value: read::<Entry>(value)? }));
+        return Some(SettingUpdate::Entry(Stamped { revision, value: read::<Entry>(value)? }));
     }
     let holder = serde_json::from_str(text(document, "_id")?).ok()?;
     let mut state = HolderState::of(holder);
@@ -449,7 +449,7 @@ pub(super) fn fact_of(collection: &str, document: &Document) -> Option<Fact> {
         "limits" => state.limit = Stamped { revision, value: read(value)? },
         _ => state.block = Stamped { revision, value: read(value)? },
     }
-    Some(Fact::Holder(state))
+    Some(SettingUpdate::Holder(state))
 }
 
 /// A number beyond what BSON can hold makes the whole value JSON in a text.
@@ -484,9 +484,9 @@ mod tests {
             };
             let mut document = statement.get_document("u").unwrap().get_document("$set").unwrap().clone();
             document.insert("_id", statement.get_document("q").unwrap().get("_id").unwrap());
-            assert_eq!(fact_of("limits", &document), Some(Fact::Holder(state)));
+            assert_eq!(update_of("limits", &document), Some(SettingUpdate::Holder(state)));
             assert_eq!(text(&document, "writer"), Some("f00.3"));
         }
-        assert_eq!(fact_of("limits", &doc! {"_id": "?", "revision": 1_i64, "value": {"new": 1}}), None);
+        assert_eq!(update_of("limits", &doc! {"_id": "?", "revision": 1_i64, "value": {"new": 1}}), None);
     }
 }

@@ -4,13 +4,13 @@
 //! there. So a look that finds nothing new is one small question, and nothing is missed for anybody's clock.
 
 use super::StoreError;
-use super::document::{SETTINGS, Writer, fact_of, int, integer, text};
+use super::document::{SETTINGS, Writer, int, integer, text, update_of};
 use super::server::Server;
 use super::{Config, tidy};
 use crate::clock::system_time;
-use crate::fact::Fact;
 use crate::handle::{CommandError, Handle};
 use crate::progress::Mirroring;
+use crate::setting::SettingUpdate;
 use mongodb::bson::{Document, doc};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,15 +46,15 @@ pub(super) struct Follower {
 }
 
 /// Everything that is set, and how far that is.
-pub(super) fn read_all(server: &Server) -> Result<(Cursors, Vec<Fact>), StoreError> {
+pub(super) fn read_all(server: &Server) -> Result<(Cursors, Vec<SettingUpdate>), StoreError> {
     // What is written between the two reads is read twice.
     let cursors = announced(server)?;
-    let mut facts = Vec::new();
+    let mut updates = Vec::new();
     for collection in SETTINGS {
         let documents = server.find(collection, doc! {}, doc! {}, 0, 0)?;
-        facts.extend(facts_of(collection, &documents));
+        updates.extend(updates_of(collection, &documents));
     }
-    Ok((cursors, facts))
+    Ok((cursors, updates))
 }
 
 fn announced(server: &Server) -> Result<Cursors, StoreError> {
@@ -64,13 +64,16 @@ fn announced(server: &Server) -> Result<Cursors, StoreError> {
     Ok(writers.iter().filter_map(cursor).collect())
 }
 
-fn facts_of<'a>(collection: &'a str, documents: &'a [Document]) -> impl Iterator<Item = Fact> + 'a {
+fn updates_of<'a>(
+    collection: &'a str,
+    documents: &'a [Document],
+) -> impl Iterator<Item = SettingUpdate> + 'a {
     documents.iter().filter_map(move |document| {
-        let fact = fact_of(collection, document);
-        if fact.is_none() {
+        let update = update_of(collection, document);
+        if update.is_none() {
             warn!(collection, id = ?document.get("_id"), "a setting in MongoDB is not understood and left out");
         }
-        fact
+        update
     })
 }
 
@@ -89,7 +92,7 @@ impl Follower {
         let mut indexed_at_breaks = None;
         let (mut sign_at, mut tidy_at) = (Instant::now(), Instant::now() + TIDY_PAUSE);
         loop {
-            let look = self.news().and_then(|(cursors, facts)| {
+            let look = self.changes().and_then(|(cursors, updates)| {
                 // Who comes back may have lost its indexes, too.
                 let breaks = self.server.breaks();
                 if indexed_at_breaks != Some(breaks) {
@@ -100,15 +103,15 @@ impl Follower {
                     self.sign(system_time())?;
                     sign_at = Instant::now() + SIGN_PAUSE;
                 }
-                Ok((cursors, facts))
+                Ok((cursors, updates))
             });
             match look {
-                Ok((cursors, facts)) => {
+                Ok((cursors, updates)) => {
                     if self.status.reading.succeed() {
                         info!("MongoDB tells what other instances set again");
                     }
-                    if !facts.is_empty() {
-                        match runtime.block_on(handle.adopt(facts)) {
+                    if !updates.is_empty() {
+                        match runtime.block_on(handle.adopt(updates)) {
                             Ok(_) => self.cursors = Some(cursors),
                             Err(CommandError::Gone) => return,
                             // It is asked again with the next look.
@@ -140,11 +143,11 @@ impl Follower {
     }
 
     /// What other openings have set since the last look.
-    pub(super) fn news(&self) -> Result<(Cursors, Vec<Fact>), StoreError> {
+    pub(super) fn changes(&self) -> Result<(Cursors, Vec<SettingUpdate>), StoreError> {
         let Some(known) = &self.cursors else { return read_all(&self.server) };
         let cursors = announced(&self.server)?;
         let own = self.writer.opening();
-        let mut facts = Vec::new();
+        let mut updates = Vec::new();
         for (opening, &upto) in cursors.iter().filter(|(opening, _)| **opening != own) {
             let after = known.get(opening).copied().unwrap_or(0);
             if upto <= after {
@@ -153,10 +156,10 @@ impl Follower {
             let filter = doc! {"writer": opening, "number": {"$gt": after, "$lte": upto}};
             for collection in SETTINGS {
                 let documents = self.server.find(collection, filter.clone(), doc! {}, 0, 0)?;
-                facts.extend(facts_of(collection, &documents));
+                updates.extend(updates_of(collection, &documents));
             }
         }
-        Ok((cursors, facts))
+        Ok((cursors, updates))
     }
 
     /// Says that this opening is there, and strikes off those that are not any more.

@@ -134,8 +134,8 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     other.commit(&rollup(1, 7)).unwrap();
     assert_eq!((one.cost(), other.cost()), (12, 12));
 
-    let (cursors, facts) = read_all(&other.mongo.server).unwrap();
-    assert_eq!(facts, []);
+    let (cursors, updates) = read_all(&other.mongo.server).unwrap();
+    assert_eq!(updates, []);
     let mut ledger = Ledger::new(ledger::Config::default(), NOON);
     let place = ledger.admit(&Holder::User("alice".into()), NOON, |_, _| false).unwrap();
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
@@ -149,17 +149,17 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
         present: Arc::default(),
         cursors: Some(cursors),
     };
-    let (cursors, facts) = follower.news().unwrap();
-    let set: Vec<_> = facts
+    let (cursors, updates) = follower.changes().unwrap();
+    let set: Vec<_> = updates
         .iter()
-        .filter_map(|fact| match fact {
-            Fact::Holder(state) => state.limit.value,
-            Fact::Key(_) | Fact::Entry(_) => None,
+        .filter_map(|update| match update {
+            SettingUpdate::Holder(state) => state.limit.value,
+            SettingUpdate::Key(_) | SettingUpdate::Entry(_) => None,
         })
         .collect();
     assert_eq!(set, [limit]);
-    let (_, facts) = Follower { cursors: Some(cursors), ..follower }.news().unwrap();
-    assert_eq!(facts, [], "what is known is not told again");
+    let (_, updates) = Follower { cursors: Some(cursors), ..follower }.changes().unwrap();
+    assert_eq!(updates, [], "what is known is not told again");
 
     // A third that has never been there begins with it.
     let third = Scratch::new();
@@ -181,12 +181,12 @@ fn what_is_sent_behind_a_setting_that_is_outdated_arrives_all_the_same() {
     let batch = |holders: Vec<HolderState>| Batch { holders, ..Batch::default() };
     one.commit(&batch(vec![set("a", 9), set("c", 3)])).unwrap();
     other.commit(&batch(vec![set("a", 5), set("b", 5), set("c", 5), set("d", 5)])).unwrap();
-    let (_, facts) = read_all(&one.mongo.server).unwrap();
-    let mut found: Vec<(Holder, u64)> = facts
+    let (_, updates) = read_all(&one.mongo.server).unwrap();
+    let mut found: Vec<(Holder, u64)> = updates
         .into_iter()
-        .filter_map(|fact| match fact {
-            Fact::Holder(state) => Some((state.holder.clone(), state.profile.revision.0)),
-            Fact::Key(_) | Fact::Entry(_) => None,
+        .filter_map(|update| match update {
+            SettingUpdate::Holder(state) => Some((state.holder.clone(), state.profile.revision.0)),
+            SettingUpdate::Key(_) | SettingUpdate::Entry(_) => None,
         })
         .collect();
     found.sort();
@@ -262,9 +262,9 @@ fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
     };
     let cost = tokenist_kit::eventually(tokenist_kit::PATIENCE, || copied(&mut store), |cost| *cost == 12);
     assert_eq!(cost, 12);
-    let (_, facts) = read_all(&store.mongo.server).unwrap();
-    let set = |fact: &Fact| matches!(fact, Fact::Holder(state) if state.limit.value == Some(limit));
-    assert!(facts.iter().any(set), "{facts:?}");
+    let (_, updates) = read_all(&store.mongo.server).unwrap();
+    let set = |update: &SettingUpdate| matches!(update, SettingUpdate::Holder(state) if state.limit.value == Some(limit));
+    assert!(updates.iter().any(set), "{updates:?}");
 }
 
 #[test]

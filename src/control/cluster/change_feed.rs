@@ -1,12 +1,12 @@
-//! Settings that one instance makes, told to the others at once: a stream in Redis that each follows.
+//! Settings that one instance makes, told to the peers at once: a stream in Redis that each follows.
 //!
 //! A stream rather than pub/sub, so that an instance which was cut off, or comes up later, reads on from where it was.
-//! Facts carry revisions, so reading one twice, or late, changes nothing. What cannot be read is passed over.
+//! Updates carry revisions, so reading one twice, or late, changes nothing. What cannot be read is passed over.
 
 use super::redis::{Connection, Servers, describe};
-use super::{DEADLINE, Word};
+use super::{ClusterEvent, DEADLINE};
 use crate::command::Command;
-use crate::fact::Fact;
+use crate::setting::SettingUpdate;
 use crossbeam::channel::{Sender, TrySendError};
 use redis::{RedisResult, Value};
 use std::collections::HashMap;
@@ -29,8 +29,8 @@ const BEGINNING: &str = "0";
 /// Where it is in the stream, and its fields. Anybody may have written there, so they are mere bytes.
 type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
-pub(super) fn write(facts: &[Fact]) -> String {
-    serde_json::to_string(facts).expect("facts are plain values")
+pub(super) fn write(updates: &[SettingUpdate]) -> String {
+    serde_json::to_string(updates).expect("updates are plain values")
 }
 
 /// Hands every setting that another instance has made to the aggregator. It never ends by itself.
@@ -58,7 +58,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Why settings of others are not heard, if so.
+/// Why settings of others are not received, if so.
 #[derive(Default)]
 struct Trouble {
     failures: usize,
@@ -71,14 +71,14 @@ impl Trouble {
         self.failures += 1;
         if self.failures > 1 && self.told.as_ref() != Some(&cause) {
             self.told = Some(cause.clone());
-            send(commands, Command::Word(Word::News(Some(cause)))).await;
+            send(commands, Command::ClusterEvent(ClusterEvent::ChangeFeed(Some(cause)))).await;
         }
     }
 
     async fn is_over(&mut self, commands: &Sender<Command>) {
         self.failures = 0;
         if self.told.take().is_some() {
-            send(commands, Command::Word(Word::News(None))).await;
+            send(commands, Command::ClusterEvent(ClusterEvent::ChangeFeed(None))).await;
         }
     }
 }
@@ -92,7 +92,7 @@ async fn read_on(
 ) -> redis::RedisError {
     let mut after = BEGINNING.to_owned();
     loop {
-        let entries = match connection.read_news(&after, Some(WAIT)).await.and_then(entries) {
+        let entries = match connection.read_changes(&after, Some(WAIT)).await.and_then(entries) {
             Ok(entries) => entries,
             Err(error) => return error,
         };
@@ -104,7 +104,7 @@ async fn read_on(
                 continue;
             }
             match serde_json::from_slice(field("facts")) {
-                Ok(facts) => hand_over(facts, commands).await,
+                Ok(updates) => hand_over(updates, commands).await,
                 Err(error) => warn!(number = after, %error, "a setting of another instance cannot be read"),
             }
         }
@@ -117,13 +117,13 @@ fn entries(answer: Value) -> RedisResult<Vec<Entry>> {
     Ok(streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect())
 }
 
-async fn hand_over(facts: Vec<Fact>, commands: &Sender<Command>) {
-    if facts.is_empty() {
+async fn hand_over(updates: Vec<SettingUpdate>, commands: &Sender<Command>) {
+    if updates.is_empty() {
         return;
     }
     // How much of it was news is of no interest here.
     let (reply, _) = oneshot::channel();
-    send(commands, Command::Adopt(facts, reply)).await;
+    send(commands, Command::Adopt(updates, reply)).await;
 }
 
 /// Waits for room, so that nothing is skipped.

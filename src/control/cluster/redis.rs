@@ -1,6 +1,6 @@
 //! The connection to Redis, one server or a cluster, and the scripts that run there.
 //!
-//! Every writer has a field in a cell's hash, with what it has counted: `cost tokens`. The script keeps the greater of
+//! Every writer has a field in a bucket's hash, with what it has counted: `cost tokens`. The script keeps the greater of
 //! each and gives back what the hash held, so that whoever asks adds up in whole 64-bit integers, which scripts there
 //! do not have.
 //!
@@ -20,7 +20,7 @@ use redis::{
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
-use tokenist_core::fleet::{Count, Share};
+use tokenist_core::cluster::{Contribution, Count};
 
 /// A script, and the name that Redis knows it by once it has heard it.
 struct Program {
@@ -34,7 +34,7 @@ impl Program {
     }
 }
 
-/// KEYS: cells. ARGV: the writer, then for each cell its cost, its tokens, and when it expires (0: never).
+/// KEYS: buckets. ARGV: the writer, then for each bucket its cost, its tokens, and when it expires (0: never).
 static EXCHANGE: LazyLock<Program> = LazyLock::new(|| {
     Program::new(
         r"
@@ -63,7 +63,7 @@ return held",
 
 /// KEYS: the instances. ARGV: the writer, and after how many milliseconds of silence an instance counts as absent, and
 /// as gone. Gives how many are not gone, and how many are present.
-static BEAT: LazyLock<Program> = LazyLock::new(|| {
+static HEARTBEAT: LazyLock<Program> = LazyLock::new(|| {
     Program::new(
         r"
 local time = redis.call('TIME')
@@ -158,7 +158,7 @@ pub(super) const ENDED_MS: u64 = 3_000;
 const ABSENCE_MS: u64 = 2_000;
 const SILENCE_MS: u64 = 10_000;
 /// Settings that are kept for instances that missed them.
-const NEWS_MAX: usize = 10_000;
+const CHANGES_MAX: usize = 10_000;
 /// How often a question to a cluster is asked that it cannot answer while it is rearranged, and the pause in between.
 const CLUSTER_RETRIES: u32 = 4;
 const CLUSTER_PAUSE_MS: u64 = 20;
@@ -177,7 +177,7 @@ pub(super) enum Connection {
     Cluster(ClusterConnection),
 }
 
-/// What a cell held: by writer, its figures as text.
+/// What a bucket held: by writer, its figures as text.
 pub(super) type Held = Vec<(String, String)>;
 
 impl Servers {
@@ -260,30 +260,31 @@ fn is_answer(error: &RedisError) -> bool {
 }
 
 impl Connection {
-    /// Leaves a share where it is greater than what is there, and gives what was there before, for each of its cells.
-    pub(super) async fn exchange(&self, writer: &str, share: &Share) -> RedisResult<Vec<Held>> {
-        let holder = keys::holder(&share.holder);
+    /// Leaves a contribution where it is greater than what is there, and gives what was there before, for each of its
+    /// buckets.
+    pub(super) async fn exchange(&self, writer: &str, contribution: &Contribution) -> RedisResult<Vec<Held>> {
+        let holder = keys::holder(&contribution.holder);
         let at_once = match self {
-            Connection::One(_) => share.counts.len().max(1),
+            Connection::One(_) => contribution.counts.len().max(1),
             Connection::Cluster(_) => 1,
         };
         let some = |counts: &[Count]| {
-            let cells = counts.iter().map(|count| keys::cell(&holder, count.cell)).collect::<Vec<_>>();
-            let mut words = vec![writer.to_owned()];
+            let buckets = counts.iter().map(|count| keys::bucket(&holder, count.bucket)).collect::<Vec<_>>();
+            let mut args = vec![writer.to_owned()];
             for count in counts {
-                let expires_at = keys::expires_at(count.cell).map_or(0, |at| at.0);
-                words.push(count.used.cost.0.max(0).to_string());
-                words.extend([count.used.tokens, expires_at].map(|number| number.to_string()));
+                let expires_at = keys::expires_at(count.bucket).map_or(0, |at| at.0);
+                args.push(count.used.cost.0.max(0).to_string());
+                args.extend([count.used.tokens, expires_at].map(|number| number.to_string()));
             }
-            async move { self.run::<Vec<Held>>(&EXCHANGE, &cells, &words).await }
+            async move { self.run::<Vec<Held>>(&EXCHANGE, &buckets, &args).await }
         };
-        match try_join_all(share.counts.chunks(at_once).map(some)).await {
+        match try_join_all(contribution.counts.chunks(at_once).map(some)).await {
             Ok(held) => Ok(held.into_iter().flatten().collect()),
             // The slot is on its way to another node. What that node is asked for it is asked in two words, `ASKING`
             // and the question, between which another question must not come: so one after another.
             Err(error) if at_once == 1 && error.is_cluster_error() => {
                 let mut held = Vec::new();
-                for question in share.counts.chunks(at_once).map(some) {
+                for question in contribution.counts.chunks(at_once).map(some) {
                     held.extend(question.await?);
                 }
                 Ok(held)
@@ -297,10 +298,10 @@ impl Connection {
         if !run.lasts {
             return Ok(Ok(()));
         }
-        let mut words = vec![run.writer.clone(), run.id.clone(), run.place.clone(), ENDED_MS.to_string()];
-        words.extend_from_slice(&run.earlier);
+        let mut args = vec![run.writer.clone(), run.id.clone(), run.place.clone(), ENDED_MS.to_string()];
+        args.extend_from_slice(&run.earlier);
         let held: Option<(String, u32)> =
-            match self.run::<Value>(&CLAIM, &[keys::RUNS.to_owned()], &words).await? {
+            match self.run::<Value>(&CLAIM, &[keys::RUNS.to_owned()], &args).await? {
                 Value::Nil => None,
                 Value::Array(parts) if parts.is_empty() => None,
                 held => Some(redis::from_redis_value(held)?),
@@ -312,11 +313,11 @@ impl Connection {
     }
 
     /// Says that this instance is there. How many are, how many of them have just said so, and the marker.
-    pub(super) async fn beat(&self, writer: &str, marker: &str) -> RedisResult<((u32, u32), String)> {
+    pub(super) async fn heartbeat(&self, writer: &str, marker: &str) -> RedisResult<((u32, u32), String)> {
         let instances = [keys::INSTANCES.to_owned()];
-        let words = [writer.to_owned(), ABSENCE_MS.to_string(), SILENCE_MS.to_string()];
+        let args = [writer.to_owned(), ABSENCE_MS.to_string(), SILENCE_MS.to_string()];
         let (markers, marker) = ([keys::MARKER.to_owned()], [marker.to_owned()]);
-        try_join(self.run(&BEAT, &instances, &words), self.run(&MARK, &markers, &marker)).await
+        try_join(self.run(&HEARTBEAT, &instances, &args), self.run(&MARK, &markers, &marker)).await
     }
 
     /// Does once all that will be asked, so that a user who may not do some of it is found out at once and not with
@@ -328,26 +329,26 @@ impl Connection {
         }
         let probe = [format!("{}:hash:{writer}", keys::PROBE)];
         self.run::<Vec<Held>>(&EXCHANGE, &probe, &[writer, "0", "0", "0"].map(String::from)).await?;
-        self.read_news("$", None).await?;
+        self.read_changes("$", None).await?;
         self.publish(writer, "[]").await
     }
 
     /// Adds to the stream of settings.
-    pub(super) async fn publish(&self, writer: &str, news: &str) -> RedisResult<()> {
+    pub(super) async fn publish(&self, writer: &str, changes: &str) -> RedisResult<()> {
         let mut add = redis::cmd("XADD");
-        add.arg(keys::NEWS).arg("MAXLEN").arg("~").arg(NEWS_MAX).arg("*");
-        add.arg("from").arg(writer).arg("facts").arg(news);
+        add.arg(keys::CHANGE_FEED).arg("MAXLEN").arg("~").arg(CHANGES_MAX).arg("*");
+        add.arg("from").arg(writer).arg("facts").arg(changes);
         add.query_async(&mut self.clone()).await
     }
 
     /// What was added to that stream after `after`, waiting for it up to `patience`, if there is any.
-    pub(super) async fn read_news(&self, after: &str, patience: Option<Duration>) -> RedisResult<Value> {
+    pub(super) async fn read_changes(&self, after: &str, patience: Option<Duration>) -> RedisResult<Value> {
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(500);
         if let Some(patience) = patience {
             read.arg("BLOCK").arg(patience.as_millis() as u64);
         }
-        read.arg("STREAMS").arg(keys::NEWS).arg(after);
+        read.arg("STREAMS").arg(keys::CHANGE_FEED).arg(after);
         read.query_async(&mut self.clone()).await
     }
 
@@ -357,11 +358,11 @@ impl Connection {
         &self,
         program: &Program,
         keys: &[String],
-        words: &[String],
+        args: &[String],
     ) -> RedisResult<T> {
         let ask = |verb: &str, program: &str| {
             let mut ask = redis::cmd(verb);
-            ask.arg(program).arg(keys.len()).arg(keys).arg(words);
+            ask.arg(program).arg(keys.len()).arg(keys).arg(args);
             ask
         };
         match ask("EVALSHA", &program.name).query_async(&mut self.clone()).await {

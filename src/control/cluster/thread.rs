@@ -1,24 +1,24 @@
-//! The thread that speaks to Redis: rounds as they come, a beat each second, and a connection that is sought again
+//! The thread that speaks to Redis: rounds as they come, a heartbeat each second, and a connection that is sought again
 //! whenever it is lost.
 
 use super::redis::{Connection, ENDED_MS, Servers, describe};
-use super::{DEADLINE, Line, Word, news, round};
+use super::{ClusterEvent, DEADLINE, Line, change_feed, round};
 use crate::command::Command;
-use crate::fact::Fact;
 use crate::run::{self, Run, Twin};
+use crate::setting::SettingUpdate;
 use crate::supervise::{Abort, Supervisor};
 use crossbeam::channel::Sender;
 use redis::RedisResult;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokenist_core::fleet::Share;
+use tokenist_core::cluster::Contribution;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{self, MissedTickBehavior};
 use tracing::{info, warn};
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
+/// Between two heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// To connect, which is more than one question and answer.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Between two tries to find Redis again.
@@ -32,9 +32,9 @@ pub(super) fn start(
     mut line: Line,
     commands: Sender<Command>,
     supervisor: &Supervisor,
-) -> io::Result<Vec<Word>> {
+) -> io::Result<Vec<ClusterEvent>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut fleet = Fleet {
+    let mut cluster = ClusterThread {
         servers: Arc::new(servers),
         marker: run::new_id(),
         writer: run.writer.as_str().into(),
@@ -48,32 +48,33 @@ pub(super) fn start(
         broken: Arc::default(),
     };
     let mut first = Vec::new();
-    let mut connection = runtime.block_on(fleet.find_at_start(&mut first)).map_err(io::Error::other)?;
-    let (news_kept, mut first_runtime) = (supervisor.clone(), Some(runtime));
+    let mut connection = runtime.block_on(cluster.find_at_start(&mut first)).map_err(io::Error::other)?;
+    let (feed_kept, mut first_runtime) = (supervisor.clone(), Some(runtime));
     supervisor.spawn("fleet", move || {
         let runtime = first_runtime.take().unwrap_or_else(|| {
             // A round that was on its way is gone, and the aggregator waits for it.
-            fleet.tell(Word::Lost("the thread that speaks to Redis panicked and begins anew".into()));
+            cluster
+                .send(ClusterEvent::Lost("the thread that speaks to Redis panicked and begins anew".into()));
             let anew = tokio::runtime::Builder::new_current_thread().enable_all().build();
             anew.expect("a runtime for Redis")
         });
         let connection = connection.take();
         runtime.block_on(async {
-            let (servers, writer) = (Arc::clone(&fleet.servers), Arc::clone(&fleet.writer));
-            let (commands, broken) = (fleet.commands.clone(), Arc::clone(&fleet.broken));
+            let (servers, writer) = (Arc::clone(&cluster.servers), Arc::clone(&cluster.writer));
+            let (commands, broken) = (cluster.commands.clone(), Arc::clone(&cluster.broken));
             let follow = move || {
                 let (servers, writer) = (Arc::clone(&servers), Arc::clone(&writer));
-                news::follow(servers, writer, commands.clone(), Arc::clone(&broken))
+                change_feed::follow(servers, writer, commands.clone(), Arc::clone(&broken))
             };
-            let news_kept = news_kept.clone();
-            let _news = Abort(tokio::spawn(async move { news_kept.keep("fleet-news", follow).await }));
-            fleet.run(&mut line, connection).await;
+            let feed_kept = feed_kept.clone();
+            let _feed = Abort(tokio::spawn(async move { feed_kept.keep("fleet-news", follow).await }));
+            cluster.run(&mut line, connection).await;
         });
     })?;
     Ok(first)
 }
 
-struct Fleet {
+struct ClusterThread {
     servers: Arc<Servers>,
     writer: Arc<str>,
     run: Run,
@@ -88,7 +89,7 @@ struct Fleet {
     counts: Vec<u32>,
     names: round::Names,
     /// Settings that Redis has not taken yet.
-    unsent: Vec<Fact>,
+    unsent: Vec<SettingUpdate>,
     /// Another connection there has ended: this one may have, too.
     broken: Arc<Notify>,
 }
@@ -100,7 +101,7 @@ enum Turn {
     Lost(String),
 }
 
-impl Fleet {
+impl ClusterThread {
     async fn run(&mut self, line: &mut Line, mut connection: Option<Connection>) {
         loop {
             let turn = match &connection {
@@ -112,7 +113,7 @@ impl Fleet {
                 Some(Turn::Lost(cause)) => {
                     connection = None;
                     warn!(cause, "Redis is lost: limits hold for this instance alone");
-                    self.tell(Word::Lost(cause));
+                    self.send(ClusterEvent::Lost(cause));
                 }
                 None => {}
             }
@@ -121,27 +122,27 @@ impl Fleet {
 
     /// Exchanges over one connection until something fails.
     async fn serve(&mut self, line: &mut Line, connection: &Connection) -> Option<Turn> {
-        let mut beat = time::interval_at(time::Instant::now() + BEAT, BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeat = time::interval_at(time::Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let broken = Arc::clone(&self.broken);
-        if let Err(cause) = self.publish(&mut line.facts, connection).await {
+        if let Err(cause) = self.publish(&mut line.updates, connection).await {
             return Some(Turn::Lost(cause));
         }
         loop {
-            let mut words = Vec::new();
+            let mut events = Vec::new();
             let done = tokio::select! {
-                shares = line.rounds.recv() => match shares {
-                    Some(shares) => self.exchange(connection, &shares, &mut words).await,
+                contributions = line.rounds.recv() => match contributions {
+                    Some(contributions) => self.exchange(connection, &contributions, &mut events).await,
                     None => return Some(Turn::End),
                 },
-                Some(fact) = line.facts.recv() => {
-                    self.unsent.push(fact);
-                    self.publish(&mut line.facts, connection).await
+                Some(update) = line.updates.recv() => {
+                    self.unsent.push(update);
+                    self.publish(&mut line.updates, connection).await
                 }
-                _ = beat.tick() => self.beat(connection, &mut words).await,
-                () = broken.notified() => self.beat(connection, &mut words).await,
+                _ = heartbeat.tick() => self.heartbeat(connection, &mut events).await,
+                () = broken.notified() => self.heartbeat(connection, &mut events).await,
             };
-            words.into_iter().for_each(|word| self.tell(word));
+            events.into_iter().for_each(|event| self.send(event));
             if let Err(cause) = done {
                 return Some(Turn::Lost(cause));
             }
@@ -151,48 +152,52 @@ impl Fleet {
     async fn exchange(
         &mut self,
         connection: &Connection,
-        shares: &[Share],
-        words: &mut Vec<Word>,
+        contributions: &[Contribution],
+        events: &mut Vec<ClusterEvent>,
     ) -> Result<(), String> {
-        words.push(Word::Heard(
-            within(round::exchange(connection, &mut self.names, &self.writer, shares)).await?,
+        events.push(ClusterEvent::PeerTotals(
+            within(round::exchange(connection, &mut self.names, &self.writer, contributions)).await?,
         ));
         Ok(())
     }
 
-    /// Tells the others of every setting that waits.
+    /// Tells the peers of every setting that waits.
     async fn publish(
         &mut self,
-        facts: &mut mpsc::Receiver<Fact>,
+        updates: &mut mpsc::Receiver<SettingUpdate>,
         connection: &Connection,
     ) -> Result<(), String> {
-        while let Ok(fact) = facts.try_recv() {
-            self.unsent.push(fact);
+        while let Ok(update) = updates.try_recv() {
+            self.unsent.push(update);
         }
         if !self.unsent.is_empty() {
-            within(connection.publish(&self.writer, &news::write(&self.unsent))).await?;
+            within(connection.publish(&self.writer, &change_feed::write(&self.unsent))).await?;
             self.unsent.clear();
         }
         Ok(())
     }
 
-    async fn beat(&mut self, connection: &Connection, words: &mut Vec<Word>) -> Result<(), String> {
+    async fn heartbeat(
+        &mut self,
+        connection: &Connection,
+        events: &mut Vec<ClusterEvent>,
+    ) -> Result<(), String> {
         // Under a name that another counts under, nothing is told.
         self.twin = within(connection.claim(&self.run)).await?.err();
         if let Some(twin) = &self.twin {
             return Err(twin.to_string());
         }
-        let ((count, present), marker) = within(connection.beat(&self.writer, &self.marker)).await?;
+        let ((count, present), marker) = within(connection.heartbeat(&self.writer, &self.marker)).await?;
         self.counts.truncate(COUNTS - 1);
         self.counts.insert(0, count);
         let count = self.counts.iter().copied().max().unwrap_or(1);
-        words.push(Word::Instances { count, present });
+        events.push(ClusterEvent::Instances { count, present });
         if self.seen_marker.as_deref() != Some(&*marker) {
             if self.seen_marker.is_some() {
                 info!("Redis has lost what it held: everything is left there again");
             }
             self.seen_marker = Some(marker);
-            words.push(Word::Found);
+            events.push(ClusterEvent::Found);
         }
         Ok(())
     }
@@ -205,24 +210,25 @@ impl Fleet {
             tokio::select! {
                 () = &mut pause => break,
                 // A round that was on its way when Redis was lost: the aggregator knows that it is.
-                shares = line.rounds.recv() => if shares.is_none() { return Some(Turn::End) },
+                contributions = line.rounds.recv() => if contributions.is_none() { return Some(Turn::End) },
             }
         }
-        let mut words = Vec::new();
-        *connection = self.find(&mut words).await;
+        let mut events = Vec::new();
+        *connection = self.find(&mut events).await;
         if connection.is_some() {
             info!("Redis is found again");
-            words.into_iter().for_each(|word| self.tell(word));
+            events.into_iter().for_each(|event| self.send(event));
         }
         None
     }
 
-    /// As [`Fleet::find`]. A run that may have ended is given the time to be heard of; one that has not is an error.
-    async fn find_at_start(&mut self, words: &mut Vec<Word>) -> Result<Option<Connection>, String> {
-        let deadline = time::Instant::now() + Duration::from_millis(ENDED_MS) + 2 * BEAT;
+    /// As [`ClusterThread::find`]. A run that may have ended is given the time to be heard of; one that has not is an
+    /// error.
+    async fn find_at_start(&mut self, events: &mut Vec<ClusterEvent>) -> Result<Option<Connection>, String> {
+        let deadline = time::Instant::now() + Duration::from_millis(ENDED_MS) + 2 * HEARTBEAT_INTERVAL;
         loop {
-            words.clear();
-            let connection = self.find(words).await;
+            events.clear();
+            let connection = self.find(events).await;
             match &self.twin {
                 Some(twin) if twin.may_have_ended && time::Instant::now() < deadline => {
                     info!(run = twin.id, "waiting for the run that counted under this name to be silent");
@@ -235,7 +241,7 @@ impl Fleet {
     }
 
     /// Connects and says that this instance is there. Says also why it could not.
-    async fn find(&mut self, words: &mut Vec<Word>) -> Option<Connection> {
+    async fn find(&mut self, events: &mut Vec<ClusterEvent>) -> Option<Connection> {
         self.twin = None;
         self.seen_marker = None; // Whatever it holds: it may be another one, or not up to date.
         let found = async {
@@ -245,21 +251,21 @@ impl Fleet {
                 Err(_) => return Err(format!("Redis was not reached within {} ms", CONNECT.as_millis())),
             };
             within(connection.rehearse(&self.writer)).await?;
-            self.beat(&connection, words).await?;
+            self.heartbeat(&connection, events).await?;
             Ok(connection)
         };
         match found.await {
             Ok(connection) => Some(connection),
             Err(cause) => {
-                words.push(Word::Lost(cause));
+                events.push(ClusterEvent::Lost(cause));
                 None
             }
         }
     }
 
-    fn tell(&self, word: Word) {
+    fn send(&self, event: ClusterEvent) {
         // Nobody listens once the aggregator has ended, and then the line ends too.
-        self.commands.send(Command::Word(word)).ok();
+        self.commands.send(Command::ClusterEvent(event)).ok();
     }
 }
 

@@ -1,16 +1,17 @@
 //! Limits that hold over several instances: what each has counted, exchanged through Redis.
 //!
 //! Start at `start`. A thread of its own speaks to Redis, so that nobody waits for it: the aggregator hands it rounds
-//! of shares over a [`Link`] and hears [`Word`]s back. When which holder is exchanged is decided in `schedule`, what
-//! follows from what is heard in [`tokenist_core::fleet`], and `aggregator/sharing.rs` stands between.
+//! of contributions over a [`Link`] and hears [`ClusterEvent`]s back. When which holder is exchanged is decided in
+//! `schedule`, what follows from what is heard in [`tokenist_core::cluster`], and `aggregator/cluster.rs` stands
+//! between.
 //!
 //! Invariant: Redis is never the truth. Every instance counts for itself and leaves absolute sums, of which the greater
 //! stays; so a Redis that forgets, repeats or is away changes no total, and finding it again heals it.
 
 #[cfg(feature = "redis")]
-mod keys;
+mod change_feed;
 #[cfg(feature = "redis")]
-mod news;
+mod keys;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
@@ -22,13 +23,13 @@ mod thread;
 pub(crate) use schedule::Schedule;
 
 use crate::command::Command;
-use crate::fact::Fact;
 use crate::run::Run;
+use crate::setting::SettingUpdate;
 use crate::supervise::Supervisor;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;
-use tokenist_core::fleet::{Heard, Share};
+use tokenist_core::cluster::{Contribution, PeerTotals};
 use tokenist_core::id::Holder;
 use tokio::sync::mpsc;
 
@@ -53,8 +54,8 @@ pub const DEADLINE: Duration = Duration::from_millis(500);
 /// The aggregator's end.
 #[derive(Debug)]
 pub struct Link {
-    rounds: mpsc::Sender<Vec<Share>>,
-    facts: mpsc::Sender<Fact>,
+    rounds: mpsc::Sender<Vec<Contribution>>,
+    updates: mpsc::Sender<SettingUpdate>,
     /// How many instances there are at least.
     pub(crate) instances_min: u32,
 }
@@ -62,15 +63,15 @@ pub struct Link {
 /// The other end, which exchanges. It ends when the link does.
 #[derive(Debug)]
 pub struct Line {
-    pub rounds: mpsc::Receiver<Vec<Share>>,
-    pub facts: mpsc::Receiver<Fact>,
+    pub rounds: mpsc::Receiver<Vec<Contribution>>,
+    pub updates: mpsc::Receiver<SettingUpdate>,
 }
 
 /// What the aggregator is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum ClusterEvent {
     /// The answers of a round. There is one on its way at a time.
-    Heard(Vec<(Holder, Vec<Heard>)>),
+    PeerTotals(Vec<(Holder, Vec<PeerTotals>)>),
     /// So many instances, this one included, are in touch, and so many of them have shown themselves within the last
     /// two seconds.
     Instances { count: u32, present: u32 },
@@ -79,30 +80,30 @@ pub enum Word {
     /// It is there: for the first time, again, or without what was left there before.
     Found,
     /// Why what is set on other instances is not heard at once; `None`: it is.
-    News(Option<String>),
+    ChangeFeed(Option<String>),
 }
 
-/// Settings that may wait to be told to the others. Past it they find out by polling.
-const FACTS_MAX: usize = 1_024;
+/// Settings that may wait to be told to the peers. Past it they find out by polling.
+const UPDATES_MAX: usize = 1_024;
 
 /// An aggregator's link, and the line that whoever exchanges for it reads.
 pub fn link(instances_min: u32) -> (Link, Line) {
     let (rounds, rounds_waiting) = mpsc::channel(1);
-    let (facts, facts_waiting) = mpsc::channel(FACTS_MAX);
-    let link = Link { rounds, facts, instances_min: instances_min.max(1) };
-    (link, Line { rounds: rounds_waiting, facts: facts_waiting })
+    let (updates, updates_waiting) = mpsc::channel(UPDATES_MAX);
+    let link = Link { rounds, updates, instances_min: instances_min.max(1) };
+    (link, Line { rounds: rounds_waiting, updates: updates_waiting })
 }
 
 impl Link {
     /// Whether the round was taken. One is, while none is on its way.
-    pub(crate) fn send(&self, round: Vec<Share>) -> bool {
+    pub(crate) fn send(&self, round: Vec<Contribution>) -> bool {
         self.rounds.try_send(round).is_ok()
     }
 
-    /// Tells the others of a setting, soon and if it can be.
-    pub(crate) fn announce(&self, fact: Fact) {
-        // Where there is no room the others learn of it when they poll.
-        self.facts.try_send(fact).ok();
+    /// Tells the peers of a setting, soon and if it can be.
+    pub(crate) fn announce(&self, update: SettingUpdate) {
+        // Where there is no room the peers learn of it when they poll.
+        self.updates.try_send(update).ok();
     }
 }
 
@@ -122,19 +123,24 @@ pub fn check(_: &str) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "redis"))]
-pub(crate) fn start(_: &Config, _: Run, _: Sender<Command>, _: &Supervisor) -> io::Result<(Link, Vec<Word>)> {
+pub(crate) fn start(
+    _: &Config,
+    _: Run,
+    _: Sender<Command>,
+    _: &Supervisor,
+) -> io::Result<(Link, Vec<ClusterEvent>)> {
     Err(io::Error::other(ABSENT))
 }
 
 /// Looks for Redis once, so that the first session finds it if it is there, and starts the thread. Gives also the
-/// first word. Fails where another process counts under this run's name.
+/// first event. Fails where another process counts under this run's name.
 #[cfg(feature = "redis")]
 pub(crate) fn start(
     config: &Config,
     run: Run,
     commands: Sender<Command>,
     supervisor: &Supervisor,
-) -> io::Result<(Link, Vec<Word>)> {
+) -> io::Result<(Link, Vec<ClusterEvent>)> {
     let servers = redis::Servers::parse(&config.uri).map_err(io::Error::other)?;
     let (link, line) = link(config.instances_min);
     let first = thread::start(servers, run, line, commands, supervisor)?;

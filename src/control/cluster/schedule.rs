@@ -1,17 +1,17 @@
 //! Whom to exchange, and when. Time is an argument.
 //!
-//! Every holder in use is exchanged with each beat, a second apart. It is exchanged at once when it comes into use, and
-//! whenever it is used while what is left of its limit is less than a twentieth of it, than what the fleet would spend
-//! in two beats at its present rate, or than `2 × instances` times what this instance has counted since it last heard
-//! of the others. By the last rule no burst here goes unseen: until the next exchange the instances together use at
-//! most half of what each believes to be left.
+//! Every holder in use is exchanged with each sync, a second apart. It is exchanged at once when it comes into use,
+//! and whenever it is used while what is left of its limit is less than a twentieth of it, than what the cluster
+//! would spend in two sync intervals at its present rate, or than `2 × instances` times what this instance has
+//! counted since it last merged of the peers. By the last rule no burst here goes unseen: until the next exchange the
+//! instances together use at most half of what each believes to be left.
 //!
 //! Invariant: one round is on its way at a time. What comes up meanwhile waits for the next and coalesces.
 
 use crate::accounts::Accounts;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
-use tokenist_core::fleet::{Scope, Share};
+use tokenist_core::cluster::{Contribution, Scope};
 use tokenist_core::ledger::{Ledger, Place};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::record::Record;
@@ -19,17 +19,17 @@ use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::Used;
 
 /// Between two exchanges of a holder in use.
-pub(crate) const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Between the beginnings of two rounds.
 const FLOOR: Duration = Duration::from_millis(5);
 /// A holder that was not used for so long, and has no session open, is in use no more.
 const QUIET: Duration = Duration::from_secs(60);
-/// Between two exchanges of a whole rolling window: an instance that was cut off leaves old cells late.
+/// Between two exchanges of a whole rolling window: an instance that was cut off leaves old buckets late.
 const WHOLE: Duration = Duration::from_secs(60);
-/// How long beats are shorter when all has to be left anew, since others do so in their own time.
+/// How long sync intervals are shorter when all has to be left anew, since others do so in their own time.
 const HASTE: Duration = Duration::from_secs(3);
 /// Cells in one round: a few milliseconds of Redis's time.
-const CELLS_MAX: usize = 4_000;
+const BUCKETS_MAX: usize = 4_000;
 /// Holders that one round looks at for what has to be left anew.
 const WALK_COUNT: usize = 2_000;
 
@@ -38,10 +38,10 @@ pub(crate) struct Schedule {
     watched: HashMap<Place, Watch>,
     /// To be exchanged at once.
     urgent: Waiting,
-    /// To be exchanged in this beat.
+    /// To be exchanged in this sync.
     due: Waiting,
-    next_beat: Duration,
-    /// Until then beats are shorter.
+    next_sync: Duration,
+    /// Until then sync intervals are shorter.
     hasty_until: Duration,
     next_round: Duration,
     on_its_way: bool,
@@ -60,15 +60,15 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Watch {
     used_at: Duration,
-    /// When the others were last heard of, and what all had counted then.
-    heard: Option<(Duration, Used)>,
-    /// As `heard`, at the last beat: what the rate is measured from.
+    /// When the peers were last merged, and what all had counted then.
+    merged: Option<(Duration, Used)>,
+    /// As `merged`, at the last sync: what the rate is measured from.
     measured: Option<(Duration, Used)>,
-    /// What the fleet spends in two beats.
+    /// What the cluster spends in two sync intervals.
     spend: Used,
     /// When the whole window is exchanged again.
     whole_at: Duration,
-    /// What was heard of the others has to be told again.
+    /// What was merged of the peers has to be told again.
     retells: bool,
 }
 
@@ -80,8 +80,8 @@ impl Schedule {
         }
         let watch = self.watched.entry(place).or_default();
         watch.used_at = at;
-        let is_urgent = match watch.heard {
-            Some((heard_at, counted)) if at < heard_at + 2 * BEAT && record.knows_others() => {
+        let is_urgent = match watch.merged {
+            Some((merged_at, counted)) if at < merged_at + 2 * SYNC_INTERVAL && record.knows_peers() => {
                 let since = record.counted().less(counted);
                 record.is_near_limit(watch.spend.join(times(since, 2 * u64::from(instances))))
             }
@@ -98,19 +98,19 @@ impl Schedule {
     }
 
     /// A round came back with news of this holder.
-    pub(crate) fn heard(&mut self, place: Place, record: &Record, at: Duration) {
+    pub(crate) fn merged(&mut self, place: Place, record: &Record, at: Duration) {
         let Some(watch) = self.watched.get_mut(&place) else { return };
         let counted = record.counted();
         // Its first answer was a question for what may have been forgotten: now it can be left.
-        if watch.heard.is_none() && counted != Used::default() {
+        if watch.merged.is_none() && counted != Used::default() {
             self.due.push(place);
         }
-        watch.heard = Some((at, counted));
+        watch.merged = Some((at, counted));
         match watch.measured {
-            Some((measured_at, _)) if at < measured_at + BEAT / 2 => {}
+            Some((measured_at, _)) if at < measured_at + SYNC_INTERVAL / 2 => {}
             Some((measured_at, before)) => {
                 let ms = (at - measured_at).as_millis().max(1) as u64;
-                let grown = times(counted.less(before), 2 * BEAT.as_millis() as u64);
+                let grown = times(counted.less(before), 2 * SYNC_INTERVAL.as_millis() as u64);
                 let spend = Used { cost: NanoUsd(grown.cost.0 / ms as i64), tokens: grown.tokens / ms };
                 // A pause does not make it forget at once.
                 let half = Used { cost: NanoUsd(watch.spend.cost.0 / 2), tokens: watch.spend.tokens / 2 };
@@ -140,7 +140,7 @@ impl Schedule {
     /// When a round could be due next; `None` while one is on its way.
     pub(crate) fn next_at(&self) -> Option<Duration> {
         let waits = !self.urgent.is_empty() || !self.due.is_empty() || self.walk.is_some();
-        let next = if waits { self.next_round } else { self.next_beat };
+        let next = if waits { self.next_round } else { self.next_sync };
         (!self.on_its_way).then_some(next.max(self.next_round))
     }
 
@@ -151,12 +151,12 @@ impl Schedule {
         accounts: &Accounts,
         at: Duration,
         now: Timestamp,
-    ) -> Option<Vec<Share>> {
+    ) -> Option<Vec<Contribution>> {
         if self.on_its_way || at < self.next_round {
             return None;
         }
-        if at >= self.next_beat {
-            self.next_beat = at + if at < self.hasty_until { BEAT / 10 } else { BEAT };
+        if at >= self.next_sync {
+            self.next_sync = at + if at < self.hasty_until { SYNC_INTERVAL / 10 } else { SYNC_INTERVAL };
             self.watched.retain(|&place, watch| {
                 at < watch.used_at + QUIET
                     || accounts.find(place).is_some_and(|account| account.sessions() > 0)
@@ -164,13 +164,13 @@ impl Schedule {
             self.watched.keys().for_each(|&place| self.due.push(place));
         }
         let mut round = Vec::new();
-        let mut cells = 0;
-        while cells < CELLS_MAX
+        let mut buckets = 0;
+        while buckets < BUCKETS_MAX
             && let Some(place) = self.urgent.pop().or_else(|| self.due.pop())
         {
             self.due.remove(place);
             if self.watched.get_mut(&place).is_some_and(|watch| std::mem::take(&mut watch.retells)) {
-                cells += retell(ledger, place, &mut round);
+                buckets += retell(ledger, place, &mut round);
             }
             let scope = match self.watched.get_mut(&place).filter(|watch| at >= watch.whole_at) {
                 Some(watch) => {
@@ -179,11 +179,11 @@ impl Schedule {
                 }
                 None => Scope::Recent,
             };
-            let share = ledger.share(place, scope, now);
-            cells += share.as_ref().map_or(0, |share| share.counts.len());
-            round.extend(share);
+            let contribution = ledger.contribution(place, scope, now);
+            buckets += contribution.as_ref().map_or(0, |contribution| contribution.counts.len());
+            round.extend(contribution);
         }
-        if cells < CELLS_MAX {
+        if buckets < BUCKETS_MAX {
             self.walk_on(ledger, now, &mut round);
         }
         self.next_round = at + FLOOR;
@@ -191,19 +191,19 @@ impl Schedule {
         self.on_its_way.then_some(round)
     }
 
-    /// Leaves anew what this instance has counted and heard for some of those that are not in use.
-    fn walk_on(&mut self, ledger: &mut Ledger, now: Timestamp, round: &mut Vec<Share>) {
+    /// Leaves anew what this instance has counted and merged for some of those that are not in use.
+    fn walk_on(&mut self, ledger: &mut Ledger, now: Timestamp, round: &mut Vec<Contribution>) {
         let Some(start) = self.walk else { return };
-        let (mut index, mut cells) = (start, 0);
-        while index < start + WALK_COUNT && cells < CELLS_MAX {
+        let (mut index, mut buckets) = (start, 0);
+        while index < start + WALK_COUNT && buckets < BUCKETS_MAX {
             let Some(place) = ledger.place_at(index) else { break };
             index += 1;
             if !self.watched.contains_key(&place) && ledger.record(place).counted() != Used::default() {
-                cells += retell(ledger, place, round);
-                if let Some(mut share) = ledger.share(place, Scope::Whole, now) {
-                    share.counts.retain(|count| count.used != Used::default());
-                    cells += share.counts.len();
-                    round.extend((!share.counts.is_empty()).then_some(share));
+                buckets += retell(ledger, place, round);
+                if let Some(mut contribution) = ledger.contribution(place, Scope::Whole, now) {
+                    contribution.counts.retain(|count| count.used != Used::default());
+                    buckets += contribution.counts.len();
+                    round.extend((!contribution.counts.is_empty()).then_some(contribution));
                 }
             }
         }
@@ -237,11 +237,11 @@ impl Waiting {
     }
 }
 
-/// What was heard of the others goes into the round as if they told it. How many cells that are.
-fn retell(ledger: &Ledger, place: Place, round: &mut Vec<Share>) -> usize {
+/// What was merged of the peers goes into the round as if they told it. How many buckets that are.
+fn retell(ledger: &Ledger, place: Place, round: &mut Vec<Contribution>) -> usize {
     let before = round.len();
-    round.extend(ledger.shares_of_others(place));
-    round[before..].iter().map(|share| share.counts.len()).sum()
+    round.extend(ledger.contributions_of_peers(place));
+    round[before..].iter().map(|contribution| contribution.counts.len()).sum()
 }
 
 fn times(used: Used, factor: u64) -> Used {

@@ -1,9 +1,9 @@
-//! What things are called in Redis. The part in braces decides where in a cluster a key is, so all cells of a holder
+//! What things are called in Redis. The part in braces decides where in a cluster a key is, so all buckets of a holder
 //! are in one place and one script may touch them.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use tokenist_core::fleet::Cell;
+use tokenist_core::cluster::WindowBucket;
 use tokenist_core::id::Holder;
 use tokenist_core::limit::WindowKind;
 use tokenist_core::time::Timestamp;
@@ -13,21 +13,21 @@ pub(super) const INSTANCES: &str = "tokenist:{fleet}:instances";
 /// Set by whoever finds none: another one means that Redis has lost what it held.
 pub(super) const MARKER: &str = "tokenist:{fleet}:marker";
 /// A stream of settings.
-pub(super) const NEWS: &str = "tokenist:{fleet}:news";
+pub(super) const CHANGE_FEED: &str = "tokenist:{fleet}:news";
 /// By the name that it counts under, the run that does, where, and when it last said so.
 pub(super) const RUNS: &str = "tokenist:{fleet}:runs";
 /// The beginning of keys where instances try what they will have to do.
 pub(super) const PROBE: &str = "tokenist:{fleet}:probe";
 
 /// A hash of one field per writer. A holder's name is not legible in it.
-pub(super) fn cell(holder: &str, cell: Cell) -> String {
-    let window = match cell.window {
+pub(super) fn bucket(holder: &str, bucket: WindowBucket) -> String {
+    let window = match bucket.window {
         WindowKind::Daily => "day",
         WindowKind::Monthly => "month",
         WindowKind::Rolling24h => "rolling",
         WindowKind::Total => "total",
     };
-    format!("tokenist:{{{holder}}}:{window}:{}", cell.start.0)
+    format!("tokenist:{{{holder}}}:{window}:{}", bucket.start.0)
 }
 
 /// The holder's part of its keys.
@@ -45,9 +45,9 @@ pub(super) fn holder(holder: &Holder) -> String {
     })
 }
 
-/// When Redis may forget a cell: some time after nothing of it counts, because clocks differ.
-pub(super) fn expires_at(cell: Cell) -> Option<Timestamp> {
-    cell.end().map(|end| end.plus_ms(SLACK_MS))
+/// When Redis may forget a bucket: some time after nothing of it counts, because clocks differ.
+pub(super) fn expires_at(bucket: WindowBucket) -> Option<Timestamp> {
+    bucket.end().map(|end| end.plus_ms(SLACK_MS))
 }
 
 const SLACK_MS: u64 = 60 * 60 * 1000;
@@ -60,8 +60,8 @@ mod tests {
     fn keys_say_what_of_whom_and_not_who() {
         let alice = holder(&Holder::User("alice".into()));
         assert_eq!(alice, "user:83b85c8712dd7234acbd5211dec0b961");
-        let day = Cell { window: WindowKind::Daily, start: Timestamp(1_796_083_200_000) };
-        assert_eq!(cell(&alice, day), format!("tokenist:{{{alice}}}:day:1796083200000"));
+        let day = WindowBucket { window: WindowKind::Daily, start: Timestamp(1_796_083_200_000) };
+        assert_eq!(bucket(&alice, day), format!("tokenist:{{{alice}}}:day:1796083200000"));
         assert_eq!(expires_at(day), Some(Timestamp(1_796_083_200_000 + 25 * 3_600_000)));
         assert_ne!(holder(&Holder::Org("alice".into()))[4..], alice[5..]);
     }

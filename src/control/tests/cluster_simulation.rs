@@ -1,15 +1,16 @@
-//! Several aggregators and the place where they exchange, under one virtual clock: answers come late, are lost before
-//! or after they took effect, and the place forgets everything.
+//! Several aggregators and the Redis where they exchange, under one virtual clock: answers come late, are lost before
+//! or after they took effect, and Redis forgets everything.
 //!
-//! In a second test all spend at an even pace while the place is lost and found: nobody is refused before the limit is
-//! used up but for what the fleet spends in a beat, and no more passes it. In a third an instance is gone for good
-//! together with what the place held: those who had heard of it tell it again.
+//! In a second test all spend at an even pace while Redis is lost and found: nobody is refused before the limit is
+//! used up but for what the cluster spends in a sync interval, and no more passes it. In a third an instance is gone
+//! for good together with what Redis held: those that had merged it tell it again.
 //!
-//! After every step of the first: no instance believes that more was used than was, so nobody is refused wrongly. Once all is heard:
-//! every instance believes exactly what was used. While nobody hears anybody: all together use no more than what was
-//! left, but for the event that crosses on each. Afterwards the rest can be used up, and no more.
+//! After every step of the first: no instance believes that more was used than was, so nobody is refused wrongly.
+//! Once all is merged: every instance believes exactly what was used. While no peer reaches another: all together use
+//! no more than what was left, but for the event that crosses on each. Afterwards the rest can be used up, and no
+//! more.
 //!
-//! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test fleet_simulation` runs it alone.
+//! A failing seed is printed; `TOKENIST_SEED=… cargo test -p tokenist-control --test cluster_simulation` runs it alone.
 
 mod chance;
 
@@ -18,8 +19,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokenist_control::Aggregator;
-use tokenist_control::fleet::{Line, Word, link};
-use tokenist_core::fleet::{Cell, Heard, Share, Writer};
+use tokenist_control::cluster::{ClusterEvent, Line, link};
+use tokenist_core::cluster::{Contribution, PeerTotals, WindowBucket, Writer};
 use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Limit, WindowKind};
@@ -40,7 +41,8 @@ const STEPS: usize = 2_000;
 const STEP_MS: u64 = 10;
 const LIMIT: i64 = 100_000;
 const EVENT_MAX: i64 = 100;
-const ALL_THERE: Word = Word::Instances { count: INSTANCES as u32, present: INSTANCES as u32 };
+const ALL_THERE: ClusterEvent =
+    ClusterEvent::Instances { count: INSTANCES as u32, present: INSTANCES as u32 };
 
 #[test]
 fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
@@ -63,7 +65,7 @@ fn instances_know_what_all_have_used_and_share_what_is_left_when_they_cannot() {
 }
 
 #[test]
-fn a_place_that_is_lost_and_found_under_load_refuses_nobody_early_and_lets_nobody_far_past() {
+fn a_redis_that_is_lost_and_found_under_load_refuses_nobody_early_and_lets_nobody_far_past() {
     for seed in seeds(0..6) {
         let _told = Seed(seed);
         for window in WindowKind::ALL {
@@ -77,7 +79,7 @@ fn a_place_that_is_lost_and_found_under_load_refuses_nobody_early_and_lets_nobod
 }
 
 #[test]
-fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
+fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_that_merged_it() {
     for seed in seeds(0..6) {
         let _told = Seed(seed);
         for window in WindowKind::ALL {
@@ -98,14 +100,14 @@ fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
     }
 }
 
-/// By holder, cell and instance.
-type Place = HashMap<(Holder, Cell), HashMap<Writer, Used>>;
+/// By holder, bucket and instance.
+type Redis = HashMap<(Holder, WindowBucket), HashMap<Writer, Used>>;
 
 struct Sim {
     random: Random,
     window: WindowKind,
     now: Timestamp,
-    place: Place,
+    redis: Redis,
     instances: Vec<Instance>,
     /// Who used how much when.
     used: Vec<(usize, Timestamp, i64)>,
@@ -120,18 +122,18 @@ struct Instance {
     kept: VecDeque<Report>,
     is_lost: bool,
     /// Words on their way, in order.
-    words: VecDeque<Word>,
+    events: VecDeque<ClusterEvent>,
 }
 
 impl Instance {
     fn new(name: &str, limit: Limit) -> Instance {
-        let config = Config { default_limit: limit, in_fleet: true, ..Config::default() };
+        let config = Config { default_limit: limit, in_cluster: true, ..Config::default() };
         let (sender, mailbox) = mailbox(16).unwrap();
         let mut aggregator =
             Aggregator::new(Ledger::new(config, START), 100, vec![sender], Arc::default(), None);
         let (link, line) = link(INSTANCES as u32);
         aggregator.join(link);
-        // Nobody is heard yet, so nobody has to wait.
+        // No peer is merged yet, so nobody has to wait.
         let admitted = (0..USERS.len()).map(|user| {
             let admission = Admission::Identity(identity(user));
             aggregator.report(Report::Admit { shard: 0, ticket: 0, admission }, START);
@@ -141,11 +143,11 @@ impl Instance {
             }
         });
         let admitted = admitted.collect();
-        aggregator.word(ALL_THERE, START);
-        aggregator.word(Word::Found, START);
-        let (kept, words) = (VecDeque::new(), VecDeque::new());
+        aggregator.cluster_event(ALL_THERE, START);
+        aggregator.cluster_event(ClusterEvent::Found, START);
+        let (kept, events) = (VecDeque::new(), VecDeque::new());
         let name = Writer(name.into());
-        Instance { name, aggregator, line, mailbox, admitted, kept, is_lost: false, words }
+        Instance { name, aggregator, line, mailbox, admitted, kept, is_lost: false, events }
     }
 }
 
@@ -156,7 +158,7 @@ impl Sim {
             random: Random(seed),
             window,
             now: START,
-            place: Place::new(),
+            redis: Redis::new(),
             instances: ["a", "b", "c"].map(|name| Instance::new(name, limit)).into(),
             used: Vec::new(),
         }
@@ -171,7 +173,7 @@ impl Sim {
             }
             45..60 => self.aggregate(instance),
             60..75 => self.exchange(instance),
-            75..88 => self.hear(instance),
+            75..88 => self.receive(instance),
             88..91 => self.lose_or_find(instance),
             91..92 => self.forget(),
             92..99 => {
@@ -209,59 +211,59 @@ impl Sim {
         Duration::from_millis(self.now.since(START))
     }
 
-    /// A round goes out and takes effect. Its answer is late, or is never heard.
+    /// A round goes out and takes effect. Its answer is late, or never.
     fn exchange(&mut self, instance: usize) {
         let (elapsed, now) = (self.elapsed(), self.now);
         let Instance { name, aggregator, line, .. } = &mut self.instances[instance];
         aggregator.exchange(elapsed, now);
         let Ok(round) = line.rounds.try_recv() else { return };
         let fault = self.random.below(20);
-        let word = match fault {
-            0 => Word::Lost("the question was lost".into()),
+        let event = match fault {
+            0 => ClusterEvent::Lost("the question was lost".into()),
             1 => {
-                leave(&mut self.place, name, &round);
-                Word::Lost("the answer was lost".into())
+                leave(&mut self.redis, name, &round);
+                ClusterEvent::Lost("the answer was lost".into())
             }
-            _ => Word::Heard(leave(&mut self.place, name, &round)),
+            _ => ClusterEvent::PeerTotals(leave(&mut self.redis, name, &round)),
         };
-        let Instance { words, is_lost, .. } = &mut self.instances[instance];
+        let Instance { events, is_lost, .. } = &mut self.instances[instance];
         *is_lost |= fault < 2;
-        words.push_back(word);
+        events.push_back(event);
     }
 
-    fn hear(&mut self, instance: usize) {
-        let Instance { aggregator, words, .. } = &mut self.instances[instance];
-        if let Some(word) = words.pop_front() {
-            aggregator.word(word, self.now);
+    fn receive(&mut self, instance: usize) {
+        let Instance { aggregator, events, .. } = &mut self.instances[instance];
+        if let Some(event) = events.pop_front() {
+            aggregator.cluster_event(event, self.now);
         }
     }
 
     fn lose_or_find(&mut self, instance: usize) {
-        let Instance { is_lost, words, .. } = &mut self.instances[instance];
+        let Instance { is_lost, events, .. } = &mut self.instances[instance];
         *is_lost = !*is_lost;
         match *is_lost {
-            true => words.push_back(Word::Lost("gone".into())),
-            false => words.extend([ALL_THERE, Word::Found]),
+            true => events.push_back(ClusterEvent::Lost("gone".into())),
+            false => events.extend([ALL_THERE, ClusterEvent::Found]),
         }
     }
 
-    /// The place loses all it held. Everybody who is in touch finds another marker there.
+    /// Redis loses all it held. Everybody who is in touch finds another marker there.
     fn forget(&mut self) {
-        self.place.clear();
+        self.redis.clear();
         for instance in self.instances.iter_mut().filter(|instance| !instance.is_lost) {
-            instance.words.push_back(Word::Found);
+            instance.events.push_back(ClusterEvent::Found);
         }
     }
 
-    /// Everything that is on its way arrives, and all is heard.
+    /// Everything that is on its way arrives, and all is merged.
     fn settle(&mut self) {
         for instance in &mut self.instances {
             if std::mem::take(&mut instance.is_lost) {
-                instance.words.extend([ALL_THERE, Word::Found]);
+                instance.events.extend([ALL_THERE, ClusterEvent::Found]);
             }
         }
         self.round_trips();
-        // Whoever is not in use is not exchanged, and old cells that were left late are read now and then.
+        // Whoever is not in use is not exchanged, and old buckets that were left late are read now and then.
         self.now = self.now.plus_ms(61_000);
         for instance in &mut self.instances {
             for user in 0..USERS.len() {
@@ -279,31 +281,31 @@ impl Sim {
         }
     }
 
-    /// Every instance applies, exchanges without fault, and hears.
+    /// Every instance applies, exchanges without fault, and merges.
     fn round_trip(&mut self) {
         for instance in 0..INSTANCES {
             self.aggregate(instance);
-            let Instance { name, aggregator, line, words, .. } = &mut self.instances[instance];
-            for word in words.drain(..) {
-                aggregator.word(word, self.now);
+            let Instance { name, aggregator, line, events, .. } = &mut self.instances[instance];
+            for event in events.drain(..) {
+                aggregator.cluster_event(event, self.now);
             }
             let elapsed = Duration::from_millis(self.now.since(START));
             aggregator.exchange(elapsed, self.now);
             if let Ok(round) = line.rounds.try_recv() {
-                let heard = leave(&mut self.place, name, &round);
-                aggregator.word(Word::Heard(heard), self.now);
+                let totals = leave(&mut self.redis, name, &round);
+                aggregator.cluster_event(ClusterEvent::PeerTotals(totals), self.now);
             }
             // Nobody has to be told: they look at their accounts.
             self.instances[instance].mailbox.drain().for_each(drop);
         }
     }
 
-    /// Nobody can be heard: what was left is used up in parts.
+    /// No peer can be reached: what was left is used up in parts.
     fn part_and_use_up(&mut self) {
         let left: Vec<i64> = (0..USERS.len()).map(|user| (LIMIT - self.sum(user)).max(0)).collect();
         for instance in &mut self.instances {
             instance.is_lost = true;
-            instance.aggregator.word(Word::Lost("gone".into()), self.now);
+            instance.aggregator.cluster_event(ClusterEvent::Lost("gone".into()), self.now);
         }
         let before: Vec<i64> = (0..USERS.len()).map(|user| self.sum(user)).collect();
         for instance in 0..INSTANCES {
@@ -321,7 +323,7 @@ impl Sim {
         }
     }
 
-    /// Everybody spends on one user until nobody may any more, while the place is away from `lost_ms` to `found_ms`.
+    /// Everybody spends on one user until nobody may any more, while Redis is away from `lost_ms` to `found_ms`.
     fn rush(&mut self, lost_ms: u64, found_ms: u64) {
         const ALICE: usize = 0;
         self.round_trips();
@@ -337,47 +339,50 @@ impl Sim {
                     first_refused.get_or_insert_with(|| self.sum(ALICE));
                 }
                 self.aggregate(instance);
-                self.hear(instance);
+                self.receive(instance);
                 let is_away = self.now >= lost_at && self.now < found_at;
-                let is_beat = (steps + phase).is_multiple_of(SECOND_MS / STEP_MS);
-                self.trade(instance, is_away, is_beat);
+                let is_sync = (steps + phase).is_multiple_of(SECOND_MS / STEP_MS);
+                self.trade(instance, is_away, is_sync);
             }
             self.now = self.now.plus_ms(STEP_MS);
             steps += 1;
         }
-        let beat = INSTANCES as i64 * EVENT_MAX / 2 * (SECOND_MS / STEP_MS) as i64;
+        let sync_interval = INSTANCES as i64 * EVENT_MAX / 2 * (SECOND_MS / STEP_MS) as i64;
         let (first, total) = (first_refused.expect("a limit is reached"), self.sum(ALICE));
-        assert!(first >= LIMIT - beat, "refused with {first} of {LIMIT} used; {lost_ms} {found_ms}");
+        assert!(first >= LIMIT - sync_interval, "refused with {first} of {LIMIT} used; {lost_ms} {found_ms}");
         assert!(total >= LIMIT, "refused with {total} of {LIMIT} used; {lost_ms} {found_ms}");
-        assert!(total <= LIMIT + beat, "{total} of {LIMIT}; {lost_ms} {found_ms}");
+        assert!(total <= LIMIT + sync_interval, "{total} of {LIMIT}; {lost_ms} {found_ms}");
     }
 
-    /// What an instance exchanges in a moment, and what it finds out about the place.
-    fn trade(&mut self, instance: usize, is_away: bool, is_beat: bool) {
+    /// What an instance exchanges in a moment, and what it finds out about Redis.
+    fn trade(&mut self, instance: usize, is_away: bool, is_sync: bool) {
         let (elapsed, now) = (self.elapsed(), self.now);
         let present = self.instances.iter().filter(|instance| !instance.is_lost).count() as u32;
-        let Instance { name, aggregator, line, words, is_lost, .. } = &mut self.instances[instance];
+        let Instance { name, aggregator, line, events, is_lost, .. } = &mut self.instances[instance];
         aggregator.exchange(elapsed, now);
         let round = line.rounds.try_recv().ok();
         match (is_away, *is_lost) {
-            (true, false) if is_beat || round.is_some() => {
+            (true, false) if is_sync || round.is_some() => {
                 *is_lost = true;
-                words.push_back(Word::Lost("gone".into()));
+                events.push_back(ClusterEvent::Lost("gone".into()));
             }
             (false, true) if self.random.below(20) == 0 => {
                 *is_lost = false;
-                words.push_back(Word::Instances { count: INSTANCES as u32, present: present + 1 });
-                words.push_back(Word::Found);
+                events.push_back(ClusterEvent::Instances { count: INSTANCES as u32, present: present + 1 });
+                events.push_back(ClusterEvent::Found);
             }
             (false, false) => {
-                words.extend(round.map(|round| Word::Heard(leave(&mut self.place, name, &round))));
-                words.extend(is_beat.then_some(Word::Instances { count: INSTANCES as u32, present }));
+                events.extend(
+                    round.map(|round| ClusterEvent::PeerTotals(leave(&mut self.redis, name, &round))),
+                );
+                events
+                    .extend(is_sync.then_some(ClusterEvent::Instances { count: INSTANCES as u32, present }));
             }
             _ => {}
         }
     }
 
-    /// They hear each other after every event, and the limit is met by all of them together.
+    /// They exchange after every event, and the limit is met by all of them together.
     fn use_up_together(&mut self) {
         self.now = self.now.next_month_start().next_day_start();
         self.settle();
@@ -440,21 +445,21 @@ impl Sim {
 }
 
 /// What the script in Redis does.
-fn leave(place: &mut Place, name: &Writer, round: &[Share]) -> Vec<(Holder, Vec<Heard>)> {
+fn leave(redis: &mut Redis, name: &Writer, round: &[Contribution]) -> Vec<(Holder, Vec<PeerTotals>)> {
     let mut answers = Vec::new();
-    for Share { holder, of, counts } in round {
+    for Contribution { holder, of, counts } in round {
         let writer = of.as_ref().unwrap_or(name);
-        let mut heard = Vec::new();
+        let mut totals = Vec::new();
         for count in counts {
-            let held = place.entry((holder.clone(), count.cell)).or_default();
+            let held = redis.entry((holder.clone(), count.bucket)).or_default();
             let own = held.get(writer).copied().unwrap_or_default();
-            let others = held.iter().filter(|(other, used)| *other != writer && **used != Used::default());
-            let others = others.map(|(other, used)| (other.clone(), *used)).collect();
+            let peers = held.iter().filter(|(peer, used)| *peer != writer && **used != Used::default());
+            let peers = peers.map(|(peer, used)| (peer.clone(), *used)).collect();
             held.insert(writer.clone(), own.join(count.used));
-            heard.push(Heard { cell: count.cell, others, own });
+            totals.push(PeerTotals { bucket: count.bucket, peers, own });
         }
         if of.is_none() {
-            answers.push((holder.clone(), heard));
+            answers.push((holder.clone(), totals));
         }
     }
     answers

@@ -8,7 +8,7 @@ use tokenist_core::key::Key;
 /// A setting that holds on every instance. The greater revision holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fact {
+pub enum SettingUpdate {
     Holder(HolderState),
     Key(Stamped<Key>),
     Entry(Stamped<Entry>),

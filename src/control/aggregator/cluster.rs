@@ -1,9 +1,9 @@
-//! The aggregator's part in a fleet: rounds go out, what comes back is taken in, and whoever is new here waits a moment
-//! for what the others know of it.
+//! The aggregator's part in a cluster: rounds go out, what comes back is taken in, and whoever is new here waits a moment
+//! for what the peers know of it.
 
 use super::Aggregator;
-use crate::fact::Fact;
-use crate::fleet::{DEADLINE, Link, Schedule, Word};
+use crate::cluster::{ClusterEvent, DEADLINE, Link, Schedule};
+use crate::setting::SettingUpdate;
 use std::time::Duration;
 use tokenist_core::catalog::EntryId;
 use tokenist_core::id::{Holder, KeyHash};
@@ -12,13 +12,13 @@ use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Answer, Order};
 
 #[derive(Debug)]
-pub(super) struct Sharing {
+pub(super) struct ClusterSync {
     link: Link,
     schedule: Schedule,
     /// Why limits do not hold over all instances.
     failure: Option<String>,
     /// Why settings of other instances come late, though limits hold.
-    news_failure: Option<String>,
+    feed_failure: Option<String>,
     /// Rounds may go out.
     is_found: bool,
     instance_count: u32,
@@ -54,8 +54,8 @@ const GRACE_MAX: Duration = Duration::from_secs(10);
 /// Admissions that may wait. Past it they are answered by what is known here.
 const WAITING_MAX: usize = 10_000;
 
-impl Sharing {
-    /// Whether one more may wait for what the others know.
+impl ClusterSync {
+    /// Whether one more may wait for what the peers know.
     fn takes_more(&self) -> bool {
         self.is_found && self.waiting.len() < WAITING_MAX
     }
@@ -63,17 +63,17 @@ impl Sharing {
 
 impl Aggregator {
     /// From now on limits hold over all instances that exchange by way of this link, once it has told that it
-    /// [`Word::Found`] them.
+    /// [`ClusterEvent::Found`] them.
     pub fn join(&mut self, link: Link) {
         let instance_count = link.instances_min;
         let failure = Some(NOT_YET.to_owned());
         let (schedule, waiting) = (Schedule::default(), Vec::new());
-        self.ledger.part(Some(instance_count));
-        self.sharing = Some(Sharing {
+        self.ledger.partition(Some(instance_count));
+        self.cluster = Some(ClusterSync {
             link,
             schedule,
             failure,
-            news_failure: None,
+            feed_failure: None,
             instance_count,
             known: 1,
             present: 0,
@@ -89,26 +89,26 @@ impl Aggregator {
     pub fn exchange(&mut self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
         let touched = self.ledger.take_touched();
         self.rejoin(elapsed, now);
-        let sharing = self.sharing.as_mut()?;
-        sharing.elapsed = elapsed;
+        let cluster = self.cluster.as_mut()?;
+        cluster.elapsed = elapsed;
         for place in touched {
-            sharing.schedule.touch(place, self.ledger.record(place), sharing.instance_count, elapsed);
+            cluster.schedule.touch(place, self.ledger.record(place), cluster.instance_count, elapsed);
         }
         let mut next = None;
-        if sharing.is_found {
-            if let Some(round) = sharing.schedule.round(&mut self.ledger, &self.accounts, elapsed, now)
-                && !sharing.link.send(round)
+        if cluster.is_found {
+            if let Some(round) = cluster.schedule.round(&mut self.ledger, &self.accounts, elapsed, now)
+                && !cluster.link.send(round)
             {
-                // Nobody is there to take it: the process is about to end, or a word of its loss is on its way.
-                sharing.schedule.start_over(elapsed);
+                // Nobody is there to take it: the process is about to end, or an event of its loss is on its way.
+                cluster.schedule.start_over(elapsed);
             }
-            next = sharing.schedule.next_at();
+            next = cluster.schedule.next_at();
         }
         self.answer_waiting(|_, waiting, elapsed| elapsed >= waiting.deadline);
         let deadlines =
-            self.sharing.iter().flat_map(|sharing| &sharing.waiting).map(|waiting| waiting.deadline);
-        // That somebody is back comes as a word, and is looked at then.
-        let found_at = self.sharing.as_ref().and_then(|sharing| sharing.found_at);
+            self.cluster.iter().flat_map(|cluster| &cluster.waiting).map(|waiting| waiting.deadline);
+        // That somebody is back comes as an event, and is looked at then.
+        let found_at = self.cluster.as_ref().and_then(|cluster| cluster.found_at);
         let grace = found_at.map(|at| if elapsed < at + GRACE { at + GRACE } else { at + GRACE_MAX });
         deadlines.chain(next).chain(grace).min()
     }
@@ -116,94 +116,94 @@ impl Aggregator {
     /// Everybody has left what was counted while nobody was heard, or has had time to: the whole limit holds for all
     /// again.
     fn rejoin(&mut self, elapsed: Duration, now: Timestamp) {
-        let Some(sharing) = &mut self.sharing else { return };
-        let Some(found_at) = sharing.found_at else { return };
-        let are_back = elapsed >= found_at + GRACE && sharing.present >= sharing.known;
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(found_at) = cluster.found_at else { return };
+        let are_back = elapsed >= found_at + GRACE && cluster.present >= cluster.known;
         if are_back || elapsed >= found_at + GRACE_MAX {
-            sharing.found_at = None;
-            sharing.failure = None;
-            self.ledger.part(None);
+            cluster.found_at = None;
+            cluster.failure = None;
+            self.ledger.partition(None);
             self.ledger.tick(now);
             self.publish();
         }
     }
 
     /// Takes in what the other end of the link says.
-    pub fn word(&mut self, word: Word, now: Timestamp) {
-        let Some(sharing) = &mut self.sharing else { return };
-        match word {
-            Word::Heard(answers) => {
-                sharing.schedule.round_ended();
-                for (holder, heard) in answers {
-                    if let Some(place) = self.ledger.hear(&holder, &heard, now) {
-                        sharing.schedule.heard(place, self.ledger.record(place), sharing.elapsed);
+    pub fn cluster_event(&mut self, event: ClusterEvent, now: Timestamp) {
+        let Some(cluster) = &mut self.cluster else { return };
+        match event {
+            ClusterEvent::PeerTotals(answers) => {
+                cluster.schedule.round_ended();
+                for (holder, totals) in answers {
+                    if let Some(place) = self.ledger.merge(&holder, &totals, now) {
+                        cluster.schedule.merged(place, self.ledger.record(place), cluster.elapsed);
                     }
                 }
             }
-            Word::Instances { count, present } => {
-                (sharing.known, sharing.present) = (count, present);
-                sharing.instance_count = count.max(sharing.link.instances_min);
+            ClusterEvent::Instances { count, present } => {
+                (cluster.known, cluster.present) = (count, present);
+                cluster.instance_count = count.max(cluster.link.instances_min);
             }
-            Word::News(failure) => sharing.news_failure = failure,
-            Word::Lost(cause) => {
-                sharing.failure = Some(cause);
-                sharing.is_found = false;
-                sharing.found_at = None;
-                sharing.schedule.round_ended();
-                self.ledger.part(Some(sharing.instance_count));
+            ClusterEvent::ChangeFeed(failure) => cluster.feed_failure = failure,
+            ClusterEvent::Lost(cause) => {
+                cluster.failure = Some(cause);
+                cluster.is_found = false;
+                cluster.found_at = None;
+                cluster.schedule.round_ended();
+                self.ledger.partition(Some(cluster.instance_count));
             }
-            Word::Found => {
-                sharing.schedule.start_over(sharing.elapsed);
-                sharing.is_found = true;
-                // Where it is only emptied, or reached for the first time, nobody has gone on without the others.
-                let was_lost = sharing.failure.as_deref().is_some_and(|failure| failure != NOT_YET);
+            ClusterEvent::Found => {
+                cluster.schedule.start_over(cluster.elapsed);
+                cluster.is_found = true;
+                // Where it is only emptied, or reached for the first time, nobody has gone on without the peers.
+                let was_lost = cluster.failure.as_deref().is_some_and(|failure| failure != NOT_YET);
                 if was_lost {
-                    sharing.found_at.get_or_insert(sharing.elapsed);
+                    cluster.found_at.get_or_insert(cluster.elapsed);
                 } else {
-                    sharing.failure = None;
-                    self.ledger.part(None);
+                    cluster.failure = None;
+                    self.ledger.partition(None);
                 }
             }
         }
         self.ledger.tick(now);
         self.publish();
         // Once they are lost, nobody can say more.
-        let is_lost = self.sharing.as_ref().is_none_or(|sharing| !sharing.is_found);
+        let is_lost = self.cluster.as_ref().is_none_or(|cluster| !cluster.is_found);
         self.answer_waiting(|ledger, waiting, _| {
-            is_lost || waiting.unknown.iter().all(|&place| ledger.record(place).knows_others())
+            is_lost || waiting.unknown.iter().all(|&place| ledger.record(place).knows_peers())
         });
     }
 
-    /// Answers a shard, at once or when the others were heard of its holders.
+    /// Answers a shard, at once or when the peers were heard of its holders.
     pub(super) fn answer(&mut self, shard: usize, ticket: u64, key: Option<KeyHash>, answer: Answer) {
-        let unknown = match (&self.sharing, &answer) {
-            (Some(sharing), Answer::Usage(usage)) if sharing.takes_more() => {
+        let unknown = match (&self.cluster, &answer) {
+            (Some(cluster), Answer::Usage(usage)) if cluster.takes_more() => {
                 let place = self.ledger.find(&Holder::User(usage.user_id.clone()));
-                place.into_iter().filter(|&place| !self.ledger.record(place).knows_others()).collect()
+                place.into_iter().filter(|&place| !self.ledger.record(place).knows_peers()).collect()
             }
-            (Some(sharing), Answer::Admitted(admitted)) if sharing.takes_more() => {
+            (Some(cluster), Answer::Admitted(admitted)) if cluster.takes_more() => {
                 let user = Holder::User(admitted.user_id.clone());
                 let org = admitted.org_id.clone().map(Holder::Org);
                 let feature = admitted.feature_id.clone().map(Holder::Feature);
                 let places = [Some(user), org, feature, key.map(Holder::Key)];
                 let places = places.into_iter().flatten().filter_map(|holder| self.ledger.find(&holder));
-                places.filter(|&place| !self.ledger.record(place).knows_others()).collect()
+                places.filter(|&place| !self.ledger.record(place).knows_peers()).collect()
             }
             _ => Vec::new(),
         };
-        match &mut self.sharing {
-            Some(sharing) if !unknown.is_empty() => {
-                let deadline = sharing.elapsed + WAIT;
-                sharing.waiting.push(Waiting { shard, ticket, answer, unknown, deadline });
+        match &mut self.cluster {
+            Some(cluster) if !unknown.is_empty() => {
+                let deadline = cluster.elapsed + WAIT;
+                cluster.waiting.push(Waiting { shard, ticket, answer, unknown, deadline });
             }
             Some(_) | None => self.send(shard, Order::Admission { ticket, answer }),
         }
     }
 
     fn answer_waiting(&mut self, is_over: impl Fn(&Ledger, &Waiting, Duration) -> bool) {
-        let Some(sharing) = &mut self.sharing else { return };
-        let (ledger, elapsed) = (&self.ledger, sharing.elapsed);
-        let over = sharing.waiting.extract_if(.., |waiting| is_over(ledger, waiting, elapsed));
+        let Some(cluster) = &mut self.cluster else { return };
+        let (ledger, elapsed) = (&self.ledger, cluster.elapsed);
+        let over = cluster.waiting.extract_if(.., |waiting| is_over(ledger, waiting, elapsed));
         let over: Vec<Waiting> = over.collect();
         for Waiting { shard, ticket, mut answer, .. } in over {
             if let Answer::Usage(usage) = &mut answer
@@ -217,39 +217,39 @@ impl Aggregator {
 
     /// Another holder sits in this place now.
     pub(super) fn unwatch(&mut self, place: Place) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.schedule.forget(place);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.schedule.forget(place);
         }
     }
 
     /// Tells the other instances what was set here.
     pub(super) fn announce(&mut self, place: Place) {
-        if let Some(sharing) = &self.sharing {
-            sharing.link.announce(Fact::Holder(self.ledger.state(place)));
+        if let Some(cluster) = &self.cluster {
+            cluster.link.announce(SettingUpdate::Holder(self.ledger.state(place)));
         }
     }
 
     pub(super) fn announce_key(&mut self, hash: &KeyHash) {
-        if let (Some(sharing), Some(key)) = (&self.sharing, self.ledger.stamped_key(hash)) {
-            sharing.link.announce(Fact::Key(key.clone()));
+        if let (Some(cluster), Some(key)) = (&self.cluster, self.ledger.stamped_key(hash)) {
+            cluster.link.announce(SettingUpdate::Key(key.clone()));
         }
     }
 
     pub(super) fn announce_entry(&mut self, id: &EntryId) {
-        if let (Some(sharing), Some(entry)) = (&self.sharing, self.ledger.entry(id)) {
-            sharing.link.announce(Fact::Entry(entry.clone()));
+        if let (Some(cluster), Some(entry)) = (&self.cluster, self.ledger.entry(id)) {
+            cluster.link.announce(SettingUpdate::Entry(entry.clone()));
         }
     }
 
     /// Why limits do not hold over all instances, or settings do not at once. `None` where they do, or there is only
     /// this one.
-    pub(super) fn fleet_failure(&self) -> Option<&str> {
-        let sharing = self.sharing.as_ref()?;
-        sharing.failure.as_deref().or(sharing.news_failure.as_deref())
+    pub(super) fn cluster_failure(&self) -> Option<&str> {
+        let cluster = self.cluster.as_ref()?;
+        cluster.failure.as_deref().or(cluster.feed_failure.as_deref())
     }
 
     /// How many instances there are, as far as is known. `None` where this is the only one by configuration.
     pub(super) fn instance_count(&self) -> Option<u32> {
-        self.sharing.as_ref().map(|sharing| sharing.instance_count)
+        self.cluster.as_ref().map(|cluster| cluster.instance_count)
     }
 }

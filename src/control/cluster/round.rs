@@ -1,15 +1,15 @@
-//! One round: many shares exchanged at once, over one connection.
+//! One round: many contributions exchanged at once, over one connection.
 
 use super::redis::{Connection, Held};
 use futures_util::future::try_join_all;
 use redis::RedisResult;
 use std::collections::HashMap;
-use tokenist_core::fleet::{Count, Heard, Share, Writer};
+use tokenist_core::cluster::{Contribution, Count, PeerTotals, Writer};
 use tokenist_core::id::Holder;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::verdict::Used;
 
-/// The names of the others, each held once.
+/// The names of the peers, each held once.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<String, Writer>);
 
@@ -35,33 +35,37 @@ pub(super) async fn exchange(
     connection: &Connection,
     names: &mut Names,
     writer: &str,
-    shares: &[Share],
-) -> RedisResult<Vec<(Holder, Vec<Heard>)>> {
-    let questions = shares.iter().map(|share| {
-        let writer = share.of.as_ref().map_or(writer, |Writer(name)| name);
-        connection.exchange(writer, share)
+    contributions: &[Contribution],
+) -> RedisResult<Vec<(Holder, Vec<PeerTotals>)>> {
+    let questions = contributions.iter().map(|contribution| {
+        let writer = contribution.of.as_ref().map_or(writer, |Writer(name)| name);
+        connection.exchange(writer, contribution)
     });
     let answers = try_join_all(questions).await?;
     // Of what was told again nothing is news.
-    let own = shares.iter().zip(&answers).filter(|(share, _)| share.of.is_none());
-    Ok(own.map(|(share, held)| (share.holder.clone(), hear(names, writer, share, held))).collect())
+    let own = contributions.iter().zip(&answers).filter(|(contribution, _)| contribution.of.is_none());
+    Ok(own
+        .map(|(contribution, held)| {
+            (contribution.holder.clone(), totals_of(names, writer, contribution, held))
+        })
+        .collect())
 }
 
-fn hear(names: &mut Names, writer: &str, share: &Share, held: &[Held]) -> Vec<Heard> {
-    let heard = |(count, held): (&Count, &Held)| {
-        let mut heard = Heard { cell: count.cell, others: Vec::new(), own: Used::default() };
+fn totals_of(names: &mut Names, writer: &str, contribution: &Contribution, held: &[Held]) -> Vec<PeerTotals> {
+    let totals = |(count, held): (&Count, &Held)| {
+        let mut totals = PeerTotals { bucket: count.bucket, peers: Vec::new(), own: Used::default() };
         for (field, figures) in held {
             // What is not ours to read counts as nothing: somebody else has written there.
             let Some(used) = parse(figures) else { continue };
             if field == writer {
-                heard.own = used;
-            } else if let Some(other) = names.writer(field) {
-                heard.others.push((other, used));
+                totals.own = used;
+            } else if let Some(peer) = names.writer(field) {
+                totals.peers.push((peer, used));
             }
         }
-        heard
+        totals
     };
-    share.counts.iter().zip(held).map(heard).collect()
+    contribution.counts.iter().zip(held).map(totals).collect()
 }
 
 fn parse(figures: &str) -> Option<Used> {
@@ -72,21 +76,21 @@ fn parse(figures: &str) -> Option<Used> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenist_core::fleet::Cell;
+    use tokenist_core::cluster::WindowBucket;
     use tokenist_core::limit::WindowKind;
     use tokenist_core::time::Timestamp;
 
     #[test]
     fn others_are_told_apart_and_nonsense_is_passed_over() {
-        let cell = Cell { window: WindowKind::Total, start: Timestamp(0) };
+        let bucket = WindowBucket { window: WindowKind::Total, start: Timestamp(0) };
         let used = |nano, tokens| Used { cost: NanoUsd(nano), tokens };
-        let counts = vec![Count { cell, used: used(0, 0) }];
-        let share = Share { holder: Holder::User("alice".into()), of: None, counts };
+        let counts = vec![Count { bucket, used: used(0, 0) }];
+        let contribution = Contribution { holder: Holder::User("alice".into()), of: None, counts };
         let held = [("us", "5 50"), ("a", "9007199254740993 1"), ("b", "7 2"), ("c", "nonsense"), ("d", "-")];
         let held = held.map(|(field, figures)| (field.to_owned(), figures.to_owned())).to_vec();
-        let others = [("a", used(9_007_199_254_740_993, 1)), ("b", used(7, 2))];
-        let others = others.map(|(name, used)| (Writer(name.into()), used)).to_vec();
-        let heard = Heard { cell, others, own: used(5, 50) };
-        assert_eq!(hear(&mut Names::default(), "us", &share, &[held]), [heard]);
+        let peers = [("a", used(9_007_199_254_740_993, 1)), ("b", used(7, 2))];
+        let peers = peers.map(|(name, used)| (Writer(name.into()), used)).to_vec();
+        let totals = PeerTotals { bucket, peers, own: used(5, 50) };
+        assert_eq!(totals_of(&mut Names::default(), "us", &contribution, &[held]), [totals]);
     }
 }
