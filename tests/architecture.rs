@@ -215,7 +215,7 @@ fn every_file_is_part_of_some_crate() {
             let file = fs::canonicalize(text(&target["src_path"])).expect("a target has a file");
             let root = fs::canonicalize(root()).expect("the root is there");
             let file = file.strip_prefix(root).expect("targets are below the root").to_owned();
-            include(file, Place::Root, &mut included);
+            include(file, Slot::Root, &mut included);
         }
     }
     let fuzz = read(Path::new("tests/fuzz/Cargo.toml"));
@@ -233,28 +233,28 @@ fn every_file_is_part_of_some_crate() {
 
 /// Where a file looks for its modules.
 #[derive(Clone, Copy)]
-enum Place {
+enum Slot {
     /// Beside itself: a target's root, or a `mod.rs`.
     Root,
     /// In the folder of its own name.
     Module,
 }
 
-fn include(file: PathBuf, place: Place, included: &mut BTreeSet<PathBuf>) {
+fn include(file: PathBuf, slot: Slot, included: &mut BTreeSet<PathBuf>) {
     if !included.insert(file.clone()) {
         return;
     }
     let folder = file.parent().expect("a file is in a folder").to_owned();
-    let home = match place {
-        Place::Root => folder.clone(),
-        Place::Module => folder.join(file.file_stem().expect("a file has a name")),
+    let home = match slot {
+        Slot::Root => folder.clone(),
+        Slot::Module => folder.join(file.file_stem().expect("a file has a name")),
     };
     for (name, path) in modules(&read(&file)) {
         let (flat, nested) = (home.join(format!("{name}.rs")), home.join(&name).join("mod.rs"));
         match path {
-            Some(path) => include(folder.join(path), Place::Root, included),
-            None if root().join(&flat).exists() => include(flat, Place::Module, included),
-            None => include(nested, Place::Root, included),
+            Some(path) => include(folder.join(path), Slot::Root, included),
+            None if root().join(&flat).exists() => include(flat, Slot::Module, included),
+            None => include(nested, Slot::Root, included),
         }
     }
 }

@@ -319,7 +319,7 @@ fn dump(uri: &str, database: &str) -> String {
 }
 
 #[test]
-fn a_thousand_users_pass_through_fifty_seats_beside_mongodb_and_nobody_gets_a_budget_twice() {
+fn a_thousand_users_pass_through_fifty_slots_beside_mongodb_and_nobody_gets_a_budget_twice() {
     let mongo = Mongo::start();
     let (provider, database) = (Provider::start(&[]), mongo.database());
     let instance = start(&provider, &mongo.uri(), &database, &crowd::settings("50"));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokenist_core::ledger::Place;
+use tokenist_core::ledger::Slot;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::record::{Applied, Ceiling, Record};
 use tokenist_handoff::account::{SHUT, UNLIMITED};
@@ -11,21 +11,21 @@ use tokenist_handoff::{Account, Charge, Order, Sender};
 /// One account for every holder that was ever admitted.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    by_place: Vec<Option<Arc<Account>>>,
+    by_slot: Vec<Option<Arc<Account>>>,
 }
 
 impl Accounts {
-    pub(crate) fn find(&self, place: Place) -> Option<&Arc<Account>> {
-        self.by_place.get(place.index())?.as_ref()
+    pub(crate) fn find(&self, slot: Slot) -> Option<&Arc<Account>> {
+        self.by_slot.get(slot.index())?.as_ref()
     }
 
     /// The holder's account, up to date. A new one starts as if everything applied so far had been charged to it.
-    pub(crate) fn open(&mut self, place: Place, record: &Record) -> Arc<Account> {
-        let index = place.index();
-        if self.by_place.len() <= index {
-            self.by_place.resize(index + 1, None);
+    pub(crate) fn open(&mut self, slot: Slot, record: &Record) -> Arc<Account> {
+        let index = slot.index();
+        if self.by_slot.len() <= index {
+            self.by_slot.resize(index + 1, None);
         }
-        let account = self.by_place[index].get_or_insert_with(|| {
+        let account = self.by_slot[index].get_or_insert_with(|| {
             let account = Account::new(record.account_state().clone());
             let Applied { cost, tokens } = record.applied();
             account.charge(Charge { cost: NanoUsd(cost), tokens });
@@ -35,15 +35,15 @@ impl Accounts {
         Arc::clone(account)
     }
 
-    pub(crate) fn publish(&self, place: Place, record: &Record) {
-        if let Some(account) = self.find(place) {
+    pub(crate) fn publish(&self, slot: Slot, record: &Record) {
+        if let Some(account) = self.find(slot) {
             publish(account, record);
         }
     }
 
     /// Nobody else holds the account, and no charge of it is still on its way or may be taken back.
-    pub(crate) fn is_idle(&mut self, place: Place, applied: Applied) -> bool {
-        match self.by_place.get_mut(place.index()) {
+    pub(crate) fn is_idle(&mut self, slot: Slot, applied: Applied) -> bool {
+        match self.by_slot.get_mut(slot.index()) {
             Some(Some(account)) => {
                 let charged = Applied { cost: account.cost.charged(), tokens: account.tokens.charged() };
                 Arc::get_mut(account).is_some() && charged == applied
@@ -53,12 +53,12 @@ impl Accounts {
     }
 
     /// Whether a session uses the account, or is about to.
-    pub(crate) fn is_held(&self, place: Place) -> bool {
-        self.find(place).is_some_and(|account| Arc::strong_count(account) > 1)
+    pub(crate) fn is_held(&self, slot: Slot) -> bool {
+        self.find(slot).is_some_and(|account| Arc::strong_count(account) > 1)
     }
 
-    pub(crate) fn forget(&mut self, place: Place) {
-        if let Some(account) = self.by_place.get_mut(place.index()) {
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        if let Some(account) = self.by_slot.get_mut(slot.index()) {
             *account = None;
         }
     }

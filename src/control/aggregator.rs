@@ -9,14 +9,14 @@
 mod cluster;
 mod journal;
 mod limits;
-mod seats;
+mod slots;
 mod speaking;
 mod turn;
 mod views;
 
 use self::cluster::ClusterSync;
 use self::journal::Journal;
-use self::seats::{Asked, Seats};
+use self::slots::{Asked, Slots};
 pub(crate) use self::turn::{Obeyed, PORTION_MAX, Portion, Turn};
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
@@ -40,7 +40,7 @@ use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::{Full, Ledger, Place, Warning};
+use tokenist_core::ledger::{Full, Ledger, Slot, Warning};
 use tokenist_core::limit::{Block, Limit, Restraint};
 use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
@@ -70,7 +70,7 @@ pub struct Aggregator {
     happenings: Happenings,
     /// `None` where this is the only instance.
     cluster: Option<ClusterSync>,
-    seats: Seats,
+    slots: Slots,
     journal: Journal,
     reports_applied: u64,
     details_lost: u64,
@@ -96,7 +96,7 @@ impl Aggregator {
             prices: None,
             happenings: Happenings::new(),
             cluster: None,
-            seats: Seats::default(),
+            slots: Slots::default(),
             journal: Journal::default(),
             reports_applied: 0,
             details_lost: 0,
@@ -129,8 +129,8 @@ impl Aggregator {
     }
 
     /// What is charged to whoever sits there, if anybody has ever wanted to.
-    pub fn account(&self, place: Place) -> Option<&Account> {
-        self.accounts.find(place).map(|account| &**account)
+    pub fn account(&self, slot: Slot) -> Option<&Account> {
+        self.accounts.find(slot).map(|account| &**account)
     }
 
     /// Applies one report. What follows from it goes out with the next [`Aggregator::publish`], an admission's answer
@@ -201,8 +201,8 @@ impl Aggregator {
 
     /// Brings every account up to date, then has the shards judge their sessions anew where less is allowed now.
     pub fn publish(&mut self) {
-        for place in self.ledger.take_changed() {
-            self.accounts.publish(place, self.ledger.record(place));
+        for slot in self.ledger.take_changed() {
+            self.accounts.publish(slot, self.ledger.record(slot));
         }
         if self.ledger.take_sweep() {
             self.shards.iter_mut().for_each(Outbox::sweep);
@@ -210,8 +210,8 @@ impl Aggregator {
         self.shards.iter_mut().for_each(Outbox::flush);
         for warning in self.ledger.take_warnings() {
             let Warning { holder, percent } = warning;
-            let Some(place) = self.ledger.find(&holder) else { continue };
-            let record = self.ledger.record(place);
+            let Some(slot) = self.ledger.find(&holder) else { continue };
+            let record = self.ledger.record(slot);
             let (limit, used) = (record.account_state().limit, record.used());
             info!(
                 ?holder,
@@ -232,18 +232,18 @@ impl Aggregator {
         limit: Limit,
         now: Timestamp,
     ) -> Result<UserView, CommandError> {
-        let (place, _) = self.seat(&Holder::User(user), now)?;
-        self.ledger.set_limit(place, Some(limit), now);
-        self.announce(place);
+        let (slot, _) = self.assign_slot(&Holder::User(user), now)?;
+        self.ledger.set_limit(slot, Some(limit), now);
+        self.announce(slot);
         self.publish();
-        Ok(self.user_view(place, None))
+        Ok(self.user_view(slot, None))
     }
 
     pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
         let holder = Holder::User(user);
-        let (place, _) = self.seat(&holder, now)?;
-        self.ledger.set_block(place, Some(block), now);
-        self.announce(place);
+        let (slot, _) = self.assign_slot(&holder, now)?;
+        self.ledger.set_block(slot, Some(block), now);
+        self.announce(slot);
         self.publish();
         self.tell_block(&holder, now);
         Ok(())
@@ -252,10 +252,10 @@ impl Aggregator {
     /// Whether the user was blocked.
     pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
         let holder = Holder::User(user);
-        let Some(place) = self.ledger.find(&holder) else { return false };
-        let was_blocked = self.ledger.record(place).block().is_some_and(|block| block.holds_at(now));
-        self.ledger.set_block(place, None, now);
-        self.announce(place);
+        let Some(slot) = self.ledger.find(&holder) else { return false };
+        let was_blocked = self.ledger.record(slot).block().is_some_and(|block| block.holds_at(now));
+        self.ledger.set_block(slot, None, now);
+        self.announce(slot);
         self.publish();
         if was_blocked {
             self.tell_block(&holder, now);
@@ -294,11 +294,11 @@ impl Aggregator {
 
     /// Makes a user known, with what is said of it.
     pub fn introduce(&mut self, identity: &Identity, now: Timestamp) -> Result<UserView, CommandError> {
-        let (place, _) = self.seat(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(place, identity, Said::ByOperator, now);
-        self.announce(place);
+        let (slot, _) = self.assign_slot(&Holder::User(identity.user.clone()), now)?;
+        self.ledger.introduce(slot, identity, Said::ByOperator, now);
+        self.announce(slot);
         self.publish();
-        Ok(self.user_view(place, None))
+        Ok(self.user_view(slot, None))
     }
 
     /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first. One that was
@@ -315,7 +315,8 @@ impl Aggregator {
             cost: call.delta.cost,
             tokens: i64::try_from(call.delta.usage.total_tokens()).unwrap_or(i64::MAX),
         };
-        let opened: Result<Vec<_>, Full> = identity.holders().map(|holder| self.seat(&holder, now)).collect();
+        let opened: Result<Vec<_>, Full> =
+            identity.holders().map(|holder| self.assign_slot(&holder, now)).collect();
         let opened = opened?; // Nobody is charged where there is no room for all.
         if !self.ledger.mark(&call.ids, now) {
             return Ok(self.judge(&identity, now));
@@ -375,8 +376,8 @@ impl Aggregator {
     }
 
     fn verdict(&mut self, holder: Holder, now: Timestamp) -> Verdict {
-        if let Some(place) = self.ledger.find(&holder) {
-            self.ledger.advance(place, now);
+        if let Some(slot) = self.ledger.find(&holder) {
+            self.ledger.advance(slot, now);
         }
         let record = self.known_or_stranger(holder, now);
         judge(record.account_state(), record.used(), now)
@@ -384,7 +385,7 @@ impl Aggregator {
 
     fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {
         match (self.ledger.find(&holder), self.visitor(&holder)) {
-            (Some(place), _) => Cow::Borrowed(self.ledger.record(place)),
+            (Some(slot), _) => Cow::Borrowed(self.ledger.record(slot)),
             (None, Some(record)) => Cow::Borrowed(record),
             (None, None) => Cow::Owned(self.ledger.stranger(holder, now)),
         }
@@ -466,7 +467,9 @@ impl Aggregator {
     ) {
         match command.need() {
             Need::Nothing => self.execute(command, turn, now, reports_waiting),
-            Need::Look | Need::Act | Need::Seat => self.attend_to(Asked::Command(Box::new(command)), now),
+            Need::Look | Need::Act | Need::HolderEntry => {
+                self.attend_to(Asked::Command(Box::new(command)), now)
+            }
         }
     }
 
@@ -536,15 +539,15 @@ impl Aggregator {
 
     fn admit_identity(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
         let is_new = self.membership(&identity.user) == Membership::New;
-        let (place, user) = self.receive(&Holder::User(identity.user.clone()), now)?;
+        let (slot, user) = self.receive(&Holder::User(identity.user.clone()), now)?;
         if is_new {
-            self.ledger.expect(place, identity);
+            self.ledger.expect(slot, identity);
         }
-        let mut is_tentative = self.ledger.is_stranger(place);
+        let mut is_tentative = self.ledger.is_stranger(slot);
         let mut others = Vec::with_capacity(3);
         for holder in identity.holders().skip(1) {
-            let (place, account) = self.receive(&holder, now)?;
-            is_tentative |= self.ledger.is_stranger(place);
+            let (slot, account) = self.receive(&holder, now)?;
+            is_tentative |= self.ledger.is_stranger(slot);
             others.push(account);
         }
         let mut others = others.into_iter();
@@ -607,7 +610,7 @@ pub(crate) fn run(
             aggregator.report(report, reading.now);
         }
         aggregator.saved(writer.progress().done());
-        let next_seat = aggregator.attend(started.elapsed(), reading.now).map(|at| started + at);
+        let next_slot = aggregator.attend(started.elapsed(), reading.now).map(|at| started + at);
         aggregator.publish();
         if Instant::now() >= next_tick {
             aggregator.tick(reading.now);
@@ -624,7 +627,7 @@ pub(crate) fn run(
         let next_exchange = aggregator.exchange(started.elapsed(), reading.now).map(|at| started + at);
         if !has_reports && obeyed == Obeyed::Nothing {
             let beats = next_tick.min(next_commit);
-            let next = next_exchange.into_iter().chain(next_seat).fold(beats, Instant::min);
+            let next = next_exchange.into_iter().chain(next_slot).fold(beats, Instant::min);
             // Only a hint: what has arrived is looked for above, and nothing has on a timeout.
             arrivals.ready_deadline(next).ok();
         } else if has_reports && reports.is_empty() && commands.is_empty() {

@@ -15,7 +15,7 @@ use tokenist_core::audit::Audit;
 use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::ledger::KeyPlace;
+use tokenist_core::ledger::KeyPosition;
 use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
 use tokenist_core::time::Timestamp;
 use tokio::sync::oneshot;
@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Profiles(Vec<UserId>, Reply<Vec<Profile>>),
     Views(Vec<UserId>, Option<WindowKind>, Reply<Vec<UserView>>),
     Rank(RankSlice, Reply<Portion<Rank, UserId>>),
-    Keys(Arc<KeyQuery>, Option<KeyPlace>, Reply<Portion<Key, KeyPlace>>),
+    Keys(Arc<KeyQuery>, Option<KeyPosition>, Reply<Portion<Key, KeyPosition>>),
     FindKey(KeyHash, Reply<Option<Key>>),
     KeyOf(KeyId, Reply<Option<Key>>),
     SetKey(Box<Key>, Reply<Result<(), CommandError>>),
@@ -76,10 +76,10 @@ pub(crate) enum Need {
     Nothing,
     /// What the store has of them.
     Look,
-    /// Whom the store knows has a seat.
+    /// Whom the store knows has a slot.
     Act,
     /// Everybody has.
-    Seat,
+    HolderEntry,
 }
 
 impl Command {
@@ -91,7 +91,7 @@ impl Command {
             | Command::SetLimit(..)
             | Command::Block(..)
             | Command::Introduce(..)
-            | Command::Record(..) => Need::Seat,
+            | Command::Record(..) => Need::HolderEntry,
             Command::Users(..)
             | Command::Models(..)
             | Command::Limits(..)

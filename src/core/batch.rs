@@ -163,7 +163,7 @@ pub struct Restored {
     /// The store knows more holders than these.
     pub is_partial: bool,
     /// What is set for those of them who have a limit or a block.
-    pub unseated: Vec<HolderState>,
+    pub without_slot: Vec<HolderState>,
 }
 
 /// What a store has of one holder.

@@ -1,13 +1,13 @@
 //! Per-user truth: what everybody used, over every window, and what follows for their accounts.
 //!
 //! Start at [`Ledger::apply`], or for what operators set at `settings`. Time comes in with every call; what goes out
-//! waits to be taken: places to publish, a sweep, warnings, and a [`Batch`] for the store.
+//! waits to be taken: slots to publish, a sweep, warnings, and a [`Batch`] for the store.
 //!
 //! Deltas are applied in the order in which they are handed in, each once: the queue they come through keeps every
 //! shard's order and repeats nothing.
 //!
-//! A stranger sits apart until its session begins or something is counted for it, and is then one of the holders. Of
-//! these the longest unused is forgotten where there is no room, once the store has all of it: `seats`.
+//! A stranger is kept apart until its session begins or something is counted for it, and is then one of the holders. Of
+//! these the longest unused is forgotten where there is no room, once the store has all of it: `slots`.
 //!
 //! Invariant: what is counted is never dropped. While the store is away, rollup rows that are still growing are
 //! simply taken later; rows that are over wait, and when `rollups_max` of them do, the growing ones stop to begin
@@ -15,10 +15,10 @@
 //! beyond `details_max`, of which the newest are left out and counted.
 
 mod keys;
-mod seats;
 mod settings;
+mod slots;
 
-pub use self::keys::KeyPlace;
+pub use self::keys::KeyPosition;
 use self::keys::Keys;
 use crate::audit::Audit;
 use crate::batch::{
@@ -27,6 +27,8 @@ use crate::batch::{
 };
 use crate::catalog::{Entry, EntryId};
 use crate::cluster::{Contribution, PeerTotals, Scope};
+pub use crate::holder_index::Slot;
+use crate::holder_index::{HolderEntry, HolderIndex, Tenure};
 use crate::id::{Holder, OrgId, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
@@ -34,8 +36,6 @@ use crate::limit::{Limit, Restraint, WindowKind};
 use crate::message::{Closed, Delta, Opened, Rejected};
 use crate::record::{Consequence, Record};
 use crate::refusal::{RefusalBook, Refused};
-pub use crate::roster::Place;
-use crate::roster::{Roster, Seat, Tenure};
 use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
@@ -135,23 +135,23 @@ impl LiveSession {
 #[derive(Debug)]
 pub struct Ledger {
     config: Config,
-    roster: Roster,
+    holders: HolderIndex,
     keys: Keys,
     catalog: BTreeMap<EntryId, Stamped<Entry>>,
     /// In an order, as all that is listed, so that a list may be made a portion at a time.
     sessions: BTreeMap<SessionId, LiveSession>,
     /// Users who are blocked, and holders with a limit of their own, so that nobody looks for them among all.
-    blocked: BTreeMap<UserId, Place>,
-    bound: BTreeMap<Holder, Place>,
+    blocked: BTreeMap<UserId, Slot>,
+    bound: BTreeMap<Holder, Slot>,
     /// The last number given.
     serial: u64,
     /// The latest revision given or heard of.
     revision: Revision,
-    /// Places to publish; one may be in it twice.
-    changed: Vec<Place>,
-    /// Places with something to save; likewise.
-    unsaved: Vec<Place>,
-    /// What does not wait in a seat until it is taken.
+    /// Slots to publish; one may be in it twice.
+    changed: Vec<Slot>,
+    /// Slots with something to save; likewise.
+    unsaved: Vec<Slot>,
+    /// What does not wait in a slot until it is taken.
     pending: Batch,
     /// Of the logs among it.
     pending_log_bytes: usize,
@@ -167,23 +167,23 @@ pub struct Ledger {
     /// How far the walk over all holders has come that `due` began.
     walk: Option<usize>,
     /// Holders that were used, for the cluster.
-    touched: Vec<Place>,
+    touched: Vec<Slot>,
     /// How many instances there are, while they cannot reach each other.
     partition: Option<u32>,
     /// How often that has changed, so that a record is told once.
-    apart_epoch: u32,
-    /// Whoever the store knows has a seat.
+    partition_epoch: u32,
+    /// Whoever the store knows has a slot.
     is_whole: bool,
     /// Which batch is being gathered, counted from one, and up to which one the store has them.
     batch: u64,
     committed: u64,
-    /// Places whose holder was forgotten since this was last asked.
-    vacated: Vec<Place>,
-    /// What binds holders without a seat, and what others have set for them that the store may not have; and of the
+    /// Slots whose holder was forgotten since this was last asked.
+    vacated: Vec<Slot>,
+    /// What binds holders without a slot, and what others have set for them that the store may not have; and of the
     /// latter the batch that takes it there.
     shelf: BTreeMap<Holder, HolderState>,
     shelved: HashMap<Holder, u64>,
-    /// What rules say of holders without a seat.
+    /// What rules say of holders without a slot.
     restraints: HashMap<Holder, Restraint>,
 }
 
@@ -200,7 +200,7 @@ impl Ledger {
     pub fn new(config: Config, now: Timestamp) -> Ledger {
         Ledger {
             config,
-            roster: Roster::new(),
+            holders: HolderIndex::new(),
             keys: Keys::default(),
             catalog: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -222,7 +222,7 @@ impl Ledger {
             walk: None,
             touched: Vec::new(),
             partition: None,
-            apart_epoch: 0,
+            partition_epoch: 0,
             is_whole: true,
             batch: 1,
             committed: 0,
@@ -240,8 +240,9 @@ impl Ledger {
     /// window ends as all do.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
-        ledger.roster.reserved(restored.holders.len());
-        let renamed: Vec<_> = restored.holders.iter().chain(&restored.unseated).filter_map(renamed).collect();
+        ledger.holders.reserve(restored.holders.len());
+        let renamed: Vec<_> =
+            restored.holders.iter().chain(&restored.without_slot).filter_map(renamed).collect();
         for key in restored.keys {
             ledger.take_over_key(key, now);
         }
@@ -252,23 +253,23 @@ impl Ledger {
             ledger.take_over(state, now);
         }
         ledger.is_whole = !restored.is_partial;
-        for state in restored.unseated {
+        for state in restored.without_slot {
             ledger.revision = ledger.revision.max(state.revision());
             ledger.shelve(state);
         }
-        let mut last: Option<(Holder, Place)> = None;
+        let mut last: Option<(Holder, Slot)> = None;
         for piece in restored.usage {
             // Most stores have a holder's pieces one after another.
-            let place = match last {
-                Some((holder, place)) if holder == piece.holder => place,
-                Some(_) | None => ledger.seat(&piece.holder, now),
+            let slot = match last {
+                Some((holder, slot)) if holder == piece.holder => slot,
+                Some(_) | None => ledger.assign_slot(&piece.holder, now),
             };
-            ledger.put_back(place, &piece, now);
-            last = Some((piece.holder, place));
+            ledger.put_back(slot, &piece, now);
+            last = Some((piece.holder, slot));
         }
-        for place in ledger.roster.places() {
-            ledger.roster.seat_mut(place).record.advance(now);
-            ledger.list(place);
+        for slot in ledger.holders.slots() {
+            ledger.holders.entry_mut(slot).record.advance(now);
+            ledger.list(slot);
         }
         for state in renamed {
             ledger.adopt(state, now);
@@ -279,12 +280,12 @@ impl Ledger {
     }
 
     /// Adds what an earlier process counted.
-    fn put_back(&mut self, place: Place, piece: &Piece, now: Timestamp) {
-        self.roster.use_seat(place).record.restore(restored_at(piece.at, now), &piece.totals);
+    fn put_back(&mut self, slot: Slot, piece: &Piece, now: Timestamp) {
+        self.holders.use_entry(slot).record.restore(restored_at(piece.at, now), &piece.totals);
     }
 
     /// Counts a delta for all its holders in every window, for its session, and for the store. None of them is a
-    /// stranger any more. Who has left a seat already, because all that was charged to it had been applied, leaves
+    /// stranger any more. Who has left a slot already, because all that was charged to it had been applied, leaves
     /// nothing that counts towards a limit: it goes to the store alone.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
         self.book(delta, Counted::Here, now);
@@ -298,25 +299,25 @@ impl Ledger {
     fn book(&mut self, delta: Delta, counted: Counted, now: Timestamp) {
         let totals = Totals::of(&delta);
         let identity = &*delta.identity;
-        let user = self.roster.user(&identity.user);
-        let user = user.or_else(|| self.seat_unless_absent(&Holder::User(identity.user.clone()), now));
+        let user = self.holders.user(&identity.user);
+        let user = user.or_else(|| self.assign_slot_unless_absent(&Holder::User(identity.user.clone()), now));
         let org = identity.org.as_ref().and_then(|org| {
-            let place = self.roster.org(org);
-            place.or_else(|| self.seat_unless_absent(&Holder::Org(org.clone()), now))
+            let slot = self.holders.org(org);
+            slot.or_else(|| self.assign_slot_unless_absent(&Holder::Org(org.clone()), now))
         });
         let feature = identity.feature.as_ref().and_then(|feature| {
-            let place = self.roster.feature(feature);
-            place.or_else(|| self.seat_unless_absent(&Holder::Feature(feature.clone()), now))
+            let slot = self.holders.feature(feature);
+            slot.or_else(|| self.assign_slot_unless_absent(&Holder::Feature(feature.clone()), now))
         });
         let key = identity.key.as_ref().and_then(|key| {
-            let place = self.roster.key(key);
-            place.or_else(|| self.seat_unless_absent(&Holder::Key(*key), now))
+            let slot = self.holders.key(key);
+            slot.or_else(|| self.assign_slot_unless_absent(&Holder::Key(*key), now))
         });
         let mut grain = Grain::Hour;
-        for place in [user, org, feature, key].into_iter().flatten() {
-            self.roster.establish(place);
-            self.post(place, counted, delta.at, &totals, now);
-            if self.record(place).account_state().limit.window == WindowKind::Rolling24h {
+        for slot in [user, org, feature, key].into_iter().flatten() {
+            self.holders.establish(slot);
+            self.post(slot, counted, delta.at, &totals, now);
+            if self.record(slot).account_state().limit.window == WindowKind::Rolling24h {
                 grain = Grain::FiveMinutes;
             }
         }
@@ -343,9 +344,9 @@ impl Ledger {
     pub fn open_session(&mut self, opened: Opened, now: Timestamp) {
         let holders: Vec<Holder> = opened.identity.holders().collect();
         for holder in &holders {
-            if let Some(place) = self.seat_unless_absent(holder, now) {
-                self.roster.establish(place);
-                self.touch(place);
+            if let Some(slot) = self.assign_slot_unless_absent(holder, now) {
+                self.holders.establish(slot);
+                self.touch(slot);
             }
         }
         if let Some(user) = self.find(&holders[0]) {
@@ -408,12 +409,13 @@ impl Ledger {
         let key = key.and_then(|hash| self.key(&hash));
         let bound = |key: &&Key| key.user.clone();
         let user = user.or_else(|| key.as_ref().and_then(bound));
-        let known = |place: Option<Place>| place.filter(|place| !self.is_stranger(*place));
-        let user = user.filter(|user| known(self.roster.user(user)).is_some());
+        let known = |slot: Option<Slot>| slot.filter(|slot| !self.is_stranger(*slot));
+        let user = user.filter(|user| known(self.holders.user(user)).is_some());
         let said_of_user =
-            user.as_ref().and_then(|user| self.record(self.roster.user(user)?).profile.org.as_ref());
-        let is_kept =
-            |org: &OrgId| key.is_some() || said_of_user == Some(org) || known(self.roster.org(org)).is_some();
+            user.as_ref().and_then(|user| self.record(self.holders.user(user)?).profile.org.as_ref());
+        let is_kept = |org: &OrgId| {
+            key.is_some() || said_of_user == Some(org) || known(self.holders.org(org)).is_some()
+        };
         let org = org.filter(is_kept).or_else(|| key.and_then(|key| key.org.clone()));
         let key = key.map(|key| key.id.clone());
         self.refusals.note(Refused { at, user, org, key, address, reason, count });
@@ -437,60 +439,60 @@ impl Ledger {
             self.restraints.retain(|_, restraint| now < restraint.expires_at);
         }
         let Some(start) = self.walk else { return };
-        for place in self.roster.places().skip(start).take(WALK_COUNT) {
-            self.align(place, now);
-            let record = &mut self.roster.seat_mut(place).record;
+        for slot in self.holders.slots().skip(start).take(WALK_COUNT) {
+            self.align(slot, now);
+            let record = &mut self.holders.entry_mut(slot).record;
             let consequence = record.advance(now);
             if let Some(end) = record.due() {
                 self.due = self.due.min(end);
             }
-            self.conclude(place, consequence);
+            self.conclude(slot, consequence);
         }
-        self.walk = (start + WALK_COUNT < self.roster.len()).then_some(start + WALK_COUNT);
+        self.walk = (start + WALK_COUNT < self.holders.len()).then_some(start + WALK_COUNT);
     }
 
     /// Lets one holder's time pass, before it is looked at.
-    pub fn advance(&mut self, place: Place, now: Timestamp) {
-        self.align(place, now);
-        let consequence = self.roster.seat_mut(place).record.advance(now);
-        self.conclude(place, consequence);
+    pub fn advance(&mut self, slot: Slot, now: Timestamp) {
+        self.align(slot, now);
+        let consequence = self.holders.entry_mut(slot).record.advance(now);
+        self.conclude(slot, consequence);
     }
 
     /// Holders that were posted to, admitted, or have a session that began, since this was last asked.
-    pub fn take_touched(&mut self) -> Vec<Place> {
+    pub fn take_touched(&mut self) -> Vec<Slot> {
         let touched = std::mem::take(&mut self.touched);
-        for &place in &touched {
-            self.roster.seat_mut(place).is_touched = false;
+        for &slot in &touched {
+            self.holders.entry_mut(slot).is_touched = false;
         }
         touched
     }
 
     /// What this instance has counted for a holder. `None` where no limit binds it.
-    pub fn contribution(&mut self, place: Place, scope: Scope, now: Timestamp) -> Option<Contribution> {
-        if self.roster.seat(place).is_vacant() {
+    pub fn contribution(&mut self, slot: Slot, scope: Scope, now: Timestamp) -> Option<Contribution> {
+        if self.holders.entry(slot).is_vacant() {
             return None;
         }
-        self.advance(place, now);
-        let record = &mut self.roster.seat_mut(place).record;
+        self.advance(slot, now);
+        let record = &mut self.holders.entry_mut(slot).record;
         let counts = record.contribution(scope);
         (!counts.is_empty()).then(|| Contribution { holder: record.holder().clone(), of: None, counts })
     }
 
     /// What was merged of the peers' counts for a holder: they may be gone, and so may be what they had told.
-    pub fn contributions_of_peers(&self, place: Place) -> impl Iterator<Item = Contribution> {
-        let record = self.record(place);
+    pub fn contributions_of_peers(&self, slot: Slot) -> impl Iterator<Item = Contribution> {
+        let record = self.record(slot);
         let contribution =
             |(writer, counts)| Contribution { holder: record.holder().clone(), of: Some(writer), counts };
         record.of_peers().into_iter().map(contribution)
     }
 
     /// Takes in what the peers have counted for a holder. `None` if it has been forgotten meanwhile.
-    pub fn merge(&mut self, holder: &Holder, totals: &[PeerTotals], now: Timestamp) -> Option<Place> {
-        let place = self.find(holder)?;
-        self.align(place, now);
-        let consequence = self.roster.seat_mut(place).record.merge(totals, now);
-        self.conclude(place, consequence);
-        Some(place)
+    pub fn merge(&mut self, holder: &Holder, totals: &[PeerTotals], now: Timestamp) -> Option<Slot> {
+        let slot = self.find(holder)?;
+        self.align(slot, now);
+        let consequence = self.holders.entry_mut(slot).record.merge(totals, now);
+        self.conclude(slot, consequence);
+        Some(slot)
     }
 
     /// From now on so many instances cannot reach each other, or, with `None`, can. Whoever is used is told at once,
@@ -498,32 +500,32 @@ impl Ledger {
     pub fn partition(&mut self, instance_count: Option<u32>) {
         if self.partition != instance_count {
             self.partition = instance_count;
-            self.apart_epoch = self.apart_epoch.wrapping_add(1);
+            self.partition_epoch = self.partition_epoch.wrapping_add(1);
             self.due = Timestamp(0);
             self.walk = None;
         }
     }
 
-    /// The holder that sits there. Places are numbered from zero.
-    pub fn place_at(&self, index: usize) -> Option<Place> {
-        self.roster.place_at(index)
+    /// The slot of that number. Slots are numbered from zero.
+    pub fn slot_at(&self, index: usize) -> Option<Slot> {
+        self.holders.slot_at(index)
     }
 
     /// The clock was far ahead and has been corrected to `now`. See [`crate::window`].
     pub fn set_back(&mut self, now: Timestamp) {
         self.due = now;
         self.walk = None;
-        for place in self.roster.places() {
-            let consequence = self.roster.seat_mut(place).record.set_back(now);
-            self.conclude(place, consequence);
+        for slot in self.holders.slots() {
+            let consequence = self.holders.entry_mut(slot).record.set_back(now);
+            self.conclude(slot, consequence);
         }
     }
 
-    pub fn find(&self, holder: &Holder) -> Option<Place> {
-        self.roster.find(holder)
+    pub fn find(&self, holder: &Holder) -> Option<Slot> {
+        self.holders.find(holder)
     }
 
-    /// The record that a holder would have that was never seen. It is not seated.
+    /// The record that a holder would have that was never seen. It is not given a slot.
     pub fn stranger(&self, holder: Holder, now: Timestamp) -> Record {
         let end = self.end_of(&holder);
         let limit = self.default_limit(&holder);
@@ -534,26 +536,26 @@ impl Ledger {
         record
     }
 
-    pub fn record(&self, place: Place) -> &Record {
-        &self.roster.seat(place).record
+    pub fn record(&self, slot: Slot) -> &Record {
+        &self.holders.entry(slot).record
     }
 
     /// Users in order of id, from the first that comes after `after`. Strangers are not among them.
-    pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
-        self.roster.users_after(after)
+    pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
+        self.holders.users_after(after)
     }
 
     /// Holders that have a limit of their own, in order, from the first that comes after `after`.
-    pub fn bound_after(&self, after: Option<&Holder>) -> impl Iterator<Item = (&Holder, Place)> {
+    pub fn bound_after(&self, after: Option<&Holder>) -> impl Iterator<Item = (&Holder, Slot)> {
         let from = after.map_or(Unbounded, Excluded);
-        self.bound.range::<Holder, _>((from, Unbounded)).map(|(holder, &place)| (holder, place))
+        self.bound.range::<Holder, _>((from, Unbounded)).map(|(holder, &slot)| (holder, slot))
     }
 
     /// Users who are blocked, by an operator or a rule, in order of id, from the first that comes after `after`. Whose
     /// block ends now is among them until the next tick.
-    pub fn blocked_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
+    pub fn blocked_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
         let from = after.map_or(Unbounded, Excluded);
-        self.blocked.range::<UserId, _>((from, Unbounded)).map(|(user, &place)| (user, place))
+        self.blocked.range::<UserId, _>((from, Unbounded)).map(|(user, &slot)| (user, slot))
     }
 
     pub fn blocked_count(&self) -> usize {
@@ -561,8 +563,8 @@ impl Ledger {
     }
 
     /// A user's usage by org, feature and model since the process started.
-    pub fn series(&self, user: Place) -> &[Series] {
-        &self.roster.seat(user).series
+    pub fn series(&self, user: Slot) -> &[Series] {
+        &self.holders.entry(user).series
     }
 
     /// Live sessions in order of id, from the first that comes after `after`.
@@ -580,12 +582,12 @@ impl Ledger {
     }
 
     pub fn user_count(&self) -> usize {
-        self.roster.user_count()
+        self.holders.user_count()
     }
 
     /// Users, orgs, features and keys, but for strangers.
     pub fn known_count(&self) -> usize {
-        self.roster.established_count()
+        self.holders.established_count()
     }
 
     pub fn config(&self) -> &Config {
@@ -597,11 +599,11 @@ impl Ledger {
         self.details_lost
     }
 
-    /// Places whose state or ceilings changed since this was last asked.
-    pub fn take_changed(&mut self) -> Vec<Place> {
+    /// Slots whose state or ceilings changed since this was last asked.
+    pub fn take_changed(&mut self) -> Vec<Slot> {
         let changed = std::mem::take(&mut self.changed);
-        for &place in &changed {
-            self.roster.seat_mut(place).is_changed = false;
+        for &slot in &changed {
+            self.holders.entry_mut(slot).is_changed = false;
         }
         changed
     }
@@ -620,11 +622,11 @@ impl Ledger {
         let mut batch = std::mem::take(&mut self.pending);
         self.pending_log_bytes = 0;
         batch.refusals = self.refusals.take_unsaved();
-        for place in std::mem::take(&mut self.unsaved) {
-            let seat = self.roster.seat_mut(place);
-            seat.is_unsaved = false;
-            take_rollups(seat, &mut batch.rollups);
-            batch.holders.extend(take_state(seat));
+        for slot in std::mem::take(&mut self.unsaved) {
+            let entry = self.holders.entry_mut(slot);
+            entry.is_unsaved = false;
+            take_rollups(entry, &mut batch.rollups);
+            batch.holders.extend(take_state(entry));
         }
         if batch.is_empty() {
             return None;
@@ -634,56 +636,56 @@ impl Ledger {
     }
 
     /// Tells a record whether the peers can be reached, if that has changed.
-    fn align(&mut self, place: Place, now: Timestamp) {
-        let seat = self.roster.seat_mut(place);
-        if std::mem::replace(&mut seat.apart_epoch, self.apart_epoch) != self.apart_epoch {
-            let consequence = seat.record.partition(self.partition, now);
-            self.conclude(place, consequence);
+    fn align(&mut self, slot: Slot, now: Timestamp) {
+        let entry = self.holders.entry_mut(slot);
+        if std::mem::replace(&mut entry.partition_epoch, self.partition_epoch) != self.partition_epoch {
+            let consequence = entry.record.partition(self.partition, now);
+            self.conclude(slot, consequence);
         }
     }
 
-    fn touch(&mut self, place: Place) {
-        let seat = self.roster.seat_mut(place);
-        if self.config.in_cluster && !seat.is_touched {
-            seat.is_touched = true;
-            self.touched.push(place);
+    fn touch(&mut self, slot: Slot) {
+        let entry = self.holders.entry_mut(slot);
+        if self.config.in_cluster && !entry.is_touched {
+            entry.is_touched = true;
+            self.touched.push(slot);
         }
     }
 
-    fn post(&mut self, place: Place, counted: Counted, at: Timestamp, totals: &Totals, now: Timestamp) {
-        self.align(place, now);
-        let seat = self.roster.use_seat(place);
-        seat.saved_by = self.batch;
+    fn post(&mut self, slot: Slot, counted: Counted, at: Timestamp, totals: &Totals, now: Timestamp) {
+        self.align(slot, now);
+        let entry = self.holders.use_entry(slot);
+        entry.saved_by = self.batch;
         let consequence = match counted {
-            Counted::Here => seat.record.post(at, totals, now),
+            Counted::Here => entry.record.post(at, totals, now),
             Counted::Before => {
                 // Of what is still to come a row tells no more than its beginning.
                 let at = if at <= now { at } else { Grain::Hour.start(at).max(now) };
-                seat.record.restore(restored_at(at, now), totals);
-                seat.record.advance(now)
+                entry.record.restore(restored_at(at, now), totals);
+                entry.record.advance(now)
             }
         };
-        self.conclude(place, consequence);
-        self.touch(place);
+        self.conclude(slot, consequence);
+        self.touch(slot);
     }
 
-    fn note_series(&mut self, user: Place, delta: &Delta, totals: &Totals, grain: Grain) {
+    fn note_series(&mut self, user: Slot, delta: &Delta, totals: &Totals, grain: Grain) {
         let row = self.next_serial();
-        let seat = self.roster.seat_mut(user);
-        let found = seat.series.iter().position(|series| series.is_of(delta));
+        let entry = self.holders.entry_mut(user);
+        let found = entry.series.iter().position(|series| series.is_of(delta));
         let index = found.unwrap_or_else(|| {
-            if seat.series.len() >= self.config.series_max {
-                let idle = (0..seat.series.len()).min_by_key(|&index| seat.series[index].totals.updated_at);
-                let mut left = seat.series.swap_remove(idle.expect("series_max is not zero"));
+            if entry.series.len() >= self.config.series_max {
+                let idle = (0..entry.series.len()).min_by_key(|&index| entry.series[index].totals.updated_at);
+                let mut left = entry.series.swap_remove(idle.expect("series_max is not zero"));
                 self.pending.rollups.extend(left.take_unsaved(&delta.identity.user));
             }
-            if seat.series.is_empty() {
-                seat.series.reserve_exact(1); // Most users have one, and there may be a million of them.
+            if entry.series.is_empty() {
+                entry.series.reserve_exact(1); // Most users have one, and there may be a million of them.
             }
-            seat.series.push(Series::new(delta, row, grain));
-            seat.series.len() - 1
+            entry.series.push(Series::new(delta, row, grain));
+            entry.series.len() - 1
         });
-        let series = &mut seat.series[index];
+        let series = &mut entry.series[index];
         if series.has_left(delta.at, grain) && self.pending.rollups.len() < self.config.rollups_max {
             self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
             series.begin_row(row, delta.at, grain);
@@ -692,65 +694,65 @@ impl Ledger {
         self.save_later(user);
     }
 
-    /// A row for a user who has no seat.
+    /// A row for a user who has no slot.
     fn note_alone(&mut self, delta: &Delta, totals: &Totals, grain: Grain) {
         let mut series = Series::new(delta, self.next_serial(), grain);
         series.add(totals);
         self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
     }
 
-    fn save_later(&mut self, place: Place) {
-        let seat = self.roster.seat_mut(place);
-        seat.saved_by = self.batch;
-        if !seat.is_unsaved {
-            seat.is_unsaved = true;
-            self.unsaved.push(place);
+    fn save_later(&mut self, slot: Slot) {
+        let entry = self.holders.entry_mut(slot);
+        entry.saved_by = self.batch;
+        if !entry.is_unsaved {
+            entry.is_unsaved = true;
+            self.unsaved.push(slot);
         }
     }
 
-    fn conclude(&mut self, place: Place, consequence: Consequence) {
+    fn conclude(&mut self, slot: Slot, consequence: Consequence) {
         self.sweep |= consequence.sweep;
-        let seat = self.roster.seat_mut(place);
-        if consequence.publish && !seat.is_changed {
-            seat.is_changed = true;
-            self.changed.push(place);
+        let entry = self.holders.entry_mut(slot);
+        if consequence.publish && !entry.is_changed {
+            entry.is_changed = true;
+            self.changed.push(slot);
         }
         if let Some(percent) = consequence.warning.filter(|_| self.warnings.len() < WARNING_COUNT_MAX) {
-            self.warnings.push(Warning { holder: seat.record.holder().clone(), percent });
+            self.warnings.push(Warning { holder: entry.record.holder().clone(), percent });
         }
-        self.list(place);
+        self.list(slot);
     }
 
     /// Brings the lists of who is blocked and bound up to date.
-    fn list(&mut self, place: Place) {
-        let seat = self.roster.seat_mut(place);
+    fn list(&mut self, slot: Slot) {
+        let entry = self.holders.entry_mut(slot);
         let (is_blocked, is_bound) =
-            (seat.record.account_state().block.is_some(), seat.record.own_limit().is_some());
-        if (seat.is_blocked, seat.is_bound) == (is_blocked, is_bound) {
+            (entry.record.account_state().block.is_some(), entry.record.own_limit().is_some());
+        if (entry.is_blocked, entry.is_bound) == (is_blocked, is_bound) {
             return;
         }
-        (seat.is_blocked, seat.is_bound) = (is_blocked, is_bound);
-        let holder = seat.record.holder();
-        match seat.is_bound {
-            true => drop(self.bound.insert(holder.clone(), place)),
+        (entry.is_blocked, entry.is_bound) = (is_blocked, is_bound);
+        let holder = entry.record.holder();
+        match entry.is_bound {
+            true => drop(self.bound.insert(holder.clone(), slot)),
             false => drop(self.bound.remove(holder)),
         }
         let Holder::User(user) = holder else { return };
-        match seat.is_blocked {
-            true => drop(self.blocked.insert(user.clone(), place)),
+        match entry.is_blocked {
+            true => drop(self.blocked.insert(user.clone(), slot)),
             false => drop(self.blocked.remove(user)),
         }
     }
 
     /// Whoever is forgotten is listed no more.
-    fn strike_off(&mut self, place: Place) {
-        let seat = self.roster.seat(place);
-        let holder = seat.record.holder();
-        if seat.is_bound {
+    fn strike_off(&mut self, slot: Slot) {
+        let entry = self.holders.entry(slot);
+        let holder = entry.record.holder();
+        if entry.is_bound {
             self.bound.remove(holder);
         }
         if let Holder::User(user) = holder
-            && seat.is_blocked
+            && entry.is_blocked
         {
             self.blocked.remove(user);
         }
@@ -775,15 +777,15 @@ fn restored_at(at: Timestamp, now: Timestamp) -> Timestamp {
     if at.since(now) <= STEP_BACK_MS { at } else { now }
 }
 
-fn take_rollups(seat: &mut Seat, rollups: &mut Vec<Rollup>) {
-    if let Holder::User(user) = seat.record.holder() {
-        rollups.extend(seat.series.iter_mut().filter_map(|series| series.take_unsaved(user)));
+fn take_rollups(entry: &mut HolderEntry, rollups: &mut Vec<Rollup>) {
+    if let Holder::User(user) = entry.record.holder() {
+        rollups.extend(entry.series.iter_mut().filter_map(|series| series.take_unsaved(user)));
     }
 }
 
-fn take_state(seat: &mut Seat) -> Option<HolderState> {
-    let unsaved = std::mem::take(&mut seat.profile_unsaved) | std::mem::take(&mut seat.binding_unsaved);
-    unsaved.then(|| seat.state())
+fn take_state(entry: &mut HolderEntry) -> Option<HolderState> {
+    let unsaved = std::mem::take(&mut entry.profile_unsaved) | std::mem::take(&mut entry.binding_unsaved);
+    unsaved.then(|| entry.state())
 }
 
 fn next_bucket(now: Timestamp) -> Timestamp {

@@ -31,7 +31,7 @@ impl World {
             self.check_sums(at, &unapplied);
             self.check_settings(at);
             self.check_bounds(at);
-            // Who has no seat is looked for in the store, which takes its time.
+            // Who has no slot is looked for in the store, which takes its time.
             if self.shape.is_small && self.chance.once_in(16) {
                 self.check_absent(at, &unapplied);
             }
@@ -54,9 +54,9 @@ impl World {
             places[user] += u32::from(session.has_place);
         }
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
-            let Some(account) = process.aggregator.account(place) else { continue };
-            let applied = ledger.record(place).applied();
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+            let Some(account) = process.aggregator.account(slot) else { continue };
+            let applied = ledger.record(slot).applied();
             let applied = Amount { nano: applied.cost, tokens: applied.tokens };
             let expected = applied + on_its_way(unapplied, who) + in_flight[who];
             assert_eq!(charged(account), expected, "charged to {:?} of {at}", cast::holder(who));
@@ -73,14 +73,14 @@ impl World {
         let Instance { books, .. } = &self.instances[at];
         let ledger = self.process(at).aggregator.ledger();
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
-            let held = Amount::of(ledger.record(place).totals(WindowKind::Total));
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+            let held = Amount::of(ledger.record(slot).totals(WindowKind::Total));
             let booked = books.kept(who);
             assert_eq!(held + on_its_way(unapplied, who), booked, "used by {:?} of {at}", cast::holder(who));
         }
     }
 
-    /// Likewise of whoever has no seat: what the store has of it.
+    /// Likewise of whoever has no slot: what the store has of it.
     fn check_absent(&self, at: usize, unapplied: &[Unapplied]) {
         let Instance { books, .. } = &self.instances[at];
         let ledger = self.process(at).aggregator.ledger();
@@ -102,8 +102,8 @@ impl World {
         let Instance { books, .. } = &self.instances[at];
         let ledger = self.process(at).aggregator.ledger();
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
-            let record = ledger.record(place);
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+            let record = ledger.record(slot);
             assert_eq!(record.own_limit(), books.limits[who].value, "limit of {:?}", cast::holder(who));
             if who < USER_COUNT {
                 let holds =
@@ -122,9 +122,9 @@ impl World {
         assert!(process.batches.len() <= 2 && process.desk.waiting_count() <= DESK_MAX);
         let sessions: usize = process.shards.iter().map(|shard| shard.sessions.len()).sum();
         let known = process.aggregator.ledger().known_count();
-        let seats = process.aggregator.ledger().config().holders_max;
-        // Strangers who begin to talk at once are seated beyond the bound until somebody can be forgotten.
-        assert!(known <= seats + HOLDER_COUNT, "{known} have {seats} seats");
+        let slots = process.aggregator.ledger().config().holders_max;
+        // Strangers who begin to talk at once are given a slot beyond the bound until somebody can be forgotten.
+        assert!(known <= slots + HOLDER_COUNT, "{known} have {slots} slots");
         for shard in &process.shards {
             assert_eq!(shard.accounts.asked_count(), shard.entering.len(), "who gave up is not waited for");
             let held_max = self.shape.held_max + 64 * (sessions + self.session_count as usize);
@@ -232,8 +232,8 @@ impl World {
             .map(|late| late.amount)
             .sum();
         let ledger = process.aggregator.ledger();
-        let reserve = ledger.find(cast::holder(who)).map_or(Amount::default(), |place| {
-            let record = ledger.record(place);
+        let reserve = ledger.find(cast::holder(who)).map_or(Amount::default(), |slot| {
+            let record = ledger.record(slot);
             Amount::used(record.used()) - Amount::used(record.counted())
         });
         let held: Amount = self.in_flight(at, who) + self.taken_out(at, who);
@@ -251,8 +251,8 @@ impl World {
         let is_coarse = self.shape.is_small || *start_count > 1;
         let (ledger, unapplied, now) = (process.aggregator.ledger(), process.unapplied(), self.wall);
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
-            let record = ledger.record(place);
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+            let record = ledger.record(slot);
             for window in WindowKind::ALL {
                 let late = unapplied.iter().filter(|late| late.of.has(who) && is_in(window, late.at, now));
                 let late: Amount = late.map(|late| late.amount).sum();
@@ -298,14 +298,14 @@ impl World {
         let books = Books { booked: self.instances[at].books.restored_at(now), ..Books::default() };
         let ledger = self.process(at).aggregator.ledger();
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
             // A clock that has stepped back by seconds over midnight is waited for.
             let midnight = now.next_day_start();
             let is_of = |booked: &&Booked| !booked.is_lost && booked.of.has(who);
             let is_ahead = books.booked.iter().filter(is_of).any(|booked| booked.at >= midnight);
             let now = if is_ahead { midnight } else { now };
             for window in WindowKind::ALL {
-                let held = Amount::of(ledger.record(place).totals(window));
+                let held = Amount::of(ledger.record(slot).totals(window));
                 let least = books.kept_in(who, window, now);
                 let about = |booked: &Booked| !booked.is_lost && is_about_in(window, booked.at, now);
                 let most = books.sum(who, about);
@@ -366,8 +366,8 @@ impl World {
                 self.instances.iter().map(|one| one.books.most_in(who, window, self.wall)).sum();
             for at in self.running() {
                 let ledger = self.process(at).aggregator.ledger();
-                let Some(place) = ledger.find(cast::holder(who)) else { continue };
-                let counted = Amount::used(ledger.record(place).counted());
+                let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+                let counted = Amount::used(ledger.record(slot).counted());
                 assert!(
                     least.is_within(counted) && counted.is_within(most),
                     "{at} knows {counted:?} of {:?}, not {least:?} to {most:?}",
@@ -385,9 +385,9 @@ impl World {
         let aggregator = &self.process(at).aggregator;
         let ledger = aggregator.ledger();
         for who in 0..HOLDER_COUNT {
-            let Some(place) = ledger.find(cast::holder(who)) else { continue };
-            let Some(account) = aggregator.account(place) else { continue };
-            let record = ledger.record(place);
+            let Some(slot) = ledger.find(cast::holder(who)) else { continue };
+            let Some(account) = aggregator.account(slot) else { continue };
+            let record = ledger.record(slot);
             let is_barred = matches!(judge(record.account_state(), record.used(), now), Verdict::Block(_));
             assert_eq!(account.reached(), is_barred, "{:?}", cast::holder(who));
         }
@@ -398,11 +398,11 @@ impl World {
         let ledger = self.process(at).aggregator.ledger();
         // A rule may act on somebody of whom nothing else is known.
         let users = (0..USER_COUNT).filter_map(|who| ledger.find(cast::holder(who)));
-        let blocked = users.filter(|&place| ledger.record(place).account_state().block.is_some());
-        let listed = ledger.blocked_after(None).map(|(_, place)| place);
+        let blocked = users.filter(|&slot| ledger.record(slot).account_state().block.is_some());
+        let listed = ledger.blocked_after(None).map(|(_, slot)| slot);
         assert_eq!(listed.collect::<Vec<_>>(), blocked.collect::<Vec<_>>());
         let known = (0..HOLDER_COUNT).map(cast::holder).filter(|holder| {
-            ledger.find(holder).is_some_and(|place| ledger.record(place).own_limit().is_some())
+            ledger.find(holder).is_some_and(|slot| ledger.record(slot).own_limit().is_some())
         });
         let bound: BTreeSet<&Holder> = known.collect();
         assert!(ledger.bound_after(None).map(|(holder, _)| holder).eq(bound));
@@ -471,9 +471,9 @@ impl World {
     fn taken_out(&self, at: usize, who: Who) -> Amount {
         let process = self.process(at);
         let ledger = process.aggregator.ledger();
-        let Some(place) = ledger.find(cast::holder(who)) else { return Amount::default() };
-        let Some(account) = process.aggregator.account(place) else { return Amount::default() };
-        let applied = ledger.record(place).applied();
+        let Some(slot) = ledger.find(cast::holder(who)) else { return Amount::default() };
+        let Some(account) = process.aggregator.account(slot) else { return Amount::default() };
+        let applied = ledger.record(slot).applied();
         let known = Amount { nano: applied.cost, tokens: applied.tokens }
             + on_its_way(&process.unapplied(), who)
             + self.in_flight(at, who);

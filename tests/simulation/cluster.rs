@@ -20,8 +20,8 @@ impl Process {
     /// It goes on without the peers, or has done so until shortly before.
     pub(crate) fn is_lost_or_partitioned(&self) -> bool {
         let ledger = self.aggregator.ledger();
-        let places = (0..).map_while(|index| ledger.place_at(index));
-        self.is_lost || places.into_iter().any(|place| ledger.record(place).account_state().refuses_new)
+        let slots = (0..).map_while(|index| ledger.slot_at(index));
+        self.is_lost || slots.into_iter().any(|slot| ledger.record(slot).account_state().refuses_new)
     }
 }
 

@@ -63,9 +63,9 @@ impl World {
         let (now, age) = (self.ledger_now(at), self.age(at));
         for _ in 0..count {
             let Some(report) = self.process(at).queue.borrow_mut().take() else { break };
-            let may_seat = matches!(report, Report::Admit { .. } | Report::Charged(..) | Report::Opened(_));
+            let may_assign = matches!(report, Report::Admit { .. } | Report::Charged(..) | Report::Opened(_));
             self.process_mut(at).aggregator.report(report, now);
-            if may_seat {
+            if may_assign {
                 self.forget_merged(at);
             }
         }
@@ -75,7 +75,7 @@ impl World {
         self.forget_merged(at);
     }
 
-    /// Of whoever has no seat nothing is known of other instances either.
+    /// Of whoever has no slot nothing is known of other instances either.
     pub(crate) fn forget_merged(&mut self, at: usize) {
         let instance = &mut self.instances[at];
         let Some(process) = &instance.process else { return };
@@ -99,7 +99,7 @@ impl World {
             process.batches.extend(process.aggregator.take_batch());
         }
         self.forget_merged(at);
-        // Whoever waited for a seat may have got one.
+        // Whoever waited for a slot may have got one.
         self.settle_wishes();
         self.check_windows(at);
     }
@@ -382,11 +382,11 @@ impl World {
         let instance = &mut self.instances[at];
         let (books, process) = (&mut instance.books, instance.process.as_ref().expect("it runs"));
         let ledger = process.aggregator.ledger();
-        let state = |who| ledger.find(cast::holder(who)).map(|place| ledger.state(place));
+        let state = |who| ledger.find(cast::holder(who)).map(|slot| ledger.state(slot));
         match wish {
             Wish::Look => {}
             Wish::Bind(who, limit) => {
-                // Who has lost its seat again at once keeps what was set.
+                // Who has lost its slot again at once keeps what was set.
                 let known = books.limits[who].revision;
                 let revision = state(who).map_or(Revision(known.0 + 1), |state| state.limit.revision);
                 books.limits[who] = Stamped { revision, value: limit };
@@ -402,10 +402,10 @@ impl World {
             }
             Wish::EndKey(index) => books.keys[index] = ledger.stamped_key(&cast::hash(index)).cloned(),
             Wish::Record { number, amount, of, at } => {
-                let place = books.booked.partition_point(|booked| booked.number < number);
+                let slot = books.booked.partition_point(|booked| booked.number < number);
                 // It is written by the aggregator, whose lane is full only where all are short.
                 let is_in_journal = instance.kept.has_journal();
-                books.booked.insert(place, Booked { number, at, amount, of, is_in_journal, is_lost: false });
+                books.booked.insert(slot, Booked { number, at, amount, of, is_in_journal, is_lost: false });
             }
         }
     }

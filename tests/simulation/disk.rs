@@ -104,16 +104,16 @@ impl Rows {
 
     fn restore(&self, now: Timestamp, holders_max: usize) -> Restored {
         let holders = self.holders();
-        let (seated, others) = holders.split_at(holders_max.min(holders.len()));
-        let recalled: Vec<Recalled> = seated.iter().map(|holder| self.recalled(holder, now)).collect();
-        let unseated = others.iter().filter_map(|holder| self.states.get(holder));
+        let (with_slot, others) = holders.split_at(holders_max.min(holders.len()));
+        let recalled: Vec<Recalled> = with_slot.iter().map(|holder| self.recalled(holder, now)).collect();
+        let without_slot = others.iter().filter_map(|holder| self.states.get(holder));
         Restored {
             holders: recalled.iter().map(|recalled| recalled.state.clone()).collect(),
             keys: self.keys.values().cloned().collect(),
             entries: self.entries.values().cloned().collect(),
             usage: recalled.into_iter().flat_map(|recalled| recalled.usage).collect(),
             is_partial: !others.is_empty(),
-            unseated: unseated.filter(|state| state.binds()).cloned().collect(),
+            without_slot: without_slot.filter(|state| state.binds()).cloned().collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! between two steps.
 //!
 //! Start at [`Scenario::play`], then `world`. What decides is the product's own: the meter, holders' verdicts, the
-//! accounts' atomics, the account cache and the reports that wait in a shard, the aggregator with its ledger, seats,
+//! accounts' atomics, the account cache and the reports that wait in a shard, the aggregator with its ledger, slots,
 //! commands and exchange with others, the stores. Simulated are what lies between: sockets and the provider, the queue,
 //! the writer's thread, Redis, clocks, and a store that fails. What must be true is in `check`.
 //!

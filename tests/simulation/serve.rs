@@ -119,7 +119,7 @@ impl World {
                 }
                 Some(Answer::Usage(_)) => panic!("{} asked for nothing else", identity.user),
                 Some(Answer::Full) => {
-                    assert!(self.shape.is_small, "there is a seat for everybody");
+                    assert!(self.shape.is_small, "there is a slot for everybody");
                     self.coverage.note("session refused: ledger full");
                 }
                 Some(Answer::Unread) => {

@@ -23,7 +23,7 @@ pub(crate) struct Shape {
     pub(crate) keep: Keep,
     pub(crate) instances: usize,
     pub(crate) shards: usize,
-    /// Fewer seats than holders.
+    /// Fewer slots than holders.
     pub(crate) is_small: bool,
     /// So many reports wait in a shard before they are added up.
     pub(crate) held_max: usize,

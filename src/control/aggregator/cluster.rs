@@ -7,7 +7,7 @@ use crate::setting::SettingUpdate;
 use std::time::Duration;
 use tokenist_core::catalog::EntryId;
 use tokenist_core::id::{Holder, KeyHash};
-use tokenist_core::ledger::{Ledger, Place};
+use tokenist_core::ledger::{Ledger, Slot};
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Answer, Order};
 
@@ -38,7 +38,7 @@ struct Waiting {
     shard: usize,
     ticket: u64,
     answer: Answer,
-    unknown: Vec<Place>,
+    unknown: Vec<Slot>,
     deadline: Duration,
 }
 
@@ -91,8 +91,8 @@ impl Aggregator {
         self.rejoin(elapsed, now);
         let cluster = self.cluster.as_mut()?;
         cluster.elapsed = elapsed;
-        for place in touched {
-            cluster.schedule.touch(place, self.ledger.record(place), cluster.instance_count, elapsed);
+        for slot in touched {
+            cluster.schedule.touch(slot, self.ledger.record(slot), cluster.instance_count, elapsed);
         }
         let mut next = None;
         if cluster.is_found {
@@ -135,8 +135,8 @@ impl Aggregator {
             ClusterEvent::PeerTotals(answers) => {
                 cluster.schedule.round_ended();
                 for (holder, totals) in answers {
-                    if let Some(place) = self.ledger.merge(&holder, &totals, now) {
-                        cluster.schedule.merged(place, self.ledger.record(place), cluster.elapsed);
+                    if let Some(slot) = self.ledger.merge(&holder, &totals, now) {
+                        cluster.schedule.merged(slot, self.ledger.record(slot), cluster.elapsed);
                     }
                 }
             }
@@ -170,7 +170,7 @@ impl Aggregator {
         // Once they are lost, nobody can say more.
         let is_lost = self.cluster.as_ref().is_none_or(|cluster| !cluster.is_found);
         self.answer_waiting(|ledger, waiting, _| {
-            is_lost || waiting.unknown.iter().all(|&place| ledger.record(place).knows_peers())
+            is_lost || waiting.unknown.iter().all(|&slot| ledger.record(slot).knows_peers())
         });
     }
 
@@ -178,16 +178,16 @@ impl Aggregator {
     pub(super) fn answer(&mut self, shard: usize, ticket: u64, key: Option<KeyHash>, answer: Answer) {
         let unknown = match (&self.cluster, &answer) {
             (Some(cluster), Answer::Usage(usage)) if cluster.takes_more() => {
-                let place = self.ledger.find(&Holder::User(usage.user_id.clone()));
-                place.into_iter().filter(|&place| !self.ledger.record(place).knows_peers()).collect()
+                let slot = self.ledger.find(&Holder::User(usage.user_id.clone()));
+                slot.into_iter().filter(|&slot| !self.ledger.record(slot).knows_peers()).collect()
             }
             (Some(cluster), Answer::Admitted(admitted)) if cluster.takes_more() => {
                 let user = Holder::User(admitted.user_id.clone());
                 let org = admitted.org_id.clone().map(Holder::Org);
                 let feature = admitted.feature_id.clone().map(Holder::Feature);
-                let places = [Some(user), org, feature, key.map(Holder::Key)];
-                let places = places.into_iter().flatten().filter_map(|holder| self.ledger.find(&holder));
-                places.filter(|&place| !self.ledger.record(place).knows_peers()).collect()
+                let slots = [Some(user), org, feature, key.map(Holder::Key)];
+                let slots = slots.into_iter().flatten().filter_map(|holder| self.ledger.find(&holder));
+                slots.filter(|&slot| !self.ledger.record(slot).knows_peers()).collect()
             }
             _ => Vec::new(),
         };
@@ -207,25 +207,25 @@ impl Aggregator {
         let over: Vec<Waiting> = over.collect();
         for Waiting { shard, ticket, mut answer, .. } in over {
             if let Answer::Usage(usage) = &mut answer
-                && let Some(place) = self.ledger.find(&Holder::User(usage.user_id.clone()))
+                && let Some(slot) = self.ledger.find(&Holder::User(usage.user_id.clone()))
             {
-                usage.used = self.ledger.record(place).counted();
+                usage.used = self.ledger.record(slot).counted();
             }
             self.send(shard, Order::Admission { ticket, answer });
         }
     }
 
-    /// Another holder sits in this place now.
-    pub(super) fn unwatch(&mut self, place: Place) {
+    /// Another holder has this slot now.
+    pub(super) fn unwatch(&mut self, slot: Slot) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.schedule.forget(place);
+            cluster.schedule.forget(slot);
         }
     }
 
     /// Tells the other instances what was set here.
-    pub(super) fn announce(&mut self, place: Place) {
+    pub(super) fn announce(&mut self, slot: Slot) {
         if let Some(cluster) = &self.cluster {
-            cluster.link.announce(SettingUpdate::Holder(self.ledger.state(place)));
+            cluster.link.announce(SettingUpdate::Holder(self.ledger.state(slot)));
         }
     }
 

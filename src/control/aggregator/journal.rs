@@ -87,10 +87,10 @@ impl Aggregator {
         let is_new = self.ledger.find(&user).is_none();
         self.ledger.rebook(delta, now);
         // What is known of anybody else may have been set since.
-        if let Some(place) = self.ledger.find(&user).filter(|_| is_new) {
+        if let Some(slot) = self.ledger.find(&user).filter(|_| is_new) {
             let said =
                 if call.is_some() { self.said_of_call(&identity) } else { self.ledger.said_of(&identity) };
-            self.ledger.introduce(place, &identity, said, now);
+            self.ledger.introduce(slot, &identity, said, now);
         }
         if let Some((ids, log)) = call {
             self.ledger.mark(&ids, at);

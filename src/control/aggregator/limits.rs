@@ -7,7 +7,7 @@ use crate::handle::CommandError;
 use crate::view::{HolderKind, LimitQuery, LimitSort, LimitState, LimitView};
 use std::sync::Arc;
 use tokenist_core::id::Holder;
-use tokenist_core::ledger::Place;
+use tokenist_core::ledger::Slot;
 use tokenist_core::limit::Limit;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
@@ -21,16 +21,16 @@ impl Aggregator {
         limit: Option<Limit>,
         now: Timestamp,
     ) -> Result<LimitView, CommandError> {
-        let (place, _) = self.seat(holder, now)?;
-        self.ledger.set_limit(place, limit, now);
-        self.announce(place);
+        let (slot, _) = self.assign_slot(holder, now)?;
+        self.ledger.set_limit(slot, limit, now);
+        self.announce(slot);
         self.publish();
-        Ok(self.limit_view(self.ledger.record(place)))
+        Ok(self.limit_view(self.ledger.record(slot)))
     }
 
     pub(super) fn limit(&mut self, holder: Holder, now: Timestamp) -> LimitView {
-        if let Some(place) = self.ledger.find(&holder) {
-            self.ledger.advance(place, now);
+        if let Some(slot) = self.ledger.find(&holder) {
+            self.ledger.advance(slot, now);
         }
         let record = self.known_or_stranger(holder, now);
         self.limit_view(&record)
@@ -64,13 +64,13 @@ impl Aggregator {
         now: Timestamp,
     ) -> Portion<(Option<u64>, Holder), Holder> {
         let bound = self.ledger.bound_after(after);
-        let cursor = |(holder, _): (&Holder, Place)| holder.clone();
+        let cursor = |(holder, _): (&Holder, Slot)| holder.clone();
         let wanted =
-            |(holder, place): (&Holder, Place)| self.is_wanted(query, place).then(|| (holder.clone(), place));
+            |(holder, slot): (&Holder, Slot)| self.is_wanted(query, slot).then(|| (holder.clone(), slot));
         let portion = turn.portion(bound, PORTION_MAX, cursor, wanted);
-        portion.map(|(holder, place)| match query.sort {
+        portion.map(|(holder, slot)| match query.sort {
             LimitSort::Holder => (None, holder),
-            LimitSort::Used => (self.share_of(place, now), holder),
+            LimitSort::Used => (self.share_of(slot, now), holder),
         })
     }
 
@@ -79,14 +79,14 @@ impl Aggregator {
     }
 
     /// What was used in a window that is over counts no longer.
-    fn share_of(&mut self, place: Place, now: Timestamp) -> Option<u64> {
-        self.ledger.advance(place, now);
-        let record = self.ledger.record(place);
+    fn share_of(&mut self, slot: Slot, now: Timestamp) -> Option<u64> {
+        self.ledger.advance(slot, now);
+        let record = self.ledger.record(slot);
         share_used(&record.account_state().limit, record.used())
     }
 
-    fn is_wanted(&self, query: &LimitQuery, place: Place) -> bool {
-        let record = self.ledger.record(place);
+    fn is_wanted(&self, query: &LimitQuery, slot: Slot) -> bool {
+        let record = self.ledger.record(slot);
         let (kind, id) = match record.holder() {
             Holder::User(user) => (HolderKind::User, user.as_str()),
             Holder::Org(org) => (HolderKind::Org, org.as_str()),

@@ -81,8 +81,8 @@ impl Aggregator {
         let record = match self.visitor(&holder) {
             Some(record) => record,
             None => {
-                let (place, _) = self.receive(&holder, now)?;
-                self.ledger.record(place)
+                let (slot, _) = self.receive(&holder, now)?;
+                self.ledger.record(slot)
             }
         };
         let is_of_space = self.ledger.key(key).is_some_and(|key| space_of(key).is_some());
@@ -108,10 +108,10 @@ impl Aggregator {
         let holder = Holder::User(user.clone());
         match (self.ledger.find(&holder), self.visitor(&holder)) {
             // Of a stranger whose sessions came to nothing nobody has heard.
-            (Some(place), _) if self.ledger.is_stranger(place) && !self.accounts.is_held(place) => {
+            (Some(slot), _) if self.ledger.is_stranger(slot) && !self.accounts.is_held(slot) => {
                 Membership::New
             }
-            (Some(place), _) => self.ledger.membership(place),
+            (Some(slot), _) => self.ledger.membership(slot),
             (None, Some(record)) => record.profile.member_of().map_or(Membership::Nowhere, Membership::Of),
             (None, None) => Membership::New,
         }

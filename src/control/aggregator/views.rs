@@ -10,7 +10,7 @@ use tokenist_core::batch::Profile;
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, OrgId, SessionId, UserId};
 use tokenist_core::key::Key;
-use tokenist_core::ledger::{KeyPlace, LiveSession, Place};
+use tokenist_core::ledger::{KeyPosition, LiveSession, Slot};
 use tokenist_core::limit::{Block, Mode, WindowKind};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
@@ -26,15 +26,15 @@ impl Aggregator {
         now: Timestamp,
     ) -> Portion<UserView, UserId> {
         let pick =
-            |(user, place): (&UserId, Place)| self.admits(&query.filter, user, place, now).then_some(place);
-        let cursor = |(user, _): (&UserId, Place)| user.clone();
+            |(user, slot): (&UserId, Slot)| self.admits(&query.filter, user, slot, now).then_some(slot);
+        let cursor = |(user, _): (&UserId, Slot)| user.clone();
         // Who is blocked is found without a look at all who are not.
         let portion = match query.filter.blocked {
             true => turn.portion(self.ledger.blocked_after(after), room, cursor, pick),
             false => turn.portion(self.ledger.users_after(after), room, cursor, pick),
         };
-        portion.found.iter().for_each(|&place| self.ledger.advance(place, now));
-        portion.map(|place| self.user_view(place, query.window))
+        portion.found.iter().for_each(|&slot| self.ledger.advance(slot, now));
+        portion.map(|slot| self.user_view(slot, query.window))
     }
 
     /// Looks at the next users in order of id, and tells who of them the page may show.
@@ -45,15 +45,14 @@ impl Aggregator {
         now: Timestamp,
     ) -> Portion<Rank, UserId> {
         let users = self.ledger.users_after(slice.from.as_ref());
-        let pick = |(user, place): (&UserId, Place)| {
-            self.admits(&slice.query.filter, user, place, now).then_some(place)
-        };
+        let pick =
+            |(user, slot): (&UserId, Slot)| self.admits(&slice.query.filter, user, slot, now).then_some(slot);
         let Portion { found, next } =
-            turn.portion(users, PORTION_MAX, |(user, _): (&UserId, Place)| user.clone(), pick);
+            turn.portion(users, PORTION_MAX, |(user, _): (&UserId, Slot)| user.clone(), pick);
         let mut ranks = Vec::new();
-        for place in found {
-            self.ledger.advance(place, now);
-            let record = self.ledger.record(place);
+        for slot in found {
+            self.ledger.advance(slot, now);
+            let record = self.ledger.record(slot);
             let user = user_id(record);
             let window = slice.query.window.unwrap_or(record.account_state().limit.window);
             let mut totals = *record.totals(window);
@@ -77,10 +76,10 @@ impl Aggregator {
         now: Timestamp,
     ) -> Option<UserView> {
         let holder = Holder::User(user);
-        match self.ledger.find(&holder).filter(|&place| !self.ledger.is_stranger(place)) {
-            Some(place) => {
-                self.ledger.advance(place, now);
-                Some(self.user_view(place, window))
+        match self.ledger.find(&holder).filter(|&slot| !self.ledger.is_stranger(slot)) {
+            Some(slot) => {
+                self.ledger.advance(slot, now);
+                Some(self.user_view(slot, window))
             }
             None => self.visitor(&holder).map(|record| self.view(record, window)),
         }
@@ -93,18 +92,18 @@ impl Aggregator {
         window: Option<WindowKind>,
         now: Timestamp,
     ) -> Vec<UserView> {
-        let places: Vec<Place> =
+        let slots: Vec<Slot> =
             users.into_iter().filter_map(|user| self.ledger.find(&Holder::User(user))).collect();
-        for &place in &places {
-            self.ledger.advance(place, now);
+        for &slot in &slots {
+            self.ledger.advance(slot, now);
         }
-        places.into_iter().map(|place| self.user_view(place, window)).collect()
+        slots.into_iter().map(|slot| self.user_view(slot, window)).collect()
     }
 
     pub(super) fn profiles(&self, users: Vec<UserId>) -> Vec<Profile> {
         let profile = |user| {
-            let place = self.ledger.find(&Holder::User(user));
-            place.map(|place| self.ledger.record(place).profile.clone()).unwrap_or_default()
+            let slot = self.ledger.find(&Holder::User(user));
+            slot.map(|slot| self.ledger.record(slot).profile.clone()).unwrap_or_default()
         };
         users.into_iter().map(profile).collect()
     }
@@ -115,9 +114,9 @@ impl Aggregator {
     }
 
     pub(super) fn models(&self, user: UserId) -> Vec<ModelTotals> {
-        let Some(place) = self.ledger.find(&Holder::User(user.clone())) else { return Vec::new() };
+        let Some(slot) = self.ledger.find(&Holder::User(user.clone())) else { return Vec::new() };
         let mut models: Vec<ModelTotals> = Vec::new();
-        for series in self.ledger.series(place) {
+        for series in self.ledger.series(slot) {
             // A user's orgs are told apart in the store, not here.
             match models.iter_mut().find(|sum| sum.model == series.model && sum.feature == series.feature) {
                 Some(sum) => sum.totals += series.totals,
@@ -139,14 +138,14 @@ impl Aggregator {
         turn: &Turn<'_>,
         now: Timestamp,
     ) -> Portion<(UserId, Block), UserId> {
-        let seated = self.ledger.blocked_after(after);
-        let seated = seated.map(|(user, place)| (user, holding_block(self.ledger.record(place), now)));
+        let with_slot = self.ledger.blocked_after(after);
+        let with_slot = with_slot.map(|(user, slot)| (user, holding_block(self.ledger.record(slot), now)));
         let absent = self
             .ledger
             .shelved_after(after)
             .map(|(user, state)| (user, state.block.value.as_ref().filter(|block| block.holds_at(now))));
         turn.portion(
-            in_order(seated, absent),
+            in_order(with_slot, absent),
             PORTION_MAX,
             |(user, _)| user.clone(),
             |(user, block)| Some((user.clone(), block?.clone())),
@@ -167,9 +166,9 @@ impl Aggregator {
     pub(super) fn keys(
         &self,
         query: &KeyQuery,
-        after: Option<&KeyPlace>,
+        after: Option<&KeyPosition>,
         turn: &Turn<'_>,
-    ) -> Portion<Key, KeyPlace> {
+    ) -> Portion<Key, KeyPosition> {
         // An account says the ids of its org's name space bare.
         let is_of = |key: &Key, user: &UserId| match (&key.user, &query.account) {
             (Some(bound), Some(_)) => bound.bare() == user.as_str(),
@@ -183,7 +182,7 @@ impl Aggregator {
                 && (query.maker.is_none() || query.maker == key.maker())
                 && query.holds_at.is_none_or(|at| key.holds_at(at))
         };
-        let cursor = |(place, _): (&KeyPlace, &Key)| place.clone();
+        let cursor = |(slot, _): (&KeyPosition, &Key)| slot.clone();
         let keys = self.ledger.keys_after(after);
         turn.portion(keys, PORTION_MAX, cursor, |(_, key)| wanted(key).then(|| key.clone()))
     }
@@ -204,9 +203,9 @@ impl Aggregator {
             users: self.ledger.user_count(),
             users_max: self.users_max,
             holders: self.ledger.known_count(),
-            is_full: self.seats.is_full,
-            refused_full: self.seats.refused,
-            holders_recalled: self.seats.recalled,
+            is_full: self.slots.is_full,
+            refused_full: self.slots.refused,
+            holders_recalled: self.slots.recalled,
             keys: self.ledger.key_count(),
             keys_max: self.ledger.config().keys_max,
             entries: self.ledger.entry_count(),
@@ -234,8 +233,8 @@ impl Aggregator {
         }
     }
 
-    fn admits(&self, filter: &UserFilter, user: &UserId, place: Place, now: Timestamp) -> bool {
-        let record = self.ledger.record(place);
+    fn admits(&self, filter: &UserFilter, user: &UserId, slot: Slot, now: Timestamp) -> bool {
+        let record = self.ledger.record(slot);
         let profile = &record.profile;
         let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
         let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
@@ -245,7 +244,7 @@ impl Aggregator {
             profile.org.as_ref() == Some(org)
                 || user.space().as_ref() == Some(org)
                 || filter.recorded.contains(user)
-                || self.ledger.series(place).iter().any(|series| series.org() == Some(org))
+                || self.ledger.series(slot).iter().any(|series| series.org() == Some(org))
         };
         filter.org.as_ref().is_none_or(is_of)
             && filter.search.as_deref().is_none_or(found)
@@ -253,13 +252,13 @@ impl Aggregator {
             && (!filter.by_default || record.own_limit().is_none())
     }
 
-    pub(super) fn user_view(&self, place: Place, window: Option<WindowKind>) -> UserView {
-        self.view(self.ledger.record(place), window)
+    pub(super) fn user_view(&self, slot: Slot, window: Option<WindowKind>) -> UserView {
+        self.view(self.ledger.record(slot), window)
     }
 
     pub(super) fn view(&self, record: &Record, window: Option<WindowKind>) -> UserView {
         let state = record.account_state();
-        let account = self.ledger.find(record.holder()).and_then(|place| self.accounts.find(place));
+        let account = self.ledger.find(record.holder()).and_then(|slot| self.accounts.find(slot));
         UserView {
             user: user_id(record).clone(),
             org: record.profile.org.clone(),

@@ -12,7 +12,7 @@ use crate::accounts::Accounts;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokenist_core::cluster::{Contribution, Scope};
-use tokenist_core::ledger::{Ledger, Place};
+use tokenist_core::ledger::{Ledger, Slot};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
@@ -35,7 +35,7 @@ const WALK_COUNT: usize = 2_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    watched: HashMap<Place, Watch>,
+    watched: HashMap<Slot, Watch>,
     /// To be exchanged at once.
     urgent: Waiting,
     /// To be exchanged in this sync.
@@ -49,11 +49,11 @@ pub(crate) struct Schedule {
     walk: Option<usize>,
 }
 
-/// Places in the order in which they came, each once.
+/// Slots in the order in which they came, each once.
 #[derive(Debug, Default)]
 struct Waiting {
-    order: std::collections::VecDeque<Place>,
-    places: HashSet<Place>,
+    order: std::collections::VecDeque<Slot>,
+    slots: HashSet<Slot>,
 }
 
 /// A holder in use.
@@ -74,11 +74,11 @@ struct Watch {
 
 impl Schedule {
     /// A holder was used.
-    pub(crate) fn touch(&mut self, place: Place, record: &Record, instances: u32, at: Duration) {
+    pub(crate) fn touch(&mut self, slot: Slot, record: &Record, instances: u32, at: Duration) {
         if !record.account_state().limit.is_bounded() {
             return;
         }
-        let watch = self.watched.entry(place).or_default();
+        let watch = self.watched.entry(slot).or_default();
         watch.used_at = at;
         let is_urgent = match watch.merged {
             Some((merged_at, counted)) if at < merged_at + 2 * SYNC_INTERVAL && record.knows_peers() => {
@@ -88,22 +88,22 @@ impl Schedule {
             Some(_) | None => true,
         };
         if is_urgent {
-            self.urgent.push(place);
+            self.urgent.push(slot);
         }
     }
 
-    /// Another holder sits there now.
-    pub(crate) fn forget(&mut self, place: Place) {
-        self.watched.remove(&place);
+    /// Another holder has this slot now.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.watched.remove(&slot);
     }
 
     /// A round came back with news of this holder.
-    pub(crate) fn merged(&mut self, place: Place, record: &Record, at: Duration) {
-        let Some(watch) = self.watched.get_mut(&place) else { return };
+    pub(crate) fn merged(&mut self, slot: Slot, record: &Record, at: Duration) {
+        let Some(watch) = self.watched.get_mut(&slot) else { return };
         let counted = record.counted();
         // Its first answer was a question for what may have been forgotten: now it can be left.
         if watch.merged.is_none() && counted != Used::default() {
-            self.due.push(place);
+            self.due.push(slot);
         }
         watch.merged = Some((at, counted));
         match watch.measured {
@@ -125,15 +125,15 @@ impl Schedule {
         self.on_its_way = false;
     }
 
-    /// The place of exchange holds nothing that could be relied on: everything is left there anew, those in use first.
+    /// Redis holds nothing that could be relied on: everything is left there anew, those in use first.
     pub(crate) fn start_over(&mut self, at: Duration) {
         self.hasty_until = at + HASTE;
         self.on_its_way = false;
         self.walk = Some(0);
-        for (&place, watch) in &mut self.watched {
+        for (&slot, watch) in &mut self.watched {
             watch.whole_at = Duration::ZERO;
             watch.retells = true;
-            self.urgent.push(place);
+            self.urgent.push(slot);
         }
     }
 
@@ -157,29 +157,29 @@ impl Schedule {
         }
         if at >= self.next_sync {
             self.next_sync = at + if at < self.hasty_until { SYNC_INTERVAL / 10 } else { SYNC_INTERVAL };
-            self.watched.retain(|&place, watch| {
+            self.watched.retain(|&slot, watch| {
                 at < watch.used_at + QUIET
-                    || accounts.find(place).is_some_and(|account| account.sessions() > 0)
+                    || accounts.find(slot).is_some_and(|account| account.sessions() > 0)
             });
-            self.watched.keys().for_each(|&place| self.due.push(place));
+            self.watched.keys().for_each(|&slot| self.due.push(slot));
         }
         let mut round = Vec::new();
         let mut buckets = 0;
         while buckets < BUCKETS_MAX
-            && let Some(place) = self.urgent.pop().or_else(|| self.due.pop())
+            && let Some(slot) = self.urgent.pop().or_else(|| self.due.pop())
         {
-            self.due.remove(place);
-            if self.watched.get_mut(&place).is_some_and(|watch| std::mem::take(&mut watch.retells)) {
-                buckets += retell(ledger, place, &mut round);
+            self.due.remove(slot);
+            if self.watched.get_mut(&slot).is_some_and(|watch| std::mem::take(&mut watch.retells)) {
+                buckets += retell(ledger, slot, &mut round);
             }
-            let scope = match self.watched.get_mut(&place).filter(|watch| at >= watch.whole_at) {
+            let scope = match self.watched.get_mut(&slot).filter(|watch| at >= watch.whole_at) {
                 Some(watch) => {
                     watch.whole_at = at + WHOLE;
                     Scope::Whole
                 }
                 None => Scope::Recent,
             };
-            let contribution = ledger.contribution(place, scope, now);
+            let contribution = ledger.contribution(slot, scope, now);
             buckets += contribution.as_ref().map_or(0, |contribution| contribution.counts.len());
             round.extend(contribution);
         }
@@ -196,51 +196,51 @@ impl Schedule {
         let Some(start) = self.walk else { return };
         let (mut index, mut buckets) = (start, 0);
         while index < start + WALK_COUNT && buckets < BUCKETS_MAX {
-            let Some(place) = ledger.place_at(index) else { break };
+            let Some(slot) = ledger.slot_at(index) else { break };
             index += 1;
-            if !self.watched.contains_key(&place) && ledger.record(place).counted() != Used::default() {
-                buckets += retell(ledger, place, round);
-                if let Some(mut contribution) = ledger.contribution(place, Scope::Whole, now) {
+            if !self.watched.contains_key(&slot) && ledger.record(slot).counted() != Used::default() {
+                buckets += retell(ledger, slot, round);
+                if let Some(mut contribution) = ledger.contribution(slot, Scope::Whole, now) {
                     contribution.counts.retain(|count| count.used != Used::default());
                     buckets += contribution.counts.len();
                     round.extend((!contribution.counts.is_empty()).then_some(contribution));
                 }
             }
         }
-        self.walk = ledger.place_at(index).map(|_| index);
+        self.walk = ledger.slot_at(index).map(|_| index);
     }
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.slots.is_empty()
     }
 
-    fn push(&mut self, place: Place) {
-        if self.places.insert(place) {
-            self.order.push_back(place);
+    fn push(&mut self, slot: Slot) {
+        if self.slots.insert(slot) {
+            self.order.push_back(slot);
         }
     }
 
-    fn pop(&mut self) -> Option<Place> {
-        while let Some(place) = self.order.pop_front() {
-            if self.places.remove(&place) {
-                return Some(place);
+    fn pop(&mut self) -> Option<Slot> {
+        while let Some(slot) = self.order.pop_front() {
+            if self.slots.remove(&slot) {
+                return Some(slot);
             }
         }
         None
     }
 
     /// Its turn in the order comes to nothing.
-    fn remove(&mut self, place: Place) {
-        self.places.remove(&place);
+    fn remove(&mut self, slot: Slot) {
+        self.slots.remove(&slot);
     }
 }
 
 /// What was merged of the peers goes into the round as if they told it. How many buckets that are.
-fn retell(ledger: &Ledger, place: Place, round: &mut Vec<Contribution>) -> usize {
+fn retell(ledger: &Ledger, slot: Slot, round: &mut Vec<Contribution>) -> usize {
     let before = round.len();
-    round.extend(ledger.contributions_of_peers(place));
+    round.extend(ledger.contributions_of_peers(slot));
     round[before..].iter().map(|contribution| contribution.counts.len()).sum()
 }
 

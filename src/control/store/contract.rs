@@ -68,12 +68,12 @@ fn committing_twice_is_committing_once(mut store: Box<dyn Store>) {
 
 fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
     let mut ledger = ledger();
-    let place = admit(&mut ledger, "alice");
+    let slot = admit(&mut ledger, "alice");
     ledger.apply(delta("alice", 1, NOON), NOON);
-    ledger.set_limit(place, Some(limit(10)), NOON);
+    ledger.set_limit(slot, Some(limit(10)), NOON);
     let older = ledger.take_batch().unwrap();
     ledger.apply(delta("alice", 2, NOON), NOON);
-    ledger.set_limit(place, Some(limit(20)), NOON);
+    ledger.set_limit(slot, Some(limit(20)), NOON);
     let newer = ledger.take_batch().unwrap();
     store.commit(&newer).unwrap();
     store.commit(&older).unwrap();
@@ -142,13 +142,16 @@ fn those_used_last_are_restored_and_all_others_recalled(mut store: Box<dyn Store
     // The last call was alice's, of acme, for the feature that all have.
     let few = store.restore(now, 3).unwrap();
     assert!(few.is_partial);
-    assert_eq!(few.unseated.iter().map(|state| &state.holder).collect::<Vec<_>>(), holders.last().as_slice());
+    assert_eq!(
+        few.without_slot.iter().map(|state| &state.holder).collect::<Vec<_>>(),
+        holders.last().as_slice()
+    );
     let reading_back = Config { reads_back: true, ..config() };
     let mut ledger = Ledger::restore(reading_back, few, now);
     let last = delta("alice", 1, now).identity;
     for holder in &holders {
         let is_of_the_last = last.holders().any(|other| other == *holder);
-        assert_eq!(ledger.find(holder).is_some(), is_of_the_last, "{holder:?} has a seat");
+        assert_eq!(ledger.find(holder).is_some(), is_of_the_last, "{holder:?} has a slot");
     }
     for recalled in recaller.recall(&holders, now).unwrap() {
         let holder = &recalled.state.holder;
@@ -417,8 +420,8 @@ fn keys_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
     ledger.apply(keyed, NOON);
     store.commit(&ledger.take_batch().unwrap()).unwrap();
     let restored = Ledger::restore(config(), store.restore(NOON, usize::MAX).unwrap(), NOON);
-    let place = restored.find(&Holder::Key(revoked.hash)).unwrap();
-    assert_eq!(restored.record(place).totals(WindowKind::Monthly).cost, NanoUsd(3));
+    let slot = restored.find(&Holder::Key(revoked.hash)).unwrap();
+    assert_eq!(restored.record(slot).totals(WindowKind::Monthly).cost, NanoUsd(3));
 }
 
 fn entries_are_kept_as_they_were_set_last(mut store: Box<dyn Store>) {
@@ -544,10 +547,10 @@ fn calls_that_were_counted_are_known(mut store: Box<dyn Store>) {
 
 fn a_lifted_binding_stays_lifted(mut store: Box<dyn Store>) {
     let mut ledger = ledger();
-    let place = admit(&mut ledger, "alice");
-    ledger.set_block(place, Some(Block { reason: None, blocked_at: NOON, expires_at: None }), NOON);
+    let slot = admit(&mut ledger, "alice");
+    ledger.set_block(slot, Some(Block { reason: None, blocked_at: NOON, expires_at: None }), NOON);
     let blocked = ledger.take_batch().unwrap();
-    ledger.set_block(place, None, NOON);
+    ledger.set_block(slot, None, NOON);
     let lifted = ledger.take_batch().unwrap();
     for batch in [&blocked, &lifted, &blocked] {
         store.commit(batch).unwrap();
@@ -581,9 +584,9 @@ fn the_bound_is_kept(mut store: Box<dyn Store>, max: usize) {
     for index in 0..3 * max as u64 {
         let name = format!("user{index}");
         let at = NOON.plus_ms(index * HOUR_MS);
-        let place = admit(&mut ledger, &name);
+        let slot = admit(&mut ledger, &name);
         ledger.introduce(
-            place,
+            slot,
             &Identity { org: Some("acme".into()), ..Identity::of(name.as_str().into()) },
             Said::ByOperator,
             at,
@@ -638,7 +641,7 @@ fn limit(nano: i64) -> Limit {
     Limit { max_cost: Some(NanoUsd(nano)), ..Limit::default() }
 }
 
-fn admit(ledger: &mut Ledger, name: &str) -> tokenist_core::ledger::Place {
+fn admit(ledger: &mut Ledger, name: &str) -> tokenist_core::ledger::Slot {
     ledger.admit(&Holder::User(UserId::from(name)), NOON, |_, _| false).unwrap()
 }
 

@@ -196,7 +196,7 @@ impl Store for Memory {
             entries: rows.entries.values().cloned().collect(),
             usage: rows.rollups.values().flat_map(pieces).collect(),
             is_partial: false,
-            unseated: Vec::new(),
+            without_slot: Vec::new(),
         }))
     }
 
@@ -220,13 +220,13 @@ impl Reader for Memory {
     }
 
     fn events(&mut self, filter: &Filter) -> Result<Vec<Event>, StoreError> {
-        let place = |event: &Event| (event.delta.at, event.serial);
-        Ok(self.rows(|rows| pick(rows.events.values(), filter, |event| &event.delta.identity, place)))
+        let slot = |event: &Event| (event.delta.at, event.serial);
+        Ok(self.rows(|rows| pick(rows.events.values(), filter, |event| &event.delta.identity, slot)))
     }
 
     fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
-        let place = |session: &SessionRecord| (session.closed.at, Serial(session.closed.session.0));
-        Ok(self.rows(|rows| pick(rows.sessions.values(), filter, |session| &session.opened.identity, place)))
+        let slot = |session: &SessionRecord| (session.closed.at, Serial(session.closed.session.0));
+        Ok(self.rows(|rows| pick(rows.sessions.values(), filter, |session| &session.opened.identity, slot)))
     }
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
@@ -262,11 +262,11 @@ fn pick<'a, T: Clone + 'a>(
     details: impl Iterator<Item = &'a T>,
     filter: &Filter,
     identity: impl Fn(&T) -> &Identity,
-    place: impl Fn(&T) -> (Timestamp, Serial),
+    slot: impl Fn(&T) -> (Timestamp, Serial),
 ) -> Vec<T> {
     let mut wanted: Vec<&T> =
-        details.filter(|detail| filter.admits(identity(detail), place(detail).0)).collect();
-    wanted.sort_by_key(|detail| std::cmp::Reverse(place(detail)));
+        details.filter(|detail| filter.admits(identity(detail), slot(detail).0)).collect();
+    wanted.sort_by_key(|detail| std::cmp::Reverse(slot(detail)));
     wanted.into_iter().skip(filter.offset).take(filter.limit).cloned().collect()
 }
 

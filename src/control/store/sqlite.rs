@@ -57,7 +57,7 @@ pub const LANE_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Sqlite {
     config: Config,
-    place: Place,
+    path: LedgerPath,
     /// `None` after a failure, until the file is opened anew.
     connection: Option<Connection>,
     /// This process's use of the file, with the file's name among all ledgers.
@@ -77,7 +77,7 @@ pub struct Sqlite {
 
 /// Where the file is, for errors.
 #[derive(Clone, Debug)]
-struct Place(Arc<Path>);
+struct LedgerPath(Arc<Path>);
 
 /// Statements that are kept prepared.
 const STATEMENT_COUNT: usize = 64;
@@ -105,15 +105,15 @@ impl Sqlite {
         }
         check_that_it_can_be_written(directory, directory)?;
         let _lock = directory.join(LOCK).exists().then(|| take(directory)).transpose()?;
-        let place = Place(directory.join(LEDGER).into());
-        if !place.0.exists() {
+        let path = LedgerPath(directory.join(LEDGER).into());
+        if !path.0.exists() {
             return Ok(());
         }
-        let writable = File::options().write(true).open(&*place.0);
+        let writable = File::options().write(true).open(&*path.0);
         writable.map_err(|error| failed(directory, "has a file that cannot be written", &error))?;
-        let connection = place.look()?;
-        schema::check(&connection).map_err(|error| place.schema_error(error))?;
-        check(&connection, &place)?;
+        let connection = path.look()?;
+        schema::check(&connection).map_err(|error| path.schema_error(error))?;
+        check(&connection, &path)?;
         journal::check(directory)
     }
 
@@ -131,18 +131,18 @@ impl Sqlite {
             .map_err(|error| failed(directory, "cannot be made", &error))?;
         let id = run::new_id();
         let lock = lock(directory, &id)?;
-        let place = Place(directory.join(LEDGER).into());
+        let path = LedgerPath(directory.join(LEDGER).into());
         keep_private(directory);
-        let mut connection = place.connect()?;
-        schema::migrate(&mut connection).map_err(|error| place.schema_error(error))?;
-        check(&connection, &place)?;
-        let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| place.error(&error))?;
+        let mut connection = path.connect()?;
+        schema::migrate(&mut connection).map_err(|error| path.schema_error(error))?;
+        check(&connection, &path)?;
+        let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| path.error(&error))?;
         let Begun { generation, writer, earlier } = begun;
         let locked_at =
             run::place_of(&lock).map_err(|error| failed(directory, "cannot be told from others", &error))?;
         Ok(Sqlite {
             config,
-            place,
+            path,
             connection: Some(connection),
             run: Run { writer, id, place: locked_at, earlier, lasts: true },
             generation,
@@ -164,7 +164,7 @@ impl Sqlite {
     pub(crate) fn outbox(&self) -> Result<Outbox, StoreError> {
         Ok(Outbox {
             connection: self.read_only()?,
-            place: self.place.clone(),
+            path: self.path.clone(),
             copied: Arc::clone(&self.copied),
             writer: self.run.writer.as_str().into(),
             generation: self.generation as u64,
@@ -172,15 +172,15 @@ impl Sqlite {
     }
 
     fn read_only(&self) -> Result<Connection, StoreError> {
-        let connection = self.place.connect()?;
-        connection.pragma_update(None, "query_only", true).map_err(|error| self.place.error(&error))?;
+        let connection = self.path.connect()?;
+        connection.pragma_update(None, "query_only", true).map_err(|error| self.path.error(&error))?;
         Ok(connection)
     }
 
     /// The open file; opened anew after a failure.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.connection.is_none() {
-            self.connection = Some(self.place.connect()?);
+            self.connection = Some(self.path.connect()?);
         }
         Ok(self.connection.as_mut().expect("it was just opened"))
     }
@@ -189,7 +189,7 @@ impl Sqlite {
         &mut self,
         act: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let place = self.place.clone();
+        let path = self.path.clone();
         let connection = self.connection()?;
         let done =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
@@ -198,20 +198,20 @@ impl Sqlite {
             });
         done.map_err(|error| {
             self.connection = None;
-            place.error(&error)
+            path.error(&error)
         })
     }
 }
 
 impl Store for Sqlite {
     fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
-        let place = self.place.clone();
-        let beside = place.connect()?;
+        let path = self.path.clone();
+        let beside = path.connect()?;
         let connection = self.connection()?;
         let restored = restore::read_all(connection, beside, now, holders_max);
-        let restored = restored.map_err(|error| place.error(&error))?;
+        let restored = restored.map_err(|error| path.error(&error))?;
         // So much is not read again.
-        connection.execute_batch("PRAGMA shrink_memory").map_err(|error| place.error(&error))?;
+        connection.execute_batch("PRAGMA shrink_memory").map_err(|error| path.error(&error))?;
         Ok(restored)
     }
 
@@ -237,9 +237,9 @@ impl Store for Sqlite {
     fn lanes(&mut self, count: usize) -> Result<Vec<Lane>, StoreError> {
         let layout = journal::layout(&self.run.writer, self.generation as u64, count, self.config.lane_bytes);
         self.connection()?;
-        let Sqlite { config, place, connection, journal, .. } = self;
+        let Sqlite { config, path, connection, journal, .. } = self;
         let connection = connection.as_mut().expect("it was just opened");
-        journal.begin(&config.directory, connection, layout).map_err(|error| place.error(&error))
+        journal.begin(&config.directory, connection, layout).map_err(|error| path.error(&error))
     }
 
     fn run(&self) -> Option<Run> {
@@ -247,7 +247,7 @@ impl Store for Sqlite {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() }))
+        Ok(Box::new(FileReader { connection: self.read_only()?, path: self.path.clone() }))
     }
 
     fn recover(&mut self) {
@@ -256,7 +256,7 @@ impl Store for Sqlite {
     }
 
     fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
-        Ok(Some(Box::new(FileReader { connection: self.read_only()?, place: self.place.clone() })))
+        Ok(Some(Box::new(FileReader { connection: self.read_only()?, path: self.path.clone() })))
     }
 
     fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
@@ -279,7 +279,7 @@ impl Drop for Sqlite {
     }
 }
 
-impl Place {
+impl LedgerPath {
     fn connect(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -349,12 +349,12 @@ impl Place {
 /// # Errors
 /// There is a file that cannot be read.
 pub fn kept<T: Kept>(directory: &Path) -> Result<Vec<(Arc<str>, T)>, StoreError> {
-    let place = Place(directory.join("ledger.sqlite3").into());
-    if !place.0.exists() {
+    let path = LedgerPath(directory.join("ledger.sqlite3").into());
+    if !path.0.exists() {
         return Ok(Vec::new());
     }
     let read = || {
-        let connection = Connection::open_with_flags(&*place.0, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let connection = Connection::open_with_flags(&*path.0, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'entries'";
         if connection.query_row(is_there, [], |row| row.get::<_, i64>(0))? == 0 {
@@ -366,7 +366,7 @@ pub fn kept<T: Kept>(directory: &Path) -> Result<Vec<(Arc<str>, T)>, StoreError>
         let kept = |Stamped { value, .. }: Stamped<Entry>| Some((Arc::from(&*value.id.id), value.read()?));
         entries.filter_map(|entry| entry.map(kept).transpose()).collect()
     };
-    read().map_err(|error| place.error(&error))
+    read().map_err(|error| path.error(&error))
 }
 
 fn failed(directory: &Path, what: &str, error: &std::io::Error) -> StoreError {
@@ -467,7 +467,7 @@ const LOCK: &str = "lock";
 const PRIVATE: u32 = 0o600;
 
 /// Refuses a file that is damaged anywhere.
-fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
+fn check(connection: &Connection, path: &LedgerPath) -> Result<(), StoreError> {
     let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let verdict = || {
         if number("page_count")? * number("page_size")? > CHECK_BYTES {
@@ -478,9 +478,9 @@ fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
     match verdict() {
         Ok(said) if said == "ok" => Ok(()),
         Ok(said) => {
-            Err(StoreError(format!("the ledger file {}: {}; {DAMAGED}", place.0.display(), said.trim())))
+            Err(StoreError(format!("the ledger file {}: {}; {DAMAGED}", path.0.display(), said.trim())))
         }
-        Err(error) => Err(place.error(&error)),
+        Err(error) => Err(path.error(&error)),
     }
 }
 

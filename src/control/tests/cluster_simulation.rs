@@ -420,8 +420,8 @@ impl Sim {
         let Instance { aggregator, .. } = &mut self.instances[instance];
         aggregator.tick(self.now);
         let ledger = aggregator.ledger();
-        let place = ledger.find(&Holder::User(USERS[user].into())).unwrap();
-        ledger.record(place).counted().cost.0
+        let slot = ledger.find(&Holder::User(USERS[user].into())).unwrap();
+        ledger.record(slot).counted().cost.0
     }
 
     fn check_nobody_believes_too_much(&mut self) {

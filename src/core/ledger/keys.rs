@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// Where a key is in the list: when it was made, and its id.
-pub type KeyPlace = (Timestamp, KeyId);
+pub type KeyPosition = (Timestamp, KeyId);
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     by_hash: HashMap<KeyHash, Stamped<Key>>,
     by_id: HashMap<KeyId, KeyHash>,
-    in_order: BTreeMap<KeyPlace, KeyHash>,
+    in_order: BTreeMap<KeyPosition, KeyHash>,
 }
 
 impl Keys {
@@ -30,10 +30,13 @@ impl Keys {
         self.by_hash.get(self.by_id.get(id)?)
     }
 
-    pub(super) fn after(&self, place: Option<&KeyPlace>) -> impl Iterator<Item = (&KeyPlace, &Stamped<Key>)> {
-        let from = place.map_or(Unbounded, Excluded);
-        let later = self.in_order.range::<KeyPlace, _>((from, Unbounded));
-        later.filter_map(|(place, hash)| Some((place, self.by_hash.get(hash)?)))
+    pub(super) fn after(
+        &self,
+        slot: Option<&KeyPosition>,
+    ) -> impl Iterator<Item = (&KeyPosition, &Stamped<Key>)> {
+        let from = slot.map_or(Unbounded, Excluded);
+        let later = self.in_order.range::<KeyPosition, _>((from, Unbounded));
+        later.filter_map(|(position, hash)| Some((position, self.by_hash.get(hash)?)))
     }
 
     /// Takes a key in, or what is later of one that is known. Whether anything was.
@@ -44,12 +47,12 @@ impl Keys {
             self.by_hash.insert(hash, key);
             return true;
         };
-        let before = place_of(&known.value);
+        let before = position_of(&known.value);
         if !known.join(key) {
             return false;
         }
         let now = known.value.clone();
-        if place_of(&now) != before {
+        if position_of(&now) != before {
             self.in_order.remove(&before);
             self.by_id.remove(&before.1);
             self.enlist(&now);
@@ -59,18 +62,18 @@ impl Keys {
 
     pub(super) fn remove(&mut self, hash: &KeyHash) {
         if let Some(key) = self.by_hash.remove(hash) {
-            let place = place_of(&key.value);
-            self.by_id.remove(&place.1);
-            self.in_order.remove(&place);
+            let position = position_of(&key.value);
+            self.by_id.remove(&position.1);
+            self.in_order.remove(&position);
         }
     }
 
     fn enlist(&mut self, key: &Key) {
         self.by_id.insert(key.id.clone(), key.hash);
-        self.in_order.insert(place_of(key), key.hash);
+        self.in_order.insert(position_of(key), key.hash);
     }
 }
 
-fn place_of(key: &Key) -> KeyPlace {
+fn position_of(key: &Key) -> KeyPosition {
     (key.created_at, key.id.clone())
 }

@@ -2,14 +2,14 @@
 //!
 //! Whatever is set has a revision, and the later one holds: [`Ledger::adopt`] and its like join what others have set.
 
-use super::{Full, KeyPlace, Ledger, Place};
+use super::{Full, KeyPosition, Ledger, Slot};
 use crate::batch::{HolderState, Revision, Stamped};
 use crate::catalog::{Entry, EntryId};
+use crate::holder_index::Revisions;
 use crate::id::{Holder, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, Limit, Restraint};
 use crate::record::Consequence;
-use crate::roster::Revisions;
 use crate::time::{DAY_MS, Timestamp};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
@@ -24,40 +24,40 @@ fn is_long_ago(end: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Ledger {
-    pub fn set_limit(&mut self, place: Place, limit: Option<Limit>, now: Timestamp) {
+    pub fn set_limit(&mut self, slot: Slot, limit: Option<Limit>, now: Timestamp) {
         let revision = self.next_revision(now);
-        self.roster.establish(place);
-        let seat = self.roster.use_seat(place);
-        seat.revisions.limit = revision;
-        let consequence = seat.record.set_limit(limit, now);
-        self.rebind(place, consequence);
+        self.holders.establish(slot);
+        let entry = self.holders.use_entry(slot);
+        entry.revisions.limit = revision;
+        let consequence = entry.record.set_limit(limit, now);
+        self.rebind(slot, consequence);
     }
 
     /// `None` lifts a block.
-    pub fn set_block(&mut self, place: Place, block: Option<Block>, now: Timestamp) {
+    pub fn set_block(&mut self, slot: Slot, block: Option<Block>, now: Timestamp) {
         if let Some(end) = block.as_ref().and_then(|block| block.expires_at) {
             self.due = self.due.min(end);
         }
         let revision = self.next_revision(now);
-        self.roster.establish(place);
-        let seat = self.roster.use_seat(place);
-        seat.revisions.block = revision;
-        let consequence = seat.record.set_block(block, now);
-        self.rebind(place, consequence);
+        self.holders.establish(slot);
+        let entry = self.holders.use_entry(slot);
+        entry.revisions.block = revision;
+        let consequence = entry.record.set_block(block, now);
+        self.rebind(slot, consequence);
     }
 
     /// What rules say of a holder: of now, and neither saved nor shared.
-    pub fn set_restraint(&mut self, place: Place, restraint: Option<Restraint>, now: Timestamp) {
+    pub fn set_restraint(&mut self, slot: Slot, restraint: Option<Restraint>, now: Timestamp) {
         if let Some(restraint) = &restraint {
             self.due = self.due.min(restraint.expires_at);
         }
-        let consequence = self.roster.use_seat(place).record.set_restraint(restraint, now);
-        self.conclude(place, consequence);
+        let consequence = self.holders.use_entry(slot).record.set_restraint(restraint, now);
+        self.conclude(slot, consequence);
     }
 
     /// What holds of a holder, with when it was set.
-    pub fn state(&self, place: Place) -> HolderState {
-        self.roster.seat(place).state()
+    pub fn state(&self, slot: Slot) -> HolderState {
+        self.holders.entry(slot).state()
     }
 
     /// As [`Ledger::key`], with when it was set.
@@ -69,10 +69,10 @@ impl Ledger {
     /// anything was.
     pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
         // Nobody is forgotten for it: it waits in the store until its holder comes.
-        let is_full = self.roster.established_count() >= self.config.holders_max;
+        let is_full = self.holders.established_count() >= self.config.holders_max;
         if (is_full || !self.is_whole) && self.find(&state.holder).is_none() {
             if self.config.reads_back {
-                self.leave_unseated(state);
+                self.leave_without_slot(state);
                 return true;
             }
             let is_bound = state.limit.value.is_some() || state.block.value.is_some();
@@ -80,11 +80,11 @@ impl Ledger {
                 return false;
             }
         }
-        let Some(place) = self.take_over(state, now) else { return false };
-        let seat = self.roster.seat_mut(place);
-        seat.profile_unsaved = true;
-        seat.binding_unsaved = true;
-        self.save_later(place);
+        let Some(slot) = self.take_over(state, now) else { return false };
+        let entry = self.holders.entry_mut(slot);
+        entry.profile_unsaved = true;
+        entry.binding_unsaved = true;
+        self.save_later(slot);
         true
     }
 
@@ -123,9 +123,9 @@ impl Ledger {
         self.keys.len()
     }
 
-    /// The oldest first, from the first that comes after the key in this place; with each its own.
-    pub fn keys_after(&self, after: Option<&KeyPlace>) -> impl Iterator<Item = (&KeyPlace, &Key)> {
-        self.keys.after(after).map(|(place, key)| (place, &key.value))
+    /// The oldest first, from the first that comes after the key in this position; with each its own.
+    pub fn keys_after(&self, after: Option<&KeyPosition>) -> impl Iterator<Item = (&KeyPosition, &Key)> {
+        self.keys.after(after).map(|(slot, key)| (slot, &key.value))
     }
 
     /// Puts an entry into the catalog, or changes or removes it.
@@ -207,54 +207,54 @@ impl Ledger {
         later.take_while(move |(id, _)| id.kind == kind).map(|(_, entry)| &entry.value)
     }
 
-    /// Joins the state of a holder, which is seated for it if need be. `None` if all of it was known.
-    pub(super) fn take_over(&mut self, state: HolderState, now: Timestamp) -> Option<Place> {
+    /// Joins the state of a holder, which is given a slot for it if need be. `None` if all of it was known.
+    pub(super) fn take_over(&mut self, state: HolderState, now: Timestamp) -> Option<Slot> {
         self.revision = self.revision.max(state.revision());
-        let place = self.seat(&state.holder, now);
-        self.roster.establish(place);
-        let seat = self.roster.seat_mut(place);
-        let mut joined = seat.state();
+        let slot = self.assign_slot(&state.holder, now);
+        self.holders.establish(slot);
+        let entry = self.holders.entry_mut(slot);
+        let mut joined = entry.state();
         if !joined.join(state) {
             return None;
         }
         let before = std::mem::replace(
-            &mut seat.revisions,
+            &mut entry.revisions,
             Revisions {
                 profile: joined.profile.revision,
                 limit: joined.limit.revision,
                 block: joined.block.revision,
             },
         );
-        seat.record.profile = joined.profile.value;
-        if before.limit != seat.revisions.limit {
-            let consequence = seat.record.set_limit(joined.limit.value, now);
-            self.conclude(place, consequence);
-            self.touch(place);
+        entry.record.profile = joined.profile.value;
+        if before.limit != entry.revisions.limit {
+            let consequence = entry.record.set_limit(joined.limit.value, now);
+            self.conclude(slot, consequence);
+            self.touch(slot);
         }
-        let seat = self.roster.seat_mut(place);
-        if before.block != seat.revisions.block {
+        let entry = self.holders.entry_mut(slot);
+        if before.block != entry.revisions.block {
             if let Some(end) = joined.block.value.as_ref().and_then(|block| block.expires_at) {
                 self.due = self.due.min(end);
             }
-            let consequence = seat.record.set_block(joined.block.value, now);
-            self.conclude(place, consequence);
+            let consequence = entry.record.set_block(joined.block.value, now);
+            self.conclude(slot, consequence);
         }
-        Some(place)
+        Some(slot)
     }
 
     pub(super) fn take_over_key(&mut self, key: Stamped<Key>, now: Timestamp) -> bool {
         self.revision = self.revision.max(key.revision);
         let hash = key.value.hash;
         let is_news = self.keys.join(key);
-        if let Some(place) = self.roster.key(&hash).filter(|_| is_news) {
-            self.bound_key(place, now);
+        if let Some(slot) = self.holders.key(&hash).filter(|_| is_news) {
+            self.bound_key(slot, now);
         }
         is_news
     }
 
     /// A key's record ends when the key does.
-    pub(super) fn bound_key(&mut self, place: Place, now: Timestamp) {
-        let holder = self.record(place).holder();
+    pub(super) fn bound_key(&mut self, slot: Slot, now: Timestamp) {
+        let holder = self.record(slot).holder();
         if !matches!(holder, Holder::Key(_)) {
             return;
         }
@@ -262,8 +262,8 @@ impl Ledger {
         if let Some(end) = end {
             self.due = self.due.min(end);
         }
-        let consequence = self.roster.seat_mut(place).record.set_end(end, now);
-        self.conclude(place, consequence);
+        let consequence = self.holders.entry_mut(slot).record.set_end(end, now);
+        self.conclude(slot, consequence);
     }
 
     /// When a key stops to open anything. `None`: never, or it is no key.
@@ -291,11 +291,11 @@ impl Ledger {
     }
 
     /// A limit or block changed: the holder stays until that is saved.
-    fn rebind(&mut self, place: Place, consequence: Consequence) {
-        self.roster.seat_mut(place).binding_unsaved = true;
-        self.save_later(place);
-        self.conclude(place, consequence);
-        self.touch(place);
+    fn rebind(&mut self, slot: Slot, consequence: Consequence) {
+        self.holders.entry_mut(slot).binding_unsaved = true;
+        self.save_later(slot);
+        self.conclude(slot, consequence);
+        self.touch(slot);
     }
 
     pub(super) fn next_revision(&mut self, now: Timestamp) -> Revision {

@@ -1,5 +1,5 @@
 mod clocks;
-mod seats;
+mod slots;
 
 use super::*;
 use crate::batch::{Profile, Recalled};
@@ -51,10 +51,10 @@ fn delta(name: &str, model: &str, nano: i64, at: Timestamp) -> Delta {
 }
 
 fn cost_of(ledger: &Ledger, holder: &Holder, window: WindowKind) -> Option<i64> {
-    ledger.find(holder).map(|place| ledger.record(place).totals(window).cost.0)
+    ledger.find(holder).map(|slot| ledger.record(slot).totals(window).cost.0)
 }
 
-fn admit(ledger: &mut Ledger, name: &str) -> Result<Place, Full> {
+fn admit(ledger: &mut Ledger, name: &str) -> Result<Slot, Full> {
     ledger.admit(&user(name), NOON, |_, _| true)
 }
 
@@ -159,8 +159,8 @@ fn series_beyond_the_bound_are_left_to_the_store() {
     for (index, model) in ["a", "b", "a", "c"].into_iter().enumerate() {
         ledger.apply(delta("alice", model, 1, NOON.plus_ms(index as u64)), NOON);
     }
-    let place = ledger.find(&user("alice")).unwrap();
-    let mut models: Vec<_> = ledger.series(place).iter().map(|series| series.model.as_str()).collect();
+    let slot = ledger.find(&user("alice")).unwrap();
+    let mut models: Vec<_> = ledger.series(slot).iter().map(|series| series.model.as_str()).collect();
     models.sort();
     assert_eq!(models, ["a", "c"]);
     assert_eq!(rows(&ledger.take_batch().unwrap()).len(), 3);
@@ -169,20 +169,20 @@ fn series_beyond_the_bound_are_left_to_the_store() {
 #[test]
 fn time_alone_rolls_windows_and_lifts_blocks() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap();
+    let slot = admit(&mut ledger, "a").unwrap();
     ledger.apply(delta("a", "m", 100, NOON), NOON);
     assert!(ledger.take_sweep());
     let block = |end: u64| Block { reason: None, blocked_at: NOON, expires_at: Some(NOON.plus_ms(end)) };
-    ledger.set_block(place, Some(block(10)), NOON);
+    ledger.set_block(slot, Some(block(10)), NOON);
     ledger.take_changed();
     ledger.tick(NOON.plus_ms(9));
     assert_eq!(ledger.take_changed(), []);
     ledger.tick(NOON.plus_ms(10));
-    assert_eq!(ledger.take_changed(), [place]);
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(100));
+    assert_eq!(ledger.take_changed(), [slot]);
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::At(100));
     ledger.tick(NOON.next_day_start());
-    assert!(ledger.take_changed().contains(&place));
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(200));
+    assert!(ledger.take_changed().contains(&slot));
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::At(200));
 }
 
 #[test]
@@ -213,13 +213,13 @@ fn a_restored_ledger_goes_on_with_the_same_sums_and_bindings() {
     assert_eq!(cost_of(&ledger, &user("a"), WindowKind::Total), Some(31));
     assert_eq!(cost_of(&ledger, &Holder::Org("acme".into()), WindowKind::Daily), Some(20));
     assert_eq!(ledger.take_batch(), None);
-    let place = ledger.find(&user("a")).unwrap();
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    let slot = ledger.find(&user("a")).unwrap();
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::Shut);
     ledger.tick(NOON);
     ledger.tick(NOON.plus_ms(10));
     // Nothing has been charged in this process: 50 less the 30 of this month is left.
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(20));
-    ledger.set_limit(place, None, NOON.plus_ms(10));
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::At(20));
+    ledger.set_limit(slot, None, NOON.plus_ms(10));
     assert!(ledger.take_batch().unwrap().holders[0].limit.revision > Revision(41));
 }
 
@@ -230,8 +230,8 @@ fn stamped<T>(revision: u64, value: T) -> Stamped<T> {
 #[test]
 fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap();
-    ledger.set_limit(place, Some(Limit::default()), NOON);
+    let slot = admit(&mut ledger, "a").unwrap();
+    ledger.set_limit(slot, Some(Limit::default()), NOON);
     ledger.take_batch();
     ledger.take_sweep();
     let now = Revision::after(Revision::default(), NOON).0;
@@ -244,10 +244,10 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     assert!(ledger.adopt(news.clone(), NOON));
     assert!(!ledger.adopt(news, NOON), "known by now");
     assert!(ledger.take_sweep());
-    assert_eq!(ledger.record(place).own_limit(), Some(Limit::default()));
-    assert_eq!(ledger.record(place).account_state().block, Some(block));
+    assert_eq!(ledger.record(slot).own_limit(), Some(Limit::default()));
+    assert_eq!(ledger.record(slot).account_state().block, Some(block));
     assert_eq!(ledger.take_batch().unwrap().holders.len(), 1, "it is saved here too");
-    ledger.set_block(place, None, NOON);
+    ledger.set_block(slot, None, NOON);
     let lifted = ledger.take_batch().unwrap().holders.remove(0).block;
     assert!(lifted.revision > Revision(now + 9), "whoever heard of the block lifts it later");
 }
@@ -258,7 +258,7 @@ fn a_key_counts_for_itself_and_shuts_its_account_when_it_ends() {
     let key = key(7, Some(NOON.plus_ms(50)));
     let holder = Holder::Key(key.hash);
     ledger.set_key(key.clone(), NOON).unwrap();
-    let place = ledger.admit(&holder, NOON, |_, _| true).unwrap();
+    let slot = ledger.admit(&holder, NOON, |_, _| true).unwrap();
     let identity = Identity { key: Some(key.hash), ..Identity::of("a".into()) };
     ledger.apply(Delta { identity: Arc::new(identity), ..delta("a", "m", 3, NOON) }, NOON);
     assert_eq!(cost_of(&ledger, &holder, WindowKind::Total), Some(3));
@@ -266,14 +266,14 @@ fn a_key_counts_for_itself_and_shuts_its_account_when_it_ends() {
     assert_eq!((batch.keys.len(), batch.rollups[0].key), (1, Some(key.hash)));
 
     ledger.tick(NOON.plus_ms(49));
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Unlimited);
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::Unlimited);
     ledger.tick(NOON.plus_ms(50));
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::Shut);
     assert!(ledger.take_sweep());
     ledger.set_key(Key { expires_at: None, ..key.clone() }, NOON.plus_ms(60)).unwrap();
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Unlimited);
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::Unlimited);
     ledger.set_key(Key { revoked_at: Some(NOON.plus_ms(70)), ..key }, NOON.plus_ms(70)).unwrap();
-    assert_eq!(ledger.record(place).ceilings().cost, Ceiling::Shut);
+    assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::Shut);
     assert!(ledger.take_sweep());
 }
 
@@ -312,10 +312,10 @@ fn what_ended_long_ago_makes_room_for_what_is_new() {
 #[test]
 fn rows_of_a_rolling_limit_span_five_minutes() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "alice").unwrap();
+    let slot = admit(&mut ledger, "alice").unwrap();
     let rolling = Limit { window: WindowKind::Rolling24h, ..Limit::default() };
     ledger.apply(delta("alice", "m", 1, NOON), NOON);
-    ledger.set_limit(place, Some(rolling), NOON);
+    ledger.set_limit(slot, Some(rolling), NOON);
     for minutes in [1, 4, 5] {
         let at = NOON.plus_ms(minutes * 60_000);
         ledger.apply(delta("alice", "m", 2, at), at);
@@ -353,7 +353,7 @@ fn whoever_is_used_is_told_to_the_cluster_once() {
     let mut ledger = Ledger::new(in_cluster(), NOON);
     let names = |ledger: &mut Ledger| -> Vec<Holder> {
         let touched = ledger.take_touched();
-        touched.into_iter().map(|place| ledger.record(place).holder().clone()).collect()
+        touched.into_iter().map(|slot| ledger.record(slot).holder().clone()).collect()
     };
     let org = Holder::Org("acme".into());
     let identity = delta("alice", "m", 1, NOON).identity;
@@ -366,8 +366,8 @@ fn whoever_is_used_is_told_to_the_cluster_once() {
     ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON }, NOON);
     assert_eq!(names(&mut ledger), holders);
 
-    let place = ledger.find(&user("alice")).unwrap();
-    let contribution = ledger.contribution(place, Scope::Whole, NOON).unwrap();
+    let slot = ledger.find(&user("alice")).unwrap();
+    let contribution = ledger.contribution(slot, Scope::Whole, NOON).unwrap();
     assert_eq!(
         (contribution.holder, contribution.counts[0].used.cost),
         (user("alice"), NanoUsd(0)),
@@ -376,9 +376,9 @@ fn whoever_is_used_is_told_to_the_cluster_once() {
     let totals =
         PeerTotals { bucket: contribution.counts[0].bucket, peers: Vec::new(), own: Used::default() };
     ledger.merge(&user("alice"), &[totals], NOON).unwrap();
-    assert_eq!(ledger.contribution(place, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
-    let place = ledger.find(&org).unwrap();
-    assert_eq!(ledger.contribution(place, Scope::Whole, NOON), None, "no limit binds it");
+    assert_eq!(ledger.contribution(slot, Scope::Whole, NOON).unwrap().counts[0].used.cost, NanoUsd(1));
+    let slot = ledger.find(&org).unwrap();
+    assert_eq!(ledger.contribution(slot, Scope::Whole, NOON), None, "no limit binds it");
 }
 
 #[test]
@@ -390,9 +390,9 @@ fn what_others_have_used_closes_sessions_here() {
     let bucket = WindowBucket { window: WindowKind::Daily, start: NOON.day_start() };
     let peers = vec![(Writer("b".into()), Used { cost: NanoUsd(40), tokens: 0 })];
     let totals = [PeerTotals { bucket, peers, own: Used::default() }];
-    let place = ledger.merge(&user("alice"), &totals, NOON).unwrap();
-    assert_eq!((ledger.take_changed(), ledger.take_sweep()), (vec![place], true));
-    assert_eq!(ledger.record(place).used().cost, NanoUsd(100));
+    let slot = ledger.merge(&user("alice"), &totals, NOON).unwrap();
+    assert_eq!((ledger.take_changed(), ledger.take_sweep()), (vec![slot], true));
+    assert_eq!(ledger.record(slot).used().cost, NanoUsd(100));
     assert_eq!(ledger.merge(&user("bob"), &totals, NOON), None);
 }
 
@@ -404,8 +404,8 @@ fn every_holder_learns_that_the_others_cannot_be_heard() {
     }
     ledger.partition(Some(4));
     let ceiling = |ledger: &Ledger, name: &str| {
-        let place = ledger.find(&user(name)).unwrap();
-        ledger.record(place).ceilings().cost
+        let slot = ledger.find(&user(name)).unwrap();
+        ledger.record(slot).ceilings().cost
     };
     admit(&mut ledger, "20000").unwrap();
     assert_eq!(ceiling(&ledger, "20000"), Ceiling::At(25), "who is used, at once");
@@ -456,20 +456,20 @@ fn what_was_set_under_an_id_as_it_was_sent_holds_for_the_id_that_it_is_read_as()
     let lifted = HolderState { block: stamped(3, None), ..HolderState::of(user("Bob")) };
     let restored = Restored {
         holders: vec![blocked("Zoe\u{301}", 1), lifted, blocked("Bob ", 2)],
-        unseated: vec![blocked("al\u{200b}ice", 1)],
+        without_slot: vec![blocked("al\u{200b}ice", 1)],
         ..Restored::default()
     };
     let mut ledger = Ledger::restore(Config { holders_max: 10, ..small() }, restored.clone(), NOON);
     let is_blocked = |ledger: &Ledger, name: &str| {
-        ledger.find(&user(name)).is_some_and(|place| ledger.record(place).block().is_some())
+        ledger.find(&user(name)).is_some_and(|slot| ledger.record(slot).block().is_some())
     };
     assert!(is_blocked(&ledger, "Zo\u{e9}"));
     assert!(!is_blocked(&ledger, "Bob"), "the block was lifted later");
     assert_eq!(ledger.find(&user("alice")), None, "who cannot be named is nobody else");
     // It is lifted as any other, and stays so.
-    let place = ledger.find(&user("Zo\u{e9}")).unwrap();
-    ledger.set_block(place, None, NOON);
-    let now_lifted = ledger.state(place);
+    let slot = ledger.find(&user("Zo\u{e9}")).unwrap();
+    ledger.set_block(slot, None, NOON);
+    let now_lifted = ledger.state(slot);
     let restored = Restored { holders: [restored.holders, vec![now_lifted]].concat(), ..Restored::default() };
     let ledger = Ledger::restore(Config { holders_max: 10, ..small() }, restored, NOON);
     assert!(!is_blocked(&ledger, "Zo\u{e9}"));

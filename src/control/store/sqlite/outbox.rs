@@ -10,7 +10,7 @@ use super::read::{
     session_of,
 };
 use super::restore::{ENTRY, entry_of, json, revision};
-use super::{Place, StoreError};
+use super::{LedgerPath, StoreError};
 use crate::store::row::{Change, Row, Sum, SumOf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -37,7 +37,7 @@ pub(super) struct Copied {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(super) connection: Connection,
-    pub(super) place: Place,
+    pub(super) path: LedgerPath,
     pub(super) copied: Arc<Copied>,
     pub(super) writer: Arc<str>,
     pub(super) generation: u64,
@@ -152,7 +152,7 @@ impl Outbox {
 
     /// Rows that changed after number `after`, in that order, at most `limit`.
     pub(crate) fn changes(&self, class: Class, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.read_changes(class, after, limit).map_err(|error| self.place.error(&error))
+        self.read_changes(class, after, limit).map_err(|error| self.path.error(&error))
     }
 
     /// Everything up to this number is copied and need not be kept.
@@ -173,7 +173,7 @@ impl Outbox {
         };
         let settings = count(Class::Settings, after_settings);
         let counts = settings.and_then(|settings| Ok(settings + count(Class::Counts, after_counts)?));
-        counts.map(|count| count as u64).map_err(|error| self.place.error(&error))
+        counts.map(|count| count as u64).map_err(|error| self.path.error(&error))
     }
 
     fn read_changes(&self, class: Class, after: u64, limit: usize) -> rusqlite::Result<Vec<Change>> {

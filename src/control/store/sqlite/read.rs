@@ -1,7 +1,7 @@
 //! Questions to the file. How usage is asked for is in `usage`.
 
 use super::counts::{names, read, read_identity, read_model, read_org, read_time, time};
-use super::{Place, StoreError, restore, usage};
+use super::{LedgerPath, StoreError, restore, usage};
 use crate::store::row::measure_of;
 use crate::store::{AuditFilter, Filter, Patience, Reader, Recall, RefusalFilter, UsageQuery, UsageRow};
 use rusqlite::types::Value;
@@ -17,7 +17,7 @@ use tokenist_core::time::Timestamp;
 
 pub(super) struct FileReader {
     pub(super) connection: Connection,
-    pub(super) place: Place,
+    pub(super) path: LedgerPath,
 }
 
 /// Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
@@ -97,7 +97,7 @@ impl Recall for FileReader {
             let transaction = connection.transaction()?;
             holders.iter().map(|holder| restore::recall(&transaction, holder, now)).collect()
         };
-        read(&mut self.connection).map_err(|error| self.place.error(&error))
+        read(&mut self.connection).map_err(|error| self.path.error(&error))
     }
 }
 
@@ -132,7 +132,7 @@ impl FileReader {
             }
             Ok(())
         };
-        look_at_all().map_err(|error: rusqlite::Error| self.place.error(&error))
+        look_at_all().map_err(|error: rusqlite::Error| self.path.error(&error))
     }
 
     pub(super) fn ask<T>(
@@ -141,9 +141,9 @@ impl FileReader {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut statement =
-            self.connection.prepare_cached(&question.sql).map_err(|error| self.place.error(&error))?;
+            self.connection.prepare_cached(&question.sql).map_err(|error| self.path.error(&error))?;
         let rows = statement.query_map(params_from_iter(&question.values), read);
-        rows.and_then(Iterator::collect).map_err(|error| self.place.error(&error))
+        rows.and_then(Iterator::collect).map_err(|error| self.path.error(&error))
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a ledger needs of the file to go on: settings, and usage in pieces that each lie in one set of windows. All of
-//! it at the start, or that of the holders that were used last where there are more than have a seat; of others one by
+//! it at the start, or that of the holders that were used last where there are more than have a slot; of others one by
 //! one, as they come: `recall`.
 //!
 //! Rows since the start of the day in which the last 24 hours began are pieces of their own, so that day and rolling
@@ -34,8 +34,8 @@ pub(super) fn read_all(
         let settings = scope.spawn(move || (holders(&beside, chosen), keys(&beside), entries(&beside)));
         let usage = usage(connection, now, chosen);
         let (holders, keys, entries) = settings.join().expect("reading settings does not panic");
-        let (holders, unseated) = holders?;
-        Ok(Restored { holders, keys: keys?, entries: entries?, usage: usage?, is_partial, unseated })
+        let (holders, without_slot) = holders?;
+        Ok(Restored { holders, keys: keys?, entries: entries?, usage: usage?, is_partial, without_slot })
     })
 }
 

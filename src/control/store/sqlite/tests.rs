@@ -63,7 +63,7 @@ fn cost(store: &Sqlite) -> i64 {
 fn the_file_keeps_the_contract() {
     let mut folders: HashMap<u32, Scratch> = HashMap::new();
     check(&mut Subject {
-        open: &mut |place| Box::new(folders.entry(place).or_insert_with(Scratch::new).open()),
+        open: &mut |slot| Box::new(folders.entry(slot).or_insert_with(Scratch::new).open()),
         persists: true,
         bounded: None,
     });

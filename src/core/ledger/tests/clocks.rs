@@ -39,14 +39,13 @@ fn a_window_ends_in_the_middle_of_a_session_to_the_millisecond() {
         (WindowKind::Rolling24h, end_of_bucket),
     ] {
         let mut ledger = Ledger::new(with_window(window), used_at);
-        let place = ledger.admit(&user("alice"), used_at, |_, _| true).unwrap();
+        let slot = ledger.admit(&user("alice"), used_at, |_, _| true).unwrap();
         ledger.apply(delta("alice", "m", 60, used_at), used_at);
         let last = end.minus_ms(1);
         ledger.tick(last);
-        let left =
-            |ledger: &Ledger| (ledger.record(place).used().cost.0, ledger.record(place).ceilings().cost);
+        let left = |ledger: &Ledger| (ledger.record(slot).used().cost.0, ledger.record(slot).ceilings().cost);
         assert_eq!(left(&ledger), (60, Ceiling::At(100)), "{window:?}: the last millisecond");
-        assert_eq!(ledger.record(place).account_state().resets_at, Some(end), "{window:?}");
+        assert_eq!(ledger.record(slot).account_state().resets_at, Some(end), "{window:?}");
         ledger.tick(end);
         assert_eq!(left(&ledger), (0, Ceiling::At(160)), "{window:?}: the first millisecond");
         // Reported before the end, heard of after it: it was of the window before, unless that is still counted.
@@ -87,8 +86,8 @@ fn a_restart_under_another_clock_gives_no_budget_twice_and_shuts_nobody_out_for_
         };
         let told = format!("used at {used_at}, restarted at {now}");
         assert_eq!(sums(&ledger), [day, month, 100], "{told}");
-        let place = ledger.find(&user("alice")).unwrap();
-        assert_eq!(ledger.record(place).ceilings().cost, Ceiling::At(100 - day), "{told}");
+        let slot = ledger.find(&user("alice")).unwrap();
+        assert_eq!(ledger.record(slot).ceilings().cost, Ceiling::At(100 - day), "{told}");
         ledger.tick(now.next_day_start());
         assert_eq!(sums(&ledger)[0], day_after, "{told}: after midnight");
         ledger.tick(now.plus_ms(2 * DAY_MS));

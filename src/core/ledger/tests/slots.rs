@@ -26,7 +26,7 @@ fn save(ledger: &mut Ledger) -> Batch {
     batch
 }
 
-fn receive(ledger: &mut Ledger, name: &str) -> Result<Place, Full> {
+fn receive(ledger: &mut Ledger, name: &str) -> Result<Slot, Full> {
     ledger.receive(&user(name), NOON, |_, _| true)
 }
 
@@ -67,10 +67,10 @@ fn whoever_is_in_use_or_not_saved_is_not_forgotten() {
 fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
     let mut ledger = Ledger::new(Config { holders_max: 1, ..reading_back() }, NOON);
     let block = Block { reason: None, blocked_at: NOON, expires_at: None };
-    let place = admit(&mut ledger, "a").unwrap();
+    let slot = admit(&mut ledger, "a").unwrap();
     ledger.apply(alone("a", 60), NOON);
-    ledger.set_limit(place, Some(Limit { max_cost: Some(NanoUsd(70)), ..Limit::default() }), NOON);
-    ledger.set_block(place, Some(block.clone()), NOON);
+    ledger.set_limit(slot, Some(Limit { max_cost: Some(NanoUsd(70)), ..Limit::default() }), NOON);
+    ledger.set_block(slot, Some(block.clone()), NOON);
     let expires_at = NOON.plus_ms(HOUR_MS);
     let restraint = Restraint { reason: Some("r".into()), since: NOON, delay_ms: 7, expires_at };
     ledger.restrain(&user("a"), Some(restraint.clone()), NOON);
@@ -83,8 +83,8 @@ fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
     let mut recalled = recalled("a", 60);
     ledger.complete(&mut recalled); // What was set is here, whatever the store says.
     let visitor = ledger.visitor(&recalled, NOON);
-    let place = ledger.welcome(&recalled, NOON, |_, _| true).unwrap();
-    for record in [&visitor, ledger.record(place)] {
+    let slot = ledger.welcome(&recalled, NOON, |_, _| true).unwrap();
+    for record in [&visitor, ledger.record(slot)] {
         assert_eq!(record.used().cost, NanoUsd(60));
         assert_eq!(record.own_limit().and_then(|limit| limit.max_cost), Some(NanoUsd(70)));
         assert_eq!((record.block(), record.restraint()), (Some(&block), Some(&restraint)));
@@ -93,14 +93,14 @@ fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn a_stranger_takes_nobodys_seat_and_leaves_nothing() {
+fn a_stranger_takes_nobodys_slot_and_leaves_nothing() {
     let mut ledger = Ledger::new(Config { holders_max: 2, strangers_max: 2, ..reading_back() }, NOON);
     for name in ["a", "b"] {
         ledger.apply(alone(name, 1), NOON);
     }
     save(&mut ledger);
     let first = receive(&mut ledger, "x").unwrap();
-    let held = |place: Place, _: Applied| place != first;
+    let held = |slot: Slot, _: Applied| slot != first;
     ledger.receive(&user("y"), NOON, |_, _| false).unwrap();
     assert_eq!(ledger.receive(&user("z"), NOON, |_, _| false), Err(Full), "both sessions may still begin");
     ledger.receive(&user("z"), NOON, held).unwrap();
@@ -115,14 +115,14 @@ fn a_stranger_takes_nobodys_seat_and_leaves_nothing() {
     ledger.open_session(opened, NOON);
     assert_eq!(ledger.find(&user("x")), Some(first));
     assert_eq!(save(&mut ledger).holders.len(), 1);
-    // It was seated beyond the bound, which the next one makes up for.
-    assert_eq!(ledger.roster.established_count(), 3);
+    // It was given a slot beyond the bound, which the next one makes up for.
+    assert_eq!(ledger.holders.established_count(), 3);
     admit(&mut ledger, "c").unwrap();
     assert_eq!((ledger.user_count(), ledger.take_vacated().len()), (2, 3));
 }
 
 #[test]
-fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
+fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_slot() {
     let mut ledger = Ledger::new(small(), NOON);
     let [limited, blocked, _] = ["a", "b", "c"].map(|name| admit(&mut ledger, name).unwrap());
     ledger.set_limit(limited, Some(Limit::default()), NOON);
@@ -168,7 +168,7 @@ fn key_of(org: Option<&str>) -> Key {
 #[test]
 fn what_is_said_is_saved_once_and_who_counts_for_more_is_heard_first_whatever_the_clock_says() {
     let mut ledger = Ledger::new(small(), NOON);
-    let place = admit(&mut ledger, "a").unwrap();
+    let slot = admit(&mut ledger, "a").unwrap();
     let mut last = Revision::default();
     // As if each said it a day before the one who counts for less.
     for (org, said, days_before, is_news) in [
@@ -182,7 +182,7 @@ fn what_is_said_is_saved_once_and_who_counts_for_more_is_heard_first_whatever_th
         ("globex", Said::ByKeyOfOrg, 0, false),
         ("evil", Said::Claimed, 0, false),
     ] {
-        ledger.introduce(place, &of_org(org), said, NOON.minus_ms(days_before * DAY_MS));
+        ledger.introduce(slot, &of_org(org), said, NOON.minus_ms(days_before * DAY_MS));
         let saved = ledger.take_batch().map(|batch| batch.holders[0].profile.clone());
         assert_eq!(saved.is_some(), is_news, "{org} {said:?}");
         if let Some(profile) = saved {
@@ -191,7 +191,7 @@ fn what_is_said_is_saved_once_and_who_counts_for_more_is_heard_first_whatever_th
             last = profile.revision;
         }
     }
-    assert_eq!(ledger.record(place).profile.member_of(), Some(&"initech".into()));
+    assert_eq!(ledger.record(slot).profile.member_of(), Some(&"initech".into()));
 }
 
 /// What was said on the one instance while the other had not heard of it.
@@ -209,8 +209,8 @@ fn two_instances_that_heard_different_words_come_to_the_same() {
     for (words, member_of) in cases {
         let said = |(org, said, after): Word| {
             let mut ledger = Ledger::new(small(), NOON);
-            let place = admit(&mut ledger, "a").unwrap();
-            ledger.introduce(place, &of_org(org), said, NOON.plus_ms(after));
+            let slot = admit(&mut ledger, "a").unwrap();
+            ledger.introduce(slot, &of_org(org), said, NOON.plus_ms(after));
             ledger
         };
         let mut both = words.map(said);
@@ -238,12 +238,12 @@ fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
         }
         let identity = Identity { key: key.map(|_| KeyHash([1; 32])), ..of_org("acme") };
         assert_eq!(ledger.said_of(&identity), said);
-        let place = receive(&mut ledger, "a").unwrap();
-        assert_eq!(ledger.membership(place), Membership::New);
-        ledger.expect(place, &identity);
+        let slot = receive(&mut ledger, "a").unwrap();
+        assert_eq!(ledger.membership(slot), Membership::New);
+        ledger.expect(slot, &identity);
         let expected =
             if said == Said::ByKeyOfOrg { Membership::Of(&"acme".into()) } else { Membership::New };
-        assert_eq!(ledger.membership(place), expected, "{said:?}");
+        assert_eq!(ledger.membership(slot), expected, "{said:?}");
         assert_eq!(ledger.take_batch().unwrap_or_default().holders, [], "nothing of it is saved");
         let opened = Opened {
             session: SessionId(1),
@@ -263,19 +263,19 @@ fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
 /// Who comes in while a key's session for him waits for the provider is no member of the key's org by that.
 #[test]
 fn what_a_key_is_about_to_say_is_gone_once_its_user_is_known_by_other_words() {
-    let became_known: [fn(&mut Ledger, Place); 2] = [
-        |ledger, place| ledger.introduce(place, &of_org("evil"), Said::Claimed, NOON),
-        |ledger, place| ledger.set_block(place, None, NOON),
+    let became_known: [fn(&mut Ledger, Slot); 2] = [
+        |ledger, slot| ledger.introduce(slot, &of_org("evil"), Said::Claimed, NOON),
+        |ledger, slot| ledger.set_block(slot, None, NOON),
     ];
     for become_known in became_known {
         let mut ledger = Ledger::new(small(), NOON);
         ledger.set_key(key_of(Some("acme")), NOON).unwrap();
         let identity = Identity { key: Some(KeyHash([1; 32])), ..of_org("acme") };
-        let place = receive(&mut ledger, "a").unwrap();
-        ledger.expect(place, &identity);
-        assert_eq!(ledger.membership(place), Membership::Of(&"acme".into()));
-        become_known(&mut ledger, place);
-        assert_eq!(ledger.membership(place), Membership::Nowhere);
+        let slot = receive(&mut ledger, "a").unwrap();
+        ledger.expect(slot, &identity);
+        assert_eq!(ledger.membership(slot), Membership::Of(&"acme".into()));
+        become_known(&mut ledger, slot);
+        assert_eq!(ledger.membership(slot), Membership::Nowhere);
     }
 }
 
@@ -302,7 +302,7 @@ fn who_is_refused_makes_nothing_known() {
 }
 
 #[test]
-fn what_another_instance_sets_holds_for_whoever_has_no_seat() {
+fn what_another_instance_sets_holds_for_whoever_has_no_slot() {
     let block = Block { reason: None, blocked_at: NOON, expires_at: None };
     let stranger =
         |name: &str| HolderState { profile: stamped(7, Profile::default()), ..HolderState::of(user(name)) };
@@ -315,7 +315,7 @@ fn what_another_instance_sets_holds_for_whoever_has_no_seat() {
     let mut ledger = full(small());
     assert!(!ledger.adopt(stranger("c"), NOON), "for a mere profile nobody is forgotten");
     assert!(ledger.adopt(blocked.clone(), NOON));
-    assert!(ledger.find(&user("c")).is_some(), "nothing could be read back, so it is seated");
+    assert!(ledger.find(&user("c")).is_some(), "nothing could be read back, so it gets a slot");
 
     let mut ledger = full(reading_back());
     assert!(ledger.adopt(blocked.clone(), NOON));
@@ -326,11 +326,11 @@ fn what_another_instance_sets_holds_for_whoever_has_no_seat() {
     assert!(batch.holders.contains(&blocked));
     ledger.committed(1, |holder| *holder == user("c"));
     ledger.complete(&mut answer);
-    let place = ledger.welcome(&answer, NOON, |_, _| true).unwrap();
-    assert_eq!(ledger.record(place).block(), Some(&block));
+    let slot = ledger.welcome(&answer, NOON, |_, _| true).unwrap();
+    assert_eq!(ledger.record(slot).block(), Some(&block));
 }
 
-/// One step of many users in a table of few seats.
+/// One step of many users in a table of few slots.
 #[derive(Clone, Debug)]
 enum Step {
     Admit(u8),
@@ -387,18 +387,18 @@ impl Shelf {
 proptest! {
     /// Whoever is let in knows all that was ever used, whatever was forgotten meanwhile, and no block is lost.
     #[test]
-    fn nobody_gets_a_cent_twice_in_a_table_of_few_seats(steps in steps(), holders_max in 2..5usize) {
+    fn nobody_gets_a_cent_twice_in_a_table_of_few_slots(steps in steps(), holders_max in 2..5usize) {
         let mut ledger = Ledger::new(Config { holders_max, ..reading_back() }, NOON);
         let (mut shelf, mut taken) = (Shelf::default(), Vec::new());
         let (mut used, mut blocked) = (BTreeMap::<u8, i64>::new(), BTreeSet::<u8>::new());
-        let mut held: BTreeMap<u8, Place> = BTreeMap::new();
+        let mut held: BTreeMap<u8, Slot> = BTreeMap::new();
         let name = |number: u8| user(&number.to_string());
         let mut commits = 0;
         for step in steps {
             match step {
                 Step::Admit(who) => {
-                    let places: Vec<Place> = held.values().copied().collect();
-                    let is_free = |place: Place, _: Applied| !places.contains(&place);
+                    let slots: Vec<Slot> = held.values().copied().collect();
+                    let is_free = |slot: Slot, _: Applied| !slots.contains(&slot);
                     let is_new = ledger.find(&name(who)).is_none();
                     let found = if is_new && !ledger.has_room(NOON, is_free) {
                         Err(Full)
@@ -412,14 +412,14 @@ proptest! {
                     } else {
                         ledger.receive(&name(who), NOON, is_free)
                     };
-                    if let Ok(place) = found {
-                        held.insert(who, place);
-                        let record = ledger.record(place);
+                    if let Ok(slot) = found {
+                        held.insert(who, slot);
+                        let record = ledger.record(slot);
                         let sum = used.get(&who).copied().unwrap_or(0);
                         prop_assert_eq!(record.totals(WindowKind::Total).cost.0, sum);
                         prop_assert_eq!(record.totals(WindowKind::Daily).cost.0, sum);
                         prop_assert_eq!(record.block().is_some(), blocked.contains(&who));
-                        prop_assert!(!is_new || ledger.roster.established_count() <= holders_max);
+                        prop_assert!(!is_new || ledger.holders.established_count() <= holders_max);
                     }
                 }
                 Step::Leave(who) => drop(held.remove(&who)),

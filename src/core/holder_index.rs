@@ -1,8 +1,8 @@
-//! The ledger's holders: a bounded number of them, found by id or by place.
+//! The ledger's holders: a bounded number of them, found by id or by slot.
 //!
-//! Whoever is to be forgotten is the least recently used of some that may be. A stranger sits apart until something is
-//! known of it, so that strangers push nobody out. A place that is vacated is the next to be taken, so whoever keeps
-//! something beside a holder keeps it in a vector by [`Place`].
+//! Whoever is to be forgotten is the least recently used of some that may be. A stranger is kept apart until something is
+//! known of it, so that strangers push nobody out. A slot that is vacated is the next to be taken, so whoever keeps
+//! something beside a holder keeps it in a vector by [`Slot`].
 
 use crate::batch::{HolderState, Revision, Stamped};
 use crate::id::{Feature, Holder, KeyHash, OrgId, UserId};
@@ -12,17 +12,17 @@ use crate::series::Series;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Where a holder sits. Valid until the holder is forgotten.
+/// A holder's number. Valid until the holder is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place(u32);
+pub struct Slot(u32);
 
-impl Place {
+impl Slot {
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// What a seat is to its holder.
+/// What a slot is to its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tenure {
     /// Nobody is found here: its record is that of a holder of whom nothing is known.
@@ -34,7 +34,7 @@ pub(crate) enum Tenure {
 
 /// A holder with what the ledger keeps beside its record.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct HolderEntry {
     tenure: Tenure,
     pub(crate) record: Record,
     /// A user's usage by model; empty for other holders.
@@ -49,7 +49,7 @@ pub(crate) struct Seat {
     /// Waits in the list of what the cluster is told.
     pub(crate) is_touched: bool,
     /// When it was last told whether peers can be reached.
-    pub(crate) apart_epoch: u32,
+    pub(crate) partition_epoch: u32,
     /// The org of the key that speaks for a user who is new: of now, and not saved.
     pub(crate) expected_in: Option<OrgId>,
     pub(crate) profile_unsaved: bool,
@@ -69,35 +69,35 @@ pub(crate) struct Revisions {
 }
 
 #[derive(Debug)]
-pub(crate) struct Roster {
-    seats: Vec<Seat>,
-    users: HashMap<UserId, Place>,
-    orgs: HashMap<OrgId, Place>,
-    features: HashMap<Feature, Place>,
-    keys: HashMap<KeyHash, Place>,
+pub(crate) struct HolderIndex {
+    slots: Vec<HolderEntry>,
+    users: HashMap<UserId, Slot>,
+    orgs: HashMap<OrgId, Slot>,
+    features: HashMap<Feature, Slot>,
+    keys: HashMap<KeyHash, Slot>,
     /// Users again, in order of id, but for strangers.
-    order: BTreeMap<UserId, Place>,
+    order: BTreeMap<UserId, Slot>,
     established_count: usize,
-    vacant: Vec<Place>,
-    /// Strangers in the order in which they came, and among them places that no longer are a stranger's.
-    strangers: VecDeque<Place>,
+    vacant: Vec<Slot>,
+    /// Strangers in the order in which they came, and among them slots that no longer are a stranger's.
+    strangers: VecDeque<Slot>,
     /// Grows with every use; tells who was used last.
     uses: u64,
     /// Where the search for somebody to forget goes on.
     hand: usize,
 }
 
-/// How many that may be forgotten are compared, and how many seats are looked at to find them. With as many holders
+/// How many that may be forgotten are compared, and how many slots are looked at to find them. With as many holders
 /// as the first it is exactly the least recently used who goes; with more, somebody who has been idle for long.
 const CANDIDATE_COUNT: usize = 64;
 const SEARCH_COUNT: usize = 4096;
 /// How many strangers are looked at to find one who is gone.
 const STRANGER_SEARCH_COUNT: usize = 8;
 
-impl Roster {
-    pub(crate) fn new() -> Roster {
-        Roster {
-            seats: Vec::new(),
+impl HolderIndex {
+    pub(crate) fn new() -> HolderIndex {
+        HolderIndex {
+            slots: Vec::new(),
             users: HashMap::new(),
             orgs: HashMap::new(),
             features: HashMap::new(),
@@ -113,12 +113,12 @@ impl Roster {
 
     /// Makes room for so many users more.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.seats.reserve(count);
+        self.slots.reserve(count);
         self.users.reserve(count);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats.len()
+        self.slots.len()
     }
 
     /// All but strangers.
@@ -136,7 +136,7 @@ impl Roster {
         self.order.len()
     }
 
-    pub(crate) fn find(&self, holder: &Holder) -> Option<Place> {
+    pub(crate) fn find(&self, holder: &Holder) -> Option<Slot> {
         match holder {
             Holder::User(user) => self.user(user),
             Holder::Org(org) => self.org(org),
@@ -145,104 +145,98 @@ impl Roster {
         }
     }
 
-    pub(crate) fn feature(&self, feature: &Feature) -> Option<Place> {
+    pub(crate) fn feature(&self, feature: &Feature) -> Option<Slot> {
         self.features.get(feature).copied()
     }
 
-    pub(crate) fn key(&self, key: &KeyHash) -> Option<Place> {
+    pub(crate) fn key(&self, key: &KeyHash) -> Option<Slot> {
         self.keys.get(key).copied()
     }
 
-    pub(crate) fn user(&self, user: &UserId) -> Option<Place> {
+    pub(crate) fn user(&self, user: &UserId) -> Option<Slot> {
         self.users.get(user).copied()
     }
 
-    pub(crate) fn org(&self, org: &OrgId) -> Option<Place> {
+    pub(crate) fn org(&self, org: &OrgId) -> Option<Slot> {
         self.orgs.get(org).copied()
     }
 
     /// Users in order of id, from the first that comes after `after`.
-    pub(crate) fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Place)> {
+    pub(crate) fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.order.range::<UserId, _>((from, Unbounded)).map(|(user, &place)| (user, place))
+        self.order.range::<UserId, _>((from, Unbounded)).map(|(user, &slot)| (user, slot))
     }
 
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + use<> {
-        (0..self.seats.len() as u32).map(Place)
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.slots.len() as u32).map(Slot)
     }
 
-    pub(crate) fn place_at(&self, index: usize) -> Option<Place> {
-        (index < self.seats.len()).then_some(Place(index as u32))
+    pub(crate) fn slot_at(&self, index: usize) -> Option<Slot> {
+        (index < self.slots.len()).then_some(Slot(index as u32))
     }
 
-    pub(crate) fn seat(&self, place: Place) -> &Seat {
-        &self.seats[place.index()]
+    pub(crate) fn entry(&self, slot: Slot) -> &HolderEntry {
+        &self.slots[slot.index()]
     }
 
-    pub(crate) fn seat_mut(&mut self, place: Place) -> &mut Seat {
-        &mut self.seats[place.index()]
+    pub(crate) fn entry_mut(&mut self, slot: Slot) -> &mut HolderEntry {
+        &mut self.slots[slot.index()]
     }
 
-    /// As [`Roster::seat_mut`], and puts off its being forgotten.
-    pub(crate) fn use_seat(&mut self, place: Place) -> &mut Seat {
+    /// As [`HolderIndex::entry_mut`], and puts off its being forgotten.
+    pub(crate) fn use_entry(&mut self, slot: Slot) -> &mut HolderEntry {
         self.uses += 1;
-        let seat = &mut self.seats[place.index()];
-        seat.used_at = self.uses;
-        seat
+        let entry = &mut self.slots[slot.index()];
+        entry.used_at = self.uses;
+        entry
     }
 
-    /// Seats a holder who has none.
-    pub(crate) fn seat_new(
-        &mut self,
-        holder: &Holder,
-        tenure: Tenure,
-        limit: Limit,
-        now: Timestamp,
-    ) -> Place {
-        let mut seat = Seat::new(holder, limit, now);
-        seat.tenure = Tenure::Tentative;
-        let place = match self.vacant.pop() {
-            Some(place) => {
-                *self.seat_mut(place) = seat;
-                place
+    /// Gives a slot to a holder who has none.
+    pub(crate) fn insert(&mut self, holder: &Holder, tenure: Tenure, limit: Limit, now: Timestamp) -> Slot {
+        let mut entry = HolderEntry::new(holder, limit, now);
+        entry.tenure = Tenure::Tentative;
+        let slot = match self.vacant.pop() {
+            Some(slot) => {
+                *self.entry_mut(slot) = entry;
+                slot
             }
             None => {
-                self.seats.push(seat);
-                Place(u32::try_from(self.seats.len() - 1).expect("fewer than four billion holders"))
+                self.slots.push(entry);
+                Slot(u32::try_from(self.slots.len() - 1).expect("fewer than four billion holders"))
             }
         };
-        self.enlist(holder, place);
+        self.enlist(holder, slot);
         match tenure {
-            Tenure::Established => self.establish(place),
-            Tenure::Tentative | Tenure::Vacant => self.strangers.push_back(place),
+            Tenure::Established => self.establish(slot),
+            Tenure::Tentative | Tenure::Vacant => self.strangers.push_back(slot),
         }
-        place
+        slot
     }
 
     /// Something is known of the holder, who is a stranger no longer.
-    pub(crate) fn establish(&mut self, place: Place) {
-        let seat = &mut self.seats[place.index()];
-        if seat.tenure != Tenure::Tentative {
+    pub(crate) fn establish(&mut self, slot: Slot) {
+        let entry = &mut self.slots[slot.index()];
+        if entry.tenure != Tenure::Tentative {
             return;
         }
-        seat.tenure = Tenure::Established;
+        entry.tenure = Tenure::Established;
         // Whatever makes him known says where he belongs, or that nobody has said it.
-        seat.expected_in = None;
+        entry.expected_in = None;
         self.established_count += 1;
-        if let Holder::User(user) = seat.record.holder() {
-            self.order.insert(user.clone(), place);
+        if let Holder::User(user) = entry.record.holder() {
+            self.order.insert(user.clone(), slot);
         }
     }
 
     /// Forgets a holder.
-    pub(crate) fn vacate(&mut self, place: Place, now: Timestamp) {
-        let seat = self.seat_mut(place);
-        let holder = seat.record.holder().clone();
-        let before = std::mem::replace(seat, Seat::new(&holder, Limit::default(), now));
-        assert!(before.tenure != Tenure::Vacant, "only who has a seat leaves it");
+    pub(crate) fn vacate(&mut self, slot: Slot, now: Timestamp) {
+        let entry = self.entry_mut(slot);
+        let holder = entry.record.holder().clone();
+        let before = std::mem::replace(entry, HolderEntry::new(&holder, Limit::default(), now));
+        assert!(before.tenure != Tenure::Vacant, "only a slot in use is vacated");
         self.established_count -= usize::from(before.tenure == Tenure::Established);
-        self.vacant.push(place);
+        self.vacant.push(slot);
         match &holder {
             Holder::User(user) => {
                 self.users.remove(user);
@@ -261,35 +255,41 @@ impl Roster {
     }
 
     /// A stranger who is gone, if there is one among those that came first.
-    pub(crate) fn idle_stranger(&mut self, mut is_gone: impl FnMut(Place, &Seat) -> bool) -> Option<Place> {
+    pub(crate) fn idle_stranger(
+        &mut self,
+        mut is_gone: impl FnMut(Slot, &HolderEntry) -> bool,
+    ) -> Option<Slot> {
         for _ in 0..self.strangers.len().min(STRANGER_SEARCH_COUNT) {
-            let place = self.strangers.pop_front()?;
-            let seat = self.seat(place);
-            if seat.tenure != Tenure::Tentative {
+            let slot = self.strangers.pop_front()?;
+            let entry = self.entry(slot);
+            if entry.tenure != Tenure::Tentative {
                 continue;
             }
-            if is_gone(place, seat) {
-                return Some(place);
+            if is_gone(slot, entry) {
+                return Some(slot);
             }
-            self.strangers.push_back(place);
+            self.strangers.push_back(slot);
         }
         None
     }
 
     /// Somebody to forget: the longest unused of the next few for whom `may_forget` says yes.
-    pub(crate) fn most_idle(&mut self, mut may_forget: impl FnMut(Place, &Seat) -> bool) -> Option<Place> {
-        let count = self.seats.len();
-        let mut most_idle: Option<Place> = None;
+    pub(crate) fn most_idle(
+        &mut self,
+        mut may_forget: impl FnMut(Slot, &HolderEntry) -> bool,
+    ) -> Option<Slot> {
+        let count = self.slots.len();
+        let mut most_idle: Option<Slot> = None;
         let mut candidates = 0;
         for _ in 0..count.min(SEARCH_COUNT) {
             self.hand = (self.hand + 1) % count;
-            let place = Place(self.hand as u32);
-            let seat = self.seat(place);
-            if seat.tenure != Tenure::Established || !may_forget(place, seat) {
+            let slot = Slot(self.hand as u32);
+            let entry = self.entry(slot);
+            if entry.tenure != Tenure::Established || !may_forget(slot, entry) {
                 continue;
             }
-            if most_idle.is_none_or(|other| seat.used_at < self.seat(other).used_at) {
-                most_idle = Some(place);
+            if most_idle.is_none_or(|other| entry.used_at < self.entry(other).used_at) {
+                most_idle = Some(slot);
             }
             candidates += 1;
             if candidates == CANDIDATE_COUNT {
@@ -299,19 +299,19 @@ impl Roster {
         most_idle
     }
 
-    fn enlist(&mut self, holder: &Holder, place: Place) {
+    fn enlist(&mut self, holder: &Holder, slot: Slot) {
         let known = match holder {
-            Holder::User(user) => self.users.insert(user.clone(), place),
-            Holder::Org(org) => self.orgs.insert(org.clone(), place),
-            Holder::Feature(feature) => self.features.insert(feature.clone(), place),
-            Holder::Key(key) => self.keys.insert(*key, place),
+            Holder::User(user) => self.users.insert(user.clone(), slot),
+            Holder::Org(org) => self.orgs.insert(org.clone(), slot),
+            Holder::Feature(feature) => self.features.insert(feature.clone(), slot),
+            Holder::Key(key) => self.keys.insert(*key, slot),
         };
-        assert!(known.is_none(), "a holder has one seat");
-        self.use_seat(place);
+        assert!(known.is_none(), "a holder has one slot");
+        self.use_entry(slot);
     }
 }
 
-impl Seat {
+impl HolderEntry {
     pub(crate) fn state(&self) -> HolderState {
         let Revisions { profile, limit, block } = self.revisions;
         HolderState {
@@ -330,8 +330,8 @@ impl Seat {
         self.tenure == Tenure::Vacant
     }
 
-    fn new(holder: &Holder, limit: Limit, now: Timestamp) -> Seat {
-        Seat {
+    fn new(holder: &Holder, limit: Limit, now: Timestamp) -> HolderEntry {
+        HolderEntry {
             tenure: Tenure::Vacant,
             record: Record::new(holder.clone(), limit, now),
             series: Vec::new(),
@@ -340,7 +340,7 @@ impl Seat {
             is_blocked: false,
             is_bound: false,
             is_touched: false,
-            apart_epoch: 0,
+            partition_epoch: 0,
             expected_in: None,
             profile_unsaved: false,
             binding_unsaved: false,

@@ -1,9 +1,9 @@
-//! Whoever comes and has no seat: what the store has of him is read first, or he waits for a seat.
+//! Whoever comes and has no slot: what the store has of him is read first, or he waits for a slot.
 //!
 //! Start at [`Aggregator::attend_to`]. What is asked waits as it was asked and is looked at anew once what it lacks is
 //! there; nothing of it was done before. The aggregator itself never waits.
 //!
-//! Invariant: nobody is seated of whom the store may know something that has not been read.
+//! Invariant: nobody is given a slot of whom the store may know something that has not been read.
 
 use super::{Aggregator, Turn};
 use crate::command::{Command, Need};
@@ -16,23 +16,23 @@ use std::time::Duration;
 use tokenist_core::authority::{Membership, heard_of};
 use tokenist_core::batch::Recalled;
 use tokenist_core::id::{Holder, Identity};
-use tokenist_core::ledger::{Full, Place};
+use tokenist_core::ledger::{Full, Slot};
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Account, Admission, Answer, Order};
 use tracing::{info, warn};
 
-/// How long a request waits for what the store knows, or for a seat. A shard waits longer.
+/// How long a request waits for what the store knows, or for a slot. A shard waits longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests that may wait. Past it they are refused at once.
 const WAITING_MAX: usize = 10_000;
-/// Between two looks for a seat that somebody waits for.
+/// Between two looks for a slot that somebody waits for.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Between two times that shards are told to let go of accounts that they only remember.
 const RELEASE_PAUSE: Duration = Duration::from_millis(20);
-/// The same while nobody waits: everybody is refused at once, or was seated beyond the bound.
+/// The same while nobody waits: everybody is refused at once, or was given a slot beyond the bound.
 const RELEASE_PAUSE_IDLE: Duration = Duration::from_secs(1);
-/// Requests that get a seat in one look, so that a look stays short.
+/// Requests that get a slot in one look, so that a look stays short.
 const LOOK_COUNT: usize = 64;
 
 /// What a shard or an operator wants of holders.
@@ -54,7 +54,7 @@ struct Waiting {
 enum Lack {
     /// These are to be read.
     Knowledge(Vec<Holder>),
-    Seat,
+    HolderEntry,
 }
 
 /// Why something is not done at all.
@@ -65,24 +65,24 @@ enum Refusal {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Seats {
+pub(super) struct Slots {
     /// Where the store is asked. `None`: by nobody, or it is a simulation's.
     store: Option<Sender<Question>>,
     /// Holders that are being read, and those of them that nobody has been asked for yet.
     awaited: HashSet<Holder>,
     questions: VecDeque<Vec<Holder>>,
     for_knowledge: Vec<Waiting>,
-    for_seat: VecDeque<Waiting>,
-    /// Of whom the store has just said that it knows nothing, and whom it knows but found no seat: for as long as
+    for_slot: VecDeque<Waiting>,
+    /// Of whom the store has just said that it knows nothing, and whom it knows but found no slot: for as long as
     /// those are looked at who have waited for it.
     strangers: HashSet<Holder>,
     visitors: HashMap<Holder, Record>,
-    /// The head of the queue for seats is being looked at: nobody is before it.
+    /// The head of the queue for slots is being looked at: nobody is before it.
     is_looking: bool,
     next_look: Duration,
     released_at: Option<Duration>,
     committed: u64,
-    /// Somebody was refused for want of a seat, and there is none yet.
+    /// Somebody was refused for want of a slot, and there is none yet.
     pub(super) is_full: bool,
     pub(super) refused: u64,
     pub(super) recalled: u64,
@@ -93,46 +93,46 @@ pub(super) struct Seats {
 impl Aggregator {
     /// From now on the store is asked there for whoever comes back.
     pub(crate) fn recall_from(&mut self, store: Sender<Question>) {
-        self.seats.store = Some(store);
+        self.slots.store = Some(store);
     }
 
     /// Does what is asked, now or once what it lacks is there. Whoever waits for too long is refused.
     pub(super) fn attend_to(&mut self, asked: Asked, now: Timestamp) {
-        let deadline = self.seats.elapsed + PATIENCE;
+        let deadline = self.slots.elapsed + PATIENCE;
         self.attend_by(deadline, asked, now);
     }
 
     /// Looks after those who wait. `elapsed` only grows. Gives when to come again, if nothing happens before.
     pub fn attend(&mut self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
-        self.seats.elapsed = elapsed;
+        self.slots.elapsed = elapsed;
         self.give_up_on_late();
-        if !self.seats.for_seat.is_empty() && elapsed >= self.seats.next_look {
-            self.seats.next_look = elapsed + LOOK_PAUSE;
-            self.look_for_seats(now);
+        if !self.slots.for_slot.is_empty() && elapsed >= self.slots.next_look {
+            self.slots.next_look = elapsed + LOOK_PAUSE;
+            self.look_for_slots(now);
         }
-        if self.seats.store.is_some() {
+        if self.slots.store.is_some() {
             self.ask_store(now);
         }
-        let seats = &self.seats;
-        let deadlines = seats.for_knowledge.first().into_iter().chain(seats.for_seat.front());
-        let look = (!seats.for_seat.is_empty()).then_some(seats.next_look);
-        let ask = (!seats.questions.is_empty()).then_some(elapsed + LOOK_PAUSE);
+        let slots = &self.slots;
+        let deadlines = slots.for_knowledge.first().into_iter().chain(slots.for_slot.front());
+        let look = (!slots.for_slot.is_empty()).then_some(slots.next_look);
+        let ask = (!slots.questions.is_empty()).then_some(elapsed + LOOK_PAUSE);
         deadlines.map(|waiting| waiting.deadline).chain(look).chain(ask).min()
     }
 
     /// The store has so many batches of those that were handed to a writer.
     pub fn saved(&mut self, batches: u64) {
         let batches = self.journal.batches() + batches;
-        if batches != self.seats.committed {
-            self.seats.committed = batches;
-            self.seats.next_look = Duration::ZERO;
-            self.ledger.committed(batches, |holder| self.seats.awaited.contains(holder));
+        if batches != self.slots.committed {
+            self.slots.committed = batches;
+            self.slots.next_look = Duration::ZERO;
+            self.ledger.committed(batches, |holder| self.slots.awaited.contains(holder));
         }
     }
 
     /// Whom the store is to be asked for, together; each is asked for until [`Aggregator::recalled`] answers.
     pub fn take_question(&mut self) -> Option<Vec<Holder>> {
-        self.seats.questions.pop_front()
+        self.slots.questions.pop_front()
     }
 
     /// The store has answered.
@@ -140,7 +140,7 @@ impl Aggregator {
         let mut unread = HashSet::new();
         let mut read = HashSet::new();
         for (holder, answer) in answers {
-            self.seats.awaited.remove(&holder);
+            self.slots.awaited.remove(&holder);
             match answer {
                 Ok(recalled) => self.welcome(recalled, now),
                 Err(_) => drop(unread.insert(holder.clone())),
@@ -148,7 +148,7 @@ impl Aggregator {
             read.insert(holder);
         }
         let ready: Vec<Waiting> = self
-            .seats
+            .slots
             .for_knowledge
             .extract_if(.., |waiting| {
                 let is_hopeless = waiting.awaits.iter().any(|holder| unread.contains(holder));
@@ -164,15 +164,15 @@ impl Aggregator {
                 self.attend_by(deadline, asked, now);
             }
         }
-        self.seats.strangers.clear();
-        self.seats.visitors.clear();
+        self.slots.strangers.clear();
+        self.slots.visitors.clear();
         self.publish();
     }
 
     /// Makes up for strangers who became known beyond the bound, and tells of a full ledger that it no longer is.
     pub(super) fn look_after_room(&mut self, now: Timestamp) {
-        if (self.seats.is_full || self.ledger.is_over_full()) && self.has_room(now) {
-            if std::mem::take(&mut self.seats.is_full) {
+        if (self.slots.is_full || self.ledger.is_over_full()) && self.has_room(now) {
+            if std::mem::take(&mut self.slots.is_full) {
                 info!("the ledger has room again");
             }
         } else if self.ledger.is_over_full() {
@@ -181,43 +181,47 @@ impl Aggregator {
     }
 
     /// The account of somebody who is known here from now on, at the latest.
-    pub(super) fn seat(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
-        if self.ledger.is_absent(holder) && !self.seats.strangers.contains(holder) {
+    pub(super) fn assign_slot(
+        &mut self,
+        holder: &Holder,
+        now: Timestamp,
+    ) -> Result<(Slot, Arc<Account>), Full> {
+        if self.ledger.is_absent(holder) && !self.slots.strangers.contains(holder) {
             return Err(Full); // It is to be read first.
         }
         let accounts = &mut self.accounts;
-        let place = self.ledger.admit(holder, now, |place, applied| accounts.is_idle(place, applied));
+        let slot = self.ledger.admit(holder, now, |slot, applied| accounts.is_idle(slot, applied));
         self.forget_vacated();
-        place.map(|place| (place, self.open(place)))
+        slot.map(|slot| (slot, self.open(slot)))
     }
 
     /// The account of somebody who may be a stranger.
-    pub(super) fn receive(&mut self, holder: &Holder, now: Timestamp) -> Result<(Place, Arc<Account>), Full> {
+    pub(super) fn receive(&mut self, holder: &Holder, now: Timestamp) -> Result<(Slot, Arc<Account>), Full> {
         let accounts = &mut self.accounts;
-        let place = self.ledger.receive(holder, now, |place, applied| accounts.is_idle(place, applied));
+        let slot = self.ledger.receive(holder, now, |slot, applied| accounts.is_idle(slot, applied));
         self.forget_vacated();
-        place.map(|place| (place, self.open(place)))
+        slot.map(|slot| (slot, self.open(slot)))
     }
 
-    /// Somebody whom the store knows, and for whom there is no seat.
+    /// Somebody whom the store knows, and for whom there is no slot.
     pub(super) fn visitor(&self, holder: &Holder) -> Option<&Record> {
-        self.seats.visitors.get(holder)
+        self.slots.visitors.get(holder)
     }
 
-    fn open(&mut self, place: Place) -> Arc<Account> {
-        self.accounts.open(place, self.ledger.record(place))
+    fn open(&mut self, slot: Slot) -> Arc<Account> {
+        self.accounts.open(slot, self.ledger.record(slot))
     }
 
     fn forget_vacated(&mut self) {
-        for place in self.ledger.take_vacated() {
-            self.accounts.forget(place);
-            self.unwatch(place);
+        for slot in self.ledger.take_vacated() {
+            self.accounts.forget(slot);
+            self.unwatch(slot);
         }
     }
 
     fn has_room(&mut self, now: Timestamp) -> bool {
         let accounts = &mut self.accounts;
-        let has_room = self.ledger.has_room(now, |place, applied| accounts.is_idle(place, applied));
+        let has_room = self.ledger.has_room(now, |slot, applied| accounts.is_idle(slot, applied));
         self.forget_vacated();
         has_room
     }
@@ -244,14 +248,14 @@ impl Aggregator {
         }
     }
 
-    /// What has to be there before this can be done. For a command that makes holders known they are seated.
+    /// What has to be there before this can be done. For a command that makes holders known they are given a slot.
     fn lack(&mut self, asked: &Asked, now: Timestamp) -> Option<Lack> {
         let (heard_of, holders) = (self.heard_of(asked), self.holders_of(asked, now));
         let is_unknown = |holder: &&Holder| {
-            let seats = &self.seats;
+            let slots = &self.slots;
             self.ledger.is_absent(holder)
-                && !seats.strangers.contains(*holder)
-                && !seats.visitors.contains_key(*holder)
+                && !slots.strangers.contains(*holder)
+                && !slots.visitors.contains_key(*holder)
         };
         let all = || heard_of.iter().chain(&holders);
         if all().any(|holder| is_unknown(&holder)) {
@@ -267,23 +271,23 @@ impl Aggregator {
             Asked::Command(command) => command.need(),
         };
         // None of them is forgotten to make room for another of them.
-        let places: Vec<Place> = holders.iter().filter_map(|holder| self.ledger.find(holder)).collect();
-        let held: Vec<Arc<Account>> = places.into_iter().map(|place| self.open(place)).collect();
-        let has_visitors = || holders.iter().any(|holder| self.seats.visitors.contains_key(holder));
-        let has_seat = match (need, asked) {
+        let slots: Vec<Slot> = holders.iter().filter_map(|holder| self.ledger.find(holder)).collect();
+        let held: Vec<Arc<Account>> = slots.into_iter().map(|slot| self.open(slot)).collect();
+        let has_visitors = || holders.iter().any(|holder| self.slots.visitors.contains_key(holder));
+        let has_slot = match (need, asked) {
             (Need::Nothing | Need::Look, _) => true,
-            (Need::Act | Need::Seat, _) if has_visitors() => false,
+            (Need::Act | Need::HolderEntry, _) if has_visitors() => false,
             (Need::Act, Asked::Admission { .. }) => {
                 held.len() == holders.len()
-                    || (self.seats.is_looking || self.seats.for_seat.is_empty()) && self.has_room(now)
+                    || (self.slots.is_looking || self.slots.for_slot.is_empty()) && self.has_room(now)
             }
             (Need::Act, Asked::Command(_)) => true,
-            (Need::Seat, _) => {
+            (Need::HolderEntry, _) => {
                 let newcomer = self.newcomer(asked);
-                holders.iter().all(|holder| self.seat_newcomer(holder, newcomer.as_ref(), now).is_ok())
+                holders.iter().all(|holder| self.assign_newcomer_slot(holder, newcomer.as_ref(), now).is_ok())
             }
         };
-        (!has_seat).then_some(Lack::Seat)
+        (!has_slot).then_some(Lack::HolderEntry)
     }
 
     /// Who is concerned. Nobody, where a key opens nothing.
@@ -309,15 +313,15 @@ impl Aggregator {
         (self.membership(&identity.user) == Membership::New).then_some(identity)
     }
 
-    fn seat_newcomer(
+    fn assign_newcomer_slot(
         &mut self,
         holder: &Holder,
         newcomer: Option<&Identity>,
         now: Timestamp,
     ) -> Result<(), Full> {
-        let (place, _) = self.seat(holder, now)?;
+        let (slot, _) = self.assign_slot(holder, now)?;
         if let (Some(identity), Holder::User(_)) = (newcomer, holder) {
-            self.ledger.expect(place, identity);
+            self.ledger.expect(slot, identity);
         }
         Ok(())
     }
@@ -340,27 +344,27 @@ impl Aggregator {
     }
 
     fn have_wait(&mut self, deadline: Duration, asked: Asked, lack: Lack) {
-        let seats = &mut self.seats;
-        if seats.for_knowledge.len() + seats.for_seat.len() >= WAITING_MAX {
+        let slots = &mut self.slots;
+        if slots.for_knowledge.len() + slots.for_slot.len() >= WAITING_MAX {
             return self.refuse(asked, Refusal::Unread);
         }
         match lack {
             Lack::Knowledge(awaits) => {
-                let new = awaits.iter().filter(|holder| seats.awaited.insert((*holder).clone()));
+                let new = awaits.iter().filter(|holder| slots.awaited.insert((*holder).clone()));
                 let new: Vec<Holder> = new.cloned().collect();
                 if !new.is_empty() {
-                    seats.questions.push_back(new);
+                    slots.questions.push_back(new);
                 }
-                let place = seats.for_knowledge.partition_point(|waiting| waiting.deadline <= deadline);
-                seats.for_knowledge.insert(place, Waiting { asked, awaits, deadline });
+                let slot = slots.for_knowledge.partition_point(|waiting| waiting.deadline <= deadline);
+                slots.for_knowledge.insert(slot, Waiting { asked, awaits, deadline });
             }
-            Lack::Seat if seats.is_full => {
+            Lack::HolderEntry if slots.is_full => {
                 self.release();
                 self.refuse(asked, Refusal::Full);
             }
-            Lack::Seat => {
-                let place = seats.for_seat.partition_point(|waiting| waiting.deadline <= deadline);
-                seats.for_seat.insert(place, Waiting { asked, awaits: Vec::new(), deadline });
+            Lack::HolderEntry => {
+                let slot = slots.for_slot.partition_point(|waiting| waiting.deadline <= deadline);
+                slots.for_slot.insert(slot, Waiting { asked, awaits: Vec::new(), deadline });
                 self.release();
             }
         }
@@ -368,34 +372,34 @@ impl Aggregator {
 
     /// Has the shards let go of accounts that no session of theirs uses.
     fn release(&mut self) {
-        let pause = if self.seats.for_seat.is_empty() { RELEASE_PAUSE_IDLE } else { RELEASE_PAUSE };
-        if self.seats.released_at.is_none_or(|at| self.seats.elapsed >= at + pause) {
-            self.seats.released_at = Some(self.seats.elapsed);
+        let pause = if self.slots.for_slot.is_empty() { RELEASE_PAUSE_IDLE } else { RELEASE_PAUSE };
+        if self.slots.released_at.is_none_or(|at| self.slots.elapsed >= at + pause) {
+            self.slots.released_at = Some(self.slots.elapsed);
             self.shards.iter_mut().for_each(|shard| shard.release());
         }
     }
 
-    fn look_for_seats(&mut self, now: Timestamp) {
+    fn look_for_slots(&mut self, now: Timestamp) {
         for _ in 0..LOOK_COUNT {
-            if self.seats.for_seat.is_empty() {
+            if self.slots.for_slot.is_empty() {
                 return;
             }
             if !self.has_room(now) {
                 return self.release();
             }
-            let Some(Waiting { asked, deadline, .. }) = self.seats.for_seat.pop_front() else { return };
-            self.seats.is_looking = true;
+            let Some(Waiting { asked, deadline, .. }) = self.slots.for_slot.pop_front() else { return };
+            self.slots.is_looking = true;
             self.attend_by(deadline, asked, now);
-            self.seats.is_looking = false;
+            self.slots.is_looking = false;
         }
     }
 
     fn ask_store(&mut self, now: Timestamp) {
-        let Some(store) = &self.seats.store else { return };
-        while let Some(holders) = self.seats.questions.pop_front() {
+        let Some(store) = &self.slots.store else { return };
+        while let Some(holders) = self.slots.questions.pop_front() {
             if let Err(refused) = store.try_send((holders, now)) {
                 // Its thread is behind, or the process is about to end.
-                self.seats.questions.push_front(refused.into_inner().0);
+                self.slots.questions.push_front(refused.into_inner().0);
                 return;
             }
         }
@@ -405,23 +409,23 @@ impl Aggregator {
         self.ledger.complete(&mut recalled);
         let holder = recalled.state.holder.clone();
         if recalled.is_nothing() {
-            self.seats.strangers.insert(holder);
+            self.slots.strangers.insert(holder);
             return;
         }
-        self.seats.recalled += 1;
+        self.slots.recalled += 1;
         let accounts = &mut self.accounts;
-        let seated = self.ledger.welcome(&recalled, now, |place, applied| accounts.is_idle(place, applied));
+        let slot = self.ledger.welcome(&recalled, now, |slot, applied| accounts.is_idle(slot, applied));
         self.forget_vacated();
-        if seated.is_err() {
-            self.seats.visitors.insert(holder, self.ledger.visitor(&recalled, now));
+        if slot.is_err() {
+            self.slots.visitors.insert(holder, self.ledger.visitor(&recalled, now));
         }
     }
 
     fn give_up_on_late(&mut self) {
-        let elapsed = self.seats.elapsed;
-        while self.seats.for_seat.front().is_some_and(|waiting| elapsed >= waiting.deadline) {
-            let Some(Waiting { asked, .. }) = self.seats.for_seat.pop_front() else { return };
-            if !std::mem::replace(&mut self.seats.is_full, true) {
+        let elapsed = self.slots.elapsed;
+        while self.slots.for_slot.front().is_some_and(|waiting| elapsed >= waiting.deadline) {
+            let Some(Waiting { asked, .. }) = self.slots.for_slot.pop_front() else { return };
+            if !std::mem::replace(&mut self.slots.is_full, true) {
                 warn!(
                     users_max = self.users_max,
                     "the ledger is full: nobody in it can be forgotten, and new users are refused; raise store.users_max"
@@ -429,14 +433,14 @@ impl Aggregator {
             }
             self.refuse(asked, Refusal::Full);
         }
-        while self.seats.for_knowledge.first().is_some_and(|waiting| elapsed >= waiting.deadline) {
-            let Waiting { asked, .. } = self.seats.for_knowledge.remove(0);
+        while self.slots.for_knowledge.first().is_some_and(|waiting| elapsed >= waiting.deadline) {
+            let Waiting { asked, .. } = self.slots.for_knowledge.remove(0);
             self.refuse(asked, Refusal::Unread);
         }
     }
 
     fn refuse(&mut self, asked: Asked, refusal: Refusal) {
-        self.seats.refused += u64::from(refusal == Refusal::Full);
+        self.slots.refused += u64::from(refusal == Refusal::Full);
         match asked {
             Asked::Admission { shard, ticket, .. } => {
                 let answer = match refusal {
@@ -505,8 +509,8 @@ mod tests {
         let alice = Arc::new(Identity { feature, ..Identity::of("alice".into()) });
         let _admitted = admit(&mut aggregator, &mailbox, &alice);
         let ledger = aggregator.ledger();
-        let place = ledger.find(&Holder::User("alice".into())).unwrap();
-        assert_eq!(ledger.record(place).counted().cost, NanoUsd(5));
+        let slot = ledger.find(&Holder::User("alice".into())).unwrap();
+        assert_eq!(ledger.record(slot).counted().cost, NanoUsd(5));
         assert!(ledger.is_absent(&Holder::User("bob".into())));
     }
 }

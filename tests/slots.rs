@@ -1,4 +1,4 @@
-//! More users than the ledger has seats for: whoever is forgotten comes back with all that he has used, strangers push
+//! More users than the ledger has slots for: whoever is forgotten comes back with all that he has used, strangers push
 //! nobody out, and a ledger that is full says so and gets over it.
 
 mod crowd;
@@ -20,7 +20,7 @@ fn on_disk(tokenist: &Tokenist) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn a_thousand_users_come_and_come_back_through_fifty_seats_and_nobody_gets_a_budget_twice() {
+fn a_thousand_users_come_and_come_back_through_fifty_slots_and_nobody_gets_a_budget_twice() {
     let (provider, folder) = (Provider::start(&[]), Scratch::new());
     let path = folder.path().join("ledger");
     let settings = [&settings("50")[..], &[("store.path", path.to_str().unwrap())]].concat();
@@ -36,7 +36,7 @@ fn a_thousand_users_come_and_come_back_through_fifty_seats_and_nobody_gets_a_bud
     assert!(tokenist.metric("tokenist_holders_recalled_total") > Some(1_000.0), "{}", tokenist.metrics());
     assert_eq!(tokenist.metric("tokenist_ledger_full_refusals_total"), Some(0.0));
 
-    // A restart seats the last of them, and knows what the others have used all the same.
+    // A restart gives slots to the last of them, and knows what the others have used all the same.
     tokenist.leave();
     let tokenist = Tokenist::start(&provider.origin(), &settings);
     let health = tokenist.get("/health");
@@ -52,7 +52,7 @@ fn a_limit_and_a_block_hold_whether_or_not_their_holder_is_in_memory() {
     let provider = Provider::start(&[]);
     let tokenist = Tokenist::start(&provider.origin(), &settings("10"));
     let users = names(40);
-    // All of them have settings of their own, and more of them than there are seats.
+    // All of them have settings of their own, and more of them than there are slots.
     for user in &users {
         let limit = json!({"maxTotalTokens": 3 * TURN_TOKENS, "window": "total"});
         assert_eq!(tokenist.ask("PUT", &format!("/admin/limits/user/{user}"), &limit).status, 200);
@@ -129,10 +129,10 @@ fn a_full_ledger_says_so_and_gets_over_it() {
     let tokenist =
         Tokenist::start(&provider.origin(), &[("store.users_max", "3"), ("proxy.shard_count", "2")]);
     let sessions: Vec<Client> =
-        names(3).iter().map(|user| tokenist.session(user).expect("there is a seat")).collect();
-    let seated = || tokenist.metric("tokenist_holders");
-    assert_eq!(eventually(PATIENCE, seated, |seated| *seated == Some(3.0)), Some(3.0));
-    assert_eq!(speak(&tokenist, "late", 1), (0, Some(4503)), "all seats are in use");
+        names(3).iter().map(|user| tokenist.session(user).expect("there is a slot")).collect();
+    let with_slot = || tokenist.metric("tokenist_holders");
+    assert_eq!(eventually(PATIENCE, with_slot, |with_slot| *with_slot == Some(3.0)), Some(3.0));
+    assert_eq!(speak(&tokenist, "late", 1), (0, Some(4503)), "all slots are in use");
     let health = tokenist.get("/health");
     assert_eq!((&health["ledgerFull"], &health["status"]), (&json!(true), &json!("degraded")), "{health}");
     assert_eq!(tokenist.metric("tokenist_ledger_full"), Some(1.0));
@@ -146,7 +146,7 @@ fn a_full_ledger_says_so_and_gets_over_it() {
 }
 
 #[test]
-fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
+fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_slot() {
     let provider = Provider::start(&[]);
     let settings = [&settings("3")[..], &[("store.kind", "memory")]].concat();
     let tokenist = Tokenist::start(&provider.origin(), &settings);
@@ -154,7 +154,7 @@ fn where_nothing_can_be_read_back_whoever_used_something_keeps_his_seat() {
     for user in &users {
         assert_eq!(speak(&tokenist, user, 1), (1, None), "{user}");
     }
-    assert_eq!(speak(&tokenist, "late", 1), (0, Some(4503)), "all seats are taken for good");
+    assert_eq!(speak(&tokenist, "late", 1), (0, Some(4503)), "all slots are taken for good");
     assert_eq!(tokenist.get("/health")["ledgerFull"], true);
     for user in &users {
         assert_eq!(speak(&tokenist, user, 9), (1, Some(4004)), "{user} goes on");

@@ -1,21 +1,21 @@
-//! Who has a seat, who gets one, and who is forgotten for it.
+//! Who has a slot, who gets one, and who is forgotten for it.
 //!
-//! Start at [`Ledger::admit`]. A stranger is [received](Ledger::receive) and sits apart: it takes nobody's seat, is not
-//! saved, and is gone with its session if that never begins. Whoever the store may know is
+//! Start at [`Ledger::admit`]. A stranger is [received](Ledger::receive) and is kept apart: it takes nobody's slot,
+//! is not saved, and is gone with its session if that never begins. Whoever the store may know is
 //! [absent](Ledger::is_absent) and has to be read back first: [`Ledger::welcome`].
 //!
-//! What an operator has set stays here for all: that of whoever has no seat is on the shelf.
+//! What an operator has set stays here for all: that of whoever has no slot is on the shelf.
 //!
 //! Invariant: whoever is forgotten is whole in the store, or has used nothing, so nobody gets a budget twice.
 
-use super::{Full, Ledger, Place, Tenure};
+use super::{Full, Ledger, Slot, Tenure};
 use crate::authority::Membership;
 use crate::batch::{HolderState, Recalled, Revision};
+use crate::holder_index::HolderEntry;
 use crate::id::{Holder, Identity, UserId};
 use crate::limit::{Limit, Restraint};
 use crate::profile::Said;
 use crate::record::{Applied, Consequence, Record};
-use crate::roster::Seat;
 use crate::time::Timestamp;
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -30,89 +30,90 @@ impl Ledger {
         self.config.reads_back && !self.is_whole && self.find(holder).is_none()
     }
 
-    /// Finds or seats a holder that is not absent, and lets its time pass. `is_free` tells of somebody idle whether
-    /// nobody holds his account and every charge of it has been applied.
+    /// Finds a holder that is not absent, or gives it a slot, and lets its time pass. `is_free` tells of somebody
+    /// idle whether nobody holds his account and every charge of it has been applied.
     pub fn admit(
         &mut self,
         holder: &Holder,
         now: Timestamp,
-        is_free: impl FnMut(Place, Applied) -> bool,
-    ) -> Result<Place, Full> {
-        let place = match self.find(holder) {
-            Some(place) if !self.roster.seat(place).is_tentative() => place,
+        is_free: impl FnMut(Slot, Applied) -> bool,
+    ) -> Result<Slot, Full> {
+        let slot = match self.find(holder) {
+            Some(slot) if !self.holders.entry(slot).is_tentative() => slot,
             found => {
                 self.make_room(now, is_free)?;
-                found.unwrap_or_else(|| self.seat(holder, now))
+                found.unwrap_or_else(|| self.assign_slot(holder, now))
             }
         };
-        self.roster.establish(place);
-        self.use_place(place, now);
-        Ok(place)
+        self.holders.establish(slot);
+        self.use_slot(slot, now);
+        Ok(slot)
     }
 
-    /// As [`Ledger::admit`], but who has no seat is a stranger until it has used something, or its session has begun.
+    /// As [`Ledger::admit`], but who has no slot is a stranger until it has used something, or its session has begun.
     pub fn receive(
         &mut self,
         holder: &Holder,
         now: Timestamp,
-        mut is_free: impl FnMut(Place, Applied) -> bool,
-    ) -> Result<Place, Full> {
-        let place = match self.find(holder) {
-            Some(place) => place,
+        mut is_free: impl FnMut(Slot, Applied) -> bool,
+    ) -> Result<Slot, Full> {
+        let slot = match self.find(holder) {
+            Some(slot) => slot,
             None => {
-                let is_gone = |place, seat: &Seat| !seat.is_unsaved && is_free(place, seat.record.applied());
-                match self.roster.idle_stranger(is_gone) {
-                    Some(place) => self.vacate(place, now),
-                    None if self.roster.stranger_count() >= self.config.strangers_max => return Err(Full),
+                let is_gone =
+                    |slot, entry: &HolderEntry| !entry.is_unsaved && is_free(slot, entry.record.applied());
+                match self.holders.idle_stranger(is_gone) {
+                    Some(slot) => self.vacate(slot, now),
+                    None if self.holders.stranger_count() >= self.config.strangers_max => return Err(Full),
                     None => {}
                 }
-                self.seat_as(holder, Tenure::Tentative, now)
+                self.assign_slot_as(holder, Tenure::Tentative, now)
             }
         };
-        self.use_place(place, now);
-        Ok(place)
+        self.use_slot(slot, now);
+        Ok(slot)
     }
 
-    /// Seats a holder with what the store has of it.
+    /// Gives a slot to a holder with what the store has of it.
     pub fn welcome(
         &mut self,
         recalled: &Recalled,
         now: Timestamp,
-        is_free: impl FnMut(Place, Applied) -> bool,
-    ) -> Result<Place, Full> {
+        is_free: impl FnMut(Slot, Applied) -> bool,
+    ) -> Result<Slot, Full> {
         let holder = &recalled.state.holder;
-        if let Some(place) = self.find(holder) {
-            return Ok(place);
+        if let Some(slot) = self.find(holder) {
+            return Ok(slot);
         }
         self.make_room(now, is_free)?;
-        let place = self.seat(holder, now);
+        let slot = self.assign_slot(holder, now);
         self.take_over(recalled.state.clone(), now);
         for piece in &recalled.usage {
-            self.put_back(place, piece, now);
+            self.put_back(slot, piece, now);
         }
-        self.use_place(place, now);
-        Ok(place)
+        self.use_slot(slot, now);
+        Ok(slot)
     }
 
-    /// Whether nothing is known of whoever sits there, but that a session of his may begin.
-    pub fn is_stranger(&self, place: Place) -> bool {
-        self.roster.seat(place).is_tentative()
+    /// Whether nothing is known of the holder in that slot, but that a session of his may begin.
+    pub fn is_stranger(&self, slot: Slot) -> bool {
+        self.holders.entry(slot).is_tentative()
     }
 
     /// Something of a key's is about to begin for a user who is new: until it has, or has come to nothing, nobody else's
     /// key speaks for him.
-    pub fn expect(&mut self, user: Place, identity: &Identity) {
+    pub fn expect(&mut self, user: Slot, identity: &Identity) {
         let said = self.said_of(identity);
-        let seat = self.roster.seat_mut(user);
-        seat.expected_in = identity.org.clone().filter(|_| said == Said::ByKeyOfOrg);
+        let entry = self.holders.entry_mut(user);
+        entry.expected_in = identity.org.clone().filter(|_| said == Said::ByKeyOfOrg);
     }
 
-    /// Where the user who sits there belongs.
-    pub fn membership(&self, user: Place) -> Membership<'_> {
-        let seat = self.roster.seat(user);
-        match seat.record.profile.member_of().or(seat.expected_in.as_ref()) {
+    /// Where the user in that slot belongs.
+    pub fn membership(&self, user: Slot) -> Membership<'_> {
+        let entry = self.holders.entry(user);
+        match entry.record.profile.member_of().or(entry.expected_in.as_ref()) {
             Some(org) => Membership::Of(org),
-            None if seat.is_tentative() => Membership::New,
+            None if entry.is_tentative() => Membership::New,
             None => Membership::Nowhere,
         }
     }
@@ -133,7 +134,7 @@ impl Ledger {
         }
     }
 
-    /// The record that a holder would have with what the store has of it. It is not seated.
+    /// The record that a holder would have with what the store has of it. It is not given a slot.
     pub fn visitor(&self, recalled: &Recalled, now: Timestamp) -> Record {
         // What is on the shelf was joined before.
         let HolderState { holder, profile, limit, block } = recalled.state.clone();
@@ -147,22 +148,22 @@ impl Ledger {
         record
     }
 
-    /// Whether one more can be seated, if need be in the place of another. Strangers who became known beyond the bound
-    /// are made up for first.
-    pub fn has_room(&mut self, now: Timestamp, mut is_free: impl FnMut(Place, Applied) -> bool) -> bool {
+    /// Whether one more can be given a slot, if need be in the place of another. Strangers who became known beyond
+    /// the bound are made up for first.
+    pub fn has_room(&mut self, now: Timestamp, mut is_free: impl FnMut(Slot, Applied) -> bool) -> bool {
         let max = self.config.holders_max;
         self.catch_up(max + 1, now, &mut is_free);
-        let count = self.roster.established_count();
+        let count = self.holders.established_count();
         count < max || count == max && self.somebody_idle(is_free).is_some()
     }
 
     /// Whether there are more than the bound allows.
     pub fn is_over_full(&self) -> bool {
-        self.roster.established_count() > self.config.holders_max
+        self.holders.established_count() > self.config.holders_max
     }
 
-    /// Places whose holders were forgotten since this was last asked. Ask before such a place is used again.
-    pub fn take_vacated(&mut self) -> Vec<Place> {
+    /// Slots whose holders were forgotten since this was last asked. Ask before such a slot is used again.
+    pub fn take_vacated(&mut self) -> Vec<Slot> {
         std::mem::take(&mut self.vacated)
     }
 
@@ -181,7 +182,7 @@ impl Ledger {
         });
     }
 
-    /// What is set for users without a seat who have a limit or a block, in order of id, from the first that comes
+    /// What is set for users without a slot who have a limit or a block, in order of id, from the first that comes
     /// after `after`.
     pub fn shelved_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, &HolderState)> {
         let after = after.map(|user| Holder::User(user.clone()));
@@ -192,10 +193,10 @@ impl Ledger {
         })
     }
 
-    /// What rules say of a holder that may have no seat: of now, and neither saved nor shared.
+    /// What rules say of a holder that may have no slot: of now, and neither saved nor shared.
     pub fn restrain(&mut self, holder: &Holder, restraint: Option<Restraint>, now: Timestamp) {
         match (self.find(holder), restraint) {
-            (Some(place), restraint) => self.set_restraint(place, restraint, now),
+            (Some(slot), restraint) => self.set_restraint(slot, restraint, now),
             (None, Some(restraint)) if self.restraints.len() < RESTRAINT_COUNT_MAX => {
                 self.restraints.insert(holder.clone(), restraint);
             }
@@ -204,23 +205,23 @@ impl Ledger {
     }
 
     /// Notes what is said of a user, and that there is such a user.
-    pub fn introduce(&mut self, user: Place, identity: &Identity, said: Said, now: Timestamp) {
-        self.roster.establish(user);
-        let seat = self.roster.seat_mut(user);
-        seat.expected_in = None;
-        let known = seat.revisions.profile;
-        let is_news = seat.record.profile.learn(identity, said);
+    pub fn introduce(&mut self, user: Slot, identity: &Identity, said: Said, now: Timestamp) {
+        self.holders.establish(user);
+        let entry = self.holders.entry_mut(user);
+        entry.expected_in = None;
+        let known = entry.revisions.profile;
+        let is_news = entry.record.profile.learn(identity, said);
         if is_news || known == Revision::default() {
-            seat.profile_unsaved = true;
+            entry.profile_unsaved = true;
             let revision = said.revision(known, self.revision, identity.org.as_ref(), now);
-            seat.revisions.profile = revision;
+            entry.revisions.profile = revision;
             self.revision = self.revision.max(revision);
             self.save_later(user);
         }
     }
 
-    /// Keeps for the store what others have set for a holder who gets no seat here for it.
-    pub(super) fn leave_unseated(&mut self, state: HolderState) {
+    /// Keeps for the store what others have set for a holder who gets no slot here for it.
+    pub(super) fn leave_without_slot(&mut self, state: HolderState) {
         self.is_whole = false;
         self.revision = self.revision.max(state.revision());
         self.pending.holders.push(state.clone());
@@ -234,81 +235,81 @@ impl Ledger {
         known.join(state);
     }
 
-    /// As [`Ledger::seat`], but of an absent holder nothing is known that it could be seated with.
-    pub(super) fn seat_unless_absent(&mut self, holder: &Holder, now: Timestamp) -> Option<Place> {
-        (!self.is_absent(holder)).then(|| self.seat(holder, now))
+    /// As [`Ledger::assign_slot`], but of an absent holder nothing is known that it could be given a slot with.
+    pub(super) fn assign_slot_unless_absent(&mut self, holder: &Holder, now: Timestamp) -> Option<Slot> {
+        (!self.is_absent(holder)).then(|| self.assign_slot(holder, now))
     }
 
-    /// Seats a holder who has none, beyond the bound if need be.
-    pub(super) fn seat(&mut self, holder: &Holder, now: Timestamp) -> Place {
+    /// Gives a slot to a holder who has none, beyond the bound if need be.
+    pub(super) fn assign_slot(&mut self, holder: &Holder, now: Timestamp) -> Slot {
         match self.find(holder) {
-            Some(place) => place,
-            None => self.seat_as(holder, Tenure::Established, now),
+            Some(slot) => slot,
+            None => self.assign_slot_as(holder, Tenure::Established, now),
         }
     }
 
-    fn seat_as(&mut self, holder: &Holder, tenure: Tenure, now: Timestamp) -> Place {
-        let place = self.roster.seat_new(holder, tenure, self.default_limit(holder), now);
+    fn assign_slot_as(&mut self, holder: &Holder, tenure: Tenure, now: Timestamp) -> Slot {
+        let slot = self.holders.insert(holder, tenure, self.default_limit(holder), now);
         if let Some(state) = self.shelf.remove(holder) {
             self.take_over(state, now);
-            self.roster.seat_mut(place).saved_by = self.shelved.get(holder).copied().unwrap_or(0);
+            self.holders.entry_mut(slot).saved_by = self.shelved.get(holder).copied().unwrap_or(0);
         }
         if let Some(restraint) = self.restraints.remove(holder) {
-            self.set_restraint(place, Some(restraint), now);
+            self.set_restraint(slot, Some(restraint), now);
         }
-        self.bound_key(place, now);
-        self.align(place, now);
-        self.touch(place);
-        self.conclude(place, Consequence { publish: true, ..Consequence::default() });
-        place
+        self.bound_key(slot, now);
+        self.align(slot, now);
+        self.touch(slot);
+        self.conclude(slot, Consequence { publish: true, ..Consequence::default() });
+        slot
     }
 
-    fn use_place(&mut self, place: Place, now: Timestamp) {
-        self.roster.use_seat(place);
-        self.advance(place, now);
-        self.touch(place);
+    fn use_slot(&mut self, slot: Slot, now: Timestamp) {
+        self.holders.use_entry(slot);
+        self.advance(slot, now);
+        self.touch(slot);
     }
 
     /// Room for one more.
-    fn make_room(&mut self, now: Timestamp, is_free: impl FnMut(Place, Applied) -> bool) -> Result<(), Full> {
+    fn make_room(&mut self, now: Timestamp, is_free: impl FnMut(Slot, Applied) -> bool) -> Result<(), Full> {
         self.catch_up(self.config.holders_max, now, is_free);
-        if self.roster.established_count() < self.config.holders_max { Ok(()) } else { Err(Full) }
+        if self.holders.established_count() < self.config.holders_max { Ok(()) } else { Err(Full) }
     }
 
     /// Forgets some until there are fewer than `count`, as far as they may be.
-    fn catch_up(&mut self, count: usize, now: Timestamp, mut is_free: impl FnMut(Place, Applied) -> bool) {
+    fn catch_up(&mut self, count: usize, now: Timestamp, mut is_free: impl FnMut(Slot, Applied) -> bool) {
         for _ in 0..CATCH_UP_COUNT {
-            if self.roster.established_count() < count {
+            if self.holders.established_count() < count {
                 return;
             }
-            let Some(place) = self.somebody_idle(&mut is_free) else { return };
-            self.vacate(place, now);
+            let Some(slot) = self.somebody_idle(&mut is_free) else { return };
+            self.vacate(slot, now);
         }
     }
 
     /// Somebody who may be forgotten.
-    fn somebody_idle(&mut self, mut is_free: impl FnMut(Place, Applied) -> bool) -> Option<Place> {
+    fn somebody_idle(&mut self, mut is_free: impl FnMut(Slot, Applied) -> bool) -> Option<Slot> {
         let (reads_back, committed) = (self.config.reads_back, self.committed);
-        self.roster.most_idle(|place, seat| {
-            let is_saved = !seat.is_unsaved && seat.saved_by <= committed;
-            is_saved && (reads_back || !seat.record.must_stay()) && is_free(place, seat.record.applied())
+        self.holders.most_idle(|slot, entry| {
+            let is_saved = !entry.is_unsaved && entry.saved_by <= committed;
+            is_saved && (reads_back || !entry.record.must_stay()) && is_free(slot, entry.record.applied())
         })
     }
 
-    fn vacate(&mut self, place: Place, now: Timestamp) {
-        let seat = self.roster.seat(place);
-        let holder = seat.record.holder().clone();
-        if let Some(restraint) = seat.record.restraint().cloned() {
+    fn vacate(&mut self, slot: Slot, now: Timestamp) {
+        let entry = self.holders.entry(slot);
+        let holder = entry.record.holder().clone();
+        if let Some(restraint) = entry.record.restraint().cloned() {
             self.restraints.insert(holder, restraint);
         }
-        self.is_whole &= seat.is_tentative();
-        let state = seat.state();
+        self.is_whole &= entry.is_tentative();
+        let state = entry.state();
         if state.binds() {
             self.shelve(state);
         }
-        self.strike_off(place);
-        self.roster.vacate(place, now);
-        self.vacated.push(place);
+        self.strike_off(slot);
+        self.holders.vacate(slot, now);
+        self.vacated.push(slot);
     }
 
     pub(super) fn default_limit(&self, holder: &Holder) -> Limit {
