@@ -40,29 +40,27 @@ pub(crate) async fn stream_happenings(
     const BUSY: &str = "As many streams are open as there may be: close one, or ask again later";
     let place = Arc::clone(&app.streams).try_acquire_owned();
     let place = place.map_err(|_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, BUSY))?;
-    let happenings = app.handle.happenings().watch();
+    let events = app.handle.domain_events().subscribe();
     let end = Instant::now() + STREAM_MAX;
-    let events = stream::unfold(
-        (happenings, stopping, place),
-        move |(mut happenings, mut stopping, place)| async move {
-            let heard = tokio::select! {
-                heard = happenings.recv() => heard,
+    let events =
+        stream::unfold((events, stopping, place), move |(mut events, mut stopping, place)| async move {
+            let received = tokio::select! {
+                received = events.recv() => received,
                 _ = stopping.changed() => return None,
                 () = sleep_until(end) => return None,
             };
-            let (name, data) = match heard {
-                Ok(happening) => wire::happening(&happening, now()),
+            let (name, data) = match received {
+                Ok(event) => wire::domain_event(&event, now()),
                 Err(RecvError::Lagged(count)) => ("lost", serde_json::json!({ "count": count })),
                 Err(RecvError::Closed) => return None,
             };
             let event = Event::default().event(name).data(data.to_string());
-            Some((Ok::<_, Infallible>(event), (happenings, stopping, place)))
-        },
-    );
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(BEAT)).into_response())
+            Some((Ok::<_, Infallible>(event), (events, stopping, place)))
+        });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response())
 }
 
 /// Sooner than any connection is cut.
 const STREAM_MAX: Duration = Duration::from_secs(9 * 60);
 /// Proxies between give up on what is silent for a minute.
-const BEAT: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -50,7 +50,7 @@ pub(crate) use sdk::*;
 pub(crate) use series::*;
 pub(crate) use sessions::*;
 pub(crate) use span::Stretch;
-pub(crate) use stream::happening;
+pub(crate) use stream::domain_event;
 pub(crate) use table::*;
 pub(crate) use users::*;
 

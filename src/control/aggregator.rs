@@ -22,8 +22,8 @@ use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::command::{Command, Need};
+use crate::domain_event::{DomainEvent, DomainEvents};
 use crate::handle::CommandError;
-use crate::happening::{Happening, Happenings};
 use crate::prices::Prices;
 use crate::progress::{Mirroring, Progress};
 use crate::setting::SettingUpdate;
@@ -41,7 +41,7 @@ use tokenist_core::catalog::{Entry, Kept};
 use tokenist_core::id::{Holder, Identity, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, Slot, Warning};
-use tokenist_core::limit::{Block, Limit, Restraint};
+use tokenist_core::limit::{Block, Limit, RuleAction};
 use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
 use tokenist_core::profile::Said;
@@ -67,7 +67,7 @@ pub struct Aggregator {
     mirroring: Option<Arc<Mirroring>>,
     /// What follows from the catalog's prices; nobody asks in a simulation.
     prices: Option<Arc<Prices>>,
-    happenings: Happenings,
+    domain_events: DomainEvents,
     /// `None` where this is the only instance.
     cluster: Option<ClusterSync>,
     slots: Slots,
@@ -94,7 +94,7 @@ impl Aggregator {
             saving,
             mirroring,
             prices: None,
-            happenings: Happenings::new(),
+            domain_events: DomainEvents::new(),
             cluster: None,
             slots: Slots::default(),
             journal: Journal::default(),
@@ -115,8 +115,8 @@ impl Aggregator {
     }
 
     /// Tells there what happens from now on.
-    pub fn tell_to(&mut self, happenings: Happenings) {
-        self.happenings = happenings;
+    pub fn publish_to(&mut self, domain_events: DomainEvents) {
+        self.domain_events = domain_events;
     }
 
     fn reprice(&self) {
@@ -145,15 +145,15 @@ impl Aggregator {
             Report::Opened(opened) => {
                 let session = opened.session;
                 self.ledger.open_session(opened, now);
-                self.happenings.tell(|| {
+                self.domain_events.publish(|| {
                     let session = self.ledger.session(session)?;
-                    Some(Happening::SessionOpened(session_view(session, now)))
+                    Some(DomainEvent::SessionOpened(session_view(session, now)))
                 });
             }
             Report::Closed(closed) => {
-                self.happenings.tell(|| {
+                self.domain_events.publish(|| {
                     let session = self.ledger.session(closed.session)?.clone();
-                    Some(Happening::SessionClosed(session.end(closed.clone())))
+                    Some(DomainEvent::SessionClosed(session.end(closed.clone())))
                 });
                 self.ledger.close_session(closed);
             }
@@ -222,7 +222,8 @@ impl Aggregator {
                 token_limit = limit.max_tokens,
                 "a share of a limit is used up"
             );
-            self.happenings.tell(|| Some(Happening::Limit { view: self.limit_view(record), percent }));
+            self.domain_events
+                .publish(|| Some(DomainEvent::Limit { view: self.limit_view(record), percent }));
         }
     }
 
@@ -265,20 +266,20 @@ impl Aggregator {
 
     /// That the user has become blocked, or free.
     fn tell_block(&self, holder: &Holder, now: Timestamp) {
-        self.happenings.tell(|| {
+        self.domain_events.publish(|| {
             let record = self.ledger.record(self.ledger.find(holder)?);
             let Holder::User(user) = holder.clone() else { return None };
             Some(match holding_block(record, now).cloned() {
-                Some(block) => Happening::Blocked { user, block },
-                None => Happening::Unblocked { user, at: now },
+                Some(block) => DomainEvent::Blocked { user, block },
+                None => DomainEvent::Unblocked { user, at: now },
             })
         });
     }
 
     /// Does to users what rules say, or no longer.
-    pub fn restrain(&mut self, users: Vec<(UserId, Option<Restraint>)>, now: Timestamp) {
-        for (user, restraint) in users {
-            self.ledger.restrain(&Holder::User(user), restraint, now);
+    pub fn apply_rule_actions(&mut self, users: Vec<(UserId, Option<RuleAction>)>, now: Timestamp) {
+        for (user, rule_action) in users {
+            self.ledger.apply_rule_action(&Holder::User(user), rule_action, now);
         }
         self.publish();
     }
@@ -495,8 +496,8 @@ impl Aggregator {
             Command::SetLimit(user, limit, reply) => drop(reply.send(self.set_limit(user, limit, now))),
             Command::Block(user, block, reply) => drop(reply.send(self.block(user, block, now))),
             Command::Unblock(user, reply) => drop(reply.send(Ok(self.unblock(user, now)))),
-            Command::Restrain(users, reply) => {
-                self.restrain(users, now);
+            Command::ApplyRuleActions(users, reply) => {
+                self.apply_rule_actions(users, now);
                 reply.send(()).ok();
             }
             Command::Blocked(after, reply) => drop(reply.send(self.blocked(after.as_ref(), turn, now))),

@@ -16,7 +16,7 @@ use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::KeyPosition;
-use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
+use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Block(UserId, Block, Reply<Result<(), CommandError>>),
     Unblock(UserId, Reply<Result<bool, CommandError>>),
     Blocked(Option<UserId>, Reply<Portion<(UserId, Block), UserId>>),
-    Restrain(Vec<(UserId, Option<Restraint>)>, Reply<()>),
+    ApplyRuleActions(Vec<(UserId, Option<RuleAction>)>, Reply<()>),
     Sessions(Option<SessionId>, Reply<Portion<SessionView, SessionId>>),
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
@@ -97,7 +97,7 @@ impl Command {
             | Command::Limits(..)
             | Command::LimitViews(..)
             | Command::Blocked(..)
-            | Command::Restrain(..)
+            | Command::ApplyRuleActions(..)
             | Command::Sessions(..)
             | Command::CloseSession(..)
             | Command::Names(..)

@@ -6,8 +6,8 @@
 
 use crate::aggregator::{Aggregator, Obeyed, Turn};
 use crate::command::Command;
+use crate::domain_event::DomainEvents;
 use crate::handle::Handle;
-use crate::happening::Happenings;
 use crate::prices::Prices;
 use crate::reads::Reads;
 use crate::supervise::Supervisor;
@@ -25,9 +25,9 @@ impl Desk {
     /// At most so many wait; the next one is told that the ledger is busy.
     pub fn new(waiting_max: usize, prices: Arc<Prices>, default_limit: Limit) -> (Handle, Desk) {
         let (commands, waiting) = channel::bounded(waiting_max);
-        let (supervisor, happenings) = (Supervisor::default(), Happenings::new());
+        let (supervisor, domain_events) = (Supervisor::default(), DomainEvents::new());
         let handle =
-            Handle::new(commands, Reads::none(), supervisor, prices, default_limit, None, happenings);
+            Handle::new(commands, Reads::none(), supervisor, prices, default_limit, None, domain_events);
         (handle, Desk(waiting))
     }
 

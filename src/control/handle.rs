@@ -6,8 +6,8 @@
 use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
 use crate::command::{Command, Reply};
+use crate::domain_event::DomainEvents;
 use crate::explore::{Exploration, Explored, explore};
-use crate::happening::Happenings;
 use crate::prices::{Prices, Trial, Unpriced};
 use crate::progress::Mirroring;
 use crate::ranking::{RankQuery, UserSort};
@@ -26,7 +26,7 @@ use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
-use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
+use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::{Listing, PriceTable};
 use tokenist_core::refusal::Refusal;
@@ -86,7 +86,7 @@ pub struct Handle {
     default_limit: Limit,
     /// Where other instances count into the same store, how that does.
     mirroring: Option<Arc<Mirroring>>,
-    happenings: Happenings,
+    domain_events: DomainEvents,
 }
 
 impl fmt::Debug for Handle {
@@ -103,9 +103,9 @@ impl Handle {
         prices: Arc<Prices>,
         default_limit: Limit,
         mirroring: Option<Arc<Mirroring>>,
-        happenings: Happenings,
+        domain_events: DomainEvents,
     ) -> Handle {
-        Handle { commands, reads, supervisor, prices, default_limit, mirroring, happenings }
+        Handle { commands, reads, supervisor, prices, default_limit, mirroring, domain_events }
     }
 
     /// As this one, and asks the store by way of readers of its own.
@@ -119,8 +119,8 @@ impl Handle {
     }
 
     /// What happens here, for whoever watches.
-    pub fn happenings(&self) -> &Happenings {
-        &self.happenings
+    pub fn domain_events(&self) -> &DomainEvents {
+        &self.domain_events
     }
 
     /// What binds a user without a limit of its own.
@@ -194,8 +194,11 @@ impl Handle {
     }
 
     /// Does to users what rules say, at once, or with `None` no longer. At most `PORTION_MAX` at a time.
-    pub async fn restrain(&self, users: Vec<(UserId, Option<Restraint>)>) -> Result<(), CommandError> {
-        self.ask(|reply| Command::Restrain(users, reply)).await
+    pub async fn apply_rule_actions(
+        &self,
+        users: Vec<(UserId, Option<RuleAction>)>,
+    ) -> Result<(), CommandError> {
+        self.ask(|reply| Command::ApplyRuleActions(users, reply)).await
     }
 
     /// Ends one session with 4003; false if there is none of that id.

@@ -17,9 +17,9 @@ pub mod clock;
 pub mod cluster;
 mod command;
 pub mod desk;
+pub mod domain_event;
 pub mod explore;
 pub mod handle;
-pub mod happening;
 pub mod prices;
 pub mod progress;
 mod query;
@@ -28,13 +28,13 @@ mod reads;
 mod rebook;
 mod recall;
 pub mod resolver;
+pub mod rule_engine;
 pub mod run;
 pub mod setting;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;
 pub mod view;
-pub mod watch;
 pub mod writer;
 
 pub use aggregator::Aggregator;
@@ -46,7 +46,7 @@ pub use writer::Writer;
 use crate::aggregator::Pace;
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::happening::Happenings;
+use crate::domain_event::DomainEvents;
 use crate::prices::Prices;
 use crate::reads::Reads;
 use crate::store::StoreError;
@@ -147,7 +147,7 @@ pub fn start(
     let rule_reads = start_readers(&supervisor, &*store, &[RULE_READER], config.command_queue)?;
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
-    let happenings = Happenings::new();
+    let domain_events = DomainEvents::new();
     let handle = Handle::new(
         commands.clone(),
         reads,
@@ -155,13 +155,13 @@ pub fn start(
         Arc::clone(&prices),
         config.ledger.default_limit,
         mirroring,
-        happenings.clone(),
+        domain_events.clone(),
     );
     store.attach(&handle).map_err(io::Error::other)?;
     let writer = Writer::start(store, &supervisor)?;
     aggregator.watch_saving(Arc::clone(writer.progress()));
     aggregator.price_by(prices);
-    aggregator.tell_to(happenings);
+    aggregator.publish_to(domain_events);
     if let Some(recaller) = recaller {
         aggregator.recall_from(recall::start(recaller, commands.clone())?);
     }
@@ -186,7 +186,7 @@ pub fn start(
         };
         aggregator::run(aggregator, writer, &reports_waiting, &commands_waiting, clock, pace, &beaten)
     })?;
-    watch::start(&handle.reading_by(rule_reads))?;
+    rule_engine::start(&handle.reading_by(rule_reads))?;
     Ok(Control { handle, reports, ended, lanes, heartbeat, thread: Thread { commands, thread } })
 }
 

@@ -32,7 +32,7 @@ use crate::holder_index::{HolderEntry, HolderIndex, Tenure};
 use crate::id::{Holder, OrgId, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
-use crate::limit::{Limit, Restraint, WindowKind};
+use crate::limit::{Limit, RuleAction, WindowKind};
 use crate::message::{Closed, Delta, Opened, Rejected};
 use crate::record::{Consequence, Record};
 use crate::refusal::{RefusalBook, Refused};
@@ -184,7 +184,7 @@ pub struct Ledger {
     shelf: BTreeMap<Holder, HolderState>,
     shelved: HashMap<Holder, u64>,
     /// What rules say of holders without a slot.
-    restraints: HashMap<Holder, Restraint>,
+    rule_actions: HashMap<Holder, RuleAction>,
 }
 
 /// How many holders one tick lets time pass for, so that a tick stays short. All others follow in the next ticks.
@@ -229,7 +229,7 @@ impl Ledger {
             vacated: Vec::new(),
             shelf: BTreeMap::new(),
             shelved: HashMap::new(),
-            restraints: HashMap::new(),
+            rule_actions: HashMap::new(),
         }
     }
 
@@ -436,7 +436,7 @@ impl Ledger {
         if self.walk.is_none() && now >= self.due {
             self.due = next_bucket(now);
             self.walk = Some(0);
-            self.restraints.retain(|_, restraint| now < restraint.expires_at);
+            self.rule_actions.retain(|_, rule_action| now < rule_action.expires_at);
         }
         let Some(start) = self.walk else { return };
         for slot in self.holders.slots().skip(start).take(WALK_COUNT) {

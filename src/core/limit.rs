@@ -82,7 +82,7 @@ impl Block {
 
 /// What rules do to a user. It is not kept: whoever watches the rules renews it for as long as they say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restraint {
+pub struct RuleAction {
     /// Why the user is blocked; `None`: it is not.
     pub reason: Option<Arc<str>>,
     pub since: Timestamp,
@@ -91,7 +91,7 @@ pub struct Restraint {
     pub expires_at: Timestamp,
 }
 
-impl Restraint {
+impl RuleAction {
     /// As operators and users are told of it.
     pub fn block(&self) -> Option<Block> {
         let reason = self.reason.clone()?;

@@ -12,7 +12,7 @@ use crate::batch::Profile;
 use crate::close_reason::CloseReason;
 use crate::cluster::{Count, PeerTotals, Peers, Scope, Weight, Writer};
 use crate::id::Holder;
-use crate::limit::{AccountState, Block, Limit, Mode, OnRedisDown, Restraint, WindowKind};
+use crate::limit::{AccountState, Block, Limit, Mode, OnRedisDown, RuleAction, WindowKind};
 use crate::time::Timestamp;
 use crate::totals::Totals;
 use crate::verdict::{Used, Verdict, is_reached, judge};
@@ -61,7 +61,7 @@ pub struct Record {
     account_state: AccountState,
     /// An operator's.
     block: Option<Box<Block>>,
-    restraint: Option<Box<Restraint>>,
+    rule_action: Option<Box<RuleAction>>,
     /// When a key stops to open anything.
     ends_at: Option<Timestamp>,
     applied: Applied,
@@ -86,7 +86,7 @@ impl Record {
             own_limit: None,
             account_state: AccountState { limit: default_limit, ..AccountState::default() },
             block: None,
-            restraint: None,
+            rule_action: None,
             ends_at: None,
             applied: Applied::default(),
             ceilings: Ceilings { cost: Ceiling::Unlimited, tokens: Ceiling::Unlimited },
@@ -149,8 +149,8 @@ impl Record {
     }
 
     /// What rules say, beside what operators do. `None`: nothing any more.
-    pub fn set_restraint(&mut self, restraint: Option<Restraint>, now: Timestamp) -> Consequence {
-        self.restraint = restraint.map(Box::new);
+    pub fn set_rule_action(&mut self, rule_action: Option<RuleAction>, now: Timestamp) -> Consequence {
+        self.rule_action = rule_action.map(Box::new);
         self.settle_block();
         Consequence { publish: true, ..self.advance(now) }
     }
@@ -214,9 +214,9 @@ impl Record {
     /// When something changes next by itself, besides windows.
     pub fn due(&self) -> Option<Timestamp> {
         let block_end = self.block.as_ref().and_then(|block| block.expires_at);
-        let restraint_end = self.restraint.as_ref().map(|restraint| restraint.expires_at);
+        let rule_action_end = self.rule_action.as_ref().map(|rule_action| rule_action.expires_at);
         let key_end = self.ends_at.filter(|_| !self.account_state.revoked);
-        block_end.into_iter().chain(restraint_end).chain(key_end).min()
+        block_end.into_iter().chain(rule_action_end).chain(key_end).min()
     }
 
     pub fn holder(&self) -> &Holder {
@@ -232,8 +232,8 @@ impl Record {
         self.block.as_deref()
     }
 
-    pub fn restraint(&self) -> Option<&Restraint> {
-        self.restraint.as_deref()
+    pub fn rule_action(&self) -> Option<&RuleAction> {
+        self.rule_action.as_deref()
     }
 
     pub fn own_limit(&self) -> Option<Limit> {
@@ -314,11 +314,11 @@ impl Record {
         Consequence { publish, sweep, warning }
     }
 
-    /// Drops a block or restraint that is over; whether there was one.
+    /// Drops a block or rule action that is over; whether there was one.
     fn expire(&mut self, now: Timestamp) -> bool {
         let block = self.block.take_if(|block| !block.holds_at(now));
-        let restraint = self.restraint.take_if(|restraint| now >= restraint.expires_at);
-        let expired = block.is_some() || restraint.is_some();
+        let rule_action = self.rule_action.take_if(|rule_action| now >= rule_action.expires_at);
+        let expired = block.is_some() || rule_action.is_some();
         if expired {
             self.settle_block();
         }
@@ -326,10 +326,10 @@ impl Record {
     }
 
     fn settle_block(&mut self) {
-        let restraint = self.restraint.as_deref();
+        let rule_action = self.rule_action.as_deref();
         let block = self.block.as_deref().cloned();
-        self.account_state.block = block.or_else(|| restraint.and_then(Restraint::block));
-        self.account_state.delay_ms = restraint.map_or(0, |restraint| restraint.delay_ms);
+        self.account_state.block = block.or_else(|| rule_action.and_then(RuleAction::block));
+        self.account_state.delay_ms = rule_action.map_or(0, |rule_action| rule_action.delay_ms);
     }
 
     /// Whether the peers cannot be reached.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tokenist_core::batch::{Grain, HolderState, Revision, Stamped};
 use tokenist_core::cluster::{Cell, Writer};
 use tokenist_core::key::Key;
-use tokenist_core::limit::{Block, Limit, Restraint, WindowKind};
+use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::time::{DAY_MS, HOUR_MS, STEP_BACK_MS, Timestamp};
 use tokenist_core::window::BUCKET_MS;
 
@@ -19,7 +19,7 @@ pub(crate) struct Books {
     pub(crate) blocks: [Stamped<Option<Block>>; USER_COUNT],
     pub(crate) keys: [Option<Stamped<Key>>; KEY_COUNT],
     /// By rules; they outlive no process.
-    pub(crate) restraints: [Option<Restraint>; USER_COUNT],
+    pub(crate) rule_actions: [Option<RuleAction>; USER_COUNT],
 }
 
 /// A response, or an estimate in its place.
@@ -115,7 +115,7 @@ impl Books {
         self.limits = Default::default();
         self.blocks = Default::default();
         self.keys = Default::default();
-        self.restraints = Default::default();
+        self.rule_actions = Default::default();
     }
 }
 

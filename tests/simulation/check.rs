@@ -161,7 +161,7 @@ impl World {
                     "{:?} is blocked",
                     cast::holder(who)
                 );
-                assert!(!self.is_restrained(at, who), "a rule blocks {:?}", cast::holder(who));
+                assert!(!self.is_acted_on(at, who), "a rule blocks {:?}", cast::holder(who));
             }
             if who >= FIRST_KEY {
                 let key = books.keys[who - FIRST_KEY].as_ref();
@@ -181,8 +181,7 @@ impl World {
         match ending {
             CloseReason::Blocked { .. } => {
                 let block = self.instances[at].books.blocks[user].value.as_ref();
-                let is_blocked =
-                    block.is_some_and(|block| block.holds_at(now)) || self.is_restrained(at, user);
+                let is_blocked = block.is_some_and(|block| block.holds_at(now)) || self.is_acted_on(at, user);
                 assert!(is_blocked, "{:?} is not blocked", cast::holder(user));
             }
             CloseReason::LimitReached { .. } => {
@@ -458,9 +457,10 @@ impl World {
         own.unwrap_or(default)
     }
 
-    fn is_restrained(&self, at: usize, user: Who) -> bool {
-        let restraint = self.instances[at].books.restraints[user].as_ref();
-        restraint.is_some_and(|restraint| restraint.reason.is_some() && self.wall < restraint.expires_at)
+    fn is_acted_on(&self, at: usize, user: Who) -> bool {
+        let rule_action = self.instances[at].books.rule_actions[user].as_ref();
+        rule_action
+            .is_some_and(|rule_action| rule_action.reason.is_some() && self.wall < rule_action.expires_at)
     }
 
     fn in_flight(&self, at: usize, who: Who) -> Amount {

@@ -19,7 +19,7 @@ use tokenist_control::view::{Call, LimitQuery, LimitSort, UserQuery};
 use tokenist_core::batch::{Recalled, Revision, Stamped};
 use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::key::{Key, KeyId, Scopes};
-use tokenist_core::limit::{Block, Limit, Mode, OnRedisDown, Restraint, WindowKind};
+use tokenist_core::limit::{Block, Limit, Mode, OnRedisDown, RuleAction, WindowKind};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
@@ -411,9 +411,9 @@ impl World {
     }
 
     /// A rule acts on a user, or no longer.
-    pub(crate) fn restrain(&mut self, at: usize) {
+    pub(crate) fn apply_rule_action(&mut self, at: usize) {
         let (user, now) = (self.chance.index(USER_COUNT), self.wall);
-        let restraint = self.chance.once_in(2).then(|| Restraint {
+        let rule_action = self.chance.once_in(2).then(|| RuleAction {
             reason: self.chance.once_in(2).then(|| "a rule".into()),
             since: now,
             delay_ms: 0,
@@ -421,8 +421,10 @@ impl World {
         });
         self.coverage.note("rule acts");
         let now = self.ledger_now(at);
-        self.process_mut(at).aggregator.restrain(vec![(cast::user(user), restraint.clone())], now);
-        self.instances[at].books.restraints[user] = restraint;
+        self.process_mut(at)
+            .aggregator
+            .apply_rule_actions(vec![(cast::user(user), rule_action.clone())], now);
+        self.instances[at].books.rule_actions[user] = rule_action;
     }
 
     /// The operator's price list is read again.

@@ -120,7 +120,7 @@ impl World {
             85..88 => self.serve_desk(at),
             88..94 => self.meet(at),
             94..97 => self.pass_time(),
-            97 => self.restrain(at),
+            97 => self.apply_rule_action(at),
             98 => self.reload(at),
             _ => self.end(at),
         }

@@ -8,7 +8,7 @@ use crate::catalog::{Entry, EntryId};
 use crate::holder_index::Revisions;
 use crate::id::{Holder, KeyHash};
 use crate::key::{Key, KeyId};
-use crate::limit::{Block, Limit, Restraint};
+use crate::limit::{Block, Limit, RuleAction};
 use crate::record::Consequence;
 use crate::time::{DAY_MS, Timestamp};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -47,11 +47,11 @@ impl Ledger {
     }
 
     /// What rules say of a holder: of now, and neither saved nor shared.
-    pub fn set_restraint(&mut self, slot: Slot, restraint: Option<Restraint>, now: Timestamp) {
-        if let Some(restraint) = &restraint {
-            self.due = self.due.min(restraint.expires_at);
+    pub fn set_rule_action(&mut self, slot: Slot, rule_action: Option<RuleAction>, now: Timestamp) {
+        if let Some(rule_action) = &rule_action {
+            self.due = self.due.min(rule_action.expires_at);
         }
-        let consequence = self.holders.use_entry(slot).record.set_restraint(restraint, now);
+        let consequence = self.holders.use_entry(slot).record.set_rule_action(rule_action, now);
         self.conclude(slot, consequence);
     }
 

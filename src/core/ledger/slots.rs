@@ -13,7 +13,7 @@ use crate::authority::Membership;
 use crate::batch::{HolderState, Recalled, Revision};
 use crate::holder_index::HolderEntry;
 use crate::id::{Holder, Identity, UserId};
-use crate::limit::{Limit, Restraint};
+use crate::limit::{Limit, RuleAction};
 use crate::profile::Said;
 use crate::record::{Applied, Consequence, Record};
 use crate::time::Timestamp;
@@ -21,8 +21,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// How many over the bound are forgotten at once, so that an admission stays short.
 const CATCH_UP_COUNT: usize = 4;
-/// How many restraints of absent holders are kept. Past it one holds from the next time that its rule renews it.
-const RESTRAINT_COUNT_MAX: usize = 1_000_000;
+/// How many rule actions of absent holders are kept. Past it one holds from the next time that its rule renews it.
+const RULE_ACTION_COUNT_MAX: usize = 1_000_000;
 
 impl Ledger {
     /// Whether the store may know of the holder what is not known here.
@@ -142,7 +142,7 @@ impl Ledger {
         record.profile = profile.value;
         record.set_limit(limit.value, now);
         record.set_block(block.value, now);
-        record.set_restraint(self.restraints.get(&holder).cloned(), now);
+        record.set_rule_action(self.rule_actions.get(&holder).cloned(), now);
         recalled.usage.iter().for_each(|piece| record.restore(piece.at, &piece.totals));
         record.advance(now);
         record
@@ -194,13 +194,13 @@ impl Ledger {
     }
 
     /// What rules say of a holder that may have no slot: of now, and neither saved nor shared.
-    pub fn restrain(&mut self, holder: &Holder, restraint: Option<Restraint>, now: Timestamp) {
-        match (self.find(holder), restraint) {
-            (Some(slot), restraint) => self.set_restraint(slot, restraint, now),
-            (None, Some(restraint)) if self.restraints.len() < RESTRAINT_COUNT_MAX => {
-                self.restraints.insert(holder.clone(), restraint);
+    pub fn apply_rule_action(&mut self, holder: &Holder, rule_action: Option<RuleAction>, now: Timestamp) {
+        match (self.find(holder), rule_action) {
+            (Some(slot), rule_action) => self.set_rule_action(slot, rule_action, now),
+            (None, Some(rule_action)) if self.rule_actions.len() < RULE_ACTION_COUNT_MAX => {
+                self.rule_actions.insert(holder.clone(), rule_action);
             }
-            (None, _) => drop(self.restraints.remove(holder)),
+            (None, _) => drop(self.rule_actions.remove(holder)),
         }
     }
 
@@ -254,8 +254,8 @@ impl Ledger {
             self.take_over(state, now);
             self.holders.entry_mut(slot).saved_by = self.shelved.get(holder).copied().unwrap_or(0);
         }
-        if let Some(restraint) = self.restraints.remove(holder) {
-            self.set_restraint(slot, Some(restraint), now);
+        if let Some(rule_action) = self.rule_actions.remove(holder) {
+            self.set_rule_action(slot, Some(rule_action), now);
         }
         self.bound_key(slot, now);
         self.align(slot, now);
@@ -299,8 +299,8 @@ impl Ledger {
     fn vacate(&mut self, slot: Slot, now: Timestamp) {
         let entry = self.holders.entry(slot);
         let holder = entry.record.holder().clone();
-        if let Some(restraint) = entry.record.restraint().cloned() {
-            self.restraints.insert(holder, restraint);
+        if let Some(rule_action) = entry.record.rule_action().cloned() {
+            self.rule_actions.insert(holder, rule_action);
         }
         self.is_whole &= entry.is_tentative();
         let state = entry.state();

@@ -74,24 +74,24 @@ fn warn_mode_tells_at_the_limit_and_shuts_nobody_out() {
 
 #[test]
 fn a_rule_blocks_beside_an_operator_and_lifts_nothing_of_his() {
-    let restraint = |end: u64| Restraint {
+    let rule_action = |end: u64| RuleAction {
         reason: Some("Rule \"r\"".into()),
         since: NOON,
         delay_ms: 7,
         expires_at: NOON.plus_ms(end),
     };
     let mut record = record(Limit::default());
-    assert!(record.set_restraint(Some(restraint(10)), NOON).sweep);
-    assert_eq!((record.account_state().block.clone(), record.block()), (restraint(10).block(), None));
+    assert!(record.set_rule_action(Some(rule_action(10)), NOON).sweep);
+    assert_eq!((record.account_state().block.clone(), record.block()), (rule_action(10).block(), None));
     assert_eq!(record.account_state().delay_ms, 7);
     let own = block_until(Some(NOON.plus_ms(5)));
     record.set_block(own.clone(), NOON);
-    record.set_restraint(None, NOON);
+    record.set_rule_action(None, NOON);
     assert_eq!((&record.account_state().block, record.due()), (&own, Some(NOON.plus_ms(5))));
-    record.set_restraint(Some(restraint(8)), NOON);
+    record.set_rule_action(Some(rule_action(8)), NOON);
     assert_eq!(record.account_state().block, own);
     assert!(record.advance(NOON.plus_ms(5)).publish);
-    assert_eq!(record.account_state().block, restraint(8).block());
+    assert_eq!(record.account_state().block, rule_action(8).block());
     assert!(record.advance(NOON.plus_ms(8)).publish);
     assert_eq!((&record.account_state().block, record.account_state().delay_ms), (&None, 0));
     assert_eq!(record.ceilings().cost, Ceiling::Unlimited);

@@ -5,7 +5,7 @@ use crate::authority::Membership;
 use crate::close_reason::CloseReason;
 use crate::id::OrgId;
 use crate::key::Scopes;
-use crate::limit::Restraint;
+use crate::limit::RuleAction;
 use crate::profile::Said;
 use crate::refusal::RefusalReason;
 use proptest::prelude::*;
@@ -72,8 +72,8 @@ fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
     ledger.set_limit(slot, Some(Limit { max_cost: Some(NanoUsd(70)), ..Limit::default() }), NOON);
     ledger.set_block(slot, Some(block.clone()), NOON);
     let expires_at = NOON.plus_ms(HOUR_MS);
-    let restraint = Restraint { reason: Some("r".into()), since: NOON, delay_ms: 7, expires_at };
-    ledger.restrain(&user("a"), Some(restraint.clone()), NOON);
+    let rule_action = RuleAction { reason: Some("r".into()), since: NOON, delay_ms: 7, expires_at };
+    ledger.apply_rule_action(&user("a"), Some(rule_action.clone()), NOON);
     save(&mut ledger);
     admit(&mut ledger, "b").unwrap();
     save(&mut ledger);
@@ -87,7 +87,7 @@ fn whoever_was_forgotten_comes_back_with_all_that_is_known_of_it() {
     for record in [&visitor, ledger.record(slot)] {
         assert_eq!(record.used().cost, NanoUsd(60));
         assert_eq!(record.own_limit().and_then(|limit| limit.max_cost), Some(NanoUsd(70)));
-        assert_eq!((record.block(), record.restraint()), (Some(&block), Some(&restraint)));
+        assert_eq!((record.block(), record.rule_action()), (Some(&block), Some(&rule_action)));
     }
     assert_eq!(ledger.take_batch(), None, "the store has all of it");
 }

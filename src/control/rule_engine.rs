@@ -1,7 +1,7 @@
 //! Enforces rules: looks about once a second who has reached what, and does to users what the rules say.
 //!
-//! Start at `start`. Which orgs used something is asked in one question each beat, and only their rules are looked at
-//! again; all of them once a minute and with each new hour, for then usage leaves their spans. A beat takes at most half
+//! Start at `start`. Which orgs used something is asked in one question each round, and only their rules are looked at
+//! again; all of them once a minute and with each new hour, for then usage leaves their spans. A round takes at most half
 //! of the time, however many rules there are.
 //!
 //! Invariant: what a rule does is of now. It is kept by nobody and ends by itself soon after the last look, so an
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokenist_core::batch::Grain;
 use tokenist_core::id::{OrgId, UserId};
-use tokenist_core::limit::Restraint;
+use tokenist_core::limit::RuleAction;
 use tokenist_core::rule::{Firing, Firings, Hit, Lookback, Restriction, Rule, SubjectKind, Used};
 use tokenist_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use tokenist_core::totals::Totals;
@@ -26,23 +26,23 @@ use tracing::{info, warn};
 
 /// Starts the thread that looks, for as long as there is an aggregator.
 pub(crate) fn start(handle: &Handle) -> io::Result<()> {
-    let mut watch = Watch::default();
+    let mut engine = RuleEngine::default();
     let asked = handle.clone();
     let look = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        runtime.expect("a runtime for rules").block_on(run(&mut watch, &asked));
+        runtime.expect("a runtime for rules").block_on(run(&mut engine, &asked));
     };
     handle.supervisor().spawn("rules", look).map(drop)
 }
 
-async fn run(watch: &mut Watch, handle: &Handle) {
-    // Whoever is restrained is remembered over a panic, and all else looked at anew.
-    watch.rules.clear();
-    watch.used.clear();
+async fn run(engine: &mut RuleEngine, handle: &Handle) {
+    // Whoever is acted on is remembered over a panic, and all else looked at anew.
+    engine.rules.clear();
+    engine.used.clear();
     let mut failing = false;
     loop {
         let began = Instant::now();
-        let outcome = watch.look(handle, system_time()).await;
+        let outcome = engine.look(handle, system_time()).await;
         match &outcome {
             Err(CommandError::Gone) => return,
             Err(cause) if !failing => {
@@ -52,24 +52,24 @@ async fn run(watch: &mut Watch, handle: &Handle) {
             Ok(()) | Err(_) => {}
         }
         failing = outcome.is_err();
-        tokio::time::sleep(BEAT.max(began.elapsed())).await;
+        tokio::time::sleep(INTERVAL.max(began.elapsed())).await;
     }
 }
 
-/// What was concluded, so that only news is acted on.
+/// What was concluded, so that only what is new is acted on.
 #[derive(Debug, Default)]
-struct Watch {
-    rules: BTreeMap<Arc<str>, Watched>,
+struct RuleEngine {
+    rules: BTreeMap<Arc<str>, WatchedRule>,
     /// What each org with rules had used in this hour when its rules were looked at.
     used: HashMap<OrgId, Totals>,
     /// When all rules were looked at, by a clock that cannot be set.
     whole_at: Option<Instant>,
     looked_at: Timestamp,
-    restrained: HashMap<UserId, Restraint>,
+    in_force: HashMap<UserId, RuleAction>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedRule {
     rule: Arc<Rule>,
     /// `None`: it was not looked at since it was made or changed.
     hits: Option<BTreeMap<Arc<str>, Hit>>,
@@ -80,7 +80,7 @@ struct Watched {
 /// What several rules of an org ask for together.
 type Question = (OrgId, SubjectKind, Lookback);
 
-impl Watch {
+impl RuleEngine {
     async fn look(&mut self, handle: &Handle, now: Timestamp) -> Result<(), CommandError> {
         self.take_rules(handle.entries::<Rule>().await?);
         if !self.rules.is_empty() {
@@ -96,7 +96,7 @@ impl Watch {
             }
         }
         self.looked_at = now;
-        self.restrain(handle, now).await
+        self.act(handle, now).await
     }
 
     /// Follows what operators changed.
@@ -104,14 +104,14 @@ impl Watch {
         let mut before = std::mem::take(&mut self.rules);
         for (id, rule) in entries.into_iter().filter(|(_, rule)| rule.enabled && rule.is_enforced()) {
             let known = before.remove(&id).filter(|watched| *watched.rule == rule);
-            let new = || Watched { rule: Arc::new(rule), hits: None, acts_on: BTreeMap::new() };
+            let new = || WatchedRule { rule: Arc::new(rule), hits: None, acts_on: BTreeMap::new() };
             self.rules.insert(id, known.unwrap_or_else(new));
         }
     }
 
     /// Which rules may come to another conclusion than before.
     fn due(&self, used: &HashMap<OrgId, Totals>, is_whole: bool) -> Vec<Arc<str>> {
-        let is_due = |watched: &Watched| {
+        let is_due = |watched: &WatchedRule| {
             let org = &watched.rule.org;
             is_whole || watched.hits.is_none() || used.get(org) != self.used.get(org)
         };
@@ -167,9 +167,9 @@ impl Watch {
         };
         let since = since.max(rule.updated_at);
         let mut firings = handle.entry::<Firings>(id).await?.unwrap_or_default();
-        let news: Vec<_> =
+        let new_subjects: Vec<_> =
             std::iter::once(first).chain(new).filter(|(subject, _)| !firings.fired(subject, since)).collect();
-        for (subject, hit) in &news {
+        for (subject, hit) in &new_subjects {
             let Hit { users, totals } = hit;
             let tokens = totals.usage.total_tokens();
             info!(rule = &**id, name = &*rule.name, org = %rule.org, subject = &***subject, tokens, cost = %totals.cost, "a rule was reached");
@@ -183,36 +183,36 @@ impl Watch {
                 requests: totals.usage.requests,
             });
         }
-        match news.is_empty() {
+        match new_subjects.is_empty() {
             true => Ok(()),
             false => handle.set_entry(id, Some(&firings)).await,
         }
     }
 
     /// Does to users what the rules say now, and undoes what they no longer say.
-    async fn restrain(&mut self, handle: &Handle, now: Timestamp) -> Result<(), CommandError> {
+    async fn act(&mut self, handle: &Handle, now: Timestamp) -> Result<(), CommandError> {
         let wanted = self.wanted(now);
-        let mut changes: Vec<(UserId, Option<Restraint>)> = self
-            .restrained
+        let mut changes: Vec<(UserId, Option<RuleAction>)> = self
+            .in_force
             .keys()
             .filter(|user| !wanted.contains_key(*user))
             .map(|user| (user.clone(), None))
             .collect();
-        let renewed = wanted.into_iter().filter(|(user, restraint)| {
-            let is_same = |held: &Restraint| {
+        let renewed = wanted.into_iter().filter(|(user, rule_action)| {
+            let is_same = |held: &RuleAction| {
                 // One that has longer to go than any lasts was made before the clock was set back.
-                (&held.reason, held.delay_ms) == (&restraint.reason, restraint.delay_ms)
+                (&held.reason, held.delay_ms) == (&rule_action.reason, rule_action.delay_ms)
                     && (HOLD_MS / 2 + 1..=HOLD_MS).contains(&held.expires_at.since(now))
             };
-            !self.restrained.get(user).is_some_and(is_same)
+            !self.in_force.get(user).is_some_and(is_same)
         });
-        changes.extend(renewed.map(|(user, restraint)| (user, Some(restraint))));
+        changes.extend(renewed.map(|(user, rule_action)| (user, Some(rule_action))));
         for slice in changes.chunks(PORTION_MAX) {
-            handle.restrain(slice.to_vec()).await?;
-            for (user, restraint) in slice.iter().cloned() {
-                match restraint {
-                    Some(restraint) => self.restrained.insert(user, restraint),
-                    None => self.restrained.remove(&user),
+            handle.apply_rule_actions(slice.to_vec()).await?;
+            for (user, rule_action) in slice.iter().cloned() {
+                match rule_action {
+                    Some(rule_action) => self.in_force.insert(user, rule_action),
+                    None => self.in_force.remove(&user),
                 };
             }
         }
@@ -220,20 +220,20 @@ impl Watch {
     }
 
     /// Of several rules that block a user the first is told, and the longest delay counts.
-    fn wanted(&self, now: Timestamp) -> HashMap<UserId, Restraint> {
-        let mut wanted: HashMap<UserId, Restraint> = HashMap::new();
-        for Watched { rule, acts_on, .. } in self.rules.values() {
+    fn wanted(&self, now: Timestamp) -> HashMap<UserId, RuleAction> {
+        let mut wanted: HashMap<UserId, RuleAction> = HashMap::new();
+        for WatchedRule { rule, acts_on, .. } in self.rules.values() {
             let (reason, delay) = (rule.reason(), delay_ms(rule.restriction));
             if reason.is_none() && delay == 0 {
                 continue;
             }
             for user in acts_on.values().flat_map(|hit| &hit.users) {
-                let restraint = wanted.entry(user.clone()).or_insert_with(|| {
-                    let since = self.restrained.get(user).map_or(now, |held| held.since);
-                    Restraint { reason: None, since, delay_ms: 0, expires_at: now.plus_ms(HOLD_MS) }
+                let rule_action = wanted.entry(user.clone()).or_insert_with(|| {
+                    let since = self.in_force.get(user).map_or(now, |held| held.since);
+                    RuleAction { reason: None, since, delay_ms: 0, expires_at: now.plus_ms(HOLD_MS) }
                 });
-                restraint.reason = restraint.reason.take().or_else(|| reason.clone());
-                restraint.delay_ms = restraint.delay_ms.max(delay);
+                rule_action.reason = rule_action.reason.take().or_else(|| reason.clone());
+                rule_action.delay_ms = rule_action.delay_ms.max(delay);
             }
         }
         wanted
@@ -273,7 +273,7 @@ async fn used_in_span(
     Ok(rows.into_iter().filter_map(used).collect())
 }
 
-const BEAT: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at all rules within an hour.
 const WHOLE_PAUSE: Duration = Duration::from_secs(60);
 /// What a rule does ends so long after the last look that said so.

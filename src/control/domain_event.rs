@@ -1,4 +1,4 @@
-//! What happens, told while somebody watches. It is kept nowhere, and costs nothing while nobody does.
+//! Domain events, published to subscribers. They are kept nowhere, and cost nothing while there are none.
 
 use crate::view::{LimitView, SessionView};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokenist_core::time::Timestamp;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum DomainEvent {
     SessionOpened(SessionView),
     SessionClosed(SessionRecord),
     /// A share of a limit was reached for the first time in its window.
@@ -27,25 +27,25 @@ pub enum Happening {
     },
 }
 
-/// Where it is told.
+/// Where they are published.
 #[derive(Clone, Debug)]
-pub struct Happenings(Sender<Arc<Happening>>);
+pub struct DomainEvents(Sender<Arc<DomainEvent>>);
 
-impl Happenings {
-    pub(crate) fn new() -> Happenings {
-        Happenings(broadcast::channel(WAITING_MAX).0)
+impl DomainEvents {
+    pub(crate) fn new() -> DomainEvents {
+        DomainEvents(broadcast::channel(WAITING_MAX).0)
     }
 
     /// From now on. Who falls behind by more than a thousand loses the oldest, and is told how many.
-    pub fn watch(&self) -> Receiver<Arc<Happening>> {
+    pub fn subscribe(&self) -> Receiver<Arc<DomainEvent>> {
         self.0.subscribe()
     }
 
-    pub(crate) fn tell(&self, happening: impl FnOnce() -> Option<Happening>) {
+    pub(crate) fn publish(&self, event: impl FnOnce() -> Option<DomainEvent>) {
         if self.0.receiver_count() > 0
-            && let Some(happening) = happening()
+            && let Some(event) = event()
         {
-            self.0.send(Arc::new(happening)).ok(); // The last one may have left meanwhile.
+            self.0.send(Arc::new(event)).ok(); // The last one may have left meanwhile.
         }
     }
 }
