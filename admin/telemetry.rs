@@ -3,13 +3,13 @@
 use std::fmt::{Display, Write};
 use tokenist_control::progress::LagView;
 use tokenist_control::telemetry::Telemetry;
-use tokenist_control::view::{Pulse, ThreadView};
+use tokenist_control::view::{Stats, ThreadView};
 use tokenist_core::metric::METRICS;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The page. Without a pulse, the ledger does not answer and its figures are absent.
-pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String {
+/// The page. Without stats, the ledger does not answer and its figures are absent.
+pub(crate) fn prometheus(telemetry: &Telemetry, stats: Option<Stats>) -> String {
     let mut page = String::new();
     for (metric, name, help) in METRICS {
         family(&mut page, name, "counter", help, telemetry.count(metric));
@@ -33,62 +33,62 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         "tokenist_ledger_up",
         "gauge",
         "Whether the ledger answers.",
-        u8::from(pulse.is_some()),
+        u8::from(stats.is_some()),
     );
-    if let Some(pulse) = pulse {
-        family(&mut page, "tokenist_sessions", "gauge", "Live sessions.", pulse.sessions);
-        family(&mut page, "tokenist_users", "gauge", "Users in the ledger.", pulse.users);
+    if let Some(stats) = stats {
+        family(&mut page, "tokenist_sessions", "gauge", "Live sessions.", stats.sessions);
+        family(&mut page, "tokenist_users", "gauge", "Users in the ledger.", stats.users);
         let help = "Users, orgs, features and keys in the ledger.";
-        family(&mut page, "tokenist_holders", "gauge", help, pulse.holders);
+        family(&mut page, "tokenist_holders", "gauge", help, stats.holders);
         let help = "How many of them it may hold.";
-        family(&mut page, "tokenist_users_max", "gauge", help, pulse.users_max);
+        family(&mut page, "tokenist_users_max", "gauge", help, stats.users_max);
         let help = "Whether new users are refused because nobody in the ledger can be forgotten for them.";
-        family(&mut page, "tokenist_ledger_full", "gauge", help, u8::from(pulse.is_full));
+        family(&mut page, "tokenist_ledger_full", "gauge", help, u8::from(stats.is_full));
         let help = "Requests refused for that.";
-        family(&mut page, "tokenist_ledger_full_refusals_total", "counter", help, pulse.refused_full);
+        family(&mut page, "tokenist_ledger_full_refusals_total", "counter", help, stats.refused_full);
         let help = "Holders who were forgotten and came back, read from the store.";
-        family(&mut page, "tokenist_holders_recalled_total", "counter", help, pulse.holders_recalled);
+        family(&mut page, "tokenist_holders_recalled_total", "counter", help, stats.holders_recalled);
         let help = "Tokenist keys, those that have ended included.";
-        family(&mut page, "tokenist_keys", "gauge", help, pulse.keys);
-        family(&mut page, "tokenist_keys_max", "gauge", "Keys that the ledger may hold.", pulse.keys_max);
+        family(&mut page, "tokenist_keys", "gauge", help, stats.keys);
+        family(&mut page, "tokenist_keys_max", "gauge", "Keys that the ledger may hold.", stats.keys_max);
         let help = "Logins, rules, prices and the like, removed ones included.";
-        family(&mut page, "tokenist_catalog_entries", "gauge", help, pulse.entries);
+        family(&mut page, "tokenist_catalog_entries", "gauge", help, stats.entries);
         let help = "How many of them there may be.";
-        family(&mut page, "tokenist_catalog_entries_max", "gauge", help, pulse.entries_max);
+        family(&mut page, "tokenist_catalog_entries_max", "gauge", help, stats.entries_max);
         let help = "Events, session records and logs left out because the store was away for too long.";
-        family(&mut page, "tokenist_details_lost_total", "counter", help, pulse.details_lost);
+        family(&mut page, "tokenist_details_lost_total", "counter", help, stats.details_lost);
         let help = "Reports from shards that the ledger has not applied yet.";
-        family(&mut page, "tokenist_reports_waiting", "gauge", help, pulse.reports_waiting);
+        family(&mut page, "tokenist_reports_waiting", "gauge", help, stats.reports_waiting);
         let help = "Whether the last commit to the store failed.";
-        family(&mut page, "tokenist_store_failing", "gauge", help, u8::from(pulse.store_failing));
+        family(&mut page, "tokenist_store_failing", "gauge", help, u8::from(stats.store_failing));
         let help =
             "Whether what is counted is in memory alone until the store has it: the journal takes nothing.";
-        let failing = u8::from(pulse.journal_failure.is_some());
+        let failing = u8::from(stats.journal_failure.is_some());
         family(&mut page, "tokenist_journal_failing", "gauge", help, failing);
         let help = "What was counted in memory alone for that; a kill before its commit would have lost it.";
-        family(&mut page, "tokenist_journal_skipped_total", "counter", help, pulse.journal_skipped);
+        family(&mut page, "tokenist_journal_skipped_total", "counter", help, stats.journal_skipped);
         let help = "What the process before had counted and not saved, booked when this one started.";
-        family(&mut page, "tokenist_journal_booked", "gauge", help, pulse.journal_rebooked);
-        if let Some(waiting) = pulse.mirror_waiting {
+        family(&mut page, "tokenist_journal_booked", "gauge", help, stats.journal_rebooked);
+        if let Some(waiting) = stats.replication_waiting {
             let help = "Whether MongoDB could not be written or read at the last try.";
-            let failing = u8::from(pulse.mirror_failure.is_some());
+            let failing = u8::from(stats.replication_failure.is_some());
             family(&mut page, "tokenist_mirror_failing", "gauge", help, failing);
             let help = "Rows of the ledger file that are not copied to MongoDB yet.";
             family(&mut page, "tokenist_mirror_rows_waiting", "gauge", help, waiting);
         }
-        if let Some(instances) = pulse.instances {
+        if let Some(instances) = stats.instances {
             let help = "Instances that hold limits together, as far as this one knows.";
             family(&mut page, "tokenist_instances", "gauge", help, instances);
             let help = "Whether the Redis by which they do cannot be reached.";
-            family(&mut page, "tokenist_redis_failing", "gauge", help, u8::from(pulse.redis_failing));
+            family(&mut page, "tokenist_redis_failing", "gauge", help, u8::from(stats.redis_failing));
         }
         let help = "Users and keys that were refused within the last five minutes.";
-        family(&mut page, "tokenist_refused_recently", "gauge", help, pulse.refused_recently);
+        family(&mut page, "tokenist_refused_recently", "gauge", help, stats.refused_recently);
         let help = "Refusals that the record of an hour had no room for.";
-        family(&mut page, "tokenist_refusals_unrecorded_total", "counter", help, pulse.refusals_unrecorded);
+        family(&mut page, "tokenist_refusals_unrecorded_total", "counter", help, stats.refusals_unrecorded);
         let help = "Reports from shards that the ledger has applied.";
-        family(&mut page, "tokenist_reports_applied_total", "counter", help, pulse.reports_applied);
-        let LagView { waiting, commit_max, slice_max, is_held } = pulse.lag;
+        family(&mut page, "tokenist_reports_applied_total", "counter", help, stats.reports_applied);
+        let LagView { waiting, commit_max, slice_max, is_held } = stats.lag;
         let help = "How long the oldest batch that is not committed has waited; 0 if all are.";
         family(&mut page, "tokenist_commit_lag_seconds", "gauge", help, waiting.as_secs_f64());
         let help = "The longest wait of a batch for its commit, in the last minute or two.";
@@ -98,9 +98,9 @@ pub(crate) fn prometheus(telemetry: &Telemetry, pulse: Option<Pulse>) -> String 
         let help = "Whether nothing is taken for older, because the clock has leapt ahead.";
         family(&mut page, "tokenist_retention_held", "gauge", help, u8::from(is_held));
         let restarts = "Threads that panicked, by a bug of tokenist's, and were begun anew.";
-        restarts_of(&mut page, restarts, &pulse.threads);
+        restarts_of(&mut page, restarts, &stats.threads);
         let help = "Batches that the store has committed.";
-        family(&mut page, "tokenist_batches_committed_total", "counter", help, pulse.batches_committed);
+        family(&mut page, "tokenist_batches_committed_total", "counter", help, stats.batches_committed);
     }
     let help = "Reports that wait in the shards because the ledger takes in fewer than come.";
     family(&mut page, "tokenist_reports_held", "gauge", help, telemetry.reports_held());
@@ -169,7 +169,7 @@ mod tests {
         telemetry.counters[0].add(Metric::SessionsOpened, 3);
         telemetry.counters[1].add(Metric::SessionsOpened, 4);
         telemetry.counters[1].refuse("user_blocked");
-        let pulse = Pulse {
+        let stats = Stats {
             users: 2,
             keys_max: 1_000,
             entries: 6,
@@ -186,11 +186,11 @@ mod tests {
             journal_failure: Some("the disk is full".into()),
             journal_skipped: 4,
             journal_rebooked: 6,
-            mirror_waiting: Some(5),
+            replication_waiting: Some(5),
             threads: vec![ThreadView { name: "writer".into(), restarts: 1, ..ThreadView::default() }],
-            ..Pulse::default()
+            ..Stats::default()
         };
-        expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(pulse)));
+        expect_file!["metrics.txt"].assert_eq(&prometheus(&telemetry, Some(stats)));
         assert!(prometheus(&telemetry, None).contains("\ntokenist_ledger_up 0\n"));
     }
 }

@@ -175,7 +175,7 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
         );
         return Err(ApiError::new(StatusCode::CONFLICT, sentence));
     }
-    if app.handle.pulse().await?.keys >= app.config.account_bounds.keys_max {
+    if app.handle.stats().await?.keys >= app.config.account_bounds.keys_max {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, KEYS_SPENT));
     }
     Ok(Draft { user, org: Some(org), account: Some(Arc::clone(account)), ..draft })

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tokenist_control::handle::CommandError;
 use tokenist_control::telemetry::Telemetry;
-use tokenist_control::view::{Pulse, ThreadView};
+use tokenist_control::view::{Stats, ThreadView};
 use tokio::time::timeout;
 
 /// The configuration that is in force, without secrets.
@@ -33,21 +33,21 @@ pub(crate) async fn read_settings(State(app): State<App>) -> Json<Settings> {
     )
 )]
 pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
-    let (pulse, telemetry) = (pulse(&app).await, &app.telemetry);
+    let (stats, telemetry) = (stats(&app).await, &app.telemetry);
     let threads = app.handle.supervisor().threads();
-    let mut problems = problems(telemetry, pulse.as_ref().ok());
+    let mut problems = problems(telemetry, stats.as_ref().ok());
     problems.extend(threads.iter().filter(|thread| thread.is_down).map(|thread| {
         let why = thread.failure.as_deref().unwrap_or("no reason given");
         format!("The thread {} has panicked and is about to begin anew: {why}", thread.name)
     }));
-    let (status, word) = match pulse {
+    let (status, word) = match stats {
         Err(CommandError::Gone) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Failing),
         _ if telemetry.draining() => (StatusCode::OK, HealthStatus::Draining),
         Ok(_) | Err(_) if problems.is_empty() => (StatusCode::OK, HealthStatus::Ok),
         Ok(_) | Err(_) => (StatusCode::OK, HealthStatus::Degraded),
     };
-    let pulse = pulse.ok();
-    let in_fleet = pulse.as_ref().filter(|pulse| pulse.instances.is_some());
+    let stats = stats.ok();
+    let in_cluster = stats.as_ref().filter(|stats| stats.instances.is_some());
     let health = Health {
         status: word,
         problems,
@@ -57,21 +57,21 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
         draining: telemetry.draining(),
         started_at: telemetry.started_at.to_string(),
         uptime_seconds: now().since(telemetry.started_at) / 1000,
-        sessions: pulse.as_ref().map(|pulse| pulse.sessions),
-        users: pulse.as_ref().map(|pulse| pulse.users),
+        sessions: stats.as_ref().map(|stats| stats.sessions),
+        users: stats.as_ref().map(|stats| stats.users),
         accept_failure: telemetry.accept_failure(),
-        ledger_full: pulse.as_ref().map(|pulse| pulse.is_full),
+        ledger_full: stats.as_ref().map(|stats| stats.is_full),
         store: telemetry.store,
-        store_failing: pulse.as_ref().map(|pulse| pulse.store_failing),
-        store_failure: pulse.as_ref().and_then(|pulse| pulse.store_failure.clone()),
-        journal_failure: pulse.as_ref().and_then(|pulse| pulse.journal_failure.clone()),
+        store_failing: stats.as_ref().map(|stats| stats.store_failing),
+        store_failure: stats.as_ref().and_then(|stats| stats.store_failure.clone()),
+        journal_failure: stats.as_ref().and_then(|stats| stats.journal_failure.clone()),
         reports_held: telemetry.reports_held(),
         threads_restarted: restarted(threads),
-        mirror_failure: pulse.as_ref().and_then(|pulse| pulse.mirror_failure.clone()),
-        mirror_waiting: pulse.as_ref().and_then(|pulse| pulse.mirror_waiting),
-        redis_failing: in_fleet.map(|pulse| pulse.redis_failing),
-        instances: in_fleet.and_then(|pulse| pulse.instances),
-        redis_failure: pulse.as_ref().and_then(|pulse| pulse.redis_failure.clone()),
+        mirror_failure: stats.as_ref().and_then(|stats| stats.replication_failure.clone()),
+        mirror_waiting: stats.as_ref().and_then(|stats| stats.replication_waiting),
+        redis_failing: in_cluster.map(|stats| stats.redis_failing),
+        instances: in_cluster.and_then(|stats| stats.instances),
+        redis_failure: stats.as_ref().and_then(|stats| stats.redis_failure.clone()),
         stale_files: telemetry.stale.load().iter().map(Into::into).collect(),
     };
     (status, Json(health))
@@ -86,7 +86,7 @@ pub(crate) async fn read_health(State(app): State<App>) -> (StatusCode, Json<Hea
     )
 )]
 pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
-    let status = match pulse(&app).await {
+    let status = match stats(&app).await {
         _ if app.telemetry.draining() => HealthStatus::Draining,
         Ok(_) if stalled_shards(&app.telemetry).next().is_none() => HealthStatus::Ok,
         Ok(_) | Err(_) => HealthStatus::Failing,
@@ -104,12 +104,12 @@ pub(crate) async fn read_ready(State(app): State<App>) -> (StatusCode, Json<Read
     responses((status = 200, description = "Metrics.", body = String, content_type = CONTENT_TYPE))
 )]
 pub(crate) async fn read_metrics(State(app): State<App>) -> Response {
-    let page = prometheus(&app.telemetry, pulse(&app).await.ok());
+    let page = prometheus(&app.telemetry, stats(&app).await.ok());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
 }
 
 /// What an operator should look at, a sentence each.
-fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
+fn problems(telemetry: &Telemetry, stats: Option<&Stats>) -> Vec<String> {
     let mut problems = Vec::new();
     // A shard that has drained has ended.
     if !telemetry.draining() {
@@ -120,7 +120,7 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
     let age_ms = telemetry.aggregator.age_ms();
     if age_ms >= telemetry.stall_ms() {
         problems.push(format!("The ledger has not counted anything for {} s: it hangs.", age_ms / 1000));
-    } else if pulse.is_none() {
+    } else if stats.is_none() {
         problems.push(format!("The ledger did not answer within {PULSE_MS_MAX} ms: it is behind."));
     }
     if let Some(failure) = telemetry.accept_failure() {
@@ -138,31 +138,31 @@ fn problems(telemetry: &Telemetry, pulse: Option<&Pulse>) -> Vec<String> {
     problems.extend(stale.iter().map(|file| {
         format!("What {} names could not be read again, the old is in force: {}", file.setting, file.reason)
     }));
-    let Some(pulse) = pulse else { return problems };
-    if pulse.store_failing {
-        let why = pulse.store_failure.as_deref().unwrap_or("it is tried again");
+    let Some(stats) = stats else { return problems };
+    if stats.store_failing {
+        let why = stats.store_failure.as_deref().unwrap_or("it is tried again");
         problems.push(format!("The store takes nothing, what is counted waits in memory: {why}"));
-    } else if pulse.lag.waiting >= COMMIT_MAX {
-        let seconds = pulse.lag.waiting.as_secs();
+    } else if stats.lag.waiting >= COMMIT_MAX {
+        let seconds = stats.lag.waiting.as_secs();
         problems.push(format!("What is counted has waited for the store for {seconds} s."));
     }
-    if let Some(why) = &pulse.journal_failure {
+    if let Some(why) = &stats.journal_failure {
         problems.push(format!(
             "What is counted is in memory alone until the ledger has it, and a kill would lose it: the journal in \
              store.path takes nothing: {why}."
         ));
     }
-    if pulse.is_full {
+    if stats.is_full {
         problems.push(
             "New users are refused: nobody in the ledger can be forgotten for them; raise store.users_max."
                 .into(),
         );
     }
-    if let Some(why) = &pulse.mirror_failure {
+    if let Some(why) = &stats.replication_failure {
         problems.push(format!("MongoDB is not written or read, its copy waits in the ledger file: {why}"));
     }
-    if pulse.redis_failing {
-        let why = pulse.redis_failure.as_deref().unwrap_or("it is tried again");
+    if stats.redis_failing {
+        let why = stats.redis_failure.as_deref().unwrap_or("it is tried again");
         problems.push(format!("Limits are not held together with other instances, for want of Redis: {why}"));
     }
     problems
@@ -184,10 +184,10 @@ fn restarted(threads: Vec<ThreadView>) -> Vec<RestartedThread> {
     restarted.map(shape).collect()
 }
 
-/// The control plane's pulse; busy if it does not answer soon, so that a probe is never kept waiting.
-async fn pulse(app: &App) -> Result<Pulse, CommandError> {
+/// The control plane's stats; busy if it does not answer soon, so that a probe is never kept waiting.
+async fn stats(app: &App) -> Result<Stats, CommandError> {
     let patience = Duration::from_millis(PULSE_MS_MAX);
-    timeout(patience, app.handle.pulse()).await.unwrap_or(Err(CommandError::Busy))
+    timeout(patience, app.handle.stats()).await.unwrap_or(Err(CommandError::Busy))
 }
 
 const PULSE_MS_MAX: u64 = 1000;

@@ -18,6 +18,6 @@ pub(crate) async fn list_refusals(
     State(app): State<App>,
     Query(query): Query<RefusalsQuery>,
 ) -> Result<Json<RefusalList>, ApiError> {
-    let (refusals, pulse) = tokio::try_join!(app.handle.refusals(query.filter()), app.handle.pulse())?;
-    Ok(Json(RefusalList::of(&query, refusals, pulse.refused_recently)))
+    let (refusals, stats) = tokio::try_join!(app.handle.refusals(query.filter()), app.handle.stats())?;
+    Ok(Json(RefusalList::of(&query, refusals, stats.refused_recently)))
 }

@@ -43,8 +43,8 @@ pub(crate) async fn read_overview(
         Ok::<_, CommandError>((top, profiles, user_count))
     };
     let unpriced = app.handle.unpriced(whole.query.clone());
-    let (explored, previous, (top, profiles, active_users), pulse, unpriced) =
-        tokio::try_join!(app.handle.explore(whole), before, dearest, app.handle.pulse(), unpriced,)?;
+    let (explored, previous, (top, profiles, active_users), stats, unpriced) =
+        tokio::try_join!(app.handle.explore(whole), before, dearest, app.handle.stats(), unpriced,)?;
     let answers = OverviewAnswers {
         explored,
         unpriced,
@@ -52,8 +52,8 @@ pub(crate) async fn read_overview(
         profiles,
         active_users,
         previous,
-        live_sessions: pulse.sessions,
-        blocked_users: pulse.blocked,
+        live_sessions: stats.sessions,
+        blocked_users: stats.blocked,
     };
     Ok(Json(Overview::of(&query, answers, now)))
 }

@@ -25,7 +25,7 @@ use crate::command::{Command, Need};
 use crate::domain_event::{DomainEvent, DomainEvents};
 use crate::handle::CommandError;
 use crate::prices::Prices;
-use crate::progress::{Mirroring, Progress};
+use crate::progress::{Progress, Replication};
 use crate::setting::SettingUpdate;
 use crate::view::{Call, Judged, UserView};
 use crate::writer::Writer;
@@ -64,7 +64,7 @@ pub struct Aggregator {
     accounts: Accounts,
     shards: Vec<Outbox>,
     saving: Arc<Progress>,
-    mirroring: Option<Arc<Mirroring>>,
+    replication: Option<Arc<Replication>>,
     /// What follows from the catalog's prices; nobody asks in a simulation.
     prices: Option<Arc<Prices>>,
     domain_events: DomainEvents,
@@ -77,14 +77,14 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// `shards` are the ways to the shards, in order of their numbers; `saving` is how the writer does, `mirroring`
+    /// `shards` are the ways to the shards, in order of their numbers; `saving` is how the writer does, `replication`
     /// how the store's copy elsewhere does.
     pub fn new(
         ledger: Ledger,
         users_max: usize,
         shards: Vec<Sender<Order>>,
         saving: Arc<Progress>,
-        mirroring: Option<Arc<Mirroring>>,
+        replication: Option<Arc<Replication>>,
     ) -> Aggregator {
         Aggregator {
             ledger,
@@ -92,7 +92,7 @@ impl Aggregator {
             accounts: Accounts::default(),
             shards: shards.into_iter().map(Outbox::new).collect(),
             saving,
-            mirroring,
+            replication,
             prices: None,
             domain_events: DomainEvents::new(),
             cluster: None,
@@ -533,7 +533,7 @@ impl Aggregator {
             Command::Adopt(updates, reply) => drop(reply.send(self.adopt(updates, now))),
             Command::ClusterEvent(event) => self.cluster_event(event, now),
             Command::Recalled(answers) => self.recalled(answers, now),
-            Command::Pulse(reply) => drop(reply.send(self.pulse(reports_waiting, now))),
+            Command::Stats(reply) => drop(reply.send(self.stats(reports_waiting, now))),
             Command::Finish => unreachable!("the loop ends at it"),
         }
     }

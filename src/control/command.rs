@@ -7,7 +7,7 @@ use crate::ranking::{Rank, RankSlice};
 use crate::recall::Answer;
 use crate::setting::SettingUpdate;
 use crate::view::{
-    Call, Judged, KeyQuery, LimitQuery, LimitView, ModelTotals, Profile, Pulse, SessionView, UserQuery,
+    Call, Judged, KeyQuery, LimitQuery, LimitView, ModelTotals, Profile, SessionView, Stats, UserQuery,
     UserView,
 };
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub(crate) enum Command {
     ClusterEvent(ClusterEvent),
     /// From the thread that asks the store for whoever comes back.
     Recalled(Vec<Answer>),
-    Pulse(Reply<Pulse>),
+    Stats(Reply<Stats>),
     /// Drain the reports, save what is left, end.
     Finish,
 }
@@ -116,7 +116,7 @@ impl Command {
             | Command::Adopt(..)
             | Command::ClusterEvent(..)
             | Command::Recalled(..)
-            | Command::Pulse(..)
+            | Command::Stats(..)
             | Command::Finish => Need::Nothing,
         }
     }

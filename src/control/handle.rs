@@ -9,13 +9,13 @@ use crate::command::{Command, Reply};
 use crate::domain_event::DomainEvents;
 use crate::explore::{Exploration, Explored, explore};
 use crate::prices::{Prices, Trial, Unpriced};
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 use crate::ranking::{RankQuery, UserSort};
 use crate::reads::Reads;
 use crate::setting::SettingUpdate;
 use crate::store::{AuditFilter, Dimension, Filter, Reader, RefusalFilter, StoreError, UsageQuery, UsageRow};
 use crate::supervise::Supervisor;
-use crate::view::{Call, Judged, LimitView, ModelTotals, Pulse, Totals, UserView};
+use crate::view::{Call, Judged, LimitView, ModelTotals, Stats, Totals, UserView};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::HashMap;
 use std::fmt;
@@ -85,7 +85,7 @@ pub struct Handle {
     prices: Arc<Prices>,
     default_limit: Limit,
     /// Where other instances count into the same store, how that does.
-    mirroring: Option<Arc<Mirroring>>,
+    replication: Option<Arc<Replication>>,
     domain_events: DomainEvents,
 }
 
@@ -102,10 +102,10 @@ impl Handle {
         supervisor: Supervisor,
         prices: Arc<Prices>,
         default_limit: Limit,
-        mirroring: Option<Arc<Mirroring>>,
+        replication: Option<Arc<Replication>>,
         domain_events: DomainEvents,
     ) -> Handle {
-        Handle { commands, reads, supervisor, prices, default_limit, mirroring, domain_events }
+        Handle { commands, reads, supervisor, prices, default_limit, replication, domain_events }
     }
 
     /// As this one, and asks the store by way of readers of its own.
@@ -133,10 +133,10 @@ impl Handle {
         &self,
         query: &RankQuery,
     ) -> Result<HashMap<UserId, Totals>, CommandError> {
-        let (Some(mirroring), Some(window)) = (&self.mirroring, query.window) else {
+        let (Some(replication), Some(window)) = (&self.replication, query.window) else {
             return Ok(HashMap::new());
         };
-        if query.sort == UserSort::Id || mirroring.failure().is_some() {
+        if query.sort == UserSort::Id || replication.failure().is_some() {
             return Ok(HashMap::new());
         }
         let (from, by) = (window_start(window, system_time()), vec![Dimension::User]);
@@ -380,8 +380,8 @@ impl Handle {
         views: &mut [UserView],
         window: Option<WindowKind>,
     ) -> Result<(), CommandError> {
-        let Some(mirroring) = &self.mirroring else { return Ok(()) };
-        if mirroring.failure().is_some() {
+        let Some(replication) = &self.replication else { return Ok(()) };
+        if replication.failure().is_some() {
             return Ok(());
         }
         let now = system_time();
@@ -411,9 +411,9 @@ impl Handle {
         self.reads.ask(question).await
     }
 
-    pub async fn pulse(&self) -> Result<Pulse, CommandError> {
-        let pulse = self.ask(Command::Pulse).await?;
-        Ok(Pulse { threads: self.supervisor.threads(), ..pulse })
+    pub async fn stats(&self) -> Result<Stats, CommandError> {
+        let stats = self.ask(Command::Stats).await?;
+        Ok(Stats { threads: self.supervisor.threads(), ..stats })
     }
 
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {

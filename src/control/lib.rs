@@ -137,9 +137,9 @@ pub fn start(
     config.ledger.reads_back = recaller.is_some();
     let restored = store.restore(now, config.ledger.holders_max).map_err(io::Error::other)?;
     let ledger = Ledger::restore(config.ledger, restored, now);
-    let (lane_count, mirroring) = (shards.len() + 1, store.mirroring());
+    let (lane_count, replication) = (shards.len() + 1, store.replication());
     let mut aggregator =
-        Aggregator::new(ledger, config.ledger.holders_max, shards, Arc::default(), mirroring.clone());
+        Aggregator::new(ledger, config.ledger.holders_max, shards, Arc::default(), replication.clone());
     rebook(&mut *store, &mut aggregator, now).map_err(io::Error::other)?;
     let lanes = aggregator.take_lanes(store.lanes(lane_count).map_err(io::Error::other)?);
     let supervisor = Supervisor::default();
@@ -154,7 +154,7 @@ pub fn start(
         supervisor.clone(),
         Arc::clone(&prices),
         config.ledger.default_limit,
-        mirroring,
+        replication,
         domain_events.clone(),
     );
     store.attach(&handle).map_err(io::Error::other)?;

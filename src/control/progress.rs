@@ -14,7 +14,7 @@ pub struct Progress {
     pub lag: Lag,
 }
 
-/// How long what is counted waits for the disk, and how much of that is for tidying.
+/// How long what is counted waits for the disk, and how much of that is for pruning.
 #[derive(Debug, Default)]
 pub struct Lag(Mutex<Waits>);
 
@@ -43,7 +43,7 @@ pub struct LagView {
     pub waiting: Duration,
     /// From hand-over to commit, the longest of the last minute or two.
     pub commit_max: Duration,
-    /// How long one slice of tidying has held commits up, at most, likewise.
+    /// How long one slice of pruning has held commits up, at most, likewise.
     pub slice_max: Duration,
     /// Nothing is taken for older, because the wall clock has leapt.
     pub is_held: bool,
@@ -51,7 +51,7 @@ pub struct LagView {
 
 /// How the copy in a central store does.
 #[derive(Debug, Default)]
-pub struct Mirroring {
+pub struct Replication {
     /// Writing what was counted and set here.
     pub writing: Progress,
     /// Reading what was set elsewhere.
@@ -103,7 +103,7 @@ impl Lag {
         }
     }
 
-    pub(crate) fn tidied(&self, took: Duration, is_held: bool, now: Instant) {
+    pub(crate) fn pruned(&self, took: Duration, is_held: bool, now: Instant) {
         let mut waits = self.waits();
         waits.slices.note(took, now);
         waits.is_held = is_held;
@@ -149,7 +149,7 @@ impl Peak {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-impl Mirroring {
+impl Replication {
     /// What is wrong, for operators.
     pub fn failure(&self) -> Option<String> {
         self.writing.failure().or_else(|| self.reading.failure())
@@ -184,7 +184,7 @@ mod tests {
         lag.committed(at(9));
         assert_eq!(seen(10), (5, 8, 0));
         lag.committed(at(11));
-        lag.tidied(Duration::from_secs(2), false, at(12));
+        lag.pruned(Duration::from_secs(2), false, at(12));
         assert_eq!(seen(13), (0, 8, 2));
         assert_eq!(seen(100), (0, 8, 2), "the minute before counts, too");
         lag.handed_over(at(100));

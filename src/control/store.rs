@@ -19,7 +19,7 @@ pub use mongo::Mongo;
 pub use sqlite::Sqlite;
 
 use crate::handle::Handle;
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 pub use crate::reads::Patience;
 use crate::run::Run;
 use std::fmt;
@@ -35,7 +35,7 @@ use tokenist_core::time::{Now, Timestamp};
 use tokenist_core::totals::Totals;
 use tokenist_handoff::Lane;
 
-/// Rows belong to a writer: one opening of one store by one process. A driver that persists names its writer anew
+/// Rows belong to a writer: one incarnation of one store by one process. A driver that persists names its writer anew
 /// each time it is opened, before the first commit, for a ledger begins to number its rows afresh with each start.
 pub trait Store: Send {
     /// What a ledger needs to go on: the latest revision of every setting, and everybody's usage up to `now`, over all
@@ -53,8 +53,8 @@ pub trait Store: Send {
     /// committed survives a crash if the store persists at all.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// What the next lane of an earlier opening's journal holds that was counted and not committed, in order, each with
-    /// up to where the lane is booked with it. `None`: there is no more. Called before [`Store::lanes`].
+    /// What the next lane of an earlier incarnation's journal holds that was counted and not committed, in order,
+    /// each with up to where the lane is booked with it. `None`: there is no more. Called before [`Store::lanes`].
     fn left_over(&mut self) -> Result<Option<Vec<(Item, Upto)>>, StoreError> {
         Ok(None)
     }
@@ -80,9 +80,9 @@ pub trait Store: Send {
 
     /// Drops what is older than it has to be kept, and does what else keeps the store small. Called between commits,
     /// which wait for it: so it does what a few hundredths of a second allow.
-    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
+    fn prune(&mut self, now: Now) -> Result<Pruned, StoreError> {
         let _ = now;
-        Ok(Tidied::default())
+        Ok(Pruned::default())
     }
 
     /// Called once, before anybody is served, where the store brings what others have set: see [`Handle::adopt`].
@@ -92,7 +92,7 @@ pub trait Store: Send {
     }
 
     /// How the copy elsewhere does, if there is one.
-    fn mirroring(&self) -> Option<Arc<Mirroring>> {
+    fn replication(&self) -> Option<Arc<Replication>> {
         None
     }
 
@@ -108,9 +108,9 @@ pub trait Recall: Send {
     fn recall(&mut self, holders: &[Holder], now: Timestamp) -> Result<Vec<Recalled>, StoreError>;
 }
 
-/// What one slice of tidying has come to.
+/// What one slice of pruning has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tidied {
+pub struct Pruned {
     /// There is more to do.
     pub has_more: bool,
     /// The wall clock has leapt ahead and is not believed.

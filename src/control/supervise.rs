@@ -1,7 +1,7 @@
 //! The threads that must not be missing, and what becomes of one that panics: it is told, counted, and begins anew.
 //!
 //! Start at [`Supervisor::spawn`]. What a thread works on lives outside of the work that is begun anew, so nothing that
-//! it had taken is lost with it: the writer keeps its batch, the mirror its place in the outbox. `src/README.md` has
+//! it had taken is lost with it: the writer keeps its batch, the replicator its place in the outbox. `src/README.md` has
 //! the table of all threads. The aggregator and the shards are not among these: a bug there may have left half a
 //! count, so the process ends.
 

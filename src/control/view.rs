@@ -211,7 +211,7 @@ pub struct KeyPage {
 
 /// How the control plane does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
+pub struct Stats {
     pub users: usize,
     /// How many users, orgs, features and keys there are that have used something or are known otherwise, and how many
     /// there may be.
@@ -256,9 +256,9 @@ pub struct Pulse {
     /// The threads that are kept, see [`crate::supervise`].
     pub threads: Vec<ThreadView>,
     /// What is wrong with the copy in the central store.
-    pub mirror_failure: Option<String>,
+    pub replication_failure: Option<String>,
     /// Rows that are not copied there yet; `None` where there is no such store.
-    pub mirror_waiting: Option<u64>,
+    pub replication_waiting: Option<u64>,
     /// Limits are to hold over several instances and do not, because Redis cannot be reached or was not a moment ago.
     pub redis_failing: bool,
     /// Why, in a sentence.

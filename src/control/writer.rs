@@ -31,9 +31,9 @@ pub struct Writer {
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Between two looks for what is old, where there is no more of it.
-const TIDY_PAUSE: Duration = Duration::from_secs(1);
-/// A slice of tidying is followed by so many times what it took.
-const TIDY_SHARE: u32 = 3;
+const PRUNE_PAUSE: Duration = Duration::from_secs(1);
+/// A slice of pruning is followed by so many times what it took.
+const PRUNE_SHARE: u32 = 3;
 
 impl Writer {
     pub fn start(store: Box<dyn Store>, supervisor: &Supervisor) -> io::Result<Writer> {
@@ -48,7 +48,7 @@ impl Writer {
             held: None,
             is_in_store: false,
             deadline: None,
-            tidying: Tidying { due: Instant::now(), is_failing: false },
+            pruning: Pruning { due: Instant::now(), is_failing: false },
         };
         let thread = supervisor.spawn("writer", move || work.run())?;
         Ok(Writer { batches, progress, last_call, thread })
@@ -106,7 +106,7 @@ struct Work {
     is_in_store: bool,
     /// When to give up, once that is said.
     deadline: Option<Instant>,
-    tidying: Tidying,
+    pruning: Pruning,
 }
 
 impl Work {
@@ -118,7 +118,7 @@ impl Work {
         }
         loop {
             if self.held.is_none() {
-                let patience = self.tidying.due.saturating_duration_since(Instant::now());
+                let patience = self.pruning.due.saturating_duration_since(Instant::now());
                 match self.batches.recv_timeout(patience) {
                     Ok(batch) => self.held = Some(batch),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -129,7 +129,7 @@ impl Work {
             // Also where the next batch waits already, or it would never come to it under load.
             if self.deadline.is_none() {
                 self.is_in_store = true;
-                self.tidying.look(&mut *self.store, &self.progress);
+                self.pruning.look(&mut *self.store, &self.progress);
                 self.is_in_store = false;
             }
         }
@@ -175,32 +175,32 @@ impl Work {
 }
 
 /// Tidying goes on all the time, and takes a quarter of it at most.
-struct Tidying {
+struct Pruning {
     due: Instant,
     is_failing: bool,
 }
 
-impl Tidying {
+impl Pruning {
     fn look(&mut self, store: &mut dyn Store, progress: &Progress) {
         let began = Instant::now();
         if began < self.due {
             return;
         }
-        let tidied = store.tidy(clock::now());
+        let pruned = store.prune(clock::now());
         let ended = Instant::now();
         let took = ended - began;
-        let pause = match &tidied {
-            Ok(tidied) => {
-                progress.lag.tidied(took, tidied.is_held, ended);
-                if tidied.has_more { TIDY_SHARE * took } else { TIDY_PAUSE }
+        let pause = match &pruned {
+            Ok(pruned) => {
+                progress.lag.pruned(took, pruned.is_held, ended);
+                if pruned.has_more { PRUNE_SHARE * took } else { PRUNE_PAUSE }
             }
             Err(cause) if !self.is_failing => {
                 warn!(%cause, "the store cannot be tidied: what is old stays until it can");
-                TIDY_PAUSE
+                PRUNE_PAUSE
             }
-            Err(_) => TIDY_PAUSE,
+            Err(_) => PRUNE_PAUSE,
         };
-        self.is_failing = tidied.is_err();
+        self.is_failing = pruned.is_err();
         self.due = ended + pause;
     }
 }
@@ -208,7 +208,7 @@ impl Tidying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Memory, Reader, Tidied, memory};
+    use crate::store::{Memory, Pruned, Reader, memory};
     use std::sync::Mutex;
     use tokenist_core::batch::{Grain, Restored, Rollup, Serial};
     use tokenist_core::time::{Now, Timestamp};
@@ -273,12 +273,12 @@ mod tests {
     }
 
     /// Always has more that is old, and says when it was asked for what.
-    struct Untidy {
+    struct NeverPruned {
         store: Memory,
         seen: Arc<Mutex<Vec<&'static str>>>,
     }
 
-    impl Store for Untidy {
+    impl Store for NeverPruned {
         fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError> {
             self.store.restore(now, holders_max)
         }
@@ -292,38 +292,38 @@ mod tests {
             self.store.reader()
         }
 
-        fn tidy(&mut self, _: Now) -> Result<Tidied, StoreError> {
-            self.seen.lock().unwrap().push("tidy");
+        fn prune(&mut self, _: Now) -> Result<Pruned, StoreError> {
+            self.seen.lock().unwrap().push("prune");
             thread::sleep(Duration::from_millis(2));
-            Ok(Tidied { has_more: true, is_held: false })
+            Ok(Pruned { has_more: true, is_held: false })
         }
     }
 
-    fn untidy() -> (Writer, Arc<Mutex<Vec<&'static str>>>) {
+    fn never_pruned() -> (Writer, Arc<Mutex<Vec<&'static str>>>) {
         let seen = Arc::default();
-        let store = Untidy { store: Memory::new(memory::Config::default()), seen: Arc::clone(&seen) };
+        let store = NeverPruned { store: Memory::new(memory::Config::default()), seen: Arc::clone(&seen) };
         (Writer::start(Box::new(store), &Supervisor::default()).unwrap(), seen)
     }
 
     #[test]
     fn what_is_old_goes_while_nothing_is_committed() {
-        let (writer, seen) = untidy();
+        let (writer, seen) = never_pruned();
         let begun = Instant::now();
         while seen.lock().unwrap().len() < 20 && begun.elapsed() < Duration::from_secs(20) {
             thread::yield_now();
         }
-        assert_eq!(seen.lock().unwrap()[..20], ["tidy"; 20]);
+        assert_eq!(seen.lock().unwrap()[..20], ["prune"; 20]);
         assert!(writer.progress().lag.view(Instant::now()).slice_max >= Duration::from_millis(2));
         writer.finish(None, Duration::from_secs(10)).unwrap();
     }
 
     #[test]
     fn what_is_old_goes_while_batches_always_wait() {
-        let (writer, seen) = untidy();
+        let (writer, seen) = never_pruned();
         let begun = Instant::now();
         let mut handed_over = 0;
-        let tidied = || seen.lock().unwrap().iter().filter(|what| **what == "tidy").count();
-        while tidied() < 20 && begun.elapsed() < Duration::from_secs(20) {
+        let pruned = || seen.lock().unwrap().iter().filter(|what| **what == "prune").count();
+        while pruned() < 20 && begun.elapsed() < Duration::from_secs(20) {
             if writer.has_room() {
                 handed_over += 1;
                 writer.hand_over(batch(handed_over)).unwrap();

@@ -5,8 +5,8 @@
 //! checksum, its position and what was counted. Start at [`begin`] and [`seal`] for writing, at [`items`] for reading.
 //!
 //! Invariant: what is read from a position on is what was written there, one after the other, up to the first record
-//! that is not whole. What an earlier round of the ring, another lane or another opening has left there is not taken for
-//! it, and no bytes whatever make reading fail otherwise.
+//! that is not whole. What an earlier round of the ring, another lane or another incarnation has left there is not
+//! taken for it, and no bytes whatever make reading fail otherwise.
 
 use crate::batch::Log;
 use crate::id::{Identity, KeyHash, Model, SessionId};
@@ -16,10 +16,10 @@ use crate::time::Timestamp;
 use crate::usage::{KINDS, Usage};
 use std::sync::Arc;
 
-/// Which lane of which opening of a ledger.
+/// Which lane of which incarnation of a ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId {
-    pub opening: u64,
+    pub incarnation: u64,
     pub number: u32,
 }
 
@@ -53,7 +53,7 @@ pub enum Item {
 pub struct Layout {
     /// Whose journal it is.
     pub ledger: Arc<str>,
-    pub opening: u64,
+    pub incarnation: u64,
     pub lanes: u32,
     pub lane_bytes: u64,
 }
@@ -163,7 +163,7 @@ fn copy(ring: &[u8], position: u64, count: usize, into: &mut Vec<u8>) -> Option<
 
 fn checksum(lane: LaneId, position: u64, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&lane.opening.to_le_bytes());
+    hasher.update(&lane.incarnation.to_le_bytes());
     hasher.update(&lane.number.to_le_bytes());
     hasher.update(&position.to_le_bytes());
     hasher.update(payload);
@@ -183,13 +183,13 @@ impl Layout {
 
     /// The file's first [`LAYOUT_BYTES`].
     pub fn write(&self) -> Vec<u8> {
-        let Layout { ledger, opening, lanes, lane_bytes } = self;
+        let Layout { ledger, incarnation, lanes, lane_bytes } = self;
         let mut bytes = Vec::with_capacity(LAYOUT_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         let mut pen = Pen(&mut bytes);
         pen.text(ledger);
-        pen.number(*opening);
+        pen.number(*incarnation);
         pen.number(u64::from(*lanes));
         pen.number(*lane_bytes);
         bytes.resize(LAYOUT_BYTES - 4, 0);
@@ -416,7 +416,7 @@ impl<'a> Eye<'a> {
     fn layout(&mut self) -> Option<Layout> {
         Some(Layout {
             ledger: self.shared()?,
-            opening: self.number()?,
+            incarnation: self.number()?,
             lanes: u32::try_from(self.number()?).ok()?,
             lane_bytes: self.number()?,
         })

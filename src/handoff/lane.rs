@@ -209,7 +209,7 @@ mod tests {
     use tokenist_core::time::Timestamp;
     use tokenist_core::usage::Usage;
 
-    const ID: LaneId = LaneId { opening: 3, number: 1 };
+    const ID: LaneId = LaneId { incarnation: 3, number: 1 };
     const START: u64 = 100;
 
     /// Memory that takes no more than the first `fails_after` bytes of what comes, and then fails, if it is set.

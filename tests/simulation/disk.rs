@@ -1,4 +1,4 @@
-//! A store in memory that outlives its process: rows as the ledger file has them, by opening and number.
+//! A store in memory that outlives its process: rows as the ledger file has them, by incarnation and number.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ struct Rows {
 }
 
 impl Disk {
-    /// The next opening of the same rows.
+    /// The next incarnation of the same rows.
     pub(crate) fn open(&self) -> Disk {
         let rows = Arc::clone(&self.rows);
         let generation = look(&rows, |rows| {

@@ -231,7 +231,7 @@ mod tests {
     fn a_flood_of_reports_leaves_each_turn_a_command() {
         let mut aggregator = aggregator(|_, _| {});
         let (commands, waiting) = channel::bounded(3);
-        flood(&commands, || Command::Pulse(oneshot::channel().0));
+        flood(&commands, || Command::Stats(oneshot::channel().0));
         let spent = || TURN;
         for left in [2, 1, 0] {
             assert_eq!(aggregator.obey(&waiting, &Turn::new(&spent), NOW, 0), Obeyed::Some);

@@ -3,7 +3,7 @@
 use super::Aggregator;
 use super::turn::{PORTION_MAX, Portion, Turn};
 use crate::ranking::{Rank, RankSlice};
-use crate::view::{KeyQuery, ModelTotals, Pulse, SessionView, UserFilter, UserQuery, UserView};
+use crate::view::{KeyQuery, ModelTotals, SessionView, Stats, UserFilter, UserQuery, UserView};
 use std::sync::Arc;
 use std::time::Instant;
 use tokenist_core::batch::Profile;
@@ -198,8 +198,8 @@ impl Aggregator {
         turn.portion(entries, PORTION_MAX, cursor, |entry| entry.value.is_some().then(|| entry.clone()))
     }
 
-    pub(super) fn pulse(&self, reports_waiting: usize, now: Timestamp) -> Pulse {
-        Pulse {
+    pub(super) fn stats(&self, reports_waiting: usize, now: Timestamp) -> Stats {
+        Stats {
             users: self.ledger.user_count(),
             users_max: self.users_max,
             holders: self.ledger.known_count(),
@@ -225,8 +225,8 @@ impl Aggregator {
             journal_rebooked: self.journal.rebooked(),
             lag: self.saving.lag.view(Instant::now()),
             threads: Vec::new(), // Whoever asks looks at them.
-            mirror_failure: self.mirroring.as_ref().and_then(|mirroring| mirroring.failure()),
-            mirror_waiting: self.mirroring.as_ref().map(|mirroring| mirroring.waiting()),
+            replication_failure: self.replication.as_ref().and_then(|replication| replication.failure()),
+            replication_waiting: self.replication.as_ref().map(|replication| replication.waiting()),
             redis_failing: self.cluster_failure().is_some(),
             redis_failure: self.cluster_failure().map(str::to_owned),
             instances: self.instance_count(),

@@ -1,30 +1,31 @@
 //! MongoDB, where instances meet: settings are shared there, and every instance's counts and details are copied there
 //! from its ledger file.
 //!
-//! Start at [`Mongo::open`]. What is committed goes to the file and is safe; `mirror` copies it, `follow` brings what
-//! other instances set, `read` answers over all of them. Rows and documents are told apart in `document` alone.
+//! Start at [`Mongo::open`]. What is committed goes to the file and is safe; `replicator` copies it, `change_reader`
+//! brings what other instances set, `read` answers over all of them. Rows and documents are told apart in `document`
+//! alone.
 //!
 //! Invariant: MongoDB may be away, slow, or forget its answers for as long as there is disk. No commit waits for it.
 
+mod change_reader;
 mod claim;
 mod document;
-mod follow;
-mod mirror;
+mod prune;
 mod read;
+mod replicator;
 mod server;
-mod tidy;
 
+use self::change_reader::{ChangeReader, Cursors, read_all};
 use self::claim::Claim;
 use self::document::{SETTINGS, Writer};
-use self::follow::{Cursors, Follower, read_all};
-use self::mirror::{Mirror, Running};
 use self::read::MongoReader;
+use self::replicator::{Replicator, Running};
 use self::server::Server;
 pub use self::server::{Find, Refusal, Transport};
 use super::sqlite::{self, Sqlite};
-use super::{Reader, Recall, Store, StoreError, Tidied};
+use super::{Pruned, Reader, Recall, Store, StoreError};
 use crate::handle::Handle;
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 use crate::run::Run;
 use crate::setting::SettingUpdate;
 pub use mongodb::bson;
@@ -78,9 +79,9 @@ pub struct Mongo {
     server: Arc<Server>,
     writer: Writer,
     claim: Claim,
-    status: Arc<Mirroring>,
+    status: Arc<Replication>,
     cursors: Option<Cursors>,
-    mirror: Option<Running>,
+    replicator: Option<Running>,
 }
 
 impl Mongo {
@@ -102,22 +103,22 @@ impl Mongo {
 
     fn open_with(file: sqlite::Config, config: Config, server: Server) -> Result<Mongo, StoreError> {
         let server = Arc::new(server);
-        let file = Sqlite::open_mirrored(file)?;
+        let file = Sqlite::open_replicated(file)?;
         let outbox = file.outbox()?;
         let writer = Writer { ledger: Arc::clone(outbox.writer()), generation: outbox.generation() };
         let status = Arc::default();
         let claim = Claim::new(file.run().unwrap_or_else(Run::unlasting));
-        Ok(Mongo { file, config, server, writer, claim, status, cursors: None, mirror: None })
+        Ok(Mongo { file, config, server, writer, claim, status, cursors: None, replicator: None })
     }
 
     /// What copies to the server and brings what others set, for whoever does both without threads. Call it after
     /// [`Store::restore`].
     pub fn courier(&mut self) -> Result<Courier, StoreError> {
-        Ok(Courier { mirror: self.mirror()?, follower: self.follower() })
+        Ok(Courier { replicator: self.replicator()?, change_reader: self.change_reader() })
     }
 
-    fn follower(&mut self) -> Follower {
-        Follower {
+    fn change_reader(&mut self) -> ChangeReader {
+        ChangeReader {
             server: Arc::clone(&self.server),
             writer: self.writer.clone(),
             status: Arc::clone(&self.status),
@@ -127,9 +128,9 @@ impl Mongo {
         }
     }
 
-    fn mirror(&self) -> Result<Mirror, StoreError> {
+    fn replicator(&self) -> Result<Replicator, StoreError> {
         let (server, status) = (Arc::clone(&self.server), Arc::clone(&self.status));
-        Ok(Mirror::new(server, self.file.outbox()?, self.writer.clone(), self.claim.clone(), status))
+        Ok(Replicator::new(server, self.file.outbox()?, self.writer.clone(), self.claim.clone(), status))
     }
 
     /// Makes sure of the ledger's name. A run that may have ended is given the time to be heard of.
@@ -165,8 +166,8 @@ impl Mongo {
 
 /// Goes to the server and back.
 pub struct Courier {
-    mirror: Mirror,
-    follower: Follower,
+    replicator: Replicator,
+    change_reader: ChangeReader,
 }
 
 impl fmt::Debug for Courier {
@@ -181,7 +182,7 @@ impl Courier {
     /// # Errors
     /// The server did not do as asked, or its answer was lost: all of it is sent again.
     pub fn copy(&mut self, now: Instant) -> Result<usize, StoreError> {
-        self.mirror.copy_some(now)
+        self.replicator.copy_some(now)
     }
 
     /// What other instances have set since this was last asked.
@@ -189,8 +190,8 @@ impl Courier {
     /// # Errors
     /// The server did not answer. What it has is told the next time.
     pub fn changes(&mut self) -> Result<Vec<SettingUpdate>, StoreError> {
-        let (cursors, updates) = self.follower.changes()?;
-        self.follower.cursors = Some(cursors);
+        let (cursors, updates) = self.change_reader.changes()?;
+        self.change_reader.cursors = Some(cursors);
         Ok(updates)
     }
 }
@@ -239,23 +240,23 @@ impl Store for Mongo {
         self.file.recover();
     }
 
-    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
-        self.file.tidy(now)
+    fn prune(&mut self, now: Now) -> Result<Pruned, StoreError> {
+        self.file.prune(now)
     }
 
     fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError(format!("the threads for MongoDB: {error}"));
-        self.mirror = Some(self.mirror()?.start(handle.supervisor()).map_err(failed)?);
-        self.follower().start(handle.clone()).map_err(failed)
+        self.replicator = Some(self.replicator()?.start(handle.supervisor()).map_err(failed)?);
+        self.change_reader().start(handle.clone()).map_err(failed)
     }
 
-    fn mirroring(&self) -> Option<Arc<Mirroring>> {
+    fn replication(&self) -> Option<Arc<Replication>> {
         Some(Arc::clone(&self.status))
     }
 
     fn close(&mut self, deadline: Instant) {
-        if let Some(mirror) = self.mirror.take() {
-            mirror.finish(deadline);
+        if let Some(replicator) = self.replicator.take() {
+            replicator.finish(deadline);
         }
     }
 }

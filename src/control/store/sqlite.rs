@@ -10,18 +10,18 @@ mod commit;
 mod counts;
 mod journal;
 pub(crate) mod outbox;
+mod prune;
 mod read;
 mod restore;
 mod schema;
-mod tidy;
 pub(crate) mod usage;
 
 use self::journal::Journal;
 use self::outbox::{Copied, Outbox};
+use self::prune::Pruner;
 use self::read::FileReader;
 use self::schema::SchemaError;
-use self::tidy::Tidier;
-use super::{Reader, Recall, Store, StoreError, Tidied};
+use super::{Pruned, Reader, Recall, Store, StoreError};
 use crate::run::{self, Run};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -62,12 +62,12 @@ pub struct Sqlite {
     connection: Option<Connection>,
     /// This process's use of the file, with the file's name among all ledgers.
     run: Run,
-    /// This opening of the file.
+    /// This incarnation of the file.
     generation: i64,
     /// The file is copied elsewhere, so what changes in it is noted until it is.
-    mirrored: bool,
+    replicated: bool,
     copied: Arc<Copied>,
-    tidier: Tidier,
+    pruner: Pruner,
     journal: Journal,
     /// What the tidier takes for the present, in ms since 1970; 0: nothing yet.
     present: Arc<AtomicU64>,
@@ -89,7 +89,7 @@ const DAMAGED: &str = "it is damaged or no ledger; put it aside and restore a ba
                        `sqlite3 FILE .recover`";
 
 impl Sqlite {
-    /// Takes the folder for this process, brings the file up to date and counts this opening.
+    /// Takes the folder for this process, brings the file up to date and counts this incarnation.
     pub fn open(config: Config) -> Result<Sqlite, StoreError> {
         Sqlite::open_as(config, false)
     }
@@ -118,11 +118,11 @@ impl Sqlite {
     }
 
     /// As [`Sqlite::open`], for a file that is copied elsewhere.
-    pub(crate) fn open_mirrored(config: Config) -> Result<Sqlite, StoreError> {
+    pub(crate) fn open_replicated(config: Config) -> Result<Sqlite, StoreError> {
         Sqlite::open_as(config, true)
     }
 
-    fn open_as(config: Config, mirrored: bool) -> Result<Sqlite, StoreError> {
+    fn open_as(config: Config, replicated: bool) -> Result<Sqlite, StoreError> {
         let directory = &config.directory;
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -136,7 +136,7 @@ impl Sqlite {
         let mut connection = path.connect()?;
         schema::migrate(&mut connection).map_err(|error| path.schema_error(error))?;
         check(&connection, &path)?;
-        let begun = begin_generation(&mut connection, mirrored, &id).map_err(|error| path.error(&error))?;
+        let begun = begin_generation(&mut connection, replicated, &id).map_err(|error| path.error(&error))?;
         let Begun { generation, writer, earlier } = begun;
         let locked_at =
             run::place_of(&lock).map_err(|error| failed(directory, "cannot be told from others", &error))?;
@@ -146,9 +146,9 @@ impl Sqlite {
             connection: Some(connection),
             run: Run { writer, id, place: locked_at, earlier, lasts: true },
             generation,
-            mirrored,
+            replicated,
             copied: Arc::default(),
-            tidier: Tidier::default(),
+            pruner: Pruner::default(),
             journal: Journal::default(),
             present: Arc::default(),
             _lock: lock,
@@ -160,7 +160,7 @@ impl Sqlite {
         Arc::clone(&self.present)
     }
 
-    /// What has changed and is not copied yet, where the file is mirrored.
+    /// What has changed and is not copied yet, where the file is replicated.
     pub(crate) fn outbox(&self) -> Result<Outbox, StoreError> {
         Ok(Outbox {
             connection: self.read_only()?,
@@ -216,12 +216,12 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let (generation, mirrored, copied) = (self.generation, self.mirrored, Arc::clone(&self.copied));
+        let (generation, replicated, copied) = (self.generation, self.replicated, Arc::clone(&self.copied));
         self.transact(|transaction| {
-            if mirrored {
+            if replicated {
                 outbox::forget(transaction, &copied)?;
             }
-            commit::write(transaction, generation, batch, mirrored)
+            commit::write(transaction, generation, batch, replicated)
         })?;
         self.journal.free(&batch.booked);
         Ok(())
@@ -252,19 +252,19 @@ impl Store for Sqlite {
 
     fn recover(&mut self) {
         self.connection = None;
-        self.tidier = Tidier::default();
+        self.pruner = Pruner::default();
     }
 
     fn recaller(&self) -> Result<Option<Box<dyn Recall>>, StoreError> {
         Ok(Some(Box::new(FileReader { connection: self.read_only()?, path: self.path.clone() })))
     }
 
-    fn tidy(&mut self, now: Now) -> Result<Tidied, StoreError> {
-        let (config, mut tidier) = (self.config.clone(), std::mem::take(&mut self.tidier));
-        let tidied = self.transact(|transaction| tidier.slice(transaction, &config, now));
-        self.present.store(tidier.present().map_or(0, |present| present.0), Ordering::Release);
-        self.tidier = tidier;
-        tidied
+    fn prune(&mut self, now: Now) -> Result<Pruned, StoreError> {
+        let (config, mut pruner) = (self.config.clone(), std::mem::take(&mut self.pruner));
+        let pruned = self.transact(|transaction| pruner.slice(transaction, &config, now));
+        self.present.store(pruner.present().map_or(0, |present| present.0), Ordering::Release);
+        self.pruner = pruner;
+        pruned
     }
 }
 
@@ -484,16 +484,16 @@ fn check(connection: &Connection, path: &LedgerPath) -> Result<(), StoreError> {
     }
 }
 
-/// What an opening of the file finds in it.
+/// What an incarnation of the file finds in it.
 struct Begun {
     generation: i64,
     writer: String,
     earlier: Vec<String>,
 }
 
-/// Rows are numbered anew with each opening, so each has a number of its own, on the disk before the first row. So is
-/// the id of the run, by which the next opening knows this one.
-fn begin_generation(connection: &mut Connection, mirrored: bool, run: &str) -> rusqlite::Result<Begun> {
+/// Rows are numbered anew with each incarnation, so each has a number of its own, on the disk before the first row. So is
+/// the id of the run, by which the next incarnation knows this one.
+fn begin_generation(connection: &mut Connection, replicated: bool, run: &str) -> rusqlite::Result<Begun> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("INSERT OR IGNORE INTO meta VALUES ('uuid', lower(hex(randomblob(16))))", [])?;
     transaction.execute(
@@ -509,7 +509,7 @@ fn begin_generation(connection: &mut Connection, mirrored: bool, run: &str) -> r
     earlier.drain(..earlier.len().saturating_sub(run::EARLIER_MAX));
     let known = earlier.iter().map(String::as_str).chain([run]).collect::<Vec<_>>().join(" ");
     transaction.execute("INSERT OR REPLACE INTO meta VALUES ('runs', ?)", [known])?;
-    outbox::set_mirrored(&transaction, mirrored)?;
+    outbox::set_replicated(&transaction, replicated)?;
     transaction.commit()?;
     Ok(Begun { generation, writer, earlier })
 }

@@ -237,7 +237,7 @@ fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
     eventually(|| (bench.cost("alice") == NanoUsd(30_000)).then_some(()));
     let models = wait(bench.handle().models("alice".into())).unwrap();
     assert_eq!((models.len(), models[0].totals.usage.requests), (1, 10_000));
-    eventually(|| wait(bench.handle().pulse()).unwrap().store_failing.then_some(()));
+    eventually(|| wait(bench.handle().stats()).unwrap().store_failing.then_some(()));
     assert_eq!(bench.store.cost(), NanoUsd::ZERO);
 
     bench.store.set_fault(Fault::LoseAnswer);
@@ -252,7 +252,7 @@ fn all_that_shards_charge_at_once_is_counted_and_saved_at_the_end() {
     control.thread.finish().unwrap();
     assert_eq!(store.cost(), NanoUsd(30_001));
     assert!(control.ended.blocking_recv().is_err());
-    assert_eq!(wait(control.handle.pulse()), Err(CommandError::Gone));
+    assert_eq!(wait(control.handle.stats()), Err(CommandError::Gone));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_store_that_panics_once_loses_nothing_and_is_told_of() {
     let bench = Bench::start(config(Limit::default()), 16);
     let admitted = bench.admit(0, "alice");
     let restarts = |thread: &str| {
-        let threads = wait(bench.handle().pulse()).unwrap().threads;
+        let threads = wait(bench.handle().stats()).unwrap().threads;
         threads.iter().find(|view| view.name == thread).map(|view| (view.restarts, view.failure.clone()))
     };
     assert_eq!(restarts("writer"), Some((0, None)));
@@ -269,7 +269,7 @@ fn a_store_that_panics_once_loses_nothing_and_is_told_of() {
     eventually(|| (restarts("writer") == Some((1, Some("a bug in the store".into())))).then_some(()));
     bench.charge(&admitted, 4);
     eventually(|| (bench.store.cost() == NanoUsd(7)).then_some(()));
-    assert!(!wait(bench.handle().pulse()).unwrap().store_failing);
+    assert!(!wait(bench.handle().stats()).unwrap().store_failing);
 
     let Bench { control, store, .. } = bench;
     store.set_fault(Fault::PanicOnce);
@@ -403,7 +403,7 @@ fn a_ledger_full_of_users_in_session_refuses_new_ones() {
         bench.ask(0, Admission::Identity(identity("bob")));
         matches!(bench.order(0), Order::Admission { answer: Answer::Full, .. })
     };
-    let is_full = || wait(bench.handle().pulse()).unwrap().is_full;
+    let is_full = || wait(bench.handle().stats()).unwrap().is_full;
     assert!(!is_full());
     assert!(refused() && is_full());
     let block = Block { reason: None, blocked_at: now(), expires_at: None };
@@ -414,7 +414,7 @@ fn a_ledger_full_of_users_in_session_refuses_new_ones() {
     let (user, org) = (Arc::downgrade(&admitted.user), admitted.org.clone());
     drop(admitted);
     assert!(refused());
-    assert!(wait(bench.handle().pulse()).unwrap().refused_full >= 3);
+    assert!(wait(bench.handle().stats()).unwrap().refused_full >= 3);
     user.upgrade().unwrap().charge(Charge { cost: NanoUsd(-9), tokens: 0 });
     drop((user, org));
     eventually(|| (!is_full()).then_some(()));

@@ -77,14 +77,14 @@ impl Plane {
 
     fn await_redis(&self, is_failing: bool) {
         eventually(|| {
-            let pulse = wait(self.control.handle.pulse()).unwrap();
-            assert_eq!(pulse.redis_failing, pulse.redis_failure.is_some());
-            (pulse.redis_failing == is_failing).then_some(())
+            let stats = wait(self.control.handle.stats()).unwrap();
+            assert_eq!(stats.redis_failing, stats.redis_failure.is_some());
+            (stats.redis_failing == is_failing).then_some(())
         });
     }
 
     fn await_instances(&self, count: u32) {
-        eventually(|| (wait(self.control.handle.pulse()).unwrap().instances == Some(count)).then_some(()));
+        eventually(|| (wait(self.control.handle.stats()).unwrap().instances == Some(count)).then_some(()));
     }
 }
 
@@ -190,9 +190,9 @@ fn a_user_who_may_not_do_what_is_needed_is_told_so_from_the_start() {
         // As long as Redis knows the scripts by name, nobody misses the right to say them.
         redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client(&redis)).unwrap();
         let plane = Plane::start_at(uri, cost_limit(100, WindowKind::Daily), 1);
-        let pulse = wait(plane.control.handle.pulse()).unwrap();
-        let said = pulse.redis_failure.unwrap_or_else(|| panic!("without {refused} it is taken for good"));
-        assert!(pulse.redis_failing && said.contains(&format!("'{refused}'")), "{refused}: {said}");
+        let stats = wait(plane.control.handle.stats()).unwrap();
+        let said = stats.redis_failure.unwrap_or_else(|| panic!("without {refused} it is taken for good"));
+        assert!(stats.redis_failing && said.contains(&format!("'{refused}'")), "{refused}: {said}");
         plane.admit("alice");
     }
 }
@@ -214,8 +214,8 @@ fn a_slot_that_moves_between_nodes_is_no_loss() {
             sum += 10;
             one.charge(&here, 10);
             eventually(|| {
-                let pulse = wait(other.control.handle.pulse()).unwrap();
-                assert_eq!(pulse.redis_failure, None, "{what}");
+                let stats = wait(other.control.handle.stats()).unwrap();
+                assert_eq!(stats.redis_failure, None, "{what}");
                 (used(&there) == sum).then_some(())
             });
         }
@@ -324,7 +324,7 @@ fn without_a_redis_at_the_start_an_instance_goes_on_with_its_part() {
     let plane = Plane::start_with(&redis, cost_limit(100, WindowKind::Daily), 4);
     let admitted = plane.admit("alice");
     assert_eq!(admitted.user.cost.ceiling(), 25);
-    assert!(wait(plane.control.handle.pulse()).unwrap().redis_failing);
+    assert!(wait(plane.control.handle.stats()).unwrap().redis_failing);
     redis.restart();
     eventually(|| (admitted.user.cost.ceiling() == 100).then_some(()));
     plane.await_redis(false);

@@ -3,7 +3,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const LANE: LaneId = LaneId { opening: 7, number: 2 };
+const LANE: LaneId = LaneId { incarnation: 7, number: 2 };
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9żółw@-]{1,12}", "[x]{256}"]
@@ -98,7 +98,7 @@ proptest! {
         for (index, end) in ends.iter().enumerate() {
             prop_assert_eq!(read(&ring, *end), &wanted[index + 1..]);
         }
-        let others = [LaneId { opening: 8, ..LANE }, LaneId { number: 1, ..LANE }];
+        let others = [LaneId { incarnation: 8, ..LANE }, LaneId { number: 1, ..LANE }];
         prop_assert!(others.iter().all(|lane| items(&ring, *lane, from).next().is_none()));
     }
 
@@ -169,7 +169,7 @@ fn an_earlier_round_is_not_read_again() {
 
 #[test]
 fn a_layout_reads_back_and_nothing_else_is_taken_for_one() {
-    let layout = Layout { ledger: "0123456789abcdef".into(), opening: 12, lanes: 3, lane_bytes: 1 << 22 };
+    let layout = Layout { ledger: "0123456789abcdef".into(), incarnation: 12, lanes: 3, lane_bytes: 1 << 22 };
     let bytes = layout.write();
     assert_eq!((bytes.len(), Layout::read(&bytes)), (LAYOUT_BYTES, Ok(layout.clone())));
     assert_eq!([0, 1, 3].map(|lane| layout.start(lane)), [4096, 4096 + (1 << 22), layout.file_bytes()]);

@@ -30,7 +30,7 @@ pub(super) enum Write {
     Insert { collection: &'static str, document: Document },
 }
 
-/// Who writes: the ledger, and its opening.
+/// Who writes: the ledger, and its incarnation.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     pub(super) ledger: Arc<str>,
@@ -47,8 +47,8 @@ pub(super) const UPDATED_AT: &str = "updated_at";
 pub(super) const SETTINGS: [&str; 5] = ["users", "limits", "blocks", "keys", "entries"];
 
 impl Writer {
-    /// This opening's name. Settings carry it, with their number in the order of its changes.
-    pub(super) fn opening(&self) -> String {
+    /// This incarnation's name. Settings carry it, with their number in the order of its changes.
+    pub(super) fn incarnation(&self) -> String {
         format!("{}.{}", self.ledger, self.generation)
     }
 
@@ -184,7 +184,7 @@ impl Writer {
     }
 
     /// A greater revision there has it that the statement matches nothing; then the insert that follows finds its `_id`
-    /// taken, and nothing is changed. So it may where somebody else inserts at the same moment: see `Mirror::set`.
+    /// taken, and nothing is changed. So it may where somebody else inserts at the same moment: see `Replicator::set`.
     fn setting<T: Serialize>(
         &self,
         number: u64,
@@ -197,7 +197,7 @@ impl Writer {
         let statement = doc! {
             "q": {"_id": id, "revision": {"$lt": int(revision.0)}},
             "u": {"$set": {
-                "revision": int(revision.0), "value": value, "writer": self.opening(), "number": int(number),
+                "revision": int(revision.0), "value": value, "writer": self.incarnation(), "number": int(number),
             }},
             "upsert": true,
         };

@@ -10,7 +10,7 @@ use super::document::{
     time_of, totals_of,
 };
 use super::server::{Refusal, Server};
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 use crate::store::sqlite::usage::Table;
 use crate::store::{
     AuditFilter, Dimension, Filter, Order, Reader, RefusalFilter, UsageKey, UsageQuery, UsageRow,
@@ -33,7 +33,7 @@ pub(super) struct MongoReader {
     pub(super) sums_here: AtomicBool,
     /// What this instance has counted and not copied yet is there alone.
     pub(super) file: Box<dyn Reader>,
-    pub(super) status: Arc<Mirroring>,
+    pub(super) status: Arc<Replication>,
 }
 
 impl Reader for MongoReader {

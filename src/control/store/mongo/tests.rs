@@ -46,18 +46,18 @@ fn open(directory: PathBuf, config: Config) -> Mongo {
 /// A store that answers a commit when it is copied, so that it can be asked for it at once.
 struct Copied {
     mongo: Mongo,
-    mirror: Mirror,
+    replicator: Replicator,
 }
 
 impl Copied {
     fn open(directory: PathBuf, config: Config) -> Copied {
         let mongo = open(directory, config);
-        let mirror = mongo.mirror().unwrap();
-        Copied { mongo, mirror }
+        let replicator = mongo.replicator().unwrap();
+        Copied { mongo, replicator }
     }
 
     fn copy(&mut self) -> Result<(), StoreError> {
-        while self.mirror.copy_some(Instant::now())? > 0 {}
+        while self.replicator.copy_some(Instant::now())? > 0 {}
         Ok(())
     }
 
@@ -141,7 +141,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
     ledger.set_limit(place, Some(limit), NOON);
     one.commit(&ledger.take_batch().unwrap()).unwrap();
-    let follower = Follower {
+    let change_reader = ChangeReader {
         server: Arc::clone(&other.mongo.server),
         writer: other.mongo.writer.clone(),
         status: Arc::default(),
@@ -149,7 +149,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
         present: Arc::default(),
         cursors: Some(cursors),
     };
-    let (cursors, updates) = follower.changes().unwrap();
+    let (cursors, updates) = change_reader.changes().unwrap();
     let set: Vec<_> = updates
         .iter()
         .filter_map(|update| match update {
@@ -158,7 +158,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
         })
         .collect();
     assert_eq!(set, [limit]);
-    let (_, updates) = Follower { cursors: Some(cursors), ..follower }.changes().unwrap();
+    let (_, updates) = ChangeReader { cursors: Some(cursors), ..change_reader }.changes().unwrap();
     assert_eq!(updates, [], "what is known is not told again");
 
     // A third that has never been there begins with it.
@@ -215,7 +215,7 @@ fn what_was_counted_before_there_was_a_mongodb_is_copied_too() {
     let mut mongo = open();
     mongo.copy().unwrap();
     assert_eq!(mongo.cost(), 12);
-    assert_eq!(mongo.mirror.waiting().unwrap(), 0);
+    assert_eq!(mongo.replicator.waiting().unwrap(), 0);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
     ledger.set_limit(place, Some(limit), NOON);
     store.commit(&ledger.take_batch().unwrap()).unwrap();
     store.commit(&rollup(2, 7)).unwrap();
-    assert_eq!((store.mirror.waiting().unwrap(), store.cost()), (0, 5));
+    assert_eq!((store.replicator.waiting().unwrap(), store.cost()), (0, 5));
     assert!(proxy.forgotten() >= 2, "{}", proxy.forgotten());
     // It dies and is back at once, while nobody asks it for anything.
     proxy.set(Mode::Pass);
@@ -339,15 +339,15 @@ fn what_is_old_goes() {
             .len()
     };
     let day = |days: u64| NOON.plus_ms(days * tokenist_core::time::DAY_MS);
-    let tidy = |present| assert!(!tidy::tidy(&store.mongo.server, config, present).unwrap());
-    tidy(day(401));
+    let prune = |present| assert!(!prune::prune(&store.mongo.server, config, present).unwrap());
+    prune(day(401));
     assert_eq!(count(), 1, "it is the newest");
     let event = mongodb::bson::doc! {"_id": "newer", "at": day(401).0 as i64};
     let insert = mongodb::bson::doc! {"insert": "events", "documents": [event]};
     store.mongo.server.write(insert).unwrap();
-    tidy(day(399));
+    prune(day(399));
     assert_eq!(count(), 1, "what lies in the future vouches for nothing");
-    tidy(day(401));
+    prune(day(401));
     assert_eq!((count(), store.cost()), (0, 5), "its sums stay");
 }
 
@@ -359,7 +359,7 @@ fn a_mongodb_that_is_away_stops_neither_the_start_nor_a_commit() {
     store.commit(&rollup(1, 5)).unwrap();
     let StoreError(said) = store.reader().unwrap().events(&Filter::default()).unwrap_err();
     assert!(said.contains("MongoDB"), "{said}");
-    let running = store.mirror().unwrap().start(&crate::supervise::Supervisor::default()).unwrap();
+    let running = store.replicator().unwrap().start(&crate::supervise::Supervisor::default()).unwrap();
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     while !store.status.writing.is_failing() && LOOKS.fetch_add(1, Ordering::Relaxed) < 1_000 {
         std::thread::sleep(Duration::from_millis(10));

@@ -1,7 +1,7 @@
 //! A batch into the tables, in one transaction.
 //!
-//! Invariant: the sums by hour, day and month grow by exactly what each rollup row has grown since it was last written, in
-//! the transaction that writes it. So a batch that is committed again adds nothing.
+//! Invariant: the sums by hour, day and month grow by exactly what each rollup row has grown since it was last
+//! written, in the transaction that writes it. So a batch that is committed again adds nothing.
 
 use super::counts::{self, growth, identity_values, names, org_text, time, values};
 use super::schema::COUNTS;
@@ -24,9 +24,9 @@ pub(super) fn write(
     transaction: &Transaction<'_>,
     generation: i64,
     batch: &Batch,
-    mirrored: bool,
+    replicated: bool,
 ) -> rusqlite::Result<()> {
-    let writer = Writer { transaction, generation, mirrored };
+    let writer = Writer { transaction, generation, replicated };
     writer.rollups(&batch.rollups)?;
     batch.holders.iter().try_for_each(|state| writer.holder(state))?;
     batch
@@ -69,7 +69,7 @@ pub(super) fn write(
 struct Writer<'a> {
     transaction: &'a Transaction<'a>,
     generation: i64,
-    mirrored: bool,
+    replicated: bool,
 }
 
 /// Whose growth a slice sums up: an hour or a day of an org, feature, provider and model.
@@ -277,7 +277,7 @@ impl Writer<'_> {
     }
 
     fn note(&self, table: &str, key: &[Value]) -> rusqlite::Result<()> {
-        if self.mirrored { outbox::note(self.transaction, table, key) } else { Ok(()) }
+        if self.replicated { outbox::note(self.transaction, table, key) } else { Ok(()) }
     }
 
     fn session(&self, session: &SessionRecord) -> rusqlite::Result<()> {

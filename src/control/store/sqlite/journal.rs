@@ -1,5 +1,5 @@
-//! The journal's files in the ledger's folder: one for each opening of the ledger, `journal-` and its number. Made for
-//! this opening, read for those before it, and gone once the ledger has all of it.
+//! The journal's files in the ledger's folder: one for each incarnation of the ledger, `journal-` and its number.
+//! Made for this incarnation, read for those before it, and gone once the ledger has all of it.
 //!
 //! The table `journal` says for each lane up to where it is booked. Its rows are there before the file is, and go before
 //! it: a file without rows is nobody's, whatever is in it.
@@ -21,13 +21,13 @@ use tracing::warn;
 const PREFIX: &str = "journal-";
 const ZEROS: usize = 256 << 10;
 
-/// The journal of this opening, as far as the store has to do with it.
+/// The journal of this incarnation, as far as the store has to do with it.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     lanes: Vec<Arc<LaneState>>,
     path: PathBuf,
-    opening: u64,
-    /// Lanes of earlier openings that are still to be read; `None` before anybody has looked.
+    incarnation: u64,
+    /// Lanes of earlier incarnations that are still to be read; `None` before anybody has looked.
     left: Option<VecDeque<Left>>,
 }
 
@@ -44,7 +44,7 @@ impl Journal {
     /// This is in the file for good.
     pub(super) fn free(&self, booked: &[Upto]) {
         for Upto { lane, position } in booked {
-            if lane.opening == self.opening
+            if lane.incarnation == self.incarnation
                 && let Some(state) = self.lanes.get(lane.number as usize)
             {
                 state.free(*position);
@@ -52,7 +52,7 @@ impl Journal {
         }
     }
 
-    /// What the next lane of an earlier opening holds that is not booked. `None`: there are no more.
+    /// What the next lane of an earlier incarnation holds that is not booked. `None`: there are no more.
     pub(super) fn left_over(
         &mut self,
         directory: &Path,
@@ -68,23 +68,24 @@ impl Journal {
         Ok(Some(items(&ring, left.booked.lane, left.booked.position).collect()))
     }
 
-    /// Forgets the journals of earlier openings, all of which is booked, and begins one of so many lanes. Where its file
-    /// cannot be made there are lanes that take nothing.
+    /// Forgets the journals of earlier incarnations, all of which is booked, and begins one of so many lanes. Where
+    /// its file cannot be made there are lanes that take nothing.
     pub(super) fn begin(
         &mut self,
         directory: &Path,
         connection: &mut Connection,
         layout: Layout,
     ) -> rusqlite::Result<Vec<Lane>> {
-        let path = path_of(directory, layout.opening);
-        // A backup that was put back may count openings that have been before. What these left would be taken for ours.
+        let path = path_of(directory, layout.incarnation);
+        // A backup that was put back may count incarnations that have been before. What these left would be taken for
+        // ours.
         let is_clear = remove(&path);
         let rows = if is_clear.is_ok() { layout.lanes } else { 0 };
         let transaction = connection.transaction()?;
         put_rows(&transaction, &layout, rows)?;
         transaction.commit()?;
-        for (opening, path) in files(directory).unwrap_or_default() {
-            if opening != layout.opening
+        for (incarnation, path) in files(directory).unwrap_or_default() {
+            if incarnation != layout.incarnation
                 && let Err(error) = std::fs::remove_file(&path)
             {
                 warn!(path = %path.display(), %error, "a journal that is booked cannot be removed");
@@ -98,12 +99,12 @@ impl Journal {
             }
         };
         let lane = |number| {
-            let id = LaneId { opening: layout.opening, number };
+            let id = LaneId { incarnation: layout.incarnation, number };
             Lane::new(id, Arc::clone(&medium), layout.start(number), layout.lane_bytes)
         };
         let lanes: Vec<Lane> = (0..layout.lanes).map(lane).collect();
         self.lanes = lanes.iter().map(|lane| Arc::clone(lane.state())).collect();
-        (self.path, self.opening) = (path, layout.opening);
+        (self.path, self.incarnation) = (path, layout.incarnation);
         Ok(lanes)
     }
 
@@ -116,10 +117,10 @@ impl Journal {
     }
 }
 
-/// The layout of a journal for this opening of this ledger.
-pub(super) fn layout(ledger: &str, opening: u64, lanes: usize, lane_bytes: u64) -> Layout {
+/// The layout of a journal for this incarnation of this ledger.
+pub(super) fn layout(ledger: &str, incarnation: u64, lanes: usize, lane_bytes: u64) -> Layout {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
-    Layout { ledger: ledger.into(), opening, lanes, lane_bytes }
+    Layout { ledger: ledger.into(), incarnation, lanes, lane_bytes }
 }
 
 /// Whether there is a journal that could not be read here.
@@ -133,7 +134,7 @@ pub(super) fn note(transaction: &Transaction<'_>, booked: &[Upto]) -> rusqlite::
     for Upto { lane, position } in booked {
         transaction
             .prepare_cached("UPDATE journal SET upto = max(upto, ?) WHERE generation = ? AND lane = ?")?
-            .execute(params![*position as i64, lane.opening as i64, lane.number])?;
+            .execute(params![*position as i64, lane.incarnation as i64, lane.number])?;
     }
     Ok(())
 }
@@ -141,21 +142,22 @@ pub(super) fn note(transaction: &Transaction<'_>, booked: &[Upto]) -> rusqlite::
 fn put_rows(transaction: &Transaction<'_>, layout: &Layout, lanes: u32) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM journal", [])?;
     for lane in 0..lanes {
-        let row = params![layout.opening as i64, lane];
+        let row = params![layout.incarnation as i64, lane];
         transaction.execute("INSERT INTO journal (generation, lane, upto) VALUES (?, ?, 0)", row)?;
     }
     Ok(())
 }
 
-/// Lanes of earlier openings, in order.
+/// Lanes of earlier incarnations, in order.
 fn look(directory: &Path, connection: &Connection, ledger: &str) -> Result<VecDeque<Left>, StoreError> {
     let mut left = VecDeque::new();
     let files = files(directory).map_err(|error| failed(directory, "cannot be read", &error))?;
-    for (opening, path) in files {
-        let rows = rows(connection, opening);
+    for (incarnation, path) in files {
+        let rows = rows(connection, incarnation);
         let rows = rows.map_err(|error| StoreError(format!("the table of journals: {error}")))?;
         let layout = if rows.is_empty() { None } else { layout_of(&path)? };
-        let Some(layout) = layout.filter(|layout| *layout.ledger == *ledger && layout.opening == opening)
+        let Some(layout) =
+            layout.filter(|layout| *layout.ledger == *ledger && layout.incarnation == incarnation)
         else {
             continue;
         };
@@ -167,13 +169,13 @@ fn look(directory: &Path, connection: &Connection, ledger: &str) -> Result<VecDe
     Ok(left)
 }
 
-fn rows(connection: &Connection, opening: u64) -> rusqlite::Result<Vec<Upto>> {
+fn rows(connection: &Connection, incarnation: u64) -> rusqlite::Result<Vec<Upto>> {
     let mut rows = connection.prepare("SELECT lane, upto FROM journal WHERE generation = ? ORDER BY lane")?;
     let upto = |row: &rusqlite::Row<'_>| {
-        let lane = LaneId { opening, number: row.get(0)? };
+        let lane = LaneId { incarnation, number: row.get(0)? };
         Ok(Upto { lane, position: row.get::<_, i64>(1)? as u64 })
     };
-    rows.query_map([opening as i64], upto)?.collect()
+    rows.query_map([incarnation as i64], upto)?.collect()
 }
 
 /// What a journal's first bytes tell. `None`: it was never written whole, so nothing was ever kept in it.
@@ -238,18 +240,18 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn path_of(directory: &Path, opening: u64) -> PathBuf {
-    directory.join(format!("{PREFIX}{opening}"))
+fn path_of(directory: &Path, incarnation: u64) -> PathBuf {
+    directory.join(format!("{PREFIX}{incarnation}"))
 }
 
-/// Every journal in the folder, with the opening whose it is by its name, the earliest first.
+/// Every journal in the folder, with the incarnation whose it is by its name, the earliest first.
 fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let opening = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
-        files.extend(opening.map(|opening| (opening, entry.path())));
+        let incarnation = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        files.extend(incarnation.map(|incarnation| (incarnation, entry.path())));
     }
     files.sort_unstable();
     Ok(files)

@@ -1,7 +1,7 @@
 //! What has changed in the file and is not copied elsewhere yet, in order.
 //!
 //! The table `outbox` names rows, it does not hold them: a row that changes again moves to the end, and is copied as
-//! it then stands. It is kept while the file is mirrored only. A file that begins to be mirrored has all its rows in
+//! it then stands. It is kept while the file is replicated only. A file that begins to be replicated has all its rows in
 //! it at once, so nothing that was counted before stays behind.
 
 use super::counts::{self, IDENTITY, names, read_org, read_time};
@@ -96,14 +96,14 @@ impl Copied {
 }
 
 /// Begins to keep the outbox, or ends it.
-pub(super) fn set_mirrored(transaction: &Transaction<'_>, mirrored: bool) -> rusqlite::Result<()> {
+pub(super) fn set_replicated(transaction: &Transaction<'_>, replicated: bool) -> rusqlite::Result<()> {
     let was: bool =
         transaction.query_row("SELECT count(*) FROM meta WHERE key = 'mirrored'", [], |row| row.get(0))?;
-    if mirrored == was {
+    if replicated == was {
         return Ok(());
     }
     transaction.execute("DELETE FROM outbox", [])?;
-    if !mirrored {
+    if !replicated {
         return transaction.execute("DELETE FROM meta WHERE key = 'mirrored'", []).map(drop);
     }
     transaction.execute("INSERT INTO meta VALUES ('mirrored', 1)", [])?;
@@ -145,7 +145,7 @@ impl Outbox {
         &self.writer
     }
 
-    /// This opening of the file, greater than any before.
+    /// This incarnation of the file, greater than any before.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }

@@ -162,8 +162,8 @@ fn what_is_old_goes_and_its_sums_stay() {
     let now = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
     store.commit(&rollup(1, 5, now.wall.minus_ms(401 * DAY_MS).day_start())).unwrap();
     assert_eq!(
-        store.tidy(now).unwrap(),
-        Tidied { has_more: false, is_held: true },
+        store.prune(now).unwrap(),
+        Pruned { has_more: false, is_held: true },
         "nothing vouches for the clock"
     );
     drop(store);
@@ -171,7 +171,7 @@ fn what_is_old_goes_and_its_sums_stay() {
     store.commit(&rollup(2, 7, now.wall.day_start())).unwrap();
     let connection = store.connection().unwrap();
     connection.execute("UPDATE meta SET value = ? WHERE key = 'present'", [now.wall.0 as i64]).unwrap();
-    assert_eq!(store.tidy(now).unwrap(), Tidied::default());
+    assert_eq!(store.prune(now).unwrap(), Pruned::default());
     let mut count = |table: &str| {
         let sql = format!("SELECT count(*) FROM {table}");
         store.connection().unwrap().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
@@ -209,10 +209,10 @@ fn old_events_go_in_slices_without_any_traffic() {
     let mut store = folder.open();
     let start = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
     store.commit(&events(0, 1, start.wall)).unwrap();
-    store.tidy(start).unwrap();
+    store.prune(start).unwrap();
     store.commit(&events(10, 20_000, start.wall.minus_ms(91 * DAY_MS))).unwrap();
     let mut slices = 0;
-    while store.tidy(start.plus_ms(slices * 1_000)).unwrap().has_more {
+    while store.prune(start.plus_ms(slices * 1_000)).unwrap().has_more {
         slices += 1;
         assert!(slices < 20_000, "it comes to an end");
     }
@@ -226,22 +226,22 @@ fn one_wrong_minute_removes_nothing_for_good() {
     let mut store = folder.open();
     let start = Now { wall: Timestamp(1_795_435_200_000), instant: Instant(0) };
     store.commit(&events(0, 100, start.wall)).unwrap();
-    store.tidy(start).unwrap();
+    store.prune(start).unwrap();
     let wrong = |ms: u64| Now { wall: start.wall.plus_ms(400 * DAY_MS + ms), ..start.plus_ms(ms) };
     // The clock is a year ahead for a minute, rows are written under it, and the process is started anew.
     store.commit(&events(1_000, 1, wrong(1_000).wall)).unwrap();
     for second in 1..30 {
-        let tidied = store.tidy(wrong(second * 1_000)).unwrap();
-        assert_eq!(tidied, Tidied { has_more: false, is_held: true });
+        let pruned = store.prune(wrong(second * 1_000)).unwrap();
+        assert_eq!(pruned, Pruned { has_more: false, is_held: true });
     }
     drop(store);
     let mut store = folder.open();
     for second in 30..60 {
-        assert!(store.tidy(wrong(second * 1_000)).unwrap().is_held);
+        assert!(store.prune(wrong(second * 1_000)).unwrap().is_held);
     }
     assert_eq!(event_count(&store), 101);
     let right = start.plus_ms(3_600_000);
-    assert_eq!(store.tidy(right).unwrap(), Tidied::default());
+    assert_eq!(store.prune(right).unwrap(), Pruned::default());
     assert_eq!(event_count(&store), 101);
 }
 
@@ -253,12 +253,12 @@ fn age_is_counted_from_the_newest_row() {
     store.commit(&events(0, 1, start.wall)).unwrap();
     // Time passes as it should, and nothing new comes.
     for day in 0..200 {
-        store.tidy(start.plus_ms(day * DAY_MS)).unwrap();
+        store.prune(start.plus_ms(day * DAY_MS)).unwrap();
     }
     assert_eq!(event_count(&store), 1);
     let later = start.plus_ms(200 * DAY_MS);
     store.commit(&events(10, 1, later.wall)).unwrap();
-    store.tidy(later).unwrap();
+    store.prune(later).unwrap();
     assert_eq!(event_count(&store), 1, "the newer one is left");
 }
 

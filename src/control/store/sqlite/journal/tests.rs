@@ -180,7 +180,7 @@ fn a_journal_is_taken_for_nobody_elses_and_for_no_other_openings() {
     let bytes = std::fs::read(&path).unwrap();
     let ledger = std::fs::read(folder.0.join("ledger.sqlite3")).unwrap();
 
-    // Another ledger's folder, at the same number of openings.
+    // Another ledger's folder, at the same number of incarnations.
     let other = Scratch::new();
     let mut store = other.open();
     store.lanes(LANES).unwrap();
@@ -189,10 +189,10 @@ fn a_journal_is_taken_for_nobody_elses_and_for_no_other_openings() {
     std::fs::write(theirs, &bytes).unwrap();
     assert_eq!(left_over(&mut other.open()), [[]; 0]);
 
-    // Under the number of an opening that there was not, and of one that is still to come: as where a backup of the
+    // Under the number of an incarnation that there was not, and of one that is still to come: as where a backup of the
     // ledger is put back.
-    for opening in [0, 2, 3, 9] {
-        std::fs::write(path_of(&folder.0, opening), &bytes).unwrap();
+    for incarnation in [0, 2, 3, 9] {
+        std::fs::write(path_of(&folder.0, incarnation), &bytes).unwrap();
     }
     let mut store = folder.open();
     let left = left_over(&mut store);
@@ -208,7 +208,7 @@ fn a_journal_is_taken_for_nobody_elses_and_for_no_other_openings() {
     std::fs::write(path_of(&folder.0, 2), &later).unwrap();
     let mut store = folder.open();
     assert_eq!(left_over(&mut store).concat().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
-    // This is the second opening of that ledger, and nothing of the other second one is its own.
+    // This is the second incarnation of that ledger, and nothing of the other second one is its own.
     store.lanes(LANES).unwrap();
     drop(store);
     assert_eq!(left_over(&mut folder.open()).concat(), []);
@@ -262,7 +262,7 @@ fn whoever_ends_in_peace_leaves_no_journal_and_whoever_has_not_saved_all_does() 
     assert!(lanes[2].state().is_free());
     drop(store);
     assert_eq!(files(&folder.0).unwrap(), []);
-    // Rows are those of the last opening alone.
+    // Rows are those of the last incarnation alone.
     let rows =
         folder.open().connection().unwrap().query_row("SELECT count(*) FROM journal", [], |row| row.get(0));
     assert_eq!(rows, Ok(LANES as i64));

@@ -1,15 +1,15 @@
 //! Follows what other instances set: asks MongoDB again and again, and hands what is new to the aggregator.
 //!
-//! Every opening of a ledger numbers its settings and announces, in `writers`, up to which number all of them are
+//! Every incarnation of a ledger numbers its settings and announces, in `writers`, up to which number all of them are
 //! there. So a look that finds nothing new is one small question, and nothing is missed for anybody's clock.
 
 use super::StoreError;
 use super::document::{SETTINGS, Writer, int, integer, text, update_of};
 use super::server::Server;
-use super::{Config, tidy};
+use super::{Config, prune};
 use crate::clock::system_time;
 use crate::handle::{CommandError, Handle};
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 use crate::setting::SettingUpdate;
 use mongodb::bson::{Document, doc};
 use std::collections::HashMap;
@@ -22,22 +22,22 @@ use tracing::{error, info, warn};
 
 /// Between two looks: what is set elsewhere holds here within two seconds, the copying included.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often this opening says that it is there.
+/// How often this incarnation says that it is there.
 const SIGN_PAUSE: Duration = Duration::from_secs(60);
-/// An opening of which nothing was heard for so long is struck off.
+/// An incarnation of which nothing was heard for so long is struck off.
 const SIGN_MAX_MS: u64 = 7 * DAY_MS;
 /// A name that nobody has counted under for so long is not looked after any more.
 const RUN_MAX_MS: u64 = 400 * DAY_MS;
 /// Between two times that old documents are looked for where none are left; else it is gone on with after each look.
-const TIDY_PAUSE: Duration = Duration::from_secs(60);
+const PRUNE_PAUSE: Duration = Duration::from_secs(60);
 
-/// By opening, the number up to which its settings are known here.
+/// By incarnation, the number up to which its settings are known here.
 pub(super) type Cursors = HashMap<String, i64>;
 
-pub(super) struct Follower {
+pub(super) struct ChangeReader {
     pub(super) server: Arc<Server>,
     pub(super) writer: Writer,
-    pub(super) status: Arc<Mirroring>,
+    pub(super) status: Arc<Replication>,
     pub(super) config: Config,
     /// What retention takes for the present, in ms since 1970; 0: nothing yet.
     pub(super) present: Arc<AtomicU64>,
@@ -77,7 +77,7 @@ fn updates_of<'a>(
     })
 }
 
-impl Follower {
+impl ChangeReader {
     pub(super) fn start(mut self, handle: Handle) -> std::io::Result<()> {
         let supervisor = handle.supervisor().clone();
         supervisor.spawn("follower", move || self.run(&handle)).map(drop)
@@ -90,7 +90,7 @@ impl Follower {
             Err(cause) => return error!(%cause, "settings of other instances are not followed"),
         };
         let mut indexed_at_breaks = None;
-        let (mut sign_at, mut tidy_at) = (Instant::now(), Instant::now() + TIDY_PAUSE);
+        let (mut sign_at, mut prune_at) = (Instant::now(), Instant::now() + PRUNE_PAUSE);
         loop {
             let look = self.changes().and_then(|(cursors, updates)| {
                 // Who comes back may have lost its indexes, too.
@@ -127,33 +127,33 @@ impl Follower {
                     }
                 }
             }
-            if Instant::now() >= tidy_at {
+            if Instant::now() >= prune_at {
                 let present = Timestamp(self.present.load(Ordering::Acquire));
-                let has_more = match tidy::tidy(&self.server, &self.config, present) {
+                let has_more = match prune::prune(&self.server, &self.config, present) {
                     Ok(has_more) => has_more,
                     Err(cause) => {
                         warn!(%cause, "MongoDB could not be tidied");
                         false
                     }
                 };
-                tidy_at = if has_more { Instant::now() } else { Instant::now() + TIDY_PAUSE };
+                prune_at = if has_more { Instant::now() } else { Instant::now() + PRUNE_PAUSE };
             }
             sleep(PAUSE);
         }
     }
 
-    /// What other openings have set since the last look.
+    /// What other incarnations have set since the last look.
     pub(super) fn changes(&self) -> Result<(Cursors, Vec<SettingUpdate>), StoreError> {
         let Some(known) = &self.cursors else { return read_all(&self.server) };
         let cursors = announced(&self.server)?;
-        let own = self.writer.opening();
+        let own = self.writer.incarnation();
         let mut updates = Vec::new();
-        for (opening, &upto) in cursors.iter().filter(|(opening, _)| **opening != own) {
-            let after = known.get(opening).copied().unwrap_or(0);
+        for (incarnation, &upto) in cursors.iter().filter(|(incarnation, _)| **incarnation != own) {
+            let after = known.get(incarnation).copied().unwrap_or(0);
             if upto <= after {
                 continue;
             }
-            let filter = doc! {"writer": opening, "number": {"$gt": after, "$lte": upto}};
+            let filter = doc! {"writer": incarnation, "number": {"$gt": after, "$lte": upto}};
             for collection in SETTINGS {
                 let documents = self.server.find(collection, filter.clone(), doc! {}, 0, 0)?;
                 updates.extend(updates_of(collection, &documents));
@@ -162,10 +162,10 @@ impl Follower {
         Ok((cursors, updates))
     }
 
-    /// Says that this opening is there, and strikes off those that are not any more.
+    /// Says that this incarnation is there, and strikes off those that are not any more.
     fn sign(&self, now: Timestamp) -> Result<(), StoreError> {
         let seen = doc! {"$max": {"seen_at": int(now.0)}};
-        let statement = doc! {"q": {"_id": self.writer.opening()}, "u": seen, "upsert": true};
+        let statement = doc! {"q": {"_id": self.writer.incarnation()}, "u": seen, "upsert": true};
         self.server.write(doc! {"update": "writers", "updates": [statement]})?;
         for (collection, ms_max) in [("writers", SIGN_MAX_MS), ("runs", RUN_MAX_MS)] {
             let old = doc! {"seen_at": {"$lt": int(now.minus_ms(ms_max).0)}};

@@ -10,11 +10,11 @@ use mongodb::bson::{Bson, doc};
 use std::time::{Duration, Instant};
 use tokenist_core::time::{DAY_MS, Timestamp};
 
-/// What other instances set is looked at after so much tidying.
+/// What other instances set is looked at after so much pruning.
 const SLICE: Duration = Duration::from_millis(200);
 
 /// Whether there is more to do. Nothing is done before it is known what the present is.
-pub(super) fn tidy(server: &Server, config: &Config, present: Timestamp) -> Result<bool, StoreError> {
+pub(super) fn prune(server: &Server, config: &Config, present: Timestamp) -> Result<bool, StoreError> {
     let (began, batch) = (Instant::now(), server.batch()?);
     let collections = [
         ("events", "at", config.details_days),

@@ -8,7 +8,7 @@ use super::StoreError;
 use super::claim::Claim;
 use super::document::{SETTINGS, Write, Writer, int};
 use super::server::Server;
-use crate::progress::Mirroring;
+use crate::progress::Replication;
 use crate::store::row::Change;
 use crate::store::sqlite::outbox::{Class, Outbox};
 use crate::supervise::Supervisor;
@@ -38,12 +38,12 @@ const KEPT: Duration = Duration::from_secs(30);
 /// What was answered for within so long is kept and forgotten together.
 const KEPT_GRAIN: Duration = Duration::from_secs(1);
 
-pub(super) struct Mirror {
+pub(super) struct Replicator {
     pub(super) server: Arc<Server>,
     pub(super) outbox: Outbox,
     pub(super) writer: Writer,
     claim: Claim,
-    pub(super) status: Arc<Mirroring>,
+    pub(super) status: Arc<Replication>,
     /// What one command may hold, once the server has been asked.
     batch: Option<usize>,
     after_settings: u64,
@@ -80,15 +80,15 @@ impl Running {
     }
 }
 
-impl Mirror {
+impl Replicator {
     pub(super) fn new(
         server: Arc<Server>,
         outbox: Outbox,
         writer: Writer,
         claim: Claim,
-        status: Arc<Mirroring>,
-    ) -> Mirror {
-        Mirror {
+        status: Arc<Replication>,
+    ) -> Replicator {
+        Replicator {
             server,
             outbox,
             writer,
@@ -289,7 +289,7 @@ impl Mirror {
     /// Tells the others that all settings up to this number are there to be read.
     fn announce(&self, upto: u64) -> Result<(), StoreError> {
         let statement = doc! {
-            "q": {"_id": self.writer.opening()}, "u": {"$max": {"upto": int(upto)}}, "upsert": true,
+            "q": {"_id": self.writer.incarnation()}, "u": {"$max": {"upto": int(upto)}}, "upsert": true,
         };
         self.server.write(doc! {"update": "writers", "updates": [statement]})
     }

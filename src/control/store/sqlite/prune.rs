@@ -6,7 +6,7 @@
 
 use super::Config;
 use super::counts::{read_time, time};
-use crate::store::Tidied;
+use crate::store::Pruned;
 use rusqlite::{OptionalExtension, Transaction};
 use std::time::{Duration, Instant};
 use tokenist_core::retention::{LEAP_LASTS_MS, News, Present};
@@ -58,7 +58,7 @@ fn rollups_days(config: &Config) -> u64 {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Tidier {
+pub(super) struct Pruner {
     /// `None` before the first look.
     present: Option<Present>,
     /// What the file says of it.
@@ -67,7 +67,7 @@ pub(super) struct Tidier {
     turn: usize,
 }
 
-impl Tidier {
+impl Pruner {
     /// What age is counted from besides the newest row; `None` before the first slice.
     pub(super) fn present(&self) -> Option<Timestamp> {
         self.present.as_ref().map(Present::at)
@@ -79,12 +79,12 @@ impl Tidier {
         transaction: &Transaction<'_>,
         config: &Config,
         now: Now,
-    ) -> rusqlite::Result<Tidied> {
+    ) -> rusqlite::Result<Pruned> {
         let began = Instant::now();
         let present = self.follow(transaction, now)?;
         let newest = newest(transaction, present)?.unwrap_or(present);
-        let mut tidied =
-            Tidied { has_more: false, is_held: self.present.is_some_and(|present| present.is_held()) };
+        let mut pruned =
+            Pruned { has_more: false, is_held: self.present.is_some_and(|present| present.is_held()) };
         let mut left: Vec<&Old> = (0..OLD.len()).map(|index| &OLD[(self.turn + index) % OLD.len()]).collect();
         left.retain(|old| (old.days)(config) > 0);
         self.turn = (self.turn + 1) % OLD.len();
@@ -100,11 +100,11 @@ impl Tidier {
             }
             left = more;
             if began.elapsed() >= SLICE {
-                tidied.has_more = !left.is_empty();
+                pruned.has_more = !left.is_empty();
                 break;
             }
         }
-        Ok(tidied)
+        Ok(pruned)
     }
 
     fn follow(&mut self, transaction: &Transaction<'_>, now: Now) -> rusqlite::Result<Timestamp> {
