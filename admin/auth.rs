@@ -161,10 +161,11 @@ pub(crate) async fn require_sdk(
 
 /// Handlers find the [`Caller`] among the request's extensions. An answer that takes long ends when the credential does.
 async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Result<Response, ApiError> {
-    let visit = Arc::clone(&request.extensions().get::<Visitor>().expect("serve names every connection").0);
+    let connection =
+        Arc::clone(&request.extensions().get::<Visitor>().expect("serve names every connection").0);
     let peer = *request.extensions().get::<Peer>().expect("serve names every connection's peer");
     let identified = identify(app, request.method(), request.headers(), peer).await;
-    visit.is_known(identified.is_ok());
+    connection.is_known(identified.is_ok());
     let (shown, caller) = identified?;
     caller.may_enter(area)?;
     request.extensions_mut().insert(caller);

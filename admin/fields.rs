@@ -1,13 +1,13 @@
 //! Reads a request's fields and collects everything that is wrong with them, so that a caller hears it all at once.
 //!
-//! Start at [`Fields`]. A wire type says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the extractors.
+//! Start at [`Fields`]. A type of `dto` says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the extractors.
 //! Invariant: what nobody asks for is an issue, too, with the nearest name that is known: a slip must not leave out what
 //! was meant.
 
+use crate::dto::Issue;
 use crate::error::ApiError;
 use crate::json::{self, type_of};
 use crate::now;
-use crate::wire::Issue;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -449,7 +449,7 @@ fn date(text: &str) -> Option<jiff::Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{BlockRequest, LoginChange, ThresholdRequest, UsersQuery};
+    use crate::dto::{BlockRequest, LoginChange, ThresholdRequest, UsersQuery};
     use axum::body::to_bytes;
     use axum::response::IntoResponse;
     use std::future::Future;
@@ -524,8 +524,8 @@ mod tests {
                 ],
             ),
             ("[]", vec![" invalid_type: Expected object, received array".to_owned()]),
-            ("", vec![format!(" too_small: {}", crate::wire::WHOLE_THRESHOLD)]),
-            ("{}", vec![format!(" too_small: {}", crate::wire::WHOLE_THRESHOLD)]),
+            ("", vec![format!(" too_small: {}", crate::dto::WHOLE_THRESHOLD)]),
+            ("{}", vec![format!(" too_small: {}", crate::dto::WHOLE_THRESHOLD)]),
             (
                 r#"{"maxCost":1,"windows":"daily"}"#,
                 vec![

@@ -1,10 +1,10 @@
 //! Who waits for a password to be hashed, which is slow on purpose.
 //!
-//! One is hashed at a time, so that guesses take no more than one CPU. Whoever waits stands in a line of its address,
-//! then in one of the login, and only the first of each line waits for the CPU, in turn with the first of the others: a
+//! One is hashed at a time, so that guesses take no more than one CPU. Whoever waits stands in a queue of its address,
+//! then in one of the login, and only the first of each queue waits for the CPU, in turn with the first of the others: a
 //! crowd from one place makes nobody else wait for more than one of it.
 //!
-//! Invariant: lines are bounded, and nobody leaves them before his hash is done, also if he hangs up.
+//! Invariant: queues are bounded, and nobody leaves them before his hash is done, also if he hangs up.
 
 use crate::error::ApiError;
 use crate::throttle::network;
@@ -17,39 +17,39 @@ use tokio::task::spawn_blocking;
 #[derive(Debug)]
 pub(crate) struct Hashing {
     alone: Arc<Semaphore>,
-    lines: Arc<Mutex<Lines>>,
+    queues: Arc<Mutex<Queues>>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    /// How many stand in each, and who is its first. Lines that nobody stands in are not here.
-    standing: HashMap<Line, (usize, Arc<Semaphore>)>,
+struct Queues {
+    /// How many stand in each, and who is its first. Queues without anybody are not here.
+    by_queue: HashMap<Queue, (usize, Arc<Semaphore>)>,
     /// In all of them.
     waiting: usize,
 }
 
 /// Ordered as they are stood in, so that no two wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Line {
+enum Queue {
     Address(IpAddr),
     Login(Arc<str>),
     /// All from where guesses come.
     Guesses,
 }
 
-/// A place in line, until it is dropped.
+/// A place in its queues, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    lines: Vec<(Line, Arc<Semaphore>)>,
-    all: Arc<Mutex<Lines>>,
+pub(crate) struct Ticket {
+    queues: Vec<(Queue, Arc<Semaphore>)>,
+    all: Arc<Mutex<Queues>>,
 }
 
 impl Hashing {
     pub(crate) fn new() -> Hashing {
-        Hashing { alone: Arc::new(Semaphore::new(1)), lines: Arc::default() }
+        Hashing { alone: Arc::new(Semaphore::new(1)), queues: Arc::default() }
     }
 
-    /// Joins the line of an address and, where it is about one, of a login.
+    /// Joins the queue of an address and, where it is about one, of a login.
     ///
     /// # Errors
     /// One of them is full.
@@ -58,78 +58,78 @@ impl Hashing {
         peer: IpAddr,
         login: Option<&str>,
         is_guessing: bool,
-    ) -> Result<Place, ApiError> {
-        let address = Some(Line::Address(network(peer)));
-        let login = login.map(|login| Line::Login(login.into()));
-        let guesses = is_guessing.then_some(Line::Guesses);
-        let wanted: Vec<Line> = [address, login, guesses].into_iter().flatten().collect();
-        let mut lines = lock(&self.lines);
-        let is_full = |line: &Line| {
-            let bound = if *line == Line::Guesses { WAITING_MAX } else { LINE_MAX };
-            lines.standing.get(line).is_some_and(|(count, _)| *count >= bound)
+    ) -> Result<Ticket, ApiError> {
+        let address = Some(Queue::Address(network(peer)));
+        let login = login.map(|login| Queue::Login(login.into()));
+        let guesses = is_guessing.then_some(Queue::Guesses);
+        let wanted: Vec<Queue> = [address, login, guesses].into_iter().flatten().collect();
+        let mut queues = lock(&self.queues);
+        let is_full = |queue: &Queue| {
+            let bound = if *queue == Queue::Guesses { WAITING_MAX } else { QUEUE_MAX };
+            queues.by_queue.get(queue).is_some_and(|(count, _)| *count >= bound)
         };
-        if lines.waiting >= WAITING_MAX || wanted.iter().any(is_full) {
-            return Err(ApiError::throttled(LINE_FULL, 1));
+        if queues.waiting >= WAITING_MAX || wanted.iter().any(is_full) {
+            return Err(ApiError::throttled(QUEUE_FULL, 1));
         }
-        lines.waiting += 1;
-        let joined = wanted.into_iter().map(|line| {
+        queues.waiting += 1;
+        let joined = wanted.into_iter().map(|queue| {
             let (count, first) =
-                lines.standing.entry(line.clone()).or_insert_with(|| (0, Arc::new(Semaphore::new(1))));
+                queues.by_queue.entry(queue.clone()).or_insert_with(|| (0, Arc::new(Semaphore::new(1))));
             *count += 1;
-            (line, Arc::clone(first))
+            (queue, Arc::clone(first))
         });
         let joined = joined.collect();
-        Ok(Place { lines: joined, all: Arc::clone(&self.lines) })
+        Ok(Ticket { queues: joined, all: Arc::clone(&self.queues) })
     }
 
     /// Does `work` on a thread that may block, once it is its turn. Without a place only the CPU is waited for.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        place: Option<Place>,
+        ticket: Option<Ticket>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let mut turns = Vec::with_capacity(4);
-        for (_, first) in place.iter().flat_map(|place| &place.lines) {
+        for (_, first) in ticket.iter().flat_map(|ticket| &ticket.queues) {
             turns.push(first_of(first).await);
         }
         turns.push(first_of(&self.alone).await);
         // The work goes on if whoever asked has gone, so the turns go with it.
         let done = spawn_blocking(move || {
             let done = work();
-            drop((turns, place));
+            drop((turns, ticket));
             done
         });
         done.await.expect("hashing a password does not panic")
     }
 }
 
-impl Drop for Place {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut lines = lock(&self.all);
-        lines.waiting -= 1;
-        for (line, _) in &self.lines {
-            let (count, _) = lines.standing.get_mut(line).expect("somebody stands in it");
+        let mut queues = lock(&self.all);
+        queues.waiting -= 1;
+        for (queue, _) in &self.queues {
+            let (count, _) = queues.by_queue.get_mut(queue).expect("somebody stands in it");
             *count -= 1;
             if *count == 0 {
-                lines.standing.remove(line);
+                queues.by_queue.remove(queue);
             }
         }
     }
 }
 
-async fn first_of(line: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    Arc::clone(line).acquire_owned().await.expect("lines are never closed")
+async fn first_of(queue: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(queue).acquire_owned().await.expect("lines are never closed")
 }
 
-fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(queues: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Passwords of one address, or for one login, that are hashed or wait for it.
-const LINE_MAX: usize = 16;
+const QUEUE_MAX: usize = 16;
 /// Of all.
 const WAITING_MAX: usize = 64;
-const LINE_FULL: &str =
+const QUEUE_FULL: &str =
     "Too many passwords wait to be looked at, from here or for this login: try again in a second";
 
 #[cfg(test)]
@@ -174,10 +174,10 @@ mod tests {
                 (5, "erin", true, "guess from elsewhere"),
                 (6, "fred", false, "somebody else, later"),
             ] {
-                let place = hashing.join(address(last), Some(login), is_guessing).unwrap();
+                let ticket = hashing.join(address(last), Some(login), is_guessing).unwrap();
                 let (hashing, done) = (Arc::clone(&hashing), Arc::clone(&done));
                 tasks.push(tokio::spawn(async move {
-                    hashing.run(Some(place), move || done.lock().unwrap().push(name)).await;
+                    hashing.run(Some(ticket), move || done.lock().unwrap().push(name)).await;
                 }));
                 yield_now().await;
             }
@@ -196,7 +196,7 @@ mod tests {
                 "same address, later",
             ];
             assert_eq!(*done.lock().unwrap(), expected);
-            assert!(lock(&hashing.lines).standing.is_empty() && lock(&hashing.lines).waiting == 0);
+            assert!(lock(&hashing.queues).by_queue.is_empty() && lock(&hashing.queues).waiting == 0);
         });
     }
 
@@ -204,17 +204,17 @@ mod tests {
     fn lines_are_bounded_each_and_together() {
         let hashing = Hashing::new();
         let join = |last: u8, login: &str| hashing.join(address(last), Some(login), false);
-        let mut standing: Vec<Place> = (0..LINE_MAX).map(|n| join(1, &n.to_string()).unwrap()).collect();
+        let mut by_queue: Vec<Ticket> = (0..QUEUE_MAX).map(|n| join(1, &n.to_string()).unwrap()).collect();
         let refused = join(1, "another").unwrap_err().into_response();
         assert_eq!(
             (refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()),
             (429, &b"1"[..])
         );
-        standing.extend((0..LINE_MAX).map(|n| join(10 + n as u8, "ann").unwrap()));
+        by_queue.extend((0..QUEUE_MAX).map(|n| join(10 + n as u8, "ann").unwrap()));
         assert!(join(99, "ann").is_err() && join(99, "bob").is_ok());
-        standing.extend((standing.len()..WAITING_MAX).map(|n| join(100 + n as u8, &n.to_string()).unwrap()));
+        by_queue.extend((by_queue.len()..WAITING_MAX).map(|n| join(100 + n as u8, &n.to_string()).unwrap()));
         assert!(join(99, "bob").is_err());
-        standing.truncate(LINE_MAX - 1);
+        by_queue.truncate(QUEUE_MAX - 1);
         assert!(join(1, "another").is_ok() && join(99, "ann").is_ok(), "who leaves makes room");
     }
 
@@ -224,14 +224,14 @@ mod tests {
             let hashing = Arc::new(Hashing::new());
             let (finish, finished) = mpsc::channel::<()>();
             let (at_work, working) = tokio::sync::oneshot::channel();
-            let place = hashing.join(address(1), None, false).unwrap();
+            let ticket = hashing.join(address(1), None, false).unwrap();
             let gone = Arc::clone(&hashing);
             let gone = tokio::spawn(async move {
                 let work = move || {
                     at_work.send(()).unwrap();
                     finished.recv().unwrap();
                 };
-                gone.run(Some(place), work).await;
+                gone.run(Some(ticket), work).await;
             });
             working.await.unwrap();
             gone.abort();
@@ -241,7 +241,7 @@ mod tests {
             let next =
                 tokio::spawn(async move { next.run(None, move || was_over.load(Ordering::SeqCst)).await });
             yield_now().await;
-            assert_eq!(lock(&hashing.lines).waiting, 1);
+            assert_eq!(lock(&hashing.queues).waiting, 1);
             is_over.store(true, Ordering::SeqCst);
             finish.send(()).unwrap();
             assert!(next.await.unwrap(), "two passwords were hashed at the same time");

@@ -1,12 +1,15 @@
 //! The admin plane: the HTTP API that operators, dashboards and scrapers speak.
 //!
 //! Start at [`start`], then `route` for what can be asked. A handler parses, asks the control plane's
-//! [`Handle`], and shapes the answer with `wire`.
+//! [`Handle`], and shapes the answer with `dto`.
 //! Invariant: nothing here sums, prices or decides, and no request but those for health and the API's own
 //! description is answered without a credential that opens it.
 
 mod account;
+mod audit_log;
 mod auth;
+mod connections;
+mod dto;
 mod edge;
 mod error;
 mod fields;
@@ -16,7 +19,6 @@ mod login;
 mod openapi;
 mod pages;
 mod password;
-mod places;
 mod policy;
 mod random;
 mod repeat;
@@ -28,8 +30,6 @@ mod telemetry;
 mod tether;
 mod throttle;
 mod tier;
-mod trail;
-mod wire;
 
 pub use auth::{OperatorToken, TokenError};
 pub use openapi::openapi_json;
@@ -76,8 +76,9 @@ pub struct Config {
     /// Connections at once. For another one whoever keeps us waiting loses its own, first of all such as have shown no
     /// credential; if there is none, it waits until one ends.
     pub connection_max: usize,
-    /// How long a client may take to send a request's head, three seconds at most before it has shown a credential, and again how long the answer may take from there,
-    /// the body's arrival included. Also how long answers that are under way may take once the plane stops.
+    /// How long a client may take to send a request's head, three seconds at most before it has shown a credential,
+    /// and again how long the answer may take from there, the body's arrival included. Also how long answers that are
+    /// under way may take once the plane stops.
     pub request_ms: u64,
 }
 
@@ -175,7 +176,7 @@ struct App {
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
     /// Sign-ins that failed.
-    failures: Arc<trail::Failures>,
+    failures: Arc<audit_log::Failures>,
     /// How often one address may make accounts.
     registrations: Arc<Throttle<IpAddr>>,
     sessions: Arc<Sessions>,

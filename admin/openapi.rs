@@ -1,9 +1,9 @@
-//! The API's description, OpenAPI 3.1: made from the routes and the wire shapes, served, and committed as
+//! The API's description, OpenAPI 3.1: made from the routes and the shapes, served, and committed as
 //! `openapi.json`, from which clients are generated.
 
 use crate::auth::Area;
+use crate::dto::ErrorBody;
 use crate::route;
-use crate::wire::ErrorBody;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 //! Invariant: no client, however slow, holds a connection past [`CONNECTION_MS_MAX`] and its last answer.
 
 use crate::auth::Peer;
-use crate::places::{Places, Seat, Visit};
+use crate::connections::{Connection, ConnectionSlot, Connections};
 use axum::body::Bytes;
 use axum::http::Request;
 use axum::{Extension, Router};
@@ -32,7 +32,7 @@ pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
 
 /// The connection that a request comes by.
 #[derive(Clone, Debug)]
-pub(crate) struct Visitor(pub(crate) Arc<Visit>);
+pub(crate) struct Visitor(pub(crate) Arc<Connection>);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -58,13 +58,13 @@ pub(crate) async fn serve(
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) {
-    let places = Arc::new(Places::new(limits.connection_max, limits.trusted.clone()));
+    let connections = Arc::new(Connections::new(limits.connection_max, limits.trusted.clone()));
     let (stopping, _) = watch::channel(false);
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = async {
             let accepted = listener.accept().await;
-            places.room().await;
+            connections.room().await;
             accepted
         };
         let accepted = tokio::select! {
@@ -73,9 +73,9 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                let seat = places.enter(address.ip(), Instant::now());
+                let slot = connections.enter(address.ip(), Instant::now());
                 let attended =
-                    attend(stream, address.ip(), seat, router.clone(), limits.clone(), stopping.subscribe());
+                    attend(stream, address.ip(), slot, router.clone(), limits.clone(), stopping.subscribe());
                 tokio::spawn(attended);
             }
             Err(error) => {
@@ -89,7 +89,7 @@ pub(crate) async fn serve(
     }
     drop(listener);
     stopping.send_replace(true);
-    if timeout(Duration::from_millis(limits.request_ms), places.empty()).await.is_err() {
+    if timeout(Duration::from_millis(limits.request_ms), connections.empty()).await.is_err() {
         tracing::warn!("admin connections were cut at the deadline");
     }
 }
@@ -98,26 +98,26 @@ pub(crate) async fn serve(
 async fn attend(
     stream: TcpStream,
     peer: IpAddr,
-    seat: Seat,
+    slot: ConnectionSlot,
     router: Router,
     limits: Limits,
     stopping: watch::Receiver<bool>,
 ) {
-    let visit = Arc::clone(&seat.visit);
+    let connection = Arc::clone(&slot.connection);
     let attended = async {
         if let Some((stream, client)) = announced_peer(stream, peer, &limits).await {
             if client != peer {
-                seat.is_of(client);
+                slot.is_of(client);
             }
             let router = router.layer(Extension(Peer(client)));
-            let router = router.layer(Extension(Visitor(Arc::clone(&visit))));
+            let router = router.layer(Extension(Visitor(Arc::clone(&connection))));
             let router = router.layer(Extension(Stopping(stopping.clone())));
-            converse(stream, router, &visit, &limits, stopping).await;
+            converse(stream, router, &connection, &limits, stopping).await;
         }
     };
     tokio::select! {
         () = attended => {}
-        () = visit.ended() => {}
+        () = connection.ended() => {}
     }
 }
 
@@ -157,7 +157,7 @@ async fn read_announcement(stream: &mut TcpStream) -> io::Result<Option<IpAddr>>
 async fn converse(
     stream: TcpStream,
     router: Router,
-    visit: &Arc<Visit>,
+    connection: &Arc<Connection>,
     limits: &Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -166,22 +166,22 @@ async fn converse(
     http.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD_BYTES_MAX);
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        visit.began(!request.body().is_end_stream(), Instant::now());
-        let visit = Arc::clone(visit);
-        let answer = router.call(request.map(|body| Upload { body, visit: Arc::clone(&visit) }));
+        connection.began(!request.body().is_end_stream(), Instant::now());
+        let connection = Arc::clone(connection);
+        let answer = router.call(request.map(|body| Upload { body, connection: Arc::clone(&connection) }));
         async move {
             let answer = answer.await?;
-            visit.answers(Instant::now());
-            Ok::<_, Infallible>(answer.map(|body| Download { body, visit }))
+            connection.answers(Instant::now());
+            Ok::<_, Infallible>(answer.map(|body| Download { body, connection }))
         }
     });
-    let stream = Watched { stream, visit: Arc::clone(visit) };
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let stream = Watched { stream, connection: Arc::clone(connection) };
+    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        ended = serving.as_mut() => Some(ended),
         _ = stopping.changed() => None,
         () = sleep(Duration::from_millis(CONNECTION_MS_MAX)) => None,
-        () = visit.overdue(limits.guest_patience()) => {
+        () = connection.overdue(limits.guest_patience()) => {
             tracing::debug!("admin connection ended: it kept us waiting and has shown no credential");
             return;
         }
@@ -189,8 +189,8 @@ async fn converse(
     let ended = match ended {
         Some(ended) => ended,
         None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(patience, connection).await.unwrap_or(Ok(()))
+            serving.as_mut().graceful_shutdown();
+            timeout(patience, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -201,7 +201,7 @@ async fn converse(
 /// The body of a request: until it is here, its client is waited for.
 struct Upload {
     body: Incoming,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
 }
 
 impl Body for Upload {
@@ -214,7 +214,7 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.visit.has_all(Instant::now());
+            self.connection.has_all(Instant::now());
         }
         polled
     }
@@ -230,14 +230,14 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.visit.has_all(Instant::now());
+        self.connection.has_all(Instant::now());
     }
 }
 
 /// The body of an answer.
 struct Download {
     body: axum::body::Body,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
 }
 
 impl Body for Download {
@@ -262,14 +262,14 @@ impl Body for Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        self.visit.has_answered(Instant::now());
+        self.connection.has_answered(Instant::now());
     }
 }
 
 /// Notes whether the other side takes what is written.
 struct Watched {
     stream: TcpStream,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
 }
 
 impl AsyncRead for Watched {
@@ -289,7 +289,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.visit.wrote(wrote.is_ready(), Instant::now());
+        self.connection.wrote(wrote.is_ready(), Instant::now());
         wrote
     }
 
@@ -299,7 +299,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.visit.wrote(wrote.is_ready(), Instant::now());
+        self.connection.wrote(wrote.is_ready(), Instant::now());
         wrote
     }
 

@@ -2,14 +2,14 @@
 
 use super::logins::{begin_login, first_epoch, hashed, me};
 use crate::auth::{Caller, Peer};
+use crate::dto::{
+    AccountUsage, ErrorBody, LoginBody, RegisterRequest, SignedIn, TierLimits, TimeRange, account_questions,
+};
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::login::{Login, Role, login_id};
 use crate::throttle::network;
 use crate::tier::{limits_of, tier_of};
-use crate::wire::{
-    AccountUsage, ErrorBody, LoginBody, RegisterRequest, SignedIn, Stretch, TierLimits, account_questions,
-};
 use crate::{App, account, now};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -43,8 +43,8 @@ pub(crate) async fn register(
     let id = login_id(&email);
     let org = request.org_id.unwrap_or_else(|| account::own_org(&id));
     // Before the lock is taken: hashing is slow, and must not keep operators waiting.
-    let place = app.hashing.join(peer.0, None, false)?;
-    let password = hashed(&app, Some(place), password).await;
+    let ticket = app.hashing.join(peer.0, None, false)?;
+    let password = hashed(&app, Some(ticket), password).await;
     let _alone = app.changes.lock().await;
     if app.handle.entry::<Login>(&id).await?.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "Email already registered"));
@@ -71,29 +71,29 @@ pub(crate) async fn register(
     let user = me(&app, &id, &login).await?;
     let body = LoginBody::of(&id, &login);
     let caller = Caller::Login { id: id.as_str().into(), login: Arc::new(login) };
-    app.keep(&caller, "login.register", ("login", &id), (), &body).await;
+    app.record(&caller, "login.register", ("login", &id), (), &body).await;
     Ok((StatusCode::CREATED, Json(SignedIn { user, token })))
 }
 
 /// What the account's org used in a period: this month, if nothing is said.
 #[utoipa::path(
-    get, path = "/auth/usage", tag = "accounts", params(Stretch),
+    get, path = "/auth/usage", tag = "accounts", params(TimeRange),
     responses((status = 200, description = "The org's usage.", body = AccountUsage))
 )]
 pub(crate) async fn read_account_usage(
     State(app): State<App>,
     caller: Caller,
-    Query(stretch): Query<Stretch>,
+    Query(time_range): Query<TimeRange>,
 ) -> Result<Json<AccountUsage>, ApiError> {
     let Some((_, org)) = caller.account() else {
         return Err(ApiError::new(StatusCode::FORBIDDEN, NO_ACCOUNT));
     };
     let now = now();
-    let [asked, month] = account_questions(&org, stretch, now);
+    let [asked, month] = account_questions(&org, time_range, now);
     let tier = tier_of(&app.handle, &org);
     let (asked, month, tier) = tokio::try_join!(app.handle.usage(asked), app.handle.usage(month), tier)?;
     let limits = TierLimits::from(limits_of(&app.config.tiers, tier));
-    Ok(Json(AccountUsage::of(&org, stretch, [asked, month], (tier, limits), now)))
+    Ok(Json(AccountUsage::of(&org, time_range, [asked, month], (tier, limits), now)))
 }
 
 /// Also tries that fail count, or the answer to them would tell which emails have a login.

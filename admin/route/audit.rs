@@ -1,9 +1,9 @@
 //! What operators have changed.
 
 use crate::App;
+use crate::dto::{AuditList, AuditQuery};
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{AuditList, AuditQuery};
 use axum::Json;
 use axum::extract::State;
 

@@ -2,9 +2,9 @@
 
 use super::path::UserPath;
 use crate::auth::Caller;
+use crate::dto::{BlockList, BlockReply, BlockRequest, BlockedUser, UnblockReply};
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing};
-use crate::wire::{BlockList, BlockReply, BlockRequest, BlockedUser, UnblockReply};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -29,7 +29,7 @@ pub(crate) async fn block_user(
     };
     let before = standing_block(&app, &id).await?;
     app.handle.block(id.clone(), block.clone()).await?;
-    app.keep(&caller, "user.block", ("user", id.as_str()), before, BlockedUser::of(&id, block)).await;
+    app.record(&caller, "user.block", ("user", id.as_str()), before, BlockedUser::of(&id, block)).await;
     Ok(Json(BlockReply::of(&id, request)))
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn unblock_user(
     let before = standing_block(&app, &id).await?;
     let was_blocked = app.handle.unblock(id.clone()).await?;
     if was_blocked {
-        app.keep(&caller, "user.unblock", ("user", id.as_str()), before, ()).await;
+        app.record(&caller, "user.unblock", ("user", id.as_str()), before, ()).await;
     }
     Ok(Json(UnblockReply::of(&id, was_blocked)))
 }

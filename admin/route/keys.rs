@@ -3,14 +3,14 @@
 use super::path::UserPath;
 use crate::account::{self, Space};
 use crate::auth::Caller;
+use crate::dto::{
+    ApiKey, CreatedKey, Emails, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest,
+    RotatedKey,
+};
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing, Query};
 use crate::login::Login;
 use crate::random::{self, NewKey};
-use crate::wire::{
-    ApiKey, CreatedKey, Emails, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest,
-    RotatedKey,
-};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -95,7 +95,7 @@ pub(crate) async fn revoke_key(
         key.filter(is_its_own).ok_or_else(no_such_key)?;
     }
     let key = app.handle.end_key(id.clone(), Timestamp(0)).await?.ok_or_else(no_such_key)?;
-    app.keep(&caller, "key.revoke", ("key", id.as_str()), ApiKey::from(&key), ()).await;
+    app.record(&caller, "key.revoke", ("key", id.as_str()), ApiKey::from(&key), ()).await;
     Ok(Json(KeyReply { success: true }))
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn rotate_key(
         // `None`: somebody has revoked it meanwhile.
         if let Some(key) = app.handle.end_key(key.id.clone(), end).await? {
             let retiring = ApiKey::of(&key, &Space::default(), &emails);
-            app.keep(&caller, "key.retire", ("key", key.id.as_str()), (), &retiring).await;
+            app.record(&caller, "key.retire", ("key", key.id.as_str()), (), &retiring).await;
             retired.push(retiring);
         }
     }
@@ -212,7 +212,7 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
     };
     app.handle.set_key(key.clone()).await?;
     let kept = ApiKey::of(&key, &Space::default(), &emails);
-    app.keep(caller, "key.create", ("key", key.id.as_str()), (), kept).await;
+    app.record(caller, "key.create", ("key", key.id.as_str()), (), kept).await;
     Ok(CreatedKey { api_key: secret.text, key: ApiKey::of(&key, &Space::of(caller), &emails) })
 }
 

@@ -3,12 +3,12 @@
 use super::path::{UserPath, checked, decoded};
 use crate::App;
 use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::fields::{Body, Query};
-use crate::wire::{
+use crate::dto::{
     ErrorBody, HolderKindName, HolderLimit, LimitAnswer, LimitBody, LimitChange, LimitList, LimitRequest,
     LimitTrial, LimitsQuery, Threshold, ThresholdReply, ThresholdRequest,
 };
+use crate::error::ApiError;
+use crate::fields::{Body, Query};
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
@@ -36,7 +36,7 @@ pub(crate) async fn set_threshold(
     let before = app.handle.user(id.clone(), None).await?.map(|view| Threshold::from(&view.limit));
     let view = app.handle.set_limit(id, limit).await?;
     let after = Threshold::from(&view.limit);
-    app.keep(&caller, "user.limit", ("user", view.user.as_str()), before, after).await;
+    app.record(&caller, "user.limit", ("user", view.user.as_str()), before, after).await;
     Ok(Json(ThresholdReply::of(&view)))
 }
 
@@ -157,7 +157,7 @@ async fn bind(
         HolderKindName::Feature => ("feature.limit", "feature"),
         HolderKindName::Key => ("key.limit", "key"),
     };
-    app.keep(caller, action, (subject, id), LimitBody::from(&before.limit), after.limit()).await;
+    app.record(caller, action, (subject, id), LimitBody::from(&before.limit), after.limit()).await;
     Ok(Json(LimitAnswer::Limit(after)))
 }
 

@@ -3,16 +3,16 @@
 use super::keys::emails;
 use crate::account::Space;
 use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin, signed_in};
-use crate::error::ApiError;
-use crate::fields::{Body, Nothing, Query};
-use crate::hashing::Place;
-use crate::login::{Login, Role, hash_password, is_password_of, login_id};
-use crate::session::{self, Holder, OPERATOR, TOKEN_SECONDS};
-use crate::tier::{Tier, tier_of};
-use crate::wire::{
+use crate::dto::{
     ApiKey, ChangedLogin, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest,
     MadeKeys, Me, SessionsReply, SignInRequest, SignOutRequest, SignedIn, SigningKeyReply, TokenRequest,
 };
+use crate::error::ApiError;
+use crate::fields::{Body, Nothing, Query};
+use crate::hashing::Ticket;
+use crate::login::{Login, Role, hash_password, is_password_of, login_id};
+use crate::session::{self, Holder, OPERATOR, TOKEN_SECONDS};
+use crate::tier::{Tier, tier_of};
 use crate::{App, account, now, random};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -41,11 +41,11 @@ pub(crate) async fn begin_session(
 ) -> Result<Response, ApiError> {
     from_own_page(&headers)?;
     if let Err(error) = app.guard.check_token(&request.token, peer, Instant::now()) {
-        app.keep_failure("operator", peer.0).await;
+        app.record_failure("operator", peer.0).await;
         return Err(error);
     }
     let token = app.sessions.begin(&app.handle, Holder::Operator, &app.config.token).await?;
-    app.keep(&Caller::Operator, "login.sign_in", ("login", OPERATOR), (), ()).await;
+    app.record(&Caller::Operator, "login.sign_in", ("login", OPERATOR), (), ()).await;
     Ok((cookie(&token, &headers), Json(Me::nameless(Role::Owner))).into_response())
 }
 
@@ -68,18 +68,18 @@ pub(crate) async fn sign_in(
     let SignInRequest { email, password } = request;
     let id: Arc<str> = login_id(&email).into();
     let begun = Instant::now();
-    let place = app.hashing.join(peer.0, Some(&id), app.guard.is_guessing(peer, begun))?;
+    let ticket = app.hashing.join(peer.0, Some(&id), app.guard.is_guessing(peer, begun))?;
     let taken = app.guard.take_password(peer, &id, &password, begun)?;
     let login = app.handle.entry::<Login>(&id).await?;
-    let Some(login) = with_password(&app, place, login, password.clone()).await else {
-        app.keep_failure(&email, peer.0).await;
+    let Some(login) = with_password(&app, ticket, login, password.clone()).await else {
+        app.record_failure(&email, peer.0).await;
         return Err(app.guard.wrong_password(peer, &id, &password, Instant::now()));
     };
     app.guard.right_password(taken);
     let token = begin_login(&app, &id, &login).await?;
     let user = me(&app, &id, &login).await?;
     let caller = Caller::Login { id: Arc::clone(&id), login: Arc::new(login) };
-    app.keep(&caller, "login.sign_in", ("login", &id), (), ()).await;
+    app.record(&caller, "login.sign_in", ("login", &id), (), ()).await;
     Ok((cookie(&token, &headers), Json(SignedIn { user, token })).into_response())
 }
 
@@ -108,11 +108,11 @@ pub(crate) async fn sign_out(
         Some((caller, _)) if request.everywhere => {
             app.sessions.end_all(&app.handle, caller.sessions_name()).await?;
             let subject = ("login", caller.sessions_name());
-            app.keep(&caller, "login.sign_out_everywhere", subject, (), ()).await;
+            app.record(&caller, "login.sign_out_everywhere", subject, (), ()).await;
         }
         Some((caller, Some(session))) => {
             app.sessions.end(&app.handle, &session).await?;
-            app.keep(&caller, "login.sign_out", ("login", session.holder.name()), (), ()).await;
+            app.record(&caller, "login.sign_out", ("login", session.holder.name()), (), ()).await;
         }
         None if request.everywhere => return Err(ApiError::unauthorized(NO_SESSION)),
         Some((_, None)) | None => {}
@@ -141,7 +141,7 @@ pub(crate) async fn end_sessions(
         app.handle.entry::<Login>(&id).await?.ok_or_else(no_such_login)?;
     }
     app.sessions.end_all(&app.handle, &id).await?;
-    app.keep(&caller, "login.end_sessions", ("login", &id), (), ()).await;
+    app.record(&caller, "login.end_sessions", ("login", &id), (), ()).await;
     Ok(Json(SessionsReply { success: true }))
 }
 
@@ -158,7 +158,7 @@ pub(crate) async fn rotate_signing_key(
 ) -> Result<Json<SigningKeyReply>, ApiError> {
     let key = app.sessions.end_everybodys(&app.handle).await?;
     let rotated_at = key.made_at.to_string();
-    app.keep(&caller, "signing_key.rotate", ("signing_key", "in_force"), (), &rotated_at).await;
+    app.record(&caller, "signing_key.rotate", ("signing_key", "in_force"), (), &rotated_at).await;
     Ok(Json(SigningKeyReply { success: true, rotated_at }))
 }
 
@@ -217,7 +217,7 @@ pub(crate) async fn create_login(
     };
     app.handle.set_entry(&id, Some(&login)).await?;
     let body = LoginBody::of(&id, &login);
-    app.keep(&caller, "login.create", ("login", &id), (), &body).await;
+    app.record(&caller, "login.create", ("login", &id), (), &body).await;
     Ok((StatusCode::CREATED, Json(body)))
 }
 
@@ -252,7 +252,7 @@ pub(crate) async fn change_login(
     login.name = change.display_name.map(Into::into).or(login.name);
     app.handle.set_entry(&id, Some(&login)).await?;
     let body = LoginBody::of(&id, &login);
-    app.keep(&caller, "login.change", ("login", &id), LoginBody::of(&id, &before), &body).await;
+    app.record(&caller, "login.change", ("login", &id), LoginBody::of(&id, &before), &body).await;
     let is_same = before.role == login.role && before.epoch == login.epoch;
     let keys = match is_same {
         true => MadeKeys::default(),
@@ -281,7 +281,7 @@ pub(crate) async fn remove_login(
     app.handle.set_entry::<Login>(&id, None).await?;
     let keys = look_after_keys(&app, &caller, &id, None).await?;
     session::forget(&app.handle, &id).await?;
-    app.keep(&caller, "login.remove", ("login", &id), LoginBody::of(&id, &before), ()).await;
+    app.record(&caller, "login.remove", ("login", &id), LoginBody::of(&id, &before), ()).await;
     Ok(Json(LoginReply { success: true, keys }))
 }
 
@@ -311,7 +311,7 @@ async fn look_after_keys(
             continue;
         }
         app.handle.end_key(key.id.clone(), Timestamp(0)).await?;
-        app.keep(caller, "key.revoke", ("key", key.id.as_str()), &shown, ()).await;
+        app.record(caller, "key.revoke", ("key", key.id.as_str()), &shown, ()).await;
         keys.keys_ended.push(shown);
     }
     Ok(keys)
@@ -321,8 +321,8 @@ fn no_such_login() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "Login not found")
 }
 
-/// A login that is made again after it was removed must not take the tokens of the old one, however soon it is, and however
-/// often the old one's password was changed.
+/// A login that is made again after it was removed must not take the tokens of the old one, however soon it is, and
+/// however often the old one's password was changed.
 pub(super) fn first_epoch() -> u32 {
     random::number()
 }
@@ -334,14 +334,14 @@ pub(super) async fn begin_login(app: &App, id: &Arc<str>, login: &Login) -> Resu
 }
 
 /// The login, if the password is its own.
-async fn with_password(app: &App, place: Place, login: Option<Login>, password: String) -> Option<Login> {
+async fn with_password(app: &App, ticket: Ticket, login: Option<Login>, password: String) -> Option<Login> {
     let check = move || is_password_of(login.as_ref(), &password).then_some(login).flatten();
-    app.hashing.run(Some(place), check).await
+    app.hashing.run(Some(ticket), check).await
 }
 
 /// `place`: of whoever is not signed in.
-pub(super) async fn hashed(app: &App, place: Option<Place>, password: String) -> Arc<str> {
-    app.hashing.run(place, move || hash_password(&password)).await
+pub(super) async fn hashed(app: &App, ticket: Option<Ticket>, password: String) -> Arc<str> {
+    app.hashing.run(ticket, move || hash_password(&password)).await
 }
 
 /// Who a login is, with the tier of its org.

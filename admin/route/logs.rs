@@ -2,9 +2,9 @@
 
 use super::path::{OrgItemPath, OrgPath, OrgUserPath};
 use crate::App;
+use crate::dto::{ErrorBody, Log, Logs, LogsQuery};
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{ErrorBody, Log, Logs, LogsQuery};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -2,13 +2,13 @@
 
 use super::path::OrgPath;
 use crate::auth::Caller;
+use crate::dto::{
+    Answers, BlockedUser, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Summary,
+    SummaryQuery, TierReply, TierRequest, TimeRange,
+};
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::tier::{OrgTier, limits_of, tier_of};
-use crate::wire::{
-    Answers, BlockedUser, LIST_MAX, OrgBlocked, OrgFeature, OrgGroup, OrgUser, Questions, Stretch, Summary,
-    SummaryQuery, TierReply, TierRequest,
-};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,7 @@ use tokenist_control::view::{UserFilter, UserQuery, UserView};
 
 /// What an org used in a period, in all and by user. An org that was never seen has used nothing.
 #[utoipa::path(
-    get, path = "/admin/orgs/{org}/summary", tag = "orgs", params(OrgPath, Stretch, SummaryQuery),
+    get, path = "/admin/orgs/{org}/summary", tag = "orgs", params(OrgPath, TimeRange, SummaryQuery),
     responses((status = 200, description = "The summary.", body = Summary))
 )]
 pub(crate) async fn read_summary(
@@ -112,7 +112,7 @@ pub(crate) async fn set_tier(
     let filter = UserFilter { org: Some(org.clone()), ..UserFilter::default() };
     let users_updated = members(&app, filter).await?.len();
     app.handle.set_entry(org.as_str(), Some(&OrgTier { tier })).await?;
-    app.keep(&caller, "org.tier", ("org", org.as_str()), before, OrgTier { tier }).await;
+    app.record(&caller, "org.tier", ("org", org.as_str()), before, OrgTier { tier }).await;
     Ok(Json(TierReply { success: true, org_id: org.to_string(), tier, users_updated }))
 }
 

@@ -2,10 +2,10 @@
 
 use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
+use crate::dto::{ErrorBody, PolicyBody, PolicyChange, PolicyReply, PolicyRequest};
 use crate::error::ApiError;
 use crate::fields::{Body, Nothing, Query};
 use crate::policy::Policy;
-use crate::wire::{ErrorBody, PolicyBody, PolicyChange, PolicyReply, PolicyRequest};
 use crate::{App, now, random};
 use axum::Json;
 use axum::extract::State;
@@ -48,7 +48,7 @@ pub(crate) async fn create_policy(
     };
     app.handle.set_entry(&id, Some(&policy)).await?;
     let body = PolicyBody::of(&id, &policy);
-    app.keep(&caller, "policy.create", ("policy", &id), (), &body).await;
+    app.record(&caller, "policy.create", ("policy", &id), (), &body).await;
     Ok((StatusCode::CREATED, Json(body)))
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn change_policy(
     app.handle.set_entry(&path.id, Some(&policy)).await?;
     let body = PolicyBody::of(&path.id, &policy);
     let before = PolicyBody::of(&path.id, &before);
-    app.keep(&caller, "policy.change", ("policy", &path.id), before, &body).await;
+    app.record(&caller, "policy.change", ("policy", &path.id), before, &body).await;
     Ok(Json(body))
 }
 
@@ -100,7 +100,7 @@ pub(crate) async fn remove_policy(
     let _alone = app.changes.lock().await;
     let before = find(&app, &path).await?;
     app.handle.set_entry::<Policy>(&path.id, None).await?;
-    app.keep(&caller, "policy.remove", ("policy", &path.id), PolicyBody::of(&path.id, &before), ()).await;
+    app.record(&caller, "policy.remove", ("policy", &path.id), PolicyBody::of(&path.id, &before), ()).await;
     Ok(Json(PolicyReply { success: true }))
 }
 

@@ -1,12 +1,12 @@
 //! What models cost.
 
 use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::fields::{Body, Nothing, Query};
-use crate::wire::{
+use crate::dto::{
     ErrorBody, PriceAnswer, PriceBody, PriceFields, PriceList, PricePath, PriceQuery, PriceReply,
     PriceRequest, PriceTrial,
 };
+use crate::error::ApiError;
+use crate::fields::{Body, Nothing, Query};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -38,15 +38,15 @@ pub(crate) async fn set_price(
     let listing = request.listing;
     if query.dry_run {
         let now = now();
-        let trial = app.handle.try_price(listing, now).await?;
-        return Ok(Json(PriceAnswer::Trial(PriceTrial::of(&trial, now))));
+        let preview = app.handle.preview_price(listing, now).await?;
+        return Ok(Json(PriceAnswer::Trial(PriceTrial::of(&preview, now))));
     }
     let _alone = app.changes.lock().await;
     let id = listing.id();
     let before = app.handle.entry::<Listing>(&id).await?;
     app.handle.set_entry(&id, Some(&listing)).await?;
     let price = PriceBody::set(&listing);
-    app.keep(&caller, "price.set", ("price", &id), before.as_ref().map(PriceBody::set), &price).await;
+    app.record(&caller, "price.set", ("price", &id), before.as_ref().map(PriceBody::set), &price).await;
     Ok(Json(PriceAnswer::Price(price)))
 }
 
@@ -69,6 +69,6 @@ pub(crate) async fn remove_price(
         return Err(ApiError::new(StatusCode::NOT_FOUND, "Price not found"));
     };
     app.handle.set_entry::<Listing>(&id, None).await?;
-    app.keep(&caller, "price.remove", ("price", &id), PriceBody::set(&before), ()).await;
+    app.record(&caller, "price.remove", ("price", &id), PriceBody::set(&before), ()).await;
     Ok(Json(PriceReply { success: true }))
 }

@@ -1,7 +1,7 @@
 //! The process itself: health, readiness, metrics.
 
+use crate::dto::{Health, HealthStatus, Ready, RestartedThread, Setting, Settings};
 use crate::telemetry::{CONTENT_TYPE, prometheus};
-use crate::wire::{Health, HealthStatus, Ready, RestartedThread, Setting, Settings};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;

@@ -1,9 +1,9 @@
 //! Who was refused, and why.
 
 use crate::App;
+use crate::dto::{RefusalList, RefusalsQuery};
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{RefusalList, RefusalsQuery};
 use axum::Json;
 use axum::extract::State;
 

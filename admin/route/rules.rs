@@ -2,12 +2,12 @@
 
 use super::path::{OrgItemPath, OrgPath};
 use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::fields::{Body, Nothing, Query};
-use crate::wire::{
+use crate::dto::{
     ErrorBody, RuleBody, RuleChange, RuleHistory, RuleList, RulePayload, RuleReply, RuleRequest, RuleToggle,
     RuleTriggers, RulesQuery,
 };
+use crate::error::ApiError;
+use crate::fields::{Body, Nothing, Query};
 use crate::{App, now, random};
 use axum::Json;
 use axum::extract::State;
@@ -53,7 +53,7 @@ pub(crate) async fn create_rule(
     let id = random::id("rule_");
     app.handle.set_entry(&id, Some(&rule)).await?;
     let body = RuleBody::of(&id, &rule, None);
-    app.keep(&caller, "rule.create", ("rule", &id), (), &body).await;
+    app.record(&caller, "rule.create", ("rule", &id), (), &body).await;
     Ok((StatusCode::CREATED, Json(body)))
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn remove_rule(
     let body = body_of(&app, &path.id, &before).await?;
     app.handle.set_entry::<Rule>(&path.id, None).await?;
     app.handle.set_entry::<Firings>(&path.id, None).await?;
-    app.keep(&caller, "rule.remove", ("rule", &path.id), body, ()).await;
+    app.record(&caller, "rule.remove", ("rule", &path.id), body, ()).await;
     Ok(Json(RuleReply { success: true }))
 }
 
@@ -179,7 +179,7 @@ async fn change(
 ) -> Result<Json<RuleBody>, ApiError> {
     app.handle.set_entry(id, Some(rule)).await?;
     let (before, body) = (body_of(app, id, before).await?, body_of(app, id, rule).await?);
-    app.keep(caller, action, ("rule", id), before, &body).await;
+    app.record(caller, action, ("rule", id), before, &body).await;
     Ok(Json(body))
 }
 

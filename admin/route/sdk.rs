@@ -1,12 +1,12 @@
 //! Calls that do not pass through the proxy: may they be made, what did they use, what was said.
 
 use crate::auth::Caller;
+use crate::dto::{CheckReply, CheckRequest, Issue, LogReply, LogRequest, RecordReply, RecordRequest};
 use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
 use crate::repeat::{Ids, Scope};
 use crate::tier::{Quotas, limits_of, tier_of};
-use crate::wire::{CheckReply, CheckRequest, Issue, LogReply, LogRequest, RecordReply, RecordRequest};
 use crate::{App, account, now};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,12 +1,12 @@
 //! Live sessions, and those that are over.
 
 use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::fields::{Nothing, Query};
-use crate::wire::{
+use crate::dto::{
     ErrorBody, LIST_MAX, PastSession, PastSessions, PastSessionsQuery, Session, SessionReply, Sessions,
     SessionsQuery,
 };
+use crate::error::ApiError;
+use crate::fields::{Nothing, Query};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -60,7 +60,7 @@ pub(crate) async fn close_session(
     if !app.handle.close_session(id).await? {
         return Err(session_not_found());
     }
-    app.keep(&caller, "session.end", ("session", &id.to_string()), (), ()).await;
+    app.record(&caller, "session.end", ("session", &id.to_string()), (), ()).await;
     Ok(Json(SessionReply::of(id)))
 }
 

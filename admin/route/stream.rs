@@ -1,8 +1,8 @@
 //! What happens, as it happens: server-sent events.
 
+use crate::dto::{self, ErrorBody};
 use crate::error::ApiError;
 use crate::serve::Stopping;
-use crate::wire::{self, ErrorBody};
 use crate::{App, now};
 use axum::Extension;
 use axum::extract::State;
@@ -50,7 +50,7 @@ pub(crate) async fn stream_happenings(
                 () = sleep_until(end) => return None,
             };
             let (name, data) = match received {
-                Ok(event) => wire::domain_event(&event, now()),
+                Ok(event) => dto::domain_event(&event, now()),
                 Err(RecvError::Lagged(count)) => ("lost", serde_json::json!({ "count": count })),
                 Err(RecvError::Closed) => return None,
             };

@@ -1,11 +1,11 @@
 //! What everybody used: at a glance, and by whatever one likes.
 
+use crate::dto::{
+    Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, RowSpool,
+    SpooledRows, Table, TimeRange,
+};
 use crate::error::ApiError;
 use crate::fields::Query;
-use crate::wire::{
-    Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, RowSpool,
-    SpooledRows, Stretch, Table,
-};
 use crate::{App, now};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -21,7 +21,7 @@ use tokenist_core::id::UserId;
 
 /// Everything at a glance. What was used in the last second may be missing.
 #[utoipa::path(
-    get, path = "/admin/overview", tag = "usage", params(Stretch, OverviewQuery),
+    get, path = "/admin/overview", tag = "usage", params(TimeRange, OverviewQuery),
     responses((status = 200, description = "The overview.", body = Overview))
 )]
 pub(crate) async fn read_overview(
@@ -58,10 +58,10 @@ pub(crate) async fn read_overview(
     Ok(Json(Overview::of(&query, answers, now)))
 }
 
-/// What was used in a stretch of time, by what was asked for, in all and over time. With `Accept: text/csv` the rows as
+/// What was used in a range of time, by what was asked for, in all and over time. With `Accept: text/csv` the rows as
 /// a table, all of them if no limit is said. What was used in the last second may be missing.
 #[utoipa::path(
-    get, path = "/admin/usage", tag = "usage", params(Stretch, ExplorerQuery),
+    get, path = "/admin/usage", tag = "usage", params(TimeRange, ExplorerQuery),
     responses((status = 200, description = "The usage.", content((Explorer = "application/json"), (String = "text/csv"))))
 )]
 pub(crate) async fn explore_usage(

@@ -4,12 +4,12 @@ use super::SLICE_MAX;
 use super::keys::{self, Draft};
 use super::path::UserPath;
 use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::fields::{Body, Query};
-use crate::wire::{
+use crate::dto::{
     CreatedUser, ErrorBody, History, HistoryQuery, LIST_MAX, Models, ModelsQuery, PeriodQuery, Since, User,
     UserRequest, Users, UsersFilter, UsersQuery, key_name,
 };
+use crate::error::ApiError;
+use crate::fields::{Body, Query};
 use crate::{App, account, now, random};
 use axum::Json;
 use axum::extract::State;

@@ -8,7 +8,7 @@ use crate::clock::system_time;
 use crate::command::{Command, Reply};
 use crate::domain_event::DomainEvents;
 use crate::explore::{Exploration, Explored, explore};
-use crate::prices::{Prices, Trial, Unpriced};
+use crate::prices::{PricePreview, Prices, Unpriced};
 use crate::progress::Replication;
 use crate::ranking::{RankQuery, UserSort};
 use crate::reads::Reads;
@@ -222,12 +222,16 @@ impl Handle {
     }
 
     /// What the month before `now`'s would have cost if this listing had always held.
-    pub async fn try_price(&self, listing: Listing, now: Timestamp) -> Result<Trial, CommandError> {
+    pub async fn preview_price(
+        &self,
+        listing: Listing,
+        now: Timestamp,
+    ) -> Result<PricePreview, CommandError> {
         let to = now.month_start();
         let from = to.minus_ms(1).month_start();
         let by = vec![Dimension::Provider, Dimension::Model];
         let rows = self.usage(UsageQuery { from, to, by, ..UsageQuery::default() }).await?;
-        Ok(Trial::of(&self.prices(), listing, rows))
+        Ok(PricePreview::of(&self.prices(), listing, rows))
     }
 
     /// Counts a call that did not pass through the proxy, unless it was counted before; judges the next one like it.

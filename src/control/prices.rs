@@ -53,40 +53,40 @@ impl Prices {
 
 /// What past usage would have cost if a listing had always held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trial {
+pub struct PricePreview {
     pub cost: NanoUsd,
     pub cost_with_it: NanoUsd,
     /// The models that it would have priced.
-    pub models: Vec<TriedModel>,
+    pub models: Vec<PreviewedModel>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriedModel {
+pub struct PreviewedModel {
     pub provider: Arc<str>,
     pub model: Model,
     pub cost: NanoUsd,
     pub cost_with_it: NanoUsd,
 }
 
-impl Trial {
+impl PricePreview {
     /// `rows` are usage by provider and model. Their sums are priced as if they were one response, so a figure may be off
     /// by a nano-dollar for each that they sum up.
-    pub(crate) fn of(table: &PriceTable, listing: Listing, rows: Vec<UsageRow>) -> Trial {
+    pub(crate) fn of(table: &PriceTable, listing: Listing, rows: Vec<UsageRow>) -> PricePreview {
         let tried = Listing { effective_from: Some(Timestamp::MAX), ..listing };
         let table = table.clone().with_listings([tried.clone()]);
-        let mut trial = Trial::default();
+        let mut preview = PricePreview::default();
         for UsageRow { key, totals } in rows {
             let (Some(provider), Some(model)) = (key.provider, key.model) else { continue };
             let row = table.row(&provider, model.as_str(), Timestamp::MAX);
             let price = row.filter(|row| row.listing == tried).map(|row| &row.listing.price);
             let cost_with_it = price.map_or(totals.cost, |price| price.cost(&totals.usage));
-            trial.cost += totals.cost;
-            trial.cost_with_it += cost_with_it;
+            preview.cost += totals.cost;
+            preview.cost_with_it += cost_with_it;
             if price.is_some() {
-                trial.models.push(TriedModel { provider, model, cost: totals.cost, cost_with_it });
+                preview.models.push(PreviewedModel { provider, model, cost: totals.cost, cost_with_it });
             }
         }
-        trial
+        preview
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_prices_what_the_listing_would_have_and_nothing_else() {
+    fn a_preview_prices_what_the_listing_would_have_and_nothing_else() {
         let list = "model,aliases,text_in,effective_from\nm,n,7,2030-01-01\nm,,9,2020-01-01";
         let table = PriceTable::builtin().with_rows(list).unwrap();
         let [listing, older] = table.rows().last_chunk::<2>().unwrap().clone().map(|row| row.listing);
@@ -154,11 +154,11 @@ mod tests {
                 ..Totals::default()
             },
         });
-        let trial = Trial::of(&table, listing, rows.into());
+        let preview = PricePreview::of(&table, listing, rows.into());
         let models =
-            trial.models.iter().map(|tried| (tried.model.as_str(), tried.cost.0, tried.cost_with_it.0));
+            preview.models.iter().map(|tried| (tried.model.as_str(), tried.cost.0, tried.cost_with_it.0));
         assert_eq!(models.collect::<Vec<_>>(), [("m", 5, 7_000_000), ("n", 5, 14_000_000)]);
-        assert_eq!((trial.cost, trial.cost_with_it), (NanoUsd(15), NanoUsd(21_000_005)));
+        assert_eq!((preview.cost, preview.cost_with_it), (NanoUsd(15), NanoUsd(21_000_005)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who has a connection, and who loses it to a newcomer.
 //!
-//! Start at [`Places::room`]. A **guest** has shown no right credential yet. Whoever keeps us waiting, for a head, a
+//! Start at [`Connections::room`]. A **guest** has shown no right credential yet. Whoever keeps us waiting, for a head, a
 //! body, or to take an answer, may lose its connection once it has done so for [`GRACE`]; whose request is worked on
 //! keeps it. Of guests who keep us waiting an address may have so many and all so many: past it the one that has done so
 //! longest goes. If no place is left, somebody goes, guests first.
@@ -19,12 +19,12 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Connections {
     bounds: Bounds,
     /// Each stands for many clients, so only the bound of all guests holds for them.
     trusted: TrustedProxies,
     /// In the order in which they came, which their numbers tell.
-    seats: Mutex<BTreeMap<u64, Arc<Visit>>>,
+    open: Mutex<BTreeMap<u64, Arc<Connection>>>,
     next: AtomicU64,
     freed: Notify,
 }
@@ -41,17 +41,17 @@ struct Bounds {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Visit {
+pub(crate) struct Connection {
     end: Notify,
     state: Mutex<State>,
 }
 
 /// A place that is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    places: Arc<Places>,
+pub(crate) struct ConnectionSlot {
+    connections: Arc<Connections>,
     number: u64,
-    pub(crate) visit: Arc<Visit>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +82,11 @@ enum Stage {
     Answer,
 }
 
-impl Places {
-    pub(crate) fn new(all: usize, trusted: TrustedProxies) -> Places {
+impl Connections {
+    pub(crate) fn new(all: usize, trusted: TrustedProxies) -> Connections {
         let part = |divisor: usize| (all / divisor).max(1);
         let bounds = Bounds { all, guests: part(2), of_address: part(8) };
-        Places { bounds, trusted, seats: Mutex::default(), next: AtomicU64::new(0), freed: Notify::new() }
+        Connections { bounds, trusted, open: Mutex::default(), next: AtomicU64::new(0), freed: Notify::new() }
     }
 
     /// Waits until there is a place for one more, and sees to it.
@@ -112,7 +112,7 @@ impl Places {
     }
 
     /// Call it once there is room.
-    pub(crate) fn enter(self: &Arc<Places>, peer: IpAddr, now: Instant) -> Seat {
+    pub(crate) fn enter(self: &Arc<Connections>, peer: IpAddr, now: Instant) -> ConnectionSlot {
         let state = State {
             network: self.network(peer),
             is_here: peer.to_canonical().is_loopback(),
@@ -122,16 +122,16 @@ impl Places {
             took_at: now,
             is_stuck: false,
         };
-        let visit = Arc::new(Visit { end: Notify::new(), state: Mutex::new(state) });
+        let connection = Arc::new(Connection { end: Notify::new(), state: Mutex::new(state) });
         // One that was ended may still give its place back, so no number comes twice.
         let number = self.next.fetch_add(1, Relaxed);
-        lock(&self.seats).insert(number, Arc::clone(&visit));
-        Seat { places: Arc::clone(self), number, visit }
+        lock(&self.open).insert(number, Arc::clone(&connection));
+        ConnectionSlot { connections: Arc::clone(self), number, connection }
     }
 
     /// Returns when nobody is left.
     pub(crate) async fn empty(&self) {
-        while !lock(&self.seats).is_empty() {
+        while !lock(&self.open).is_empty() {
             self.freed.notified().await;
         }
     }
@@ -141,23 +141,23 @@ impl Places {
     }
 
     fn is_full(&self) -> bool {
-        lock(&self.seats).len() >= self.bounds.all
+        lock(&self.open).len() >= self.bounds.all
     }
 
     /// Who has to go, for there to be room.
     fn chosen(&self, now: Instant) -> Vec<u64> {
-        let seats = lock(&self.seats);
+        let open = lock(&self.open);
         let states: Vec<(u64, State)> =
-            seats.iter().map(|(number, visit)| (*number, *visit.state())).collect();
+            open.iter().map(|(number, connection)| (*number, *connection.state())).collect();
         choose(&states, self.bounds, now)
     }
 
     fn end(&self, numbers: &[u64]) {
-        let mut seats = lock(&self.seats);
-        for visit in numbers.iter().filter_map(|number| seats.remove(number)) {
-            let State { network, stage, .. } = *visit.state();
+        let mut open = lock(&self.open);
+        for connection in numbers.iter().filter_map(|number| open.remove(number)) {
+            let State { network, stage, .. } = *connection.state();
             tracing::debug!(?network, ?stage, "admin connection ended for a newcomer: it kept us waiting");
-            visit.end.notify_one();
+            connection.end.notify_one();
         }
     }
 }
@@ -230,23 +230,23 @@ impl State {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// The connection is somebody else's than the address says that it comes from.
     pub(crate) fn is_of(&self, client: IpAddr) {
-        let network = self.places.network(client);
-        let mut state = self.visit.state();
+        let network = self.connections.network(client);
+        let mut state = self.connection.state();
         (state.network, state.is_here) = (network, client.to_canonical().is_loopback());
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        lock(&self.places.seats).remove(&self.number);
-        self.places.freed.notify_one();
+        lock(&self.connections.open).remove(&self.number);
+        self.connections.freed.notify_one();
     }
 }
 
-impl Visit {
+impl Connection {
     /// Returns when the place is wanted for somebody else.
     pub(crate) async fn ended(&self) {
         self.end.notified().await;
@@ -411,24 +411,24 @@ mod tests {
 
     #[test]
     fn a_full_house_of_guests_has_room_for_a_newcomer() {
-        let places = Arc::new(Places::new(8, TrustedProxies::default()));
+        let connections = Arc::new(Connections::new(8, TrustedProxies::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.unwrap().block_on(async {
-            let mut seats = Vec::new();
+            let mut open = Vec::new();
             for n in 0..40 {
-                places.room().await;
-                seats.push(places.enter([10, 0, 0, n % 3].into(), Instant::now()));
-                assert!(lock(&places.seats).len() <= 8);
+                connections.room().await;
+                open.push(connections.enter([10, 0, 0, n % 3].into(), Instant::now()));
+                assert!(lock(&connections.open).len() <= 8);
             }
-            let known = places.enter([10, 0, 0, 9].into(), Instant::now());
-            known.visit.is_known(true);
+            let known = connections.enter([10, 0, 0, 9].into(), Instant::now());
+            known.connection.is_known(true);
             for n in 0..20 {
-                places.room().await;
-                seats.push(places.enter([10, 0, 0, n].into(), Instant::now()));
+                connections.room().await;
+                open.push(connections.enter([10, 0, 0, n].into(), Instant::now()));
             }
-            assert!(lock(&places.seats).contains_key(&known.number));
-            drop((seats, known));
-            places.empty().await;
+            assert!(lock(&connections.open).contains_key(&known.number));
+            drop((open, known));
+            connections.empty().await;
         });
     }
 }

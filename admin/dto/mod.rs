@@ -49,7 +49,7 @@ pub(crate) use rules::*;
 pub(crate) use sdk::*;
 pub(crate) use series::*;
 pub(crate) use sessions::*;
-pub(crate) use span::Stretch;
+pub(crate) use span::TimeRange;
 pub(crate) use stream::domain_event;
 pub(crate) use table::*;
 pub(crate) use users::*;

@@ -1,6 +1,6 @@
 //! What an org and its users used.
 
-use super::span::{Covered, Span, Stretch};
+use super::span::{Coverage, Span, TimeRange};
 use super::{BlockedUser, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::tier::Tier;
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct SummaryQuery {
     #[param(ignore)]
-    stretch: Stretch,
+    time_range: TimeRange,
     /// Only these users: up to 1,000 ids with commas between them.
     #[param(value_type = Option<String>, nullable = false)]
     user_ids: Vec<UserId>,
@@ -58,7 +58,7 @@ pub(crate) struct TierReply {
 pub(crate) struct Summary {
     org_id: String,
     #[serde(flatten)]
-    covered: Covered,
+    coverage: Coverage,
     /// Dollars, of all users.
     total_cost: f64,
     /// Of all users.
@@ -138,10 +138,10 @@ pub(crate) struct Answers {
 
 impl FromFields for SummaryQuery {
     fn from_fields(fields: &mut Fields) -> Option<SummaryQuery> {
-        let stretch = Stretch::from_fields(fields);
+        let time_range = TimeRange::from_fields(fields);
         let user_ids = fields.list("userIds", USERS_MAX, UserId::parse);
         let feature = fields.parsed("feature", Feature::parse);
-        Some(SummaryQuery { stretch: stretch?, user_ids: user_ids?, feature })
+        Some(SummaryQuery { time_range: time_range?, user_ids: user_ids?, feature })
     }
 }
 
@@ -153,7 +153,7 @@ impl FromFields for TierRequest {
 
 impl SummaryQuery {
     pub(crate) fn questions(&self, org: &OrgId, now: Timestamp) -> Questions {
-        let Span { from, to } = self.stretch.span(now);
+        let Span { from, to } = self.time_range.span(now);
         let of_org = UsageQuery { org: Some(org.clone()), ..UsageQuery::default() };
         let month = Span::of(WindowKind::Monthly, now);
         let this_month = UsageQuery { from: month.from, to: month.to, ..of_org.clone() };
@@ -177,7 +177,7 @@ impl Summary {
         let members = answers.by_user.iter().zip(answers.names);
         Summary {
             org_id: org.to_string(),
-            covered: query.stretch.covered(now),
+            coverage: query.time_range.coverage(now),
             total_cost: whole.cost.usd(),
             usage: (&whole).into(),
             user_count: answers.user_count,

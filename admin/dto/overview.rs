@@ -1,6 +1,6 @@
 //! Everything at a glance.
 
-use super::span::{Covered, Span, Stretch};
+use super::span::{Coverage, Span, TimeRange};
 use super::{Grain, Grouping, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub(crate) struct OverviewQuery {
     #[param(ignore)]
-    stretch: Stretch,
+    time_range: TimeRange,
     /// What the series is told apart by.
     #[param(value_type = Option<Grouping>, nullable = false, default = "model")]
     by: Grouping,
@@ -25,7 +25,7 @@ pub(crate) struct OverviewQuery {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Overview {
     #[serde(flatten)]
-    covered: Covered,
+    coverage: Coverage,
     usage: Usage,
     /// The part of its cost that is a guess, because no price is known for the model.
     unpriced_cost_usd: f64,
@@ -93,15 +93,15 @@ pub(crate) struct OverviewAnswers {
 
 impl FromFields for OverviewQuery {
     fn from_fields(fields: &mut Fields) -> Option<OverviewQuery> {
-        let stretch = Stretch::from_fields(fields);
+        let time_range = TimeRange::from_fields(fields);
         let by = fields.word("by", &Grouping::WORDS).unwrap_or(Grouping::Model);
-        Some(OverviewQuery { stretch: stretch?, by })
+        Some(OverviewQuery { time_range: time_range?, by })
     }
 }
 
 impl OverviewQuery {
     pub(crate) fn questions(&self, now: Timestamp) -> OverviewQuestions {
-        let span = self.stretch.span(now);
+        let span = self.time_range.span(now);
         let within = |Span { from, to }: Span| UsageQuery { from, to, ..UsageQuery::default() };
         OverviewQuestions {
             whole: Exploration {
@@ -110,19 +110,19 @@ impl OverviewQuery {
                 series: Some(Grain::for_span(span).series(Some(self.by), span, now)),
             },
             top: UsageQuery { by: vec![Dimension::User], limit: TOP_USERS, ..within(span) },
-            previous: self.stretch.previous(now).map(within),
+            previous: self.time_range.previous(now).map(within),
         }
     }
 }
 
 impl Overview {
     pub(crate) fn of(query: &OverviewQuery, answers: OverviewAnswers, now: Timestamp) -> Overview {
-        let stretch = query.stretch;
-        let span = stretch.span(now);
-        let previous = stretch.previous(now).zip(answers.previous);
+        let time_range = query.time_range;
+        let span = time_range.span(now);
+        let previous = time_range.previous(now).zip(answers.previous);
         let series = answers.explored.series.unwrap_or_default();
         Overview {
-            covered: stretch.covered(now),
+            coverage: time_range.coverage(now),
             usage: (&answers.explored.whole).into(),
             unpriced_cost_usd: answers.unpriced.cost.usd(),
             active_users: answers.active_users,

@@ -37,7 +37,7 @@ pub(crate) type SpooledRows = csv::StringRecordsIntoIter<Box<dyn Read + Send>>;
 
 impl Table {
     pub(crate) fn of(query: &ExplorerQuery, now: Timestamp) -> Table {
-        let span = query.stretch.span(now);
+        let span = query.time_range.span(now);
         Table {
             from: span.from.to_string(),
             to: if span.to < Timestamp::MAX { span.to.to_string() } else { String::new() },

@@ -25,7 +25,8 @@ pub(crate) enum Period {
 /// What an answer is about.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Covered {
+#[schema(as = Covered)]
+pub(crate) struct Coverage {
     period: Period,
     /// The period for people, in UTC: `Nov 2026`, `2026-11-23`, `Last 24 hours`, `1 – 7 Nov 2026`.
     period_label: String,
@@ -36,7 +37,7 @@ pub(crate) struct Covered {
     to: Option<String>,
 }
 
-/// A stretch of time with both its ends. The store keeps whole hours, so it begins with one.
+/// A range of time with both its ends. The store keeps whole hours, so it begins with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) from: Timestamp,
@@ -47,7 +48,7 @@ pub(crate) struct Span {
 /// Which stretch is asked about: this month, if nothing is said.
 #[derive(Clone, Copy, Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Stretch {
+pub(crate) struct TimeRange {
     /// A window of now.
     #[param(value_type = Option<super::Window>, nullable = false, default = "monthly")]
     period: Option<WindowKind>,
@@ -116,22 +117,22 @@ impl Span {
     }
 }
 
-impl FromFields for Stretch {
-    fn from_fields(fields: &mut Fields) -> Option<Stretch> {
+impl FromFields for TimeRange {
+    fn from_fields(fields: &mut Fields) -> Option<TimeRange> {
         let period = fields.word("period", &WINDOWS);
         let (from, to) = read_ends(fields);
-        Some(Stretch { period, from, to })
+        Some(TimeRange { period, from, to })
     }
 }
 
-impl Stretch {
+impl TimeRange {
     pub(crate) fn span(self, now: Timestamp) -> Span {
         self.range(now).unwrap_or_else(|| Span::of(self.window(), now))
     }
 
-    pub(crate) fn covered(self, now: Timestamp) -> Covered {
+    pub(crate) fn coverage(self, now: Timestamp) -> Coverage {
         let (range, Span { from, to }) = (self.range(now), self.span(now));
-        Covered {
+        Coverage {
             period: range.map_or(self.window().into(), |_| Period::Range),
             period_label: range.map_or_else(|| window_label(self.window(), now), Span::label),
             from: from.to_string(),
@@ -139,7 +140,7 @@ impl Stretch {
         }
     }
 
-    /// What to compare it with: as long a stretch right before it, or of a day or month that is not over the same part
+    /// What to compare it with: as long a range right before it, or of a day or month that is not over the same part
     /// of the one before. There is none before all time.
     pub(crate) fn previous(self, now: Timestamp) -> Option<Span> {
         let Span { from, to } = self.span(now);
@@ -216,17 +217,17 @@ mod tests {
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond() as u64;
         let at = |text: &str| Timestamp(at(text));
         let now = at("2026-03-30T10:20:00Z");
-        let (none, daily) = (Stretch { period: None, from: None, to: None }, Some(WindowKind::Daily));
-        let range = |from: &str, to: &str| Stretch { from: Some(at(from)), to: Some(at(to)), ..none };
-        for (stretch, previous) in [
+        let (none, daily) = (TimeRange { period: None, from: None, to: None }, Some(WindowKind::Daily));
+        let range = |from: &str, to: &str| TimeRange { from: Some(at(from)), to: Some(at(to)), ..none };
+        for (time_range, previous) in [
             // February has no 30th.
             (none, Some(("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"))),
-            (Stretch { period: daily, ..none }, Some(("2026-03-29T00:00:00Z", "2026-03-29T11:00:00Z"))),
+            (TimeRange { period: daily, ..none }, Some(("2026-03-29T00:00:00Z", "2026-03-29T11:00:00Z"))),
             (
-                Stretch { period: Some(WindowKind::Rolling24h), ..none },
+                TimeRange { period: Some(WindowKind::Rolling24h), ..none },
                 Some(("2026-03-28T10:00:00Z", "2026-03-29T10:00:00Z")),
             ),
-            (Stretch { period: Some(WindowKind::Total), ..none }, None),
+            (TimeRange { period: Some(WindowKind::Total), ..none }, None),
             (
                 range("2026-03-08T00:00:00Z", "2026-03-15T00:00:00Z"),
                 Some(("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z")),
@@ -235,10 +236,10 @@ mod tests {
                 range("2026-03-08T05:30:00Z", "2026-03-08T06:30:00Z"),
                 Some(("2026-03-08T03:00:00Z", "2026-03-08T05:00:00Z")),
             ),
-            (Stretch { to: Some(at("2026-03-15T00:00:00Z")), ..none }, None),
+            (TimeRange { to: Some(at("2026-03-15T00:00:00Z")), ..none }, None),
         ] {
             let previous = previous.map(|(from, to)| Span { from: at(from), to: at(to) });
-            assert_eq!(stretch.previous(now), previous, "{stretch:?}");
+            assert_eq!(time_range.previous(now), previous, "{time_range:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Keeps what operators change: who, what, and how it was before.
+//! Records what operators change: who, what, and how it was before.
 
 use crate::auth::Caller;
 use crate::{App, now, random};
@@ -16,7 +16,7 @@ impl App {
     /// Call it once the change holds. `()` stands for nothing, before or after.
     ///
     /// The change is not undone if this fails: then the log alone has it.
-    pub(crate) async fn keep(
+    pub(crate) async fn record(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -63,8 +63,8 @@ impl Failures {
 }
 
 impl App {
-    /// Keeps that somebody tried to sign in and could not: `as_whom` is what was claimed.
-    pub(crate) async fn keep_failure(&self, as_whom: &str, address: IpAddr) {
+    /// Records that somebody tried to sign in and could not: `as_whom` is what was claimed.
+    pub(crate) async fn record_failure(&self, as_whom: &str, address: IpAddr) {
         let at = now();
         let count = self.failures.count(at);
         if count > FAILURES_PER_MINUTE {

@@ -1,11 +1,11 @@
 //! Logins, and who is signed in.
 
 use crate::account;
+use crate::dto::ApiKey;
 use crate::fields::{Fields, FromFields};
 use crate::login::{Login, Role};
 use crate::password::is_guessed_first;
 use crate::tier::Tier;
-use crate::wire::ApiKey;
 use serde::Serialize;
 use std::borrow::Cow;
 use tokenist_core::id::{self, OrgId};

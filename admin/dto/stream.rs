@@ -27,5 +27,5 @@ pub(crate) fn domain_event(event: &DomainEvent, now: Timestamp) -> (&'static str
 }
 
 fn value(body: &impl Serialize) -> Value {
-    serde_json::to_value(body).expect("a wire shape is a plain value")
+    serde_json::to_value(body).expect("a DTO is a plain value")
 }

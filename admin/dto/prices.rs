@@ -4,7 +4,7 @@ use super::span;
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
 use std::sync::Arc;
-use tokenist_control::prices::Trial;
+use tokenist_control::prices::PricePreview;
 use tokenist_core::id;
 use tokenist_core::limit::WindowKind;
 use tokenist_core::money::{NanoUsd, PricePerMillion};
@@ -291,14 +291,14 @@ impl From<&Price> for UsdPerMillion {
 
 impl PriceTrial {
     /// `now` is in the month after the one that it was tried on.
-    pub(crate) fn of(trial: &Trial, now: Timestamp) -> PriceTrial {
+    pub(crate) fn of(preview: &PricePreview, now: Timestamp) -> PriceTrial {
         let month = now.month_start().minus_ms(1).month_start();
         PriceTrial {
             month: month.to_string(),
             period_label: span::window_label(WindowKind::Monthly, month),
-            cost_usd: trial.cost.usd(),
-            cost_usd_with_it: trial.cost_with_it.usd(),
-            models: trial
+            cost_usd: preview.cost.usd(),
+            cost_usd_with_it: preview.cost_with_it.usd(),
+            models: preview
                 .models
                 .iter()
                 .map(|tried| TriedModel {

@@ -1,7 +1,7 @@
 //! Usage by whatever one likes.
 
 use super::history::GRAINS;
-use super::span::{Covered, Stretch};
+use super::span::{Coverage, TimeRange};
 use super::{Grain, Grouping, LIST_MAX, OFFSET_MAX, Series, Usage};
 use crate::fields::{Fields, FromFields};
 use crate::now;
@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExplorerQuery {
     #[param(ignore)]
-    pub(super) stretch: Stretch,
+    pub(super) time_range: TimeRange,
     /// A row for each combination of up to three of `user`, `org`, `feature`, `provider`, `model`, with commas between
     /// them. Without it one row in all.
     #[param(value_type = Option<String>, nullable = false)]
@@ -75,7 +75,7 @@ enum RowSort {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explorer {
     #[serde(flatten)]
-    covered: Covered,
+    coverage: Coverage,
     by: Vec<Grouping>,
     /// In all.
     usage: Usage,
@@ -113,7 +113,7 @@ struct ExplorerRow {
 
 impl FromFields for ExplorerQuery {
     fn from_fields(fields: &mut Fields) -> Option<ExplorerQuery> {
-        let stretch = Stretch::from_fields(fields);
+        let time_range = TimeRange::from_fields(fields);
         let by = fields.list("by", 3, |bytes| {
             let word = Grouping::WORDS.into_iter().find(|(word, _)| word.as_bytes() == bytes);
             word.map(|(_, grouping)| grouping).ok_or("is none of user, org, feature, provider, model")
@@ -132,9 +132,9 @@ impl FromFields for ExplorerQuery {
         let sort = fields.word("sort", &SORTS).unwrap_or_default();
         let limit = fields.count("limit", 1, LIST_MAX as u64).map(|limit| limit as usize);
         let offset = fields.count("offset", 0, OFFSET_MAX).map_or(0, |offset| offset as usize);
-        let stretch = stretch?;
+        let time_range = time_range?;
         let query = ExplorerQuery {
-            stretch,
+            time_range,
             by: by?,
             grain,
             users: users?,
@@ -148,7 +148,7 @@ impl FromFields for ExplorerQuery {
             offset,
         };
         if let Some(grain) = query.series_grain(now()) {
-            grain.check(fields, stretch.span(now()), now());
+            grain.check(fields, time_range.span(now()), now());
         }
         Some(query)
     }
@@ -157,7 +157,7 @@ impl FromFields for ExplorerQuery {
 impl ExplorerQuery {
     /// For an answer in JSON.
     pub(crate) fn question(&self, now: Timestamp) -> Exploration {
-        let span = self.stretch.span(now);
+        let span = self.time_range.span(now);
         let limit = self.limit.unwrap_or(ROWS_DEFAULT);
         let first = self.by.first().copied();
         Exploration {
@@ -178,7 +178,7 @@ impl ExplorerQuery {
     }
 
     fn usage(&self, now: Timestamp) -> UsageQuery {
-        let span = self.stretch.span(now);
+        let span = self.time_range.span(now);
         UsageQuery {
             from: span.from,
             to: span.to,
@@ -193,7 +193,7 @@ impl ExplorerQuery {
     }
 
     fn series_grain(&self, now: Timestamp) -> Option<Grain> {
-        self.grain.unwrap_or_else(|| Some(Grain::for_span(self.stretch.span(now))))
+        self.grain.unwrap_or_else(|| Some(Grain::for_span(self.time_range.span(now))))
     }
 }
 
@@ -208,7 +208,7 @@ impl Explorer {
     ) -> Explorer {
         let series = explored.series.as_ref().zip(query.series_grain(now));
         Explorer {
-            covered: query.stretch.covered(now),
+            coverage: query.time_range.coverage(now),
             by: query.by.clone(),
             usage: (&explored.whole).into(),
             unpriced_cost_usd: unpriced.cost.usd(),

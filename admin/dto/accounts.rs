@@ -1,6 +1,6 @@
 //! What an account sees of itself.
 
-use super::span::{Covered, Span, Stretch};
+use super::span::{Coverage, Span, TimeRange};
 use super::{TierLimits, Usage};
 use crate::tier::Tier;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 pub(crate) struct AccountUsage {
     org_id: String,
     #[serde(flatten)]
-    covered: Covered,
+    coverage: Coverage,
     usage: Usage,
     tier: Tier,
     tier_limits: TierLimits,
@@ -26,8 +26,8 @@ pub(crate) struct AccountUsage {
 }
 
 /// Of an org, in the stretch that is asked about and since the first of the month.
-pub(crate) fn account_questions(org: &OrgId, stretch: Stretch, now: Timestamp) -> [UsageQuery; 2] {
-    [stretch.span(now), Span::of(WindowKind::Monthly, now)].map(|span| UsageQuery {
+pub(crate) fn account_questions(org: &OrgId, time_range: TimeRange, now: Timestamp) -> [UsageQuery; 2] {
+    [time_range.span(now), Span::of(WindowKind::Monthly, now)].map(|span| UsageQuery {
         org: Some(org.clone()),
         from: span.from,
         to: span.to,
@@ -39,7 +39,7 @@ impl AccountUsage {
     /// `asked` and `month` answer [`account_questions`].
     pub(crate) fn of(
         org: &OrgId,
-        stretch: Stretch,
+        time_range: TimeRange,
         [asked, month]: [Vec<UsageRow>; 2],
         (tier, tier_limits): (Tier, TierLimits),
         now: Timestamp,
@@ -47,7 +47,7 @@ impl AccountUsage {
         let sum = |rows: Vec<UsageRow>| rows.first().map_or(Totals::default(), |row| row.totals);
         AccountUsage {
             org_id: org.to_string(),
-            covered: stretch.covered(now),
+            coverage: time_range.coverage(now),
             usage: (&sum(asked)).into(),
             tier,
             tier_limits,
