@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
-use tokenist_control::handle::CommandError;
+use tokenist_control::error::CommandError;
 use tokenist_core::authority::Mute;
 
 #[derive(Debug)]

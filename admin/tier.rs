@@ -1,7 +1,8 @@
 //! Tiers: what an org has booked.
 
 use serde::{Deserialize, Serialize};
-use tokenist_control::handle::{CommandError, Handle};
+use tokenist_control::error::CommandError;
+use tokenist_control::handle::Handle;
 use tokenist_core::catalog::Kept;
 use tokenist_core::id::OrgId;
 use utoipa::ToSchema;

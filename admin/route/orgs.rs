@@ -12,7 +12,7 @@ use crate::tier::{OrgTier, limits_of, tier_of};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::State;
-use tokenist_control::handle::CommandError;
+use tokenist_control::error::CommandError;
 use tokenist_control::store::UsageRow;
 use tokenist_control::view::{UserFilter, UserQuery, UserView};
 

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
-use tokenist_control::handle::CommandError;
+use tokenist_control::error::CommandError;
 use tokenist_control::telemetry::Telemetry;
 use tokenist_control::view::{Stats, ThreadView};
 use tokio::time::timeout;

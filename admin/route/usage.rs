@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use std::io;
 use std::sync::Arc;
-use tokenist_control::handle::CommandError;
+use tokenist_control::error::CommandError;
 use tokenist_control::store::{Dimension, UsageQuery, UsageRow};
 use tokenist_core::id::UserId;
 

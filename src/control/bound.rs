@@ -2,7 +2,8 @@
 //!
 //! Users are ranked as any list of them is, a stretch at a time, so that reports never wait for a list.
 
-use crate::handle::{CommandError, Handle};
+use crate::error::CommandError;
+use crate::handle::Handle;
 use crate::ranking::{RankQuery, UserSort};
 use crate::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitView, UserFilter};
 use tokenist_core::id::{Holder, UserId};

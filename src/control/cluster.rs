@@ -22,6 +22,7 @@ mod thread;
 
 pub(crate) use schedule::Schedule;
 
+pub use crate::command::ClusterEvent;
 use crate::command::Command;
 use crate::run::Run;
 use crate::setting::SettingUpdate;
@@ -29,8 +30,7 @@ use crate::supervise::Supervisor;
 use crossbeam::channel::Sender;
 use std::io;
 use std::time::Duration;
-use tokenist_core::cluster::{Contribution, PeerTotals};
-use tokenist_core::id::Holder;
+use tokenist_core::cluster::Contribution;
 use tokio::sync::mpsc;
 
 #[derive(Clone)]
@@ -65,22 +65,6 @@ pub struct Link {
 pub struct Line {
     pub rounds: mpsc::Receiver<Vec<Contribution>>,
     pub updates: mpsc::Receiver<SettingUpdate>,
-}
-
-/// What the aggregator is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClusterEvent {
-    /// The answers of a round. There is one on its way at a time.
-    PeerTotals(Vec<(Holder, Vec<PeerTotals>)>),
-    /// So many instances, this one included, are in touch, and so many of them have shown themselves within the last
-    /// two seconds.
-    Instances { count: u32, present: u32 },
-    /// The exchange is not to be reached, and why. A round that was on its way is lost.
-    Lost(String),
-    /// It is there: for the first time, again, or without what was left there before.
-    Found,
-    /// Why what is set on other instances is not heard at once; `None`: it is.
-    ChangeFeed(Option<String>),
 }
 
 /// Settings that may wait to be told to the peers. Past it they find out by polling.

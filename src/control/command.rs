@@ -1,24 +1,27 @@
 //! What the aggregator carries out between reports.
 
-use crate::aggregator::Portion;
-use crate::cluster::ClusterEvent;
-use crate::handle::CommandError;
+use crate::error::CommandError;
 use crate::ranking::{Rank, RankSlice};
-use crate::recall::Answer;
 use crate::setting::SettingUpdate;
+use crate::store::StoreError;
 use crate::view::{
     Call, Judged, KeyQuery, LimitQuery, LimitView, ModelTotals, Profile, SessionView, Stats, UserQuery,
     UserView,
 };
 use std::sync::Arc;
 use tokenist_core::audit::Audit;
+use tokenist_core::batch::Recalled;
 use tokenist_core::catalog::{Entry, EntryId};
+use tokenist_core::cluster::PeerTotals;
 use tokenist_core::id::{Holder, Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::KeyPosition;
 use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::time::Timestamp;
 use tokio::sync::oneshot;
+
+/// What a portion holds at most, for what is found costs more than what is passed over.
+pub(crate) const PORTION_MAX: usize = 500;
 
 /// Where a command's answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -64,11 +67,43 @@ pub(crate) enum Command {
     /// From the thread that exchanges with other instances.
     ClusterEvent(ClusterEvent),
     /// From the thread that asks the store for whoever comes back.
-    Recalled(Vec<Answer>),
+    Recalled(Vec<RecallAnswer>),
     Stats(Reply<Stats>),
     /// Drain the reports, save what is left, end.
     Finish,
 }
+
+/// A portion of a list: what was found in it, and where the next one begins if there may be more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Portion<T, C> {
+    pub(crate) found: Vec<T>,
+    pub(crate) next: Option<C>,
+}
+
+impl<T, C> Portion<T, C> {
+    pub(crate) fn map<U>(self, shape: impl FnMut(T) -> U) -> Portion<U, C> {
+        Portion { found: self.found.into_iter().map(shape).collect(), next: self.next }
+    }
+}
+
+/// What the thread that exchanges with other instances tells the aggregator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// The answers of a round. There is one on its way at a time.
+    PeerTotals(Vec<(Holder, Vec<PeerTotals>)>),
+    /// So many instances, this one included, are in touch, and so many of them have shown themselves within the last
+    /// two seconds.
+    Instances { count: u32, present: u32 },
+    /// The exchange is not to be reached, and why. A round that was on its way is lost.
+    Lost(String),
+    /// It is there: for the first time, again, or without what was left there before.
+    Found,
+    /// Why what is set on other instances is not heard at once; `None`: it is.
+    ChangeFeed(Option<String>),
+}
+
+/// What the store has of a holder, or why it could not be asked.
+pub(crate) type RecallAnswer = (Holder, Result<Recalled, StoreError>);
 
 /// What has to be known of a command's holders before it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Nobody reads a store here: what is asked of the past is answered with [`CommandError::Gone`].
 //!
-//! [`CommandError::Gone`]: crate::handle::CommandError::Gone
+//! [`CommandError::Gone`]: crate::error::CommandError::Gone
 
 use crate::aggregator::{Aggregator, Obeyed, Turn};
 use crate::command::Command;

@@ -3,10 +3,10 @@
 //! Most methods send one command to the aggregator and await its answer; those that read what is past ask the
 //! store's readers. Questions about many are in `query`. Nothing here touches a session.
 
-use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
-use crate::command::{Command, Reply};
+use crate::command::{Command, PORTION_MAX, Reply};
 use crate::domain_event::DomainEvents;
+use crate::error::CommandError;
 use crate::explore::{Exploration, Explored, explore};
 use crate::prices::{PricePreview, Prices, Unpriced};
 use crate::progress::Replication;
@@ -21,7 +21,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::audit::Audit;
-use tokenist_core::authority::Mute;
 use tokenist_core::batch::{Event, Grain, Log, SessionRecord};
 use tokenist_core::catalog::{Entry, EntryId, Kept};
 use tokenist_core::id::{Holder, Identity, KeyHash, Model, OrgId, SessionId, UserId};
@@ -33,48 +32,6 @@ use tokenist_core::refusal::Refusal;
 use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokio::sync::oneshot;
-
-/// Why a command was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandError {
-    /// The command queue is full: the aggregator is behind.
-    Busy,
-    /// The aggregator is gone; the process is about to end.
-    Gone,
-    /// As many users as the ledger may hold, and none can be forgotten.
-    Full,
-    /// What the store has of whom this concerns could not be read in time.
-    Unread,
-    /// As many keys as the ledger may hold.
-    KeysFull,
-    /// As many entries as the catalog may hold.
-    CatalogFull,
-    /// The key does not speak for the user.
-    Mute(Mute),
-    /// The store could not be read.
-    Store(StoreError),
-    /// Its readers were busy for too long, or the question met a bug.
-    Unanswered,
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            CommandError::Busy => "the ledger is busy, try again",
-            CommandError::Gone => "the ledger has stopped",
-            CommandError::Full => "the ledger holds as many users as it may; raise store.users_max",
-            CommandError::Unread => "what the store knows of it could not be read in time, try again",
-            CommandError::KeysFull => "the ledger holds as many keys as it may",
-            CommandError::CatalogFull => "the ledger holds as many logins and the like as it may",
-            CommandError::Unanswered => "the store did not answer in time, try again",
-            CommandError::Mute(mute) => return mute.fmt(f),
-            CommandError::Store(cause) => return write!(f, "the store cannot be read: {cause}"),
-        };
-        f.write_str(text)
-    }
-}
-
-impl std::error::Error for CommandError {}
 
 /// Cheap to clone; every clone speaks to the same aggregator.
 #[derive(Clone)]

@@ -11,6 +11,7 @@
 #![cfg_attr(not(all(feature = "mongodb", feature = "redis")), allow(dead_code, unused_imports))]
 
 mod accounts;
+mod adopt;
 pub mod aggregator;
 mod bound;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod cluster;
 mod command;
 pub mod desk;
 pub mod domain_event;
+pub mod error;
 pub mod explore;
 pub mod handle;
 pub mod prices;
@@ -43,6 +45,7 @@ pub use rebook::rebook;
 pub use store::Store;
 pub use writer::Writer;
 
+use crate::adopt::Adopter;
 use crate::aggregator::Pace;
 use crate::clock::Clock;
 use crate::command::Command;
@@ -157,7 +160,8 @@ pub fn start(
         replication,
         domain_events.clone(),
     );
-    store.attach(&handle).map_err(io::Error::other)?;
+    let adopter = Box::new(Adopter::new(handle.clone())?);
+    store.attach(&supervisor, adopter).map_err(io::Error::other)?;
     let writer = Writer::start(store, &supervisor)?;
     aggregator.watch_saving(Arc::clone(writer.progress()));
     aggregator.price_by(prices);

@@ -5,9 +5,9 @@
 //! a long list with its own time. What comes or goes meanwhile is in the list or not, as if it had come or gone before
 //! or after.
 
-use crate::aggregator::{PORTION_MAX, Portion};
-use crate::command::{Command, Reply};
-use crate::handle::{CommandError, Handle};
+use crate::command::{Command, PORTION_MAX, Portion, Reply};
+use crate::error::CommandError;
+use crate::handle::Handle;
 use crate::ranking::{Rank, RankPage, RankQuery, RankSlice};
 use crate::store::{Dimension, Order, UsageQuery};
 use crate::view::{

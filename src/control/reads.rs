@@ -3,14 +3,12 @@
 //! A question ends at its deadline, and when whoever asked has gone away: then it is not begun, or, where the store can,
 //! broken off.
 
-use crate::handle::CommandError;
-use crate::store::{Reader, StoreError};
+use crate::error::CommandError;
+use crate::store::{Patience, Reader, StoreError};
 use crate::supervise::Supervisor;
 use crossbeam::channel::{self, Sender, TrySendError};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -27,33 +25,6 @@ pub(crate) struct Reads(Sender<(Patience, Job)>);
 impl fmt::Debug for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reads")
-    }
-}
-
-/// Until when an answer is waited for.
-#[derive(Clone, Debug)]
-pub struct Patience {
-    deadline: Instant,
-    is_gone: Arc<AtomicBool>,
-}
-
-/// Tells, once dropped, that nobody waits any more.
-struct Asking(Arc<AtomicBool>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl Patience {
-    pub fn until(deadline: Instant) -> Patience {
-        Patience { deadline, is_gone: Arc::default() }
-    }
-
-    /// Whether the answer would come too late.
-    pub fn is_over(&self) -> bool {
-        self.is_gone.load(Ordering::Acquire) || Instant::now() >= self.deadline
     }
 }
 
@@ -91,7 +62,7 @@ impl Reads {
     ) -> Result<T, CommandError> {
         let (reply, answer) = oneshot::channel();
         let patience = Patience::until(Instant::now() + PATIENCE);
-        let _asking = Asking(Arc::clone(&patience.is_gone));
+        let _asking = patience.asking();
         let job: Job = Box::new(move |reader| drop(reply.send(question(reader))));
         match self.0.try_send((patience, job)) {
             // Nobody answers what was not begun in time, or what has panicked.

@@ -3,20 +3,18 @@
 //!
 //! Invariant: whatever is asked is answered, if only with why not.
 
-use crate::command::Command;
+use crate::command::{Command, RecallAnswer};
 use crate::store::{Recall, StoreError};
 use crossbeam::channel::{self, Receiver, Sender};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use tokenist_core::batch::Recalled;
 use tokenist_core::id::Holder;
 use tokenist_core::time::Timestamp;
 use tracing::error;
 
 /// Holders of whom all is asked that was known at a time.
 pub(crate) type Question = (Vec<Holder>, Timestamp);
-pub(crate) type Answer = (Holder, Result<Recalled, StoreError>);
 
 /// Questions that may wait. Past it they wait in the aggregator, for no longer than whoever needs the answer.
 const QUESTIONS_MAX: usize = 256;
@@ -45,7 +43,7 @@ fn run(mut store: Box<dyn Recall>, questions: &Receiver<Question>, commands: &Se
     }
 }
 
-fn answer(store: &mut dyn Recall, holders: Vec<Holder>, now: Timestamp) -> Vec<Answer> {
+fn answer(store: &mut dyn Recall, holders: Vec<Holder>, now: Timestamp) -> Vec<RecallAnswer> {
     let read = catch_unwind(AssertUnwindSafe(|| store.recall(&holders, now)));
     let read = read.unwrap_or_else(|_| Err(StoreError("a question to the store panicked".into())));
     match read {
@@ -62,6 +60,7 @@ fn answer(store: &mut dyn Recall, holders: Vec<Holder>, now: Timestamp) -> Vec<A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokenist_core::batch::Recalled;
 
     /// Panics at one holder, fails at another.
     struct Moody;

@@ -8,9 +8,10 @@
 //! instance that dies blocks nobody for ever, and several instances that come to the same conclusion change nothing.
 //! An operator's block is another thing and stays untouched.
 
-use crate::aggregator::PORTION_MAX;
 use crate::clock::system_time;
-use crate::handle::{CommandError, Handle};
+use crate::command::PORTION_MAX;
+use crate::error::CommandError;
+use crate::handle::Handle;
 use crate::store::{Dimension, UsageQuery};
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -10,18 +10,20 @@ pub(crate) mod contract;
 pub mod memory;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
+mod patience;
 mod row;
 pub mod sqlite;
 
 pub use memory::Memory;
 #[cfg(feature = "mongodb")]
 pub use mongo::Mongo;
+pub use patience::Patience;
 pub use sqlite::Sqlite;
 
-use crate::handle::Handle;
 use crate::progress::Replication;
-pub use crate::reads::Patience;
 use crate::run::Run;
+use crate::setting::SettingUpdate;
+use crate::supervise::Supervisor;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,9 +87,10 @@ pub trait Store: Send {
         Ok(Pruned::default())
     }
 
-    /// Called once, before anybody is served, where the store brings what others have set: see [`Handle::adopt`].
-    fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
-        let _ = handle;
+    /// Called once, before the first session, where the store brings what other instances have set: it starts threads
+    /// that `supervisor` keeps and hands them to `updates`.
+    fn attach(&mut self, supervisor: &Supervisor, updates: Box<dyn SettingSink>) -> Result<(), StoreError> {
+        let _ = (supervisor, updates);
         Ok(())
     }
 
@@ -100,6 +103,21 @@ pub trait Store: Send {
     fn close(&mut self, deadline: Instant) {
         let _ = deadline;
     }
+}
+
+/// Takes what other instances have set.
+pub trait SettingSink: Send {
+    /// Waits until it holds here, where it is later than what is known.
+    fn adopt(&self, updates: Vec<SettingUpdate>) -> Result<(), SinkError>;
+}
+
+/// Why settings were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkError {
+    /// There is no aggregator any more.
+    Gone,
+    /// They are to be handed over again later.
+    NotNow(String),
 }
 
 /// Reads what is committed of single holders, for whoever comes back after he was forgotten.

@@ -1,9 +1,10 @@
 //! Limits as operators see and set them, whoever holds them.
 
 use super::Aggregator;
-use super::turn::{PORTION_MAX, Portion, Turn};
+use super::turn::Turn;
 use super::views::contains;
-use crate::handle::CommandError;
+use crate::command::{PORTION_MAX, Portion};
+use crate::error::CommandError;
 use crate::view::{HolderKind, LimitQuery, LimitSort, LimitState, LimitView};
 use std::sync::Arc;
 use tokenist_core::id::Holder;

@@ -6,9 +6,9 @@
 //! Invariant: nobody is given a slot of whom the store may know something that has not been read.
 
 use super::{Aggregator, Turn};
-use crate::command::{Command, Need};
-use crate::handle::CommandError;
-use crate::recall::{Answer as Read, Question};
+use crate::command::{Command, Need, RecallAnswer};
+use crate::error::CommandError;
+use crate::recall::Question;
 use crossbeam::channel::Sender;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Aggregator {
     }
 
     /// The store has answered.
-    pub fn recalled(&mut self, answers: Vec<Read>, now: Timestamp) {
+    pub fn recalled(&mut self, answers: Vec<RecallAnswer>, now: Timestamp) {
         let mut unread = HashSet::new();
         let mut read = HashSet::new();
         for (holder, answer) in answers {

@@ -4,7 +4,7 @@
 //! turn in which something is done, so of two keys that name a new user at the same moment one is the first.
 
 use super::Aggregator;
-use crate::handle::CommandError;
+use crate::error::CommandError;
 use std::borrow::Cow;
 use tokenist_core::authority::{Membership, Mute, Speaker, space_of, speak};
 use tokenist_core::id::{Holder, Identity, KeyHash, OrgId, UserId};

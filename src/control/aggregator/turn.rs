@@ -4,7 +4,7 @@
 //! and for what one command looks at in one go, which is some hundred holders or what it was asked for by name.
 
 use super::Aggregator;
-use crate::command::Command;
+use crate::command::{Command, PORTION_MAX, Portion};
 use crossbeam::channel::{Receiver, TryRecvError};
 use std::time::Duration;
 use tokenist_core::time::Timestamp;
@@ -13,19 +13,9 @@ use tokenist_core::time::Timestamp;
 const TURN: Duration = Duration::from_millis(1);
 /// Items that are looked at between two looks at the clock.
 const CHECK: usize = 512;
-/// What a portion holds at most, for what is found costs more than what is passed over.
-pub(crate) const PORTION_MAX: usize = 500;
-
 /// One turn of commands.
 pub(crate) struct Turn<'a> {
     spent: &'a dyn Fn() -> Duration,
-}
-
-/// A portion of a list: what was found in it, and where the next one begins if there may be more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Portion<T, C> {
-    pub(crate) found: Vec<T>,
-    pub(crate) next: Option<C>,
 }
 
 /// What became of a turn.
@@ -67,12 +57,6 @@ impl<'a> Turn<'a> {
             }
         }
         Portion { found, next: None }
-    }
-}
-
-impl<T, C> Portion<T, C> {
-    pub(super) fn map<U>(self, shape: impl FnMut(T) -> U) -> Portion<U, C> {
-        Portion { found: self.found.into_iter().map(shape).collect(), next: self.next }
     }
 }
 

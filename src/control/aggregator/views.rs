@@ -1,7 +1,8 @@
 //! Users, sessions and keys as operators see them, and how the aggregator does.
 
 use super::Aggregator;
-use super::turn::{PORTION_MAX, Portion, Turn};
+use super::turn::Turn;
+use crate::command::{PORTION_MAX, Portion};
 use crate::ranking::{Rank, RankSlice};
 use crate::view::{KeyQuery, ModelTotals, SessionView, Stats, UserFilter, UserQuery, UserView};
 use std::sync::Arc;

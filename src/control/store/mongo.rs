@@ -23,11 +23,11 @@ use self::replicator::{Replicator, Running};
 use self::server::Server;
 pub use self::server::{Find, Refusal, Transport};
 use super::sqlite::{self, Sqlite};
-use super::{Pruned, Reader, Recall, Store, StoreError};
-use crate::handle::Handle;
+use super::{Pruned, Reader, Recall, SettingSink, Store, StoreError};
 use crate::progress::Replication;
 use crate::run::Run;
 use crate::setting::SettingUpdate;
+use crate::supervise::Supervisor;
 pub use mongodb::bson;
 use std::fmt;
 use std::sync::Arc;
@@ -244,10 +244,10 @@ impl Store for Mongo {
         self.file.prune(now)
     }
 
-    fn attach(&mut self, handle: &Handle) -> Result<(), StoreError> {
+    fn attach(&mut self, supervisor: &Supervisor, updates: Box<dyn SettingSink>) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError(format!("the threads for MongoDB: {error}"));
-        self.replicator = Some(self.replicator()?.start(handle.supervisor()).map_err(failed)?);
-        self.change_reader().start(handle.clone()).map_err(failed)
+        self.replicator = Some(self.replicator()?.start(supervisor).map_err(failed)?);
+        self.change_reader().start(supervisor, updates).map_err(failed)
     }
 
     fn replication(&self) -> Option<Arc<Replication>> {

@@ -11,15 +11,17 @@ mod counts;
 mod journal;
 pub(crate) mod outbox;
 mod prune;
+mod question;
 mod read;
 mod restore;
+mod rows;
 mod schema;
 pub(crate) mod usage;
 
 use self::journal::Journal;
 use self::outbox::{Copied, Outbox};
 use self::prune::Pruner;
-use self::read::FileReader;
+use self::question::FileReader;
 use self::schema::SchemaError;
 use super::{Pruned, Reader, Recall, Store, StoreError};
 use crate::run::{self, Run};
@@ -361,8 +363,8 @@ pub fn kept<T: Kept>(directory: &Path) -> Result<Vec<(Arc<str>, T)>, StoreError>
             return Ok(Vec::new()); // An earlier version's.
         }
         let mut statement =
-            connection.prepare(&format!("SELECT {} FROM entries WHERE kind = ?", restore::ENTRY))?;
-        let entries = statement.query_map([T::KIND], restore::entry_of)?;
+            connection.prepare(&format!("SELECT {} FROM entries WHERE kind = ?", rows::ENTRY))?;
+        let entries = statement.query_map([T::KIND], rows::entry_of)?;
         let kept = |Stamped { value, .. }: Stamped<Entry>| Some((Arc::from(&*value.id.id), value.read()?));
         entries.filter_map(|entry| entry.map(kept).transpose()).collect()
     };

@@ -3,16 +3,18 @@
 //! Every incarnation of a ledger numbers its settings and announces, in `writers`, up to which number all of them are
 //! there. So a look that finds nothing new is one small question, and nothing is missed for anybody's clock.
 
-use super::StoreError;
 use super::document::{SETTINGS, Writer, int, integer, text, update_of};
 use super::server::Server;
 use super::{Config, prune};
+use super::{SettingSink, StoreError};
 use crate::clock::system_time;
-use crate::handle::{CommandError, Handle};
 use crate::progress::Replication;
 use crate::setting::SettingUpdate;
+use crate::store::SinkError;
+use crate::supervise::Supervisor;
 use mongodb::bson::{Document, doc};
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -77,48 +79,28 @@ fn updates_of<'a>(
     })
 }
 
+/// When the next of what is done now and then is due.
+struct Due {
+    sign_at: Instant,
+    prune_at: Instant,
+    /// How often the connection had broken when the indexes were made sure of.
+    indexed_at_breaks: Option<u64>,
+}
+
 impl ChangeReader {
-    pub(super) fn start(mut self, handle: Handle) -> std::io::Result<()> {
-        let supervisor = handle.supervisor().clone();
-        supervisor.spawn("follower", move || self.run(&handle)).map(drop)
+    pub(super) fn start(mut self, supervisor: &Supervisor, updates: Box<dyn SettingSink>) -> io::Result<()> {
+        supervisor.spawn("follower", move || self.run(&*updates)).map(drop)
     }
 
     /// Until the aggregator is gone.
-    fn run(&mut self, handle: &Handle) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().build() {
-            Ok(runtime) => runtime,
-            Err(cause) => return error!(%cause, "settings of other instances are not followed"),
-        };
-        let mut indexed_at_breaks = None;
-        let (mut sign_at, mut prune_at) = (Instant::now(), Instant::now() + PRUNE_PAUSE);
+    fn run(&mut self, sink: &dyn SettingSink) {
+        let now = Instant::now();
+        let mut due = Due { sign_at: now, prune_at: now + PRUNE_PAUSE, indexed_at_breaks: None };
         loop {
-            let look = self.changes().and_then(|(cursors, updates)| {
-                // Who comes back may have lost its indexes, too.
-                let breaks = self.server.breaks();
-                if indexed_at_breaks != Some(breaks) {
-                    super::index(&self.server)?;
-                    indexed_at_breaks = Some(breaks);
-                }
-                if Instant::now() >= sign_at {
-                    self.sign(system_time())?;
-                    sign_at = Instant::now() + SIGN_PAUSE;
-                }
-                Ok((cursors, updates))
-            });
-            match look {
+            match self.look(&mut due) {
                 Ok((cursors, updates)) => {
-                    if self.status.reading.succeed() {
-                        info!("MongoDB tells what other instances set again");
-                    }
-                    if !updates.is_empty() {
-                        match runtime.block_on(handle.adopt(updates)) {
-                            Ok(_) => self.cursors = Some(cursors),
-                            Err(CommandError::Gone) => return,
-                            // It is asked again with the next look.
-                            Err(cause) => warn!(%cause, "what other instances set was not taken"),
-                        }
-                    } else {
-                        self.cursors = Some(cursors);
+                    if self.hand_over(sink, cursors, updates) == Err(SinkError::Gone) {
+                        return;
                     }
                 }
                 Err(cause) => {
@@ -127,19 +109,54 @@ impl ChangeReader {
                     }
                 }
             }
-            if Instant::now() >= prune_at {
-                let present = Timestamp(self.present.load(Ordering::Acquire));
-                let has_more = match prune::prune(&self.server, &self.config, present) {
-                    Ok(has_more) => has_more,
-                    Err(cause) => {
-                        warn!(%cause, "MongoDB could not be tidied");
-                        false
-                    }
-                };
-                prune_at = if has_more { Instant::now() } else { Instant::now() + PRUNE_PAUSE };
+            if Instant::now() >= due.prune_at {
+                due.prune_at = if self.prune() { Instant::now() } else { Instant::now() + PRUNE_PAUSE };
             }
             sleep(PAUSE);
         }
+    }
+
+    fn look(&self, due: &mut Due) -> Result<(Cursors, Vec<SettingUpdate>), StoreError> {
+        let changes = self.changes()?;
+        // A server that comes back may have lost its indexes, too.
+        let breaks = self.server.breaks();
+        if due.indexed_at_breaks != Some(breaks) {
+            super::index(&self.server)?;
+            due.indexed_at_breaks = Some(breaks);
+        }
+        if Instant::now() >= due.sign_at {
+            self.sign(system_time())?;
+            due.sign_at = Instant::now() + SIGN_PAUSE;
+        }
+        Ok(changes)
+    }
+
+    fn hand_over(
+        &mut self,
+        sink: &dyn SettingSink,
+        cursors: Cursors,
+        updates: Vec<SettingUpdate>,
+    ) -> Result<(), SinkError> {
+        if self.status.reading.succeed() {
+            info!("MongoDB tells what other instances set again");
+        }
+        let taken = if updates.is_empty() { Ok(()) } else { sink.adopt(updates) };
+        match &taken {
+            Ok(()) => self.cursors = Some(cursors),
+            // It is asked again with the next look.
+            Err(SinkError::NotNow(cause)) => warn!(%cause, "what other instances set was not taken"),
+            Err(SinkError::Gone) => {}
+        }
+        taken
+    }
+
+    /// Whether there is more that is old.
+    fn prune(&self) -> bool {
+        let present = Timestamp(self.present.load(Ordering::Acquire));
+        prune::prune(&self.server, &self.config, present).unwrap_or_else(|cause| {
+            warn!(%cause, "MongoDB could not be tidied");
+            false
+        })
     }
 
     /// What other incarnations have set since the last look.

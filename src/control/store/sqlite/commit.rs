@@ -3,8 +3,8 @@
 //! Invariant: the sums by hour, day and month grow by exactly what each rollup row has grown since it was last
 //! written, in the transaction that writes it. So a batch that is committed again adds nothing.
 
-use super::counts::{self, growth, identity_values, names, org_text, time, values};
-use super::schema::COUNTS;
+use super::counts::{self, COUNTS, growth, identity_values, names, org_text, time, values};
+use super::rows::holder_text;
 use super::{journal, outbox};
 use crate::store::row::measure_parts;
 use rusqlite::types::Value;
@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Grain, HolderState, Log, Mark, Rollup, SessionRecord, Stamped};
 use tokenist_core::catalog::Entry;
-use tokenist_core::id::Holder;
 use tokenist_core::refusal::{Refusal, Refused};
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
@@ -344,10 +343,6 @@ impl Writer<'_> {
 }
 
 /// `{"user":"alice"}`
-pub(super) fn holder_text(holder: &Holder) -> String {
-    serde_json::to_string(holder).expect("a holder is a plain value")
-}
-
 fn marks(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

@@ -1,6 +1,5 @@
 //! Totals and identities as columns.
 
-use super::schema::COUNTS;
 use rusqlite::types::Value;
 use rusqlite::{Error, Row};
 use std::sync::Arc;
@@ -9,6 +8,16 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::usage::{KINDS, Usage};
+
+/// What every table that counts has, in this order: the kinds of usage, and what they cost.
+pub(super) const COUNTS: [&str; KINDS.len() + 3] = {
+    let mut names = ["cost_nano"; KINDS.len() + 3];
+    let (kinds, _) = names.split_at_mut(KINDS.len());
+    kinds.copy_from_slice(&KINDS);
+    names[KINDS.len() + 1] = "estimated_cost_nano";
+    names[KINDS.len() + 2] = "updated_at";
+    names
+};
 
 /// The columns of [`COUNTS`], for a list of columns.
 pub(super) fn names() -> String {

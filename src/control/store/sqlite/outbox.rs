@@ -5,11 +5,10 @@
 //! it at once, so nothing that was counted before stays behind.
 
 use super::counts::{self, IDENTITY, names, read_org, read_time};
-use super::read::{
-    AUDIT, EVENT, LOG, REFUSAL, ROLLUP, SESSION, audit_of, event_of, log_of, refusal_of, rollup_of,
-    session_of,
+use super::rows::{
+    AUDIT, ENTRY, EVENT, LOG, REFUSAL, ROLLUP, SESSION, audit_of, entry_of, event_of, json, log_of,
+    refusal_of, revision, rollup_of, session_of,
 };
-use super::restore::{ENTRY, entry_of, json, revision};
 use super::{LedgerPath, StoreError};
 use crate::store::row::{Change, Row, Sum, SumOf};
 use rusqlite::types::Value;

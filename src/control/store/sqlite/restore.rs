@@ -6,15 +6,15 @@
 //! windows come back as they were. What was used before them is the rest of this month's sum and of the sum of all
 //! time, so that a start takes no longer for what is long ago.
 
-use super::commit::holder_text;
 use super::counts::{growth, names, read, read_feature, read_org, read_time, summed_names, time};
-use super::read::text as text_value;
+use super::question::text as text_value;
+use super::rows::{ENTRY, entry_of, holder_text, json, revision};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
-use tokenist_core::batch::{HolderState, Piece, Recalled, Restored, Revision, Stamped};
-use tokenist_core::catalog::{Entry, EntryId};
+use tokenist_core::batch::{HolderState, Piece, Recalled, Restored, Stamped};
+use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Holder, KeyHash, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::time::{DAY_MS, Timestamp};
@@ -252,14 +252,6 @@ fn entries(connection: &Connection) -> rusqlite::Result<Vec<Stamped<Entry>>> {
     statement.query_map([], entry_of)?.collect()
 }
 
-/// The columns that [`entry_of`] reads.
-pub(super) const ENTRY: &str = "kind, id, revision, value";
-
-pub(super) fn entry_of(row: &Row<'_>) -> rusqlite::Result<Stamped<Entry>> {
-    let id = EntryId { kind: row.get(0)?, id: row.get(1)? };
-    Ok(Stamped { revision: revision(row, 2)?, value: Entry { id, value: row.get(3)? } })
-}
-
 fn usage(connection: &Connection, now: Timestamp, chosen: &Chosen) -> rusqlite::Result<Vec<Piece>> {
     let (recent_from, month) = (recent_from(now), now.month_start());
     let mut pasts = Pasts::default();
@@ -418,14 +410,4 @@ fn days(
         pieces.extend(holder(row)?.map(|holder| Piece { holder, at, totals }));
     }
     Ok(())
-}
-
-pub(super) fn revision(row: &Row<'_>, index: usize) -> rusqlite::Result<Revision> {
-    row.get::<_, i64>(index).map(|revision| Revision(revision.max(0) as u64))
-}
-
-pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(index)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
-    })
 }

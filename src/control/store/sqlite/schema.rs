@@ -2,9 +2,8 @@
 //!
 //! Times are milliseconds since 1970 in UTC, money is nano-dollars. An empty org or feature means that there was none.
 
-use super::counts::summed_names;
+use super::counts::{COUNTS, summed_names};
 use rusqlite::{Connection, TransactionBehavior};
-use tokenist_core::usage::KINDS;
 use tracing::info;
 
 /// Tells our files from other SQLite files: "tkst".
@@ -13,16 +12,6 @@ const APPLICATION_ID: i32 = 0x746b_7374;
 /// Each step takes a file one version further, in one transaction.
 const STEPS: [&str; 8] =
     [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
-
-/// What every table that counts has, in this order: the kinds of usage, and what they cost.
-pub(super) const COUNTS: [&str; KINDS.len() + 3] = {
-    let mut names = ["cost_nano"; KINDS.len() + 3];
-    let (kinds, _) = names.split_at_mut(KINDS.len());
-    kinds.copy_from_slice(&KINDS);
-    names[KINDS.len() + 1] = "estimated_cost_nano";
-    names[KINDS.len() + 2] = "updated_at";
-    names
-};
 
 /// `COUNTS_HERE` stands for the columns of [`COUNTS`], `SUMS_HERE` for their sums over several rows.
 const VERSION_1: &str = "

@@ -6,7 +6,7 @@
 
 use super::StoreError;
 use super::counts::{names, org_text, read, read_model, read_org, read_time, summed_names, time};
-use super::read::{FileReader, Question, count, text};
+use super::question::{FileReader, Question, count, text};
 use crate::store::{Dimension, Order, UsageKey, UsageQuery, UsageRow};
 use rusqlite::Row;
 use rusqlite::types::Value;
