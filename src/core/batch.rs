@@ -5,17 +5,17 @@
 
 use crate::audit::Audit;
 use crate::catalog::Entry;
-use crate::id::{Feature, Holder, Identity, KeyHash, Model, OrgId, UserId};
+use crate::id::{Feature, Holder, KeyHash, Model, OrgId, UserId};
 use crate::journal::Upto;
 use crate::key::Key;
 use crate::limit::{Block, Limit};
+pub use crate::message::Log;
 use crate::message::{Closed, Delta, Opened};
-use crate::money::NanoUsd;
 pub use crate::profile::Profile;
 use crate::refusal::Refusal;
+pub use crate::revision::{Revision, Stamped};
 use crate::time::{HOUR_MS, Timestamp};
 use crate::totals::Totals;
-use crate::usage::Usage;
 use crate::window::BUCKET_MS;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -57,18 +57,6 @@ impl Batch {
 /// A number that one ledger gives once. Greater means later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Serial(pub u64);
-
-/// Which of two settings of the same thing is the later one, also where two instances made them: the wall clock's
-/// milliseconds above 16 bits that tell settings of the same millisecond apart. Zero was never set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Revision(pub u64);
-
-/// A value with the revision that set it. The greater revision holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamped<T> {
-    pub revision: Revision,
-    pub value: T,
-}
 
 /// The span of a rollup row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,24 +119,6 @@ pub struct Mark {
     /// The same for all that are the same call.
     pub id: Arc<str>,
     pub at: Timestamp,
-}
-
-/// A call that an application described whole. Written once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// Unique: `log_` and 32 hexadecimal digits.
-    pub id: Arc<str>,
-    pub at: Timestamp,
-    pub identity: Arc<Identity>,
-    pub model: Model,
-    /// JSON, as it was sent.
-    pub request: Option<Arc<str>>,
-    pub response: Option<Arc<str>>,
-    /// The application's word, such as `success`.
-    pub status: Arc<str>,
-    pub latency_ms: Option<u64>,
-    /// What the response says was used, if it says, and what that cost.
-    pub usage: Option<(Usage, NanoUsd)>,
 }
 
 /// What a ledger needs to go on where an earlier one stopped.
@@ -227,29 +197,6 @@ impl Rollup {
         let feature = self.feature.clone().map(Holder::Feature);
         let key = self.key.map(Holder::Key);
         [Some(Holder::User(self.user.clone())), org, feature, key].into_iter().flatten()
-    }
-}
-
-impl Revision {
-    /// When it was set, by the clock of whoever did.
-    pub fn set_at(self) -> Timestamp {
-        Timestamp(self.0 >> 16)
-    }
-
-    /// A revision that is later than `last`, set at `now`.
-    pub fn after(last: Revision, now: Timestamp) -> Revision {
-        Revision((last.0 + 1).max(now.0 << 16))
-    }
-}
-
-impl<T> Stamped<T> {
-    /// Takes over what was set later. Whether it was.
-    pub fn join(&mut self, other: Stamped<T>) -> bool {
-        let is_later = other.revision > self.revision;
-        if is_later {
-            *self = other;
-        }
-        is_later
     }
 }
 

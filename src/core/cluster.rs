@@ -10,17 +10,10 @@
 use crate::id::Holder;
 use crate::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use crate::money::NanoUsd;
-use crate::time::{DAY_MS, Timestamp};
+use crate::time::Timestamp;
 use crate::verdict::Used;
-use crate::window::{BUCKET_MS, Windows};
+use crate::window::{BUCKET_MS, WindowBucket, Windows};
 use std::sync::Arc;
-
-/// A span whose sum is exchanged by itself: a day, a month, all time, or a rolling window's five minutes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WindowBucket {
-    pub window: WindowKind,
-    pub start: Timestamp,
-}
 
 /// What this instance has counted in a bucket. It only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,18 +110,6 @@ impl Mark {
     fn of(windows: &Windows, window: WindowKind) -> Mark {
         let since = WindowBucket { window, start: windows.newest(window) };
         Mark { since, own: windows.used_in(since) }
-    }
-}
-
-impl WindowBucket {
-    /// When nothing of it counts any more; `None` is never.
-    pub fn end(self) -> Option<Timestamp> {
-        match self.window {
-            WindowKind::Daily => Some(self.start.next_day_start()),
-            WindowKind::Monthly => Some(self.start.next_month_start()),
-            WindowKind::Rolling24h => Some(self.start.plus_ms(DAY_MS + BUCKET_MS)),
-            WindowKind::Total => None,
-        }
     }
 }
 

@@ -8,9 +8,8 @@
 //! that is not whole. What an earlier round of the ring, another lane or another incarnation has left there is not
 //! taken for it, and no bytes whatever make reading fail otherwise.
 
-use crate::batch::Log;
 use crate::id::{Identity, KeyHash, Model, SessionId};
-use crate::message::Delta;
+use crate::message::{Delta, Log};
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 use crate::usage::{KINDS, Usage};

@@ -33,6 +33,7 @@ pub mod provider;
 pub mod record;
 pub mod refusal;
 pub mod retention;
+pub mod revision;
 pub mod rule;
 pub mod series;
 pub mod time;

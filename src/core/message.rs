@@ -59,3 +59,21 @@ pub struct Closed {
     /// The close code that the downstream was given or gave; 1006 if none.
     pub close_code: u16,
 }
+
+/// A call that an application described whole. Written once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Unique: `log_` and 32 hexadecimal digits.
+    pub id: Arc<str>,
+    pub at: Timestamp,
+    pub identity: Arc<Identity>,
+    pub model: Model,
+    /// JSON, as it was sent.
+    pub request: Option<Arc<str>>,
+    pub response: Option<Arc<str>>,
+    /// The application's word, such as `success`.
+    pub status: Arc<str>,
+    pub latency_ms: Option<u64>,
+    /// What the response says was used, if it says, and what that cost.
+    pub usage: Option<(Usage, NanoUsd)>,
+}

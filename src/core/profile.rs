@@ -7,8 +7,8 @@
 //! Invariant: whatever clocks say and in whatever order instances hear of it, an operator's word holds against a key's,
 //! a key's against a claim, and of two keys' the first: [`Said::revision`].
 
-use crate::batch::Revision;
 use crate::id::{Identity, OrgId};
+use crate::revision::Revision;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

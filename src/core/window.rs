@@ -10,7 +10,6 @@
 //! Invariant: the rolling sum is never less than the exact sum of the last 24 hours, for its oldest bucket counts
 //! whole.
 
-use crate::cluster::WindowBucket;
 use crate::limit::WindowKind;
 use crate::time::{DAY_MS, MINUTE_MS, Timestamp};
 use crate::totals::Totals;
@@ -23,6 +22,13 @@ pub const BUCKET_MS: u64 = 5 * MINUTE_MS;
 /// How many buckets count: those of the last 24 hours, and the one that they share with the time before.
 const BUCKET_COUNT: u64 = DAY_MS / BUCKET_MS + 1;
 
+/// A span whose sum is exchanged by itself: a day, a month, all time, or a rolling window's five minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowBucket {
+    pub window: WindowKind,
+    pub start: Timestamp,
+}
+
 /// One holder's sums over all windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows {
@@ -30,6 +36,18 @@ pub struct Windows {
     month: Calendar,
     rolling: Rolling,
     total: Totals,
+}
+
+impl WindowBucket {
+    /// When nothing of it counts any more; `None` is never.
+    pub fn end(self) -> Option<Timestamp> {
+        match self.window {
+            WindowKind::Daily => Some(self.start.next_day_start()),
+            WindowKind::Monthly => Some(self.start.next_month_start()),
+            WindowKind::Rolling24h => Some(self.start.plus_ms(DAY_MS + BUCKET_MS)),
+            WindowKind::Total => None,
+        }
+    }
 }
 
 impl Windows {

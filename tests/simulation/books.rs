@@ -4,17 +4,18 @@ use crate::amount::Amount;
 use crate::cast::{HOLDER_COUNT, KEY_COUNT, Party, USER_COUNT, Who};
 use std::collections::BTreeMap;
 use tokenist_core::batch::{Grain, HolderState, Revision, Stamped};
-use tokenist_core::cluster::{Cell, Writer};
+use tokenist_core::cluster::Writer;
 use tokenist_core::key::Key;
 use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::time::{DAY_MS, HOUR_MS, STEP_BACK_MS, Timestamp};
 use tokenist_core::window::BUCKET_MS;
+use tokenist_core::window::WindowBucket;
 
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) booked: Vec<Booked>,
     /// What this process was told of each other instance.
-    pub(crate) merged: BTreeMap<(Who, Cell, Writer), Amount>,
+    pub(crate) merged: BTreeMap<(Who, WindowBucket, Writer), Amount>,
     pub(crate) limits: [Stamped<Option<Limit>>; HOLDER_COUNT],
     pub(crate) blocks: [Stamped<Option<Block>>; USER_COUNT],
     pub(crate) keys: [Option<Stamped<Key>>; KEY_COUNT],
@@ -68,13 +69,13 @@ impl Books {
     }
 
     pub(crate) fn merged_in(&self, who: Who, window: WindowKind, now: Timestamp) -> Amount {
-        let counts = |cell: &Cell| cell.window == window && is_in(window, cell.start, now);
-        let merged = self.merged.iter().filter(|((of, cell, _), _)| *of == who && counts(cell));
+        let counts = |bucket: &WindowBucket| bucket.window == window && is_in(window, bucket.start, now);
+        let merged = self.merged.iter().filter(|((of, bucket, _), _)| *of == who && counts(bucket));
         merged.map(|(_, amount)| *amount).sum()
     }
 
-    pub(crate) fn merge(&mut self, who: Who, cell: Cell, writer: &Writer, amount: Amount) {
-        let known = self.merged.entry((who, cell, writer.clone())).or_default();
+    pub(crate) fn merge(&mut self, who: Who, bucket: WindowBucket, writer: &Writer, amount: Amount) {
+        let known = self.merged.entry((who, bucket, writer.clone())).or_default();
         known.nano = known.nano.max(amount.nano);
         known.tokens = known.tokens.max(amount.tokens);
     }

@@ -3,10 +3,11 @@
 use crate::amount::Amount;
 use std::collections::{BTreeMap, HashMap};
 use tokenist_control::setting::SettingUpdate;
-use tokenist_core::cluster::{Contribution, PeerTotals, WindowBucket, Writer};
+use tokenist_core::cluster::{Contribution, PeerTotals, Writer};
 use tokenist_core::id::Holder;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::verdict::Used;
+use tokenist_core::window::WindowBucket;
 
 #[derive(Debug, Default)]
 pub(crate) struct Redis {

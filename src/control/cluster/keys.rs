@@ -3,10 +3,10 @@
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use tokenist_core::cluster::WindowBucket;
 use tokenist_core::id::Holder;
 use tokenist_core::limit::WindowKind;
 use tokenist_core::time::Timestamp;
+use tokenist_core::window::WindowBucket;
 
 /// Instances in touch, each with the time, by Redis's clock, when it last was.
 pub(super) const INSTANCES: &str = "tokenist:{fleet}:instances";

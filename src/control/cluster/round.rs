@@ -76,9 +76,9 @@ fn parse(figures: &str) -> Option<Used> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenist_core::cluster::WindowBucket;
     use tokenist_core::limit::WindowKind;
     use tokenist_core::time::Timestamp;
+    use tokenist_core::window::WindowBucket;
 
     #[test]
     fn others_are_told_apart_and_nonsense_is_passed_over() {

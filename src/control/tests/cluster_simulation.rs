@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokenist_control::Aggregator;
 use tokenist_control::cluster::{ClusterEvent, Line, link};
-use tokenist_core::cluster::{Contribution, PeerTotals, WindowBucket, Writer};
+use tokenist_core::cluster::{Contribution, PeerTotals, Writer};
 use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Limit, WindowKind};
@@ -29,7 +29,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::Used;
-use tokenist_core::window::BUCKET_MS;
+use tokenist_core::window::{BUCKET_MS, WindowBucket};
 use tokenist_handoff::{Admission, Admitted, Answer, Charge, Mailbox, Order, Report, mailbox};
 
 /// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.

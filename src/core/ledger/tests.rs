@@ -3,7 +3,7 @@ mod slots;
 
 use super::*;
 use crate::batch::{Profile, Recalled};
-use crate::cluster::{WindowBucket, Writer};
+use crate::cluster::Writer;
 use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
@@ -13,6 +13,7 @@ use crate::record::Ceiling;
 use crate::time::{DAY_MS, HOUR_MS};
 use crate::usage::Usage;
 use crate::verdict::Used;
+use crate::window::WindowBucket;
 use crate::{batch::Piece, id::Feature, id::Model};
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 use super::*;
-use crate::cluster::{WindowBucket, Writer};
+use crate::cluster::Writer;
 use crate::id::UserId;
 use crate::money::NanoUsd;
 use crate::time::DAY_MS;
 use crate::usage::Usage;
-use crate::window::BUCKET_MS;
+use crate::window::{BUCKET_MS, WindowBucket};
 use proptest::prelude::*;
 
 const NOON: Timestamp = Timestamp(1_795_435_200_000);
