@@ -4,10 +4,7 @@
 //! somebody: its usage would be shown to whoever registers into it, and keys made there would count for it. So an org
 //! is given to who asks for it first, while nothing is known of it ([`known_org`]). Into one that exists only an owner
 //! puts an account, with `POST /admin/logins`.
-//!
-//! User ids of accounts are each org's own: [`Space`] translates at this port between what is said and what is stored.
 
-use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::login::{Login, Role};
 use crate::policy::Policy;
@@ -20,10 +17,8 @@ use tokenist_control::error::CommandError;
 use tokenist_control::handle::Handle;
 use tokenist_control::store::{Filter, RefusalFilter, UsageQuery};
 use tokenist_control::view::{KeyQuery, UserFilter, UserQuery};
-use tokenist_core::authority::{Mute, space_of};
 use tokenist_core::catalog::Kept;
-use tokenist_core::id::{Holder, Identity, OrgId, SPACE_PREFIX, UserId};
-use tokenist_core::key::Key;
+use tokenist_core::id::{Holder, OrgId};
 use tokenist_core::price::Listing;
 use tokenist_core::rule::{Firings, Rule};
 use tokenist_core::verdict::Used;
@@ -128,77 +123,4 @@ async fn is_in_ledger(handle: &Handle, org: &OrgId) -> Result<bool, CommandError
     let is_recorded = !(usage.is_empty() && events.is_empty() && sessions.is_empty() && logs.is_empty());
     let is_set = !limit.limit_is_default || !users.users.is_empty() || keys.total > 0;
     Ok(is_used || is_recorded || is_set || !refusals.is_empty())
-}
-
-/// The name space of an account's keys: what is said there is bare, what is stored is not. Everybody else says what is
-/// stored.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Space(Option<OrgId>);
-
-impl Space {
-    pub(crate) fn of_key(key: &Key) -> Space {
-        Space(space_of(key).cloned())
-    }
-
-    pub(crate) fn of(caller: &Caller) -> Space {
-        match caller {
-            Caller::Key(key) => Space::of_key(key),
-            Caller::Operator | Caller::Login { .. } => Space(caller.account().map(|(_, org)| org)),
-        }
-    }
-
-    /// Whether an account asks.
-    pub(crate) fn is_an_orgs(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The id under which a user is stored that is called so here.
-    pub(crate) fn said(&self, user: UserId) -> UserId {
-        self.0.as_ref().map_or_else(|| user.clone(), |org| user.spaced(org))
-    }
-
-    /// What a user is called here.
-    pub(crate) fn shown<'a>(&self, user: &'a UserId) -> &'a str {
-        if self.0.is_some() { user.bare() } else { user.as_str() }
-    }
-}
-
-/// Whom a key of an account is bound to for which this user is asked: see `tokenist_core::authority::speak`.
-pub(crate) async fn bound_user(handle: &Handle, org: &OrgId, user: UserId) -> Result<UserId, ApiError> {
-    if user.as_str().starts_with(SPACE_PREFIX) {
-        return Err((&Mute::Spaced).into());
-    }
-    let spaced = user.spaced(org);
-    let is_of_before = handle.org_of(spaced.clone()).await?.is_none()
-        && handle.org_of(user.clone()).await?.flatten().as_ref() == Some(org);
-    Ok(if is_of_before { user } else { spaced })
-}
-
-/// An operator's key that is bound to a user and to an org says where the user belongs, and no other than it belongs to.
-pub(crate) async fn name_user(handle: &Handle, user: &UserId, org: &OrgId) -> Result<(), ApiError> {
-    refuse_other_space(user, org)?;
-    match handle.org_of(user.clone()).await?.flatten() {
-        Some(other) if other != *org => {
-            let sentence =
-                format!("User {user} is of organization {other}: leave out orgId, or name that one");
-            Err(ApiError::new(StatusCode::CONFLICT, sentence))
-        }
-        Some(_) => Ok(()),
-        None => {
-            let identity = Identity { org: Some(org.clone()), ..Identity::of(user.clone()) };
-            handle.introduce(identity).await?;
-            Ok(())
-        }
-    }
-}
-
-/// A user of an org's name space is that org's.
-pub(crate) fn refuse_other_space(user: &UserId, org: &OrgId) -> Result<(), ApiError> {
-    match user.space() {
-        Some(own) if own != *org => {
-            let sentence = format!("User {user} is of organization {own} for good: leave out orgId");
-            Err(ApiError::new(StatusCode::BAD_REQUEST, sentence))
-        }
-        Some(_) | None => Ok(()),
-    }
 }

@@ -6,7 +6,8 @@
 
 use crate::error::ApiError;
 use crate::login::{Login, Role};
-use crate::serve::Visitor;
+use crate::operator_token::OperatorToken;
+use crate::peer::{Peer, Visitor};
 use crate::session::{self, Holder, OPERATOR, Session};
 use crate::tether::tether;
 use crate::throttle::{Taken, Throttle, network};
@@ -18,78 +19,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use subtle::ConstantTimeEq;
 use tokenist_core::id::{KeyHash, OrgId};
 use tokenist_core::key::{KEY_PREFIX, Key, Maker};
-
-/// The operator's credential: SHA-256 of 16 to 512 printable characters without spaces.
-#[derive(Clone)]
-pub struct OperatorToken([u8; 32]);
-
-/// Why a text cannot be an operator's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenError {
-    TooShort,
-    TooLong,
-    NotPrintable,
-}
-
-impl OperatorToken {
-    pub fn parse(text: &str) -> Result<OperatorToken, TokenError> {
-        match text.len() {
-            _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::NotPrintable),
-            0..TOKEN_CHARS_MIN => Err(TokenError::TooShort),
-            TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX => Ok(OperatorToken(Sha256::digest(text).into())),
-            _ => Err(TokenError::TooLong),
-        }
-    }
-
-    /// Why this text, though it can be a token, had better not be one; of a random one nothing is said.
-    pub fn weakness(text: &str) -> Option<&'static str> {
-        let mut seen = [false; 256];
-        text.bytes().for_each(|byte| seen[usize::from(byte)] = true);
-        let kinds = seen.iter().filter(|seen| **seen).count();
-        match text.len() {
-            0..TOKEN_CHARS_SAFE => Some("is shorter than 32 characters"),
-            _ if kinds < TOKEN_KINDS_SAFE => Some("has few different characters"),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn hash(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    fn is(&self, other: &OperatorToken) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl fmt::Debug for OperatorToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OperatorToken(hidden)")
-    }
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TokenError::TooShort => "is shorter than 16 characters",
-            TokenError::TooLong => "is longer than 512 characters",
-            TokenError::NotPrintable => "holds a space or another character that is not printable ASCII",
-        })
-    }
-}
-
-impl std::error::Error for TokenError {}
-
-/// Where a request comes from: the other end of the connection, or whom a trusted proxy names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Whose request it is.
 #[derive(Clone, Debug)]
@@ -393,7 +327,7 @@ impl Guard {
         let shown = match token.is(&self.token) {
             // The cookie is for sessions that were begun; the token itself does not belong in it.
             true if headers.contains_key(header::AUTHORIZATION) => Shown::Operator,
-            false if text.starts_with(KEY_PREFIX) => Shown::Key(KeyHash(token.0)),
+            false if text.starts_with(KEY_PREFIX) => Shown::Key(KeyHash(*token.hash())),
             true | false => Shown::Token(text.into()),
         };
         Ok((shown, token))
@@ -439,7 +373,7 @@ impl Guard {
 
     /// Notes that this token or key was tried, and says so.
     fn wrong(&self, peer: IpAddr, token: &OperatorToken, now: Instant) -> ApiError {
-        self.refuse(peer, token.0, "Invalid API key", now)
+        self.refuse(peer, *token.hash(), "Invalid API key", now)
     }
 
     fn refuse(&self, peer: IpAddr, tried: [u8; 32], sentence: &'static str, now: Instant) -> ApiError {
@@ -514,12 +448,6 @@ const VIEWER_READS: &str = "A viewer may only read: ask an owner for the role of
 const SESSION_OVER: &str = "This session is over: sign in again";
 /// The cookie of a browser's session.
 pub(crate) const SESSION_COOKIE: &str = "tokenist_session";
-const TOKEN_CHARS_MIN: usize = 16;
-const TOKEN_CHARS_MAX: usize = 512;
-/// As many hexadecimal digits are 128 bits.
-const TOKEN_CHARS_SAFE: usize = 32;
-/// Of 32 random digits fewer than so many are different once in some hundred million times.
-const TOKEN_KINDS_SAFE: usize = 7;
 /// Different wrong credentials from one address within [`WRONG_SPAN`], after which more of them are told to wait; and
 /// wrong passwords for one login, after which none is looked at.
 const WRONG_MAX: u32 = 10;
@@ -623,19 +551,6 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::COOKIE, cookie)]);
         let (shown, _) = guard.shown(&Method::GET, &headers).unwrap();
         assert_eq!(shown, Shown::Token(TOKEN.into()), "it is no session's");
-    }
-
-    #[test]
-    fn what_can_be_guessed_is_told_from_what_is_random() {
-        for (text, is_weak) in [
-            ("correct-horse-battery", true),
-            (&"x".repeat(64), true),
-            (&"abcabc".repeat(8), true),
-            ("0123456789abcdef0123456789abcdef", false),
-        ] {
-            assert_eq!(OperatorToken::weakness(text).is_some(), is_weak, "{text}");
-        }
-        assert!((0..100).all(|_| OperatorToken::weakness(&crate::generate_token()).is_none()));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What every request and answer passes: the deadline, the headers that browsers need, and CORS.
 
 use crate::App;
-use crate::auth::{self, Peer};
+use crate::auth;
 use crate::error::ApiError;
+use crate::peer::Peer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;

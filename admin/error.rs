@@ -1,6 +1,6 @@
 //! An answer that is not the one hoped for: a public half for the caller, a private one for the log.
 
-use crate::dto::{ErrorBody, ErrorText, Issue};
+use crate::error_body::{ErrorBody, ErrorText, Issue};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -4,8 +4,8 @@
 //! Invariant: what nobody asks for is an issue, too, with the nearest name that is known: a slip must not leave out what
 //! was meant.
 
-use crate::dto::Issue;
 use crate::error::ApiError;
+use crate::error_body::Issue;
 use crate::json::{self, type_of};
 use crate::now;
 use axum::body::Bytes;

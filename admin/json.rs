@@ -1,7 +1,7 @@
 //! Reads a body's JSON so that nothing in it is passed over. What is no JSON is refused with its place, and so is a name
 //! that stands twice in one object, for one reader takes the first of them and another the last.
 
-use crate::dto::Issue;
+use crate::error_body::Issue;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Number, Value};

@@ -3,11 +3,8 @@
 
 use crate::auth::Area;
 use crate::dto::ErrorBody;
-use crate::route;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Schema};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -35,27 +32,6 @@ use utoipa::{OpenApi, ToSchema};
     ),
 )]
 pub(crate) struct Description;
-
-/// The description as it is served.
-pub fn openapi_json() -> &'static str {
-    static JSON: LazyLock<String> = LazyLock::new(|| {
-        let (_, mut description) = route::routes().split_for_parts();
-        close_bodies(&mut description);
-        let mut json = description.to_pretty_json().expect("a description is plain data");
-        json.push('\n');
-        json
-    });
-    &JSON
-}
-
-/// The API's own description.
-#[utoipa::path(
-    get, path = "/openapi.json", tag = "process",
-    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
-)]
-pub(crate) async fn read_openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
-}
 
 /// Adds to the operations that need no credential what their bodies bring with them.
 pub(crate) fn admit(description: &mut utoipa::openapi::OpenApi, body_bytes_max: usize) {
@@ -89,7 +65,7 @@ pub(crate) fn guard(description: &mut utoipa::openapi::OpenApi, area: Area, body
 }
 
 /// Says of every object that a body may hold that it has no other fields than these.
-fn close_bodies(description: &mut utoipa::openapi::OpenApi) {
+pub(crate) fn close_bodies(description: &mut utoipa::openapi::OpenApi) {
     let bodies = description.paths.paths.values_mut().flat_map(operations);
     let bodies = bodies.filter_map(|operation| match &operation.request_body {
         Some(RefOr::T(body)) => Some(body.content.values().filter_map(schema_of).collect::<Vec<_>>()),
@@ -188,23 +164,3 @@ const WHOLE: [&str; 2] = ["ThresholdRequest", "LimitRequest"];
 const OPTIONAL_BODIES: [&str; 3] = ["block_user", "rotate_key", "sign_out"];
 const BEARER: &str = "key";
 const THROTTLED: &str = "Too many wrong credentials from this address.";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::expect_file;
-
-    #[test]
-    fn the_api_is_what_clients_were_built_from() {
-        expect_file!["openapi.json"].assert_eq(openapi_json());
-    }
-
-    #[test]
-    fn every_shape_that_is_referred_to_is_there() {
-        let description: serde_json::Value = serde_json::from_str(openapi_json()).unwrap();
-        let references = openapi_json().split("\"$ref\": \"#").skip(1);
-        for reference in references.map(|rest| rest.split('"').next().unwrap()) {
-            assert!(description.pointer(reference).is_some(), "{reference}");
-        }
-    }
-}

@@ -2,8 +2,8 @@
 //!
 //! Invariant: no client, however slow, holds a connection past [`CONNECTION_MS_MAX`] and its last answer.
 
-use crate::auth::Peer;
 use crate::connections::{Connection, ConnectionSlot, Connections};
+use crate::peer::{Peer, Visitor};
 use axum::body::Bytes;
 use axum::http::Request;
 use axum::{Extension, Router};
@@ -29,10 +29,6 @@ use tokio::time::{Instant, sleep, timeout};
 /// Turns true when the plane stops: an answer that has no end of its own ends then.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
-
-/// The connection that a request comes by.
-#[derive(Clone, Debug)]
-pub(crate) struct Visitor(pub(crate) Arc<Connection>);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {

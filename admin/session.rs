@@ -7,8 +7,8 @@
 //! - how often somebody has signed out [`Everywhere`], which each token repeats;
 //! - which of somebody's sessions were [`SignedOut`] one by one.
 
-use crate::auth::OperatorToken;
 use crate::error::ApiError;
+use crate::operator_token::OperatorToken;
 use crate::{now, random};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};

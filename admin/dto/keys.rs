@@ -1,9 +1,9 @@
 //! Tokenist keys. A key itself is in an answer once, when it is made.
 
 use super::{LIST_MAX, list_limit};
-use crate::account::Space;
 use crate::fields::{Fields, FromFields};
 use crate::session::OPERATOR;
+use crate::space::Space;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -7,7 +7,6 @@
 mod accounts;
 mod audit;
 mod blocks;
-mod error;
 mod explorer;
 mod history;
 mod keys;
@@ -32,7 +31,6 @@ mod users;
 pub(crate) use accounts::*;
 pub(crate) use audit::*;
 pub(crate) use blocks::*;
-pub(crate) use error::*;
 pub(crate) use explorer::*;
 pub(crate) use history::*;
 pub(crate) use keys::*;
@@ -53,6 +51,8 @@ pub(crate) use span::TimeRange;
 pub(crate) use stream::domain_event;
 pub(crate) use table::*;
 pub(crate) use users::*;
+
+pub(crate) use crate::error_body::*;
 
 use crate::fields::Fields;
 use serde::Serialize;

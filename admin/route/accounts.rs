@@ -1,13 +1,14 @@
 //! Accounts: how one is made, and what it used.
 
 use super::logins::{begin_login, first_epoch, hashed, me};
-use crate::auth::{Caller, Peer};
+use crate::auth::Caller;
 use crate::dto::{
     AccountUsage, ErrorBody, LoginBody, RegisterRequest, SignedIn, TierLimits, TimeRange, account_questions,
 };
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
 use crate::login::{Login, Role, login_id};
+use crate::peer::Peer;
 use crate::throttle::network;
 use crate::tier::{limits_of, tier_of};
 use crate::{App, account, now};

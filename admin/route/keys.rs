@@ -1,7 +1,6 @@
 //! Tokenist keys: made and shown once, listed by what is kept of them, ended.
 
 use super::path::UserPath;
-use crate::account::{self, Space};
 use crate::auth::Caller;
 use crate::dto::{
     ApiKey, CreatedKey, Emails, ErrorBody, KeyList, KeyReply, KeyRequest, KeysQuery, RotateRequest,
@@ -11,6 +10,7 @@ use crate::error::ApiError;
 use crate::fields::{Body, Nothing, Query};
 use crate::login::Login;
 use crate::random::{self, NewKey};
+use crate::space::{self, Space};
 use crate::{App, now};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -47,7 +47,7 @@ pub(crate) async fn create_key(
     let _alone = app.changes.lock().await;
     match (caller.account(), &draft.user, &draft.org) {
         (Some((account, org)), ..) => draft = of_account(&app, account, org, draft).await?,
-        (None, Some(user), Some(org)) => account::name_user(&app.handle, user, org).await?,
+        (None, Some(user), Some(org)) => space::name_user(&app.handle, user, org).await?,
         (None, ..) => {}
     }
     Ok((StatusCode::CREATED, Json(create(&app, &caller, draft).await?)))
@@ -165,7 +165,7 @@ async fn of_account(app: &App, account: &Arc<str>, org: OrgId, draft: Draft) -> 
         return forbidden(format!("The keys of this account are of organization {org}: leave out orgId"));
     }
     let user = match draft.user {
-        Some(user) => Some(account::bound_user(&app.handle, &org, user).await?),
+        Some(user) => Some(space::bound_user(&app.handle, &org, user).await?),
         None => None,
     };
     let made = KeyQuery { account: Some(Arc::clone(account)), limit: 1, ..KeyQuery::default() };

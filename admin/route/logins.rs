@@ -1,8 +1,7 @@
 //! Signing in and out, and who may.
 
 use super::keys::emails;
-use crate::account::Space;
-use crate::auth::{Caller, Peer, SESSION_COOKIE, is_own_origin, signed_in};
+use crate::auth::{Caller, SESSION_COOKIE, is_own_origin, signed_in};
 use crate::dto::{
     ApiKey, ChangedLogin, ErrorBody, LoginBody, LoginChange, LoginList, LoginPath, LoginReply, LoginRequest,
     MadeKeys, Me, SessionsReply, SignInRequest, SignOutRequest, SignedIn, SigningKeyReply, TokenRequest,
@@ -11,7 +10,9 @@ use crate::error::ApiError;
 use crate::fields::{Body, Nothing, Query};
 use crate::hashing::Ticket;
 use crate::login::{Login, Role, hash_password, is_password_of, login_id};
+use crate::peer::Peer;
 use crate::session::{self, Holder, OPERATOR, TOKEN_SECONDS};
+use crate::space::Space;
 use crate::tier::{Tier, tier_of};
 use crate::{App, account, now, random};
 use axum::extract::{Path, State};

@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod blocks;
+mod description;
 mod keys;
 mod limits;
 mod logins;
@@ -21,6 +22,8 @@ mod sessions;
 mod stream;
 mod usage;
 mod users;
+
+pub use description::openapi_json;
 
 use crate::auth::Area;
 use crate::error::ApiError;
@@ -61,7 +64,7 @@ fn open_routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(process::read_health))
         .routes(routes!(process::read_ready))
-        .routes(routes!(openapi::read_openapi))
+        .routes(routes!(description::read_openapi))
         .routes(routes!(logins::begin_session))
         .routes(routes!(logins::sign_in))
         .routes(routes!(logins::sign_out))

@@ -6,8 +6,9 @@ use crate::error::ApiError;
 use crate::fields::Body;
 use crate::random;
 use crate::repeat::{Ids, Scope};
+use crate::space::{self, Space};
 use crate::tier::{Quotas, limits_of, tier_of};
-use crate::{App, account, now};
+use crate::{App, now};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
@@ -127,9 +128,9 @@ fn identity(
     let unbound = Identity { org, feature, ..Identity::of(user) };
     let Caller::Key(key) = caller else { return of_operator(unbound) };
     let forbidden = |sentence: String| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
-    let user = account::Space::of_key(key).said(unbound.user.clone());
+    let user = Space::of_key(key).said(unbound.user.clone());
     if let Some(own) = key.user.as_ref().filter(|own| **own != user && **own != unbound.user) {
-        let own = account::Space::of_key(key).shown(own);
+        let own = Space::of_key(key).shown(own);
         return forbidden(format!(
             "This API key speaks for user {own} only: send that userId, or use another key"
         ));
@@ -145,7 +146,7 @@ fn identity(
 /// A user of an org's name space counts for that org, also where an operator tells of it.
 fn of_operator(said: Identity) -> Result<Identity, ApiError> {
     if let Some(org) = &said.org {
-        account::refuse_other_space(&said.user, org)?;
+        space::refuse_other_space(&said.user, org)?;
     }
     Ok(Identity { org: said.org.or_else(|| said.user.space()), ..said })
 }

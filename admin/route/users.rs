@@ -10,7 +10,7 @@ use crate::dto::{
 };
 use crate::error::ApiError;
 use crate::fields::{Body, Query};
-use crate::{App, account, now, random};
+use crate::{App, now, random, space};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -70,7 +70,7 @@ pub(crate) async fn create_user(
 ) -> Result<(StatusCode, Json<CreatedUser>), ApiError> {
     let user = request.user_id.unwrap_or_else(|| random::id("user_").as_str().into());
     if let Some(org) = &request.org_id {
-        account::refuse_other_space(&user, org)?;
+        space::refuse_other_space(&user, org)?;
     }
     let _alone = app.changes.lock().await;
     if !keys::keys_of(&app, &user).await?.is_empty() {
