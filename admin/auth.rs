@@ -561,19 +561,4 @@ mod tests {
         }
         assert_eq!(ask(&guard, &format!("bearer {TOKEN}"), "10.0.0.1", start), 200);
     }
-
-    #[test]
-    fn tokens_are_long_and_printable() {
-        assert!(OperatorToken::parse(&crate::generate_token()).is_ok());
-        for (text, error) in [
-            ("", TokenError::TooShort),
-            ("fifteen-chars-x", TokenError::TooShort),
-            ("sixteen chars in", TokenError::NotPrintable),
-            ("żółty-żółw-żółty", TokenError::NotPrintable),
-        ] {
-            assert_eq!(OperatorToken::parse(text).unwrap_err(), error, "{text}");
-        }
-        assert_eq!(OperatorToken::parse(&"x".repeat(513)).unwrap_err(), TokenError::TooLong);
-        assert!(!format!("{:?}", OperatorToken::parse(TOKEN).unwrap()).contains("horse"));
-    }
 }

@@ -88,4 +88,19 @@ mod tests {
         }
         assert!((0..100).all(|_| OperatorToken::weakness(&crate::generate_token()).is_none()));
     }
+
+    #[test]
+    fn tokens_are_long_and_printable() {
+        assert!(OperatorToken::parse(&crate::generate_token()).is_ok());
+        for (text, error) in [
+            ("", TokenError::TooShort),
+            ("fifteen-chars-x", TokenError::TooShort),
+            ("sixteen chars in", TokenError::NotPrintable),
+            ("żółty-żółw-żółty", TokenError::NotPrintable),
+        ] {
+            assert_eq!(OperatorToken::parse(text).unwrap_err(), error, "{text}");
+        }
+        assert_eq!(OperatorToken::parse(&"x".repeat(513)).unwrap_err(), TokenError::TooLong);
+        assert!(!format!("{:?}", OperatorToken::parse("correct-horse-battery").unwrap()).contains("horse"));
+    }
 }

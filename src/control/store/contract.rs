@@ -215,41 +215,32 @@ fn details_are_filtered_ordered_and_limited(mut store: Box<dyn Store>) {
     assert_eq!(opened.identity, delta("alice", 0, NOON).identity);
 }
 
-fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
-    let mut ledger = ledger();
-    let november = NOON.month_start();
-    for (days, name, model, feature, nano) in [
-        (0, "alice", "a", Some("voice"), 1),
-        (0, "alice", "b", None, 10),
-        (1, "bob", "a", Some("voice"), 100),
-        (31, "alice", "a", Some("chat"), 1_000),
-    ] {
-        let at = november.plus_ms(days * DAY_MS + 90 * 60_000);
-        let mut delta = delta(name, nano, at);
-        let identity = Arc::make_mut(&mut delta.identity);
-        identity.feature = feature.map(|feature| feature.into());
-        identity.org = (name == "alice").then(|| "acme".into());
-        delta.model = model.into();
-        ledger.apply(delta, at);
-    }
-    store.commit(&ledger.take_batch().unwrap()).unwrap();
-    let mut reader = store.reader().unwrap();
-    let day = |days: u64| november.plus_ms(days * DAY_MS);
-    let by = |dimensions: &[Dimension]| UsageQuery {
-        by: dimensions.to_vec(),
-        order: Order::Key,
-        ..UsageQuery::default()
-    };
-    // From the month's start on.
-    let dearest =
-        |dimensions: &[Dimension]| UsageQuery { from: november, order: Order::Cost, ..by(dimensions) };
-    let acme: Option<OrgId> = Some("acme".into());
-    let among = |dimension: Dimension, texts: &[&str], dimensions: &[Dimension]| UsageQuery {
-        among: Some((dimension, texts.iter().map(|text| (*text).into()).collect())),
-        ..by(dimensions)
-    };
+/// A question, and its rows by what they are of, with their costs.
+type Summed = (UsageQuery, &'static [(&'static str, i64)]);
+
+/// So many days after November began.
+fn november(days: u64) -> Timestamp {
+    NOON.month_start().plus_ms(days * DAY_MS)
+}
+
+fn by(dimensions: &[Dimension]) -> UsageQuery {
+    UsageQuery { by: dimensions.to_vec(), order: Order::Key, ..UsageQuery::default() }
+}
+
+/// From the month's start on.
+fn dearest(dimensions: &[Dimension]) -> UsageQuery {
+    UsageQuery { from: november(0), order: Order::Cost, ..by(dimensions) }
+}
+
+fn among(dimension: Dimension, texts: &[&str], dimensions: &[Dimension]) -> UsageQuery {
+    let among = (dimension, texts.iter().map(|text| (*text).into()).collect());
+    UsageQuery { among: Some(among), ..by(dimensions) }
+}
+
+fn summed_by_key() -> Vec<Summed> {
     use Dimension::*;
-    let rows: &[(UsageQuery, &[(&str, i64)])] = &[
+    let (day, acme) = (november, Some(OrgId::from("acme")));
+    let rows: &[Summed] = &[
         (by(&[]), &[("", 1_111)]),
         (UsageQuery { order: Order::Cost, ..by(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
         (UsageQuery { order: Order::Cost, limit: 1, ..by(&[Model]) }, &[("a", 1_101)]),
@@ -297,7 +288,16 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         (among(Org, &["acme"], &[User]), &[("alice", 1_011)]),
         (among(User, &["bob"], &[Day]), &[("1d0h", 100)]),
         (UsageQuery { model: Some("a".into()), ..among(Model, &["b"], &[]) }, &[]),
-        // Users by what they cost where that has to be summed up first.
+        (UsageQuery { from: day(40), ..by(&[]) }, &[]),
+    ];
+    rows.to_vec()
+}
+
+/// Users by what they cost where that has to be summed up first.
+fn summed_by_cost() -> Vec<Summed> {
+    use Dimension::*;
+    let (day, acme) = (november, Some(OrgId::from("acme")));
+    let rows: &[Summed] = &[
         (UsageQuery { from: day(0).plus_ms(HOUR_MS), ..dearest(&[User]) }, &[("alice", 1_011), ("bob", 100)]),
         (UsageQuery { from: day(0).plus_ms(HOUR_MS), limit: 1, ..dearest(&[User]) }, &[("alice", 1_011)]),
         (UsageQuery { from: day(0).plus_ms(2 * HOUR_MS), to: day(30), ..dearest(&[User]) }, &[("bob", 100)]),
@@ -318,12 +318,32 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
         (UsageQuery { to: day(1), org: acme.clone(), ..dearest(&[User]) }, &[("alice", 11)]),
         (UsageQuery { to: day(1), users: vec!["bob".into()], ..dearest(&[User]) }, &[]),
         (UsageQuery { from: day(30), to: day(61), org: acme, ..dearest(&[User]) }, &[("alice", 1_000)]),
-        (UsageQuery { from: day(40), ..by(&[]) }, &[]),
     ];
-    for (query, expected) in rows {
+    rows.to_vec()
+}
+
+fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
+    let mut ledger = ledger();
+    for (days, name, model, feature, nano) in [
+        (0, "alice", "a", Some("voice"), 1),
+        (0, "alice", "b", None, 10),
+        (1, "bob", "a", Some("voice"), 100),
+        (31, "alice", "a", Some("chat"), 1_000),
+    ] {
+        let at = november(days).plus_ms(90 * 60_000);
+        let mut delta = delta(name, nano, at);
+        let identity = Arc::make_mut(&mut delta.identity);
+        identity.feature = feature.map(|feature| feature.into());
+        identity.org = (name == "alice").then(|| "acme".into());
+        delta.model = model.into();
+        ledger.apply(delta, at);
+    }
+    store.commit(&ledger.take_batch().unwrap()).unwrap();
+    let mut reader = store.reader().unwrap();
+    for (query, expected) in summed_by_key().iter().chain(&summed_by_cost()) {
         let found = reader.usage(query).unwrap();
         let found: Vec<(String, i64)> =
-            found.iter().map(|row| (words(row, november), row.totals.cost.0)).collect();
+            found.iter().map(|row| (words(row, november(0)), row.totals.cost.0)).collect();
         let found: Vec<(&str, i64)> = found.iter().map(|(key, nano)| (key.as_str(), *nano)).collect();
         assert_eq!(found, *expected, "{query:?}");
         let unlimited = reader.usage(&UsageQuery { limit: usize::MAX, ..query.clone() }).unwrap();
@@ -334,7 +354,7 @@ fn usage_is_summed_by_what_is_asked_for(mut store: Box<dyn Store>) {
     let whole = reader.usage(&by(&[])).unwrap().remove(0).totals;
     assert_eq!((whole.usage.audio_in, whole.usage.text_out, whole.usage.requests), (1_111, 12, 4));
     assert_eq!(whole.estimated_cost, NanoUsd(1_110));
-    assert_eq!(whole.updated_at, Some(day(31).plus_ms(90 * 60_000)));
+    assert_eq!(whole.updated_at, Some(november(31).plus_ms(90 * 60_000)));
 }
 
 /// What a row is of, times in days and hours from `zero`.

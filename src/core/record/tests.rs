@@ -275,6 +275,16 @@ fn acts() -> impl Strategy<Value = Vec<(u64, Act)>> {
     prop::collection::vec((pause, act), 1..80)
 }
 
+/// Whether an account that is charged with so much has reached a ceiling.
+fn reached(charged: Applied, ceilings: Ceilings) -> bool {
+    let is_reached = |(charged, ceiling): (i64, Ceiling)| match ceiling {
+        Ceiling::Unlimited => false,
+        Ceiling::Shut => true,
+        Ceiling::At(ceiling) => charged >= ceiling,
+    };
+    is_reached((charged.cost, ceilings.cost)) || is_reached((charged.tokens, ceilings.tokens))
+}
+
 proptest! {
     #[test]
     fn an_account_is_reached_exactly_where_the_verdict_is_block(acts in acts()) {
@@ -283,15 +293,6 @@ proptest! {
         let mut waiting = std::collections::VecDeque::new();
         let mut now = NOON;
         let mut is_partitioned = false;
-        let reached = |charged: Applied, ceilings: Ceilings| {
-            [(charged.cost, ceilings.cost), (charged.tokens, ceilings.tokens)].iter().any(|&(charged, ceiling)| {
-                match ceiling {
-                    Ceiling::Unlimited => false,
-                    Ceiling::Shut => true,
-                    Ceiling::At(ceiling) => charged >= ceiling,
-                }
-            })
-        };
         for (pause, act) in acts {
             now = now.plus_ms(pause);
             match act {

@@ -78,6 +78,15 @@ pub struct Walker {
 /// Where a walk has come: between which frames, and how much of a large one is left.
 type Place = (Track, Option<(Header, u64)>);
 
+/// How far one walk has come.
+struct Way {
+    at: usize,
+    filled: usize,
+    /// How far it is forwarded, and what was under way there.
+    stop: Option<(usize, Track)>,
+    outcome: Outcome,
+}
+
 impl Walker {
     pub fn new(track: Track, capacity: usize) -> Walker {
         Walker { track, capacity, large: None, beyond: None }
@@ -85,112 +94,142 @@ impl Walker {
 
     /// Walks `bytes`, which start where the last walk's `seen` ended.
     pub fn walk(&mut self, bytes: &mut [u8], visitor: &mut impl Visit) -> Walked {
-        let (mut at, mut filled) = (0, bytes.len());
-        let mut stop: Option<(usize, Track)> = None;
-        let mut outcome = Outcome::Go;
-        while at < filled {
+        let mut way = Way { at: 0, filled: bytes.len(), stop: None, outcome: Outcome::Go };
+        while way.at < way.filled && way.outcome == Outcome::Go {
             if self.track.is_closed() {
-                // Whoever has said goodbye says no more (RFC 6455 §5.5.1).
-                filled = at;
+                // A side that has closed says no more (RFC 6455 §5.5.1).
+                way.filled = way.at;
                 break;
             }
-            if let Some((header, left)) = self.large {
-                let mut taken = left.min((filled - at) as u64);
-                let (part, offset) = (&bytes[at..at + taken as usize], header.payload_bytes - left);
-                if let Err((good_bytes, violation)) = self.track.read(&header, part, offset) {
-                    outcome = Outcome::Violated(violation);
-                    taken = good_bytes as u64;
-                }
-                let part = if taken == left { Part::Last } else { Part::Middle };
-                let act = visitor.visit(&header, &bytes[at..at + taken as usize], part);
-                at += taken as usize;
-                self.large = (taken < left).then_some((header, left - taken));
-                if matches!(act, Act::StopAfter | Act::StopBefore) {
-                    stop.get_or_insert((at, self.track));
-                }
-                if outcome != Outcome::Go {
-                    break;
-                }
-                continue;
-            }
-            let header = match Header::read(&bytes[at..filled]).and_then(|header| match header {
-                Some(header) => self.track.check(&header).map(|()| Some(header)),
-                None => Ok(None),
-            }) {
-                Ok(Some(header)) => header,
-                Ok(None) => break,
-                Err(violation) => {
-                    outcome = Outcome::Violated(violation);
-                    break;
-                }
+            let goes_on = match self.large {
+                Some((header, left)) => self.walk_rest(&header, left, bytes, visitor, &mut way),
+                None => self.walk_frame(bytes, visitor, &mut way),
             };
-            let here = filled - at;
-            let payload_at = at + header.header_bytes;
-            if header.frame_bytes() > here as u64 {
-                let fits = header.frame_bytes() <= self.capacity as u64;
-                if fits || here < header.header_bytes + HEAD_BYTES {
-                    break;
-                }
-                let (before, mut seen) = (self.track, filled);
-                if let Err((good_bytes, violation)) = self.track.read(&header, &bytes[payload_at..filled], 0)
-                {
-                    outcome = Outcome::Violated(violation);
-                    if good_bytes < HEAD_BYTES {
-                        break;
-                    }
-                    seen = payload_at + good_bytes;
-                }
-                let act = visitor.visit(&header, &bytes[payload_at..seen], Part::First);
-                if act == Act::StopBefore {
-                    stop.get_or_insert((at, before));
-                }
-                self.track.enter(&header);
-                self.large = Some((header, header.payload_bytes - (seen - payload_at) as u64));
-                at = seen;
-                if outcome != Outcome::Go {
-                    break;
-                }
-                continue;
-            }
-            let end = at + header.frame_bytes() as usize;
-            let before = self.track;
-            if let Err((_, violation)) = self.track.read(&header, &bytes[payload_at..end], 0) {
-                outcome = Outcome::Violated(violation);
+            if !goes_on {
                 break;
-            }
-            if header.opcode == Opcode::Close && header.mask.is_none() && end - payload_at > CLOSE_CODE_BYTES
-            {
-                visitor.blot(&mut bytes[payload_at + CLOSE_CODE_BYTES..end]);
-            }
-            let act = visitor.visit(&header, &bytes[payload_at..end], Part::Whole);
-            self.track.enter(&header);
-            match act {
-                Act::Pass => at = end,
-                Act::Swallow => {
-                    bytes.copy_within(end..filled, at);
-                    filled -= end - at;
-                }
-                Act::StopAfter => {
-                    stop.get_or_insert((end, self.track));
-                    at = end;
-                }
-                Act::StopBefore => {
-                    stop.get_or_insert((at, before));
-                    at = end;
-                }
             }
         }
-        let forward = match stop {
-            None => at,
+        let forward = match way.stop {
+            None => way.at,
             Some((forward, track)) => {
                 // What is injected next goes where the stop was, whatever has been seen behind it.
                 self.beyond = Some(Box::new((self.track, self.large)));
                 (self.track, self.large) = (track, None);
-                outcome = Outcome::Stopped;
+                way.outcome = Outcome::Stopped;
                 forward
             }
         };
-        Walked { forward, seen: at, filled, outcome }
+        Walked { forward, seen: way.at, filled: way.filled, outcome: way.outcome }
+    }
+
+    /// More of a frame that is larger than what is kept.
+    #[inline]
+    fn walk_rest(
+        &mut self,
+        header: &Header,
+        left: u64,
+        bytes: &[u8],
+        visitor: &mut impl Visit,
+        way: &mut Way,
+    ) -> bool {
+        let mut taken = left.min((way.filled - way.at) as u64);
+        let (part, offset) = (&bytes[way.at..way.at + taken as usize], header.payload_bytes - left);
+        if let Err((good_bytes, violation)) = self.track.read(header, part, offset) {
+            way.outcome = Outcome::Violated(violation);
+            taken = good_bytes as u64;
+        }
+        let part = if taken == left { Part::Last } else { Part::Middle };
+        let act = visitor.visit(header, &bytes[way.at..way.at + taken as usize], part);
+        way.at += taken as usize;
+        self.large = (taken < left).then_some((*header, left - taken));
+        if matches!(act, Act::StopAfter | Act::StopBefore) {
+            way.stop.get_or_insert((way.at, self.track));
+        }
+        true
+    }
+
+    /// The next frame. False: more of it has to be there first, or it is none.
+    #[inline]
+    fn walk_frame(&mut self, bytes: &mut [u8], visitor: &mut impl Visit, way: &mut Way) -> bool {
+        let header = match Header::read(&bytes[way.at..way.filled]).and_then(|header| match header {
+            Some(header) => self.track.check(&header).map(|()| Some(header)),
+            None => Ok(None),
+        }) {
+            Ok(Some(header)) => header,
+            Ok(None) => return false,
+            Err(violation) => {
+                way.outcome = Outcome::Violated(violation);
+                return false;
+            }
+        };
+        match header.frame_bytes() > (way.filled - way.at) as u64 {
+            true => self.walk_first(&header, bytes, visitor, way),
+            false => self.walk_whole(&header, bytes, visitor, way),
+        }
+    }
+
+    /// A frame of which there is no more yet than a first part.
+    #[inline]
+    fn walk_first(&mut self, header: &Header, bytes: &[u8], visitor: &mut impl Visit, way: &mut Way) -> bool {
+        let fits = header.frame_bytes() <= self.capacity as u64;
+        if fits || way.filled - way.at < header.header_bytes + HEAD_BYTES {
+            return false;
+        }
+        let payload_at = way.at + header.header_bytes;
+        let (before, mut seen) = (self.track, way.filled);
+        if let Err((good_bytes, violation)) = self.track.read(header, &bytes[payload_at..way.filled], 0) {
+            way.outcome = Outcome::Violated(violation);
+            if good_bytes < HEAD_BYTES {
+                return false;
+            }
+            seen = payload_at + good_bytes;
+        }
+        let act = visitor.visit(header, &bytes[payload_at..seen], Part::First);
+        if act == Act::StopBefore {
+            way.stop.get_or_insert((way.at, before));
+        }
+        self.track.enter(header);
+        self.large = Some((*header, header.payload_bytes - (seen - payload_at) as u64));
+        way.at = seen;
+        true
+    }
+
+    #[inline]
+    fn walk_whole(
+        &mut self,
+        header: &Header,
+        bytes: &mut [u8],
+        visitor: &mut impl Visit,
+        way: &mut Way,
+    ) -> bool {
+        let payload_at = way.at + header.header_bytes;
+        let end = way.at + header.frame_bytes() as usize;
+        let before = self.track;
+        if let Err((_, violation)) = self.track.read(header, &bytes[payload_at..end], 0) {
+            way.outcome = Outcome::Violated(violation);
+            return false;
+        }
+        if header.opcode == Opcode::Close && header.mask.is_none() && end - payload_at > CLOSE_CODE_BYTES {
+            visitor.blot(&mut bytes[payload_at + CLOSE_CODE_BYTES..end]);
+        }
+        let act = visitor.visit(header, &bytes[payload_at..end], Part::Whole);
+        self.track.enter(header);
+        match act {
+            Act::Pass => way.at = end,
+            Act::Swallow => {
+                bytes.copy_within(end..way.filled, way.at);
+                way.filled -= end - way.at;
+            }
+            Act::StopAfter => {
+                way.stop.get_or_insert((end, self.track));
+                way.at = end;
+            }
+            Act::StopBefore => {
+                way.stop.get_or_insert((way.at, before));
+                way.at = end;
+            }
+        }
+        true
     }
 
     /// As [`Walker::walk`], for bytes of which nothing is forwarded any more: what is seen has no effect on where frames
