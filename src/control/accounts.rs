@@ -41,7 +41,7 @@ impl Accounts {
         }
     }
 
-    /// Nobody else holds the account, and no charge of it is still on its way or may be taken back.
+    /// No session holds the account, and no charge of it is still on its way or may be taken back.
     pub(crate) fn is_idle(&mut self, slot: Slot, applied: Applied) -> bool {
         match self.by_slot.get_mut(slot.index()) {
             Some(Some(account)) => {
@@ -64,7 +64,7 @@ impl Accounts {
     }
 }
 
-/// The state goes first: whoever finds the ceiling reached can then say why.
+/// The state goes first: a shard that finds the ceiling reached can then say why.
 fn publish(account: &Account, record: &Record) {
     if **account.state.load() != *record.account_state() {
         account.state.set(record.account_state().clone());

@@ -4,7 +4,7 @@
 //! drive an [`Aggregator`] with a clock of its own.
 //!
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
-//! nobody is judged by what no longer holds.
+//! no session is judged by what no longer holds.
 
 mod cluster;
 mod journal;
@@ -65,7 +65,7 @@ pub struct Aggregator {
     shards: Vec<Outbox>,
     saving: Arc<Progress>,
     replication: Option<Arc<Replication>>,
-    /// What follows from the catalog's prices; nobody asks in a simulation.
+    /// What follows from the catalog's prices; a simulation has none.
     prices: Option<Arc<Prices>>,
     domain_events: DomainEvents,
     /// `None` where this is the only instance.
@@ -128,7 +128,7 @@ impl Aggregator {
         &self.ledger
     }
 
-    /// What is charged to whoever sits there, if anybody has ever wanted to.
+    /// The account of the holder in that slot, if it was ever opened.
     pub fn account(&self, slot: Slot) -> Option<&Account> {
         self.accounts.find(slot).map(|account| &**account)
     }
@@ -318,7 +318,7 @@ impl Aggregator {
         };
         let opened: Result<Vec<_>, Full> =
             identity.holders().map(|holder| self.assign_slot(&holder, now)).collect();
-        let opened = opened?; // Nobody is charged where there is no room for all.
+        let opened = opened?; // Nothing is charged where there is no room for all.
         if !self.ledger.mark(&call.ids, now) {
             return Ok(self.judge(&identity, now));
         }
@@ -337,7 +337,7 @@ impl Aggregator {
         Ok(self.judge(&identity, now))
     }
 
-    /// Whether a call of this identity would be let through, and how its user stands. Nobody becomes known by it.
+    /// Whether a call of this identity would be let through, and how its user stands. No holder becomes known by it.
     pub fn judge(&mut self, identity: &Identity, now: Timestamp) -> Judged {
         // The first block is the one that is told: the user's own, then its org's, its feature's, its key's.
         let verdicts = identity.holders().map(|holder| self.verdict(holder, now));
@@ -458,7 +458,7 @@ impl Aggregator {
         holding_block(self.ledger.record(self.ledger.find(holder)?), now).cloned()
     }
 
-    /// Carries out a command and answers it, once what the store has of whom it concerns is known.
+    /// Carries out a command and answers it, once what the store has of its holders is known.
     pub(crate) fn command(
         &mut self,
         command: Command,
@@ -474,7 +474,7 @@ impl Aggregator {
         }
     }
 
-    /// Whoever no longer waits for an answer gets none.
+    /// A caller that no longer waits for an answer gets none.
     fn execute(&mut self, command: Command, turn: &Turn<'_>, now: Timestamp, reports_waiting: usize) {
         match command {
             Command::Users(query, after, room, reply) => {
@@ -573,7 +573,7 @@ pub(crate) struct Pace {
     pub(crate) finish: Duration,
 }
 
-/// Runs until it is told to finish, or everybody who could tell it is gone.
+/// Runs until it is told to finish, or its last sender is gone.
 pub(crate) fn run(
     mut aggregator: Aggregator,
     writer: Writer,

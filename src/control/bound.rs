@@ -1,4 +1,4 @@
-//! Everybody whom a limit binds: whoever has one of its own, and users whom the default binds.
+//! All holders that a limit binds: those with one of their own, and users under the default.
 //!
 //! Users are ranked as any list of them is, a stretch at a time, so that reports never wait for a list.
 
@@ -9,7 +9,7 @@ use crate::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitView, UserF
 use tokenist_core::id::{Holder, UserId};
 
 impl Handle {
-    /// As [`Handle::limits`], with the users whom the default binds. Its total goes as far as was looked: one more than
+    /// As [`Handle::limits`], with the users under the default. Its total goes as far as was looked: one more than
     /// the page's end tells that there are more.
     pub async fn limits_and_defaults(&self, query: LimitQuery) -> Result<LimitPage, CommandError> {
         let end = query.offset.saturating_add(query.limit);

@@ -6,7 +6,7 @@ use std::time::{self, SystemTime, UNIX_EPOCH};
 use tokenist_core::time::{Instant, Now, STEP_BACK_MS, Timestamp};
 
 /// A clock that is held while the system's steps back a little, as time servers make it do, and that follows when it
-/// steps back by more: then somebody has corrected a clock that was far ahead, and to hold it would leave windows in
+/// steps back by more: then a clock that was far ahead was corrected, and to hold it would leave windows in
 /// the future that no usage counts in.
 #[derive(Debug)]
 pub struct Clock {

@@ -1,9 +1,9 @@
 //! Limits that hold over several instances: what each has counted, exchanged through Redis.
 //!
-//! Start at `start`. A thread of its own speaks to Redis, so that nobody waits for it: the aggregator hands it rounds
-//! of contributions over a [`Link`] and hears [`ClusterEvent`]s back. When which holder is exchanged is decided in
-//! `schedule`, what follows from what is heard in [`tokenist_core::cluster`], and `aggregator/cluster.rs` stands
-//! between.
+//! Start at `start`. A thread of its own speaks to Redis, so that no other thread waits for it: the aggregator hands
+//! it rounds of contributions over a [`Link`] and hears [`ClusterEvent`]s back. When which holder is exchanged is
+//! decided in `schedule`, what follows from what is heard in [`tokenist_core::cluster`], and `aggregator/cluster.rs`
+//! stands between.
 //!
 //! Invariant: Redis is never the truth. Every instance counts for itself and leaves absolute sums, of which the greater
 //! stays; so a Redis that forgets, repeats or is away changes no total, and finding it again heals it.
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// A round takes no longer, or Redis counts as lost. Whoever is admitted waits for half of it at most.
+/// A round takes no longer, or Redis counts as lost. An admission waits for half of it at most.
 pub const DEADLINE: Duration = Duration::from_millis(500);
 
 /// The aggregator's end.
@@ -70,7 +70,7 @@ pub struct Line {
 /// Settings that may wait to be told to the peers. Past it they find out by polling.
 const UPDATES_MAX: usize = 1_024;
 
-/// An aggregator's link, and the line that whoever exchanges for it reads.
+/// An aggregator's link, and the line that the exchanging thread reads.
 pub fn link(instances_min: u32) -> (Link, Line) {
     let (rounds, rounds_waiting) = mpsc::channel(1);
     let (updates, updates_waiting) = mpsc::channel(UPDATES_MAX);

@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Adopt(Vec<SettingUpdate>, Reply<usize>),
     /// From the thread that exchanges with other instances.
     ClusterEvent(ClusterEvent),
-    /// From the thread that asks the store for whoever comes back.
+    /// From the thread that asks the store for holders that come back.
     Recalled(Vec<RecallAnswer>),
     Stats(Reply<Stats>),
     /// Drain the reports, save what is left, end.
@@ -111,9 +111,9 @@ pub(crate) enum Need {
     Nothing,
     /// What the store has of them.
     Look,
-    /// Whom the store knows has a slot.
+    /// Holders that the store knows have slots.
     Act,
-    /// Everybody has.
+    /// All holders have.
     HolderEntry,
 }
 
@@ -165,7 +165,7 @@ impl Command {
         }
     }
 
-    /// Whom it needs something of.
+    /// The holders it needs something of.
     pub(crate) fn holders(&self) -> Vec<Holder> {
         match self {
             Command::User(user, ..)
@@ -180,7 +180,7 @@ impl Command {
         }
     }
 
-    /// Answers that it is not carried out. Whoever no longer waits for an answer gets none.
+    /// Answers that it is not carried out. A caller that no longer waits gets no answer.
     pub(crate) fn refuse(self, error: CommandError) {
         match self {
             Command::User(_, _, reply) => drop(reply.send(Err(error))),

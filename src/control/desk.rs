@@ -1,6 +1,6 @@
-//! What a [`Handle`] asks and orders, for whoever drives an [`Aggregator`] without a thread.
+//! What a [`Handle`] asks and orders, for a driver of an [`Aggregator`] without a thread.
 //!
-//! Nobody reads a store here: what is asked of the past is answered with [`CommandError::Gone`].
+//! No store is read here: what is asked of the past is answered with [`CommandError::Gone`].
 //!
 //! [`CommandError::Gone`]: crate::error::CommandError::Gone
 

@@ -36,7 +36,7 @@ impl DomainEvents {
         DomainEvents(broadcast::channel(WAITING_MAX).0)
     }
 
-    /// From now on. Who falls behind by more than a thousand loses the oldest, and is told how many.
+    /// From now on. A subscriber that falls behind by more than a thousand loses the oldest, and is told how many.
     pub fn subscribe(&self) -> Receiver<Arc<DomainEvent>> {
         self.0.subscribe()
     }

@@ -13,7 +13,7 @@ pub enum CommandError {
     Gone,
     /// As many users as the ledger may hold, and none can be forgotten.
     Full,
-    /// What the store has of whom this concerns could not be read in time.
+    /// What the store has of the holder could not be read in time.
     Unread,
     /// As many keys as the ledger may hold.
     KeysFull,

@@ -70,12 +70,12 @@ impl Handle {
         Handle { reads, ..self.clone() }
     }
 
-    /// Who keeps the control plane's threads, and others that have to be kept.
+    /// Keeps the control plane's threads, and others that have to be kept.
     pub fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }
 
-    /// What happens here, for whoever watches.
+    /// What happens here, for subscribers.
     pub fn domain_events(&self) -> &DomainEvents {
         &self.domain_events
     }
@@ -85,7 +85,7 @@ impl Handle {
         self.default_limit
     }
 
-    /// What everybody used over all instances, where there are several and it matters.
+    /// What all users used over all instances, where there are several and it matters.
     pub(crate) async fn stored_sums(
         &self,
         query: &RankQuery,
@@ -112,8 +112,8 @@ impl Handle {
         Ok(view)
     }
 
-    /// The org that a user belongs to by the word of an operator or an entitled key. The outer `None`: nobody has
-    /// heard of the user.
+    /// The org that a user belongs to by the word of an operator or an entitled key. The outer `None`: the user
+    /// is not known.
     pub async fn org_of(&self, user: UserId) -> Result<Option<Option<OrgId>>, CommandError> {
         let view = self.ask(|reply| Command::User(user, None, reply)).await??;
         Ok(view.map(|view| view.member_of))
@@ -202,7 +202,7 @@ impl Handle {
         self.ask(|reply| Command::Record(Box::new(call), reply)).await?
     }
 
-    /// Judges a call before it is made. It makes nobody known.
+    /// Judges a call before it is made. No holder becomes known by it.
     pub async fn judge(&self, identity: Identity) -> Result<Judged, CommandError> {
         self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await?
     }
@@ -261,7 +261,7 @@ impl Handle {
         self.ask(|reply| Command::TryLimit(holder, limit, reply)).await?
     }
 
-    /// Who was refused, the newest first; likewise.
+    /// Refusals, the newest first; likewise.
     pub async fn refusals(&self, filter: RefusalFilter) -> Result<Vec<Refusal>, CommandError> {
         self.read(move |reader| reader.refusals(&filter)).await
     }

@@ -4,8 +4,8 @@
 //! Start at [`start`], then [`handle`] for what others may ask of it. Shards report over a bounded queue and are told
 //! what to do through their mailboxes.
 //!
-//! Invariant: a store that fails or blocks holds up nobody. A dead aggregator ends the process: [`Control::ended`]
-//! tells, for shards must never run unmetered.
+//! Invariant: a store that fails or blocks holds up no other thread. A dead aggregator ends the process:
+//! [`Control::ended`] tells, for shards must never run unmetered.
 
 // What only the drivers use is there also in a build without them.
 #![cfg_attr(not(all(feature = "mongodb", feature = "redis")), allow(dead_code, unused_imports))]
@@ -95,9 +95,9 @@ impl Default for Config {
     }
 }
 
-/// Who answers questions to the store, one at a time each.
+/// The threads that answer questions to the store, one at a time each.
 const READERS: [&str; 2] = ["reader-0", "reader-1"];
-/// Who answers those of rules, which wait for nobody else's.
+/// The thread that answers those of rules, which wait for no others.
 const RULE_READER: &str = "reader-rules";
 
 /// A running control plane.
@@ -207,7 +207,7 @@ fn start_readers(
 impl Thread {
     /// Applies every report that has been sent, saves what is left and ends. Call it when all shards have ended.
     pub fn finish(self) -> io::Result<()> {
-        // If nobody takes the command the thread has ended already, and joining tells how.
+        // If the command is not taken the thread has ended already, and joining tells how.
         self.commands.send(Command::Finish).ok();
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the aggregator panicked")))
     }

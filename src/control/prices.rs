@@ -29,7 +29,7 @@ impl Prices {
         Prices { parts: Mutex::new(Parts { listed, catalog: Vec::new() }), in_force }
     }
 
-    /// For whoever prices: always the newest.
+    /// For pricing: always the newest.
     pub fn in_force(&self) -> &Arc<Published<PriceTable>> {
         &self.in_force
     }

@@ -1,4 +1,4 @@
-//! How something does that goes on in the background; shared with whoever asks.
+//! How something does that goes on in the background; shared with its readers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

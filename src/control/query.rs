@@ -1,7 +1,7 @@
 //! Questions about many: users, limits, keys, sessions. Their answers are made here, of portions that the ledger gives.
 //!
 //! The thread that admits and counts looks at so many holders at once that reports never wait for longer than a turn
-//! of commands; where one portion ends the next is asked for, between which reports are applied. Whoever asks pays for
+//! of commands; where one portion ends the next is asked for, between which reports are applied. The caller pays for
 //! a long list with its own time. What comes or goes meanwhile is in the list or not, as if it had come or gone before
 //! or after.
 
@@ -127,7 +127,7 @@ impl Handle {
         self.each(users, Command::Profiles).await
     }
 
-    /// A filter by org with those who have used something under it, whoever they belong to.
+    /// A filter by org with users that have used something under it, whatever org they belong to.
     async fn with_recorded(&self, filter: UserFilter) -> Result<UserFilter, CommandError> {
         if filter.org.is_none() {
             return Ok(filter);

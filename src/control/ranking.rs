@@ -1,6 +1,6 @@
 //! Users in order of what they used.
 //!
-//! The ledger has everybody's sums and no order of them, so a page looks at all users once: a portion at a time, between
+//! The ledger has all sums and no order of them, so a page looks at all users once: a portion at a time, between
 //! which reports are applied, and with no more kept than the page holds. Where instances share a store, the sums are
 //! the store's, which it is asked for once a page.
 
@@ -39,7 +39,7 @@ pub struct RankQuery {
     pub limit: usize,
 }
 
-/// Where a user stands: the figure sorted by, and who it is.
+/// Where a user stands: the figure sorted by, and its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rank {
     pub figure: i64,
@@ -61,7 +61,7 @@ pub(crate) struct RankSlice {
     pub(crate) stored: Arc<HashMap<UserId, Totals>>,
     /// Begins after this user.
     pub(crate) from: Option<UserId>,
-    /// Whoever comes after this place is not wanted.
+    /// Users that come after this place are not wanted.
     pub(crate) worst: Option<Rank>,
 }
 

@@ -1,6 +1,6 @@
-//! Threads that read the store for whoever asks, so that no question holds up a commit or the aggregator.
+//! Threads that read the store for callers, so that no question holds up a commit or the aggregator.
 //!
-//! A question ends at its deadline, and when whoever asked has gone away: then it is not begun, or, where the store can,
+//! A question ends at its deadline, and when its caller has gone away: then it is not begun, or, where the store can,
 //! broken off.
 
 use crate::error::CommandError;
@@ -28,7 +28,7 @@ impl fmt::Debug for Reads {
     }
 }
 
-/// Starts one thread for each reader, which they end when nobody can ask any more. `waiting_max` questions may wait.
+/// Starts one thread for each reader, which they end when the last asker is gone. `waiting_max` questions may wait.
 pub(crate) fn start(
     supervisor: &Supervisor,
     readers: Vec<(&str, Box<dyn Reader>)>,
@@ -37,7 +37,7 @@ pub(crate) fn start(
     let (jobs, waiting) = channel::bounded::<(Patience, Job)>(waiting_max);
     for (name, mut reader) in readers {
         let waiting = waiting.clone();
-        // A question that panics answers nobody; the next one is another.
+        // A question that panics gives no answer; the next one is another.
         supervisor.spawn(name, move || {
             for (patience, job) in &waiting {
                 if !patience.is_over() {
@@ -51,7 +51,7 @@ pub(crate) fn start(
 }
 
 impl Reads {
-    /// Nobody reads, so nobody is answered.
+    /// Without a reader: no question is answered.
     pub(crate) fn none() -> Reads {
         Reads(channel::bounded(0).0)
     }
@@ -65,7 +65,7 @@ impl Reads {
         let _asking = patience.asking();
         let job: Job = Box::new(move |reader| drop(reply.send(question(reader))));
         match self.0.try_send((patience, job)) {
-            // Nobody answers what was not begun in time, or what has panicked.
+            // There is no answer to what was not begun in time, or what has panicked.
             Ok(()) => answer.await.map_err(|_| CommandError::Unanswered)?.map_err(CommandError::Store),
             Err(TrySendError::Full(_)) => Err(CommandError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(CommandError::Gone),

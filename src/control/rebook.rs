@@ -1,6 +1,6 @@
 //! The first thing that a process does with its ledger: what the one before had counted and not saved is booked.
 //!
-//! It is committed before anybody is served, a portion at a time, each together with how far its lane is booked. So a
+//! It is committed before the first session, a portion at a time, each together with how far its lane is booked. So a
 //! kill in the middle repeats nothing: the next process goes on behind the last portion that was committed.
 
 use crate::aggregator::Aggregator;

@@ -1,5 +1,5 @@
-//! The thread that asks the store for what it has of whoever comes back after he was forgotten, so that neither the
-//! aggregator nor anybody's question to the store holds up the other.
+//! The thread that asks the store for what it has of holders that come back after they were forgotten, so that neither
+//! aggregator nor a question to the store holds up the other.
 //!
 //! Invariant: whatever is asked is answered, if only with why not.
 
@@ -13,15 +13,15 @@ use tokenist_core::id::Holder;
 use tokenist_core::time::Timestamp;
 use tracing::error;
 
-/// Holders of whom all is asked that was known at a time.
+/// Holders, and the time as of which all is asked that was known of them.
 pub(crate) type Question = (Vec<Holder>, Timestamp);
 
-/// Questions that may wait. Past it they wait in the aggregator, for no longer than whoever needs the answer.
+/// Questions that may wait. Past it they wait in the aggregator, for no longer than the request that needs the answer.
 const QUESTIONS_MAX: usize = 256;
-/// Holders that are read together, so that the first of many who wait is not answered with the last.
+/// Holders that are read together, so that the first of many that wait is not answered with the last.
 const TOGETHER: usize = 32;
 
-/// Starts it. Answers come as commands. It ends when the last sender is gone, or nobody takes them.
+/// Starts it. Answers come as commands. It ends when the last sender is gone, or they are no longer taken.
 pub(crate) fn start(store: Box<dyn Recall>, commands: Sender<Command>) -> io::Result<Sender<Question>> {
     let (sender, questions) = channel::bounded(QUESTIONS_MAX);
     thread::Builder::new().name("recall".into()).spawn(move || run(store, &questions, &commands))?;

@@ -1,11 +1,11 @@
-//! Enforces rules: looks about once a second who has reached what, and does to users what the rules say.
+//! Enforces rules: looks about once a second which users have reached what, and does to users what the rules say.
 //!
 //! Start at `start`. Which orgs used something is asked in one question each round, and only their rules are looked at
 //! again; all of them once a minute and with each new hour, for then usage leaves their spans. A round takes at most half
 //! of the time, however many rules there are.
 //!
-//! Invariant: what a rule does is of now. It is kept by nobody and ends by itself soon after the last look, so an
-//! instance that dies blocks nobody for ever, and several instances that come to the same conclusion change nothing.
+//! Invariant: what a rule does is of now. It is kept nowhere and ends by itself soon after the last look, so an
+//! instance that dies blocks no user for ever, and several instances that come to the same conclusion change nothing.
 //! An operator's block is another thing and stays untouched.
 
 use crate::clock::system_time;
@@ -37,7 +37,7 @@ pub(crate) fn start(handle: &Handle) -> io::Result<()> {
 }
 
 async fn run(engine: &mut RuleEngine, handle: &Handle) {
-    // Whoever is acted on is remembered over a panic, and all else looked at anew.
+    // Users that are acted on are remembered over a panic, and all else looked at anew.
     engine.rules.clear();
     engine.used.clear();
     let mut failing = false;
@@ -248,7 +248,7 @@ fn delay_ms(restriction: Restriction) -> u64 {
     }
 }
 
-/// What each org has used in this hour, which tells who used anything.
+/// What each org has used in this hour, which tells which orgs used anything.
 async fn used_by_org(handle: &Handle, now: Timestamp) -> Result<HashMap<OrgId, Totals>, CommandError> {
     let (from, by) = (Grain::Hour.start(now), vec![Dimension::Org]);
     let rows = handle.usage(UsageQuery { from, by, ..UsageQuery::default() }).await?;

@@ -1,8 +1,8 @@
 //! One process's use of a ledger, and how it is told from a twin's: a process that counts under the same name, because
 //! the ledger's folder was copied.
 //!
-//! Whoever counts under a name says so where instances meet, with the id of its run, again and again. The next run of
-//! the same folder knows the ids of those before it; what it does about another's is `Run::judge`.
+//! A process that counts under a name says so where instances meet, with the id of its run, again and again. The next
+//! run of the same folder knows the ids of those before it; what it does about another's is `Run::judge`.
 
 use std::fmt;
 use std::fs::File;

@@ -40,7 +40,7 @@ use tokenist_handoff::Lane;
 /// Rows belong to a writer: one incarnation of one store by one process. A driver that persists names its writer anew
 /// each time it is opened, before the first commit, for a ledger begins to number its rows afresh with each start.
 pub trait Store: Send {
-    /// What a ledger needs to go on: the latest revision of every setting, and everybody's usage up to `now`, over all
+    /// What a ledger needs to go on: the latest revision of every setting, and all usage up to `now`, over all
     /// writers of this store. Where there are more than `holders_max` and the store can [recall](Store::recaller) the
     /// others, of those that were used last.
     fn restore(&mut self, now: Timestamp, holders_max: usize) -> Result<Restored, StoreError>;
@@ -69,7 +69,8 @@ pub trait Store: Send {
         Ok(Vec::new())
     }
 
-    /// Who counts in this store, if that outlives the process: what is summed here goes on growing under that name.
+    /// The run that counts in this store, if that outlives the process: what is summed here goes on growing under
+    /// that name.
     fn run(&self) -> Option<Run> {
         None
     }
@@ -120,7 +121,7 @@ pub enum SinkError {
     NotNow(String),
 }
 
-/// Reads what is committed of single holders, for whoever comes back after he was forgotten.
+/// Reads what is committed of single holders, for those that come back after they were forgotten.
 pub trait Recall: Send {
     /// As [`Store::restore`] would give it at `now`, in the order in which they are asked for.
     fn recall(&mut self, holders: &[Holder], now: Timestamp) -> Result<Vec<Recalled>, StoreError>;
@@ -145,7 +146,8 @@ pub trait Reader: Send {
     /// Usage summed by the dimensions asked for.
     fn usage(&mut self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
-    /// As [`Reader::usage`], one row after the other, so that nobody has to hold all of them. Ends when `take` says no.
+    /// As [`Reader::usage`], one row after the other, so that no caller has to hold all of them. Ends when `take`
+    /// says no.
     fn usage_each(
         &mut self,
         query: &UsageQuery,
@@ -184,7 +186,7 @@ pub trait Reader: Send {
     /// What operators changed, the newest first.
     fn audits(&mut self, filter: &AuditFilter) -> Result<Vec<Audit>, StoreError>;
 
-    /// Who was refused, the newest first.
+    /// Refusals, the newest first.
     fn refusals(&mut self, filter: &RefusalFilter) -> Result<Vec<Refusal>, StoreError>;
 
     /// How many [`Reader::logs`] would give without offset and limit.
@@ -246,7 +248,7 @@ pub struct UsageQuery {
     pub from: Timestamp,
     /// Exclusive.
     pub to: Timestamp,
-    /// Empty is everybody.
+    /// Empty is all users.
     pub users: Vec<UserId>,
     pub org: Option<OrgId>,
     pub feature: Option<Feature>,

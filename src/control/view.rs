@@ -1,4 +1,4 @@
-//! What the control plane is asked, and how users, limits, sessions and keys look to those who ask.
+//! What the control plane is asked, and how users, limits, sessions and keys look to operators.
 
 use crate::progress::LagView;
 pub use crate::supervise::ThreadView;
@@ -123,12 +123,12 @@ pub struct UserQuery {
     pub window: Option<WindowKind>,
 }
 
-/// Whom to list.
+/// Which users to list.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
     /// Only users whose id, email or name contains this, ignoring ASCII case.
     pub search: Option<String>,
-    /// Only users of this org: its members, and whoever has used something under it.
+    /// Only users of this org: its members, and users that have used something under it.
     pub org: Option<OrgId>,
     /// Of the latter those that the store knows; for the list itself to fill in.
     pub recorded: Arc<HashSet<UserId>>,
@@ -217,7 +217,7 @@ pub struct Stats {
     /// there may be.
     pub holders: usize,
     pub users_max: usize,
-    /// Somebody was refused because none of them can be forgotten, and that is still so.
+    /// A request was refused because no holder can be forgotten, and that is still so.
     pub is_full: bool,
     /// How many were.
     pub refused_full: u64,

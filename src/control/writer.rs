@@ -63,7 +63,7 @@ impl Writer {
         !self.batches.is_full()
     }
 
-    /// Hands a batch over. Call it where there is room. Fails if nobody is there to save it, after which nothing may
+    /// Hands a batch over. Call it where there is room. Fails if the writer is gone, after which nothing may
     /// be counted any more.
     pub fn hand_over(&self, batch: Batch) -> io::Result<()> {
         self.progress.lag.handed_over(Instant::now());

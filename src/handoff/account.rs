@@ -33,7 +33,7 @@ pub enum ChargeOutcome {
 pub struct Gauge {
     charged: AtomicI64,
     ceiling: AtomicI64,
-    /// What responses under way will probably cost beside. It ends nobody, for it may be too much.
+    /// What responses under way will probably cost beside. It ends no session, for it may be too much.
     foreseen: AtomicI64,
 }
 

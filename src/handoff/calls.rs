@@ -14,7 +14,7 @@ const PLACE_COUNT: usize = 8;
 /// How long a claim holds that is not made again: longer than a response takes.
 const HOLDS_SECONDS: u64 = 900;
 
-/// Each slot packs what is claimed, by whom, and in which second, modulo an hour or so.
+/// Each slot packs what is claimed, by which session, and in which second, modulo an hour or so.
 #[derive(Debug)]
 pub struct Calls {
     slots: Box<[AtomicU64]>,
@@ -34,8 +34,8 @@ const OWNER_MASK: u64 = (1 << OWNER_BITS) - 1;
 const SECOND_MASK: u64 = (1 << SECOND_BITS) - 1;
 
 impl Calls {
-    /// Whether this is `owner`'s to meter. Of all who ask about the same thing the first is told so, and is again
-    /// whenever it asks.
+    /// Whether this is `owner`'s to meter. Of all sessions that ask about the same thing the first is told so, and is
+    /// again whenever it asks.
     pub fn claim(&self, what: &impl Hash, owner: SessionId, now: Instant) -> bool {
         let hash = self.hasher.hash_one(what);
         let (print, owner) = (hash >> 32, self.hasher.hash_one(owner) & OWNER_MASK);
@@ -57,7 +57,7 @@ impl Calls {
                     break;
                 }
             }
-            // Whoever asks at the same moment takes the same place, so one of them finds it taken and looks again.
+            // A session that asks at the same moment takes the same place, so one of them finds it taken and looks again.
             let first = self.places(hash).next().map(|slot| (slot, slot.load(Ordering::Acquire)));
             let Some((slot, packed)) = own.or(free).or(first) else { return true };
             if slot.compare_exchange(packed, claim, Ordering::AcqRel, Ordering::Acquire).is_ok() {

@@ -1,4 +1,4 @@
-//! A shard's counters, its heartbeat and what ails it: written by the shard alone, read by anybody.
+//! A shard's counters, its heartbeat and what ails it: written by the shard alone, read by any thread.
 
 use crate::heartbeat::Heartbeat;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

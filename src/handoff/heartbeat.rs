@@ -1,4 +1,4 @@
-//! That a thread goes round its loop: beaten by the thread, read by anybody.
+//! That a thread goes round its loop: beaten by the thread, read by any other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! A lane of the journal: what a thread has counted, in the page cache before anybody hears of it, so that it outlives
-//! the process. Once the ledger has it, its place is free for what comes next.
+//! A lane of the journal: what a thread has counted, in the page cache before it is answered or forwarded, so that it
+//! outlives the process. Once the ledger has it, its place is free for what comes next.
 //!
 //! Start at [`Lane::append`]. It writes with `pwrite(2)` into blocks that are there already: an error comes back as one,
 //! where a mapping would end the process by a signal. Nothing is synced here; what a power loss takes is what the
@@ -122,7 +122,7 @@ impl Lane {
             NONE | FULL => {}
             _ if !self.has_room() => {}
             _ => {
-                // Zeros are no record, so whoever reads the lane ends there, as before.
+                // Zeros are no record, so a reader of the lane ends there, as before.
                 let written = self.write();
                 self.state.trouble.store(written.err().unwrap_or(NONE), Ordering::Release);
             }

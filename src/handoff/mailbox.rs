@@ -12,7 +12,7 @@ pub struct Mailbox<T> {
     notifier: Arc<Notifier>,
 }
 
-/// Anybody's end.
+/// A sender's end.
 #[derive(Debug)]
 pub struct Sender<T> {
     sender: channel::Sender<T>,

@@ -29,10 +29,10 @@ pub enum Report {
 /// A shard's end of the queue to the aggregator.
 pub type ReportSender = crossbeam::channel::Sender<Report>;
 
-/// Who wants in.
+/// What a shard asks of the aggregator.
 #[derive(Clone, Debug)]
 pub enum Admission {
-    /// The caller brought its own provider key and said who the user is.
+    /// The caller brought its own provider key and said which user it is.
     Identity(Arc<Identity>),
     /// The caller showed a tokenist key; the rest is what its headers claim.
     Key {
@@ -43,11 +43,11 @@ pub enum Admission {
         email: Option<Arc<str>>,
         name: Option<Arc<str>>,
     },
-    /// Whoever shows this key wants to know what the user has used whom it speaks for. Nothing changes by it.
+    /// The caller that shows this key wants to know what the user has used that it speaks for. Nothing changes by it.
     Question { key: KeyHash, user: Option<UserId> },
 }
 
-/// The accounts that a session charges, and who the session is for after a key's binding was applied.
+/// The accounts that a session charges, and the user it is for after a key's binding was applied.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub user_id: UserId,

@@ -17,7 +17,7 @@ pub struct Notifier {
 impl Notifier {
     /// Fails where the process may open no more files.
     pub fn new() -> io::Result<Notifier> {
-        // SAFETY: eventfd takes no pointers; the descriptor it returns belongs to nobody else.
+        // SAFETY: eventfd takes no pointers; the descriptor it returns has no other owner.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! How often somebody was refused lately, over all shards, in a table of fixed size.
+//! How often a caller was refused lately, over all shards, in a table of fixed size.
 //!
 //! Two keys may share a slot; then a client is called storming a little early, which only changes how it is told.
 

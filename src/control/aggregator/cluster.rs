@@ -1,5 +1,5 @@
-//! The aggregator's part in a cluster: rounds go out, what comes back is taken in, and whoever is new here waits a moment
-//! for what the peers know of it.
+//! The aggregator's part in a cluster: rounds go out, what comes back is taken in, and a holder that is new here
+//! waits a moment for what the peers know of it.
 
 use super::Aggregator;
 use crate::cluster::{ClusterEvent, DEADLINE, Link, Schedule};
@@ -42,14 +42,14 @@ struct Waiting {
     deadline: Duration,
 }
 
-/// The failure of one who has not tried.
+/// The failure before the first try.
 const NOT_YET: &str = "Redis has not been reached yet";
 /// How long an admission waits at most.
 const WAIT: Duration = DEADLINE.checked_div(2).expect("two is not zero");
 /// How long after a loss each goes on with its part, at least. Others may find the exchange later than this instance,
 /// and what they counted meanwhile is only known once they do.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long it waits for those who have not shown themselves yet.
+/// How long it waits for peers that have not shown themselves yet.
 const GRACE_MAX: Duration = Duration::from_secs(10);
 /// Admissions that may wait. Past it they are answered by what is known here.
 const WAITING_MAX: usize = 10_000;
@@ -99,7 +99,8 @@ impl Aggregator {
             if let Some(round) = cluster.schedule.round(&mut self.ledger, &self.accounts, elapsed, now)
                 && !cluster.link.send(round)
             {
-                // Nobody is there to take it: the process is about to end, or an event of its loss is on its way.
+                // The thread of the cluster does not take it: the process is about to end, or an event of its loss is
+                // on its way.
                 cluster.schedule.start_over(elapsed);
             }
             next = cluster.schedule.next_at();
@@ -107,14 +108,14 @@ impl Aggregator {
         self.answer_waiting(|_, waiting, elapsed| elapsed >= waiting.deadline);
         let deadlines =
             self.cluster.iter().flat_map(|cluster| &cluster.waiting).map(|waiting| waiting.deadline);
-        // That somebody is back comes as an event, and is looked at then.
+        // That a peer is back comes as an event, and is looked at then.
         let found_at = self.cluster.as_ref().and_then(|cluster| cluster.found_at);
         let grace = found_at.map(|at| if elapsed < at + GRACE { at + GRACE } else { at + GRACE_MAX });
         deadlines.chain(next).chain(grace).min()
     }
 
-    /// Everybody has left what was counted while nobody was heard, or has had time to: the whole limit holds for all
-    /// again.
+    /// All peers have contributed what was counted while they were partitioned, or have had time to: the whole limit
+    /// holds again.
     fn rejoin(&mut self, elapsed: Duration, now: Timestamp) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(found_at) = cluster.found_at else { return };
@@ -155,7 +156,7 @@ impl Aggregator {
             ClusterEvent::Found => {
                 cluster.schedule.start_over(cluster.elapsed);
                 cluster.is_found = true;
-                // Where it is only emptied, or reached for the first time, nobody has gone on without the peers.
+                // Where it is only emptied, or reached for the first time, no instance has gone on without its peers.
                 let was_lost = cluster.failure.as_deref().is_some_and(|failure| failure != NOT_YET);
                 if was_lost {
                     cluster.found_at.get_or_insert(cluster.elapsed);
@@ -167,7 +168,7 @@ impl Aggregator {
         }
         self.ledger.tick(now);
         self.publish();
-        // Once they are lost, nobody can say more.
+        // Once they are lost, there is no more to wait for.
         let is_lost = self.cluster.as_ref().is_none_or(|cluster| !cluster.is_found);
         self.answer_waiting(|ledger, waiting, _| {
             is_lost || waiting.unknown.iter().all(|&slot| ledger.record(slot).knows_peers())

@@ -27,7 +27,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Writes a call, before anybody is told that it is counted.
+    /// Writes a call, before its answer says that it is counted.
     pub(super) fn append(&mut self, call: &Call) -> Option<Upto> {
         self.lane.as_mut()?.append(|record| journal::write_call(call, record))
     }
@@ -86,7 +86,7 @@ impl Aggregator {
         let user = Holder::User(identity.user.clone());
         let is_new = self.ledger.find(&user).is_none();
         self.ledger.rebook(delta, now);
-        // What is known of anybody else may have been set since.
+        // What is known of any other holder may have been set since.
         if let Some(slot) = self.ledger.find(&user).filter(|_| is_new) {
             let said =
                 if call.is_some() { self.said_of_call(&identity) } else { self.ledger.said_of(&identity) };
@@ -100,7 +100,7 @@ impl Aggregator {
         self.journal.rebooked += 1;
     }
 
-    /// Who has told of a call: where it was not by a key, an operator.
+    /// By whose right a call was reported: a key's, or without one an operator's.
     pub(super) fn said_of_call(&self, identity: &Identity) -> Said {
         if identity.key.is_some() { self.ledger.said_of(identity) } else { Said::ByOperator }
     }

@@ -1,4 +1,4 @@
-//! Limits as operators see and set them, whoever holds them.
+//! Limits as operators see and set them, of every kind of holder.
 
 use super::Aggregator;
 use super::turn::Turn;

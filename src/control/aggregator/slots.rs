@@ -1,9 +1,9 @@
-//! Whoever comes and has no slot: what the store has of him is read first, or he waits for a slot.
+//! Holders without a slot: what the store has of one is read first, or it waits for a slot.
 //!
 //! Start at [`Aggregator::attend_to`]. What is asked waits as it was asked and is looked at anew once what it lacks is
 //! there; nothing of it was done before. The aggregator itself never waits.
 //!
-//! Invariant: nobody is given a slot of whom the store may know something that has not been read.
+//! Invariant: no holder is given a slot of which the store may know something that has not been read.
 
 use super::{Aggregator, Turn};
 use crate::command::{Command, Need, RecallAnswer};
@@ -26,11 +26,11 @@ use tracing::{info, warn};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests that may wait. Past it they are refused at once.
 const WAITING_MAX: usize = 10_000;
-/// Between two looks for a slot that somebody waits for.
+/// Between two looks for a slot that a request waits for.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Between two times that shards are told to let go of accounts that they only remember.
 const RELEASE_PAUSE: Duration = Duration::from_millis(20);
-/// The same while nobody waits: everybody is refused at once, or was given a slot beyond the bound.
+/// The same while no request waits: all are refused at once, or their holders were given slots beyond the bound.
 const RELEASE_PAUSE_IDLE: Duration = Duration::from_secs(1);
 /// Requests that get a slot in one look, so that a look stays short.
 const LOOK_COUNT: usize = 64;
@@ -66,23 +66,23 @@ enum Refusal {
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// Where the store is asked. `None`: by nobody, or it is a simulation's.
+    /// Where the store is asked. `None`: it is not, or it is a simulation's.
     store: Option<Sender<Question>>,
-    /// Holders that are being read, and those of them that nobody has been asked for yet.
+    /// Holders that are being read, and those of them that the store has not been asked for yet.
     awaited: HashSet<Holder>,
     questions: VecDeque<Vec<Holder>>,
     for_knowledge: Vec<Waiting>,
     for_slot: VecDeque<Waiting>,
-    /// Of whom the store has just said that it knows nothing, and whom it knows but found no slot: for as long as
-    /// those are looked at who have waited for it.
+    /// Holders of which the store has just said that it knows nothing, and those that it knows but found no slot: for as
+    /// long as requests are looked at that have waited for it.
     strangers: HashSet<Holder>,
     visitors: HashMap<Holder, Record>,
-    /// The head of the queue for slots is being looked at: nobody is before it.
+    /// The head of the queue for slots is being looked at: no request is before it.
     is_looking: bool,
     next_look: Duration,
     released_at: Option<Duration>,
     committed: u64,
-    /// Somebody was refused for want of a slot, and there is none yet.
+    /// A request was refused for want of a slot, and there is none yet.
     pub(super) is_full: bool,
     pub(super) refused: u64,
     pub(super) recalled: u64,
@@ -91,18 +91,18 @@ pub(super) struct Slots {
 }
 
 impl Aggregator {
-    /// From now on the store is asked there for whoever comes back.
+    /// From now on the store is asked there for holders that come back.
     pub(crate) fn recall_from(&mut self, store: Sender<Question>) {
         self.slots.store = Some(store);
     }
 
-    /// Does what is asked, now or once what it lacks is there. Whoever waits for too long is refused.
+    /// Does what is asked, now or once what it lacks is there. A request that waits for too long is refused.
     pub(super) fn attend_to(&mut self, asked: Asked, now: Timestamp) {
         let deadline = self.slots.elapsed + PATIENCE;
         self.attend_by(deadline, asked, now);
     }
 
-    /// Looks after those who wait. `elapsed` only grows. Gives when to come again, if nothing happens before.
+    /// Looks after requests that wait. `elapsed` only grows. Gives when to come again, if nothing happens before.
     pub fn attend(&mut self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
         self.slots.elapsed = elapsed;
         self.give_up_on_late();
@@ -130,7 +130,7 @@ impl Aggregator {
         }
     }
 
-    /// Whom the store is to be asked for, together; each is asked for until [`Aggregator::recalled`] answers.
+    /// Holders that the store is to be asked for, together; each is asked for until [`Aggregator::recalled`] answers.
     pub fn take_question(&mut self) -> Option<Vec<Holder>> {
         self.slots.questions.pop_front()
     }
@@ -169,7 +169,7 @@ impl Aggregator {
         self.publish();
     }
 
-    /// Makes up for strangers who became known beyond the bound, and tells of a full ledger that it no longer is.
+    /// Makes up for strangers that became known beyond the bound, and tells of a full ledger that it no longer is.
     pub(super) fn look_after_room(&mut self, now: Timestamp) {
         if (self.slots.is_full || self.ledger.is_over_full()) && self.has_room(now) {
             if std::mem::take(&mut self.slots.is_full) {
@@ -180,7 +180,7 @@ impl Aggregator {
         }
     }
 
-    /// The account of somebody who is known here from now on, at the latest.
+    /// The account of a holder that is known here from now on, at the latest.
     pub(super) fn assign_slot(
         &mut self,
         holder: &Holder,
@@ -195,7 +195,7 @@ impl Aggregator {
         slot.map(|slot| (slot, self.open(slot)))
     }
 
-    /// The account of somebody who may be a stranger.
+    /// The account of a holder that may be a stranger.
     pub(super) fn receive(&mut self, holder: &Holder, now: Timestamp) -> Result<(Slot, Arc<Account>), Full> {
         let accounts = &mut self.accounts;
         let slot = self.ledger.receive(holder, now, |slot, applied| accounts.is_idle(slot, applied));
@@ -203,7 +203,7 @@ impl Aggregator {
         slot.map(|slot| (slot, self.open(slot)))
     }
 
-    /// Somebody whom the store knows, and for whom there is no slot.
+    /// A holder that the store knows, and for which there is no slot.
     pub(super) fn visitor(&self, holder: &Holder) -> Option<&Record> {
         self.slots.visitors.get(holder)
     }
@@ -259,8 +259,8 @@ impl Aggregator {
         };
         let all = || heard_of.iter().chain(&holders);
         if all().any(|holder| is_unknown(&holder)) {
-            // What was read of the others is gone with the next look: whom a key speaks for, and so whose accounts are
-            // to be read, follows from what was read of users.
+            // What was read of the others is gone with the next look: the user a key speaks for, and so the accounts
+            // that are to be read, follows from what was read of users.
             return Some(Lack::Knowledge(
                 all().filter(|holder| self.ledger.is_absent(holder)).cloned().collect(),
             ));
@@ -290,7 +290,7 @@ impl Aggregator {
         (!has_slot).then_some(Lack::HolderEntry)
     }
 
-    /// Who is concerned. Nobody, where a key opens nothing.
+    /// The holders that are concerned. None where a key opens nothing.
     fn holders_of(&self, asked: &Asked, now: Timestamp) -> Vec<Holder> {
         match asked {
             Asked::Admission { admission, .. } => {
@@ -306,7 +306,7 @@ impl Aggregator {
         }
     }
 
-    /// Whose call it is, if a key speaks for a user who is new.
+    /// The identity of a call, if its key speaks for a user that is new.
     fn newcomer(&self, asked: &Asked) -> Option<Identity> {
         let Asked::Command(command) = asked else { return None };
         let identity = self.speaks_as(command.call()?).ok()?;
@@ -326,7 +326,7 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Of whom has to be known where they belong before it can be told who is concerned.
+    /// The users whose membership has to be known before the holders can be told.
     fn heard_of(&self, asked: &Asked) -> Vec<Holder> {
         let (key, user) = match asked {
             Asked::Admission { admission: Admission::Identity(_), .. } => return Vec::new(),
@@ -504,7 +504,7 @@ mod tests {
             aggregator.take_batch().unwrap();
             aggregator.saved(batch);
         }
-        // Strangers who became known are one too many, so somebody goes. Alice has been idle for longest.
+        // Strangers that became known are one too many, so one holder goes. Alice has been idle for longest.
         let feature = Some("voice".into());
         let alice = Arc::new(Identity { feature, ..Identity::of("alice".into()) });
         let _admitted = admit(&mut aggregator, &mailbox, &alice);

@@ -1,4 +1,4 @@
-//! Whom a key speaks for, by what the ledger knows of keys and users: `tokenist_core::authority` decides.
+//! The user and org a key speaks for, by what the ledger knows of keys and users: `tokenist_core::authority` decides.
 //!
 //! Start at [`Aggregator::admit`] for sessions and at [`Aggregator::speaks_as`] for calls. It is asked within the same
 //! turn in which something is done, so of two keys that name a new user at the same moment one is the first.
@@ -35,7 +35,7 @@ impl Aggregator {
         .unwrap_or(Answer::Full)
     }
 
-    /// Whom a session would be of, or a question is about. `None` where the key opens nothing to it.
+    /// The identity a session would have, or a question is about. `None` where the key opens nothing to it.
     pub(super) fn identity_of<'a>(
         &self,
         admission: &'a Admission,
@@ -75,7 +75,7 @@ impl Aggregator {
         Ok(Identity { user, org, ..said.clone() })
     }
 
-    /// Nobody becomes known by being asked about.
+    /// No holder becomes known by a question.
     fn usage_of(&mut self, key: &KeyHash, user_id: UserId, now: Timestamp) -> Result<Answer, Full> {
         let holder = Holder::User(user_id.clone());
         let record = match self.visitor(&holder) {
@@ -107,7 +107,7 @@ impl Aggregator {
     pub(super) fn membership(&self, user: &UserId) -> Membership<'_> {
         let holder = Holder::User(user.clone());
         match (self.ledger.find(&holder), self.visitor(&holder)) {
-            // Of a stranger whose sessions came to nothing nobody has heard.
+            // A stranger whose sessions came to nothing is not known.
             (Some(slot), _) if self.ledger.is_stranger(slot) && !self.accounts.is_held(slot) => {
                 Membership::New
             }

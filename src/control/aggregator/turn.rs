@@ -39,7 +39,7 @@ impl<'a> Turn<'a> {
     }
 
     /// What `pick` makes of `items`, one after the other, until there are no more, `room` is filled, or the turn is
-    /// over. `cursor` tells the place of the last that was looked at. Some are always looked at, so whoever goes on
+    /// over. `cursor` tells the place of the last that was looked at. Some are always looked at, so a caller that goes on
     /// from there comes to the end.
     pub(super) fn portion<I: Copy, T, C>(
         &self,

@@ -29,7 +29,7 @@ impl Aggregator {
         let pick =
             |(user, slot): (&UserId, Slot)| self.admits(&query.filter, user, slot, now).then_some(slot);
         let cursor = |(user, _): (&UserId, Slot)| user.clone();
-        // Who is blocked is found without a look at all who are not.
+        // Blocked users are found without a look at all others.
         let portion = match query.filter.blocked {
             true => turn.portion(self.ledger.blocked_after(after), room, cursor, pick),
             false => turn.portion(self.ledger.users_after(after), room, cursor, pick),
@@ -38,7 +38,7 @@ impl Aggregator {
         portion.map(|slot| self.user_view(slot, query.window))
     }
 
-    /// Looks at the next users in order of id, and tells who of them the page may show.
+    /// Looks at the next users in order of id, and tells which of them the page may show.
     pub(super) fn rank(
         &mut self,
         slice: &RankSlice,
@@ -69,7 +69,7 @@ impl Aggregator {
         Portion { found: ranks, next }
     }
 
-    /// `None`: nobody has heard of the user.
+    /// `None`: the user is not known.
     pub(super) fn user(
         &mut self,
         user: UserId,
@@ -225,7 +225,7 @@ impl Aggregator {
             journal_skipped: self.journal.skipped(),
             journal_rebooked: self.journal.rebooked(),
             lag: self.saving.lag.view(Instant::now()),
-            threads: Vec::new(), // Whoever asks looks at them.
+            threads: Vec::new(), // The handle looks at them.
             replication_failure: self.replication.as_ref().and_then(|replication| replication.failure()),
             replication_waiting: self.replication.as_ref().map(|replication| replication.waiting()),
             redis_failing: self.cluster_failure().is_some(),
@@ -239,7 +239,7 @@ impl Aggregator {
         let profile = &record.profile;
         let texts = [Some(user.as_str()), profile.email.as_deref(), profile.name.as_deref()];
         let found = |search: &str| texts.into_iter().flatten().any(|text| contains(text, search));
-        // Its members, whoever is of its name space, and whoever has used something under it, as is known here or was
+        // Its members, users of its name space, and users with usage under it, as is known here or was
         // in the store.
         let is_of = |org: &OrgId| {
             profile.org.as_ref() == Some(org)

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The beginning of the stream.
 const BEGINNING: &str = "0";
 
-/// Where it is in the stream, and its fields. Anybody may have written there, so they are mere bytes.
+/// Where it is in the stream, and its fields. Any client may have written there, so they are mere bytes.
 type Entry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 pub(super) fn write(updates: &[SettingUpdate]) -> String {

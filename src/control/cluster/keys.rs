@@ -10,7 +10,7 @@ use tokenist_core::window::WindowBucket;
 
 /// Instances in touch, each with the time, by Redis's clock, when it last was.
 pub(super) const INSTANCES: &str = "tokenist:{fleet}:instances";
-/// Set by whoever finds none: another one means that Redis has lost what it held.
+/// Set by an instance that finds none: another one means that Redis has lost what it held.
 pub(super) const MARKER: &str = "tokenist:{fleet}:marker";
 /// A stream of settings.
 pub(super) const CHANGE_FEED: &str = "tokenist:{fleet}:news";

@@ -1,7 +1,7 @@
 //! The connection to Redis, one server or a cluster, and the scripts that run there.
 //!
 //! Every writer has a field in a bucket's hash, with what it has counted: `cost tokens`. The script keeps the greater of
-//! each and gives back what the hash held, so that whoever asks adds up in whole 64-bit integers, which scripts there
+//! each and gives back what the hash held, so that the instance adds up in whole 64-bit integers, which scripts there
 //! do not have.
 //!
 //! Invariant: every question to a cluster has one key. While a slot moves, one with several is refused as long as they
@@ -94,7 +94,7 @@ return redis.call('GET', KEYS[1])",
 
 /// KEYS: the runs. ARGV: the writer, this run, its place, after how many milliseconds of silence another one has ended,
 /// and earlier runs of this folder. Gives the run that counts under the name, and whether it is heard of; nothing if
-/// it is this one. What an earlier run at the same place had said it takes over at once. Names that nobody has counted
+/// it is this one. What an earlier run at the same place had said it takes over at once. Names that no run has counted
 /// under for longer than a month go.
 static CLAIM: LazyLock<Program> = LazyLock::new(|| {
     Program::new(
@@ -121,7 +121,7 @@ return {}",
     )
 });
 
-/// KEYS: one that nobody reads. ARGV: `hash` or `text`. Does once what the other scripts may have to do only now and
+/// KEYS: one that is never read. ARGV: `hash` or `text`. Does once what the other scripts may have to do only now and
 /// then, and names what it may not: Redis itself does not tell that of a script.
 static REHEARSE: LazyLock<Program> = LazyLock::new(|| {
     Program::new(
@@ -227,8 +227,8 @@ fn whole((index, part): (usize, &str)) -> String {
     if index == 0 { part.to_owned() } else { format!("redis{part}") }
 }
 
-/// `HELLO` is open to every user since Redis 6.2; before, `INFO` tells. Who refuses both is taken for one server: what
-/// else it refuses is told by [`Connection::rehearse`], and a cluster gives itself away there.
+/// `HELLO` is open to every user since Redis 6.2; before, `INFO` tells. One that refuses both is taken for a single
+/// server: what else it refuses is told by [`Connection::rehearse`], and a cluster gives itself away there.
 async fn is_clustered(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
     let hello: RedisResult<HashMap<String, Value>> = redis::cmd("HELLO").query_async(connection).await;
     match hello {
@@ -320,8 +320,8 @@ impl Connection {
         try_join(self.run(&HEARTBEAT, &instances, &args), self.run(&MARK, &markers, &marker)).await
     }
 
-    /// Does once all that will be asked, so that a user who may not do some of it is found out at once and not with
-    /// the first session.
+    /// Does once all that will be asked, so that a user of Redis that may not do some of it is found out at once and
+    /// not with the first session.
     pub(super) async fn rehearse(&self, writer: &str) -> RedisResult<()> {
         for kind in ["text", "hash"] {
             let probe = [format!("{}:{kind}:{writer}", keys::PROBE)];

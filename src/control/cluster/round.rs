@@ -13,7 +13,7 @@ use tokenist_core::verdict::Used;
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<String, Writer>);
 
-/// Past it, and past so many bytes, a name is none: anybody may write there.
+/// Past it, and past so many bytes, a name is none: any client may write there.
 const NAMES_MAX: usize = 4_096;
 const NAME_BYTES_MAX: usize = 64;
 
@@ -55,7 +55,7 @@ fn totals_of(names: &mut Names, writer: &str, contribution: &Contribution, held:
     let totals = |(count, held): (&Count, &Held)| {
         let mut totals = PeerTotals { bucket: count.bucket, peers: Vec::new(), own: Used::default() };
         for (field, figures) in held {
-            // What is not ours to read counts as nothing: somebody else has written there.
+            // What is not ours to read counts as nothing: another client has written there.
             let Some(used) = parse(figures) else { continue };
             if field == writer {
                 totals.own = used;

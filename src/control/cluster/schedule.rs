@@ -1,4 +1,4 @@
-//! Whom to exchange, and when. Time is an argument.
+//! Which holders to exchange, and when. Time is an argument.
 //!
 //! Every holder in use is exchanged with each sync, a second apart. It is exchanged at once when it comes into use,
 //! and whenever it is used while what is left of its limit is less than a twentieth of it, than what the cluster
@@ -144,7 +144,7 @@ impl Schedule {
         (!self.on_its_way).then_some(next.max(self.next_round))
     }
 
-    /// What is to be exchanged now. Whoever takes it sends it, or says that it [`Schedule::start_over`].
+    /// What is to be exchanged now. A caller that takes it sends it, or says that it [`Schedule::start_over`].
     pub(crate) fn round(
         &mut self,
         ledger: &mut Ledger,

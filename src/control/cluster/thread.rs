@@ -23,7 +23,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(2);
 /// Between two tries to find Redis again.
 const RETRY: Duration = Duration::from_millis(200);
-/// Counts of instances that are remembered: those who vanish with a Redis that restarts are still there.
+/// Counts of instances that are remembered: those that vanish with a Redis that restarts are still there.
 const COUNTS: usize = 10;
 
 pub(super) fn start(
@@ -78,7 +78,7 @@ struct ClusterThread {
     servers: Arc<Servers>,
     writer: Arc<str>,
     run: Run,
-    /// Who counts under that name, if it is another.
+    /// The run that counts under that name, if it is another.
     twin: Option<Twin>,
     commands: Sender<Command>,
     /// What this instance would set.
@@ -264,7 +264,7 @@ impl ClusterThread {
     }
 
     fn send(&self, event: ClusterEvent) {
-        // Nobody listens once the aggregator has ended, and then the line ends too.
+        // The aggregator does not listen once it has ended, and then the line ends too.
         self.commands.send(Command::ClusterEvent(event)).ok();
     }
 }

@@ -49,7 +49,7 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
-    /// Likewise the record of who was refused.
+    /// Likewise the record of refusals.
     pub refusals_days: u64,
 }
 
@@ -111,7 +111,7 @@ impl Mongo {
         Ok(Mongo { file, config, server, writer, claim, status, cursors: None, replicator: None })
     }
 
-    /// What copies to the server and brings what others set, for whoever does both without threads. Call it after
+    /// What copies to the server and brings what others set, for a driver that does both without threads. Call it after
     /// [`Store::restore`].
     pub fn courier(&mut self) -> Result<Courier, StoreError> {
         Ok(Courier { replicator: self.replicator()?, change_reader: self.change_reader() })

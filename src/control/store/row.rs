@@ -1,6 +1,6 @@
 //! What a ledger file holds for copies elsewhere: its rows, each as it stands.
 //!
-//! A row that changes again moves to the end of the order of changes, so whoever copies reads on from where it stopped
+//! A row that changes again moves to the end of the order of changes, so a copier reads on from where it stopped
 //! and sees the row's newest state. Rows are absolute, so a copy may take them twice, late, or out of order.
 
 use tokenist_core::audit::Audit;

@@ -1,7 +1,7 @@
 //! The ledger file: SQLite in a folder of its own, one process at a time.
 //!
 //! Start at [`Sqlite::open`]. Tables are in `schema`, what goes in is in `commit`, what comes out in `restore`,
-//! `read` and `usage`. `sqlite/README.md` is for whoever opens the file by hand.
+//! `read` and `usage`. `sqlite/README.md` is for people that open the file by hand.
 //!
 //! Invariant: what [`Store::commit`] has answered for is synced to the disk. After a failure nothing is believed: the
 //! file is opened anew and the batch committed again.
@@ -47,7 +47,7 @@ pub struct Config {
     /// Events, sessions and logs go when they are so old; 0: never. Likewise rollups; sums by day and month stay.
     pub details_days: u64,
     pub rollups_days: u64,
-    /// Likewise the record of who was refused.
+    /// Likewise the record of refusals.
     pub refusals_days: u64,
     /// How long a lane of the journal is: what is counted while the store takes nothing, and outlives the process.
     pub lane_bytes: u64,
@@ -305,7 +305,7 @@ impl LedgerPath {
         let open = || {
             let connection = Connection::open_with_flags(&*self.0, flags)?;
             connection.pragma_update(None, "query_only", true)?;
-            // It is not read here for somebody who goes on with it.
+            // It is not read here for a process that goes on with it.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             Ok(connection)
         };
@@ -346,7 +346,7 @@ impl LedgerPath {
     }
 }
 
-/// The entries of one kind in the ledger of a folder, whoever uses it meanwhile; none where there is no ledger yet.
+/// The entries of one kind in the ledger of a folder, also while it is in use; none where there is no ledger yet.
 ///
 /// # Errors
 /// There is a file that cannot be read.
@@ -391,7 +391,7 @@ fn check_that_it_can_be_written(folder: &Path, directory: &Path) -> Result<(), S
         .map_err(|error| failed(directory, "cannot be written", &error))
 }
 
-/// Takes the folder for this process, with its number for whoever comes later.
+/// Takes the folder for this process, with its number for later processes.
 fn lock(directory: &Path, run: &str) -> Result<File, StoreError> {
     let mut file = take(directory)?;
     let write = |file: &mut File| {
@@ -403,7 +403,7 @@ fn lock(directory: &Path, run: &str) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Takes the folder for as long as the file is open, or says who has it.
+/// Takes the folder for as long as the file is open, or says which process has it.
 fn take(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join(LOCK);
     let mut options = File::options();
@@ -425,9 +425,9 @@ fn take(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Sees to it that nobody but this process's user reads or writes the ledger, whoever made the folder: what is in it are
-/// people's names, what they said, and hashes of passwords and keys. SQLite gives its own files beside it the same mode.
-/// What cannot be done is told in the log and keeps nobody from starting.
+/// Sees to it that no user but this process's reads or writes the ledger, also in a folder that existed: what is in
+/// it are people's names, what they said, and hashes of passwords and keys. SQLite gives its own files beside it the
+/// same mode. What cannot be done is told in the log and does not keep the process from starting.
 fn keep_private(directory: &Path) {
     // If it cannot be made, SQLite says why.
     File::options().write(true).create_new(true).mode(PRIVATE).open(directory.join(LEDGER)).ok();

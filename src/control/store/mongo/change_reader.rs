@@ -1,7 +1,7 @@
 //! Follows what other instances set: asks MongoDB again and again, and hands what is new to the aggregator.
 //!
 //! Every incarnation of a ledger numbers its settings and announces, in `writers`, up to which number all of them are
-//! there. So a look that finds nothing new is one small question, and nothing is missed for anybody's clock.
+//! there. So a look that finds nothing new is one small question, and nothing is missed for a clock that is off.
 
 use super::document::{SETTINGS, Writer, int, integer, text, update_of};
 use super::server::Server;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SIGN_PAUSE: Duration = Duration::from_secs(60);
 /// An incarnation of which nothing was heard for so long is struck off.
 const SIGN_MAX_MS: u64 = 7 * DAY_MS;
-/// A name that nobody has counted under for so long is not looked after any more.
+/// A name that no run has counted under for so long is not looked after any more.
 const RUN_MAX_MS: u64 = 400 * DAY_MS;
 /// Between two times that old documents are looked for where none are left; else it is gone on with after each look.
 const PRUNE_PAUSE: Duration = Duration::from_secs(60);

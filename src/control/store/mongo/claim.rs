@@ -33,7 +33,7 @@ impl Claim {
         Claim { run, beat: 0, held_at: None, watched: None, twin: None }
     }
 
-    /// Who was in the way when it was last asked.
+    /// The run that was in the way when it was last asked.
     pub(super) fn twin(&self) -> Option<&Twin> {
         self.twin.as_ref()
     }

@@ -30,7 +30,7 @@ pub(super) enum Write {
     Insert { collection: &'static str, document: Document },
 }
 
-/// Who writes: the ledger, and its incarnation.
+/// The writer: the ledger, and its incarnation.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     pub(super) ledger: Arc<str>,
@@ -184,7 +184,7 @@ impl Writer {
     }
 
     /// A greater revision there has it that the statement matches nothing; then the insert that follows finds its `_id`
-    /// taken, and nothing is changed. So it may where somebody else inserts at the same moment: see `Replicator::set`.
+    /// taken, and nothing is changed. So it may where another instance inserts at the same moment: see `Replicator::set`.
     fn setting<T: Serialize>(
         &self,
         number: u64,

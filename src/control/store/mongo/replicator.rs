@@ -2,7 +2,7 @@
 //!
 //! Invariant: a change is behind us only when the server has answered for it and was there for a while since. Whatever
 //! fails is sent again; and since a server that dies may have answered for what it had not made sure of, so is all
-//! that it answered for shortly before its connections broke. Each write may come twice, so nobody minds.
+//! that it answered for shortly before its connections broke. Each write may come twice without harm.
 
 use super::StoreError;
 use super::claim::Claim;
@@ -33,7 +33,7 @@ const INSERTS: usize = 1_000;
 const INSERTS_LOGS: usize = 16;
 
 /// How long what was answered for is kept, to be sent again. A server's death is noticed within ten seconds, by its
-/// monitor if by nobody else; the rest is for what it may have lost.
+/// monitor if by no other; the rest is for what it may have lost.
 const KEPT: Duration = Duration::from_secs(30);
 /// What was answered for within so long is kept and forgotten together.
 const KEPT_GRAIN: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ pub(super) struct Running {
 impl Running {
     /// Waits until all is copied, or the deadline is past.
     pub(super) fn finish(self, deadline: Instant) {
-        // It has room for the one call that is ever made, and who is gone needs none.
+        // It has room for the one call that is ever made, and a receiver that is gone needs none.
         self.last_call.try_send(deadline).ok();
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

@@ -1,6 +1,6 @@
 //! One MongoDB, and how it is spoken to: every command has a deadline, and an error says what was asked for.
 //!
-//! Whoever calls blocks; a runtime of our own does the talking. FerretDB is asked for the same things; what it does not
+//! A caller blocks; a runtime of our own does the talking. FerretDB is asked for the same things; what it does not
 //! implement it refuses with [`NOT_IMPLEMENTED`], and the caller does without.
 
 use super::document::integer;
@@ -50,7 +50,7 @@ pub trait Transport: Send + Sync {
     /// Makes sure of an index.
     fn index(&self, collection: &str, index: Document) -> Result<(), Refusal>;
 
-    /// How often connections were found broken: whoever sees it grow may have lost what was answered for just before.
+    /// How often connections were found broken: where it grows, a copier may have lost what was answered for just before.
     fn breaks(&self) -> u64;
 
     /// Whether what answered last cannot be spoken to, and will not be by waiting.

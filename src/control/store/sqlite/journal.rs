@@ -2,7 +2,7 @@
 //! Made for this incarnation, read for those before it, and gone once the ledger has all of it.
 //!
 //! The table `journal` says for each lane up to where it is booked. Its rows are there before the file is, and go before
-//! it: a file without rows is nobody's, whatever is in it.
+//! it: a file without rows belongs to no ledger, whatever is in it.
 
 use super::failed;
 use crate::store::StoreError;
@@ -27,7 +27,7 @@ pub(super) struct Journal {
     lanes: Vec<Arc<LaneState>>,
     path: PathBuf,
     incarnation: u64,
-    /// Lanes of earlier incarnations that are still to be read; `None` before anybody has looked.
+    /// Lanes of earlier incarnations that are still to be read; `None` before the first look.
     left: Option<VecDeque<Left>>,
 }
 
@@ -111,7 +111,7 @@ impl Journal {
     /// The process ends. A journal of which the ledger has all is needed no more.
     pub(super) fn end(&self) {
         if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.is_free()) {
-            // One that stays is empty for whoever reads it.
+            // One that stays is empty for its reader.
             std::fs::remove_file(&self.path).ok();
         }
     }

@@ -139,7 +139,8 @@ pub(super) fn forget(transaction: &Transaction<'_>, copied: &Copied) -> rusqlite
 }
 
 impl Outbox {
-    /// Who counts in this file, unique among all ledgers. Sums go on growing under the same name after a restart.
+    /// The name that this file counts under, unique among all ledgers. Sums go on growing under the same name after a
+    /// restart.
     pub(crate) fn writer(&self) -> &Arc<str> {
         &self.writer
     }

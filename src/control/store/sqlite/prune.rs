@@ -13,7 +13,7 @@ use tokenist_core::retention::{LEAP_LASTS_MS, News, Present};
 use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Now, Timestamp};
 use tracing::{info, warn};
 
-/// Whoever commits waits this long for a slice, and for the disk to take it.
+/// A commit waits this long for a slice, and for the disk to take it.
 const SLICE: Duration = Duration::from_millis(15);
 /// What the file says of the present is at most so old.
 const NOTE_PAUSE_MS: u64 = MINUTE_MS;
@@ -148,7 +148,7 @@ impl Old {
     }
 }
 
-/// When the newest row up to `present` was written: what lies after it was stamped by a clock that nobody believes.
+/// When the newest row up to `present` was written: what lies after it was stamped by a clock that is not believed.
 fn newest(transaction: &Transaction<'_>, present: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
     let mut newest = None;
     for Old { table, at, .. } in &OLD {

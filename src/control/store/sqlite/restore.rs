@@ -21,7 +21,7 @@ use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::totals::Totals;
 use tokenist_core::window::BUCKET_MS;
 
-/// Reads everything of so many holders, over two connections at once, for nobody is served before it is there.
+/// Reads everything of so many holders, over two connections at once, for no session is served before it is there.
 pub(super) fn read_all(
     connection: &Connection,
     beside: Connection,
@@ -39,7 +39,7 @@ pub(super) fn read_all(
     })
 }
 
-/// Whom a start reads.
+/// The holders that a start reads.
 enum Chosen {
     All,
     These(HashSet<Holder>),
@@ -48,7 +48,7 @@ enum Chosen {
 impl Chosen {
     /// Those that were used or set last, where there are more than `holders_max`.
     fn most_recent(connection: &Connection, holders_max: usize) -> rusqlite::Result<Chosen> {
-        // Hardly anybody has so many, and the rows that tell of them are counted at once.
+        // Hardly any ledger has so many, and the rows that tell of them are counted at once.
         let tables = ["user_total", "org_day", "slice_day", "key_day", "users", "limits", "blocks"];
         let rows = tables.map(|table| format!("(SELECT count(*) FROM {table})")).join(" + ");
         let rows: i64 = connection.query_row(&format!("SELECT {rows}"), [], |row| row.get(0))?;
@@ -205,7 +205,7 @@ fn span(row: &Row<'_>, first: usize, now: Timestamp) -> rusqlite::Result<(Timest
     Ok((start, start.plus_ms(span_ms - 1).min(now.max(start))))
 }
 
-/// What is set for those that are chosen, and for others who have a limit or a block.
+/// What is set for those that are chosen, and for others that have a limit or a block.
 fn holders(
     connection: &Connection,
     chosen: &Chosen,
@@ -362,7 +362,7 @@ fn sums(
 }
 
 /// The rows since `from`: one by one for users, whose names `take` is told with the row's start and the time that it
-/// counts at; added up for the others, of whom there are few.
+/// counts at; added up for the others, of which there are few.
 fn recent(
     connection: &Connection,
     from: Timestamp,
