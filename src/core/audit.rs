@@ -1,4 +1,4 @@
-//! What operators have changed: who, what, and how it was before.
+//! What operators have changed: by which credential, what, and how it was before.
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub struct Audit {
     pub after: Option<Arc<str>>,
 }
 
-/// Who made the change.
+/// The credential or login that made the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     pub kind: ActorKind,

@@ -1,7 +1,8 @@
-//! Who may speak for whom: the one place where a key's bindings and a request's words become a user and an org.
+//! Which user a request may speak for: the one place where a key's bindings and a request's words become a user and
+//! an org.
 //!
 //! Start at [`speak`]. A request without a tokenist key speaks for whomever it names, under the org that it names: that
-//! makes nobody a member, and it is told nothing. The ids that an account's keys say are [`spaced`](UserId::spaced).
+//! makes no user a member, and it is told nothing. The ids that an account's keys say are [`spaced`](UserId::spaced).
 
 use crate::id::{OrgId, UserId};
 use crate::key::Key;
@@ -10,14 +11,14 @@ use std::fmt;
 /// Where a user belongs, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership<'a> {
-    /// Nobody has heard of the user.
+    /// The user is not known.
     New,
     /// The user is known, and a member of no org.
     Nowhere,
     Of(&'a OrgId),
 }
 
-/// For whom a request is.
+/// The user and org that a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Speaker {
     pub user: UserId,
@@ -25,7 +26,7 @@ pub struct Speaker {
     pub org: Option<OrgId>,
 }
 
-/// Why a key does not speak for whom a request names.
+/// Why a key does not speak for the user that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mute {
     /// The key is bound to no user and the request names none.
@@ -56,7 +57,7 @@ impl fmt::Display for Mute {
     }
 }
 
-/// Of whom has to be known whether and where they belong before [`speak`] can tell. The user first who it probably is.
+/// The users whose membership has to be known before [`speak`] can tell, the likeliest first.
 pub fn heard_of(key: &Key, named: Option<&UserId>) -> Vec<UserId> {
     let Some(user) = key.user.as_ref().or(named) else { return Vec::new() };
     match space_of(key).filter(|_| user.space().is_none()) {
@@ -65,10 +66,10 @@ pub fn heard_of(key: &Key, named: Option<&UserId>) -> Vec<UserId> {
     }
 }
 
-/// For whom a request with this key is that names this user and org. What the key is bound to goes before.
+/// The user and org that a request with this key is for, where it names these. What the key is bound to goes before.
 ///
-/// A key of an account says ids of its org's name space. A user of the org who was known by the plain id before there
-/// were name spaces, or whom an operator has put there, is meant by it as long as nobody has that id in the space.
+/// A key of an account says ids of its org's name space. A user of the org that was known by the plain id before there
+/// were name spaces, or that an operator has put there, is meant by it as long as no user has that id in the space.
 pub fn speak<'a>(
     key: &Key,
     named: Option<&UserId>,
@@ -89,7 +90,7 @@ pub fn speak<'a>(
         None => belongs(user),
     };
     let org = match (&key.user, &key.org, belongs) {
-        // Nobody else may say what an operator's binding says, but who belongs elsewhere stays there.
+        // No other key may say what an operator's binding says, but a user that belongs elsewhere stays there.
         (Some(_), Some(own), Membership::Of(org)) if own != org => return Err(Mute::Foreign),
         (Some(_), Some(own), _) => Some(own.clone()),
         (Some(_), None, Membership::Of(org)) => Some(org.clone()),

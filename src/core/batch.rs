@@ -32,7 +32,7 @@ pub struct Batch {
     pub logs: Vec<Log>,
     pub marks: Vec<Mark>,
     pub audits: Vec<Audit>,
-    /// Who was refused: rows that have grown.
+    /// Refusals: rows that have grown.
     pub refusals: Vec<Refusal>,
     /// Up to where this batch and those before have all that each lane of the journal tells.
     pub booked: Vec<Upto>,
@@ -87,7 +87,7 @@ pub struct Rollup {
     pub totals: Totals,
 }
 
-/// Who a holder is and what binds it, each part with a revision of its own, for different operators and instances
+/// A holder's profile and what binds it, each part with a revision of its own, for different operators and instances
 /// may set them at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderState {
@@ -132,7 +132,7 @@ pub struct Restored {
     pub usage: Vec<Piece>,
     /// The store knows more holders than these.
     pub is_partial: bool,
-    /// What is set for those of them who have a limit or a block.
+    /// What is set for those of them that have a limit or a block.
     pub without_slot: Vec<HolderState>,
 }
 
@@ -201,7 +201,7 @@ impl Rollup {
 }
 
 impl HolderState {
-    /// A holder of whom nothing was ever set.
+    /// A holder of which nothing was ever set.
     pub fn of(holder: Holder) -> HolderState {
         HolderState {
             holder,

@@ -22,7 +22,7 @@ pub struct Entry {
 pub trait Kept: Serialize + DeserializeOwned {
     const KIND: &'static str;
 
-    /// The org that it is kept for under this id, if it is for one: who has the org's data is asked of every kind.
+    /// The org that it is kept for under this id, if it is for one: whether an org has data is asked of every kind.
     fn org<'a>(&'a self, id: &'a str) -> Option<&'a str>;
 }
 

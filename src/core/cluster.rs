@@ -5,7 +5,7 @@
 //! others leaves a rolling window exactly as ours does.
 //!
 //! Invariant: what was merged of a bucket only grows. A place of exchange that forgets, or answers late or twice, sets
-//! nobody free; a bucket leaves with its window and not before.
+//! no session free; a bucket leaves with its window and not before.
 
 use crate::id::Holder;
 use crate::limit::{Limit, Mode, OnRedisDown, WindowKind};
@@ -495,7 +495,7 @@ mod tests {
         add(&mut windows, NOON, 100);
         peers.counts(&windows, WindowKind::Daily, Scope::Recent, Timestamp(0));
         peers.merge(&windows, &[day(100, 0)], Timestamp(0));
-        // What was used since then is known to nobody else: it comes out of our part.
+        // What was used since then no peer knows: it comes out of our part.
         add(&mut windows, NOON, 50);
         peers.partition(&windows, WindowKind::Daily, Some(2));
         // 800 were left, so 100 + 400 are theirs and as much is ours.

@@ -1,8 +1,8 @@
 //! The ledger's holders: a bounded number of them, found by id or by slot.
 //!
-//! Whoever is to be forgotten is the least recently used of some that may be. A stranger is kept apart until something is
-//! known of it, so that strangers push nobody out. A slot that is vacated is the next to be taken, so whoever keeps
-//! something beside a holder keeps it in a vector by [`Slot`].
+//! The holder to be forgotten is the least recently used of some that may be. A stranger is kept apart until
+//! something is known of it, so that strangers push no holder out. A slot that is vacated is the next to be taken, so
+//! a module that keeps something beside a holder keeps it in a vector by [`Slot`].
 
 use crate::batch::{HolderState, Revision, Stamped};
 use crate::id::{Feature, Holder, KeyHash, OrgId, UserId};
@@ -25,9 +25,9 @@ impl Slot {
 /// What a slot is to its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tenure {
-    /// Nobody is found here: its record is that of a holder of whom nothing is known.
+    /// No holder is found here: its record is that of one of which nothing is known.
     Vacant,
-    /// A stranger's, for as long as somebody holds its account.
+    /// A stranger's, for as long as a session holds its account.
     Tentative,
     Established,
 }
@@ -50,7 +50,7 @@ pub(crate) struct HolderEntry {
     pub(crate) is_touched: bool,
     /// When it was last told whether peers can be reached.
     pub(crate) partition_epoch: u32,
-    /// The org of the key that speaks for a user who is new: of now, and not saved.
+    /// The org of the key that speaks for a user that is new: of now, and not saved.
     pub(crate) expected_in: Option<OrgId>,
     pub(crate) profile_unsaved: bool,
     pub(crate) binding_unsaved: bool,
@@ -81,17 +81,17 @@ pub(crate) struct HolderIndex {
     vacant: Vec<Slot>,
     /// Strangers in the order in which they came, and among them slots that no longer are a stranger's.
     strangers: VecDeque<Slot>,
-    /// Grows with every use; tells who was used last.
+    /// Grows with every use; tells which holder was used last.
     uses: u64,
-    /// Where the search for somebody to forget goes on.
+    /// Where the search for a holder to forget goes on.
     hand: usize,
 }
 
 /// How many that may be forgotten are compared, and how many slots are looked at to find them. With as many holders
-/// as the first it is exactly the least recently used who goes; with more, somebody who has been idle for long.
+/// as the first it is exactly the least recently used that goes; with more, one that has been idle for long.
 const CANDIDATE_COUNT: usize = 64;
 const SEARCH_COUNT: usize = 4096;
-/// How many strangers are looked at to find one who is gone.
+/// How many strangers are looked at to find one that is gone.
 const STRANGER_SEARCH_COUNT: usize = 8;
 
 impl HolderIndex {
@@ -126,7 +126,7 @@ impl HolderIndex {
         self.established_count
     }
 
-    /// Strangers, and at times some who have been more.
+    /// Strangers, and at times some that have been more.
     pub(crate) fn stranger_count(&self) -> usize {
         self.strangers.len()
     }
@@ -192,7 +192,7 @@ impl HolderIndex {
         entry
     }
 
-    /// Gives a slot to a holder who has none.
+    /// Gives a slot to a holder that has none.
     pub(crate) fn insert(&mut self, holder: &Holder, tenure: Tenure, limit: Limit, now: Timestamp) -> Slot {
         let mut entry = HolderEntry::new(holder, limit, now);
         entry.tenure = Tenure::Tentative;
@@ -214,14 +214,14 @@ impl HolderIndex {
         slot
     }
 
-    /// Something is known of the holder, who is a stranger no longer.
+    /// Something is known of the holder, which is a stranger no longer.
     pub(crate) fn establish(&mut self, slot: Slot) {
         let entry = &mut self.slots[slot.index()];
         if entry.tenure != Tenure::Tentative {
             return;
         }
         entry.tenure = Tenure::Established;
-        // Whatever makes him known says where he belongs, or that nobody has said it.
+        // Whatever makes a user known says where it belongs, or that this was not said.
         entry.expected_in = None;
         self.established_count += 1;
         if let Holder::User(user) = entry.record.holder() {
@@ -254,7 +254,7 @@ impl HolderIndex {
         }
     }
 
-    /// A stranger who is gone, if there is one among those that came first.
+    /// A stranger that is gone, if there is one among those that came first.
     pub(crate) fn idle_stranger(
         &mut self,
         mut is_gone: impl FnMut(Slot, &HolderEntry) -> bool,
@@ -273,7 +273,7 @@ impl HolderIndex {
         None
     }
 
-    /// Somebody to forget: the longest unused of the next few for whom `may_forget` says yes.
+    /// A holder to forget: the longest unused of the next few for which `may_forget` says yes.
     pub(crate) fn most_idle(
         &mut self,
         mut may_forget: impl FnMut(Slot, &HolderEntry) -> bool,

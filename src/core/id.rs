@@ -186,7 +186,7 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Who a session is for: what its cost is booked under. Everything but the user is optional.
+/// What a session is for: what its cost is booked under. Everything but the user is optional.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub user: UserId,
@@ -224,7 +224,7 @@ pub enum Holder {
 
 impl Holder {
     /// The holder that is meant where this one's id is sent, if that is another one: by versions that read ids as they
-    /// came, it may have been kept so. `None` also where nobody can send it any more.
+    /// came, it may have been kept so. `None` also where no client can send it any more.
     pub fn renamed(&self) -> Option<Holder> {
         let other = match self {
             Holder::User(user) => Holder::User(UserId::parse(user.as_str().as_bytes()).ok()?),

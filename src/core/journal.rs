@@ -35,7 +35,7 @@ pub struct Upto {
 pub struct Call {
     pub delta: Delta,
     pub log: Option<Log>,
-    /// By which it is known if it is sent again; empty where nobody can tell.
+    /// By which it is known if it is sent again; empty where that cannot be told.
     pub ids: Vec<Arc<str>>,
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// What every tokenist key begins with.
 pub const KEY_PREFIX: &str = "ug_";
-/// What a credential begins with that is for tokenist, or for whoever made it, and goes to no provider: a tokenist key,
-/// or an ephemeral token.
+/// What a credential begins with that is for tokenist, or for the app that made it, and goes to no provider: a
+/// tokenist key, or an ephemeral token.
 pub const OWN_PREFIXES: [&str; 2] = [KEY_PREFIX, "ek_"];
 /// How many characters of a key are kept to tell it by.
 pub const HINT_CHARS: usize = 12;
@@ -59,7 +59,7 @@ pub struct Scopes {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Maker {
-    /// Whoever has the operator's token.
+    /// The operator's token.
     Operator,
     /// A login, by its id.
     Login(Arc<str>),
@@ -72,7 +72,7 @@ pub struct Key {
     pub name: Arc<str>,
     /// The key's first characters.
     pub hint: Arc<str>,
-    /// Whom the key speaks for. `None`: the request names the user.
+    /// The user the key speaks for. `None`: the request names the user.
     pub user: Option<UserId>,
     /// The org that everything under this key counts for. `None`: the request may name one.
     pub org: Option<OrgId>,

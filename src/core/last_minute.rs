@@ -4,7 +4,7 @@ use crate::money::NanoUsd;
 use crate::time::Timestamp;
 use std::collections::VecDeque;
 
-/// Nothing for whoever costs nothing, and at most an entry for each second of the minute.
+/// Nothing for a user that costs nothing, and at most an entry for each second of the minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastMinute {
     /// Seconds since 1970 with what they cost, the oldest first.

@@ -1,4 +1,4 @@
-//! Per-user truth: what everybody used, over every window, and what follows for their accounts.
+//! Per-user truth: what all users used, over every window, and what follows for their accounts.
 //!
 //! Start at [`Ledger::apply`], or for what operators set at `settings`. Time comes in with every call; what goes out
 //! waits to be taken: slots to publish, a sweep, warnings, and a [`Batch`] for the store.
@@ -51,8 +51,8 @@ pub struct Config {
     pub holders_max: usize,
     /// Strangers whose sessions have not begun. Past it another one is refused.
     pub strangers_max: usize,
-    /// The store can be asked for what it has of a holder who was forgotten. Where it cannot, nobody is forgotten who
-    /// has used anything.
+    /// The store can be asked for what it has of a holder that was forgotten. Where it cannot, no holder is forgotten
+    /// that has used anything.
     pub reads_back: bool,
     /// Combinations of org, feature and model per user. Past it the longest unused is left to the store.
     pub series_max: usize,
@@ -70,7 +70,7 @@ pub struct Config {
     pub sessions_max: usize,
     /// What binds a user without a limit of its own.
     pub default_limit: Limit,
-    /// Other instances count for the same holders: whoever is used is told by [`Ledger::take_touched`].
+    /// Other instances count for the same holders: those that are used are told by [`Ledger::take_touched`].
     pub in_cluster: bool,
 }
 
@@ -104,7 +104,7 @@ pub struct Warning {
     pub percent: u8,
 }
 
-/// By whom something was counted.
+/// By which process something was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     /// It was charged to the accounts first.
@@ -140,7 +140,7 @@ pub struct Ledger {
     catalog: BTreeMap<EntryId, Stamped<Entry>>,
     /// In an order, as all that is listed, so that a list may be made a portion at a time.
     sessions: BTreeMap<SessionId, LiveSession>,
-    /// Users who are blocked, and holders with a limit of their own, so that nobody looks for them among all.
+    /// Users that are blocked, and holders with a limit of their own, so that they are not looked for among all.
     blocked: BTreeMap<UserId, Slot>,
     bound: BTreeMap<Holder, Slot>,
     /// The last number given.
@@ -172,7 +172,7 @@ pub struct Ledger {
     partition: Option<u32>,
     /// How often that has changed, so that a record is told once.
     partition_epoch: u32,
-    /// Whoever the store knows has a slot.
+    /// All holders that the store knows have slots.
     is_whole: bool,
     /// Which batch is being gathered, counted from one, and up to which one the store has them.
     batch: u64,
@@ -236,7 +236,7 @@ impl Ledger {
     /// Goes on where an earlier ledger stopped.
     ///
     /// Usage from after `now` means that the clock has stepped back. By a little, and its window goes on, as it would
-    /// have in the earlier ledger. By much, and it counts at `now`: nobody gains a budget by a wrong clock, and the
+    /// have in the earlier ledger. By much, and it counts at `now`: no user gains a budget by a wrong clock, and the
     /// window ends as all do.
     pub fn restore(config: Config, restored: Restored, now: Timestamp) -> Ledger {
         let mut ledger = Ledger::new(config, now);
@@ -274,7 +274,7 @@ impl Ledger {
         for state in renamed {
             ledger.adopt(state, now);
         }
-        ledger.take_touched(); // Nobody has been used yet.
+        ledger.take_touched(); // No holder has been used yet.
         ledger.due = now; // Restored blocks may expire before the next bucket begins.
         ledger
     }
@@ -285,7 +285,7 @@ impl Ledger {
     }
 
     /// Counts a delta for all its holders in every window, for its session, and for the store. None of them is a
-    /// stranger any more. Who has left a slot already, because all that was charged to it had been applied, leaves
+    /// stranger any more. One that has left its slot already, because all that was charged to it had been applied, leaves
     /// nothing that counts towards a limit: it goes to the store alone.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
         self.book(delta, Counted::Here, now);
@@ -495,8 +495,8 @@ impl Ledger {
         Some(slot)
     }
 
-    /// From now on so many instances cannot reach each other, or, with `None`, can. Whoever is used is told at once,
-    /// all others in the next ticks.
+    /// From now on so many instances cannot reach each other, or, with `None`, can. A holder that is used is told at
+    /// once, all others in the next ticks.
     pub fn partition(&mut self, instance_count: Option<u32>) {
         if self.partition != instance_count {
             self.partition = instance_count;
@@ -551,7 +551,7 @@ impl Ledger {
         self.bound.range::<Holder, _>((from, Unbounded)).map(|(holder, &slot)| (holder, slot))
     }
 
-    /// Users who are blocked, by an operator or a rule, in order of id, from the first that comes after `after`. Whose
+    /// Users that are blocked, by an operator or a rule, in order of id, from the first that comes after `after`. Whose
     /// block ends now is among them until the next tick.
     pub fn blocked_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
         let from = after.map_or(Unbounded, Excluded);
@@ -617,7 +617,7 @@ impl Ledger {
         std::mem::take(&mut self.warnings)
     }
 
-    /// What is to be saved, if anything. Whoever takes it sees that it is.
+    /// What is to be saved, if anything. The caller that takes it saves it.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.pending);
         self.pending_log_bytes = 0;
@@ -694,7 +694,7 @@ impl Ledger {
         self.save_later(user);
     }
 
-    /// A row for a user who has no slot.
+    /// A row for a user that has no slot.
     fn note_alone(&mut self, delta: &Delta, totals: &Totals, grain: Grain) {
         let mut series = Series::new(delta, self.next_serial(), grain);
         series.add(totals);
@@ -723,7 +723,7 @@ impl Ledger {
         self.list(slot);
     }
 
-    /// Brings the lists of who is blocked and bound up to date.
+    /// Brings the lists of blocked users and bound holders up to date.
     fn list(&mut self, slot: Slot) {
         let entry = self.holders.entry_mut(slot);
         let (is_blocked, is_bound) =
@@ -744,7 +744,7 @@ impl Ledger {
         }
     }
 
-    /// Whoever is forgotten is listed no more.
+    /// A holder that is forgotten is listed no more.
     fn strike_off(&mut self, slot: Slot) {
         let entry = self.holders.entry(slot);
         let holder = entry.record.holder();

@@ -1,4 +1,4 @@
-//! What may be spent over which window, and by whom. What follows from it is decided in [`crate::verdict`].
+//! What may be spent over which window, and by which holder. What follows from it is decided in [`crate::verdict`].
 
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
@@ -52,7 +52,7 @@ pub enum OnRedisDown {
 /// A holder's limit. Reached means used ≥ limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
-    /// `None` is unlimited; zero denies everybody.
+    /// `None` is unlimited; zero denies all.
     pub max_cost: Option<NanoUsd>,
     /// `None` is unlimited.
     pub max_tokens: Option<u64>,
@@ -80,7 +80,7 @@ impl Block {
     }
 }
 
-/// What rules do to a user. It is not kept: whoever watches the rules renews it for as long as they say so.
+/// What rules do to a user. It is not kept: the rule engine renews it for as long as its rules say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleAction {
     /// Why the user is blocked; `None`: it is not.
@@ -106,7 +106,7 @@ pub struct AccountState {
     pub block: Option<Block>,
     pub limit: Limit,
     /// Until when what was used counts: the end of the limit's window. Of a rolling one, when what leaves it next
-    /// does; where the limit is reached, when so much has left that it no longer is. From then on nobody is judged by
+    /// does; where the limit is reached, when so much has left that it no longer is. From then on no session is judged by
     /// what was used before. `None` for `total`.
     pub resets_at: Option<Timestamp>,
     /// The holder is a key that was withdrawn.

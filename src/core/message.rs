@@ -41,7 +41,7 @@ pub struct Delta {
 pub struct Rejected {
     /// The last of them; likewise the address.
     pub at: Timestamp,
-    /// Whom the request was for, as far as that is known; likewise the next two.
+    /// The user the request was for, as far as that is known; likewise the next two.
     pub user: Option<UserId>,
     pub org: Option<OrgId>,
     pub key: Option<KeyHash>,

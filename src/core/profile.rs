@@ -1,8 +1,8 @@
 //! What is said of a user, and whose word counts for how much.
 //!
 //! Start at [`Profile::learn`]. Access depends on [`Profile::member_of`] alone, and no header ever sets it: that takes an
-//! operator's word, or a key of the org while nobody else has said anything. What headers claim is a label, shown where
-//! nobody has said more.
+//! operator's word, or a key of the org while nothing else was said. What headers claim is a label, shown where
+//! no more was said.
 //!
 //! Invariant: whatever clocks say and in whatever order instances hear of it, an operator's word holds against a key's,
 //! a key's against a claim, and of two keys' the first: [`Said::revision`].
@@ -29,10 +29,10 @@ pub struct Profile {
     pub name_is_claimed: bool,
 }
 
-/// By whom something is said of a user. The later ones count for more.
+/// By which right something is said of a user. The later ones count for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// By headers of somebody who brought a provider key.
+    /// By headers beside a provider key.
     Claimed,
     /// With a tokenist key that may speak for the user, and is not of the org that is named.
     ByKey,
@@ -69,12 +69,12 @@ impl Profile {
 }
 
 impl Said {
-    /// The revision of what is said at `now` of somebody whose profile has `known` and, where it is an operator's, of
-    /// whoever has set anything with `latest`.
+    /// The revision of what is said at `now` of a user whose profile has `known` and, where it is an operator's, of
+    /// the setting that has `latest`.
     ///
     /// A claim is the milliseconds of its time. A key's first word lies far above and falls as time goes by, so the
     /// earlier of two holds. An operator's lies above both. What is said on top of what is known is the next after it,
-    /// so it is gone if somebody who counts for more has said something else meanwhile.
+    /// so it is gone if something else was said meanwhile by a right that counts for more.
     pub fn revision(
         self,
         known: Revision,

@@ -102,7 +102,7 @@ impl Record {
     /// Adds a delta's totals, which a shard has charged to the account.
     pub fn post(&mut self, at: Timestamp, totals: &Totals, now: Timestamp) -> Consequence {
         self.windows.add(at, totals);
-        // Whoever is used is judged by the present window, however far a walk over all holders has come.
+        // A holder that is used is judged by the present window, however far a walk over all holders has come.
         self.windows.advance(now);
         // The account's atomics wrap, so this has to.
         self.applied.cost = self.applied.cost.wrapping_add(totals.cost.0);
@@ -272,7 +272,7 @@ impl Record {
         self.peers.as_ref().map_or(Weight::default(), |peers| peers.weight())
     }
 
-    /// Whether something is forgotten with this holder that nobody can tell any more: an own limit, a block, where it
+    /// Whether something is forgotten with this holder that cannot be read back: an own limit, a block, where it
     /// belongs, or that it has used anything. The window of all time is never over.
     pub fn must_stay(&self) -> bool {
         let used = self.windows.totals(WindowKind::Total);
@@ -357,7 +357,7 @@ impl Record {
             used = used.minus(gone);
             (!is_reached(limit, used)).then_some(end)
         });
-        // What is kept for others who cannot be reached does not leave by itself.
+        // What is reserved for peers that cannot be reached does not leave by itself.
         ends.next().or(leaving.last().map(|&(end, _)| end))
     }
 

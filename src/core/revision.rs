@@ -16,7 +16,7 @@ pub struct Stamped<T> {
 }
 
 impl Revision {
-    /// When it was set, by the clock of whoever did.
+    /// When it was set, by the clock of the instance that did.
     pub fn set_at(self) -> Timestamp {
         Timestamp(self.0 >> 16)
     }

@@ -1,6 +1,6 @@
-//! Rules that an org is given: who may use how much in which span, and what happens to whoever reaches that.
+//! Rules that an org is given: how much which users may use in which span, and what happens to those that reach it.
 //!
-//! Rows of usage come in, [`Hit`]s go out. Who looks, how often, and what is done about it is somebody else's.
+//! Rows of usage come in, [`Hit`]s go out. How often is looked, and what is done about it, is the rule engine's.
 
 use crate::batch::Grain;
 use crate::catalog::Kept;
@@ -37,8 +37,8 @@ pub struct Subject {
     pub ids: Vec<Arc<str>>,
 }
 
-/// Ids as they are read now, also where an earlier version kept them as they were sent. One that nobody can send any more
-/// matches nobody.
+/// Ids as they are read now, also where an earlier version kept them as they were sent. One that no client can send
+/// any more matches no user.
 fn as_read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<str>>, D::Error> {
     let ids = Vec::<Arc<str>>::deserialize(deserializer)?;
     Ok(ids.into_iter().map(|kept| id::read(kept.as_bytes()).map_or(Arc::clone(&kept), Arc::from)).collect())
@@ -48,9 +48,9 @@ fn as_read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<str>>, 
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
     User,
-    /// Nobody is in a group as yet, so a rule about one is kept and matches nobody.
+    /// No user is in a group as yet, so a rule about one is kept and matches none.
     Group,
-    /// What all users of the org used of it together. Whoever used it within the span is acted on.
+    /// What all users of the org used of it together. Users that used it within the span are acted on.
     Feature,
 }
 
@@ -120,7 +120,7 @@ pub struct Used {
 /// A subject that has reached its rule's trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// On whom the restriction acts.
+    /// The users that the restriction acts on.
     pub users: BTreeSet<UserId>,
     /// What the subject used in the trigger's span.
     pub totals: Totals,
@@ -189,8 +189,8 @@ impl Rule {
         self.lookback().into_iter().chain(second)
     }
 
-    /// Who has reached the trigger by what was used in its span, by the subject's id. Of a feature, `used` tells
-    /// features apart.
+    /// The subjects that have reached the trigger by what was used in its span, by the subject's id. Of a feature,
+    /// `used` tells features apart.
     pub fn hits(&self, used: &[Used]) -> BTreeMap<Arc<str>, Hit> {
         let mut hits = self.sums(used);
         hits.retain(|_, hit| self.trigger.is_reached(&hit.totals));
@@ -206,7 +206,7 @@ impl Rule {
         over.map(|(subject, hit)| (Arc::clone(subject), hit.clone())).collect()
     }
 
-    /// Why a user is blocked by it; `None`: it blocks nobody.
+    /// Why a user is blocked by it; `None`: it blocks no user.
     pub fn reason(&self) -> Option<Arc<str>> {
         let what = match (&self.restriction, &self.trigger) {
             (Restriction::Warning | Restriction::Throttle { .. }, _) => return None,
@@ -341,7 +341,7 @@ mod tests {
         Used { user: user.into(), feature: feature.map(Feature::from), totals }
     }
 
-    /// `subject: users`, of those on whom the rule acts.
+    /// `subject: users`, of those that the rule acts on.
     fn acts(rule: &Rule, rows: &[Used]) -> String {
         let hits = rule.restrict(&rule.hits(rows), rows);
         let line = |(subject, hit): (&Arc<str>, &Hit)| {

@@ -1,4 +1,4 @@
-//! Two clocks as two types, and calendar steps in UTC. Nobody here knows what time it is: it is handed in.
+//! Two clocks as two types, and calendar steps in UTC. The time is not known here: it is handed in.
 //!
 //! A [`Timestamp`] is the wall clock's: what is booked, in which window, and until when a block or a key holds. That
 //! clock may be set, forwards and back. An [`Instant`] is a clock's that only ever runs: how long something took, and

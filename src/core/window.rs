@@ -5,7 +5,7 @@
 //! - An entry from after the current window moves the window there: time has evidently come that far.
 //! - A window never moves back of itself. When the clock steps back a little, the window only lasts longer. When an
 //!   operator corrects a clock that was far ahead, [`Windows::set_back`] moves the windows to the corrected time
-//!   and keeps their sums: nobody gains a budget by a wrong clock, and what was used under it stays used.
+//!   and keeps their sums: no user gains a budget by a wrong clock, and what was used under it stays used.
 //!
 //! Invariant: the rolling sum is never less than the exact sum of the last 24 hours, for its oldest bucket counts
 //! whole.
@@ -188,7 +188,7 @@ impl Calendar {
     }
 }
 
-/// Only buckets that hold something exist, so an idle holder costs nothing and nobody more than `BUCKET_COUNT`.
+/// Only buckets that hold something exist, so an idle holder costs nothing and none more than `BUCKET_COUNT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rolling {
     /// The bucket of the latest time heard of.

@@ -1,4 +1,4 @@
-//! How an id that somebody sends is read: the same everywhere, so that one user cannot go by two ids that look alike.
+//! How an id that a client sends is read: the same everywhere, so that one user cannot go by two ids that look alike.
 //!
 //! Start at [`read()`]. What it gives is read as itself again.
 
@@ -35,7 +35,7 @@ pub enum IdError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
     Control,
-    /// Nobody sees that it is there.
+    /// It does not show that it is there.
     Invisible,
     /// It looks like a space, and is none.
     Blank,
@@ -72,8 +72,8 @@ pub fn read_name(bytes: &[u8]) -> Result<Cow<'_, str>, IdError> {
     read_text(bytes, shapes_its_neighbours)
 }
 
-/// Reads an e-mail address, as [`read()`] reads ids; and in NFKC and lower case, so that one mailbox is one address. Whether
-/// mail could be sent there is not looked at.
+/// Reads an e-mail address, as [`read()`] reads ids; and in NFKC and lower case, so that one mailbox is one address.
+/// Whether mail could be sent there is not looked at.
 pub fn read_email(bytes: &[u8]) -> Result<Cow<'_, str>, IdError> {
     let text = read(bytes)?;
     if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
@@ -85,7 +85,7 @@ pub fn read_email(bytes: &[u8]) -> Result<Cow<'_, str>, IdError> {
     read(folded.as_bytes()).map(|text| text.into_owned().into())
 }
 
-/// What somebody searches for, composed as ids are.
+/// What an operator searches for, composed as ids are.
 pub fn compose(text: String) -> String {
     if is_nfc(&text) { text } else { text.nfc().collect() }
 }

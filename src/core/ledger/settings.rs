@@ -14,7 +14,7 @@ use crate::time::{DAY_MS, Timestamp};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-/// What ended or was removed is kept for so long, so that whoever sets it elsewhere, late, does not bring it back.
+/// What ended or was removed is kept for so long, so that a setting of another instance, late, does not bring it back.
 const ENDED_MS_MIN: u64 = 30 * DAY_MS;
 /// Room is made for one in so many at once, so that it is seldom looked for.
 const ROOM_PART: usize = 100;
@@ -68,7 +68,7 @@ impl Ledger {
     /// Takes over what another instance has set, where it is later than what is known here, and saves that. Whether
     /// anything was.
     pub fn adopt(&mut self, state: HolderState, now: Timestamp) -> bool {
-        // Nobody is forgotten for it: it waits in the store until its holder comes.
+        // No holder is forgotten for it: it waits in the store until its holder comes.
         let is_full = self.holders.established_count() >= self.config.holders_max;
         if (is_full || !self.is_whole) && self.find(&state.holder).is_none() {
             if self.config.reads_back {

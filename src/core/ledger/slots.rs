@@ -1,12 +1,12 @@
-//! Who has a slot, who gets one, and who is forgotten for it.
+//! Which holders have slots, get one, and are forgotten for it.
 //!
-//! Start at [`Ledger::admit`]. A stranger is [received](Ledger::receive) and is kept apart: it takes nobody's slot,
-//! is not saved, and is gone with its session if that never begins. Whoever the store may know is
-//! [absent](Ledger::is_absent) and has to be read back first: [`Ledger::welcome`].
+//! Start at [`Ledger::admit`]. A stranger is [received](Ledger::receive) and is kept apart: it takes no other
+//! holder's slot, is not saved, and is gone with its session if that never begins. A holder that the store may know
+//! is [absent](Ledger::is_absent) and has to be read back first: [`Ledger::welcome`].
 //!
-//! What an operator has set stays here for all: that of whoever has no slot is on the shelf.
+//! What an operator has set stays here for all: that of holders without a slot is on the shelf.
 //!
-//! Invariant: whoever is forgotten is whole in the store, or has used nothing, so nobody gets a budget twice.
+//! Invariant: a holder that is forgotten is whole in the store, or has used nothing, so no budget is given twice.
 
 use super::{Full, Ledger, Slot, Tenure};
 use crate::authority::Membership;
@@ -30,8 +30,8 @@ impl Ledger {
         self.config.reads_back && !self.is_whole && self.find(holder).is_none()
     }
 
-    /// Finds a holder that is not absent, or gives it a slot, and lets its time pass. `is_free` tells of somebody
-    /// idle whether nobody holds his account and every charge of it has been applied.
+    /// Finds a holder that is not absent, or gives it a slot, and lets its time pass. `is_free` tells of an
+    /// idle holder whether no session holds its account and every charge of it has been applied.
     pub fn admit(
         &mut self,
         holder: &Holder,
@@ -50,7 +50,8 @@ impl Ledger {
         Ok(slot)
     }
 
-    /// As [`Ledger::admit`], but who has no slot is a stranger until it has used something, or its session has begun.
+    /// As [`Ledger::admit`], but a holder without a slot is a stranger until it has used something, or its session
+    /// has begun.
     pub fn receive(
         &mut self,
         holder: &Holder,
@@ -100,7 +101,7 @@ impl Ledger {
         self.holders.entry(slot).is_tentative()
     }
 
-    /// Something of a key's is about to begin for a user who is new: until it has, or has come to nothing, nobody else's
+    /// Something of a key's is about to begin for a user that is new: until it has, or has come to nothing, no other
     /// key speaks for him.
     pub fn expect(&mut self, user: Slot, identity: &Identity) {
         let said = self.said_of(identity);
@@ -118,7 +119,7 @@ impl Ledger {
         }
     }
 
-    /// By whom a session or a call is that is of this identity.
+    /// By which right something is said in a session or a call of this identity.
     pub fn said_of(&self, identity: &Identity) -> Said {
         let Some(hash) = &identity.key else { return Said::Claimed };
         match self.key(hash).and_then(|key| key.org.as_ref()) {
@@ -148,7 +149,7 @@ impl Ledger {
         record
     }
 
-    /// Whether one more can be given a slot, if need be in the place of another. Strangers who became known beyond
+    /// Whether one more can be given a slot, if need be in the place of another. Strangers that became known beyond
     /// the bound are made up for first.
     pub fn has_room(&mut self, now: Timestamp, mut is_free: impl FnMut(Slot, Applied) -> bool) -> bool {
         let max = self.config.holders_max;
@@ -182,7 +183,7 @@ impl Ledger {
         });
     }
 
-    /// What is set for users without a slot who have a limit or a block, in order of id, from the first that comes
+    /// What is set for users without a slot that have a limit or a block, in order of id, from the first that comes
     /// after `after`.
     pub fn shelved_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, &HolderState)> {
         let after = after.map(|user| Holder::User(user.clone()));
@@ -220,7 +221,7 @@ impl Ledger {
         }
     }
 
-    /// Keeps for the store what others have set for a holder who gets no slot here for it.
+    /// Keeps for the store what others have set for a holder that gets no slot here for it.
     pub(super) fn leave_without_slot(&mut self, state: HolderState) {
         self.is_whole = false;
         self.revision = self.revision.max(state.revision());
@@ -240,7 +241,7 @@ impl Ledger {
         (!self.is_absent(holder)).then(|| self.assign_slot(holder, now))
     }
 
-    /// Gives a slot to a holder who has none, beyond the bound if need be.
+    /// Gives a slot to a holder that has none, beyond the bound if need be.
     pub(super) fn assign_slot(&mut self, holder: &Holder, now: Timestamp) -> Slot {
         match self.find(holder) {
             Some(slot) => slot,
@@ -287,7 +288,7 @@ impl Ledger {
         }
     }
 
-    /// Somebody who may be forgotten.
+    /// A holder that may be forgotten.
     fn somebody_idle(&mut self, mut is_free: impl FnMut(Slot, Applied) -> bool) -> Option<Slot> {
         let (reads_back, committed) = (self.config.reads_back, self.committed);
         self.holders.most_idle(|slot, entry| {
