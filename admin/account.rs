@@ -1,9 +1,9 @@
 //! Accounts: logins of people who use an operator's service. Each sees the keys and the usage of its org, and no other.
 //!
-//! Whoever registers may name an org, so the question is whose it is. An org that anything is known of belongs to
-//! somebody: its usage would be shown to whoever registers into it, and keys made there would count for it. So an org
-//! is given to who asks for it first, while nothing is known of it ([`known_org`]). Into one that exists only an owner
-//! puts an account, with `POST /admin/logins`.
+//! A registration may name an org, so the question is whose it is. An org that anything is known of belongs to
+//! another account: its usage would be shown to a login that registers into it, and keys made there would count for
+//! it. So an org is given to the first registration that names it, while nothing is known of it ([`known_org`]). Into
+//! one that exists only an owner puts an account, with `POST /admin/logins`.
 
 use crate::error::ApiError;
 use crate::login::{Login, Role};
@@ -23,7 +23,7 @@ use tokenist_core::price::Listing;
 use tokenist_core::rule::{Firings, Rule};
 use tokenist_core::verdict::Used;
 
-/// To whom an org was given. Kept under the org's id.
+/// The login that an org was given to. Kept under the org's id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claim {
     pub(crate) login: Arc<str>,

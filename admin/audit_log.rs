@@ -1,4 +1,4 @@
-//! Records what operators change: who, what, and how it was before.
+//! Records what operators change: by which credential, what, and how it was before.
 
 use crate::auth::Caller;
 use crate::{App, now, random};
@@ -41,7 +41,7 @@ impl App {
     }
 }
 
-/// Failed sign-ins that are kept of a minute. What comes beyond is somebody guessing, and says nothing new.
+/// Failed sign-ins that are kept of a minute. What comes beyond is guessing, and says nothing new.
 const FAILURES_PER_MINUTE: u32 = 30;
 
 /// Of what was claimed, as much as an email may have.
@@ -63,7 +63,7 @@ impl Failures {
 }
 
 impl App {
-    /// Records that somebody tried to sign in and could not: `as_whom` is what was claimed.
+    /// Records a sign-in that failed: `as_whom` is what was claimed.
     pub(crate) async fn record_failure(&self, as_whom: &str, address: IpAddr) {
         let at = now();
         let count = self.failures.count(at);

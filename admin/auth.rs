@@ -1,5 +1,5 @@
-//! Who may ask for what: the operator's token, logins by their role, tokenist keys by their scopes, and how often a
-//! wrong one may be tried.
+//! Which credential opens what: the operator's token, logins by their role, tokenist keys by their scopes, and how
+//! often a wrong one may be tried.
 //!
 //! Invariant: a credential is kept and compared as its hash only, the operator's in constant time. A cookie changes
 //! something only for a page of this origin.
@@ -75,7 +75,7 @@ pub(crate) async fn require_account(
     require(&app, area, request, next).await
 }
 
-/// Lets a request through that may change who may do what.
+/// Lets a request through that may change the rights of logins.
 pub(crate) async fn require_owner(
     State(app): State<App>,
     request: Request,
@@ -111,7 +111,7 @@ async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Res
             match shown.caller(&app).await {
                 Ok(Ok(caller)) => caller.may_enter(area).is_ok(),
                 Ok(Err(_)) => false,
-                // Who cannot be told now is told a second later.
+                // A caller that cannot be told now is told a second later.
                 Err(error) => error.status().is_server_error(),
             }
         }
@@ -120,7 +120,7 @@ async fn require(app: &App, area: Area, mut request: Request, next: Next) -> Res
     Ok(tether(answer, Box::new(look)))
 }
 
-/// Who makes a request, and by what.
+/// The caller of a request, and its credential.
 async fn identify(
     app: &App,
     method: &Method,
@@ -135,7 +135,7 @@ async fn identify(
     }
 }
 
-/// Who makes a request that is signed in, and the session if it is made in one. `None`: nobody who could be.
+/// The caller of a request that is signed in, and the session if it is made in one. `None`: no login's.
 pub(crate) async fn signed_in(
     app: &App,
     method: &Method,
@@ -188,7 +188,7 @@ async fn key_caller(app: &App, hash: KeyHash) -> Result<Result<Caller, Unfit>, A
 }
 
 impl Shown {
-    /// Whose it is, or why nobody's.
+    /// The caller it belongs to, or why there is none.
     async fn caller(&self, app: &App) -> Result<Result<Caller, Unfit>, ApiError> {
         match self {
             Shown::Operator => Ok(Ok(Caller::Operator)),
@@ -211,8 +211,8 @@ impl Caller {
         }
     }
 
-    /// Refuses a login that has lost its right since its request came. Call it while changes are locked, as whoever takes
-    /// that right does, before anything is done that outlasts it.
+    /// Refuses a login that has lost its right since its request came. Call it while changes are locked, as a handler
+    /// that takes that right does, before anything is done that outlasts it.
     pub(crate) async fn confirm(&self, app: &App) -> Result<(), ApiError> {
         let Caller::Login { id, login } = self else { return Ok(()) };
         let is_same = |now: Login| now.role == login.role && now.epoch == login.epoch;
@@ -283,8 +283,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Knows the token, and who has tried wrong ones. What is right passes wherever it comes from, because behind one address
-/// there may be many; a password alone is not even looked at once too many have been tried for its login.
+/// Knows the token, and which addresses have tried wrong ones. What is right passes wherever it comes from, because
+/// behind one address there may be many; a password alone is not even looked at once too many have been tried for its
+/// login.
 #[derive(Debug)]
 pub(crate) struct Guard {
     token: OperatorToken,

@@ -1,11 +1,11 @@
-//! Who has a connection, and who loses it to a newcomer.
+//! Which clients have a connection, and which lose it to a newcomer.
 //!
-//! Start at [`Connections::room`]. A **guest** has shown no right credential yet. Whoever keeps us waiting, for a head, a
-//! body, or to take an answer, may lose its connection once it has done so for [`GRACE`]; whose request is worked on
-//! keeps it. Of guests who keep us waiting an address may have so many and all so many: past it the one that has done so
-//! longest goes. If no place is left, somebody goes, guests first.
+//! Start at [`Connections::room`]. A **guest** has shown no right credential yet. A client that keeps us waiting, for
+//! a head, a body, or to take an answer, may lose its connection once it has done so for [`GRACE`]; whose request is
+//! worked on keeps it. Of guests that keep us waiting an address may have so many and all so many: past it the one
+//! that has done so longest goes. If no slot is left, one goes, guests first.
 //!
-//! Invariant: nobody who only keeps us waiting keeps a newcomer waiting for much longer than [`GRACE`].
+//! Invariant: no client that only keeps us waiting keeps a newcomer waiting for much longer than [`GRACE`].
 
 use crate::throttle::network;
 use std::collections::{BTreeMap, HashMap};
@@ -32,10 +32,10 @@ pub(crate) struct Connections {
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     all: usize,
-    /// Guests from elsewhere who keep us waiting. The other places are for peers that are signed in, and for this
+    /// Guests from elsewhere that keep us waiting. The other slots are for peers that are signed in, and for this
     /// machine.
     guests: usize,
-    /// Guests of one address, or IPv6 /64, who do.
+    /// Guests of one address, or IPv6 /64, that do.
     of_address: usize,
 }
 
@@ -129,7 +129,7 @@ impl Connections {
         ConnectionSlot { connections: Arc::clone(self), number, connection }
     }
 
-    /// Returns when nobody is left.
+    /// Returns when no connection is left.
     pub(crate) async fn empty(&self) {
         while !lock(&self.open).is_empty() {
             self.freed.notified().await;
@@ -144,7 +144,7 @@ impl Connections {
         lock(&self.open).len() >= self.bounds.all
     }
 
-    /// Who has to go, for there to be room.
+    /// The connections that have to go, for there to be room.
     fn chosen(&self, now: Instant) -> Vec<u64> {
         let open = lock(&self.open);
         let states: Vec<(u64, State)> =
@@ -162,7 +162,7 @@ impl Connections {
     }
 }
 
-/// Whom to end, so that a newcomer finds room as soon as it may. Those in `states` are in the order in which they came.
+/// Which to end, so that a newcomer finds room as soon as it may. Those in `states` are in the order in which they came.
 fn choose(states: &[(u64, State)], bounds: Bounds, now: Instant) -> Vec<u64> {
     let is_ripe = |state: &State| now.saturating_duration_since(state.since) >= GRACE;
     let mut guests: Vec<(u64, State)> =
@@ -217,7 +217,7 @@ fn choose(states: &[(u64, State)], bounds: Bounds, now: Instant) -> Vec<u64> {
     let one = match (idle, slow) {
         (Some(idle), _) => Some(idle),
         (None, Some(slow)) => Some(slow).filter(|(_, state)| is_ripe(state)),
-        // All guests who are left are worked for.
+        // All guests that are left are worked for.
         (None, None) => longest(&|state| !state.is_known),
     };
     chosen.extend(one.map(|(number, _)| number));
@@ -231,7 +231,7 @@ impl State {
 }
 
 impl ConnectionSlot {
-    /// The connection is somebody else's than the address says that it comes from.
+    /// The connection is of another client than the address says.
     pub(crate) fn is_of(&self, client: IpAddr) {
         let network = self.connections.network(client);
         let mut state = self.connection.state();
@@ -247,7 +247,7 @@ impl Drop for ConnectionSlot {
 }
 
 impl Connection {
-    /// Returns when the place is wanted for somebody else.
+    /// Returns when the slot is wanted for another client.
     pub(crate) async fn ended(&self) {
         self.end.notified().await;
     }
@@ -274,7 +274,7 @@ impl Connection {
         self.pass(if has_more { Stage::Body } else { Stage::Work }, now);
     }
 
-    /// The rest of the request is here, or nobody wants it.
+    /// The rest of the request is here, or is not wanted.
     pub(crate) fn has_all(&self, now: Instant) {
         let is_body = self.state().stage == Stage::Body;
         if is_body {
@@ -314,7 +314,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long anybody may keep us waiting, whoever wants the place. What an honest client sends first is there with its
+/// How long a client may keep us waiting where its slot is wanted. What an honest client sends first is there with its
 /// connection.
 const GRACE: Duration = Duration::from_millis(100);
 /// How often all tasks that have something to do are let go first; in each turn some 60 are.

@@ -88,8 +88,8 @@ fn allowed(headers: &HeaderMap, origins: &[String]) -> Option<HeaderValue> {
         .then(|| origin.clone())
 }
 
-/// What every answer tells browsers, unless it says something of its own: that it is what it says it is, loads nothing and
-/// stands in nobody's frame.
+/// What every answer tells browsers, unless it says something of its own: that it is what it says it is, loads
+/// nothing and stands in no other page's frame.
 const SHIELDS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),

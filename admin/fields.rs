@@ -1,8 +1,8 @@
 //! Reads a request's fields and collects everything that is wrong with them, so that a caller hears it all at once.
 //!
-//! Start at [`Fields`]. A type of `dto` says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the extractors.
-//! Invariant: what nobody asks for is an issue, too, with the nearest name that is known: a slip must not leave out what
-//! was meant.
+//! Start at [`Fields`]. A type of `dto` says in [`FromFields`] what it reads; [`Body`] and [`Query`] are the
+//! extractors. Invariant: a field that is not asked for is an issue, too, with the nearest name that is known: a slip
+//! must not leave out what was meant.
 
 use crate::error::ApiError;
 use crate::error_body::Issue;
@@ -312,7 +312,7 @@ impl Fields {
         Fields { values, source, known: Vec::new(), issues: Vec::new() }
     }
 
-    /// Also of what is there and nobody has asked for.
+    /// Also of what is there and was not asked for.
     fn into_issues(self) -> Vec<Issue> {
         let Fields { values, source, known, mut issues } = self;
         let unknown = values.into_iter().map(|(name, _)| name).filter(|name| !known.contains(&&**name));
@@ -401,11 +401,11 @@ fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-/// Somebody has looked at the request's query.
+/// The request's query was looked at.
 #[derive(Clone, Copy, Debug)]
 struct QueryIsRead;
 
-/// A request's query string. What is there twice is refused, for nobody could tell which is meant.
+/// A request's query string. What is there twice is refused, for it could not be told which is meant.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 

@@ -1,10 +1,10 @@
-//! Who waits for a password to be hashed, which is slow on purpose.
+//! The queues for hashing a password, which is slow on purpose.
 //!
-//! One is hashed at a time, so that guesses take no more than one CPU. Whoever waits stands in a queue of its address,
+//! One is hashed at a time, so that guesses take no more than one CPU. A request waits in a queue of its address,
 //! then in one of the login, and only the first of each queue waits for the CPU, in turn with the first of the others: a
-//! crowd from one place makes nobody else wait for more than one of it.
+//! crowd from one address makes no other request wait for more than one of it.
 //!
-//! Invariant: queues are bounded, and nobody leaves them before his hash is done, also if he hangs up.
+//! Invariant: queues are bounded, and a request leaves them only when its hash is done, also if its client hangs up.
 
 use crate::error::ApiError;
 use crate::throttle::network;
@@ -22,7 +22,7 @@ pub(crate) struct Hashing {
 
 #[derive(Debug, Default)]
 struct Queues {
-    /// How many stand in each, and who is its first. Queues without anybody are not here.
+    /// How many wait in each, and the turn of its first. Empty queues are not here.
     by_queue: HashMap<Queue, (usize, Arc<Semaphore>)>,
     /// In all of them.
     waiting: usize,
@@ -93,7 +93,7 @@ impl Hashing {
             turns.push(first_of(first).await);
         }
         turns.push(first_of(&self.alone).await);
-        // The work goes on if whoever asked has gone, so the turns go with it.
+        // The work goes on if the client has gone, so the turns go with it.
         let done = spawn_blocking(move || {
             let done = work();
             drop((turns, ticket));

@@ -56,7 +56,7 @@ use tokenist_control::handle::Handle;
 use tokenist_core::client::TrustedProxies;
 use tokio::sync::{Semaphore, watch};
 
-/// How the admin plane listens and whom it trusts.
+/// How the admin plane listens and which proxies it trusts.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: SocketAddr,
@@ -65,7 +65,7 @@ pub struct Config {
     pub settings: Vec<(String, String, serde_json::Value)>,
     /// Web origins, e.g. `https://ops.example.com`, that a browser may call this API from; `*` is any.
     pub cors_origins: Vec<String>,
-    /// Whether anybody who reaches this API may make an account.
+    /// Whether every client that reaches this API may make an account.
     pub registration: bool,
     pub account_bounds: AccountBounds,
     pub tiers: Quotas,
@@ -77,8 +77,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Whether connections from those begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
-    /// Connections at once. For another one whoever keeps us waiting loses its own, first of all such as have shown no
-    /// credential; if there is none, it waits until one ends.
+    /// Connections at once. For another one a client that keeps us waiting loses its own, first of all such as have
+    /// shown no credential; if there is none, it waits until one ends.
     pub connection_max: usize,
     /// How long a client may take to send a request's head, three seconds at most before it has shown a credential,
     /// and again how long the answer may take from there, the body's arrival included. Also how long answers that are
@@ -89,7 +89,7 @@ pub struct Config {
 /// What accounts may take up of the ledger. The rest is left to operators.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountBounds {
-    /// Logins past which nobody registers.
+    /// Logins past which there is no registration.
     pub logins_max: usize,
     /// Keys past which accounts make no more.
     pub keys_max: usize,
@@ -185,9 +185,10 @@ struct App {
     registrations: Arc<Throttle<IpAddr>>,
     sessions: Arc<Sessions>,
     config: Arc<Config>,
-    /// Held while something is looked at and then changed, so that of two who find no key, say, only one makes one.
+    /// Held while something is looked at and then changed, so that of two requests that find no key, say, only one
+    /// makes one.
     changes: Arc<tokio::sync::Mutex<()>>,
-    /// Who waits for a password to be hashed.
+    /// The queues for hashing a password.
     hashing: Arc<Hashing>,
     /// One for each stream of events that may be open; they leave connections for other requests.
     streams: Arc<Semaphore>,

@@ -1,4 +1,4 @@
-//! Who may sign in with a password.
+//! Logins, which sign in with a password.
 
 use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
@@ -84,7 +84,7 @@ pub(crate) fn hash_password(password: &str) -> Arc<str> {
     hash.expect("a password of bounded length can be hashed").to_string().into()
 }
 
-/// Likewise. Without a login it takes as long, so that nobody learns which emails there are.
+/// Likewise. Without a login it takes as long, so that a client does not learn which emails there are.
 pub(crate) fn is_password_of(login: Option<&Login>, password: &str) -> bool {
     const NOBODYS: &str =
         "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

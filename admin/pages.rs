@@ -18,7 +18,7 @@ pub(crate) fn has_dashboard() -> bool {
     Export::get("index.html").is_some()
 }
 
-/// Whatever no route of the API answers. Under the API's own paths that is nothing, whoever asks.
+/// Whatever no route of the API answers. Under the API's own paths that is nothing, whatever the credential.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_matches('/');
     let is_api = API.iter().any(|api| path == *api || path.starts_with(&format!("{api}/")));
@@ -105,7 +105,7 @@ const POLICIES_FILE: &str = "csp.json";
 /// The name changes with the content.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
-/// Cargo alone builds no dashboard: that takes Node, and whoever only wants the API needs neither.
+/// Cargo alone builds no dashboard: that takes Node, and the API alone needs neither.
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><title>tokenist</title><h1>This build has no dashboard</h1>\
     <p>Everything else works. To have it, run this where tokenist was built, and start it again:\
     <pre>scripts/lib/dashboard &amp;&amp; cargo build --release</pre>\

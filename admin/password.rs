@@ -1,4 +1,4 @@
-//! Which passwords nobody may choose: what is tried first wherever somebody guesses.
+//! Which passwords may not be chosen: those that guessing tries first.
 
 use std::sync::LazyLock;
 

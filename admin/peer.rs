@@ -4,7 +4,7 @@ use crate::connections::Connection;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Where a request comes from: the other end of the connection, or whom a trusted proxy names.
+/// Where a request comes from: the other end of the connection, or the client a trusted proxy names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 

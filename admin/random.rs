@@ -1,4 +1,4 @@
-//! What nobody can guess: keys, and ids that never meet.
+//! What cannot be guessed: keys, and ids that never meet.
 
 use crate::now;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 //! By what a call is known that an application tells of again: its `Idempotency-Key`, or the response that it is of.
 //!
-//! Start at [`Ids::of`]. An id is a digest, of whoever tells and what it tells of: nobody's key meets another's.
+//! Start at [`Ids::of`]. An id is a digest, of the key and what it tells of: no key's ids meet another's.
 
 use crate::auth::Caller;
 use crate::error::ApiError;

@@ -1,4 +1,4 @@
-//! Connections: how long, and how they end. Who has one is for `places` to say.
+//! Connections: how long, and how they end. Which client has one is for `connections` to say.
 //!
 //! Invariant: no client, however slow, holds a connection past [`CONNECTION_MS_MAX`] and its last answer.
 
@@ -34,14 +34,14 @@ pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
 pub(crate) struct Limits {
     pub(crate) connection_max: usize,
     pub(crate) request_ms: u64,
-    /// Who stands for many clients.
+    /// Proxies, which stand for many clients.
     pub(crate) trusted: TrustedProxies,
     /// Whose connections begin with a header of the PROXY protocol.
     pub(crate) announcers: TrustedProxies,
 }
 
 impl Limits {
-    /// With whoever has shown no credential yet.
+    /// With a client that has shown no credential yet.
     fn guest_patience(&self) -> Duration {
         Duration::from_millis(self.request_ms.min(GUEST_MS_MAX))
     }
@@ -117,8 +117,8 @@ async fn attend(
     }
 }
 
-/// Whose connection it is: the other end, or whom a balancer announces. `None`: one that should announce and did not, or
-/// not in time; it is closed.
+/// The client of a connection: the other end, or the one a balancer announces. `None`: one that should announce and
+/// did not, or not in time; it is closed.
 async fn announced_peer(mut stream: TcpStream, peer: IpAddr, limits: &Limits) -> Option<(TcpStream, IpAddr)> {
     if !limits.announcers.trusts(peer) {
         return Some((stream, peer));

@@ -1,11 +1,11 @@
-//! Sessions of who has signed in: what their tokens say, what these are signed with, and how they end before their time.
+//! Sessions of logins: what their tokens say, what these are signed with, and how they end before their time.
 //!
 //! A token is a JWT (HS256, seven days), sent as a bearer or as a cookie. It names whose session it is and nothing else:
 //! what its holder may do is looked up with every request, so a changed role or password holds at once. What ends
 //! sessions is kept in the catalog, so it holds on every instance and over restarts:
 //! - the [`SigningKey`], which is random and none of the operator's secrets: a new one ends all of them;
-//! - how often somebody has signed out [`Everywhere`], which each token repeats;
-//! - which of somebody's sessions were [`SignedOut`] one by one.
+//! - how often a login has signed out [`Everywhere`], which each token repeats;
+//! - which of a login's sessions were [`SignedOut`] one by one.
 
 use crate::error::ApiError;
 use crate::operator_token::OperatorToken;
@@ -21,7 +21,7 @@ use tokenist_core::time::{DAY_MS, SECOND_MS, Timestamp};
 use tokio::sync::Mutex;
 
 /// What tokens are signed with, made when it is first needed. Of two that instances made at the same moment the later
-/// one holds, and whoever signed in by the other does so again.
+/// one holds, and sessions signed by the other begin anew.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct SigningKey {
     /// 64 hexadecimal digits.
@@ -40,7 +40,7 @@ impl Kept for SigningKey {
 /// Whose session it is. Kept under the login's id, or [`OPERATOR`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// Who has shown the operator's token.
+    /// The operator, by its token.
     Operator,
     Login {
         id: Arc<str>,
@@ -59,7 +59,7 @@ pub(crate) struct Session {
     pub(crate) ends_at: Timestamp,
 }
 
-/// How often somebody has signed out everywhere. Apart from [`SignedOut`], because of two that are set at the same moment
+/// How often a login has signed out everywhere. Apart from [`SignedOut`], because of two that are set at the same moment
 /// on two instances the later one holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Everywhere {
@@ -74,7 +74,7 @@ impl Kept for Everywhere {
     }
 }
 
-/// Somebody's sessions that were ended one by one and have not run out since, at most [`SIGNED_OUT_MAX`]. Of two that end
+/// A login's sessions that were ended one by one and have not run out since, at most [`SIGNED_OUT_MAX`]. Of two that end
 /// on two instances before these have heard of each other the earlier one may live on until it runs out; the browser
 /// that ended it has no cookie any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl SigningKey {
         Some(Session { holder, id: jti, round, ends_at: Timestamp(exp.saturating_mul(SECOND_MS)) })
     }
 
-    /// Tells one operator's token from another to whoever has the key, and to nobody else.
+    /// Tells one operator's token from another to a holder of the key, and to no other.
     fn seal(&self, operator: &OperatorToken) -> u32 {
         let secret = self.secret.as_bytes();
         let hash = Sha256::new().chain_update(secret).chain_update("operator").chain_update(operator.hash());
@@ -224,7 +224,7 @@ impl Sessions {
         end_all(handle, name).await
     }
 
-    /// Ends everybody's: what they were signed with is replaced.
+    /// Ends all sessions: what they were signed with is replaced.
     pub(crate) async fn end_everybodys(&self, handle: &Handle) -> Result<SigningKey, ApiError> {
         let _alone = self.changes.lock().await;
         renew(handle, now()).await
@@ -260,7 +260,7 @@ pub(crate) async fn forget(handle: &Handle, login: &str) -> Result<(), ApiError>
 
 /// How long a session lasts.
 pub(crate) const TOKEN_SECONDS: u64 = 7 * DAY_MS / SECOND_MS;
-/// The name of whoever has shown the operator's token.
+/// The name under which the operator's token signs in.
 pub(crate) const OPERATOR: &str = "operator";
 const IN_FORCE: &str = "in_force";
 /// Past it the next sign-out is one everywhere.

@@ -8,7 +8,7 @@ use tokenist_core::authority::{Mute, space_of};
 use tokenist_core::id::{Identity, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::Key;
 
-/// The name space of an account's keys: what is said there is bare, what is stored is not. Everybody else says what is
+/// The name space of an account's keys: what is said there is bare, what is stored is not. All other callers say what is
 /// stored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Space(Option<OrgId>);
@@ -41,7 +41,7 @@ impl Space {
     }
 }
 
-/// Whom a key of an account is bound to for which this user is asked: see `tokenist_core::authority::speak`.
+/// The user that a key of an account is bound to where this one is asked for: see `tokenist_core::authority::speak`.
 pub(crate) async fn bound_user(handle: &Handle, org: &OrgId, user: UserId) -> Result<UserId, ApiError> {
     if user.as_str().starts_with(SPACE_PREFIX) {
         return Err((&Mute::Spaced).into());

@@ -46,7 +46,7 @@ impl Spool {
     }
 }
 
-/// It is gone when nobody holds it any more, however the process ends.
+/// It is gone when it is held no longer, however the process ends.
 fn nameless_file() -> io::Result<File> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -196,7 +196,7 @@ pub(super) fn read_scopes(fields: &mut Fields, is_bound: bool) -> Option<Scopes>
 }
 
 impl KeyList {
-    /// As whoever asks calls users.
+    /// With users as the caller names them.
     pub(crate) fn of(keys: &[Key], total: usize, space: &Space, emails: &Emails) -> KeyList {
         KeyList { keys: keys.iter().map(|key| ApiKey::of(key, space, emails)).collect(), total }
     }
@@ -210,7 +210,7 @@ impl From<&Key> for ApiKey {
 }
 
 impl ApiKey {
-    /// With the user as whoever asks calls it, and with its maker's email if that is among these.
+    /// With the user as the caller names it, and with its maker's email if that is among these.
     pub(crate) fn of(key: &Key, space: &Space, emails: &Emails) -> ApiKey {
         let Scopes { proxy, sdk, admin } = key.scopes;
         let scopes = [(proxy, Scope::Proxy), (sdk, Scope::Sdk), (admin, Scope::Admin)];

@@ -341,7 +341,7 @@ impl From<&LimitView> for HolderLimit {
             Holder::User(user) => (HolderKindName::User, user.to_string()),
             Holder::Org(org) => (HolderKindName::Org, org.to_string()),
             Holder::Feature(feature) => (HolderKindName::Feature, feature.to_string()),
-            // A key's hash is nobody's business.
+            // A key's hash is not shown.
             Holder::Key(_) => {
                 (HolderKindName::Key, view.key.as_ref().map(ToString::to_string).unwrap_or_default())
             }

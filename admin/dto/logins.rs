@@ -1,4 +1,4 @@
-//! Logins, and who is signed in.
+//! Logins, and their sessions.
 
 use crate::account;
 use crate::dto::ApiKey;

@@ -127,7 +127,7 @@ impl From<WindowKind> for Window {
 /// As many as one list answers, and what it answers if not told.
 pub(crate) const LIST_MAX: usize = 10_000;
 
-/// Whoever wants more asks for a shorter stretch.
+/// For more a shorter range is asked for.
 const OFFSET_MAX: u64 = 1_000_000;
 
 const WINDOWS: [(&str, WindowKind); 4] = [

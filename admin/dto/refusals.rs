@@ -1,4 +1,4 @@
-//! Who was refused, and why.
+//! Refusals, and their reasons.
 
 use super::list_limit;
 use crate::fields::{Fields, FromFields};

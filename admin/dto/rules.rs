@@ -1,4 +1,4 @@
-//! Rules: who may use how much in which span, and what happens to whoever reaches that.
+//! Rules: how much which users may use in which span, and what happens to those that reach it.
 
 use super::{AuditEntry, page};
 use crate::fields::{Fields, FromFields, nearest};

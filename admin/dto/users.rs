@@ -275,7 +275,7 @@ impl UsersQuery {
     }
 }
 
-/// The user is where a list went on, not who is named: as an earlier version kept it, if it did.
+/// The user is where a list went on, not one that is named: as an earlier version kept it, if it did.
 fn parse_rank(bytes: &[u8]) -> Result<Rank, &'static str> {
     let parts = || {
         let (figure, user) = std::str::from_utf8(bytes).ok()?.split_once(':')?;

@@ -64,7 +64,7 @@ pub(crate) async fn register(
         created_at: now(),
         epoch: first_epoch(),
     };
-    // The org first: if the login cannot be kept after it, nobody has it.
+    // The org first: if the login cannot be kept after it, no account has it.
     let claim = account::Claim { login: id.as_str().into() };
     app.handle.set_entry(org.as_str(), Some(&claim)).await?;
     app.handle.set_entry(&id, Some(&login)).await?;

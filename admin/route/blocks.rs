@@ -1,4 +1,4 @@
-//! Blocks: who may not open sessions.
+//! Blocks: users that may not open sessions.
 
 use super::path::UserPath;
 use crate::auth::Caller;

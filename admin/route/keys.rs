@@ -65,7 +65,7 @@ pub(crate) async fn list_keys(
 ) -> Result<Json<KeyList>, ApiError> {
     let (offset, limit) = (query.offset, query.limit());
     let holds_at = (!query.ended).then(now);
-    // Also by its org: whoever had the email before may have had another, and keys of it.
+    // Also by its org: an earlier login with the email may have had another, and keys of it.
     let (account, org) = caller.account().map(|(id, org)| (Arc::clone(id), org)).unzip();
     let maker = query.maker();
     let query = KeyQuery { user: query.user_id, org, account, maker, holds_at, offset, limit };
@@ -133,7 +133,7 @@ pub(crate) async fn rotate_key(
     let emails = emails(&app, &keys).await?;
     let mut retired = Vec::with_capacity(keys.len());
     for key in &keys {
-        // `None`: somebody has revoked it meanwhile.
+        // `None`: it was revoked meanwhile.
         if let Some(key) = app.handle.end_key(key.id.clone(), end).await? {
             let retiring = ApiKey::of(&key, &Space::default(), &emails);
             app.record(&caller, "key.retire", ("key", key.id.as_str()), (), &retiring).await;
@@ -216,7 +216,7 @@ pub(super) async fn create(app: &App, caller: &Caller, draft: Draft) -> Result<C
     Ok(CreatedKey { api_key: secret.text, key: ApiKey::of(&key, &Space::of(caller), &emails) })
 }
 
-/// The emails of who has made these keys.
+/// The emails of the logins that made these keys.
 pub(super) async fn emails(app: &App, keys: &[Key]) -> Result<Emails, ApiError> {
     if !keys.iter().any(|key| matches!(key.maker(), Some(Maker::Login(_)))) {
         return Ok(Emails::new());
@@ -255,6 +255,6 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     }
 }
 
-/// Revoked keys are kept, so nobody may make them without end.
+/// Revoked keys are kept, so a login may not make them without end.
 const ACCOUNT_KEYS_MAX: usize = 1_000;
 const KEYS_SPENT: &str = "There are as many keys as accounts may make: ask an operator for one";

@@ -1,4 +1,4 @@
-//! Signing in and out, and who may.
+//! Signing in and out, and the logins that may.
 
 use super::keys::emails;
 use crate::auth::{Caller, SESSION_COOKIE, is_own_origin, signed_in};
@@ -328,7 +328,7 @@ pub(super) fn first_epoch() -> u32 {
     random::number()
 }
 
-/// A session's token for a login that has shown who it is.
+/// A session's token for a login that has shown its password.
 pub(super) async fn begin_login(app: &App, id: &Arc<str>, login: &Login) -> Result<String, ApiError> {
     let holder = Holder::Login { id: Arc::clone(id), epoch: login.epoch };
     app.sessions.begin(&app.handle, holder, &app.config.token).await
@@ -340,12 +340,12 @@ async fn with_password(app: &App, ticket: Ticket, login: Option<Login>, password
     app.hashing.run(Some(ticket), check).await
 }
 
-/// `place`: of whoever is not signed in.
+/// `ticket`: of a client that is not signed in.
 pub(super) async fn hashed(app: &App, ticket: Option<Ticket>, password: String) -> Arc<str> {
     app.hashing.run(ticket, move || hash_password(&password)).await
 }
 
-/// Who a login is, with the tier of its org.
+/// A login, with the tier of its org.
 pub(super) async fn me(app: &App, id: &str, login: &Login) -> Result<Me, ApiError> {
     let tier = match account::org_of(id, login) {
         Some(org) => tier_of(&app.handle, &org).await?,
@@ -354,7 +354,7 @@ pub(super) async fn me(app: &App, id: &str, login: &Login) -> Result<Me, ApiErro
     Ok(Me::of(id, login, tier))
 }
 
-/// A page of another origin must not sign its visitor in as somebody else.
+/// A page of another origin must not sign its visitor in as another login.
 fn from_own_page(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.contains_key(header::ORIGIN) && !is_own_origin(headers) {
         true => Err(ApiError::foreign_origin()),

@@ -1,4 +1,4 @@
-//! Who was refused, and why.
+//! Refusals, and their reasons.
 
 use crate::App;
 use crate::dto::{RefusalList, RefusalsQuery};

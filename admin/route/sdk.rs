@@ -117,8 +117,8 @@ pub(crate) async fn log_call(
     Ok((StatusCode::CREATED, Json(LogReply::of(id, &conversation, cost))))
 }
 
-/// For whom a call counts, as it is told here: for whom a key speaks the ledger says. What a key is bound to nobody can
-/// say otherwise.
+/// The user a call counts for, as it is told here: which one a key speaks for the ledger says. What a key is bound to
+/// no call can say otherwise.
 fn identity(
     caller: &Caller,
     user: UserId,
@@ -162,7 +162,7 @@ async fn is_over_quota(app: &App, org: Option<OrgId>) -> Result<bool, ApiError> 
     Ok(used.first().is_some_and(|row| row.totals.usage.requests >= quota))
 }
 
-/// Whose call it is if nobody says: that of the key's user, or else of the key, as if it were a user.
+/// Whose call it is if that is not said: that of the key's user, or else of the key, as if it were a user.
 fn default_user(caller: &Caller) -> Option<UserId> {
     match caller {
         Caller::Operator | Caller::Login { .. } => None,

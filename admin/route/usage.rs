@@ -1,4 +1,4 @@
-//! What everybody used: at a glance, and by whatever one likes.
+//! What all users used: at a glance, and by whatever one likes.
 
 use crate::dto::{
     Explorer, ExplorerQuery, Overview, OverviewAnswers, OverviewQuery, OverviewQuestions, RowSpool,

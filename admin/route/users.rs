@@ -1,4 +1,4 @@
-//! Users: who they are and what they used.
+//! Users: their profiles and what they used.
 
 use super::SLICE_MAX;
 use super::keys::{self, Draft};
