@@ -82,7 +82,7 @@ fn figure(ceiling: Ceiling) -> i64 {
     }
 }
 
-/// The way to one shard. Orders that find its mailbox full are kept, in order, and tried again with every beat; there
+/// The way to one shard. Orders that find its mailbox full are kept, in order, and tried again in every round of the loop; there
 /// are never more than the shard has requests waiting and sessions open. Sweeps coalesce, and so do releases.
 #[derive(Debug)]
 pub(crate) struct Outbox {

@@ -8,7 +8,7 @@ use crate::store::{Store, StoreError};
 use tokenist_core::time::Timestamp;
 use tracing::info;
 
-/// So much is committed at once: what a batch of the busiest beat holds.
+/// So much is committed at once: what the busiest batch holds.
 const PORTION: usize = 10_000;
 
 /// Books what earlier processes have left, and saves it.

@@ -1,7 +1,7 @@
 //! Says in MongoDB which run counts under a ledger's name, and finds out when another does.
 //!
-//! The collection `runs` has a document for each name: the run, its place, and a beat that grows with each second. One
-//! whose beat does not grow has ended.
+//! The collection `runs` has a document for each name: the run, its place, and a heartbeat that grows with each second. One
+//! whose heartbeat does not grow has ended.
 
 use super::StoreError;
 use super::document::{int, integer, text};
@@ -12,17 +12,17 @@ use mongodb::bson::{Document, doc};
 use std::time::{Duration, Instant};
 
 /// Between two beats.
-const BEAT: Duration = Duration::from_secs(1);
-/// A beat that has not grown for so long will not.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A heartbeat that has not grown for so long will not.
 const ENDED: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     run: Run,
-    beat: i64,
+    heartbeat: i64,
     /// When this run last said that it is there.
     held_at: Option<Instant>,
-    /// Another run and its beat, and since when that has not grown.
+    /// Another run and its heartbeat, and since when that has not grown.
     watched: Option<(String, i64, Instant)>,
     /// The run that was in the way last.
     twin: Option<Twin>,
@@ -30,7 +30,7 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn new(run: Run) -> Claim {
-        Claim { run, beat: 0, held_at: None, watched: None, twin: None }
+        Claim { run, heartbeat: 0, held_at: None, watched: None, twin: None }
     }
 
     /// The run that was in the way when it was last asked.
@@ -38,9 +38,9 @@ impl Claim {
         self.twin.as_ref()
     }
 
-    /// Makes sure that no other run counts under this name. Cheap within a beat.
+    /// Makes sure that no other run counts under this name. Cheap within a heartbeat.
     pub(super) fn hold(&mut self, server: &Server, now: Instant) -> Result<(), StoreError> {
-        if self.held_at.is_some_and(|at| now.duration_since(at) < BEAT) {
+        if self.held_at.is_some_and(|at| now.duration_since(at) < HEARTBEAT_INTERVAL) {
             return Ok(());
         }
         self.held_at = None;
@@ -50,12 +50,13 @@ impl Claim {
             None => None,
             Some(known) => Some(self.judge(known, now)?.to_owned()),
         };
-        self.beat = self.beat.max(known.as_ref().and_then(|known| integer(known, "beat")).unwrap_or(0)) + 1;
+        self.heartbeat =
+            self.heartbeat.max(known.as_ref().and_then(|known| integer(known, "beat")).unwrap_or(0)) + 1;
         let mut filter = doc! {"_id": &self.run.writer};
         if let Some(before) = &before {
             filter.insert("run", before);
         }
-        let said = doc! {"run": &self.run.id, "place": &self.run.place, "beat": self.beat, "seen_at": int(system_time().0)};
+        let said = doc! {"run": &self.run.id, "place": &self.run.place, "beat": self.heartbeat, "seen_at": int(system_time().0)};
         let statement = doc! {"q": filter, "u": {"$set": said}, "upsert": before.is_none()};
         server.write(doc! {"update": "runs", "updates": [statement]})?;
         // Two may have taken over from the same one: the first has it.
@@ -82,9 +83,9 @@ impl Claim {
             Kinship::Ended => Ok(id),
             Kinship::Foreign => Err(self.refuse(id, false)),
             Kinship::MayLive => {
-                let beat = integer(known, "beat").unwrap_or(0);
-                let watched = self.watched.take().filter(|(run, at, _)| run == id && *at == beat);
-                let (_, _, since) = self.watched.insert(watched.unwrap_or((id.to_owned(), beat, now)));
+                let heartbeat = integer(known, "beat").unwrap_or(0);
+                let watched = self.watched.take().filter(|(run, at, _)| run == id && *at == heartbeat);
+                let (_, _, since) = self.watched.insert(watched.unwrap_or((id.to_owned(), heartbeat, now)));
                 if now.duration_since(*since) >= ENDED { Ok(id) } else { Err(self.refuse(id, true)) }
             }
         }

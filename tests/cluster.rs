@@ -1,6 +1,6 @@
 //! A limit holds over several instances that meet at one Redis, whatever becomes of that Redis.
 //!
-//! Every instance has a ledger file of its own; some fleets share one MongoDB besides. Every response in these tests counts [`TURN`] tokens, so limits, totals and
+//! Every instance has a ledger file of its own; some clusters share one MongoDB besides. Every response in these tests counts [`TURN`] tokens, so limits, totals and
 //! overshoots are told in responses.
 
 mod reckon;
@@ -22,16 +22,16 @@ const SHAPE: &str = "chunks=0,audio_in=0,audio_out=0,image_in=0,text_in=900,text
 /// Between two exchanges of a holder in use.
 const BEAT: Duration = Duration::from_secs(1);
 
-struct Fleet {
+struct Cluster {
     provider: Provider,
     redis_uri: String,
     settings: Vec<(&'static str, String)>,
     instances: Vec<Tokenist>,
 }
 
-impl Fleet {
+impl Cluster {
     /// So many instances, once they all know of each other.
-    fn start(redis: &Redis, count: usize, turns_max: u64, more: &[(&'static str, String)]) -> Fleet {
+    fn start(redis: &Redis, count: usize, turns_max: u64, more: &[(&'static str, String)]) -> Cluster {
         let mut settings = vec![
             ("limits.max_cost_usd", "-1".to_owned()),
             ("limits.max_total_tokens", (turns_max * TURN).to_string()),
@@ -43,13 +43,13 @@ impl Fleet {
         ];
         settings.extend_from_slice(more);
         let provider = Provider::start(&[]);
-        let mut fleet = Fleet { provider, redis_uri: redis.uri(), settings, instances: Vec::new() };
-        fleet.instances = (0..count).map(|_| fleet.one_more()).collect();
-        for instance in &fleet.instances {
+        let mut cluster = Cluster { provider, redis_uri: redis.uri(), settings, instances: Vec::new() };
+        cluster.instances = (0..count).map(|_| cluster.one_more()).collect();
+        for instance in &cluster.instances {
             let look = || instance.metric("tokenist_instances");
             assert_eq!(eventually(PATIENCE, look, |known| *known == Some(count as f64)), Some(count as f64));
         }
-        fleet
+        cluster
     }
 
     fn one_more(&self) -> Tokenist {
@@ -144,13 +144,13 @@ fn use_up(client: &mut Client, pause: Duration) -> (u64, u16) {
 }
 
 /// Sessions of one user on all instances run into the limit together. What was delivered, and how long it took.
-fn race(fleet: &Fleet, user: &str, sessions: usize, pause: Duration) -> (u64, Duration) {
-    let all = sessions * fleet.instances.len();
+fn race(cluster: &Cluster, user: &str, sessions: usize, pause: Duration) -> (u64, Duration) {
+    let all = sessions * cluster.instances.len();
     let start = Barrier::new(all + 1);
     thread::scope(|scope| {
         let runs: Vec<_> = (0..all)
             .map(|index| {
-                let (start, instance) = (&start, &fleet.instances[index % fleet.instances.len()]);
+                let (start, instance) = (&start, &cluster.instances[index % cluster.instances.len()]);
                 scope.spawn(move || {
                     let mut client = session(instance, user);
                     let hello = client.hear_until("session.created");
@@ -169,7 +169,7 @@ fn race(fleet: &Fleet, user: &str, sessions: usize, pause: Duration) -> (u64, Du
     })
 }
 
-/// Delivered beyond a limit is at most the response that crosses it on each instance, and what the fleet delivers
+/// Delivered beyond a limit is at most the response that crosses it on each instance, and what the cluster delivers
 /// until the instances have heard of each other: within one exchange, or a beat where it spends far more than before.
 #[track_caller]
 fn check_overshoot(what: &str, limit: u64, instances: usize, delivered: u64, took: Duration) {
@@ -189,20 +189,20 @@ fn check_overshoot(what: &str, limit: u64, instances: usize, delivered: u64, too
     );
 }
 
-fn cross(redis: &Redis, instances: usize, limit: u64, more: &[(&'static str, String)]) -> Fleet {
-    let fleet = Fleet::start(redis, instances, limit, more);
-    let (delivered, took) = race(&fleet, "alice", 8, Duration::from_millis(15));
+fn cross(redis: &Redis, instances: usize, limit: u64, more: &[(&'static str, String)]) -> Cluster {
+    let cluster = Cluster::start(redis, instances, limit, more);
+    let (delivered, took) = race(&cluster, "alice", 8, Duration::from_millis(15));
     check_overshoot("under load", limit, instances, delivered, took);
     // What was read is booked, withheld or not; what was not read when sessions were cut is at most one for each.
-    let booked = eventually(PATIENCE, || fleet.booked("alice"), |&booked| booked >= delivered);
-    let audited = audited(&fleet.provider, "alice")[MODEL].tokens() as u64 / TURN;
+    let booked = eventually(PATIENCE, || cluster.booked("alice"), |&booked| booked >= delivered);
+    let audited = audited(&cluster.provider, "alice")[MODEL].tokens() as u64 / TURN;
     assert!(delivered <= booked && booked <= audited, "{delivered} {booked} {audited}");
     assert!(audited - booked <= 8 * instances as u64, "{booked} {audited}");
     // An instance that was not there refuses whoever is over the limit, from the first question on.
-    let late = fleet.one_more();
+    let late = cluster.one_more();
     assert_eq!(end(&mut session(&late, "alice")), ("token_limit_reached".into(), 4004));
     session(&late, "bob").hear_until("session.created").expect("bob is not meant");
-    fleet
+    cluster
 }
 
 #[test]
@@ -216,8 +216,8 @@ fn a_limit_crossed_under_load_on_two_instances_and_on_three_stops_them_all() {
 fn a_limit_stops_instances_that_share_a_mongodb_as_well_and_each_tells_of_all() {
     let mongo = Mongo::start();
     for instances in [2, 3] {
-        let fleet = cross(&Redis::start(), instances, 800, &sharing(&mongo, &mongo.database()));
-        fleet.tell_of_all("alice");
+        let cluster = cross(&Redis::start(), instances, 800, &sharing(&mongo, &mongo.database()));
+        cluster.tell_of_all("alice");
     }
 }
 
@@ -234,8 +234,8 @@ fn a_redis_that_stops_restarts_empty_and_is_cut_off_changes_no_total_and_refuses
 #[test]
 fn so_it_is_where_a_mongodb_is_shared_as_well() {
     let mongo = Mongo::start();
-    let fleet = outlive_redis(&sharing(&mongo, &mongo.database()));
-    fleet.tell_of_all("bob");
+    let cluster = outlive_redis(&sharing(&mongo, &mongo.database()));
+    cluster.tell_of_all("bob");
 }
 
 /// A limit is used up at an even pace while Redis is killed and comes back: nobody is refused before, and no more passes
@@ -244,7 +244,7 @@ fn so_it_is_where_a_mongodb_is_shared_as_well() {
 fn a_redis_that_is_killed_and_back_under_load_refuses_nobody_early_and_lets_nobody_far_past() {
     for (limit, killed_after) in [(700, Duration::from_secs(1)), (1_200, Duration::from_secs(4))] {
         let mut redis = Redis::start();
-        let fleet = Fleet::start(&redis, 2, limit, &[]);
+        let cluster = Cluster::start(&redis, 2, limit, &[]);
         thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(killed_after);
@@ -252,10 +252,10 @@ fn a_redis_that_is_killed_and_back_under_load_refuses_nobody_early_and_lets_nobo
                 thread::sleep(Duration::from_secs(3));
                 redis.restart();
             });
-            let (delivered, took) = race(&fleet, "alice", 4, Duration::from_millis(40));
+            let (delivered, took) = race(&cluster, "alice", 4, Duration::from_millis(40));
             check_overshoot("killed and back", limit, 2, delivered, took);
         });
-        fleet.await_redis(false);
+        cluster.await_redis(false);
     }
 }
 
@@ -289,14 +289,14 @@ fn a_copy_of_a_ledger_does_not_count_beside_it_and_a_restart_need_not_wait() {
     assert!(said.contains("a copy or a backup"), "{said}");
 }
 
-fn outlive_redis(more: &[(&'static str, String)]) -> Fleet {
+fn outlive_redis(more: &[(&'static str, String)]) -> Cluster {
     const LIMIT: u64 = 100_000;
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 3, LIMIT, more);
+    let cluster = Cluster::start(&redis, 3, LIMIT, more);
     let (is_over, turns) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for index in 0..9 {
-            let (instance, is_over, turns) = (&fleet.instances[index % 3], &is_over, &turns);
+            let (instance, is_over, turns) = (&cluster.instances[index % 3], &is_over, &turns);
             scope.spawn(move || {
                 // Sessions come and go all the time, and none is refused or ended.
                 while !is_over.load(Ordering::Relaxed) {
@@ -312,31 +312,31 @@ fn outlive_redis(more: &[(&'static str, String)]) -> Fleet {
         }
         thread::sleep(Duration::from_millis(500));
         redis.stop();
-        fleet.await_redis(true);
+        cluster.await_redis(true);
         thread::sleep(Duration::from_millis(500));
         redis.restart();
-        fleet.await_redis(false);
+        cluster.await_redis(false);
         redis.restart();
         thread::sleep(Duration::from_millis(300));
         redis.pause();
-        fleet.await_redis(true);
+        cluster.await_redis(true);
         thread::sleep(Duration::from_millis(500));
         redis.resume();
-        fleet.await_redis(false);
+        cluster.await_redis(false);
         is_over.store(true, Ordering::Relaxed);
     });
-    let total = fleet.agree("bob");
+    let total = cluster.agree("bob");
     assert_eq!(total, turns.into_inner());
 
     // All instances know all of it again: the rest can be used up, and no more.
     let limit = total + 200;
     let raised = json!({"maxTotalTokens": limit * TURN, "window": "total"});
-    assert_eq!(fleet.instances[1].post("/admin/users/bob/threshold", &raised).status, 200);
-    let look = || fleet.instances.iter().all(|instance| limit_of(instance, "bob") == Some(limit));
+    assert_eq!(cluster.instances[1].post("/admin/users/bob/threshold", &raised).status, 200);
+    let look = || cluster.instances.iter().all(|instance| limit_of(instance, "bob") == Some(limit));
     assert!(eventually(PATIENCE, look, |&all| all), "a limit set on one holds on all");
-    let (delivered, took) = race(&fleet, "bob", 3, Duration::from_millis(15));
+    let (delivered, took) = race(&cluster, "bob", 3, Duration::from_millis(15));
     check_overshoot("after it was away", 200, 3, delivered, took);
-    fleet
+    cluster
 }
 
 fn limit_of(instance: &Tokenist, user: &str) -> Option<u64> {
@@ -346,38 +346,38 @@ fn limit_of(instance: &Tokenist, user: &str) -> Option<u64> {
 }
 
 /// Uses some of a limit, takes Redis away, and uses up what each instance still allows: how much that was, on each.
-fn without_redis(policy: &str) -> (Vec<u64>, u64, Fleet, Redis) {
+fn without_redis(policy: &str) -> (Vec<u64>, u64, Cluster, Redis) {
     const LIMIT: u64 = 110;
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 2, LIMIT, &[("limits.on_redis_down", policy.to_owned())]);
-    let mut clients: Vec<_> = fleet.instances.iter().map(|instance| session(instance, "alice")).collect();
+    let cluster = Cluster::start(&redis, 2, LIMIT, &[("limits.on_redis_down", policy.to_owned())]);
+    let mut clients: Vec<_> = cluster.instances.iter().map(|instance| session(instance, "alice")).collect();
     for client in &mut clients {
         (0..5).for_each(|_| drop(client.turn(SHAPE).expect("under the limit")));
     }
     // Both know of all ten, as they go on to exchange whoever is in use.
     thread::sleep(2 * BEAT + BEAT / 2);
     redis.stop();
-    fleet.await_redis(true);
+    cluster.await_redis(true);
     let used = clients.iter_mut().map(|client| {
         let (turns, code) = use_up(client, Duration::ZERO);
         assert_eq!(code, 4004);
         turns
     });
     let used: Vec<u64> = used.collect();
-    (used, LIMIT - 10, fleet, redis)
+    (used, LIMIT - 10, cluster, redis)
 }
 
 /// Redis is back: what is left of the limit is allowed again, and no more.
 #[track_caller]
-fn use_up_the_rest(fleet: &Fleet, redis: &mut Redis, left: u64) {
+fn use_up_the_rest(cluster: &Cluster, redis: &mut Redis, left: u64) {
     redis.restart();
-    fleet.await_redis(false);
-    let look = || session(&fleet.instances[0], "alice").hear_until("session.created").is_ok();
+    cluster.await_redis(false);
+    let look = || session(&cluster.instances[0], "alice").hear_until("session.created").is_ok();
     match left {
         0 => assert!(!look(), "the limit is used up"),
         _ => {
             assert!(eventually(PATIENCE, look, |&let_in| let_in), "let in again");
-            let (turns, _) = use_up(&mut session(&fleet.instances[0], "alice"), Duration::ZERO);
+            let (turns, _) = use_up(&mut session(&cluster.instances[0], "alice"), Duration::ZERO);
             assert!((left..=left + 2).contains(&turns), "{turns} of {left}");
         }
     }
@@ -385,67 +385,67 @@ fn use_up_the_rest(fleet: &Fleet, redis: &mut Redis, left: u64) {
 
 #[test]
 fn without_redis_each_instance_has_its_part_of_what_was_left() {
-    let (used, left, fleet, mut redis) = without_redis("local_share");
+    let (used, left, cluster, mut redis) = without_redis("local_share");
     eprintln!("local_share: {used:?} of {left}");
     assert!(used.iter().all(|&used| used == left / 2), "{used:?} of {left}");
-    use_up_the_rest(&fleet, &mut redis, 0);
+    use_up_the_rest(&cluster, &mut redis, 0);
 }
 
 #[test]
 fn without_redis_a_limit_that_allows_binds_each_instance_by_what_it_knows() {
-    let (used, left, fleet, mut redis) = without_redis("allow");
+    let (used, left, cluster, mut redis) = without_redis("allow");
     eprintln!("allow: {used:?} of {left}");
     assert!(used.iter().all(|&used| used == left), "{used:?} of {left}");
-    use_up_the_rest(&fleet, &mut redis, 0);
+    use_up_the_rest(&cluster, &mut redis, 0);
 }
 
 #[test]
 fn without_redis_a_limit_that_refuses_lets_nobody_in_until_it_is_back() {
     let mut redis = Redis::start();
-    let fleet = Fleet::start(&redis, 2, 100, &[("limits.on_redis_down", "refuse".to_owned())]);
-    let mut live = session(&fleet.instances[0], "alice");
+    let cluster = Cluster::start(&redis, 2, 100, &[("limits.on_redis_down", "refuse".to_owned())]);
+    let mut live = session(&cluster.instances[0], "alice");
     live.turn(SHAPE).expect("under the limit");
     redis.stop();
-    fleet.await_redis(true);
-    for instance in &fleet.instances {
+    cluster.await_redis(true);
+    for instance in &cluster.instances {
         assert_eq!(end(&mut session(instance, "alice")), ("limit_unsure".into(), 4503));
         assert_eq!(end(&mut session(instance, "bob")), ("limit_unsure".into(), 4503));
     }
     let (turns, code) = use_up(&mut live, Duration::ZERO);
     assert_eq!(code, 4004, "a live session has its instance's part");
     assert!((45..=50).contains(&turns), "{turns}");
-    use_up_the_rest(&fleet, &mut redis, 100 - 1 - turns);
+    use_up_the_rest(&cluster, &mut redis, 100 - 1 - turns);
 }
 
 #[test]
 fn a_block_on_one_instance_closes_sessions_on_the_others() {
     let redis = Redis::start();
-    spread_blocks(&Fleet::start(&redis, 3, 1_000, &[]));
+    spread_blocks(&Cluster::start(&redis, 3, 1_000, &[]));
 }
 
 #[test]
 fn a_block_spreads_as_fast_where_a_mongodb_is_shared_as_well() {
     let (redis, mongo) = (Redis::start(), Mongo::start());
-    spread_blocks(&Fleet::start(&redis, 3, 1_000, &sharing(&mongo, &mongo.database())));
+    spread_blocks(&Cluster::start(&redis, 3, 1_000, &sharing(&mongo, &mongo.database())));
 }
 
-fn spread_blocks(fleet: &Fleet) {
+fn spread_blocks(cluster: &Cluster) {
     let mut slowest = Duration::ZERO;
     for round in 0..10 {
         let user = format!("user-{round}");
-        let mut clients: Vec<_> = fleet.instances.iter().map(|instance| session(instance, &user)).collect();
+        let mut clients: Vec<_> = cluster.instances.iter().map(|instance| session(instance, &user)).collect();
         for client in &mut clients {
             client.turn(SHAPE).expect("a response");
         }
         let blocked = Instant::now();
-        let answer = fleet.instances[round % 3]
+        let answer = cluster.instances[round % 3]
             .post(&format!("/admin/users/{user}/block"), &json!({"reason": "abuse"}));
         assert_eq!(answer.status, 200, "{answer:?}");
         for client in &mut clients {
             assert_eq!(end(client), ("user_blocked".into(), 4003));
         }
         slowest = slowest.max(blocked.elapsed());
-        for instance in &fleet.instances {
+        for instance in &cluster.instances {
             let entry = instance.get(&format!("/admin/users/{user}/usage"))["blocked"].clone();
             assert_eq!(entry, Value::Bool(true));
         }
