@@ -7,9 +7,6 @@
 //! Invariant: a store that fails or blocks holds up no other thread. A dead aggregator ends the process:
 //! [`Control::ended`] tells, for shards must never run unmetered.
 
-// What only the drivers use is there also in a build without them.
-#![cfg_attr(not(all(feature = "mongodb", feature = "redis")), allow(dead_code, unused_imports))]
-
 mod accounts;
 mod adopt;
 pub mod aggregator;
@@ -36,6 +33,8 @@ pub mod setting;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+mod twin;
 pub mod view;
 pub mod writer;
 

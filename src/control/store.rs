@@ -7,10 +7,12 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod measure;
 pub mod memory;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
 mod patience;
+#[cfg(feature = "mongodb")]
 mod row;
 pub mod sqlite;
 

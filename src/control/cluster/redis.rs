@@ -8,7 +8,8 @@
 //! lie on two sides.
 
 use super::keys;
-use crate::run::{Run, Twin};
+use crate::run::Run;
+use crate::twin::Twin;
 use futures_util::future::{try_join, try_join_all};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -308,7 +309,7 @@ impl Connection {
             };
         Ok(match held {
             None => Ok(()),
-            Some((id, may_have_ended)) => Err(run.twin(&id, may_have_ended == 1)),
+            Some((id, may_have_ended)) => Err(Twin::of(run, &id, may_have_ended == 1)),
         })
     }
 

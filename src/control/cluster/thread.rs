@@ -4,9 +4,10 @@
 use super::redis::{Connection, ENDED_MS, Servers, describe};
 use super::{ClusterEvent, DEADLINE, Line, change_feed, round};
 use crate::command::Command;
-use crate::run::{self, Run, Twin};
+use crate::run::{self, Run};
 use crate::setting::SettingUpdate;
 use crate::supervise::{Abort, Supervisor};
+use crate::twin::Twin;
 use crossbeam::channel::Sender;
 use redis::RedisResult;
 use std::io;

@@ -19,7 +19,9 @@ mod schema;
 pub(crate) mod usage;
 
 use self::journal::Journal;
-use self::outbox::{Copied, Outbox};
+use self::outbox::Copied;
+#[cfg(feature = "mongodb")]
+use self::outbox::Outbox;
 use self::prune::Pruner;
 use self::question::FileReader;
 use self::schema::SchemaError;
@@ -120,6 +122,7 @@ impl Sqlite {
     }
 
     /// As [`Sqlite::open`], for a file that is copied elsewhere.
+    #[cfg(feature = "mongodb")]
     pub(crate) fn open_replicated(config: Config) -> Result<Sqlite, StoreError> {
         Sqlite::open_as(config, true)
     }
@@ -158,11 +161,13 @@ impl Sqlite {
     }
 
     /// What retention takes for the present, wherever the wall clock is; 0 before it was first looked at.
+    #[cfg(feature = "mongodb")]
     pub(crate) fn present(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.present)
     }
 
     /// What has changed and is not copied yet, where the file is replicated.
+    #[cfg(feature = "mongodb")]
     pub(crate) fn outbox(&self) -> Result<Outbox, StoreError> {
         Ok(Outbox {
             connection: self.read_only()?,

@@ -7,7 +7,8 @@ use super::StoreError;
 use super::document::{int, integer, text};
 use super::server::Server;
 use crate::clock::system_time;
-use crate::run::{Kinship, Run, Twin};
+use crate::run::Run;
+use crate::twin::Twin;
 use mongodb::bson::{Document, doc};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,17 @@ use std::time::{Duration, Instant};
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A heartbeat that has not grown for so long will not.
 const ENDED: Duration = Duration::from_secs(3);
+
+/// What another run under the same name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinship {
+    /// It was this folder's, and has ended.
+    Ended,
+    /// It was this folder's before that was copied or taken elsewhere: it may still be alive, if it is heard of again.
+    MayLive,
+    /// It was never this folder's: the name was used elsewhere since the folder was copied.
+    Foreign,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
@@ -79,7 +91,7 @@ impl Claim {
         if id == self.run.id {
             return Ok(id);
         }
-        match self.run.judge(id, place) {
+        match kinship(&self.run, id, place) {
             Kinship::Ended => Ok(id),
             Kinship::Foreign => Err(self.refuse(id, false)),
             Kinship::MayLive => {
@@ -92,7 +104,34 @@ impl Claim {
     }
 
     fn refuse(&mut self, id: &str, may_have_ended: bool) -> StoreError {
-        let twin = self.twin.insert(self.run.twin(id, may_have_ended));
+        let twin = self.twin.insert(Twin::of(&self.run, id, may_have_ended));
         StoreError(format!("MongoDB (collection runs): {twin}"))
+    }
+}
+
+fn kinship(run: &Run, id: &str, place: &str) -> Kinship {
+    match run.earlier.iter().any(|earlier| earlier == id) {
+        true if place == run.place => Kinship::Ended,
+        true => Kinship::MayLive,
+        false => Kinship::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_ended_here_is_told_from_one_that_may_live_and_from_a_stranger() {
+        let earlier = vec!["a".to_owned(), "b".to_owned()];
+        let run = Run { writer: "w".into(), id: "c".into(), place: "here".into(), earlier, lasts: true };
+        for (id, place, expected) in [
+            ("b", "here", Kinship::Ended),
+            ("a", "elsewhere", Kinship::MayLive),
+            ("d", "here", Kinship::Foreign),
+            ("d", "elsewhere", Kinship::Foreign),
+        ] {
+            assert_eq!(kinship(&run, id, place), expected, "{id} {place}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! asks for a greater revision than is there. So a write may come twice, late, or after a newer one.
 
 use crate::setting::SettingUpdate;
-use crate::store::row::{Row, Sum, SumOf, measure_of, measure_parts};
+use crate::store::measure::{measure_of, measure_parts};
+use crate::store::row::{Row, Sum, SumOf};
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -6,7 +6,7 @@
 use super::counts::{self, COUNTS, growth, identity_values, names, org_text, time, values};
 use super::rows::holder_text;
 use super::{journal, outbox};
-use crate::store::row::measure_parts;
+use crate::store::measure::measure_parts;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde::Serialize;

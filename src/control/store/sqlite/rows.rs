@@ -1,7 +1,7 @@
 //! Rows of the file as values.
 
 use super::counts::{read, read_identity, read_model, read_org, read_time};
-use crate::store::row::measure_of;
+use crate::store::measure::measure_of;
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
