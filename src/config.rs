@@ -11,11 +11,11 @@ pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Ti
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
-use tokenist_core::provider::auth::AuthScheme;
 use tokenist_core::provider::models::Models;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use toml::{Table, Value};

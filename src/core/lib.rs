@@ -7,6 +7,7 @@
 //! bytes can make it fail.
 
 pub mod audit;
+pub mod auth_scheme;
 pub mod authority;
 pub mod batch;
 pub mod catalog;

@@ -3,7 +3,6 @@
 //! Start at [`Routes::of_path`]. A request's path says who calls ([`path::take_key`]), perhaps which provider is meant, and
 //! by its shape which dialect is spoken; the model, wherever the dialect names it, chooses among the providers that are left.
 
-pub mod auth;
 pub mod models;
 pub mod path;
 

@@ -4,6 +4,7 @@ use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::http::write::HeaderValue;
@@ -11,7 +12,6 @@ use tokenist_core::id::UserId;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::meter::EstimateMode;
 use tokenist_core::provider::Routes;
-use tokenist_core::provider::auth::AuthScheme;
 use tokenist_handoff::Published;
 
 #[derive(Debug)]

@@ -175,9 +175,9 @@ mod tests {
     use super::*;
     use crate::authn::Credential;
     use proptest::prelude::*;
+    use tokenist_core::auth_scheme::AuthScheme;
     use tokenist_core::http::pass::PassList;
     use tokenist_core::http::{head_end, request_head, response_head};
-    use tokenist_core::provider::auth::AuthScheme;
 
     const OPEN: IdentityRules = IdentityRules { passthrough: true, query: true };
     const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

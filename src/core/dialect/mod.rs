@@ -13,9 +13,9 @@ mod stated;
 pub use self::gemini_live::GeminiLive;
 pub use self::openai_realtime::OpenaiRealtime;
 
+use crate::auth_scheme::AuthScheme;
 use crate::close_reason::CloseReason;
 use crate::json::Fields;
-use crate::provider::auth::AuthScheme;
 use crate::usage::Usage;
 use std::borrow::Cow;
 use std::fmt;

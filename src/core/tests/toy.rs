@@ -1,5 +1,6 @@
 //! A provider is one file: a toy dialect, a family with it, and a route, metered in each way in which usage is stated.
 
+use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Family, ModelSource, OutputDelta, OutputKind, Peek,
@@ -7,7 +8,6 @@ use tokenist_core::dialect::{
 };
 use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Peeked, Reading};
 use tokenist_core::price::PriceTable;
-use tokenist_core::provider::auth::AuthScheme;
 use tokenist_core::provider::models::Models as Served;
 use tokenist_core::provider::{self, Routes};
 use tokenist_core::time::{Instant, Now, Timestamp};
