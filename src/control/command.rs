@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Audit(Box<Audit>, Reply<()>),
     Adopt(Vec<SettingUpdate>, Reply<usize>),
     /// From the thread that exchanges with other instances.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "that thread is the driver's of Redis"))]
     ClusterEvent(ClusterEvent),
     /// From the thread that asks the store for holders that come back.
     Recalled(Vec<RecallAnswer>),

@@ -160,6 +160,7 @@ impl Replication {
         self.waiting.load(Ordering::Acquire)
     }
 
+    #[cfg(feature = "mongodb")]
     pub(crate) fn set_waiting(&self, rows: u64) {
         self.waiting.store(rows, Ordering::Release);
     }

@@ -6,9 +6,9 @@ use rusqlite::Row;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokenist_core::audit::{Actor, ActorKind, Audit, Subject};
-use tokenist_core::batch::{Event, Grain, Log, Revision, Rollup, Serial, SessionRecord, Stamped};
+use tokenist_core::batch::{Event, Log, Revision, Serial, SessionRecord, Stamped};
 use tokenist_core::catalog::{Entry, EntryId};
-use tokenist_core::id::{Feature, Holder, KeyHash, Model, SessionId, UserId};
+use tokenist_core::id::{Holder, SessionId, UserId};
 use tokenist_core::key::KeyId;
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
@@ -107,29 +107,6 @@ pub(super) fn refusal_of(row: &Row<'_>) -> rusqlite::Result<Refusal> {
             count: row.get::<_, i64>(12)?.max(0) as u64,
         },
     })
-}
-
-/// The columns of a rollup row before its counts.
-pub(super) const ROLLUP: &str = "generation, row, user, org, key, feature, provider, model, start, span_ms";
-
-/// With the generation that numbered it.
-pub(super) fn rollup_of(row: &Row<'_>) -> rusqlite::Result<(u64, Rollup)> {
-    let text = |index: usize| row.get::<_, Arc<str>>(index);
-    let feature = Some(text(5)?).filter(|text| !text.is_empty()).map(|text| Feature::from(&*text));
-    let span_ms = row.get::<_, i64>(9)? as u64;
-    let rollup = Rollup {
-        row: Serial(row.get::<_, i64>(1)? as u64),
-        user: UserId::from(&*text(2)?),
-        org: read_org(row, 3)?,
-        key: row.get::<_, Option<[u8; 32]>>(4)?.map(KeyHash),
-        feature,
-        provider: text(6)?,
-        model: Model::from(&*text(7)?),
-        start: read_time(row, 8)?,
-        grain: if span_ms == Grain::Hour.ms() { Grain::Hour } else { Grain::FiveMinutes },
-        totals: read(row, 10)?,
-    };
-    Ok((row.get::<_, i64>(0)? as u64, rollup))
 }
 
 /// The columns that [`entry_of`] reads.

@@ -4,16 +4,16 @@ use super::{Class, Copied, SOURCES, Source};
 use crate::store::row::{Change, Row, Sum, SumOf};
 use crate::store::sqlite::counts::{self, IDENTITY, names, read_org, read_time};
 use crate::store::sqlite::rows::{
-    AUDIT, ENTRY, EVENT, LOG, REFUSAL, ROLLUP, SESSION, audit_of, entry_of, event_of, json, log_of,
-    refusal_of, revision, rollup_of, session_of,
+    AUDIT, ENTRY, EVENT, LOG, REFUSAL, SESSION, audit_of, entry_of, event_of, json, log_of, refusal_of,
+    revision, session_of,
 };
 use crate::store::sqlite::{LedgerPath, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokenist_core::batch::{HolderState, Mark, Stamped};
-use tokenist_core::id::{KeyHash, UserId};
+use tokenist_core::batch::{Grain, HolderState, Mark, Rollup, Serial, Stamped};
+use tokenist_core::id::{Feature, KeyHash, Model, UserId};
 
 /// Reads the changes beside the file's writer.
 #[derive(Debug)]
@@ -148,4 +148,27 @@ impl Outbox {
         });
         found.optional()
     }
+}
+
+/// The columns of a rollup row before its counts.
+const ROLLUP: &str = "generation, row, user, org, key, feature, provider, model, start, span_ms";
+
+/// With the generation that numbered it.
+fn rollup_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u64, Rollup)> {
+    let text = |index: usize| row.get::<_, Arc<str>>(index);
+    let feature = Some(text(5)?).filter(|text| !text.is_empty()).map(|text| Feature::from(&*text));
+    let span_ms = row.get::<_, i64>(9)? as u64;
+    let rollup = Rollup {
+        row: Serial(row.get::<_, i64>(1)? as u64),
+        user: UserId::from(&*text(2)?),
+        org: read_org(row, 3)?,
+        key: row.get::<_, Option<[u8; 32]>>(4)?.map(KeyHash),
+        feature,
+        provider: text(6)?,
+        model: Model::from(&*text(7)?),
+        start: read_time(row, 8)?,
+        grain: if span_ms == Grain::Hour.ms() { Grain::Hour } else { Grain::FiveMinutes },
+        totals: counts::read(row, 10)?,
+    };
+    Ok((row.get::<_, i64>(0)? as u64, rollup))
 }
