@@ -71,12 +71,16 @@ impl Row {
             duration_ms: count("duration_ms"),
             ..Usage::default()
         };
-        Some(PriceTable::builtin().price(PROVIDER, model, LATE).cost(&usage).usd())
+        Some(PriceTable::builtin().price(provider(model), model, LATE).cost(&usage).usd())
     }
 }
 
-/// Whose price list holds, at a time when all of it does.
-const PROVIDER: &str = "openai";
+/// Whose price list holds.
+fn provider(model: &str) -> &'static str {
+    if model.starts_with("gemini") { "google" } else { "openai" }
+}
+
+/// When all of a price list does.
 const LATE: Timestamp = Timestamp(4_000_000_000_000);
 
 /// Whom to ask: `http://host:port` each.

@@ -10,6 +10,7 @@ mod random;
 mod traffic;
 
 use crate::admin::Server;
+use crate::dialect::Dialect;
 use crate::target::{Handshake, Reach, Target};
 use people::PEOPLE;
 use std::error::Error;
@@ -67,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn target(person: &people::Person, url: &str) -> Result<Target, String> {
     let headers = [("x-org-id", person.org), ("x-feature", person.feature), ("x-user-name", person.name)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let handshake = Handshake { model: person.model.to_owned(), key: "sk-demo".to_owned(), headers };
+    let (dialect, model, key) = (Dialect::Openai, person.model.to_owned(), "sk-demo".to_owned());
+    let handshake = Handshake { dialect, model, key, headers };
     Target::parse(url, Reach::Loopback, None, handshake)
 }

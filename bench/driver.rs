@@ -8,7 +8,7 @@ use crate::scenario::{Kind, Scenario};
 use crate::schedule::Schedule;
 use crate::tally::Tally;
 use crate::target::{NONCE, Target};
-use crate::ws::{CLOSE, End, FIN, Inbound, TEXT, close_payload};
+use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, TEXT, close_payload};
 use crate::{http, runtime, talk};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -242,7 +242,7 @@ impl Run {
         let user = self.user(index);
         let upgrade = self.target.upgrade(&user, self.scenario.query(&user).as_deref());
         outbox.put(Bytes::Owned(upgrade));
-        match greeting(&mut inbound).await {
+        match self.greeting(&mut inbound, &outbox).await {
             Ok(greeting) => {
                 if self.scenario.kind != Kind::Churn {
                     self.outboxes.borrow_mut().push(outbox.clone());
@@ -253,6 +253,20 @@ impl Run {
                 outbox.hang_up(HangUp::Fin);
                 Err(error)
             }
+        }
+    }
+
+    async fn greeting(&self, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<Vec<u8>> {
+        upgraded(inbound).await?;
+        if let Some(message) = self.target.first_message() {
+            let mut frame = Vec::new();
+            End::Client.frame(FIN | TEXT, message.as_bytes(), &mut frame);
+            outbox.put(Bytes::Owned(frame));
+        }
+        let greeting = first_message(inbound).await?;
+        match self.target.handshake.dialect.is_greeting(&greeting) {
+            true => Ok(greeting),
+            false => Err(io::Error::other("no greeting")),
         }
     }
 
@@ -324,6 +338,11 @@ impl Run {
 
 /// Reads the answer to the upgrade and the first event.
 pub(crate) async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
+    upgraded(inbound).await?;
+    first_message(inbound).await
+}
+
+async fn upgraded(inbound: &mut Inbound) -> io::Result<()> {
     let response = http::read_response(inbound).await?;
     if response.status != 101 {
         return Err(io::Error::other(format!("HTTP {}", response.status)));
@@ -332,9 +351,13 @@ pub(crate) async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
     if response.header("sec-websocket-accept") != Some(accept.as_str()) {
         return Err(io::Error::other("wrong sec-websocket-accept"));
     }
+    Ok(())
+}
+
+async fn first_message(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
     loop {
         match inbound.message().await? {
-            Some(message) if message.opcode == TEXT => return Ok(message.payload.to_vec()),
+            Some(message) if matches!(message.opcode, TEXT | BINARY) => return Ok(message.payload.to_vec()),
             Some(message) if message.opcode == CLOSE => {
                 return Err(io::Error::other(format!("closed with {}", message.close_reason().0)));
             }
@@ -353,6 +376,7 @@ pub(crate) fn say_goodbye(outbox: &Outbox) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Dialect;
     use crate::provider::sim::Sim;
     use crate::provider::{self, Bound};
     use crate::target::{Handshake, Reach};
@@ -397,8 +421,12 @@ mod tests {
         }
 
         fn load(&self, url: &str, scenario: &str) -> Tally {
-            let handshake =
-                Handshake { model: "gpt-realtime-2.1".into(), key: "k".into(), headers: Vec::new() };
+            self.load_of(Dialect::Openai, url, scenario)
+        }
+
+        fn load_of(&self, dialect: Dialect, url: &str, scenario: &str) -> Tally {
+            let model = dialect.model().to_owned();
+            let handshake = Handshake { dialect, model, key: "k".into(), headers: Vec::new() };
             let ca = tls::client(Path::new(&self.ca)).unwrap();
             let target = Target::parse(url, Reach::Loopback, Some(&ca), handshake).unwrap();
             run(&Scenario::parse(scenario).unwrap(), &target, 2, &|_| {}).unwrap().0
@@ -454,6 +482,49 @@ mod tests {
     }
 
     #[test]
+    fn of_gemini_the_audit_equals_what_the_users_were_told_by_either_service() {
+        let vertex = "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent";
+        for sim in [
+            "",
+            "usage=after,split=7",
+            "usage=with_audio,fragment=50",
+            "usage=with_audio,compact",
+            "chunks=1,chunk_bytes=100,text",
+            "chunks=0,reasoning=9,text_out=20",
+            "context=900:80:50",
+        ] {
+            let provider = Provider::start(sim);
+            for (url, path) in [(provider.plain(), ""), (provider.tls(), ""), (provider.plain(), vertex)] {
+                let scenario = "turns,sessions=6,users=3,turns=4,seconds=20";
+                let tally = provider.load_of(Dialect::Gemini, &format!("{url}{path}"), scenario);
+                assert_eq!((tally.turns, tally.error_count()), (24, 0), "{sim} {url}: {:?}", tally.errors);
+                let audit = provider.audit();
+                for (user, models) in &tally.users {
+                    let told = models["gemini-3.8-live"];
+                    assert_eq!(told, usage(&audit["by_key"][user]["gemini-3.8-live"]), "{sim} {path} {user}");
+                }
+                assert_eq!(tally.usage(), usage(&audit["totals"]));
+                assert_eq!((tally.users.len(), &audit["totals"]["responses"]), (3, &24.into()));
+                provider.request("POST /audit/reset");
+            }
+        }
+    }
+
+    #[test]
+    fn of_gemini_what_is_not_told_is_no_usage() {
+        for (sim, fact) in
+            [("usage=absent", "without_usage"), ("usage=null", "without_usage"), ("die@end", "undelivered")]
+        {
+            let provider = Provider::start(sim);
+            let tally =
+                provider.load_of(Dialect::Gemini, &provider.plain(), "turns,sessions=4,turns=1,seconds=20");
+            let totals = &provider.audit()["totals"];
+            assert_eq!((&totals[fact], tally.usage()), (&4.into(), usage(totals)), "{sim}");
+            assert!(totals["billed"]["audio_out"].as_u64() > Some(0), "{sim}: {totals}");
+        }
+    }
+
+    #[test]
     fn a_response_that_dies_is_no_usage() {
         let provider = Provider::start("die@end");
         let tally = provider.load(&provider.plain(), "turns,sessions=4,turns=1,seconds=20");
@@ -473,18 +544,23 @@ mod tests {
     #[test]
     fn every_scenario_flows_and_ends_by_itself() {
         let provider = Provider::start("");
-        for (scenario, has_messages) in [
+        let scenarios = [
             ("ping,sessions=4,rate=200,seconds=0.5", true),
             ("speech,sessions=4,seconds=0.5", true),
             ("saturate,sessions=2,seconds=0.3", true),
             ("saturate,sessions=2,event_bytes=300,send_bytes=1,seconds=0.3", true),
             ("churn,sessions=4,rate=40,seconds=0.5", false),
             ("idle,sessions=8,seconds=0.2", false),
-        ] {
-            let tally = provider.load(&provider.plain(), scenario);
-            assert_eq!(tally.error_count(), 0, "{scenario}: {:?}", tally.errors);
-            assert!(tally.sessions_opened > 0, "{scenario}");
-            assert_eq!(tally.messages_received > 0, has_messages, "{scenario}");
+        ];
+        for dialect in [Dialect::Openai, Dialect::Gemini] {
+            for (scenario, has_messages) in scenarios {
+                let tally = provider.load_of(dialect, &provider.plain(), scenario);
+                assert_eq!(tally.error_count(), 0, "{dialect:?} {scenario}: {:?}", tally.errors);
+                assert!(tally.sessions_opened > 0, "{dialect:?} {scenario}");
+                assert_eq!(tally.messages_received > 0, has_messages, "{dialect:?} {scenario}");
+                let is_timed = scenario.starts_with("ping") || scenario.starts_with("speech");
+                assert_eq!(tally.latency.count() > 0, is_timed, "{dialect:?} {scenario}");
+            }
         }
     }
 

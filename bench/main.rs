@@ -1,7 +1,7 @@
 //! `tokload`: a load generator and a simulated provider.
 //!
 //! `provider/` is the other end. A run goes `scenario` (what is said) → `driver` (who says it, and the measured
-//! window) → `talk` (one session) with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it
+//! window) → `talk` (one session, in the words of a `dialect`) with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it
 //! over proxies and reads their `process`. `link`, `ws`, `http` and `tls` carry bytes for both ends.
 
 mod admin;
@@ -9,6 +9,7 @@ mod audit;
 mod beat;
 mod clock;
 mod demo;
+mod dialect;
 mod driver;
 mod http;
 mod link;
@@ -28,6 +29,7 @@ mod tls;
 mod ws;
 
 use clap::{Args, Parser, Subcommand};
+use dialect::Dialect;
 use pair::Contender;
 use process::Pid;
 use provider::sim::{self, Sim};
@@ -52,7 +54,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Simulates an OpenAI Realtime provider. Prints one line of JSON with its addresses, then serves.
+    /// Simulates a provider: OpenAI Realtime and, by their paths, Gemini Live of either service. Prints one line of JSON with its addresses, then serves.
     #[command(after_help = sim::HELP)]
     Provider(ProviderArguments),
     /// Runs one scenario against one target.
@@ -89,9 +91,13 @@ struct LoadArguments {
     /// A header for every handshake, as name:value.
     #[arg(long = "header", value_parser = header)]
     headers: Vec<(String, String)>,
-    #[arg(long, default_value = "gpt-realtime-2.1")]
-    model: String,
-    /// Sent as Authorization: Bearer.
+    /// Whose words are said.
+    #[arg(long, value_enum, default_value_t = Dialect::Openai)]
+    dialect: Dialect,
+    /// gpt-realtime-2.1 unless given, or gemini-3.8-live.
+    #[arg(long)]
+    model: Option<String>,
+    /// Sent as Authorization: Bearer, or in Gemini's words as x-goog-api-key.
     #[arg(long, default_value = "sk-tokload")]
     key: String,
     /// Authorities to trust, as a PEM file: for wss:// targets.
@@ -112,7 +118,7 @@ struct LoadArguments {
 
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// ws:// or wss:// and where; the path is /v1/realtime unless given.
+    /// ws:// or wss:// and where; the path is the dialect's usual one, such as /v1/realtime, unless given.
     #[arg(long)]
     url: String,
     /// ping, speech, saturate, idle, churn or turns; also with fields, as in ping,sessions=5,rate=100.
@@ -339,8 +345,9 @@ impl LoadArguments {
     fn target(&self, url: &str) -> Result<Target, Box<dyn Error>> {
         let ca = self.ca.as_deref().map(tls::client).transpose()?;
         let reach = if self.allow_remote { Reach::Anywhere } else { Reach::Loopback };
-        let handshake =
-            Handshake { model: self.model.clone(), key: self.key.clone(), headers: self.headers.clone() };
+        let model = self.model.clone().unwrap_or_else(|| self.dialect.model().to_owned());
+        let (dialect, key, headers) = (self.dialect, self.key.clone(), self.headers.clone());
+        let handshake = Handshake { dialect, model, key, headers };
         Ok(Target::parse(url, reach, ca.as_ref(), handshake)?)
     }
 

@@ -4,27 +4,73 @@
 
 use std::time::{Duration, Instant};
 
-/// Where the stamp's digits begin in an event, and how many there are.
-const STAMP_AT: usize = HEAD.len();
 const STAMP_DIGITS: usize = 20;
-/// `event_id` holds the stamp: the type, as in real events, stands before it.
-const HEAD: &str = r#"{"type":"response.output_audio.delta","event_id":"event_"#;
-const TEXT_HEAD: &str = r#"{"type":"response.output_text.delta","event_id":"event_0"#;
-const TAIL: &str =
-    r#"","response_id":"resp_load","item_id":"item_load","output_index":0,"content_index":0,"delta":""#;
-const END: &str = r#""}"#;
 
-/// An event of exactly `bytes` bytes, if it is not less than an event can have: audio, or text where the bytes
-/// are too few for audio.
-pub(crate) fn event(bytes: usize) -> Vec<u8> {
-    const { assert!(HEAD.len() == TEXT_HEAD.len(), "the stamp stands at one place") };
-    let head = if bytes < 1_024 { TEXT_HEAD } else { HEAD };
-    let mut event = head.as_bytes().to_vec();
-    event.extend(std::iter::repeat_n(b'0', STAMP_DIGITS));
-    event.extend_from_slice(TAIL.as_bytes());
-    event.extend(std::iter::repeat_n(b'A', bytes.saturating_sub(event.len() + END.len())));
-    event.extend_from_slice(END.as_bytes());
-    event
+/// An event in a dialect's words, with room for a stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// What stands before the stamp; as long is what stands there in events too small for audio.
+    head: &'static str,
+    head_of_text: &'static str,
+    /// Between the stamp and the audio.
+    middle: &'static str,
+    end: &'static str,
+}
+
+/// `event_id` holds the stamp: the type, as in real events, stands before it.
+pub(crate) const OPENAI: Form = Form {
+    head: r#"{"type":"response.output_audio.delta","event_id":"event_"#,
+    head_of_text: r#"{"type":"response.output_text.delta","event_id":"event_0"#,
+    middle: r#"","response_id":"resp_load","item_id":"item_load","output_index":0,"content_index":0,"delta":""#,
+    end: r#""}"#,
+};
+
+/// The audio begins with the stamp: there is no id. It is laid out as the service does it.
+pub(crate) const GEMINI: Form =
+    Form { head: GEMINI_HEAD, head_of_text: GEMINI_HEAD, middle: "", end: GEMINI_END };
+const GEMINI_HEAD: &str = r#"{
+  "serverContent": {
+    "modelTurn": {
+      "parts": [
+        {
+          "inlineData": {
+            "mimeType": "audio/pcm;rate=24000",
+            "data": ""#;
+const GEMINI_END: &str = r#""
+          }
+        }
+      ]
+    }
+  }
+}
+"#;
+
+const _: () = assert!(OPENAI.head.len() == OPENAI.head_of_text.len(), "the stamp stands at one place");
+
+impl Form {
+    /// An event of exactly `bytes` bytes, if it is not less than an event can have: audio, or text where the bytes
+    /// are too few for audio.
+    pub(crate) fn event(self, bytes: usize) -> Vec<u8> {
+        let head = if bytes < 1_024 { self.head_of_text } else { self.head };
+        let mut event = head.as_bytes().to_vec();
+        event.extend(std::iter::repeat_n(b'0', STAMP_DIGITS));
+        event.extend_from_slice(self.middle.as_bytes());
+        event.extend(std::iter::repeat_n(b'A', bytes.saturating_sub(event.len() + self.end.len())));
+        event.extend_from_slice(self.end.as_bytes());
+        event
+    }
+
+    /// Writes a stamp into an event made by [`Form::event`].
+    pub(crate) fn write(self, stamp: Stamp, event: &mut [u8]) {
+        let digits = format!("{:0width$}", stamp.0, width = STAMP_DIGITS);
+        event[self.head.len()..self.head.len() + STAMP_DIGITS].copy_from_slice(digits.as_bytes());
+    }
+
+    /// The stamp of an event made by [`Form::event`]; `None` for any other bytes.
+    pub(crate) fn read(self, event: &[u8]) -> Option<Stamp> {
+        let digits = event.get(self.head.len()..self.head.len() + STAMP_DIGITS)?;
+        std::str::from_utf8(digits).ok()?.parse().ok().map(Stamp)
+    }
 }
 
 /// A moment of this machine's monotonic clock.
@@ -47,18 +93,6 @@ impl Stamp {
     pub(crate) fn since(self, earlier: Stamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
-
-    /// Writes this into an event made by [`event`].
-    pub(crate) fn write(self, event: &mut [u8]) {
-        let digits = format!("{:0width$}", self.0, width = STAMP_DIGITS);
-        event[STAMP_AT..STAMP_AT + STAMP_DIGITS].copy_from_slice(digits.as_bytes());
-    }
-
-    /// The stamp of an event made by [`event`]; `None` for any other bytes.
-    pub(crate) fn read(event: &[u8]) -> Option<Stamp> {
-        let digits = event.get(STAMP_AT..STAMP_AT + STAMP_DIGITS)?;
-        std::str::from_utf8(digits).ok()?.parse().ok().map(Stamp)
-    }
 }
 
 #[allow(unsafe_code, reason = "Instant hides its value, and two processes must compare theirs")]
@@ -75,16 +109,19 @@ mod tests {
 
     #[test]
     fn an_event_is_json_of_the_size_asked_for_and_keeps_its_stamp() {
-        for bytes in [200, 300, 1_023, 1_024, 8_192] {
-            let mut event = event(bytes);
-            assert_eq!(event.len(), bytes);
-            let due = Instant::now() + Duration::from_millis(3);
-            let stamp = Stamp::of(due);
-            stamp.write(&mut event);
-            assert_eq!(Stamp::read(&event), Some(stamp));
-            let json: serde_json::Value = serde_json::from_slice(&event).unwrap();
-            assert_eq!(json["response_id"], "resp_load");
+        for (form, place) in
+            [(OPENAI, "/response_id"), (GEMINI, "/serverContent/modelTurn/parts/0/inlineData")]
+        {
+            for bytes in [240, 300, 1_023, 1_024, 8_192] {
+                let mut event = form.event(bytes);
+                assert_eq!(event.len(), bytes);
+                let stamp = Stamp::of(Instant::now() + Duration::from_millis(3));
+                form.write(stamp, &mut event);
+                assert_eq!(form.read(&event), Some(stamp));
+                let json: serde_json::Value = serde_json::from_slice(&event).unwrap();
+                assert!(json.pointer(place).is_some(), "{json}");
+            }
+            assert_eq!(form.read(b"{}"), None);
         }
-        assert_eq!(Stamp::read(b"{}"), None);
     }
 }

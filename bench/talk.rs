@@ -1,24 +1,31 @@
-//! What a session of the load generator says and hears once it is open, by kind of scenario.
+//! What a session of the load generator says and hears once it is open, by kind of scenario. Turns are said in a
+//! dialect's words, which `openai` and `gemini` have.
 
+mod gemini;
+mod openai;
+
+use crate::dialect::Dialect;
 use crate::driver::{Open, Run, say_goodbye};
 use crate::link::{Bytes, HangUp, Outbox};
 use crate::scenario::Kind;
 use crate::schedule::Schedule;
-use crate::stamp::{self, Stamp};
-use crate::ws::{CLOSE, End, FIN, Inbound, Message, PING, PONG, TEXT};
+use crate::stamp::Stamp;
+use crate::tally::Tally;
+use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, Message, PING, PONG, TEXT};
 use base64::Engine;
-use serde_json::{Value, json};
+use gemini::Gemini;
+#[cfg(test)]
+pub(crate) use gemini::told;
+use openai::OpenAi;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokenist_core::usage::Usage;
 
 /// What may wait for the socket before a sender pauses, and so is late.
 const QUEUED_BYTES: usize = 1 << 20;
 /// How long a turn may take.
 const TURN_WAIT: Duration = Duration::from_secs(60);
 const TURN_AUDIO_BYTES: usize = 9_600;
-const TRANSCRIPTION_MODEL: &str = "gpt-4o-mini-transcribe";
 
 /// Hears what comes until the end of the run; in ping and speech a second task speaks meanwhile.
 pub(crate) async fn listen(run: &Rc<Run>, index: usize, open: Open) {
@@ -101,7 +108,7 @@ async fn hear(run: &Run, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<(
                 let mut tally = run.tally.borrow_mut();
                 tally.messages_received += 1;
                 tally.bytes_received += message.payload.len() as u64;
-                if let Some(due) = Stamp::read(message.payload) {
+                if let Some(due) = run.target.handshake.dialect.load().read(message.payload) {
                     tally.latency.record(Stamp::now().since(due));
                 }
             }
@@ -113,10 +120,11 @@ async fn hear(run: &Run, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<(
 
 async fn ping(run: Rc<Run>, index: usize, outbox: Rc<Outbox>) {
     let Some(schedule) = Schedule::shared(run.scenario.rate, run.scenario.sessions, index) else { return };
-    let mut event = stamp::event(run.scenario.event_bytes);
+    let form = run.target.handshake.dialect.load();
+    let mut event = form.event(run.scenario.event_bytes);
     for act in 0.. {
         let Some(due) = run.due(schedule, act).await else { return };
-        Stamp::of(due).write(&mut event);
+        form.write(Stamp::of(due), &mut event);
         if !send(&run, &outbox, &event).await {
             return;
         }
@@ -129,17 +137,14 @@ async fn speak(run: Rc<Run>, index: usize, outbox: Rc<Outbox>) {
         return;
     }
     let schedule = Schedule::every(Duration::from_millis(run.scenario.up_ms), run.scenario.sessions, index);
-    let empty = append_event("").len();
-    let event = append_event(&"A".repeat(run.scenario.up_bytes.saturating_sub(empty)));
+    let dialect = run.target.handshake.dialect;
+    let empty = dialect.append("").len();
+    let event = dialect.append(&"A".repeat(run.scenario.up_bytes.saturating_sub(empty)));
     for act in 0.. {
         if run.due(schedule, act).await.is_none() || !send(&run, &outbox, event.as_bytes()).await {
             return;
         }
     }
-}
-
-fn append_event(audio: &str) -> String {
-    format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#)
 }
 
 /// Sends and counts a message; false when the session takes nothing any more.
@@ -163,14 +168,16 @@ fn put(outbox: &Outbox, payload: &[u8]) {
 /// Whole turns, one after the other; a turn that has begun is finished even when the window is over.
 pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
     let Open { mut inbound, outbox, greeting } = open;
-    let mut listener =
-        Listener { user: run.user(index), model: String::from("-"), transcription_model: String::from("-") };
-    listener.session(&serde_json::from_slice(&greeting).unwrap_or(Value::Null));
+    let (dialect, user) = (run.target.handshake.dialect, run.user(index));
+    let mut speaker: Box<dyn Speaker> = match dialect {
+        Dialect::Openai => Box::new(OpenAi::new(user, &greeting)),
+        Dialect::Gemini => Box::new(Gemini::new(user, run.target.handshake.model.clone())),
+    };
     let schedule = Schedule::shared(run.scenario.rate, run.scenario.sessions, index);
-    let update = json!({"type": "session.update", "session": {"type": "realtime",
-        "audio": {"input": {"transcription": {"model": TRANSCRIPTION_MODEL}, "turn_detection": null}}}});
-    send(run, &outbox, update.to_string().as_bytes()).await;
-    let audio = base64::engine::general_purpose::STANDARD.encode(vec![0; TURN_AUDIO_BYTES]);
+    if let Some(prelude) = speaker.prelude() {
+        send(run, &outbox, prelude.as_bytes()).await;
+    }
+    let audio = dialect.append(&base64::engine::general_purpose::STANDARD.encode(vec![0; TURN_AUDIO_BYTES]));
     for act in 0.. {
         if !run.goes_on() || (run.scenario.turns > 0 && act >= run.scenario.turns) {
             break;
@@ -180,10 +187,11 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
             None => Some(Instant::now()),
         };
         let Some(due) = due else { break };
-        send(run, &outbox, append_event(&audio).as_bytes()).await;
-        send(run, &outbox, br#"{"type":"input_audio_buffer.commit"}"#).await;
-        send(run, &outbox, br#"{"type":"response.create"}"#).await;
-        match monoio::time::timeout(TURN_WAIT, listener.turn(run, &mut inbound, &outbox)).await {
+        let said = speaker.before_audio().into_iter().chain([audio.as_str()]);
+        for message in said.chain(speaker.after_audio().iter().copied()) {
+            send(run, &outbox, message.as_bytes()).await;
+        }
+        match monoio::time::timeout(TURN_WAIT, turn(run, &mut *speaker, &mut inbound, &outbox)).await {
             Ok(Ok(true)) => {
                 let mut tally = run.tally.borrow_mut();
                 tally.turns += 1;
@@ -201,97 +209,69 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
         }
     }
     say_goodbye(&outbox);
+    if dialect == Dialect::Gemini {
+        hear_out(run, &mut *speaker, &mut inbound, &outbox).await;
+    }
     outbox.hang_up(HangUp::Fin);
 }
 
-/// What a session has learnt, for booking what it is told.
-struct Listener {
-    user: String,
-    model: String,
-    transcription_model: String,
+/// What a dialect says in a turn, and what it makes of what it hears.
+trait Speaker {
+    /// Said once, when the session is open.
+    fn prelude(&self) -> Option<String>;
+    /// Around the audio of a turn.
+    fn before_audio(&self) -> Option<&'static str>;
+    fn after_audio(&self) -> &'static [&'static str];
+    /// Takes a message, and books what it tells.
+    fn hear(&mut self, payload: &[u8], tally: &mut Tally) -> io::Result<()>;
+    /// Whether all of the turn has been heard; said once a turn.
+    fn turn_is_over(&mut self) -> bool;
 }
 
-impl Listener {
-    /// Hears until the response is done and the audio of the turn transcribed; false when the session closed.
-    async fn turn(&mut self, run: &Run, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<bool> {
-        let (mut answered, mut transcribed) = (false, false);
-        while !(answered && transcribed) {
-            let Some(message) = inbound.message().await? else {
-                run.tally.borrow_mut().error("session ended early");
-                return Ok(false);
-            };
-            match answer_control(run, &message, outbox) {
-                Some(Control::Ping) => continue,
-                Some(Control::Close) => return Ok(false),
-                None => {}
-            }
-            {
-                let mut tally = run.tally.borrow_mut();
-                tally.messages_received += 1;
-                tally.bytes_received += message.payload.len() as u64;
-            }
-            if is_delta(message.payload) {
-                continue;
-            }
-            let event: Value = serde_json::from_slice(message.payload)?;
-            match event["type"].as_str().unwrap_or_default() {
-                "session.created" | "session.updated" => self.session(&event),
-                "response.done" => {
-                    answered = true;
-                    run.tally.borrow_mut().used(&self.user, &self.model, told(&event["response"]["usage"]));
-                }
-                "conversation.item.input_audio_transcription.completed" => {
-                    transcribed = true;
-                    run.tally.borrow_mut().used(&self.user, &self.transcription_model, told(&event["usage"]));
-                }
-                "error" => {
-                    let code = event["error"]["code"].as_str().unwrap_or("error");
-                    run.tally.borrow_mut().error(&format!("event: {code}"));
-                }
-                _ => {}
-            }
+/// Hears until the turn is over; false when the session closed.
+async fn turn(
+    run: &Run,
+    speaker: &mut dyn Speaker,
+    inbound: &mut Inbound,
+    outbox: &Outbox,
+) -> io::Result<bool> {
+    while !speaker.turn_is_over() {
+        let Some(message) = inbound.message().await? else {
+            run.tally.borrow_mut().error("session ended early");
+            return Ok(false);
+        };
+        match answer_control(run, &message, outbox) {
+            Some(Control::Ping) => continue,
+            Some(Control::Close) => return Ok(false),
+            None => {}
         }
-        Ok(true)
+        let mut tally = run.tally.borrow_mut();
+        tally.messages_received += 1;
+        tally.bytes_received += message.payload.len() as u64;
+        speaker.hear(message.payload, &mut tally)?;
     }
-
-    fn session(&mut self, event: &Value) {
-        let session = &event["session"];
-        if let Some(model) = session["model"].as_str() {
-            self.model = model.to_owned();
-        }
-        if let Some(model) = session["audio"]["input"]["transcription"]["model"].as_str() {
-            self.transcription_model = model.to_owned();
-        }
-    }
+    Ok(true)
 }
 
-/// Deltas carry no usage and are most of the bytes.
-fn is_delta(payload: &[u8]) -> bool {
-    let head = &payload[..payload.len().min(64)];
-    memchr::memmem::find(head, br#".delta","#).is_some()
-}
-
-/// The counts of a usage object, in its GA form.
-fn told(usage: &Value) -> Usage {
-    let count = |value: &Value| value.as_u64().unwrap_or(0);
-    if usage["type"] == "duration" {
-        let duration_ms = (usage["seconds"].as_f64().unwrap_or(0.0) * 1_000.0).round() as u64;
-        return Usage { duration_ms, requests: 1, ..Usage::default() };
-    }
-    let (input, output) = (&usage["input_token_details"], &usage["output_token_details"]);
-    let cached = &input["cached_tokens_details"];
-    let audio_out = count(&output["audio_tokens"]);
-    Usage {
-        text_in: count(&input["text_tokens"]),
-        audio_in: count(&input["audio_tokens"]),
-        image_in: count(&input["image_tokens"]),
-        cached_text_in: count(&cached["text_tokens"]),
-        cached_audio_in: count(&cached["audio_tokens"]),
-        cached_image_in: count(&cached["image_tokens"]),
-        text_out: count(&usage["output_tokens"]).saturating_sub(audio_out),
-        audio_out,
-        reasoning_out: count(&output["reasoning_tokens"]),
-        requests: 1,
-        ..Usage::default()
+/// What is told behind the end of the last turn, up to the close that answers ours.
+async fn hear_out(run: &Run, speaker: &mut dyn Speaker, inbound: &mut Inbound, outbox: &Outbox) {
+    let rest = async {
+        while let Ok(Some(message)) = inbound.message().await {
+            match message.opcode {
+                CLOSE => break,
+                TEXT | BINARY => {
+                    let mut tally = run.tally.borrow_mut();
+                    if let Err(error) = speaker.hear(message.payload, &mut tally) {
+                        tally.error(&format!("relay: {error}"));
+                    }
+                }
+                _ => {
+                    answer_control(run, &message, outbox);
+                }
+            }
+        }
+    };
+    if monoio::time::timeout(TURN_WAIT, rest).await.is_err() {
+        run.tally.borrow_mut().error("close: timed out");
     }
 }

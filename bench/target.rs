@@ -1,5 +1,6 @@
 //! Where load goes: a URL, resolved once, with what each session says in its handshake.
 
+use crate::dialect::Dialect;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -18,6 +19,7 @@ pub(crate) struct Target {
 /// What all sessions of a run say.
 #[derive(Clone, Debug)]
 pub(crate) struct Handshake {
+    pub(crate) dialect: Dialect,
     pub(crate) model: String,
     pub(crate) key: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -69,25 +71,31 @@ impl Target {
             address,
             tls,
             authority: authority.to_owned(),
-            path: if path.is_empty() || path == "/" { "/v1/realtime".to_owned() } else { path.to_owned() },
+            path: if path.is_empty() || path == "/" { handshake.dialect.path() } else { path }.to_owned(),
             query: query.to_owned(),
             handshake,
         })
     }
 
+    /// What a session says before it is greeted, if anything.
+    pub(crate) fn first_message(&self) -> Option<String> {
+        self.handshake.dialect.first_message(&self.handshake.model, &self.path)
+    }
+
     /// The request that opens a session.
     pub(crate) fn upgrade(&self, user: &str, words: Option<&str>) -> Vec<u8> {
-        let mut query = format!("model={}", self.handshake.model);
-        for words in words.into_iter().chain((!self.query.is_empty()).then_some(self.query.as_str())) {
-            query.push('&');
-            query.push_str(words);
-        }
+        let Handshake { dialect, model, key, headers } = &self.handshake;
+        let of_model = dialect.query(model);
+        let queries = [of_model.as_str(), words.unwrap_or_default(), &self.query];
+        let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
         let mut head = format!(
             "GET {}?{query} HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: {NONCE}\r\nauthorization: Bearer {}\r\nx-user-id: {user}\r\n",
-            self.path, self.authority, self.handshake.key
+             sec-websocket-version: 13\r\nsec-websocket-key: {NONCE}\r\n{}\r\nx-user-id: {user}\r\n",
+            self.path,
+            self.authority,
+            dialect.credential(key)
         );
-        for (name, value) in &self.handshake.headers {
+        for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
@@ -119,8 +127,8 @@ mod tests {
     use super::*;
 
     fn parse(url: &str, reach: Reach) -> Result<Target, String> {
-        let handshake =
-            Handshake { model: "m".into(), key: "k".into(), headers: vec![("x-a".into(), "b".into())] };
+        let (dialect, headers) = (Dialect::Openai, vec![("x-a".into(), "b".into())]);
+        let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers };
         Target::parse(url, reach, None, handshake)
     }
 

@@ -77,11 +77,8 @@ const WALLS: [Wall; 9] = [
 ];
 
 /// Circles of modules that are still to be mended, with the package. This list only gets shorter.
-const CIRCLES: [(&str, &[&str]); 3] = [
-    ("tokenist-proxy", &["io::stream", "io::tls"]),
-    ("tokload", &["driver", "talk"]),
-    ("tokload", &["provider::audit", "provider::response", "provider::session"]),
-];
+const CIRCLES: [(&str, &[&str]); 2] =
+    [("tokenist-proxy", &["io::stream", "io::tls"]), ("tokload", &["driver", "talk"])];
 
 /// A function may be longer than this many lines once in so many functions; half of all are no longer than that.
 const LONG_LINES: usize = 70;

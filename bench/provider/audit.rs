@@ -4,7 +4,7 @@
 //! `response.done`; what died on the way is counted apart. Billed is all of it, as it is by a real provider: what a
 //! response has read and said costs the same whether or not anybody hears its end.
 
-use super::session::Booking;
+use super::sim::UsageForm;
 use crate::clock;
 use crate::http::Request;
 use serde_json::{Value, json};
@@ -55,6 +55,17 @@ pub(crate) enum Fact {
     Undelivered(Usage),
 }
 
+/// What the audit counts for an event, once it has left whole and if it never does.
+#[derive(Debug)]
+pub(super) struct Booking {
+    pub(super) key: String,
+    pub(super) model: String,
+    pub(super) delivered: Fact,
+    pub(super) lost: Fact,
+    /// What all sessions of a call see is counted once, under this.
+    pub(super) once: Option<String>,
+}
+
 #[derive(Debug)]
 struct SessionRecord {
     id: String,
@@ -62,6 +73,20 @@ struct SessionRecord {
     model: String,
     responses: u64,
     close_code: Option<u16>,
+}
+
+impl Fact {
+    /// What a response is that tells its usage in a form, or leaves it untold.
+    pub(super) fn told_by(form: UsageForm, usage: Usage) -> Fact {
+        match form {
+            UsageForm::Null | UsageForm::Absent | UsageForm::Empty => Fact::ResponseWithoutUsage(usage),
+            UsageForm::Once
+            | UsageForm::Twice
+            | UsageForm::TopLevel
+            | UsageForm::After
+            | UsageForm::WithAudio => Fact::Response(usage),
+        }
+    }
 }
 
 impl Tally {

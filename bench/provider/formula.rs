@@ -62,6 +62,11 @@ impl Turn {
         Usage { audio_in, text_out: 6 + self.bytes()[0] % 20, requests: 1, ..Usage::default() }
     }
 
+    /// x7: in what manner a dialect tells the usage, where it has several.
+    pub(crate) fn whim(self) -> u64 {
+        self.bytes()[7]
+    }
+
     fn bytes(self) -> [u64; 8] {
         let x = self.seed.wrapping_add(self.session << 32).wrapping_add(self.turn);
         splitmix64(x).to_le_bytes().map(u64::from)
@@ -78,6 +83,11 @@ pub(crate) fn splitmix64(x: u64) -> u64 {
 /// How long `bytes` of raw audio in a format play.
 pub(crate) fn audio_ms(format: &str, bytes: u64) -> u64 {
     bytes / bytes_per_ms(format)
+}
+
+/// How long `bytes` of 16-bit samples play, in microseconds.
+pub(crate) fn pcm16_us(bytes: u64, rate: u64) -> u64 {
+    bytes * 500_000 / rate
 }
 
 fn bytes_per_ms(format: &str) -> u64 {
@@ -119,5 +129,6 @@ mod tests {
     fn audio_plays_as_long_as_its_format_says() {
         assert_eq!(audio_ms("audio/pcm", 4_800), 100);
         assert_eq!(audio_ms("g711_ulaw", 4_800), 600);
+        assert_eq!(pcm16_us(640, 16_000), 20_000);
     }
 }

@@ -1,14 +1,19 @@
-//! A simulated OpenAI Realtime provider: deterministic usage, speech's pace or none, misbehaviour on command,
-//! and its own audit of what it delivered.
+//! A simulated provider of realtime AI: deterministic usage, speech's pace or none, misbehaviour on command, and its
+//! own audit of what it delivered.
 //!
 //! Start at [`start`]: one thread a shard, each with its own listener on one port. A connection is read in
-//! [`connection`]; a session lives in `session`, a response in `response`; `sim` names all that can be asked for.
+//! [`connection`] and goes by its path to a dialect, which is a file here (`openai`, `gemini`) and says the words; all
+//! else is common: `handshake`, then `session`, in it one `response` after the other, with the counts of `formula`.
+//! `sim` names all that can be asked for.
 
 mod audit;
-mod event;
+mod conversation;
 mod formula;
-mod load;
-mod response;
+mod frame;
+mod gemini;
+mod handshake;
+mod openai;
+mod refusal;
 mod session;
 pub(crate) mod sim;
 
@@ -17,12 +22,14 @@ use crate::http::{self, Request};
 use crate::link::{self, Bytes, Outbox};
 use crate::ws::Inbound;
 use audit::Audit;
-use event::{Names, Purpose};
+use conversation::Conversation;
 pub(crate) use formula::splitmix64;
+use gemini::Gemini;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
+use openai::OpenAi;
+use refusal::Refusal;
 use rustls::ServerConfig;
-use serde_json::json;
-use session::Opening;
+use session::{Dialect, Session};
 use sim::Sim;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -63,29 +70,49 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 pub(crate) struct Shard {
     options: Options,
-    audit: Arc<Mutex<Audit>>,
-    session_count: Arc<AtomicU64>,
-    /// The numbers of sessions that are attached to calls, by the call's id.
-    calls: Arc<Mutex<BTreeMap<String, u64>>>,
+    shared: Arc<Shared>,
     beat: Rc<Beat>,
     phase: Cell<u64>,
 }
 
+/// What the shards share.
+#[derive(Debug, Default)]
+struct Shared {
+    audit: Mutex<Audit>,
+    session_count: AtomicU64,
+    /// The numbers of sessions that are attached to calls, by the call's id.
+    calls: Mutex<BTreeMap<String, u64>>,
+    /// What can be resumed, by its handle.
+    resumable: Mutex<BTreeMap<String, Conversation>>,
+}
+
+/// The conversations that are kept for resumption.
+const RESUMABLE_MAX: usize = 65_536;
+
 impl Shard {
     /// All sessions of a call have one number.
     fn next_index(&self, call: Option<&str>) -> u64 {
-        let next = || self.session_count.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = || self.shared.session_count.fetch_add(1, Ordering::Relaxed) + 1;
         match call {
             None => next(),
-            Some(call) => {
-                let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-                *calls.entry(call.to_owned()).or_insert_with(next)
-            }
+            Some(call) => *locked(&self.shared.calls).entry(call.to_owned()).or_insert_with(next),
         }
     }
 
+    fn keep(&self, handle: &str, conversation: Conversation) {
+        let mut resumable = locked(&self.shared.resumable);
+        if resumable.len() == RESUMABLE_MAX {
+            resumable.pop_first();
+        }
+        resumable.insert(handle.to_owned(), conversation);
+    }
+
+    fn kept(&self, handle: &str) -> Option<Conversation> {
+        locked(&self.shared.resumable).get(handle).cloned()
+    }
+
     fn audit(&self) -> MutexGuard<'_, Audit> {
-        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shared.audit)
     }
 
     /// Spreads paced sessions over their period: 7 has no factor in common with usual periods.
@@ -95,22 +122,23 @@ impl Shard {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Starts the shards, which run as long as the process, and says where they listen.
 pub(crate) fn start(mut options: Options) -> io::Result<Bound> {
     options.listen = reserve(options.listen)?;
     if let Some((tls_listen, _)) = &mut options.tls {
         *tls_listen = reserve(*tls_listen)?;
     }
-    let (audit, session_count) = (Arc::default(), Arc::new(AtomicU64::new(0)));
-    let calls = Arc::default();
+    let shared: Arc<Shared> = Arc::default();
     let (ready, started) = mpsc::channel();
     for index in 0..options.shard_count {
-        let (options, audit, session_count) = (options.clone(), Arc::clone(&audit), session_count.clone());
-        let calls = Arc::clone(&calls);
-        let ready = ready.clone();
+        let (options, shared, ready) = (options.clone(), shared.clone(), ready.clone());
         std::thread::Builder::new().name(format!("provider {index}")).spawn(move || {
             crate::runtime::block_on(async move {
-                match bind(options, audit, session_count, calls) {
+                match bind(options, shared) {
                     Ok((shard, listeners)) => {
                         ready.send(Ok(())).expect("start waits for every shard");
                         serve(shard, listeners).await;
@@ -133,19 +161,14 @@ fn reserve(address: SocketAddr) -> io::Result<SocketAddr> {
 
 type Listeners = Vec<(TcpListener, Option<Arc<ServerConfig>>)>;
 
-fn bind(
-    options: Options,
-    audit: Arc<Mutex<Audit>>,
-    session_count: Arc<AtomicU64>,
-    calls: Arc<Mutex<BTreeMap<String, u64>>>,
-) -> io::Result<(Rc<Shard>, Listeners)> {
+fn bind(options: Options, shared: Arc<Shared>) -> io::Result<(Rc<Shard>, Listeners)> {
     let listener = ListenerOpts::new().backlog(4_096);
     let mut listeners = vec![(TcpListener::bind_with_config(options.listen, &listener)?, None)];
     if let Some((address, tls)) = &options.tls {
         listeners.push((TcpListener::bind_with_config(*address, &listener)?, Some(tls.clone())));
     }
     let beat = Beat::start()?;
-    let shard = Shard { options, audit, session_count, calls, beat, phase: Cell::new(0) };
+    let shard = Shard { options, shared, beat, phase: Cell::new(0) };
     Ok((Rc::new(shard), listeners))
 }
 
@@ -191,21 +214,50 @@ async fn converse(shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>)
         return Ok(());
     }
     shard.audit().handshake(&request);
-    let opening = match open(shard, &request) {
-        Ok(opening) => opening,
+    route(shard, &request, inbound, outbox).await
+}
+
+/// By its path to its dialect.
+async fn route(
+    shard: &Rc<Shard>,
+    request: &Request,
+    inbound: &mut Inbound,
+    outbox: &Rc<Outbox>,
+) -> io::Result<()> {
+    let path = request.path.trim_end_matches('/');
+    if OpenAi::serves(path) {
+        speak::<OpenAi>(shard, request, inbound, outbox).await
+    } else if Gemini::serves(path) {
+        speak::<Gemini>(shard, request, inbound, outbox).await
+    } else {
+        let nothing = Refusal::new(404, "not_found", "There is no such endpoint.");
+        outbox.put(Bytes::Owned(handshake::refuse::<OpenAi>(&nothing)));
+        Ok(())
+    }
+}
+
+async fn speak<D: Dialect>(
+    shard: &Rc<Shard>,
+    request: &Request,
+    inbound: &mut Inbound,
+    outbox: &Rc<Outbox>,
+) -> io::Result<()> {
+    let (opening, sim) = match handshake::settle::<D>(shard, request) {
+        Ok(settled) => settled,
         Err(refusal) => {
-            outbox.put(Bytes::Owned(refusal));
+            outbox.put(Bytes::Owned(handshake::refuse::<D>(&refusal)));
             return Ok(());
         }
     };
-    let sim = &opening.sim;
     monoio::time::sleep(Duration::from_millis(sim.delay_ms)).await;
     if sim.silent {
         while inbound.fill().await? {}
         return Ok(());
     }
-    outbox.put_with(Bytes::Owned(accept_upgrade(&request, sim)), sim.split_bytes, None);
-    session::run(shard.clone(), outbox.clone(), inbound, opening).await.map(|_| ())
+    outbox.put_with(Bytes::Owned(handshake::accept_upgrade(request, &sim)), sim.split_bytes, None);
+    let key = request.parameter("audit").unwrap_or_else(|| "-".to_owned());
+    let session = Session::new(shard.clone(), outbox.clone(), opening, sim, key);
+    session::run(session, inbound).await.map(|_| ())
 }
 
 /// Plain HTTP: health and audit.
@@ -217,86 +269,6 @@ fn answer(shard: &Shard, request: &Request) -> Vec<u8> {
             *shard.audit() = Audit::default();
             http::json_response(200, &[], "{}")
         }
-        _ => refusal(404, "not_found", "There is nothing here.", &[]),
+        _ => handshake::refuse::<OpenAi>(&Refusal::new(404, "not_found", "There is nothing here.")),
     }
-}
-
-/// Settles the handshake: a session, or the response that refuses it.
-fn open(shard: &Shard, request: &Request) -> Result<Opening, Vec<u8>> {
-    let path = request.path.trim_end_matches('/');
-    if !["/realtime", "/echo"].iter().any(|end| path.ends_with(end)) {
-        return Err(refusal(404, "not_found", "There is no such endpoint.", &[]));
-    }
-    let mut sim = shard.options.sim.clone();
-    let words = [
-        path.ends_with("/echo").then(|| "load=echo".to_owned()),
-        request.header("x-sim").map(str::to_owned),
-        request.parameter("sim"),
-        request.parameter("load").map(|load| format!("load={load}")),
-    ];
-    for words in words.into_iter().flatten() {
-        sim = sim.with(&words).map_err(|error| refusal(400, "sim", &error, &[]))?;
-    }
-    let offered = request.header("sec-websocket-protocol").unwrap_or_default();
-    if !authorised(shard, request, offered) {
-        return Err(refusal(401, "invalid_api_key", "Incorrect API key provided.", &[]));
-    }
-    if let Some((status, retry_after)) = sim.refuse {
-        let headers: Vec<_> =
-            retry_after.map(|seconds| ("retry-after", seconds.to_string())).into_iter().collect();
-        return Err(refusal(status, "simulated_refusal", "The handshake was refused on command.", &headers));
-    }
-    let asks_beta =
-        request.header("openai-beta") == Some("realtime=v1") || offered.contains("openai-beta.realtime-v1");
-    let beta = request.parameter("dialect").as_deref() == Some("beta") || (shard.options.beta && asks_beta);
-    let purpose = match request.parameter("intent").as_deref() {
-        Some("transcription") => Purpose::Transcription,
-        _ => Purpose::Conversation,
-    };
-    let model = sim.model.clone().or_else(|| request.parameter("model")).or_else(|| match purpose {
-        Purpose::Conversation => Some("gpt-realtime".to_owned()),
-        Purpose::Transcription => None,
-    });
-    let call = request.parameter("call_id");
-    Ok(Opening {
-        index: shard.next_index(call.as_deref()),
-        is_of_call: call.is_some(),
-        model,
-        names: if beta { Names::Beta } else { Names::Ga },
-        purpose,
-        key: request.parameter("audit").unwrap_or_else(|| "-".to_owned()),
-        dead_beta: asks_beta && !beta,
-        sim,
-    })
-}
-
-fn authorised(shard: &Shard, request: &Request, offered: &str) -> bool {
-    let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let in_protocol =
-        || offered.split(',').find_map(|protocol| protocol.trim().strip_prefix("openai-insecure-api-key."));
-    match (bearer.or_else(|| request.header("api-key")).or_else(in_protocol), &shard.options.key) {
-        (Some(key), Some(expected)) => key == expected,
-        (Some(key), None) => !key.is_empty(),
-        (None, _) => false,
-    }
-}
-
-fn accept_upgrade(request: &Request, sim: &Sim) -> Vec<u8> {
-    let key = request.header("sec-websocket-key").unwrap_or_default();
-    let offered = request.header("sec-websocket-protocol").unwrap_or_default();
-    let realtime = offered.split(',').map(str::trim).find(|&protocol| protocol == "realtime");
-    let mut headers = Vec::new();
-    if let Some(protocol) = sim.protocol.as_deref().or(realtime) {
-        headers.push(("sec-websocket-protocol", protocol.to_owned()));
-    }
-    if let Some(extension) = &sim.extension {
-        headers.push(("sec-websocket-extensions", extension.clone()));
-    }
-    http::upgrade_response(key, &headers)
-}
-
-fn refusal(status: u16, code: &str, message: &str, headers: &[(&str, String)]) -> Vec<u8> {
-    let error =
-        json!({"error": {"type": "invalid_request_error", "code": code, "message": message, "param": null}});
-    http::json_response(status, headers, &error.to_string())
 }

@@ -1,427 +1,250 @@
-//! One simulated realtime session: greets, hears, answers client events, and hands responses to `response`.
+//! One simulated session of any dialect: greets, hears, sends what the dialect says and misbehaves on command. What a
+//! protocol has to say for itself is a [`Dialect`]; all else, from the handshake to the audit, is the same for all.
 //!
-//! Start at [`run`].
+//! Start at [`run`]. A dialect is a file that implements the trait, and a line in [`super::route`].
 
-use super::audit::Fact;
-use super::event::{self, Names, Purpose};
-use super::formula::{Turn, audio_ms};
-use super::response::{self, Response};
-use super::sim::{Base, Fault, Odd, Point, Sim};
-use super::{Shard, load};
-use crate::clock;
+mod load;
+pub(super) mod response;
+
+use super::Shard;
+use super::audit::{Booking, Fact};
+use super::conversation::{Asked, Conversation};
+use super::frame;
+use super::refusal::{Credential, Refusal};
+use super::sim::{Fault, Point, Sim, UsageForm};
+use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
-use crate::ws::{self, BINARY, CLOSE, CONTINUATION, End, FIN, Header, Inbound, PING, PONG, TEXT};
-use serde_json::{Value, json};
+use crate::stamp;
+use crate::ws::{self, BINARY, CLOSE, End, FIN, Header, Inbound, Message, PING, PONG, TEXT};
+use response::Response;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
-use tokenist_core::time::SECOND_MS;
 use tokenist_core::usage::Usage;
 
 /// The bytes that may wait for the socket before a response pauses.
 pub(super) const QUEUED_BYTES: usize = 1 << 20;
 /// How long a peer may take to answer our close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-const SESSION_SECONDS: u64 = 3_600;
+
+/// One session's state in a protocol, and the protocol's words.
+pub(super) trait Dialect: Debug + Sized + 'static {
+    /// What a response keeps beside what all of them do.
+    type Reply: Debug;
+
+    /// Of the frames that messages come in.
+    const OPCODE: u8;
+    /// The forms in which this protocol can tell, or fail to tell, what was used.
+    const FORMS: &'static [UsageForm];
+    /// A message that breaks off.
+    const TORN: &'static [u8];
+    /// What sessions that are only load send.
+    const LOAD: stamp::Form;
+
+    /// Whether a path, without slashes at its end, is one of this protocol's.
+    fn serves(path: &str) -> bool;
+    /// The key that a request shows.
+    fn key(request: &Request) -> Option<String>;
+    /// Says no to a credential in HTTP, where the protocol does so.
+    fn admit(credential: Credential) -> Result<(), Refusal>;
+    /// The body that tells a refusal in HTTP.
+    fn refusal(refusal: &Refusal) -> Value;
+    /// A session of its own number begins.
+    fn open(shard: &Shard, request: &Request, credential: Credential, sim: &Sim) -> Opening<Self>;
+
+    /// What the provider says of itself once the upgrade is answered. The session is open when
+    /// [`Session::opened`] has been called, here or after what the client says first.
+    fn greet(session: &Rc<Session<Self>>);
+    /// A client's message, which is JSON.
+    fn hear(session: &Rc<Session<Self>>, message: &Value);
+    fn hear_no_json(session: &Session<Self>, error: &serde_json::Error);
+
+    /// A response's course: it has begun; what stands before its first chunk; a chunk; what stands between the last
+    /// chunk and its end.
+    fn begin(session: &Session<Self>, response: &Response<Self>);
+    fn before_chunks(session: &Session<Self>, response: &Response<Self>);
+    fn chunk(session: &Session<Self>, response: &Response<Self>);
+    fn after_chunks(session: &Session<Self>, response: &Response<Self>);
+    /// Its end, which tells what it used, and with which the session hears the client again.
+    fn finish(session: &Session<Self>, response: &Response<Self>);
+    /// It has left the session, whether or not it came to its end.
+    fn left(_session: &Rc<Session<Self>>) {}
+    /// What of a usage this protocol can tell.
+    fn tellable(_session: &Session<Self>, usage: Usage) -> Usage {
+        usage
+    }
+    /// Whom the audit counts it for; `None` where its end is to tell nothing.
+    fn booking(session: &Session<Self>, response: &Response<Self>) -> Option<Booking>;
+
+    /// A message of about so many bytes.
+    fn giant(session: &Session<Self>, response: Option<&Response<Self>>, bytes: usize) -> Vec<u8>;
+    /// The connection will end in so many milliseconds. Not every protocol has a word for that.
+    fn go_away(_left_ms: u64) -> Option<Vec<u8>> {
+        None
+    }
+}
 
 /// What the handshake settled.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct Opening<D> {
     pub(super) index: u64,
-    pub(super) model: Option<String>,
-    pub(super) names: Names,
-    pub(super) purpose: Purpose,
-    pub(super) sim: Sim,
-    /// What the audit counts this session under, unless a response says otherwise.
-    pub(super) key: String,
-    /// It is one of those that are attached to a call: asked for the same, each sees the same.
-    pub(super) is_of_call: bool,
-    /// The handshake asked for the beta, which the provider no longer speaks.
-    pub(super) dead_beta: bool,
+    pub(super) dialect: D,
+}
+
+/// A form of usage that a protocol has no words for is refused like a word that nobody knows.
+pub(super) fn understood<D: Dialect>(sim: &Sim) -> Result<(), String> {
+    match D::FORMS.contains(&sim.usage) {
+        true => Ok(()),
+        false => Err(format!("not understood here: usage {:?}", sim.usage)),
+    }
 }
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Session<D: Dialect> {
     pub(super) shard: Rc<Shard>,
     pub(super) outbox: Rc<Outbox>,
-    pub(super) opening: Opening,
+    pub(super) dialect: D,
+    pub(super) sim: Sim,
     pub(super) id: String,
-    pub(super) state: RefCell<State>,
+    /// What the audit counts this session under, unless a response says otherwise.
+    pub(super) key: String,
+    pub(super) conversation: RefCell<Conversation>,
+    pub(super) active: RefCell<Vec<Rc<Response<D>>>>,
+    open: Cell<bool>,
     /// A close frame has been sent: nothing may follow it.
     closing: Cell<bool>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct State {
-    /// The session object as `session.updated` tells it.
-    pub(super) config: Value,
-    pub(super) items: Vec<Value>,
-    pub(super) images: u64,
-    /// Audio that was committed and not yet answered.
-    pub(super) heard_ms: u64,
-    pub(super) context: Context,
-    pub(super) active: Vec<Rc<Response>>,
-    pub(super) responses: u64,
-    transcriptions: u64,
-    /// Audio in the input buffer.
-    buffered_bytes: u64,
-    events: u64,
-    item_count: u64,
-}
-
-/// What was sent and said in a session so far, in tokens, and what its last response read.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Context {
-    pub(super) text: u64,
-    pub(super) audio: u64,
-    pub(super) read: Option<(u64, u64)>,
-}
-
-impl Context {
-    /// What a response reads that begins now.
-    pub(super) fn read(&mut self, base: Base) -> Usage {
-        let (text_in, audio_in) = (base.text + self.text, base.audio + self.audio);
-        let (cached_text, cached_audio) = self.read.replace((text_in, audio_in)).unwrap_or_default();
-        Usage {
-            text_in,
-            audio_in,
-            cached_text_in: cached_text * base.cached_percent / 100,
-            cached_audio_in: cached_audio * base.cached_percent / 100,
-            requests: 1,
-            ..Usage::default()
-        }
-    }
-}
-
-/// What the audit counts for an event, once it has left whole and if it never does.
-#[derive(Debug)]
-pub(super) struct Booking {
-    pub(super) key: String,
-    pub(super) model: String,
-    pub(super) delivered: Fact,
-    pub(super) lost: Fact,
-    /// What all sessions of a call see is counted once, under this.
-    pub(super) once: Option<String>,
-}
-
 /// Runs a session to its end and returns the code that the peer closed it with.
-pub(super) async fn run(
-    shard: Rc<Shard>,
-    outbox: Rc<Outbox>,
-    inbound: &mut Inbound,
-    opening: Opening,
-) -> io::Result<u16> {
-    let session = Rc::new(Session::open(shard, outbox, opening));
-    if session.opening.dead_beta {
-        session.refuse_beta();
-    } else {
-        session.greet();
-    }
-    if session.opening.sim.faults_at(Point::Greeting).count() > 0 {
-        let greeting = session.clone();
-        monoio::spawn(async move {
-            let sim = greeting.opening.sim.clone();
-            greeting.fail(&sim, Point::Greeting, None).await
-        });
-    }
-    if session.opening.sim.ping_ms > 0 {
-        monoio::spawn(session.clone().ping());
-    }
-    let load = session.opening.sim.load;
-    let close_code = match load {
-        Some(load) => load::run(&session.shard, load, inbound, &session.outbox).await,
-        None => session.listen(inbound).await,
-    };
+pub(super) async fn run<D: Dialect>(session: Rc<Session<D>>, inbound: &mut Inbound) -> io::Result<u16> {
+    D::greet(&session);
+    let close_code = session.serve(inbound).await;
     session.closing.set(true);
-    session.state.borrow().active.iter().for_each(|response| response.cancel());
+    session.active.borrow().iter().for_each(|response| response.cancel());
     session.shard.audit().closed(&session.id, *close_code.as_ref().unwrap_or(&1006));
     close_code
 }
 
-impl Session {
-    fn open(shard: Rc<Shard>, outbox: Rc<Outbox>, opening: Opening) -> Session {
-        let id = format!("sess_{:08x}{:08x}", shard.options.seed as u32, opening.index);
-        let expires_at = unix_seconds() + SESSION_SECONDS;
-        let config = opening.names.session(&id, opening.model.as_deref(), expires_at, opening.purpose);
-        let state = RefCell::new(State { config, ..State::default() });
-        let session = Session { shard, outbox, opening, id, state, closing: Cell::new(false) };
-        session.shard.audit().opened(&session.id, &session.opening.key, &session.model());
-        session
+impl<D: Dialect> Session<D> {
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        outbox: Rc<Outbox>,
+        opening: Opening<D>,
+        sim: Sim,
+        key: String,
+    ) -> Rc<Session<D>> {
+        Rc::new(Session {
+            id: format!("sess_{:08x}{:08x}", shard.options.seed as u32, opening.index),
+            conversation: RefCell::new(Conversation::of(opening.index)),
+            dialect: opening.dialect,
+            shard,
+            outbox,
+            sim,
+            key,
+            active: RefCell::default(),
+            open: Cell::new(false),
+            closing: Cell::new(false),
+        })
     }
 
-    fn greet(&self) {
-        self.tell_config("session.created");
+    /// The dialect has greeted: from here on it is a session, and it is billed at this model.
+    pub(super) fn opened(&self, model: &str) {
+        self.open.set(true);
+        self.shard.audit().opened(&self.id, &self.key, model);
     }
 
-    fn tell_config(&self, kind: &'static str) {
-        let mut config = self.state.borrow().config.clone();
-        if let Some(config) = config.as_object_mut().filter(|_| self.opening.sim.nameless) {
-            config.remove("model");
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    async fn serve(self: &Rc<Session<D>>, inbound: &mut Inbound) -> io::Result<u16> {
+        while !self.open.get() {
+            let Some(message) = inbound.message().await? else { return Ok(1006) };
+            if let Some(close_code) = self.take(&message) {
+                return Ok(close_code);
+            }
         }
-        self.say(kind, json!({"session": config}));
+        if self.sim.faults_at(Point::Greeting).count() > 0 {
+            let greeting = self.clone();
+            monoio::spawn(async move { greeting.fail(&greeting.sim, Point::Greeting, None).await });
+        }
+        if self.sim.ping_ms > 0 {
+            monoio::spawn(self.clone().ping());
+        }
+        match self.sim.load {
+            Some(load) => load::run::<D>(&self.shard, load, inbound, &self.outbox).await,
+            None => self.listen(inbound).await,
+        }
     }
 
-    fn refuse_beta(&self) {
-        let code = "beta_api_shape_disabled";
-        self.error(code, "The Realtime beta API shape is no longer supported.", None);
-        self.close(4000, "invalid_request_error.beta_api_shape_disabled");
-    }
-
-    /// Reads client events until the peer closes or is gone.
-    async fn listen(self: &Rc<Session>, inbound: &mut Inbound) -> io::Result<u16> {
+    /// Reads the client's messages until the peer closes or is gone.
+    async fn listen(self: &Rc<Session<D>>, inbound: &mut Inbound) -> io::Result<u16> {
         while let Some(message) = inbound.message().await? {
-            match message.opcode {
-                TEXT | BINARY if self.closing.get() => {}
-                TEXT | BINARY => match serde_json::from_slice::<Value>(message.payload) {
-                    Ok(event) => self.handle(&event),
-                    Err(error) => {
-                        self.error("invalid_json", &format!("The event is not JSON: {error}"), None)
-                    }
-                },
-                PING => self.control(PONG, message.payload),
-                CLOSE => {
-                    if !self.closing.replace(true) {
-                        let mut frame = Vec::new();
-                        End::Server.frame(FIN | CLOSE, message.payload, &mut frame);
-                        self.outbox.put(Bytes::Owned(frame));
-                    }
-                    return Ok(message.close_reason().0);
-                }
-                _ => {}
+            if let Some(close_code) = self.take(&message) {
+                return Ok(close_code);
             }
         }
         Ok(1006)
     }
 
-    fn handle(self: &Rc<Session>, event: &Value) {
-        let event_id = event["event_id"].as_str();
-        match event["type"].as_str().unwrap_or_default() {
-            "session.update" | "transcription_session.update" => self.update(&event["session"]),
-            "conversation.item.create" => {
-                self.add_item(event["item"].clone(), event["previous_item_id"].as_str());
-            }
-            "conversation.item.delete" => self.delete_item(event["item_id"].as_str().unwrap_or_default()),
-            "conversation.item.retrieve" => {
-                let id = &event["item_id"];
-                let item = self.state.borrow().items.iter().find(|item| item["id"] == *id).cloned();
-                match item {
-                    Some(item) => self.say("conversation.item.retrieved", json!({"item": item})),
-                    None => self.error("item_not_found", "There is no such item.", event_id),
+    /// Takes a message; gives the code if it is a close.
+    fn take(self: &Rc<Session<D>>, message: &Message<'_>) -> Option<u16> {
+        match message.opcode {
+            TEXT | BINARY if self.closing.get() => {}
+            TEXT | BINARY => match serde_json::from_slice(message.payload) {
+                Ok(event) => D::hear(self, &event),
+                Err(error) => D::hear_no_json(self, &error),
+            },
+            PING => self.control(PONG, message.payload),
+            CLOSE => {
+                if !self.closing.replace(true) {
+                    let mut frame = Vec::new();
+                    End::Server.frame(FIN | CLOSE, message.payload, &mut frame);
+                    self.outbox.put(Bytes::Owned(frame));
                 }
+                return Some(message.close_reason().0);
             }
-            "conversation.item.truncate" => self.say(
-                "conversation.item.truncated",
-                json!({"item_id": event["item_id"], "content_index": event["content_index"],
-                    "audio_end_ms": event["audio_end_ms"]}),
-            ),
-            "input_audio_buffer.append" => self.append(event["audio"].as_str().unwrap_or_default()),
-            "input_audio_buffer.commit" => self.commit(event_id),
-            "input_audio_buffer.clear" => {
-                self.state.borrow_mut().buffered_bytes = 0;
-                self.say("input_audio_buffer.cleared", json!({}));
-            }
-            "output_audio_buffer.clear" => {}
-            "response.create" => self.create_response(&event["response"], event_id),
-            "response.cancel" => self.cancel(event["response_id"].as_str(), event_id),
-            kind => {
-                let message = format!("Invalid value: '{kind}'. Supported values are documented.");
-                self.error("invalid_value", &message, event_id);
-            }
+            _ => {}
         }
+        None
     }
 
-    fn update(&self, change: &Value) {
-        event::merge(&mut self.state.borrow_mut().config, change);
-        self.tell_config("session.updated");
-    }
-
-    /// Adds an item to the conversation and tells it; returns its id.
-    pub(super) fn add_item(&self, mut item: Value, after: Option<&str>) -> String {
-        let id = item["id"].as_str().map_or_else(|| self.next_item_id(), str::to_owned);
-        if item.is_object() {
-            item["id"] = id.as_str().into();
-            item["object"] = "realtime.item".into();
-            item["status"] = "completed".into();
-        }
-        let previous = after.map(str::to_owned).or_else(|| self.last_item_id());
-        let images =
-            item["content"].as_array().into_iter().flatten().filter(|part| part["type"] == "input_image");
-        let texts = item["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str());
-        let text_bytes: usize = texts.map(str::len).sum();
-        self.state.borrow_mut().context.text += (text_bytes as u64).div_ceil(4);
-        self.state.borrow_mut().images += images.count() as u64;
-        self.state.borrow_mut().items.push(item.clone());
-        let body = json!({"previous_item_id": previous, "item": item});
-        self.say("conversation.item.added", body.clone());
-        self.say("conversation.item.done", body);
-        id
-    }
-
-    fn delete_item(&self, id: &str) {
-        self.state.borrow_mut().items.retain(|item| item["id"] != id);
-        self.say("conversation.item.deleted", json!({"item_id": id}));
-    }
-
-    fn append(self: &Rc<Session>, audio: &str) {
-        let padding = audio.bytes().rev().take_while(|&byte| byte == b'=').count();
-        let format = self.opening.names.format_in(&self.state.borrow().config);
-        let heard_ms = {
-            let mut state = self.state.borrow_mut();
-            state.buffered_bytes += (audio.len() / 4 * 3).saturating_sub(padding) as u64;
-            audio_ms(&format, state.buffered_bytes)
-        };
-        if self.opening.sim.vad_ms.is_some_and(|vad_ms| heard_ms >= vad_ms) {
-            let item_id = self.next_item_id();
-            self.say("input_audio_buffer.speech_started", json!({"audio_start_ms": 0, "item_id": item_id}));
-            self.say(
-                "input_audio_buffer.speech_stopped",
-                json!({"audio_end_ms": heard_ms, "item_id": item_id}),
-            );
-            self.commit(None);
-            self.create_response(&Value::Null, None);
-        }
-    }
-
-    fn commit(&self, event_id: Option<&str>) {
-        let (audio_in_ms, transcribe) = {
-            let mut state = self.state.borrow_mut();
-            let bytes = std::mem::take(&mut state.buffered_bytes);
-            let audio_in_ms = audio_ms(&self.opening.names.format_in(&state.config), bytes);
-            state.heard_ms += audio_in_ms;
-            state.context.audio += audio_in_ms.div_ceil(100);
-            (audio_in_ms, self.opening.names.transcription_model(&state.config))
-        };
-        if audio_in_ms == 0 {
-            let message = "Error committing input audio buffer: the buffer is empty.";
-            return self.error("input_audio_buffer_commit_empty", message, event_id);
-        }
-        let item_id = self.next_item_id();
-        let previous = self.last_item_id();
-        self.say("input_audio_buffer.committed", json!({"previous_item_id": previous, "item_id": item_id}));
-        self.add_item(
-            json!({"id": item_id, "type": "message", "role": "user",
-                "content": [{"type": "input_audio", "transcript": null}]}),
-            None,
-        );
-        if let Some(model) = transcribe {
-            self.transcribe(&model, &item_id, audio_in_ms);
-        }
-    }
-
-    fn transcribe(&self, model: &str, item_id: &str, audio_in_ms: u64) {
-        let turn = {
-            let mut state = self.state.borrow_mut();
-            state.transcriptions += 1;
-            state.transcriptions
-        };
-        let usage = self.turn(turn).transcription(model, audio_in_ms);
-        let told = match usage.duration_ms {
-            0 => json!({"type": "tokens", "total_tokens": usage.total_tokens(),
-                "input_tokens": usage.audio_in, "output_tokens": usage.text_out,
-                "input_token_details": {"text_tokens": 0, "audio_tokens": usage.audio_in}}),
-            ms => json!({"type": "duration", "seconds": ms as f64 / 1_000.0}),
-        };
-        let place = json!({"item_id": item_id, "content_index": 0});
-        let with = |key: &str, value: Value| {
-            let mut body = place.clone();
-            body[key] = value;
-            body
-        };
-        self.say("conversation.item.input_audio_transcription.delta", with("delta", "hello".into()));
-        let mut body = with("transcript", "hello".into());
-        body["usage"] = told;
-        let booking = Booking {
-            key: self.opening.key.clone(),
-            model: model.to_owned(),
-            delivered: Fact::Transcription(usage),
-            lost: Fact::Undelivered(usage),
-            once: self.opening.is_of_call.then(|| item_id.to_owned()),
-        };
-        let kind = "conversation.item.input_audio_transcription.completed";
-        self.book(&self.opening.sim, kind, body, booking);
-    }
-
-    fn create_response(self: &Rc<Session>, request: &Value, event_id: Option<&str>) {
-        let in_conversation = request["conversation"] != "none";
-        let busy = self.state.borrow().active.iter().any(|response| response.in_conversation);
-        if in_conversation && busy {
-            let message = "Conversation already has an active response.";
-            return self.error("conversation_already_has_active_response", message, event_id);
-        }
-        let words = request["metadata"]["sim"].as_str().unwrap_or_default();
-        let sim = match self.opening.sim.with(words) {
-            Ok(sim) => sim,
-            Err(error) => return self.error("sim", &error, event_id),
-        };
-        let response = Rc::new(Response::new(self, request, sim, in_conversation));
-        self.state.borrow_mut().active.push(response.clone());
+    /// Begins a response. What it keeps for its dialect is made once it is known what it was asked with.
+    pub(super) fn respond(self: &Rc<Session<D>>, sim: Sim, make: impl FnOnce(Sim, Asked) -> Response<D>) {
+        let asked = self.conversation.borrow_mut().ask(self.shard.options.seed, &sim);
+        let response = Rc::new(make(sim, asked));
+        self.active.borrow_mut().push(response.clone());
         monoio::spawn(response::run(self.clone(), response));
     }
 
-    fn cancel(&self, id: Option<&str>, event_id: Option<&str>) {
-        let state = self.state.borrow();
-        let wanted = |response: &&Rc<Response>| match id {
-            Some(id) => response.id == id,
-            None => response.in_conversation,
-        };
-        match state.active.iter().find(wanted).cloned() {
-            Some(response) => response.cancel(),
-            None => {
-                drop(state);
-                self.error(
-                    "response_cancel_not_active",
-                    "Cancellation failed: no active response found",
-                    event_id,
-                );
-            }
-        }
+    /// How a response shall behave that came with `words`.
+    pub(super) fn sim_with(&self, words: &str) -> Result<Sim, String> {
+        let sim = self.sim.with(words)?;
+        understood::<D>(&sim).map(|()| sim)
     }
 
-    /// The model that a response is billed at.
-    pub(super) fn model(&self) -> String {
-        let state = self.state.borrow();
-        let transcription = self.opening.names.transcription_model(&state.config);
-        state.config["model"].as_str().map(str::to_owned).or(transcription).unwrap_or_else(|| "-".to_owned())
-    }
-
-    pub(super) fn turn(&self, turn: u64) -> Turn {
-        Turn { seed: self.shard.options.seed, session: self.opening.index, turn }
-    }
-
-    pub(super) fn next_item_id(&self) -> String {
-        let mut state = self.state.borrow_mut();
-        state.item_count += 1;
-        format!("item_{:08x}{:06x}", self.opening.index, state.item_count)
-    }
-
-    pub(super) fn last_item_id(&self) -> Option<String> {
-        self.state.borrow().items.last().and_then(|item| item["id"].as_str()).map(str::to_owned)
-    }
-
-    pub(super) fn say(&self, kind: &'static str, body: Value) {
-        self.emit(&self.opening.sim, kind, body);
-    }
-
-    fn error(&self, code: &str, message: &str, event_id: Option<&str>) {
-        let error = json!({"type": "invalid_request_error", "code": code, "message": message, "param": null,
-            "event_id": event_id});
-        self.say("error", json!({"error": error}));
-    }
-
-    /// Sends an event in the session's dialect and in the shape that `sim` asks for.
-    pub(super) fn emit(&self, sim: &Sim, kind: &'static str, body: Value) {
-        if let Some(frames) = self.frames(sim, kind, &body) {
+    /// Sends a message in the shape that `sim` asks for.
+    pub(super) fn send(&self, sim: &Sim, payload: &[u8]) {
+        if !self.closing.get() {
+            let frames = frame::up(sim, D::OPCODE, payload);
             self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, None);
         }
     }
 
-    /// As [`Session::emit`]; the audit learns what became of it.
-    pub(super) fn book(&self, sim: &Sim, kind: &'static str, body: Value, booking: Booking) {
-        let Some(frames) = self.frames(sim, kind, &body) else {
+    /// As [`Session::send`]; the audit learns what became of it.
+    pub(super) fn book(&self, sim: &Sim, payload: &[u8], booking: Booking) {
+        if self.closing.get() {
             return self.count(&booking, booking.lost);
-        };
+        }
+        let frames = frame::up(sim, D::OPCODE, payload);
         let (shard, id) = (self.shard.clone(), self.id.clone());
         let receipt = Box::new(move |delivery| {
             let fact = match delivery {
@@ -435,28 +258,6 @@ impl Session {
 
     pub(super) fn count(&self, booking: &Booking, fact: Fact) {
         self.shard.audit().count_booking(&self.id, booking, fact);
-    }
-
-    fn frames(&self, sim: &Sim, kind: &'static str, body: &Value) -> Option<Vec<u8>> {
-        if self.closing.get() {
-            return None;
-        }
-        let kind = self.opening.names.spell(kind)?;
-        Some(frame_up(sim, &event::write(kind, &self.next_event_id(), sim.type_last, body)))
-    }
-
-    fn next_event_id(&self) -> String {
-        let number = {
-            let mut state = self.state.borrow_mut();
-            state.events += 1;
-            state.events
-        };
-        self.event_id(number)
-    }
-
-    /// All of one length.
-    fn event_id(&self, number: u64) -> String {
-        format!("event_{:08x}{number:08x}", self.opening.index)
     }
 
     fn control(&self, opcode: u8, payload: &[u8]) {
@@ -478,8 +279,8 @@ impl Session {
         });
     }
 
-    async fn ping(self: Rc<Session>) {
-        let period = Duration::from_millis(self.opening.sim.ping_ms);
+    async fn ping(self: Rc<Session<D>>) {
+        let period = Duration::from_millis(self.sim.ping_ms);
         while self.outbox.is_open() && !self.closing.get() {
             monoio::time::sleep(period).await;
             self.control(PING, b"tokload");
@@ -487,99 +288,75 @@ impl Session {
     }
 
     /// Commits the faults that are due at `point`; a break says that nothing may follow.
-    pub(super) async fn fail(&self, sim: &Sim, point: Point, response: Option<&Response>) -> ControlFlow<()> {
+    pub(super) async fn fail(
+        &self,
+        sim: &Sim,
+        point: Point,
+        response: Option<&Response<D>>,
+    ) -> ControlFlow<()> {
         for fault in sim.faults_at(point) {
-            match fault {
-                Fault::Die => {
-                    self.outbox.hang_up(HangUp::Fin);
-                    return ControlFlow::Break(());
-                }
-                Fault::Reset => {
-                    self.outbox.hang_up(HangUp::Reset);
-                    return ControlFlow::Break(());
-                }
-                Fault::Stall => self.idle_until_cancelled(response).await,
-                Fault::Runaway => {
-                    while response.is_some_and(|response| !response.cancelled())
-                        && self.outbox.room(QUEUED_BYTES).await
-                        && !self.closing.get()
-                    {
-                        response::chunk(self, sim, response.expect("checked above")).await;
-                    }
-                }
-                Fault::Close(code, reason) => {
-                    self.close(*code, reason);
-                    return ControlFlow::Break(());
-                }
-                Fault::Giant(bytes) => {
-                    let body = json!({"response_id": response.map(|response| &response.id), "item_id": "item_giant",
-                        "output_index": 0, "content_index": 0, "delta": ""});
-                    let around =
-                        event::write("response.output_audio.delta", &self.event_id(0), false, &body).len();
-                    let mut body = body;
-                    body["delta"] = "A".repeat(bytes.saturating_sub(around) / 4 * 4).into();
-                    self.emit(sim, "response.output_audio.delta", body);
-                }
-                Fault::GiantHeader(bytes) => {
-                    let mut header = Vec::new();
-                    Header::write(FIN | TEXT, None, *bytes, &mut header);
-                    self.outbox.put(Bytes::Owned(header));
-                    self.closing.set(true);
-                    self.idle_until_cancelled(response).await;
-                    return ControlFlow::Break(());
-                }
-                Fault::InvalidJson => {
-                    let text = br#"{"type":"response.output_text.delta","delta":"cut of"#;
-                    self.outbox.put_with(Bytes::Owned(frame_up(sim, text)), sim.split_bytes, None);
-                }
-                Fault::Odd(odd) => self.outbox.put(Bytes::Owned(odd_frame(*odd))),
-            }
+            self.commit(sim, fault, response).await?;
         }
         ControlFlow::Continue(())
     }
 
-    async fn idle_until_cancelled(&self, response: Option<&Response>) {
+    async fn commit(&self, sim: &Sim, fault: &Fault, response: Option<&Response<D>>) -> ControlFlow<()> {
+        match fault {
+            Fault::Die => self.outbox.hang_up(HangUp::Fin),
+            Fault::Reset => self.outbox.hang_up(HangUp::Reset),
+            Fault::Close(code, reason) => self.close(*code, reason),
+            Fault::GoAway(left_ms) => self.go_away(sim, *left_ms).await,
+            Fault::GiantHeader(bytes) => {
+                let mut header = Vec::new();
+                Header::write(FIN | sim.opcode.unwrap_or(D::OPCODE), None, *bytes, &mut header);
+                self.outbox.put(Bytes::Owned(header));
+                self.closing.set(true);
+                self.idle_until_cancelled(response).await;
+            }
+            Fault::Stall => {
+                self.idle_until_cancelled(response).await;
+                return ControlFlow::Continue(());
+            }
+            Fault::Runaway => {
+                self.run_away(response).await;
+                return ControlFlow::Continue(());
+            }
+            Fault::Giant(bytes) => {
+                self.send(sim, &D::giant(self, response, *bytes));
+                return ControlFlow::Continue(());
+            }
+            Fault::InvalidJson => {
+                let frames = frame::up(sim, D::OPCODE, D::TORN);
+                self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, None);
+                return ControlFlow::Continue(());
+            }
+            Fault::Odd(odd) => {
+                self.outbox.put(Bytes::Owned(frame::odd(*odd)));
+                return ControlFlow::Continue(());
+            }
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Says that the connection will end, where the dialect has a word for it, and ends it when it has said.
+    async fn go_away(&self, sim: &Sim, left_ms: u64) {
+        if let Some(message) = D::go_away(left_ms) {
+            self.send(sim, &message);
+        }
+        monoio::time::sleep(Duration::from_millis(left_ms)).await;
+        self.close(1000, "");
+    }
+
+    async fn run_away(&self, response: Option<&Response<D>>) {
+        let Some(response) = response else { return };
+        while !response.cancelled() && self.outbox.room(QUEUED_BYTES).await && !self.closing.get() {
+            response::chunk(self, response).await;
+        }
+    }
+
+    async fn idle_until_cancelled(&self, response: Option<&Response<D>>) {
         while self.outbox.is_open() && response.is_none_or(|response| !response.cancelled()) {
             monoio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-}
-
-/// One message in the frames that `sim` asks for.
-fn frame_up(sim: &Sim, payload: &[u8]) -> Vec<u8> {
-    let opcode = if sim.binary { BINARY } else { TEXT };
-    let mut frames = Vec::with_capacity(payload.len() + 14);
-    if sim.fragment_bytes == 0 || payload.len() <= sim.fragment_bytes {
-        End::Server.frame(FIN | opcode, payload, &mut frames);
-        return frames;
-    }
-    let count = payload.len().div_ceil(sim.fragment_bytes);
-    for (index, fragment) in payload.chunks(sim.fragment_bytes).enumerate() {
-        let opcode = if index == 0 { opcode } else { CONTINUATION };
-        let fin = if index + 1 == count { FIN } else { 0 };
-        End::Server.frame(fin | opcode, fragment, &mut frames);
-        if fin == 0 {
-            End::Server.frame(FIN | PING, b"between", &mut frames);
-        }
-    }
-    frames
-}
-
-fn odd_frame(odd: Odd) -> Vec<u8> {
-    let text = br#"{"type":"odd"}"#;
-    let mut frame = Vec::new();
-    match odd {
-        Odd::Masked => End::Client.frame(FIN | TEXT, text, &mut frame),
-        Odd::Rsv1 => End::Server.frame(FIN | 0x40 | TEXT, text, &mut frame),
-        Odd::Opcode => End::Server.frame(FIN | 0x3, text, &mut frame),
-        Odd::LongPing => End::Server.frame(FIN | PING, &[b'p'; 126], &mut frame),
-        Odd::SplitPing => End::Server.frame(PING, b"p", &mut frame),
-        Odd::BadClose => End::Server.frame(FIN | CLOSE, &[3], &mut frame),
-        Odd::BadUtf8 => End::Server.frame(FIN | TEXT, b"{\"type\":\"\xff\xfe\"}", &mut frame),
-    }
-    frame
-}
-
-fn unix_seconds() -> u64 {
-    clock::now().0 / SECOND_MS
 }

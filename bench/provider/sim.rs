@@ -4,29 +4,36 @@
 //! that saves escaping. Later words win; a response starts from its session's words. `tokload provider --help`
 //! prints [`HELP`].
 
-use tokenist_core::usage::Usage;
+use crate::ws::{BINARY, TEXT};
+use tokenist_core::usage::{KINDS, Usage};
 
 /// What one send of a blast carries unless something else is asked for.
 pub(crate) const SEND_BYTES: usize = 64 << 10;
 
 /// Every word there is.
 pub(crate) const HELP: &str = "\
-Words of --sim, of ?sim= and x-sim at the handshake, and of response.metadata.sim (comma-separated):
+Words (comma-separated) of --sim, of ?sim= and x-sim at the handshake, of OpenAI's response.metadata.sim, and of (sim
+WORDS) in what is written to Gemini:
  shape     chunks=N  chunk_bytes=BYTES (raw audio a delta)  pace=speech|MS (between deltas; 0: as fast as possible)
-           status=completed|incomplete|content_filter|failed
- usage     usage=once|twice|null|absent|empty|toplevel
+           OpenAI: status=completed|incomplete|content_filter|failed
+           Gemini: tool (calls the first function that the setup declares, and says the rest when that is answered)
+ usage     usage=once|null|absent|empty  OpenAI: twice|toplevel
+           Gemini: after (in a message behind the turn's last)|with_audio (behind the last audio, in one message)
            text_in= audio_in= image_in= cached_text= cached_audio= cached_image= text_out= audio_out= reasoning=
+           tool_prompt= (the part of text_in that a tool has brought)
            context=TEXT:AUDIO:PERCENT (a response reads so many tokens of each, and all that was sent and said since; so
            much of what the one before it read is cached)
- bytes     split=N (N bytes a send)  bytewise (split=1)  fragment=N (N bytes a frame, a ping between)  binary
+ bytes     split=N (N bytes a send)  bytewise (split=1)  fragment=N (N bytes a frame, a ping between)  binary  text
  faults    die  reset  stall  runaway  close=CODE:REASON  giant=BYTES  giant_header=BYTES  invalid_json
            odd=masked|rsv1|opcode|long_ping|split_ping|bad_close|bad_utf8
-           each at a point: fault@greeting|created|middle|end|done (before response.done is end, after it done)
+           go_away=MS (closes in so many ms; Gemini says so first)
+           each at a point: fault@greeting|created|middle|end|done (before a response's last message is end, after it done)
            calm (forgets the faults named so far)
  handshake delay_ms=N  silent  refuse=STATUS[:RETRY_AFTER_SECONDS]  protocol=NAME  extension=TEXT
- session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the URL says)
-           nameless (no event names the model)  deaf (response.cancel is not heard)  same_ids (every response is resp_1)
-           type_last (the event's type stands at its end)
+ session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the client says)
+           deaf (what would end a response is not heard)
+           OpenAI: nameless (no event names the model)  same_ids (every response is resp_1)  type_last (the event's type
+           stands at its end)  Gemini: compact (no blanks and lines)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +47,16 @@ pub(crate) struct Sim {
     pub(crate) context: Option<Base>,
     /// Counts that take the formula's place.
     pub(crate) fixed: Vec<(Kind, u64)>,
+    /// Of a response that follows a tool's answer, the input that this brought.
+    pub(crate) tool_prompt: Option<u64>,
+    /// A response calls a tool before it answers, if the client has told of one.
+    pub(crate) tool: bool,
     /// 0 sends every frame whole.
     pub(crate) split_bytes: usize,
     /// 0 sends every message in one frame.
     pub(crate) fragment_bytes: usize,
-    pub(crate) binary: bool,
+    /// Of the frames that messages come in; the dialect's own unless it is set.
+    pub(crate) opcode: Option<u8>,
     pub(crate) faults: Vec<(Point, Fault)>,
     pub(crate) delay_ms: u64,
     pub(crate) silent: bool,
@@ -61,6 +73,8 @@ pub(crate) struct Sim {
     /// Uses one id for all responses of a session.
     pub(crate) same_ids: bool,
     pub(crate) type_last: bool,
+    /// Messages that the service lays out in lines come in one.
+    pub(crate) compact: bool,
     pub(crate) load: Option<Load>,
 }
 
@@ -79,7 +93,7 @@ pub(crate) enum Status {
     Failed,
 }
 
-/// How `response.done` tells the usage.
+/// How the end of a response tells the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UsageForm {
     Once,
@@ -90,20 +104,15 @@ pub(crate) enum UsageForm {
     Empty,
     /// `response.usage` is `{}` and the figures stand beside it, as xAI does.
     TopLevel,
+    /// In a message of its own behind the one that ends the turn.
+    After,
+    /// Behind the last audio, in the same message.
+    WithAudio,
 }
 
+/// A kind of count, by its place in the table of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    TextIn,
-    AudioIn,
-    ImageIn,
-    CachedTextIn,
-    CachedAudioIn,
-    CachedImageIn,
-    TextOut,
-    AudioOut,
-    Reasoning,
-}
+pub(crate) struct Kind(usize);
 
 /// A conversation as it begins, in tokens, and how much of it the cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,15 +125,15 @@ pub(crate) struct Base {
 /// When in a session or response a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// After `session.created`.
+    /// After the greeting.
     Greeting,
-    /// After `response.created`.
+    /// After the response has begun.
     Created,
-    /// After half of the deltas.
+    /// After half of the chunks.
     Middle,
-    /// Before `response.done`.
+    /// Before its end.
     End,
-    /// After `response.done`.
+    /// After its end.
     Done,
 }
 
@@ -136,6 +145,8 @@ pub(crate) enum Fault {
     /// Audio until the session ends.
     Runaway,
     Close(u16, String),
+    /// Tells that the connection will end in so many milliseconds, and ends it then.
+    GoAway(u64),
     Giant(usize),
     /// The header of a frame that never comes.
     GiantHeader(u64),
@@ -184,9 +195,11 @@ impl Default for Sim {
             usage: UsageForm::Once,
             context: None,
             fixed: Vec::new(),
+            tool_prompt: None,
+            tool: false,
             split_bytes: 0,
             fragment_bytes: 0,
-            binary: false,
+            opcode: None,
             faults: Vec::new(),
             delay_ms: 0,
             silent: false,
@@ -200,6 +213,7 @@ impl Default for Sim {
             deaf: false,
             same_ids: false,
             type_last: false,
+            compact: false,
             load: None,
         }
     }
@@ -228,7 +242,10 @@ impl Sim {
             "split" => self.split_bytes = value.parse().ok()?,
             "bytewise" => self.split_bytes = 1,
             "fragment" => self.fragment_bytes = value.parse().ok()?,
-            "binary" => self.binary = true,
+            "binary" => self.opcode = Some(BINARY),
+            "text" => self.opcode = Some(TEXT),
+            "tool" => self.tool = true,
+            "tool_prompt" => self.tool_prompt = Some(value.parse().ok()?),
             "delay_ms" => self.delay_ms = value.parse().ok()?,
             "silent" => self.silent = true,
             "refuse" => {
@@ -246,6 +263,7 @@ impl Sim {
             "deaf" => self.deaf = true,
             "same_ids" => self.same_ids = true,
             "type_last" => self.type_last = true,
+            "compact" => self.compact = true,
             "load" => self.load = Some(Load::parse(value)?),
             _ => match Kind::parse(key) {
                 Some(kind) => self.fixed.push((kind, value.parse().ok()?)),
@@ -256,21 +274,12 @@ impl Sim {
     }
 
     /// The formula's usage with the counts that were asked for in their place.
-    pub(crate) fn fix(&self, mut usage: Usage) -> Usage {
-        for &(kind, count) in &self.fixed {
-            *match kind {
-                Kind::TextIn => &mut usage.text_in,
-                Kind::AudioIn => &mut usage.audio_in,
-                Kind::ImageIn => &mut usage.image_in,
-                Kind::CachedTextIn => &mut usage.cached_text_in,
-                Kind::CachedAudioIn => &mut usage.cached_audio_in,
-                Kind::CachedImageIn => &mut usage.cached_image_in,
-                Kind::TextOut => &mut usage.text_out,
-                Kind::AudioOut => &mut usage.audio_out,
-                Kind::Reasoning => &mut usage.reasoning_out,
-            } = count;
+    pub(crate) fn fix(&self, usage: Usage) -> Usage {
+        let mut counts = usage.counts();
+        for &(Kind(index), count) in &self.fixed {
+            counts[index] = count;
         }
-        usage.clamped()
+        Usage::of(counts).clamped()
     }
 
     pub(crate) fn faults_at(&self, point: Point) -> impl Iterator<Item = &Fault> {
@@ -299,6 +308,8 @@ impl UsageForm {
             "absent" => UsageForm::Absent,
             "empty" => UsageForm::Empty,
             "toplevel" => UsageForm::TopLevel,
+            "after" => UsageForm::After,
+            "with_audio" => UsageForm::WithAudio,
             _ => return None,
         })
     }
@@ -313,19 +324,14 @@ impl Base {
 }
 
 impl Kind {
+    /// A name of the table; `cached_text` and its like go without their `_in`, and `reasoning` without its `_out`.
     fn parse(text: &str) -> Option<Kind> {
-        Some(match text {
-            "text_in" => Kind::TextIn,
-            "audio_in" => Kind::AudioIn,
-            "image_in" => Kind::ImageIn,
-            "cached_text" => Kind::CachedTextIn,
-            "cached_audio" => Kind::CachedAudioIn,
-            "cached_image" => Kind::CachedImageIn,
-            "text_out" => Kind::TextOut,
-            "audio_out" => Kind::AudioOut,
-            "reasoning" => Kind::Reasoning,
-            _ => return None,
-        })
+        let name = match text {
+            "reasoning" => "reasoning_out".to_owned(),
+            short if short.starts_with("cached_") => format!("{}_in", short.trim_end_matches("_in")),
+            name => name.to_owned(),
+        };
+        KINDS.iter().position(|kind| *kind == name).map(Kind)
     }
 }
 
@@ -358,6 +364,7 @@ fn fault(key: &str, value: &str) -> Option<(Point, Fault)> {
             let (code, reason) = value.split_once(':').unwrap_or((value, ""));
             Fault::Close(code.parse().ok()?, reason.to_owned())
         }
+        "go_away" => Fault::GoAway(value.parse().ok()?),
         "giant" => Fault::Giant(value.parse().ok()?),
         "giant_header" => Fault::GiantHeader(value.parse().ok()?),
         "invalid_json" => Fault::InvalidJson,
@@ -374,7 +381,7 @@ fn fault(key: &str, value: &str) -> Option<(Point, Fault)> {
         _ => return None,
     };
     let point = match point {
-        None if matches!(fault, Fault::Close(..)) => Point::Done,
+        None if matches!(fault, Fault::Close(..) | Fault::GoAway(_)) => Point::Done,
         None | Some("middle") => Point::Middle,
         Some("greeting") => Point::Greeting,
         Some("created") => Point::Created,
@@ -407,6 +414,9 @@ mod tests {
             ]
         );
         assert_eq!(sim.fix(Usage::default()).text_in, 7);
+        let sim = sim.with("text_out=9,reasoning=8,audio_in=6,cached_audio=5").unwrap();
+        let usage = sim.fix(Usage::default());
+        assert_eq!((usage.reasoning_out, usage.audio_in, usage.cached_audio_in), (8, 6, 5));
         assert_eq!(sim.with("calm,stall").unwrap().faults, [(Point::Middle, Fault::Stall)]);
         let sim = sim.with("context=20000:500:90").unwrap();
         assert_eq!(sim.context, Some(Base { text: 20_000, audio: 500, cached_percent: 90 }));
@@ -422,6 +432,9 @@ mod tests {
             "chunks=x",
             "die@noon",
             "usage=thrice",
+            "go_away",
+            "texts=1",
+            "audio=1",
             "load=speech:1:0",
             "odd=fish",
             "context=1:2",

@@ -1,6 +1,6 @@
 //! The provider's vocabulary: how an event is spelt in GA and in beta names, and the objects inside.
 
-use super::sim::{Status, UsageForm};
+use crate::provider::sim::{Status, UsageForm};
 use serde_json::{Map, Value, json};
 use tokenist_core::usage::Usage;
 
@@ -92,6 +92,13 @@ impl Names {
         format.as_str().unwrap_or("audio/pcm").to_owned()
     }
 
+    pub(crate) fn voice(self, session: &Value) -> Value {
+        match self {
+            Names::Ga => session["audio"]["output"]["voice"].clone(),
+            Names::Beta => session["voice"].clone(),
+        }
+    }
+
     pub(crate) fn transcription_model(self, session: &Value) -> Option<String> {
         let transcription = match self {
             Names::Ga => &session["audio"]["input"]["transcription"],
@@ -175,6 +182,16 @@ pub(crate) fn usage(usage: &Usage, names: Names) -> Value {
         "output_tokens": usage.output_tokens(), "input_token_details": input, "output_token_details": output})
 }
 
+/// The usage object of a transcription: tokens, or the time that was heard.
+pub(crate) fn transcription_usage(usage: &Usage) -> Value {
+    match usage.duration_ms {
+        0 => json!({"type": "tokens", "total_tokens": usage.total_tokens(),
+            "input_tokens": usage.audio_in, "output_tokens": usage.text_out,
+            "input_token_details": {"text_tokens": 0, "audio_tokens": usage.audio_in}}),
+        ms => json!({"type": "duration", "seconds": ms as f64 / 1_000.0}),
+    }
+}
+
 /// What remains of a usage in beta's words: no images, no cache (whose kinds it cannot tell), no reasoning.
 pub(crate) fn as_beta(usage: Usage) -> Usage {
     Usage {
@@ -187,10 +204,12 @@ pub(crate) fn as_beta(usage: Usage) -> Usage {
     }
 }
 
-/// Places the usage in a `response.done` body as `form` says.
+/// Places the usage in a `response.done` body as `form` says, which is one of this dialect's.
 pub(crate) fn place_usage(body: &mut Value, form: UsageForm, usage: Value) {
     match form {
-        UsageForm::Once | UsageForm::Twice => body["response"]["usage"] = usage,
+        UsageForm::Once | UsageForm::Twice | UsageForm::After | UsageForm::WithAudio => {
+            body["response"]["usage"] = usage;
+        }
         UsageForm::Null => body["response"]["usage"] = Value::Null,
         UsageForm::Absent => {
             body["response"].as_object_mut().map(|response| response.remove("usage"));
@@ -216,6 +235,11 @@ pub(crate) fn status(status: Status, cancelled: bool) -> (&'static str, Value) {
             ("failed", json!({"type": "failed", "error": {"type": "server_error", "code": "simulated"}}))
         }
     }
+}
+
+pub(crate) fn with(mut body: Value, key: &str, value: Value) -> Value {
+    body[key] = value;
+    body
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Sessions that are only load: prebuilt events as fast as the socket takes them, paced like speech, or echoed.
 
-use super::Shard;
-use super::sim::Load;
+use super::Dialect;
 use crate::link::{Bytes, Outbox};
-use crate::stamp::{self, Stamp};
-use crate::ws::{CLOSE, End, FIN, Inbound, PING, PONG, TEXT};
+use crate::provider::Shard;
+use crate::provider::sim::Load;
+use crate::stamp::Stamp;
+use crate::ws::{CLOSE, End, FIN, Inbound, PING, PONG};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 const QUEUED_BYTES: usize = 128 << 10;
 
 /// Runs until the peer closes.
-pub(crate) async fn run(
+pub(super) async fn run<D: Dialect>(
     shard: &Rc<Shard>,
     load: Load,
     inbound: &mut Inbound,
@@ -22,11 +23,11 @@ pub(crate) async fn run(
     match load {
         Load::Echo => echo(inbound, outbox).await,
         Load::Blast { event_bytes, send_bytes } => {
-            monoio::spawn(blast(outbox.clone(), event_bytes, send_bytes));
+            monoio::spawn(blast::<D>(outbox.clone(), event_bytes, send_bytes));
             discard(inbound, outbox).await
         }
         Load::Speech { event_bytes, period_ms } => {
-            monoio::spawn(speak(
+            monoio::spawn(speak::<D>(
                 shard.clone(),
                 outbox.clone(),
                 event_bytes,
@@ -78,11 +79,11 @@ async fn discard(inbound: &mut Inbound, outbox: &Outbox) -> io::Result<u16> {
     }
 }
 
-async fn blast(outbox: Rc<Outbox>, event_bytes: usize, send_bytes: usize) {
+async fn blast<D: Dialect>(outbox: Rc<Outbox>, event_bytes: usize, send_bytes: usize) {
     let mut frames = Vec::new();
-    let event = stamp::event(event_bytes);
+    let event = D::LOAD.event(event_bytes);
     while frames.is_empty() || frames.len() + event.len() < send_bytes {
-        End::Server.frame(FIN | TEXT, &event, &mut frames);
+        End::Server.frame(FIN | D::OPCODE, &event, &mut frames);
     }
     let frames = Rc::new(frames);
     while outbox.room(QUEUED_BYTES).await {
@@ -91,8 +92,8 @@ async fn blast(outbox: Rc<Outbox>, event_bytes: usize, send_bytes: usize) {
 }
 
 /// Each session starts at its own millisecond of the period, so that a thousand of them are not one burst.
-async fn speak(shard: Rc<Shard>, outbox: Rc<Outbox>, event_bytes: usize, period: Duration) {
-    let event = stamp::event(event_bytes);
+async fn speak<D: Dialect>(shard: Rc<Shard>, outbox: Rc<Outbox>, event_bytes: usize, period: Duration) {
+    let event = D::LOAD.event(event_bytes);
     let phase = Duration::from_millis(shard.next_phase() % (period.as_millis() as u64).max(1));
     let mut due = shard.beat.on_beat(Instant::now() + phase);
     loop {
@@ -101,9 +102,9 @@ async fn speak(shard: Rc<Shard>, outbox: Rc<Outbox>, event_bytes: usize, period:
             return;
         }
         let mut frame = Vec::new();
-        End::Server.frame(FIN | TEXT, &event, &mut frame);
+        End::Server.frame(FIN | D::OPCODE, &event, &mut frame);
         let payload = frame.len() - event.len();
-        Stamp::of(due).write(&mut frame[payload..]);
+        D::LOAD.write(Stamp::of(due), &mut frame[payload..]);
         outbox.put(Bytes::Owned(frame));
         due += period;
     }
