@@ -16,7 +16,7 @@ use crate::json::{self, End, Field, Fields, Text, Value};
 use crate::usage::Usage;
 
 /// `}}]}}}` and white space; what closes a message with more in it has a comma.
-const CLOSING_BYTES_MAX: usize = 64;
+const CLOSING_BYTES_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 pub struct GeminiLive;
@@ -78,17 +78,38 @@ impl Dialect for GeminiLive {
     }
 }
 
-/// A part that is sound and alone in its message, as Gemini writes it: nearly all that passes. What stands behind the sound
-/// closes the message and holds no comma, so there is nothing else in it.
+/// A part that is sound and alone in its message, as Gemini writes it, in lines or in one: nearly all that passes. What stands
+/// behind the sound closes the message and holds no comma, so there is nothing else in it.
 fn peek_sound(event: &[u8]) -> Option<OutputDelta<'_>> {
-    const OPENING: &[u8] = br#"{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"audio/"#;
-    const DATA: &[u8] = b"\",\"data\":\"";
-    let mime = event.strip_prefix(OPENING)?;
-    let sound = mime[json::string_end(mime, 0, &mut false)?..].strip_prefix(DATA)?;
+    const OPENING: [&[u8]; 15] = [
+        b"{",
+        b"\"serverContent\"",
+        b":",
+        b"{",
+        b"\"modelTurn\"",
+        b":",
+        b"{",
+        b"\"parts\"",
+        b":",
+        b"[",
+        b"{",
+        b"\"inlineData\"",
+        b":",
+        b"{",
+        b"\"mimeType\"",
+    ];
+    let mime = after(after(event, &OPENING)?, &[b":", b"\"audio/"])?;
+    let behind_mime = &mime[json::string_end(mime, 0, &mut false)? + 1..];
+    let sound = after(behind_mime, &[b",", b"\"data\"", b":", b"\""])?;
     let bytes = json::string_end(sound, 0, &mut false)?;
     let closing = &sound[bytes + 1..];
     let is_alone = closing.len() <= CLOSING_BYTES_MAX && !closing.contains(&b',');
     is_alone.then_some(OutputDelta { response: None, kind: OutputKind::Audio, bytes: bytes as u64 })
+}
+
+/// What stands behind these tokens, with white space or none between them.
+fn after<'a>(bytes: &'a [u8], tokens: &[&[u8]]) -> Option<&'a [u8]> {
+    tokens.iter().try_fold(bytes, |rest, token| rest.trim_ascii_start().strip_prefix(*token))
 }
 
 fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {

@@ -34,6 +34,9 @@ fn sound_alone_is_told_without_reading_it_and_nothing_else_is() {
     ] {
         assert_eq!(peeked(&format!("{part}{closing}")), peek, "{closing}");
     }
+    let in_lines = "{\n  \"serverContent\": {\n    \"modelTurn\": {\n      \"parts\": [\n        {\n          \"inlineData\": {\n            \
+        \"mimeType\": \"audio/pcm;rate=24000\",\n            \"data\": \"AAAAAA==\"\n          }\n        }\n      ]\n    }\n  }\n}\n";
+    assert_eq!(peeked(in_lines), sound(8));
     for event in [
         r#"{"usageMetadata":{},"serverContent":{"modelTurn":{"parts":[]}}}"#,
         r#"{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}}}"#,
