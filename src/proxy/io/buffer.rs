@@ -25,7 +25,9 @@ pub(crate) struct Pool(Rc<RefCell<Free>>);
 
 #[derive(Default)]
 struct Free {
+    /// Cold ones first: their pages are not there until something is written to them.
     buffers: Vec<NonNull<u8>>,
+    warm_count: usize,
 }
 
 /// 64 KiB that belong to whoever holds this. All of it is initialised (the kernel maps zeros).
@@ -55,18 +57,20 @@ impl Pool {
             free.grow()?;
         }
         let start = free.buffers.pop().expect("grow adds buffers");
+        free.warm_count = free.warm_count.saturating_sub(1);
         Ok(Buffer { start, pool: self.clone() })
     }
 
     fn put(&self, start: NonNull<u8>) {
         let mut free = self.0.borrow_mut();
-        if free.buffers.len() >= WARM_MAX {
+        if free.warm_count >= WARM_MAX {
             // SAFETY: the buffer is free, so nobody reads it.
             unsafe { discard(start, BUFFER_BYTES) };
             // A cold one goes to the bottom, so that warm ones are taken first.
             free.buffers.insert(0, start);
         } else {
             free.buffers.push(start);
+            free.warm_count += 1;
         }
     }
 }
@@ -144,6 +148,19 @@ unsafe impl IoBuf for Filled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_keeps_its_pages_however_many_cold_ones_are_free() {
+        let pool = Pool::default();
+        drop((0..200).map(|_| pool.take().unwrap()).collect::<Vec<_>>());
+        assert_eq!(pool.0.borrow().warm_count, WARM_MAX);
+        for _ in 0..300 {
+            let mut buffer = pool.take().unwrap();
+            buffer.bytes_mut()[0] = 7;
+            drop(buffer);
+            assert_eq!(pool.take().unwrap().bytes()[0], 7, "what was written last is still there");
+        }
+    }
 
     #[test]
     fn buffers_are_used_again_and_never_twice_at_once() {
