@@ -3,21 +3,15 @@
 //! Start at [`load`]. The defaults in [`settings`] are the schema: a key that they do not name is refused with the
 //! nearest one that they do, and an environment variable is read as the type its default has.
 
+mod check;
 mod settings;
 mod uri;
 
 pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers};
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use tokenist_core::auth_scheme::AuthScheme;
-use tokenist_core::client::TrustedProxies;
 use tokenist_core::dialect;
-use tokenist_core::http::pass::PassList;
-use tokenist_core::id;
-use tokenist_core::provider::models::Models;
-use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use toml::{Table, Value};
 
 /// What is wrong, where, and how to mend it.
@@ -69,7 +63,7 @@ fn parse(
     if config.provider.is_empty() {
         config.provider.push(Provider::default());
     }
-    check(at, &config)?;
+    check::check(at, &config)?;
     Ok(config)
 }
 
@@ -222,183 +216,9 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Port 0 is another one each time.
-fn refuse_shared_port(at: &str, config: &Config) -> Result<(), ConfigError> {
-    let Config { proxy, admin, .. } = config;
-    let listeners = [
-        ("proxy.listen", &proxy.listen),
-        ("proxy.tls_listen", &proxy.tls_listen),
-        ("admin.listen", &admin.listen),
-    ];
-    let listeners = listeners.map(|(key, text)| (key, text.parse::<SocketAddr>().ok()));
-    for (index, (key, address)) in listeners.iter().enumerate() {
-        for (other_key, other) in &listeners[index + 1..] {
-            let (Some(address), Some(other)) = (address, other) else { continue };
-            let everywhere = [address, other].iter().any(|address| address.ip().is_unspecified());
-            if address.port() == other.port()
-                && address.port() != 0
-                && (address.ip() == other.ip() || everywhere)
-            {
-                let what =
-                    format!("{key} and {other_key} are both on port {}; each needs its own", address.port());
-                return Err(wrong(at, what));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
-    let proxy = &config.proxy;
-    let address = |key: &str, text: &str| match text {
-        "" => Ok(()),
-        text => text.parse::<SocketAddr>().map(drop).map_err(|_| {
-            wrong(at, format!("{key} = {text:?} is not an address and a port, such as \"127.0.0.1:8080\""))
-        }),
-    };
-    address("proxy.listen", &proxy.listen)?;
-    address("proxy.tls_listen", &proxy.tls_listen)?;
-    if config.admin.listen.is_empty() {
-        return Err(wrong(at, "admin.listen must be an address and a port, such as \"127.0.0.1:8081\""));
-    }
-    address("admin.listen", &config.admin.listen)?;
-    refuse_shared_port(at, config)?;
-    if proxy.listen.is_empty() && proxy.tls_listen.is_empty() {
-        return Err(wrong(at, "set proxy.listen or proxy.tls_listen, or nobody can connect"));
-    }
-    if !proxy.tls_listen.is_empty() && (proxy.tls_cert.is_empty() || proxy.tls_key.is_empty()) {
-        return Err(wrong(at, "proxy.tls_listen needs proxy.tls_cert and proxy.tls_key, two PEM files"));
-    }
-    let trusted = TrustedProxies::parse(&proxy.trusted_proxies)
-        .map_err(|error| wrong(at, format!("proxy.trusted_proxies: {error}")))?;
-    if proxy.proxy_protocol && trusted.is_empty() {
-        return Err(wrong(
-            at,
-            "proxy.proxy_protocol needs proxy.trusted_proxies: the addresses of those that speak it",
-        ));
-    }
-    for (key, value) in [
-        ("proxy.tick_ms", proxy.tick_ms),
-        ("proxy.session_max", proxy.session_max as u64),
-        ("proxy.message_max_bytes", proxy.message_max_bytes),
-        ("proxy.head_seconds", proxy.head_seconds),
-        ("proxy.dial_seconds", proxy.dial_seconds),
-        ("proxy.ping_seconds", proxy.ping_seconds),
-        ("store.users_max", config.store.users_max as u64),
-        ("store.commit_ms", config.store.commit_ms),
-        ("store.instances_min", config.store.instances_min.into()),
-    ] {
-        if value == 0 {
-            return Err(wrong(at, format!("{key} must be at least 1")));
-        }
-    }
-    if !config.limits.max_cost_usd.is_finite() {
-        return Err(wrong(at, "limits.max_cost_usd must be a number"));
-    }
-    let store = &config.store;
-    if store.kind != StoreKind::Memory && store.path.is_empty() {
-        return Err(wrong(at, "store.path must name a folder for the ledger"));
-    }
-    match (store.kind, store.mongodb_uri.is_empty()) {
-        (StoreKind::Mongodb, true) => {
-            return Err(wrong(
-                at,
-                "store.kind = \"mongodb\" needs store.mongodb_uri, such as \"mongodb://host:27017/\"",
-            ));
-        }
-        (StoreKind::Memory | StoreKind::Sqlite, false) => {
-            return Err(wrong(
-                at,
-                "store.mongodb_uri is used with store.kind = \"mongodb\" only; set that, or leave it out",
-            ));
-        }
-        (StoreKind::Mongodb, false) | (StoreKind::Memory | StoreKind::Sqlite, true) => {}
-    }
-    if store.mongodb_db.is_empty() || store.mongodb_db.contains(['/', '\\', '.', '"', '$', ' ', '\0']) {
-        return Err(wrong(at, format!("store.mongodb_db = {:?} is no name of a database", store.mongodb_db)));
-    }
-    let days = config.store.rollups_days;
-    if config.store.kind != StoreKind::Memory && (1..ROLLUPS_DAYS_MIN).contains(&days) {
-        return Err(wrong(
-            at,
-            format!(
-                "store.rollups_days = {days}: a restart sums the day and the last 24 hours up from hourly rollups, so \
-                 keep them for {ROLLUPS_DAYS_MIN} days at least, or for ever with 0"
-            ),
-        ));
-    }
-    let redis = &config.store.redis_uri;
-    if !redis.is_empty()
-        && let Err(what) = tokenist_control::cluster::check(redis.reveal())
-    {
-        return Err(wrong(at, format!("store.redis_uri: {what}")));
-    }
-    let mut names: Vec<_> = config.provider.iter().map(|provider| &provider.name).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(wrong(at, format!("provider.name = {:?} is given twice; each needs its own", twice[0])));
-    }
-    let mut origins = config.admin.cors_origins.split(',');
-    if let Some(origin) = origins.find(|origin| origin.contains('@')) {
-        let shown = tokenist_core::uri::shown(origin.trim());
-        return Err(wrong(
-            at,
-            format!("admin.cors_origins: {shown:?} is no origin, such as https://ops.example.com"),
-        ));
-    }
-    for provider in &config.provider {
-        match id::read(provider.name.as_bytes()) {
-            Ok(name) if name == provider.name => {}
-            Ok(name) => return Err(wrong(at, format!("provider.name is read as {name:?}: write it so"))),
-            Err(error) => return Err(wrong(at, format!("provider.name {error}"))),
-        }
-        if provider.name.contains('/') {
-            return Err(wrong(
-                at,
-                format!("provider.name = {:?} has a slash, and is part of a path", provider.name),
-            ));
-        }
-        if dialect::family(&provider.dialect).is_none() {
-            let known = dialect::FAMILIES.iter().map(|family| family.name);
-            return Err(wrong(at, not_among("provider.dialect", &provider.dialect, known)));
-        }
-        if !provider.auth.is_empty() && AuthScheme::named(&provider.auth).is_none() {
-            let known = AuthScheme::ALL.into_iter().map(AuthScheme::name);
-            return Err(wrong(at, not_among("provider.auth", &provider.auth, known)));
-        }
-        Models::parse(&provider.models).map_err(|what| wrong(at, format!("provider.models: {what}")))?;
-        Origin::parse(&provider.base_url).ok_or_else(|| {
-            let shown = tokenist_core::uri::shown(&provider.base_url);
-            wrong(at, format!("provider.base_url = {shown:?} is not http(s)://host[:port]"))
-        })?;
-        if !variables(&provider.api_key_env).all(is_variable) {
-            // It may be the key itself.
-            return Err(wrong(
-                at,
-                "provider.api_key_env is the name of an environment variable, such as \"OPENAI_API_KEY\", that holds the key; \
-                 of several, separated by commas, that hold one each",
-            ));
-        }
-        PassList::with(&provider.headers).map_err(|what| wrong(at, format!("provider.headers: {what}")))?;
-    }
-    Ok(())
-}
-
-/// Whether a text can be the name of an environment variable. Nearly no key can.
-fn is_variable(name: &str) -> bool {
-    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(is_fit) && !name.starts_with(|first: char| first.is_ascii_digit())
-}
-
 /// The environment variables that a setting names.
 pub(crate) fn variables(names: &str) -> impl Iterator<Item = &str> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty())
-}
-
-/// A value that is none of those there are.
-fn not_among<'a>(key: &str, value: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.map(|name| format!("\"{name}\"")).collect();
-    format!("{key} = {value:?} is none of {}", known.join(", "))
 }
 
 /// Where a provider is.
