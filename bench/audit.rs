@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
-use tokenist_core::usage::Usage;
+use tokenist_core::usage::{KINDS, Usage};
 
 /// The provider's name of a count, tokenist's, and the column's heading.
 const COLUMNS: [(&str, &str, &str); 9] = [
@@ -58,19 +58,7 @@ impl Row {
             return None;
         }
         let billed = &counts["billed"];
-        let count = |name: &str| billed[name].as_u64().unwrap_or(0);
-        let usage = Usage {
-            text_in: count("text_in"),
-            audio_in: count("audio_in"),
-            image_in: count("image_in"),
-            cached_text_in: count("cached_text_in"),
-            cached_audio_in: count("cached_audio_in"),
-            cached_image_in: count("cached_image_in"),
-            text_out: count("text_out"),
-            audio_out: count("audio_out"),
-            duration_ms: count("duration_ms"),
-            ..Usage::default()
-        };
+        let usage = Usage::of(KINDS.map(|kind| billed[kind].as_u64().unwrap_or(0)));
         Some(PriceTable::builtin().price(provider(model), model, LATE).cost(&usage).usd())
     }
 }

@@ -143,7 +143,7 @@ impl RowSpool {
     }
 }
 
-const COUNT_COLUMNS: [&str; 18] = [
+const COUNT_COLUMNS: [&str; 26] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",
@@ -162,6 +162,14 @@ const COUNT_COLUMNS: [&str; 18] = [
     "image_output_tokens",
     "reasoning_tokens",
     "duration_ms",
+    "video_input_tokens",
+    "cache_write_input_tokens",
+    "cache_write_long_input_tokens",
+    "video_output_tokens",
+    "characters",
+    "items",
+    "searches",
+    "file_searches",
 ];
 
 fn counts(row: &UsageRow) -> [String; COUNT_COLUMNS.len()] {
@@ -185,6 +193,14 @@ fn counts(row: &UsageRow) -> [String; COUNT_COLUMNS.len()] {
         usage.image_out.to_string(),
         usage.reasoning_out.to_string(),
         usage.duration_ms.to_string(),
+        usage.video_in.to_string(),
+        usage.cache_write_in.to_string(),
+        usage.cache_write_long_in.to_string(),
+        usage.video_out.to_string(),
+        usage.characters_in.to_string(),
+        usage.items_in.to_string(),
+        usage.searches.to_string(),
+        usage.file_searches.to_string(),
     ]
 }
 
@@ -245,7 +261,9 @@ mod tests {
             "start_utc,user,display_name,feature,input_tokens,output_tokens,total_tokens,requests,cost_usd,\
              estimated_cost_usd,last_updated_utc,text_input_tokens,audio_input_tokens,image_input_tokens,\
              cached_text_input_tokens,cached_audio_input_tokens,cached_image_input_tokens,text_output_tokens,\
-             audio_output_tokens,image_output_tokens,reasoning_tokens,duration_ms,from_utc,to_utc\n"
+             audio_output_tokens,image_output_tokens,reasoning_tokens,duration_ms,video_input_tokens,\
+             cache_write_input_tokens,cache_write_long_input_tokens,video_output_tokens,characters,items,searches,\
+             file_searches,from_utc,to_utc\n"
         );
         let mut spool = RowSpool::new(table.clone());
         assert!(spool.take(row("=a,b")));
@@ -254,7 +272,7 @@ mod tests {
         let lines = table.lines(&records, &[Some(Arc::from("A \"B\""))]).unwrap();
         assert_eq!(
             String::from_utf8(lines).unwrap(),
-            "1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,9,7,16,0,0.000000001,0,,9,0,0,4,0,0,0,7,0,0,0,\
+            "1970-01-01T00:00:00.000Z,\"'=a,b\",\"A \"\"B\"\"\",,9,7,16,0,0.000000001,0,,9,0,0,4,0,0,0,7,0,0,0,0,0,0,0,0,0,0,0,\
              1970-01-01T00:00:00.000Z,1970-01-02T00:00:00.000Z\n"
         );
         assert_eq!(table.file_name(), "tokenist-usage-1970-01-01-to-1970-01-02.csv");

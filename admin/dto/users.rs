@@ -83,10 +83,18 @@ pub(crate) struct ModelUsage {
     requests: u64,
     /// Billed time, for models that cost by the minute.
     duration_ms: u64,
+    /// Characters of text, for models that cost by them.
+    characters: u64,
+    /// Items of conversations that are billed each.
+    items: u64,
+    /// Of the web.
+    searches: u64,
+    file_searches: u64,
     token_details: TokenDetails,
 }
 
-/// Tokens by kind. Cached counts are parts of the input count of their kind, reasoning of text output.
+/// Tokens by kind. Cached counts are parts of the input count of their kind, what is written to a cache of text input,
+/// reasoning of text output.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenDetails {
@@ -94,12 +102,17 @@ pub(crate) struct TokenDetails {
     cached_text_input_tokens: u64,
     cached_audio_input_tokens: u64,
     cached_image_input_tokens: u64,
+    /// Kept for minutes; the next for hours.
+    cache_write_input_tokens: u64,
+    cache_write_long_input_tokens: u64,
     text_input_tokens: u64,
     audio_input_tokens: u64,
     image_input_tokens: u64,
+    video_input_tokens: u64,
     text_output_tokens: u64,
     audio_output_tokens: u64,
     image_output_tokens: u64,
+    video_output_tokens: u64,
     reasoning_tokens: u64,
 }
 
@@ -411,17 +424,25 @@ impl From<&ModelTotals> for ModelUsage {
             usage: (&model.totals).into(),
             requests: usage.requests,
             duration_ms: usage.duration_ms,
+            characters: usage.characters_in,
+            items: usage.items_in,
+            searches: usage.searches,
+            file_searches: usage.file_searches,
             token_details: TokenDetails {
                 cached_input_tokens: usage.cached_tokens(),
                 cached_text_input_tokens: usage.cached_text_in,
                 cached_audio_input_tokens: usage.cached_audio_in,
                 cached_image_input_tokens: usage.cached_image_in,
+                cache_write_input_tokens: usage.cache_write_in,
+                cache_write_long_input_tokens: usage.cache_write_long_in,
                 text_input_tokens: usage.text_in,
                 audio_input_tokens: usage.audio_in,
                 image_input_tokens: usage.image_in,
+                video_input_tokens: usage.video_in,
                 text_output_tokens: usage.text_out,
                 audio_output_tokens: usage.audio_out,
                 image_output_tokens: usage.image_out,
+                video_output_tokens: usage.video_out,
                 reasoning_tokens: usage.reasoning_out,
             },
         }

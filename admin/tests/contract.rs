@@ -204,9 +204,12 @@ fn usage_is_told_to_the_nano_dollar() {
         200,
         json!({"userId": "alice", "models": [{
             "feature": "voice", "model": "gpt-4o-mini", "usage": usage, "requests": 2, "durationMs": 0,
+            "characters": 0, "items": 0, "searches": 0, "fileSearches": 0,
             "tokenDetails": {"cachedInputTokens": 200, "cachedTextInputTokens": 200, "cachedAudioInputTokens": 0,
-                "cachedImageInputTokens": 0, "textInputTokens": 2000, "audioInputTokens": 0, "imageInputTokens": 0,
-                "textOutputTokens": 1000, "audioOutputTokens": 0, "imageOutputTokens": 0, "reasoningTokens": 100},
+                "cachedImageInputTokens": 0, "cacheWriteInputTokens": 0, "cacheWriteLongInputTokens": 0,
+                "textInputTokens": 2000, "audioInputTokens": 0, "imageInputTokens": 0, "videoInputTokens": 0,
+                "textOutputTokens": 1000, "audioOutputTokens": 0, "imageOutputTokens": 0, "videoOutputTokens": 0,
+                "reasoningTokens": 100},
         }]}),
     );
     // The store has the same soon.

@@ -165,11 +165,13 @@ fn a_table_is_csv_that_starts_no_formula() {
     let counts = "input_tokens,output_tokens,total_tokens,requests,cost_usd,estimated_cost_usd,last_updated_utc,\
                   text_input_tokens,audio_input_tokens,image_input_tokens,cached_text_input_tokens,\
                   cached_audio_input_tokens,cached_image_input_tokens,text_output_tokens,audio_output_tokens,\
-                  image_output_tokens,reasoning_tokens,duration_ms,from_utc,to_utc";
+                  image_output_tokens,reasoning_tokens,duration_ms,video_input_tokens,cache_write_input_tokens,\
+                  cache_write_long_input_tokens,video_output_tokens,characters,items,searches,file_searches,\
+                  from_utc,to_utc";
     let march = "2024-03-01T00:00:00.000Z,2024-03-05T00:00:00.000Z";
     // Tokens by kind and the time, of one response and of two.
-    let one = format!("1000,0,0,0,0,0,500,0,0,0,0,{march}");
-    let two = format!("2000,0,0,0,0,0,1000,0,0,0,0,{march}");
+    let one = format!("1000,0,0,0,0,0,500,0,0,0,0,0,0,0,0,0,0,0,0,{march}");
+    let two = format!("2000,0,0,0,0,0,1000,0,0,0,0,0,0,0,0,0,0,0,0,{march}");
     assert_eq!(
         table("by=user&sort=key&feature=voice"),
         format!(

@@ -43,7 +43,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// Of a session.
-    Delta(Delta),
+    Delta(Box<Delta>),
     Call(Box<Call>),
 }
 
@@ -55,7 +55,13 @@ pub struct Layout {
     pub incarnation: u64,
     pub lanes: u32,
     pub lane_bytes: u64,
+    pub kinds: Kinds,
 }
+
+/// Of which kinds a journal's records have the counts, in their order: a journal outlives the table of kinds that it was
+/// written by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(Arc<[usize]>);
 
 /// Why a file's first bytes tell no layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +78,22 @@ pub const HEAD_BYTES: usize = 16;
 pub const LAYOUT_BYTES: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"tkstjrnl";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What journals counted that do not tell it.
+const KINDS_OF_VERSION_1: [&str; 12] = [
+    "text_in",
+    "audio_in",
+    "image_in",
+    "cached_text_in",
+    "cached_audio_in",
+    "cached_image_in",
+    "text_out",
+    "audio_out",
+    "image_out",
+    "reasoning_out",
+    "duration_ms",
+    "requests",
+];
 const OF_SESSION: u8 = 1;
 const OF_CALL: u8 = 2;
 
@@ -112,8 +133,8 @@ pub fn write_call(call: &Call, record: &mut Vec<u8>) {
 }
 
 /// What a lane, whose bytes are `ring`, holds from a position on; each with where the next one begins.
-pub fn items(ring: &[u8], lane: LaneId, from: u64) -> Items<'_> {
-    Items { ring, lane, position: from, payload: Vec::new() }
+pub fn items<'a>(ring: &'a [u8], lane: LaneId, from: u64, kinds: &'a Kinds) -> Items<'a> {
+    Items { ring, lane, position: from, kinds, payload: Vec::new() }
 }
 
 #[derive(Debug)]
@@ -121,6 +142,7 @@ pub struct Items<'a> {
     ring: &'a [u8],
     lane: LaneId,
     position: u64,
+    kinds: &'a Kinds,
     payload: Vec<u8>,
 }
 
@@ -141,7 +163,7 @@ impl Iterator for Items<'_> {
         if checksum(self.lane, self.position, &self.payload) != u32::from_le_bytes(*sum) {
             return None;
         }
-        let item = Eye(&self.payload).item()?;
+        let item = Eye(&self.payload).item(self.kinds)?;
         self.position = behind.checked_add(length as u64)?;
         Some((item, Upto { lane: self.lane, position: self.position }))
     }
@@ -169,6 +191,23 @@ fn checksum(lane: LaneId, position: u64, payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+impl Kinds {
+    /// What records are written with.
+    pub fn present() -> Kinds {
+        Kinds((0..KINDS.len()).collect())
+    }
+
+    /// `None`: one of them is not in the table, so it is of a later one.
+    fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Kinds> {
+        let index = |name| KINDS.iter().position(|kind| *kind == name);
+        names.into_iter().map(index).collect::<Option<_>>().map(Kinds)
+    }
+
+    fn names(&self) -> impl ExactSizeIterator<Item = &'static str> {
+        self.0.iter().map(|&index| KINDS[index])
+    }
+}
+
 impl Layout {
     /// Where a lane begins in the file.
     pub fn start(&self, lane: u32) -> u64 {
@@ -182,7 +221,7 @@ impl Layout {
 
     /// The file's first [`LAYOUT_BYTES`].
     pub fn write(&self) -> Vec<u8> {
-        let Layout { ledger, incarnation, lanes, lane_bytes } = self;
+        let Layout { ledger, incarnation, lanes, lane_bytes, kinds } = self;
         let mut bytes = Vec::with_capacity(LAYOUT_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -191,6 +230,8 @@ impl Layout {
         pen.number(*incarnation);
         pen.number(u64::from(*lanes));
         pen.number(*lane_bytes);
+        pen.number(kinds.names().len() as u64);
+        kinds.names().for_each(|kind| pen.text(kind));
         bytes.resize(LAYOUT_BYTES - 4, 0);
         let sum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
@@ -210,10 +251,13 @@ impl Layout {
         if crc32fast::hash(body).to_le_bytes() != *sum {
             return Err(LayoutError::Damaged);
         }
-        if u32::from_le_bytes(*version) != VERSION {
+        let version = u32::from_le_bytes(*version);
+        if !(1..=VERSION).contains(&version) {
             return Err(LayoutError::Newer);
         }
-        Eye(rest).layout().ok_or(LayoutError::Damaged)
+        let (layout, names) = Eye(rest).layout(version).ok_or(LayoutError::Damaged)?;
+        let kinds = Kinds::named(names).ok_or(LayoutError::Newer)?;
+        Ok(Layout { kinds, ..layout })
     }
 }
 
@@ -350,10 +394,10 @@ impl<'a> Eye<'a> {
         self.text().map(Arc::from)
     }
 
-    fn usage(&mut self) -> Option<Usage> {
+    fn usage(&mut self, kinds: &Kinds) -> Option<Usage> {
         let mut counts = [0; KINDS.len()];
-        for count in &mut counts {
-            *count = self.number()?;
+        for &kind in &*kinds.0 {
+            counts[kind] = self.number()?;
         }
         Some(Usage::of(counts))
     }
@@ -370,21 +414,21 @@ impl<'a> Eye<'a> {
         })
     }
 
-    fn delta(&mut self) -> Option<Delta> {
+    fn delta(&mut self, kinds: &Kinds) -> Option<Delta> {
         Some(Delta {
             at: Timestamp(self.number()?),
             session: SessionId(u64::from_le_bytes(self.bytes()?)),
             identity: Arc::new(self.identity()?),
             provider: self.shared()?,
             model: Model::from(self.text()?),
-            usage: self.usage()?,
+            usage: self.usage(kinds)?,
             cost: NanoUsd(self.signed()?),
             estimated: self.flag()?,
             latency_ms: self.maybe(Eye::number)?,
         })
     }
 
-    fn log(&mut self) -> Option<Log> {
+    fn log(&mut self, kinds: &Kinds) -> Option<Log> {
         Some(Log {
             id: self.shared()?,
             at: Timestamp(self.number()?),
@@ -394,31 +438,38 @@ impl<'a> Eye<'a> {
             response: self.maybe(Eye::shared)?,
             status: self.shared()?,
             latency_ms: self.maybe(Eye::number)?,
-            usage: self.maybe(|eye| Some((eye.usage()?, NanoUsd(eye.signed()?))))?,
+            usage: self.maybe(|eye| Some((eye.usage(kinds)?, NanoUsd(eye.signed()?))))?,
         })
     }
 
-    fn item(&mut self) -> Option<Item> {
+    fn item(&mut self, kinds: &Kinds) -> Option<Item> {
         let item = match self.byte()? {
-            OF_SESSION => Item::Delta(self.delta()?),
+            OF_SESSION => Item::Delta(Box::new(self.delta(kinds)?)),
             OF_CALL => {
-                let delta = self.delta()?;
+                let delta = self.delta(kinds)?;
                 let count = self.number()?;
                 let ids = (0..count).map(|_| self.shared()).collect::<Option<_>>()?;
-                Item::Call(Box::new(Call { delta, ids, log: self.maybe(Eye::log)? }))
+                Item::Call(Box::new(Call { delta, ids, log: self.maybe(|eye| eye.log(kinds))? }))
             }
             _ => return None,
         };
         self.0.is_empty().then_some(item)
     }
 
-    fn layout(&mut self) -> Option<Layout> {
-        Some(Layout {
+    /// A layout of a version, but for its kinds, which are told by name.
+    fn layout(&mut self, version: u32) -> Option<(Layout, Vec<&'a str>)> {
+        let layout = Layout {
             ledger: self.shared()?,
             incarnation: self.number()?,
             lanes: u32::try_from(self.number()?).ok()?,
             lane_bytes: self.number()?,
-        })
+            kinds: Kinds::present(),
+        };
+        let names = match version {
+            1 => KINDS_OF_VERSION_1.into(),
+            _ => (0..self.number()?).map(|_| self.text()).collect::<Option<_>>()?,
+        };
+        Some((layout, names))
     }
 }
 

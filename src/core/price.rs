@@ -184,10 +184,12 @@ impl Price {
             (usage.audio_in - usage.cached_audio_in, audio),
             (usage.cached_audio_in, cached_audio),
             (usage.image_in - usage.cached_image_in, image),
+            (usage.video_in, image),
             (usage.cached_image_in, cached_image),
             (usage.text_out, of(|price| price.text.output)),
             (usage.audio_out, of(|price| price.audio.output)),
             (usage.image_out, of(Price::image_output)),
+            (usage.video_out, of(Price::image_output)),
         ];
         let durations = [(usage.duration_ms, self.per_minute.or(FALLBACK.per_minute).unwrap_or_default())];
         NanoUsd::of(if tokens { &counts } else { &[] }, if minutes { &durations } else { &[] })
@@ -207,9 +209,11 @@ impl Price {
             (usage.text_in, self.text.input),
             (usage.audio_in, self.audio.input),
             (usage.image_in, self.image.input),
+            (usage.video_in, self.image.input),
             (usage.text_out, self.text.output),
             (usage.audio_out, self.audio.output),
             (usage.image_out, self.image_output()),
+            (usage.video_out, self.image_output()),
         ];
         let counted = !tokens || counts.iter().all(|&(count, price)| count == 0 || price.is_some());
         let timed = !minutes || usage.duration_ms == 0 || self.per_minute.is_some();

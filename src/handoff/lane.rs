@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use std::sync::{Mutex, PoisonError};
     use tokenist_core::id::{Identity, SessionId};
-    use tokenist_core::journal::{Item, items};
+    use tokenist_core::journal::{Item, Kinds, items};
     use tokenist_core::message::Delta;
     use tokenist_core::money::NanoUsd;
     use tokenist_core::time::Timestamp;
@@ -248,7 +248,7 @@ mod tests {
                 Item::Delta(delta) => (delta.at.0, upto.position),
                 Item::Call(_) => unreachable!(),
             };
-            items(&bytes[START as usize..], ID, from).map(of).collect()
+            items(&bytes[START as usize..], ID, from, &Kinds::present()).map(of).collect()
         }
     }
 

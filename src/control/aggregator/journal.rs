@@ -79,7 +79,7 @@ impl Aggregator {
     /// Counts what an earlier process had counted and not saved. Call it before anything else is counted.
     pub fn rebook(&mut self, item: Item, upto: Upto, now: Timestamp) {
         let (delta, call) = match item {
-            Item::Delta(delta) => (delta, None),
+            Item::Delta(delta) => (*delta, None),
             Item::Call(call) => (call.delta, Some((call.ids, call.log))),
         };
         let (identity, at) = (Arc::clone(&delta.identity), delta.at);

@@ -56,7 +56,7 @@ fn item() -> impl Strategy<Value = Item> {
     let call = (delta(), vec(text(), 0..3), option::of(log())).prop_map(|(delta, ids, log)| {
         Item::Call(Box::new(Call { delta, log, ids: ids.into_iter().map(Arc::from).collect() }))
     });
-    prop_oneof![3 => delta().prop_map(Item::Delta), 1 => call]
+    prop_oneof![3 => delta().prop_map(|delta| Item::Delta(Box::new(delta))), 1 => call]
 }
 
 /// A ring with these items written into it from a position on, as a lane does; and where each ends.
@@ -80,7 +80,7 @@ fn written(ring_bytes: usize, from: u64, items: &[Item]) -> (Vec<u8>, Vec<u64>) 
 }
 
 fn read(ring: &[u8], from: u64) -> Vec<Item> {
-    items(ring, LANE, from).map(|(item, _)| item).collect()
+    items(ring, LANE, from, &Kinds::present()).map(|(item, _)| item).collect()
 }
 
 proptest! {
@@ -91,7 +91,8 @@ proptest! {
         wanted in vec(item(), 0..5), from in prop_oneof![0..100_000_u64, Just(u64::MAX / 2)],
     ) {
         let (ring, ends) = written(20_000, from, &wanted);
-        let found: Vec<_> = items(&ring, LANE, from).collect();
+        let kinds = Kinds::present();
+        let found: Vec<_> = items(&ring, LANE, from, &kinds).collect();
         prop_assert_eq!(found.iter().map(|(_, upto)| upto.position).collect::<Vec<_>>(), ends.clone());
         prop_assert_eq!(found.into_iter().map(|(item, _)| item).collect::<Vec<_>>(), wanted.clone());
         // And from the end of any record on, what comes after it.
@@ -99,7 +100,7 @@ proptest! {
             prop_assert_eq!(read(&ring, *end), &wanted[index + 1..]);
         }
         let others = [LaneId { incarnation: 8, ..LANE }, LaneId { number: 1, ..LANE }];
-        prop_assert!(others.iter().all(|lane| items(&ring, *lane, from).next().is_none()));
+        prop_assert!(others.iter().all(|lane| items(&ring, *lane, from, &kinds).next().is_none()));
     }
 
     #[test]
@@ -137,7 +138,7 @@ proptest! {
         // Also where the checksum is right.
         if ring.len() > HEAD_BYTES {
             seal(&mut ring, LANE, 0);
-            let found = items(&ring, LANE, 0).count();
+            let found = items(&ring, LANE, 0, &Kinds::present()).count();
             prop_assert!(found <= 1);
         }
     }
@@ -146,7 +147,7 @@ proptest! {
 #[test]
 fn an_earlier_round_is_not_read_again() {
     let delta = |at| {
-        Item::Delta(Delta {
+        Item::Delta(Box::new(Delta {
             at: Timestamp(at),
             session: SessionId(1),
             identity: Arc::new(Identity::of("alice".into())),
@@ -156,7 +157,7 @@ fn an_earlier_round_is_not_read_again() {
             cost: NanoUsd(1),
             estimated: false,
             latency_ms: None,
-        })
+        }))
     };
     let one = written(10_000, 0, &[delta(1)]).1[0];
     // The ring holds exactly three: the fourth stands where the first did, and behind it the second still stands.
@@ -169,7 +170,7 @@ fn an_earlier_round_is_not_read_again() {
 
 #[test]
 fn a_layout_reads_back_and_nothing_else_is_taken_for_one() {
-    let layout = Layout { ledger: "0123456789abcdef".into(), incarnation: 12, lanes: 3, lane_bytes: 1 << 22 };
+    let layout = layout();
     let bytes = layout.write();
     assert_eq!((bytes.len(), Layout::read(&bytes)), (LAYOUT_BYTES, Ok(layout.clone())));
     assert_eq!([0, 1, 3].map(|lane| layout.start(lane)), [4096, 4096 + (1 << 22), layout.file_bytes()]);
@@ -179,8 +180,48 @@ fn a_layout_reads_back_and_nothing_else_is_taken_for_one() {
         assert_eq!(Layout::read(&damaged), Err(LayoutError::Damaged), "byte {at}");
     }
     assert_eq!(Layout::read(&bytes[..LAYOUT_BYTES - 1]), Err(LayoutError::Damaged));
+    let sealed = |mut bytes: Vec<u8>| {
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        Layout::read(&bytes)
+    };
     let mut newer = bytes[..LAYOUT_BYTES - 4].to_vec();
     newer[8] += 1;
-    newer.extend(crc32fast::hash(&newer).to_le_bytes());
-    assert_eq!(Layout::read(&newer), Err(LayoutError::Newer));
+    assert_eq!(sealed(newer), Err(LayoutError::Newer));
+    let mut unknown = bytes[..LAYOUT_BYTES - 4].to_vec();
+    let at = bytes.windows(8).position(|name| name == b"audio_in").unwrap();
+    unknown[at] = b'o';
+    assert_eq!(sealed(unknown), Err(LayoutError::Newer), "it counts a kind that is not in the table yet");
+}
+
+/// As its records are: a kind that came later is not in them, wherever it stands in the table.
+#[test]
+fn a_journal_that_knew_fewer_kinds_is_read_by_those() {
+    let now = Layout { kinds: Kinds::named(KINDS_OF_VERSION_1).unwrap(), ..layout() };
+    let mut first = now.write();
+    let named = first.windows(7).position(|name| name == b"text_in").unwrap();
+    first.truncate(LAYOUT_BYTES - 4);
+    first[8] = 1;
+    // What is behind `lane_bytes` was zeros.
+    first[named - 2..].fill(0);
+    first.extend(crc32fast::hash(&first).to_le_bytes());
+    let read = Layout::read(&first).unwrap();
+    assert_eq!(read, now);
+    let names = KINDS_OF_VERSION_1.iter().zip(1..).map(|(name, count)| format!("\"{name}\":{count}"));
+    let zeros = serde_json::to_value(Usage::default()).unwrap();
+    let mut wanted = zeros.as_object().unwrap().clone();
+    let counts = format!("{{{}}}", names.collect::<Vec<_>>().join(","));
+    wanted.extend(serde_json::from_str::<serde_json::Map<_, _>>(&counts).unwrap());
+    let written: Vec<u8> = (1..=KINDS_OF_VERSION_1.len() as u8).collect();
+    let usage = Eye(&written).usage(&read.kinds).unwrap();
+    assert_eq!(serde_json::to_value(usage).unwrap(), serde_json::Value::Object(wanted));
+}
+
+fn layout() -> Layout {
+    Layout {
+        ledger: "0123456789abcdef".into(),
+        incarnation: 12,
+        lanes: 3,
+        lane_bytes: 1 << 22,
+        kinds: Kinds::present(),
+    }
 }

@@ -16,7 +16,12 @@ fn golden_transcripts_cost_what_they_should() {
     for transcript in transcripts {
         let text = fs::read_to_string(&transcript).unwrap();
         let expected = fs::read_to_string(transcript.with_extension("expected.json")).unwrap();
-        let expected: Value = serde_json::from_str(&expected).unwrap();
+        let mut expected: Value = serde_json::from_str(&expected).unwrap();
+        expected["booked"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(|row| without_zeros(&mut row["usage"]));
         for (mode, shown) in [
             (EstimateMode::Enforce, Shown::Whole),
             (EstimateMode::Enforce, Shown::Beginning),
@@ -112,7 +117,7 @@ fn take(all: &mut Reading, reading: Reading) {
 
 fn row(metered: &Metered) -> Value {
     let mut usage = serde_json::to_value(metered.usage).unwrap();
-    assert_eq!(usage.as_object_mut().unwrap().remove("image_out"), Some(json!(0)));
+    without_zeros(&mut usage);
     json!({
         "model": metered.model.as_str(),
         "usage": usage,
@@ -120,6 +125,11 @@ fn row(metered: &Metered) -> Value {
         "estimated": metered.estimated,
         "known_price": metered.known_price,
     })
+}
+
+/// A kind that is not used need not be named.
+fn without_zeros(usage: &mut Value) {
+    usage.as_object_mut().unwrap().retain(|_, count| *count != 0);
 }
 
 fn transcripts() -> Vec<PathBuf> {

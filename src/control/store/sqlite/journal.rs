@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokenist_core::journal::{Item, LAYOUT_BYTES, LaneId, Layout, LayoutError, Upto, items};
+use tokenist_core::journal::{Item, Kinds, LAYOUT_BYTES, LaneId, Layout, LayoutError, Upto, items};
 use tokenist_handoff::lane::{Medium, NoMedium};
 use tokenist_handoff::{Lane, LaneState};
 use tracing::warn;
@@ -37,6 +37,7 @@ struct Left {
     path: PathBuf,
     start: u64,
     bytes: u64,
+    kinds: Kinds,
     booked: Upto,
 }
 
@@ -65,7 +66,7 @@ impl Journal {
         let Some(left) = self.left.as_mut().and_then(VecDeque::pop_front) else { return Ok(None) };
         let ring =
             read(&left.path, left.start, left.bytes).map_err(|error| unreadable(&left.path, &error))?;
-        Ok(Some(items(&ring, left.booked.lane, left.booked.position).collect()))
+        Ok(Some(items(&ring, left.booked.lane, left.booked.position, &left.kinds).collect()))
     }
 
     /// Forgets the journals of earlier incarnations, all of which is booked, and begins one of so many lanes. Where
@@ -120,7 +121,7 @@ impl Journal {
 /// The layout of a journal for this incarnation of this ledger.
 pub(super) fn layout(ledger: &str, incarnation: u64, lanes: usize, lane_bytes: u64) -> Layout {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
-    Layout { ledger: ledger.into(), incarnation, lanes, lane_bytes }
+    Layout { ledger: ledger.into(), incarnation, lanes, lane_bytes, kinds: Kinds::present() }
 }
 
 /// Whether there is a journal that could not be read here.
@@ -163,7 +164,8 @@ fn look(directory: &Path, connection: &Connection, ledger: &str) -> Result<VecDe
         };
         for booked in rows.into_iter().filter(|booked| booked.lane.number < layout.lanes) {
             let (start, bytes) = (layout.start(booked.lane.number), layout.lane_bytes);
-            left.push_back(Left { path: path.clone(), start, bytes, booked });
+            let kinds = layout.kinds.clone();
+            left.push_back(Left { path: path.clone(), start, bytes, kinds, booked });
         }
     }
     Ok(left)

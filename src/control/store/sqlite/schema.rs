@@ -2,7 +2,6 @@
 //!
 //! Times are milliseconds since 1970 in UTC, money is nano-dollars. An empty org or feature means that there was none.
 
-use super::counts::{COUNTS, summed_names};
 use rusqlite::{Connection, TransactionBehavior};
 use tracing::info;
 
@@ -10,10 +9,37 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 8] =
-    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
+const STEPS: [&str; 9] =
+    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9];
 
-/// `COUNTS_HERE` stands for the columns of [`COUNTS`], `SUMS_HERE` for their sums over several rows.
+/// What the tables counted in the first version, where `COUNTS_HERE` stands for these columns and `SUMS_HERE` for their
+/// sums over several rows. A kind that came later is a column that a step adds.
+const FIRST_COUNTS: [&str; 15] = [
+    "text_in",
+    "audio_in",
+    "image_in",
+    "cached_text_in",
+    "cached_audio_in",
+    "cached_image_in",
+    "text_out",
+    "audio_out",
+    "image_out",
+    "reasoning_out",
+    "duration_ms",
+    "requests",
+    "cost_nano",
+    "estimated_cost_nano",
+    "updated_at",
+];
+
+/// The statements that add kinds to tables that count.
+macro_rules! add_counts {
+    ($kinds:tt to $($table:literal)*) => { concat!($(add_counts!(@ $table $kinds)),*) };
+    (@ $table:literal [$($kind:literal)*]) => {
+        concat!($("ALTER TABLE ", $table, " ADD COLUMN ", $kind, " INTEGER NOT NULL DEFAULT 0;\n"),*)
+    };
+}
+
 const VERSION_1: &str = "
 -- Who this file is, and how often it was opened: uuid, generation.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -174,6 +200,12 @@ CREATE TABLE journal (
 ) WITHOUT ROWID;
 ";
 
+const VERSION_9: &str = add_counts!(
+    ["video_in" "cache_write_in" "cache_write_long_in" "video_out" "characters_in" "items_in" "searches" "file_searches"]
+    to "rollups" "member_day" "member_month" "user_month" "user_total" "org_day" "key_day" "events" "sessions" "logs"
+       "slice_hour" "slice_day"
+);
+
 /// Why a file cannot be used as it is.
 #[derive(Debug)]
 pub(super) enum SchemaError {
@@ -226,7 +258,7 @@ fn take_steps(connection: &mut Connection, steps: &[&str]) -> Result<(), SchemaE
     }
     for (index, step) in steps.iter().enumerate().skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let step = step.replace("COUNTS_HERE", &definitions()).replace("SUMS_HERE", &summed_names());
+        let step = step.replace("COUNTS_HERE", &definitions()).replace("SUMS_HERE", &sums());
         transaction.execute_batch(&step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index as i64 + 1)?;
@@ -240,11 +272,17 @@ fn definitions() -> String {
         "updated_at" => "updated_at INTEGER".to_owned(),
         name => format!("{name} INTEGER NOT NULL DEFAULT 0"),
     };
-    COUNTS.map(define).join(", ")
+    FIRST_COUNTS.map(define).join(", ")
+}
+
+fn sums() -> String {
+    let sum = |name| format!("{}({name})", if name == "updated_at" { "max" } else { "sum" });
+    FIRST_COUNTS.map(sum).join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::COUNTS;
     use super::*;
 
     fn number(connection: &Connection, sql: &str) -> i64 {
@@ -286,6 +324,19 @@ mod tests {
             take_steps(&mut file, &STEPS[..version]).unwrap();
             migrate(&mut file).unwrap();
             assert_eq!(tables(&file), tables(&present), "from version {version}");
+        }
+    }
+
+    #[test]
+    fn every_table_that_counts_has_every_kind() {
+        let mut file = Connection::open_in_memory().unwrap();
+        migrate(&mut file).unwrap();
+        let mut tables = file.prepare("SELECT name FROM sqlite_schema WHERE sql LIKE '%cost_nano%'").unwrap();
+        let tables = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let tables: Vec<String> = tables.map(Result::unwrap).filter(|name| !name.contains("_by_")).collect();
+        assert_eq!(tables.len(), 12, "{tables:?}");
+        for table in tables {
+            file.prepare(&format!("SELECT {} FROM {table}", COUNTS.join(", "))).unwrap();
         }
     }
 

@@ -34,7 +34,7 @@ fn left_over(store: &mut Sqlite) -> Vec<Vec<(Number, Upto)>> {
     let mut left = Vec::new();
     while let Some(items) = store.left_over().unwrap() {
         let number = |(item, upto)| match item {
-            Item::Delta(Delta { at, .. }) => (at.0, upto),
+            Item::Delta(delta) => (delta.at.0, upto),
             Item::Call(_) => unreachable!(),
         };
         left.push(items.into_iter().map(number).collect());
