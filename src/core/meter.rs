@@ -150,6 +150,8 @@ pub struct Meter {
     estimate: EstimateMode,
     output_rate: AudioRate,
     input_rate: AudioRate,
+    /// Sound that the application has sent as it is.
+    heard_bytes: u64,
     /// How long instructions and tools are.
     settings_bytes: u64,
     /// The provider has named the model itself.
@@ -185,6 +187,7 @@ impl Meter {
             estimate,
             output_rate: rates.output,
             input_rate: rates.input,
+            heard_bytes: 0,
             settings_bytes: 0,
             model_is_stated: false,
             only_transcribes: false,
@@ -198,6 +201,13 @@ impl Meter {
             running: None,
             claims: None,
         }
+    }
+
+    /// The provider has taken the session that was asked for at `target`, a path with its query: what that tells.
+    pub fn start(&mut self, target: &str, prices: &PriceTable, now: Now) -> Reading {
+        let mut reading = Reading::default();
+        self.dialect.start(target, &mut |event| reading.absorb(self.apply(event, prices, now)));
+        reading
     }
 
     /// From now on this meters only what it may claim.
@@ -271,6 +281,16 @@ impl Meter {
     /// More of the event of the application that was peeked at last, if its length was not known then.
     pub fn grow_client(&mut self, bytes: u64) {
         self.context().append(bytes);
+    }
+
+    /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
+    pub fn hears_binary(&self) -> bool {
+        self.dialect.hears_binary()
+    }
+
+    /// So much sound of the application, as it is and not in base64.
+    pub fn hear(&mut self, bytes: u64) {
+        self.heard_bytes = self.heard_bytes.saturating_add(bytes);
     }
 
     /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is.

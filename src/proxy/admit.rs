@@ -103,7 +103,7 @@ pub(crate) async fn admit(
             Err(reason)
         }
     };
-    let asked = Asked::by(&head);
+    let asked = Asked::by(&head, route.dialect);
     let refused = |reason| (reason, Some(&*websocket_key));
     match own_key {
         Err(reason) => turn_down(shard, live, end, &head, refused(reason)).await,
@@ -342,7 +342,7 @@ async fn greet(
     });
     match chosen {
         Ok((opening, provider)) => {
-            let mut asked = Asked::by(&head);
+            let mut asked = Asked::by(&head, route.dialect);
             asked.models.session = Some(opening.model.clone());
             let opening = Some(opening);
             Ok(Some(Admitted { head, websocket_key, route, provider, own_key, asked, opening, end }))

@@ -4,6 +4,7 @@ use crate::authn;
 use crate::shard::Shard;
 use std::fmt;
 use std::rc::Rc;
+use tokenist_core::dialect::{Dialect, ProviderEvent};
 use tokenist_core::http::{RequestHead, query};
 use tokenist_core::id::{Model, SessionId};
 use tokenist_core::meter::{Claims, Models};
@@ -34,9 +35,10 @@ impl Claims for Claimant {
 }
 
 impl Asked {
-    pub(crate) fn by(head: &RequestHead) -> Asked {
+    pub(crate) fn by(head: &RequestHead, dialect: &dyn Dialect) -> Asked {
         let is_transcription = head.query().any(|found| found.as_str() == "intent=transcription");
-        let model = authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        let by_name = || authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
+        let model = told(head, dialect).or_else(by_name);
         // Who names a model begins a session of its own, whatever else it names.
         let call = head.query().find(|found| found.name() == "call_id").filter(|_| model.is_none());
         Asked {
@@ -52,6 +54,17 @@ impl Asked {
     }
 }
 
+/// The model that the dialect finds in the request.
+fn told(head: &RequestHead, dialect: &dyn Dialect) -> Option<Model> {
+    let mut model = None;
+    dialect.start(&head.target, &mut |event| {
+        if let ProviderEvent::Session(settings) = event {
+            model = settings.model.and_then(|name| Model::parse(name.as_bytes()).ok());
+        }
+    });
+    model
+}
+
 /// The model that the first parameter of this name states, if it is fit to be one.
 fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
     let mut values = head.query().filter(|found| found.name() == wanted);
@@ -61,6 +74,7 @@ fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokenist_core::dialect::OpenaiRealtime;
     use tokenist_core::http::request_head;
 
     #[test]
@@ -78,7 +92,8 @@ mod tests {
             ("/v1/realtime", None, None),
         ] {
             let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
-            let Models { session: asked, transcription: transcribes } = Asked::by(&head).models;
+            let Models { session: asked, transcription: transcribes } =
+                Asked::by(&head, &OpenaiRealtime).models;
             let asked = (asked, transcribes);
             assert_eq!(asked, (session.map(Model::from), transcription.map(Model::from)), "{target}");
         }
@@ -93,7 +108,7 @@ mod tests {
             ("/v1/realtime?model=m", None),
         ] {
             let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
-            assert_eq!(Asked::by(&head).call.as_deref(), call, "{target}");
+            assert_eq!(Asked::by(&head, &OpenaiRealtime).call.as_deref(), call, "{target}");
         }
     }
 }

@@ -15,6 +15,8 @@ const EVENT_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) struct Requests<'a> {
     owed: &'a Owed<'a>,
+    /// The message under way is sound as it is.
+    is_sound: bool,
     /// A message that comes in several frames or parts.
     gathering: Option<Box<Gathering>>,
 }
@@ -32,13 +34,19 @@ struct Gathering {
 
 impl<'a> Requests<'a> {
     pub(crate) fn new(owed: &'a Owed<'a>) -> Requests<'a> {
-        Requests { owed, gathering: None }
+        Requests { owed, is_sound: false, gathering: None }
     }
 
     /// A part of a message, as it is on the wire.
     pub(crate) fn see(&mut self, header: &Header, payload: &[u8], part: Part) {
         let first = header.opcode != Opcode::Continuation && matches!(part, Part::Whole | Part::First);
         let last = header.fin && matches!(part, Part::Whole | Part::Last);
+        if first {
+            self.is_sound = header.opcode == Opcode::Binary && self.owed.tap(|tap| tap.hears_binary());
+        }
+        if self.is_sound {
+            return self.owed.tap(|tap| tap.hear(payload.len() as u64));
+        }
         if first && last {
             return self.whole(header, payload);
         }

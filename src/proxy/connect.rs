@@ -26,6 +26,8 @@ use tokenist_handoff::Report;
 
 /// A session whose ends are both there.
 pub(crate) struct Connected {
+    /// What was asked for, with its query.
+    pub(crate) target: String,
     pub(crate) asked: Asked,
     pub(crate) provider: Arc<Provider>,
     /// The client's first event, if it was read before the dial. It is on its way.
@@ -66,9 +68,9 @@ pub(crate) async fn connect(
             None
         }
     };
-    let Admitted { asked, provider, end: downstream, .. } = admitted;
+    let Admitted { head, asked, provider, end: downstream, .. } = admitted;
     begin(shard, live, &asked, &provider);
-    Ok(Some(Connected { asked, provider, opening, downstream, upstream }))
+    Ok(Some(Connected { target: head.target, asked, provider, opening, downstream, upstream }))
 }
 
 /// Dials with the caller's key, or with the operator's in turn until one is taken.

@@ -76,6 +76,8 @@ pub(crate) struct Live {
     pub(crate) caller: OnceCell<CallerMark>,
     /// The provider owes something that it has begun.
     pub(crate) under_way: Cell<bool>,
+    /// When time was last charged, where time is billed.
+    pub(crate) timed_at: Cell<Option<Instant>>,
     /// It is told in HTTP if it is refused.
     pub(crate) is_storming: Cell<bool>,
     /// The shard holds as many sessions as it may: this one is there to be refused.
@@ -226,6 +228,7 @@ impl Live {
             operators_key: Cell::new(None),
             caller: OnceCell::new(),
             under_way: Cell::new(false),
+            timed_at: Cell::new(None),
             is_storming: Cell::new(false),
             surplus,
             identity: OnceCell::new(),

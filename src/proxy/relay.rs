@@ -315,6 +315,9 @@ impl FrameSink<'_> {
     }
 
     async fn attend_call(&mut self) {
+        if self.sender == Sender::Server {
+            self.owed.tap(Tap::elapse);
+        }
         match self.live.is_ending() {
             true => self.send_close().await,
             false => self.ping().await,
@@ -520,6 +523,7 @@ impl Visit for ClientObserver<'_> {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 self.live.active_at.set(self.shard.now());
                 self.requests.see(header, payload, part);
+                self.owed.tap(Tap::elapse);
                 if header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesUpstream, 1);
                 }

@@ -60,7 +60,7 @@ async fn life(
         return Ok(());
     };
     let Some(connected) = Box::pin(connect::connect(shard, live, admitted)).await? else { return Ok(()) };
-    let connect::Connected { asked, provider, opening, downstream, upstream } = connected;
+    let connect::Connected { target, asked, provider, opening, downstream, upstream } = connected;
     let mut meter =
         Meter::new(live.dialect.get(), Arc::clone(&provider.name), asked.models, shard.config.estimate);
     if let Some(call) = asked.call {
@@ -68,6 +68,7 @@ async fn life(
         meter.share(Box::new(Claimant { call, session: live.id, shard: Rc::clone(shard) }));
     }
     let tap = tap.insert(Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider));
+    tap.start(&target);
     if let Some(event) = opening {
         tap.read_client(&event, event.len() as u64);
     }

@@ -34,6 +34,8 @@ use tokenist_handoff::{Counters, Lane, Published, Report};
 const COMPLAINT_MS: u64 = 10_000;
 /// Sessions that may hear their provider out at once.
 const LINGERING_MAX: usize = 1_024;
+/// Where time is billed it is charged so often, also while nothing passes.
+const TIMED_EACH_MS: u64 = 1_000;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
@@ -380,6 +382,9 @@ impl Shard {
                 return;
             }
             self.judge(live);
+            if live.timed_at.get().is_some_and(|before| now.since(before) >= TIMED_EACH_MS) {
+                live.down.call();
+            }
             if let Some(max_seconds) =
                 config.session_seconds.filter(|max| now.since(live.opened_at) >= max * 1000)
             {

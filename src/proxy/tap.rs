@@ -77,6 +77,14 @@ impl Tap {
         }
     }
 
+    /// The provider has taken the session: what its request tells.
+    pub(crate) fn start(&mut self, target: &str) {
+        self.now = self.shard.clock.now();
+        let reading = self.meter.start(target, &self.shard.prices.load(), self.now);
+        self.book(reading);
+        self.note_time();
+    }
+
     /// Every way out: responses that are still open are booked by their estimates.
     pub(crate) fn settle(&mut self, now: Now) {
         self.now = now;
@@ -92,6 +100,16 @@ impl Tap {
     /// So much more comes of the one that was looked at last.
     pub(crate) fn grow_client(&mut self, bytes: u64) {
         self.meter.grow_client(bytes);
+    }
+
+    /// Whether what the application says in binary is sound.
+    pub(crate) fn hears_binary(&self) -> bool {
+        self.meter.hears_binary()
+    }
+
+    /// So much sound of the application, as it is.
+    pub(crate) fn hear(&mut self, bytes: u64) {
+        self.meter.hear(bytes);
     }
 
     /// An event of the application, or the beginning of one.
@@ -122,11 +140,22 @@ impl Tap {
         self.book(reading);
     }
 
-    /// Charges the time that has passed. A limit that it reaches ends the session before the next event.
-    fn elapse(&mut self) {
+    /// Charges the time that has passed, where time is billed. A limit that it reaches ends the session before the next event.
+    pub(crate) fn elapse(&mut self) {
+        if !self.meter.is_timed() {
+            return;
+        }
         self.now = self.shard.clock.now();
+        self.live.timed_at.set(Some(self.now.instant));
         let reading = self.meter.elapse(&self.shard.prices.load(), self.now);
         self.book(reading);
+    }
+
+    /// Where time is billed from now on, it will be asked for.
+    fn note_time(&self) {
+        if self.live.timed_at.get().is_none() && self.meter.is_timed() {
+            self.live.timed_at.set(Some(self.now.instant));
+        }
     }
 
     /// A provider that greets a caller and then fails it again and again is a storm like one of refusals: some SDKs take every
@@ -389,15 +418,14 @@ impl Visit for Tap {
         if self.shard.config.panic_user.is_some() {
             self.shard.panic_if_asked(&self.live);
         }
-        if self.meter.is_timed() {
-            self.elapse();
-        }
+        self.elapse();
         match header.opcode {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 self.now = self.shard.read_at.get();
                 self.live.active_at.set(self.now.instant);
                 let act = self.data(header, payload, part);
                 self.live.under_way.set(self.meter.is_under_way());
+                self.note_time();
                 if !self.stopped && header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesDownstream, 1);
                 }

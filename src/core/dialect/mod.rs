@@ -287,12 +287,21 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// Where the application names its model.
     fn model_is_in(&self) -> ModelSource;
 
+    /// What the request for a session, a path with its query, tells of it: its model above all, where that stands under a name
+    /// of the dialect's own, and that time is billed from its beginning.
+    fn start<'a>(&self, _target: &'a str, _found: &mut dyn FnMut(ProviderEvent<'a>)) {}
+
     /// Looks at an event of the provider: all of it, or its first bytes, at least [`HEAD_BYTES_MAX`] if it is longer.
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a>;
 
     /// Reads a whole event of the provider, or as much of it as there is, and hands what it tells to `found`, in the order
     /// in which it counts.
     fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>));
+
+    /// Whether what the application says in binary is sound as it is. Nothing of it is looked at then but its length.
+    fn hears_binary(&self) -> bool {
+        false
+    }
 
     /// Looks at the first bytes of an event of the application, or at all of a shorter one; `event_bytes` is how long it
     /// is altogether, or how much of it has come where that is not known yet.
