@@ -37,6 +37,7 @@ pub mod retention;
 pub mod revision;
 pub mod rule;
 pub mod series;
+pub mod terms;
 pub mod time;
 pub mod totals;
 pub mod uri;

@@ -447,13 +447,15 @@ impl Meter {
                 }
                 Reading::default()
             }
-            ProviderEvent::Done { response, usage } => self.done(response.as_deref(), usage, prices, now),
-            ProviderEvent::Total { key, model, usage } => {
+            ProviderEvent::Done { response, usage, .. } => self.done(response.as_deref(), usage, prices, now),
+            ProviderEvent::Total { key, model, usage, .. } => {
                 let (model, price) = self.priced(model, prices, now);
                 let growth = self.running.get_or_insert_default().state(total_hash(&key), usage, &price);
                 self.book_growth(model, growth)
             }
-            ProviderEvent::Item { id, model, usage } => self.item(id.as_deref(), model, usage, prices, now),
+            ProviderEvent::Item { id, model, usage, .. } => {
+                self.item(id.as_deref(), model, usage, prices, now)
+            }
             ProviderEvent::Clock { runs } => {
                 let (model, price) = self.priced(None, prices, now);
                 let running = self.running.get_or_insert_default();

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::close_reason::CloseReason;
 use crate::json::{self, End, Field, Fields, Text, Value};
+use crate::terms::Terms;
 use crate::usage::Usage;
 
 /// `}}]}}}` and white space; what closes a message with more in it has a comma.
@@ -132,7 +133,9 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
         }
     }
     match usage {
-        Some(usage) => found(ProviderEvent::Done { response: None, usage: Some(usage) }),
+        Some(usage) => {
+            found(ProviderEvent::Done { response: None, usage: Some(usage), terms: Terms::default() })
+        }
         None if fields.end() != Some(End::Closed) => found(ProviderEvent::Unreadable),
         None if is_finished => found(ProviderEvent::Finished),
         None => {}

@@ -16,6 +16,7 @@ pub use self::openai_realtime::OpenaiRealtime;
 use crate::auth_scheme::AuthScheme;
 use crate::close_reason::CloseReason;
 use crate::json::Fields;
+use crate::terms::Terms;
 use crate::usage::Usage;
 use std::borrow::Cow;
 use std::fmt;
@@ -105,6 +106,8 @@ pub enum ProviderEvent<'a> {
     Done {
         response: Option<Cow<'a, str>>,
         usage: Option<Usage>,
+        /// As it was billed, which is not always as it was asked for; likewise in what follows.
+        terms: Terms<'a>,
     },
     /// What has been used altogether so far, under a name; of each kind the greatest that was stated holds. `requests` is 1.
     Total {
@@ -112,6 +115,7 @@ pub enum ProviderEvent<'a> {
         /// `None`: the session's.
         model: Option<Cow<'a, str>>,
         usage: Usage,
+        terms: Terms<'a>,
     },
     /// Something that is billed by itself: once, if it has an id.
     Item {
@@ -119,6 +123,7 @@ pub enum ProviderEvent<'a> {
         /// `None`: the session's.
         model: Option<Cow<'a, str>>,
         usage: Usage,
+        terms: Terms<'a>,
     },
     /// Time is billed from now on, at the session's model, or no more.
     Clock {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::close_reason::CloseReason;
 use crate::json::{self, End, Field, Fields, Text};
+use crate::terms::Terms;
 use crate::usage::Usage;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
@@ -207,7 +208,7 @@ fn read(event: &[u8]) -> ProviderEvent<'_> {
         Kind::Done => match (found.response_id(), found.usage()) {
             // Whose end it is broke off; to guess would end another response.
             (None, None) if fields.end() != Some(End::Closed) => ProviderEvent::Unreadable,
-            (response, usage) => ProviderEvent::Done { response, usage },
+            (response, usage) => ProviderEvent::Done { response, usage, terms: Terms::default() },
         },
         Kind::Transcribed => ProviderEvent::Transcribed {
             item: found.item,

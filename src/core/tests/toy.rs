@@ -10,6 +10,7 @@ use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Peeked,
 use tokenist_core::price::PriceTable;
 use tokenist_core::provider::models::Models as Served;
 use tokenist_core::provider::{self, Routes};
+use tokenist_core::terms::Terms;
 use tokenist_core::time::{Instant, Now, Timestamp};
 use tokenist_core::usage::Usage;
 
@@ -61,15 +62,24 @@ impl Dialect for Toy {
             }
             ["finished"] => found(ProviderEvent::Finished),
             ["done", tokens] => {
-                found(ProviderEvent::Done { response: None, usage: Some(text_out(count(tokens))) });
+                found(ProviderEvent::Done {
+                    response: None,
+                    usage: Some(text_out(count(tokens))),
+                    terms: Terms::default(),
+                });
             }
             ["total", key, ms] => {
                 let usage = Usage { duration_ms: count(ms), requests: 1, ..Usage::default() };
-                found(ProviderEvent::Total { key: key.into(), model: None, usage });
+                found(ProviderEvent::Total { key: key.into(), model: None, usage, terms: Terms::default() });
             }
             ["item", id, tokens] => {
                 let usage = text_out(count(tokens));
-                found(ProviderEvent::Item { id: Some(id.into()), model: None, usage });
+                found(ProviderEvent::Item {
+                    id: Some(id.into()),
+                    model: None,
+                    usage,
+                    terms: Terms::default(),
+                });
             }
             ["clock", state] => found(ProviderEvent::Clock { runs: state == "on" }),
             _ => {}

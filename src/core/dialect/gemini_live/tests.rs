@@ -15,7 +15,7 @@ fn stated(usage: &str) -> Option<Usage> {
     let event = format!(r#"{{"usageMetadata":{usage}}}"#);
     match &told(event.as_bytes())[..] {
         [] => None,
-        [ProviderEvent::Done { response: None, usage }] => *usage,
+        [ProviderEvent::Done { response: None, usage, .. }] => *usage,
         other => panic!("{other:?}"),
     }
 }
@@ -55,7 +55,7 @@ fn sound_alone_is_told_without_reading_it_and_nothing_else_is() {
 fn a_message_tells_what_stands_in_it_in_the_order_in_which_it_counts() {
     let done = |requests| {
         let usage = Usage { text_in: 7, requests, ..Usage::default() };
-        ProviderEvent::Done { response: None, usage: Some(usage) }
+        ProviderEvent::Done { response: None, usage: Some(usage), terms: Terms::default() }
     };
     for (event, wanted) in [
         (

@@ -182,7 +182,7 @@ fn an_event_that_breaks_off_states_only_what_is_whole() {
     for cut in 0..whole.len() {
         match read(&whole.as_bytes()[..cut]) {
             ProviderEvent::Unreadable => assert!(cut < whole.find("r\",").unwrap() + 2, "{cut}"),
-            ProviderEvent::Done { usage: None, response } => {
+            ProviderEvent::Done { usage: None, response, .. } => {
                 assert_eq!((response.as_deref(), cut < whole.len() - 2), (Some("r"), true));
             }
             ProviderEvent::Done { usage: Some(usage), .. } => {
@@ -366,7 +366,7 @@ proptest! {
         let (plain, shuffled) = (event.to_string(), written(&event, &mut { seed }));
         prop_assert_eq!(read(plain.as_bytes()), read(shuffled.as_bytes()));
         prop_assert!(matches!(peeked(&shuffled), Peek::Whole));
-        let ProviderEvent::Done { response, usage: Some(usage) } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
+        let ProviderEvent::Done { response, usage: Some(usage), .. } = read(shuffled.as_bytes()) else { panic!("{shuffled}") };
         prop_assert_eq!(response.as_deref(), Some("resp_1"));
         prop_assert_eq!(usage.total_tokens(), text + audio + image + text_out + audio_out + rest);
     }
@@ -377,7 +377,7 @@ proptest! {
         let event = event.to_string();
         prop_assert_eq!(
             read(event.as_bytes()),
-            ProviderEvent::Done { response: Some(Cow::Owned(text)), usage: None }
+            ProviderEvent::Done { response: Some(Cow::Owned(text)), usage: None, terms: Terms::default() }
         );
     }
 
