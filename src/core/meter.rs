@@ -13,7 +13,7 @@ use self::context::Context;
 use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, total_hash, transcription_hash};
 use self::running::{Growth, Running};
 use crate::dialect::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, OutputDelta, Peek, ProviderEvent, Rest, Settings,
+    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rest, Settings,
 };
 use crate::id::Model;
 use crate::metric::Metric;
@@ -76,6 +76,16 @@ pub struct Reading {
     /// ends nobody, for the provider may have most of it in its cache.
     pub foreseen: Charge,
     pub booked: Vec<Metered>,
+    /// The provider has given the application this to resume the session by.
+    pub handle: Option<Handle>,
+}
+
+/// What a connection leaves to one that resumes its session: what the provider states again is not counted again, and what
+/// the next response reads follows from what was stated last.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    stated: Option<Box<Usage>>,
+    running: Option<Box<Running>>,
 }
 
 /// A response or a transcription that is over.
@@ -215,6 +225,23 @@ impl Meter {
         self.claims = Some(claims);
     }
 
+    /// What is left to a connection that resumes the session now.
+    pub fn carry(&self) -> Carried {
+        let stated = self.live.as_ref().and_then(|live| live.stated.clone());
+        Carried { stated, running: self.running.clone() }
+    }
+
+    /// This connection resumes a session.
+    pub fn resume(&mut self, carried: Carried) {
+        self.running = carried.running;
+        self.running.iter_mut().for_each(|running| running.stop());
+        if let Some(stated) = carried.stated {
+            self.context().finish(Some(&*stated), (0, 0));
+            let live = self.live.get_or_insert_default();
+            (live.stated, live.repeatable) = (Some(stated), true);
+        }
+    }
+
     /// The session's model; of a session that only transcribes, that one.
     pub fn model(&self) -> Option<&Model> {
         self.models.of_session()
@@ -330,6 +357,7 @@ impl Meter {
                 self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
             }
             ClientEvent::Setup(settings) => self.take_settings(*settings, prices, now),
+            ClientEvent::Resume { .. } => {}
         }
     }
 
@@ -492,6 +520,7 @@ impl Meter {
             ProviderEvent::Transcribed { item, content_index, usage } => {
                 self.transcribed(item.as_deref(), content_index, usage, prices, now)
             }
+            ProviderEvent::Resumable { handle } => Reading { handle: Some(handle), ..Reading::default() },
         };
         self.reading(reading)
     }
@@ -639,7 +668,7 @@ impl Meter {
     fn done(&mut self, id: Option<&str>, usage: Option<Usage>, prices: &PriceTable, now: Now) -> Reading {
         let live = self.live.get_or_insert_default();
         live.growing = None;
-        if id.is_some_and(|id| live.has_booked(response_hash(id))) {
+        if id.is_some_and(|id| live.has_booked(response_hash(id))) || live.is_repeated(usage.as_ref()) {
             self.counts.duplicate += 1;
             return Reading::default();
         }
@@ -803,6 +832,8 @@ impl Meter {
         if !response.apart {
             let said = response.tokens();
             self.context().finish(usage.as_ref(), said);
+            let live = self.live.get_or_insert_default();
+            live.stated = usage.map(Box::new).or(live.stated.take());
         }
         let (usage, basis) = match usage {
             Some(usage) => (usage, Basis::Stated),
@@ -815,6 +846,7 @@ impl Meter {
             charge: Charge::of(metered.cost, &metered.usage) - response.charged,
             foreseen: Charge::default() - foreseen,
             booked: vec![metered],
+            ..Reading::default()
         }
     }
 
@@ -855,6 +887,7 @@ impl Reading {
         self.charge += other.charge;
         self.foreseen += other.foreseen;
         self.booked.extend(other.booked);
+        self.handle = other.handle.or(self.handle.take());
     }
 }
 

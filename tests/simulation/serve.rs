@@ -308,7 +308,7 @@ impl World {
 
     /// What was read is charged, then reported.
     fn book(&mut self, at: usize, shard: usize, session: &mut Session, reading: Reading) -> ChargeOutcome {
-        let Reading { charge, foreseen, booked } = reading;
+        let Reading { charge, foreseen, booked, .. } = reading;
         let amount = Amount { nano: charge.cost.0, tokens: charge.tokens };
         let outcome = if self.plant == Plant::ReportFirst && !booked.is_empty() && self.chance.once_in(20) {
             session.owed += amount;

@@ -8,8 +8,8 @@ mod client;
 
 use super::stated::{Parts, Stated};
 use super::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, OutputDelta, OutputKind, Peek, ProviderEvent,
-    Rates, Rest,
+    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, ModelSource, OutputDelta, OutputKind, Peek,
+    ProviderEvent, Rates, Rest,
 };
 use crate::close_reason::CloseReason;
 use crate::json::{self, End, Field, Fields, Text, Value};
@@ -114,7 +114,7 @@ fn after<'a>(bytes: &'a [u8], tokens: &[&[u8]]) -> Option<&'a [u8]> {
 }
 
 fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
-    let (mut usage, mut is_finished) = (None, false);
+    let (mut usage, mut is_finished, mut handle) = (None, false, None);
     let mut fields = Fields::of(event);
     for field in fields.by_ref() {
         match &*field.key.bytes() {
@@ -129,6 +129,7 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
             }
             b"toolCall" => found(output(OutputKind::Text, raw(field).len())),
             b"usageMetadata" if !field.cut => usage = object(field).and_then(self::usage),
+            b"sessionResumptionUpdate" if !field.cut => handle = self::handle(field, b"newhandle"),
             _ => {}
         }
     }
@@ -140,6 +141,16 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
         None if is_finished => found(ProviderEvent::Finished),
         None => {}
     }
+    // Behind the usage, which is of what the handle resumes.
+    if let Some(handle) = handle {
+        found(ProviderEvent::Resumable { handle });
+    }
+}
+
+/// The handle that an object holds under this key.
+fn handle(of: Field<'_>, key: &[u8]) -> Option<Handle> {
+    let named = object(of)?.find(|field| client::is(field.key, key) && !field.cut)?;
+    Handle::new(&named.value.text()?.decode())
 }
 
 /// The parts of a model's turn: sound, text, thoughts, code and what came of it.

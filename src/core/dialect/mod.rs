@@ -160,6 +160,31 @@ pub enum ProviderEvent<'a> {
         content_index: u64,
         usage: Option<Usage>,
     },
+    /// Another connection may go on with the session by this.
+    Resumable {
+        handle: Handle,
+    },
+}
+
+/// By which a session is resumed on another connection. It is a secret of the application, so it shows nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Handle(Box<str>);
+
+impl Handle {
+    /// `None` if it is empty, which names nothing.
+    pub fn new(text: &str) -> Option<Handle> {
+        (!text.is_empty()).then(|| Handle(text.into()))
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle(…)")
+    }
 }
 
 /// A session's settings, as the provider states them. What is `None` was not said and stays as it was.
@@ -223,6 +248,10 @@ pub enum ClientEvent<'a> {
     },
     /// The session's settings, which the provider does not repeat.
     Setup(Box<Settings<'a>>),
+    /// This connection goes on with the session that another one was given this for.
+    Resume {
+        handle: Handle,
+    },
 }
 
 /// How much is in an item, or in several.

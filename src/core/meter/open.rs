@@ -26,6 +26,10 @@ pub(super) struct Responses {
     pub(super) asked: VecDeque<Asked>,
     /// What was said to it and is not written down yet.
     pub(super) unheard: VecDeque<Unheard>,
+    /// What the provider stated last.
+    pub(super) stated: Option<Box<Usage>>,
+    /// That was on another connection, and nothing has come on this one.
+    pub(super) repeatable: bool,
 }
 
 /// A response that the application asked for.
@@ -102,7 +106,7 @@ impl Open {
         Reading {
             charge: self.input_charge,
             foreseen: Charge::default() - self.input_charge,
-            booked: Vec::new(),
+            ..Reading::default()
         }
     }
 
@@ -139,6 +143,12 @@ impl Responses {
 
     pub(super) fn has_booked(&self, hash: u64) -> bool {
         self.booked.contains(&hash)
+    }
+
+    /// Whether this is what was stated last, of a response that nobody has seen begin on this connection: it greets with it
+    /// a session that it resumes.
+    pub(super) fn is_repeated(&mut self, usage: Option<&Usage>) -> bool {
+        std::mem::take(&mut self.repeatable) && self.open.is_empty() && usage == self.stated.as_deref()
     }
 
     pub(super) fn forget(&mut self, hash: u64) {

@@ -16,7 +16,7 @@ pub(super) const TOTALS_MAX: usize = 16;
 const BOOKED_EACH_MS: u64 = 5_000;
 
 /// A sum of which a part is booked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Total {
     key: u64,
     /// Of the time when it began.
@@ -33,7 +33,7 @@ pub(super) struct Growth {
     pub(super) price: Arc<Price>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Running {
     totals: Vec<Total>,
     /// Since when time is billed that is not booked.
@@ -60,6 +60,11 @@ impl Running {
         let growth = self.elapse(now, key, price);
         self.clock = runs.then_some(now);
         growth
+    }
+
+    /// No time is billed until it runs again.
+    pub(super) fn stop(&mut self) {
+        self.clock = None;
     }
 
     /// What has passed since this was last asked.

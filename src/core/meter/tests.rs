@@ -591,6 +591,29 @@ fn responses_that_never_end_are_bounded() {
 }
 
 #[test]
+fn a_connection_that_resumes_foresees_what_the_first_one_would_have() {
+    let mut first = Session::of(EstimateMode::Enforce);
+    first.see(&created("r1"));
+    first.see(&stated("r1", [20_000, 10_000, 18_000, 9_000], 500));
+    let mut resumed = Session::of(EstimateMode::Enforce);
+    resumed.meter.resume(first.meter.carry());
+    for session in [&mut first, &mut resumed] {
+        session.see(&created("r2"));
+    }
+    assert_eq!(resumed.foreseen, first.foreseen);
+    assert_eq!(resumed.foreseen.tokens, 30_500, "what was read, and what was said");
+    // What comes after that is added to it, and the provider's figure replaces it.
+    resumed.see(&stated("r2", [100, 0, 0, 0], 1));
+    assert_eq!((resumed.foreseen, resumed.booked.len()), (Charge::default(), 1));
+    resumed.settle();
+    assert_eq!(resumed.charged, resumed.total());
+    let mut second = Session::of(EstimateMode::Enforce);
+    second.meter.resume(resumed.meter.carry());
+    second.see(&created("r3"));
+    assert_eq!(second.foreseen.tokens, 101, "of the last that was stated, also behind the end");
+}
+
+#[test]
 fn an_idle_session_is_small() {
     let meter = size_of::<Meter>();
     assert!(meter <= 152, "{meter}");

@@ -6,7 +6,7 @@ use tokenist_core::dialect::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Family, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest,
 };
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Peeked, Reading};
+use tokenist_core::meter::{Carried, Charge, EstimateMode, Meter, Metered, Models, Peeked, Reading};
 use tokenist_core::price::PriceTable;
 use tokenist_core::provider::models::Models as Served;
 use tokenist_core::provider::{self, Routes};
@@ -112,6 +112,11 @@ const PRICES: &str = "provider,model,text_in,text_out,per_minute\ntoy,small,1,2,
 
 /// A session's events, each so many milliseconds after the one before, and what was booked in the end.
 fn booked(events: &[(u64, &str)]) -> Vec<Metered> {
+    booked_over(&[events])
+}
+
+/// Those of several connections, each of which resumes the session that the one before it has left.
+fn booked_over(connections: &[&[(u64, &str)]]) -> Vec<Metered> {
     let routes = Routes::new(vec![provider::Served {
         name: "toy".into(),
         family: &TOYS,
@@ -121,7 +126,6 @@ fn booked(events: &[(u64, &str)]) -> Vec<Metered> {
     assert_eq!((routes.pick(&route, Some("small")), route.dialect.name()), (Ok(0), "toy"));
     let prices = PriceTable::builtin().with_rows(PRICES).unwrap();
     let models = Models { session: Some("small".into()), transcription: None };
-    let mut meter = Meter::new(route.dialect, "toy".into(), models, EstimateMode::Enforce);
     let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
     let mut all = Reading::default();
     let mut take = |reading: Reading| {
@@ -129,13 +133,19 @@ fn booked(events: &[(u64, &str)]) -> Vec<Metered> {
         all.foreseen += reading.foreseen;
         all.booked.extend(reading.booked);
     };
-    for (after_ms, event) in events {
-        now = now.plus_ms(*after_ms);
-        take(meter.elapse(&prices, now));
-        assert_eq!(meter.peek(event.as_bytes(), Rest::Nothing, &prices, now), Peeked::Collect);
-        take(meter.read(event.as_bytes(), &prices, now));
+    let mut carried = Carried::default();
+    for events in connections {
+        let mut meter = Meter::new(route.dialect, "toy".into(), models.clone(), EstimateMode::Enforce);
+        meter.resume(carried);
+        for (after_ms, event) in *events {
+            now = now.plus_ms(*after_ms);
+            take(meter.elapse(&prices, now));
+            assert_eq!(meter.peek(event.as_bytes(), Rest::Nothing, &prices, now), Peeked::Collect);
+            take(meter.read(event.as_bytes(), &prices, now));
+        }
+        carried = meter.carry();
+        take(meter.settle(&prices, now));
     }
-    take(meter.settle(&prices, now));
     let cost = all.booked.iter().map(|metered| metered.cost).sum();
     let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
     assert_eq!((all.charge, all.foreseen), (Charge { cost, tokens: tokens as i64 }, Charge::default()));
@@ -143,12 +153,18 @@ fn booked(events: &[(u64, &str)]) -> Vec<Metered> {
 }
 
 /// Tokens out, milliseconds, requests, nano-dollars and whether it is a guess.
-fn rows(events: &[(u64, &str)]) -> Vec<(u64, u64, u64, i64, bool)> {
+type Row = (u64, u64, u64, i64, bool);
+
+fn rows(events: &[(u64, &str)]) -> Vec<Row> {
+    rows_of(&booked(events))
+}
+
+fn rows_of(booked: &[Metered]) -> Vec<Row> {
     let row = |metered: &Metered| {
         let Usage { text_out, duration_ms, requests, .. } = metered.usage;
         (text_out, duration_ms, requests, metered.cost.0, metered.estimated)
     };
-    booked(events).iter().map(row).collect()
+    booked.iter().map(row).collect()
 }
 
 #[test]
@@ -199,4 +215,24 @@ fn elapsed_time_is_booked_as_it_passes_and_not_while_it_is_paused() {
         rows(&events),
         [(0, 7_000, 1, 7_000_000, false), (0, 1_000, 0, 1_000_000, false), (0, 500, 0, 500_000, false)]
     );
+}
+
+#[test]
+fn what_a_provider_states_again_to_a_connection_that_resumes_is_not_counted_again() {
+    let first: &[(u64, &str)] = &[(0, "say 8"), (0, "done 3"), (0, "total a 1000")];
+    let resumed: &[(u64, &str)] = &[(0, "done 3"), (0, "total a 1000"), (0, "total a 1500"), (0, "done 3")];
+    let wanted = [
+        (3, 0, 1, 6_000, false),
+        (0, 1_000, 1, 1_000_000, false),
+        (0, 500, 0, 500_000, false),
+        (3, 0, 1, 6_000, false),
+    ];
+    assert_eq!(rows_of(&booked_over(&[first, resumed])), wanted, "only the greeting repeats what was stated");
+    // A response that is seen to begin is a new one, whatever it has used.
+    let answers: &[(u64, &str)] = &[(0, "say 4"), (0, "done 3")];
+    assert_eq!(booked_over(&[first, answers]).len(), 3);
+    // Time that nobody was connected in is not billed.
+    let on: &[(u64, &str)] = &[(0, "clock on"), (2_000, "")];
+    let later: &[(u64, &str)] = &[(60_000, ""), (0, "clock on"), (500, "")];
+    assert_eq!(booked_over(&[on, later]).iter().map(|metered| metered.usage.duration_ms).sum::<u64>(), 2_500);
 }

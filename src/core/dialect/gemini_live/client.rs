@@ -3,7 +3,7 @@
 //! Keys come in camel case and in snake case, also mixed. Sound is never read: its length is enough, and it is nearly all
 //! that passes in this direction. It counts as if it were of [`SOUND_HZ`], for its rate may stand behind it.
 
-use super::super::{ClientEvent, ClientPeek, Content, Settings};
+use super::super::{ClientEvent, ClientPeek, Content, Handle, Settings};
 use crate::json::{Field, Fields, Text, Value};
 use std::borrow::Cow;
 
@@ -34,6 +34,9 @@ pub(super) fn read<'a>(event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(
         let unseen = if field.cut { unseen_bytes } else { 0 };
         if is(field.key, b"setup") {
             found(ClientEvent::Setup(Box::new(setup(field, unseen))));
+            if let Some(handle) = resumed(field) {
+                found(ClientEvent::Resume { handle });
+            }
         } else if is(field.key, b"realtimeinput") {
             read_input(field, unseen, found);
         } else if is(field.key, b"clientcontent") {
@@ -60,6 +63,12 @@ fn setup(setup: Field<'_>, unseen_bytes: u64) -> Settings<'_> {
     }
     settings.text_bytes = Some(text_bytes);
     settings
+}
+
+/// The handle of the session that a setup goes on with.
+fn resumed(setup: Field<'_>) -> Option<Handle> {
+    let mut fields = setup.value.fields().into_iter().flatten();
+    super::handle(fields.find(|field| is(field.key, b"sessionresumption"))?, b"handle")
 }
 
 /// `models/M`, `publishers/google/models/M`, `projects/…/models/M` and `M` are all M.
@@ -152,7 +161,7 @@ fn raw_bytes(field: Field<'_>) -> u64 {
 }
 
 /// Whether a key is this one, in lower case and without the underscores that it may have.
-fn is(key: Text<'_>, wanted: &[u8]) -> bool {
+pub(super) fn is(key: Text<'_>, wanted: &[u8]) -> bool {
     let key = key.bytes();
     let letters = key.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase);
     letters.eq(wanted.iter().copied())
@@ -194,6 +203,28 @@ mod tests {
                 assert_eq!(told(&event), [ClientEvent::Setup(Box::new(settings))], "{event}");
             }
         }
+    }
+
+    #[test]
+    fn a_setup_names_the_session_that_it_goes_on_with() {
+        for (resumption, wanted) in [
+            (r#""sessionResumption":{"handle":"h-1"}"#, Some("h-1")),
+            (r#""session_resumption":{"transparent":true,"handle":"h\u002d2"}"#, Some("h-2")),
+            (r#""sessionResumption":{}"#, None),
+            (r#""sessionResumption":{"handle":""}"#, None),
+            (r#""sessionResumption":{"handle":null}"#, None),
+            (r#""tools":[{"sessionResumption":{"handle":"h"}}]"#, None),
+            (r#""sessionResumption":{"handle":"h"#, None),
+        ] {
+            let event = format!(r#"{{"setup":{{"model":"models/m",{resumption}}}}}"#);
+            let resumes = told(&event).into_iter().find_map(|event| match event {
+                ClientEvent::Resume { handle } => Some(handle.reveal().to_owned()),
+                _ => None,
+            });
+            assert_eq!(resumes.as_deref(), wanted, "{event}");
+        }
+        let shown = format!("{:?}", told(r#"{"setup":{"sessionResumption":{"handle":"secret"}}}"#));
+        assert!(shown.contains("Resume") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn a_message_tells_what_stands_in_it_in_the_order_in_which_it_counts() {
         let usage = Usage { text_in: 7, requests, ..Usage::default() };
         ProviderEvent::Done { response: None, usage: Some(usage), terms: Terms::default() }
     };
+    let resumable = |text| ProviderEvent::Resumable { handle: Handle::new(text).unwrap() };
     for (event, wanted) in [
         (
             r#"{"usageMetadata":{"promptTokenCount":7},"serverContent":{"turnComplete":true,"modelTurn":{"parts":[{"text":"abc","thought":true},
@@ -75,6 +76,14 @@ fn a_message_tells_what_stands_in_it_in_the_order_in_which_it_counts() {
         (r#"{"serverContent":{"interrupted":true}}"#, vec![]),
         (r#"{"serverContent":{"turnComplete":tr"#, vec![ProviderEvent::Unreadable]),
         (r#"{"goAway":{"timeLeft":"9s"}}"#, vec![]),
+        (r#"{"sessionResumptionUpdate":{"newHandle":"h1","resumable":true}}"#, vec![resumable("h1")]),
+        (
+            r#"{"sessionResumptionUpdate":{"resumable":true,"newHandle":"h2"},"usageMetadata":{"promptTokenCount":7}}"#,
+            vec![done(1), resumable("h2")],
+        ),
+        (r#"{"sessionResumptionUpdate":{"newHandle":"","resumable":false}}"#, vec![]),
+        (r#"{"sessionResumptionUpdate":{}}"#, vec![]),
+        (r#"{"sessionResumptionUpdate":{"newHandle":"h"#, vec![ProviderEvent::Unreadable]),
     ] {
         assert_eq!(told(event.as_bytes()), wanted, "{event}");
     }
