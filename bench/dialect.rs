@@ -47,16 +47,22 @@ impl Dialect {
         }
     }
 
-    /// What the client says before it is greeted, if anything.
-    pub(crate) fn first_message(self, model: &str, path: &str) -> Option<String> {
+    /// What the client says before it is greeted, if anything; by `handle` it goes on with a session, and with an empty one it
+    /// wants to be given such.
+    pub(crate) fn first_message(self, model: &str, path: &str, handle: Option<&str>) -> Option<String> {
         let family = if path.contains("aiplatform") { "publishers/google/models" } else { "models" };
         match self {
             Dialect::Openai => None,
             Dialect::Gemini => {
                 let config = json!({"responseModalities": ["AUDIO"]});
                 let manual = json!({"automaticActivityDetection": {"disabled": true}});
-                let setup = json!({"model": format!("{family}/{model}"), "generationConfig": config,
+                let mut setup = json!({"model": format!("{family}/{model}"), "generationConfig": config,
                     "realtimeInputConfig": manual, "outputAudioTranscription": {}});
+                match handle {
+                    None => {}
+                    Some("") => setup["sessionResumption"] = json!({}),
+                    Some(handle) => setup["sessionResumption"] = json!({"handle": handle}),
+                }
                 Some(json!({"setup": setup}).to_string())
             }
         }

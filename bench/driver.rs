@@ -215,34 +215,39 @@ impl Run {
 
     /// Opens a session that was due at `due`; counts it, or why it failed.
     pub(crate) async fn open(&self, index: usize, due: Instant) -> Option<Open> {
-        let opening = self.shake_hands(index);
-        let result = match monoio::time::timeout(OPEN_WAIT, opening).await {
-            Ok(Ok(open)) => Ok(open),
-            Ok(Err(error)) => Err(format!("open: {error}")),
-            Err(_) => Err("open: timed out".to_owned()),
-        };
+        let handle = (self.scenario.resume > 0).then_some("");
+        let open = self.connect(index, handle).await?;
         let mut tally = self.tally.borrow_mut();
-        match result {
-            Ok(open) => {
-                tally.sessions_opened += 1;
-                tally.connect.record(due.elapsed());
-                Some(open)
-            }
-            Err(word) => {
-                tally.error(&word);
-                None
-            }
-        }
+        tally.sessions_opened += 1;
+        tally.connect.record(due.elapsed());
+        Some(open)
     }
 
-    async fn shake_hands(&self, index: usize) -> io::Result<Open> {
+    /// Another connection, which goes on with the session that it has the handle of; likewise.
+    pub(crate) async fn resume(&self, index: usize, handle: &str) -> Option<Open> {
+        let open = self.connect(index, Some(handle)).await?;
+        self.tally.borrow_mut().sessions_resumed += 1;
+        Some(open)
+    }
+
+    async fn connect(&self, index: usize, handle: Option<&str>) -> Option<Open> {
+        let word = match monoio::time::timeout(OPEN_WAIT, self.shake_hands(index, handle)).await {
+            Ok(Ok(open)) => return Some(open),
+            Ok(Err(error)) => format!("open: {error}"),
+            Err(_) => "open: timed out".to_owned(),
+        };
+        self.tally.borrow_mut().error(&word);
+        None
+    }
+
+    async fn shake_hands(&self, index: usize, handle: Option<&str>) -> io::Result<Open> {
         let link = link::connect(self.target.address, self.target.tls.clone()).await?;
         let mut inbound = Inbound::new(link.read);
         let outbox = Outbox::start(link.write);
         let user = self.user(index);
         let upgrade = self.target.upgrade(&user, self.scenario.query(&user).as_deref());
         outbox.put(Bytes::Owned(upgrade));
-        match self.greeting(&mut inbound, &outbox).await {
+        match self.greeting(&mut inbound, &outbox, handle).await {
             Ok(greeting) => {
                 if self.scenario.kind != Kind::Churn {
                     self.outboxes.borrow_mut().push(outbox.clone());
@@ -256,9 +261,14 @@ impl Run {
         }
     }
 
-    async fn greeting(&self, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<Vec<u8>> {
+    async fn greeting(
+        &self,
+        inbound: &mut Inbound,
+        outbox: &Outbox,
+        handle: Option<&str>,
+    ) -> io::Result<Vec<u8>> {
         upgraded(inbound).await?;
-        if let Some(message) = self.target.first_message() {
+        if let Some(message) = self.target.first_message(handle) {
             let mut frame = Vec::new();
             End::Client.frame(FIN | TEXT, message.as_bytes(), &mut frame);
             outbox.put(Bytes::Owned(frame));
@@ -522,6 +532,22 @@ mod tests {
             assert_eq!((&totals[fact], tally.usage()), (&4.into(), usage(totals)), "{sim}");
             assert!(totals["billed"]["audio_out"].as_u64() > Some(0), "{sim}: {totals}");
         }
+    }
+
+    #[test]
+    fn a_session_that_is_resumed_is_one_and_is_told_all_that_it_uses() {
+        let provider = Provider::start("usage=after");
+        let scenario = "turns,sessions=4,turns=5,resume=2,seconds=20";
+        let tally = provider.load_of(Dialect::Gemini, &provider.plain(), scenario);
+        assert_eq!(tally.error_count(), 0, "{:?}", tally.errors);
+        assert_eq!((tally.sessions_opened, tally.sessions_resumed, tally.turns), (4, 8, 20));
+        let audit = provider.audit();
+        assert_eq!((&audit["session_count"], &audit["handshake_count"]), (&4.into(), &12.into()));
+        for session in audit["sessions"].as_array().unwrap() {
+            assert_eq!((&session["connections"], &session["responses"]), (&3.into(), &5.into()), "{session}");
+            assert_eq!(session["close_code"], 1000, "{session}");
+        }
+        assert_eq!(tally.usage(), usage(&audit["totals"]));
     }
 
     #[test]

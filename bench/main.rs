@@ -281,6 +281,11 @@ fn provide(arguments: ProviderArguments) -> Result<(), Box<dyn Error>> {
 fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let scenario = arguments.scenario()?;
     let target = arguments.load.target(&arguments.url)?;
+    if scenario.resume > 0 && target.handshake.dialect == Dialect::Openai {
+        return Err(
+            "resume: OpenAI Realtime knows no resumption; leave it out, or say --dialect gemini".into()
+        );
+    }
     let (tally, window) = driver::run(&scenario, &target, arguments.load.threads.into(), &|_| {})?;
     let figures = summary::figures(&scenario, &tally, window);
     print!("{}", summary::text(&figures, &scenario));

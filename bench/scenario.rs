@@ -41,6 +41,8 @@ pub(crate) struct Scenario {
     pub(crate) users: usize,
     /// Turns that each session takes, unless the time ends first; 0 is no end.
     pub(crate) turns: u64,
+    /// Turns after which a session goes on on another connection; 0 is never. OpenAI Realtime has no such thing.
+    pub(crate) resume: u64,
 }
 
 impl Kind {
@@ -83,6 +85,7 @@ impl Scenario {
             up_ms: 100,
             users: 10,
             turns: 0,
+            resume: 0,
         };
         match kind {
             Kind::Ping => Scenario { rate: 500.0, event_bytes: 300, ..base },
@@ -121,6 +124,7 @@ impl Scenario {
             "up_ms" => self.up_ms = value.parse().ok()?,
             "users" => self.users = value.parse().ok().filter(|&users| users > 0)?,
             "turns" => self.turns = value.parse().ok()?,
+            "resume" => self.resume = value.parse().ok().filter(|_| self.kind == Kind::Turns)?,
             _ => return None,
         }
         Some(())
@@ -168,7 +172,9 @@ mod tests {
             Scenario { event_bytes: 300, sessions: 8, seconds: 1.5, ..Scenario::of(Kind::Saturate) };
         assert_eq!(scenario, expected);
         assert_eq!(scenario.query("u").unwrap(), "load=blast:300:65536");
-        for text in ["", "sleep", "ping,rate", "ping,seconds=-1", "ping,users=0", "ping,colour=red"] {
+        for text in
+            ["", "sleep", "ping,rate", "ping,seconds=-1", "ping,users=0", "ping,colour=red", "ping,resume=1"]
+        {
             assert!(Scenario::parse(text).is_err(), "{text:?}");
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn figures(scenario: &Scenario, tally: &Tally, window: Duration) -> V
         "scenario": scenario,
         "seconds": seconds,
         "sessions_opened": tally.sessions_opened,
+        "sessions_resumed": tally.sessions_resumed,
         "sessions_per_second": tally.sessions_opened as f64 / seconds,
         "messages_received": tally.messages_received,
         "messages_sent": tally.messages_sent,

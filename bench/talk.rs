@@ -166,16 +166,15 @@ fn put(outbox: &Outbox, payload: &[u8]) {
 }
 
 /// Whole turns, one after the other; a turn that has begun is finished even when the window is over.
-pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
-    let Open { mut inbound, outbox, greeting } = open;
+pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
     let (dialect, user) = (run.target.handshake.dialect, run.user(index));
     let mut speaker: Box<dyn Speaker> = match dialect {
-        Dialect::Openai => Box::new(OpenAi::new(user, &greeting)),
+        Dialect::Openai => Box::new(OpenAi::new(user, &line.greeting)),
         Dialect::Gemini => Box::new(Gemini::new(user, run.target.handshake.model.clone())),
     };
     let schedule = Schedule::shared(run.scenario.rate, run.scenario.sessions, index);
     if let Some(prelude) = speaker.prelude() {
-        send(run, &outbox, prelude.as_bytes()).await;
+        send(run, &line.outbox, prelude.as_bytes()).await;
     }
     let audio = dialect.append(&base64::engine::general_purpose::STANDARD.encode(vec![0; TURN_AUDIO_BYTES]));
     for act in 0.. {
@@ -187,11 +186,16 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
             None => Some(Instant::now()),
         };
         let Some(due) = due else { break };
+        if run.scenario.resume > 0 && act > 0 && act % run.scenario.resume == 0 {
+            let Some(resumed) = change_over(run, index, &mut *speaker, line).await else { return };
+            line = resumed;
+        }
+        let Open { inbound, outbox, .. } = &mut line;
         let said = speaker.before_audio().into_iter().chain([audio.as_str()]);
         for message in said.chain(speaker.after_audio().iter().copied()) {
-            send(run, &outbox, message.as_bytes()).await;
+            send(run, outbox, message.as_bytes()).await;
         }
-        match monoio::time::timeout(TURN_WAIT, turn(run, &mut *speaker, &mut inbound, &outbox)).await {
+        match monoio::time::timeout(TURN_WAIT, turn(run, &mut *speaker, inbound, outbox)).await {
             Ok(Ok(true)) => {
                 let mut tally = run.tally.borrow_mut();
                 tally.turns += 1;
@@ -208,6 +212,7 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, open: Open) {
             }
         }
     }
+    let Open { mut inbound, outbox, .. } = line;
     say_goodbye(&outbox);
     if dialect == Dialect::Gemini {
         hear_out(run, &mut *speaker, &mut inbound, &outbox).await;
@@ -226,6 +231,10 @@ trait Speaker {
     fn hear(&mut self, payload: &[u8], tally: &mut Tally) -> io::Result<()>;
     /// Whether all of the turn has been heard; said once a turn.
     fn turn_is_over(&mut self) -> bool;
+    /// The handle of the session, where one was given since this was last asked.
+    fn take_handle(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// Hears until the turn is over; false when the session closed.
@@ -235,7 +244,19 @@ async fn turn(
     inbound: &mut Inbound,
     outbox: &Outbox,
 ) -> io::Result<bool> {
-    while !speaker.turn_is_over() {
+    let mut is_over = |speaker: &mut dyn Speaker| speaker.turn_is_over();
+    listen_until(run, speaker, inbound, outbox, &mut is_over).await
+}
+
+/// Hears until it is so; false when the session closed.
+async fn listen_until(
+    run: &Run,
+    speaker: &mut dyn Speaker,
+    inbound: &mut Inbound,
+    outbox: &Outbox,
+    is_so: &mut dyn FnMut(&mut dyn Speaker) -> bool,
+) -> io::Result<bool> {
+    while !is_so(speaker) {
         let Some(message) = inbound.message().await? else {
             run.tally.borrow_mut().error("session ended early");
             return Ok(false);
@@ -251,6 +272,29 @@ async fn turn(
         speaker.hear(message.payload, &mut tally)?;
     }
     Ok(true)
+}
+
+/// Goes on on another connection, by the handle that comes behind a turn. The old one is left when the new one is there, and
+/// is heard out. `None`: it could not be done, which is counted.
+async fn change_over(run: &Run, index: usize, speaker: &mut dyn Speaker, old: Open) -> Option<Open> {
+    let Open { mut inbound, outbox, .. } = old;
+    let mut handle = None;
+    let mut is_given = |speaker: &mut dyn Speaker| {
+        handle = speaker.take_handle();
+        handle.is_some()
+    };
+    let given = listen_until(run, speaker, &mut inbound, &outbox, &mut is_given);
+    if !matches!(monoio::time::timeout(TURN_WAIT, given).await, Ok(Ok(true))) {
+        run.tally.borrow_mut().error("resume: no handle");
+    }
+    let new = match handle {
+        Some(handle) => run.resume(index, &handle).await,
+        None => None,
+    };
+    say_goodbye(&outbox);
+    hear_out(run, speaker, &mut inbound, &outbox).await;
+    outbox.hang_up(HangUp::Fin);
+    new
 }
 
 /// What is told behind the end of the last turn, up to the close that answers ours.

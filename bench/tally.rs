@@ -12,6 +12,8 @@ const LATENCY_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) sessions_opened: u64,
+    /// Connections that went on with one of them.
+    pub(crate) sessions_resumed: u64,
     pub(crate) messages_received: u64,
     pub(crate) messages_sent: u64,
     pub(crate) bytes_received: u64,
@@ -87,6 +89,7 @@ impl Tally {
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.sessions_opened += other.sessions_opened;
+        self.sessions_resumed += other.sessions_resumed;
         self.messages_received += other.messages_received;
         self.messages_sent += other.messages_sent;
         self.bytes_received += other.bytes_received;

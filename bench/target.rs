@@ -78,8 +78,8 @@ impl Target {
     }
 
     /// What a session says before it is greeted, if anything.
-    pub(crate) fn first_message(&self) -> Option<String> {
-        self.handshake.dialect.first_message(&self.handshake.model, &self.path)
+    pub(crate) fn first_message(&self, handle: Option<&str>) -> Option<String> {
+        self.handshake.dialect.first_message(&self.handshake.model, &self.path, handle)
     }
 
     /// The request that opens a session.

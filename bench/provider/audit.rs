@@ -72,6 +72,7 @@ struct SessionRecord {
     key: String,
     model: String,
     responses: u64,
+    connections: u64,
     close_code: Option<u16>,
 }
 
@@ -151,7 +152,25 @@ impl Audit {
             self.sessions.pop_front();
         }
         let (id, key, model) = (id.to_owned(), key.to_owned(), model.to_owned());
-        self.sessions.push_back(SessionRecord { id, key, model, responses: 0, close_code: None });
+        self.sessions.push_back(SessionRecord {
+            id,
+            key,
+            model,
+            responses: 0,
+            connections: 1,
+            close_code: None,
+        });
+    }
+
+    /// Another connection of one that was opened.
+    pub(crate) fn resumed(&mut self, id: &str, key: &str, model: &str) {
+        match self.sessions.iter_mut().rev().find(|session| session.id == id) {
+            Some(session) => {
+                session.connections += 1;
+                session.close_code = None;
+            }
+            None => self.opened(id, key, model),
+        }
     }
 
     /// The code that the peer closed with; 1006 if none.
@@ -195,7 +214,7 @@ impl Audit {
             .iter()
             .map(|session| {
                 json!({"id": session.id, "key": session.key, "model": session.model,
-                    "responses": session.responses, "close_code": session.close_code})
+                    "responses": session.responses, "connections": session.connections, "close_code": session.close_code})
             })
             .collect();
         json!({

@@ -56,7 +56,6 @@ struct State {
     /// A function that was called and not answered: its id and name, and how the answer to it shall behave.
     called: Option<(String, String, Sim)>,
     call_count: u64,
-    handle_count: u64,
 }
 
 /// The longest reason that a close frame holds.
@@ -246,33 +245,31 @@ impl Session<Gemini> {
                 ),
             );
         }
-        if let Some(handle) = &setup.handle {
-            let Some(conversation) = self.shard.kept(handle) else { return self.end(1007, INVALID) };
-            *self.conversation.borrow_mut() = conversation;
+        match &setup.handle {
+            Some(handle) => {
+                let Some(conversation) = self.shard.kept(handle) else { return self.end(1007, INVALID) };
+                *self.conversation.borrow_mut() = conversation;
+                self.resumed(&model);
+            }
+            None => self.opened(&model),
         }
-        self.opened(&model);
         {
             let mut state = self.dialect.state.borrow_mut();
             (state.setup, state.model) = (setup, model);
         }
         self.say(&match self.dialect.front {
             Front::Developer => json!({"setupComplete": {}}),
-            Front::Vertex => json!({"setupComplete": {"sessionId": self.id}}),
+            Front::Vertex => json!({"setupComplete": {"sessionId": self.id()}}),
         });
         self.offer_handle();
     }
 
     /// A handle by which what was said so far can be resumed, to one who has asked for such.
     fn offer_handle(&self) {
-        let handle = {
-            let mut state = self.dialect.state.borrow_mut();
-            if !state.setup.resumable {
-                return;
-            }
-            state.handle_count += 1;
-            format!("{}-{}", self.id, state.handle_count)
-        };
-        self.shard.keep(&handle, self.conversation.borrow().clone());
+        if !self.dialect.state.borrow().setup.resumable {
+            return;
+        }
+        let handle = self.shard.keep(self.conversation.borrow().clone());
         self.say(&json!({"sessionResumptionUpdate": {"newHandle": handle, "resumable": true}}));
     }
 
@@ -407,7 +404,7 @@ impl Session<Gemini> {
                 let id = {
                     let mut state = self.dialect.state.borrow_mut();
                     state.call_count += 1;
-                    let id = format!("call_{}_{}", self.id, state.call_count);
+                    let id = format!("call_{}_{}", self.id(), state.call_count);
                     state.called = Some((id.clone(), function.clone(), sim.clone()));
                     id
                 };

@@ -84,6 +84,7 @@ struct Shared {
     calls: Mutex<BTreeMap<String, u64>>,
     /// What can be resumed, by its handle.
     resumable: Mutex<BTreeMap<String, Conversation>>,
+    handle_count: AtomicU64,
 }
 
 /// The conversations that are kept for resumption.
@@ -99,12 +100,15 @@ impl Shard {
         }
     }
 
-    fn keep(&self, handle: &str, conversation: Conversation) {
+    /// The handle that what was said so far can be resumed by. The oldest is forgotten for one too many.
+    fn keep(&self, conversation: Conversation) -> String {
+        let handle = format!("handle-{:012}", self.shared.handle_count.fetch_add(1, Ordering::Relaxed) + 1);
         let mut resumable = locked(&self.shared.resumable);
         if resumable.len() == RESUMABLE_MAX {
             resumable.pop_first();
         }
-        resumable.insert(handle.to_owned(), conversation);
+        resumable.insert(handle.clone(), conversation);
+        handle
     }
 
     fn kept(&self, handle: &str) -> Option<Conversation> {

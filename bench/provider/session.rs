@@ -109,7 +109,6 @@ pub(super) struct Session<D: Dialect> {
     pub(super) outbox: Rc<Outbox>,
     pub(super) dialect: D,
     pub(super) sim: Sim,
-    pub(super) id: String,
     /// What the audit counts this session under, unless a response says otherwise.
     pub(super) key: String,
     pub(super) conversation: RefCell<Conversation>,
@@ -125,7 +124,7 @@ pub(super) async fn run<D: Dialect>(session: Rc<Session<D>>, inbound: &mut Inbou
     let close_code = session.serve(inbound).await;
     session.closing.set(true);
     session.active.borrow().iter().for_each(|response| response.cancel());
-    session.shard.audit().closed(&session.id, *close_code.as_ref().unwrap_or(&1006));
+    session.shard.audit().closed(&session.id(), *close_code.as_ref().unwrap_or(&1006));
     close_code
 }
 
@@ -138,7 +137,6 @@ impl<D: Dialect> Session<D> {
         key: String,
     ) -> Rc<Session<D>> {
         Rc::new(Session {
-            id: format!("sess_{:08x}{:08x}", shard.options.seed as u32, opening.index),
             conversation: RefCell::new(Conversation::of(opening.index)),
             dialect: opening.dialect,
             shard,
@@ -154,7 +152,18 @@ impl<D: Dialect> Session<D> {
     /// The dialect has greeted: from here on it is a session, and it is billed at this model.
     pub(super) fn opened(&self, model: &str) {
         self.open.set(true);
-        self.shard.audit().opened(&self.id, &self.key, model);
+        self.shard.audit().opened(&self.id(), &self.key, model);
+    }
+
+    /// Likewise, and it goes on with a session that was open before.
+    pub(super) fn resumed(&self, model: &str) {
+        self.open.set(true);
+        self.shard.audit().resumed(&self.id(), &self.key, model);
+    }
+
+    /// Of its first connection.
+    pub(super) fn id(&self) -> String {
+        format!("sess_{:08x}{:08x}", self.shard.options.seed as u32, self.conversation.borrow().index)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -245,7 +254,7 @@ impl<D: Dialect> Session<D> {
             return self.count(&booking, booking.lost);
         }
         let frames = frame::up(sim, D::OPCODE, payload);
-        let (shard, id) = (self.shard.clone(), self.id.clone());
+        let (shard, id) = (self.shard.clone(), self.id());
         let receipt = Box::new(move |delivery| {
             let fact = match delivery {
                 Delivery::Whole => booking.delivered,
@@ -257,7 +266,7 @@ impl<D: Dialect> Session<D> {
     }
 
     pub(super) fn count(&self, booking: &Booking, fact: Fact) {
-        self.shard.audit().count_booking(&self.id, booking, fact);
+        self.shard.audit().count_booking(&self.id(), booking, fact);
     }
 
     fn control(&self, opcode: u8, payload: &[u8]) {

@@ -10,11 +10,13 @@ pub(super) struct Gemini {
     user: String,
     model: String,
     complete: bool,
+    /// That was given since it was last asked for.
+    handle: Option<String>,
 }
 
 impl Gemini {
     pub(super) fn new(user: String, model: String) -> Gemini {
-        Gemini { user, model, complete: false }
+        Gemini { user, model, complete: false, handle: None }
     }
 }
 
@@ -35,6 +37,10 @@ impl Speaker for Gemini {
         std::mem::take(&mut self.complete)
     }
 
+    fn take_handle(&mut self) -> Option<String> {
+        self.handle.take()
+    }
+
     fn hear(&mut self, payload: &[u8], tally: &mut Tally) -> io::Result<()> {
         if is_audio_alone(payload) {
             return Ok(());
@@ -44,6 +50,8 @@ impl Speaker for Gemini {
             tally.used(&self.user, &self.model, told(&message["usageMetadata"]));
         }
         self.complete |= message["serverContent"]["turnComplete"] == true;
+        let handle = message["sessionResumptionUpdate"]["newHandle"].as_str();
+        self.handle = handle.filter(|handle| !handle.is_empty()).map(str::to_owned).or(self.handle.take());
         if let Some(code) = message["code"].as_u64().or_else(|| message["error"]["code"].as_u64()) {
             tally.error(&format!("event: {code}"));
         }

@@ -60,7 +60,7 @@ impl Response<OpenAi> {
             (Names::Beta, true) => json!(["text", "audio"]),
             (_, false) => json!(["text"]),
         };
-        let conversation = self.reply.in_conversation.then(|| session.id.replacen("sess", "conv", 1));
+        let conversation = self.reply.in_conversation.then(|| session.id().replacen("sess", "conv", 1));
         let mut object = json!({"object": "realtime.response", "id": self.reply.id, "status": status.0,
             "status_details": status.1, "output": output, "conversation_id": conversation, "usage": null,
             "metadata": self.reply.metadata, "max_output_tokens": "inf"});
