@@ -9,6 +9,7 @@
 mod cluster;
 mod journal;
 mod limits;
+mod resumption;
 mod slots;
 mod speaking;
 mod turn;
@@ -16,6 +17,7 @@ mod views;
 
 use self::cluster::ClusterSync;
 use self::journal::Journal;
+use self::resumption::Resumptions;
 use self::slots::{Asked, Slots};
 pub(crate) use self::turn::{Obeyed, Turn};
 use self::views::{holding_block, session_view};
@@ -72,6 +74,7 @@ pub struct Aggregator {
     cluster: Option<ClusterSync>,
     slots: Slots,
     journal: Journal,
+    resumptions: Resumptions,
     reports_applied: u64,
     details_lost: u64,
 }
@@ -98,6 +101,7 @@ impl Aggregator {
             cluster: None,
             slots: Slots::default(),
             journal: Journal::default(),
+            resumptions: Resumptions::default(),
             reports_applied: 0,
             details_lost: 0,
         }
@@ -146,17 +150,21 @@ impl Aggregator {
                 let session = opened.session;
                 self.ledger.open_session(opened, now);
                 self.domain_events.publish(|| {
-                    let session = self.ledger.session(session)?;
+                    let session = self.ledger.session(session).filter(|session| session.connections == 1)?;
                     Some(DomainEvent::SessionOpened(session_view(session, now)))
                 });
             }
             Report::Closed(closed) => {
                 self.domain_events.publish(|| {
-                    let session = self.ledger.session(closed.session)?.clone();
+                    let session = self.ledger.session(closed.session);
+                    let session = session.filter(|session| session.connections == 1)?.clone();
                     Some(DomainEvent::SessionClosed(session.end(closed.clone())))
                 });
-                self.ledger.close_session(closed);
+                let may_resume = self.resumptions.holds(closed.session);
+                self.ledger.close_session(closed, may_resume);
             }
+            Report::Resumable { handle, session } => self.note_handle(handle, session),
+            Report::Resume { shard, ticket, handle } => self.answer_resumption(shard, ticket, handle),
             Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
                 self.attend_to(Asked::Admission { shard, ticket, admission }, now);

@@ -98,7 +98,7 @@ pub struct HolderState {
     pub block: Stamped<Option<Block>>,
 }
 
-/// A session that is over. Written once.
+/// A session that is over. Written once, and again each time that it was resumed and is over anew: the latest end holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     pub opened: Opened,

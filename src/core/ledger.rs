@@ -113,21 +113,32 @@ enum Counted {
     Before,
 }
 
-/// A session between Opened and Closed.
+/// A session between its first Opened and its last Closed.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
-    /// With the model that was metered last.
+    /// Its first, with the model that was metered last.
     pub opened: Opened,
     pub totals: Totals,
     /// Of what `totals` hold.
     pub last_minute: LastMinute,
+    /// Opened and not closed.
+    pub connections: u32,
+    /// It was over then, before it was resumed.
+    ended_at: Option<Timestamp>,
 }
 
 impl LiveSession {
-    /// What is kept of it. No session ends before it began, whatever has been done to the wall clock meanwhile.
+    fn new(opened: Opened) -> LiveSession {
+        let (totals, last_minute) = (Totals::default(), LastMinute::default());
+        LiveSession { opened, totals, last_minute, connections: 0, ended_at: None }
+    }
+
+    /// What is kept of it. No session ends before it began, and each end of it is later than the one before, whatever has been
+    /// done to the wall clock meanwhile.
     pub fn end(self, closed: Closed) -> SessionRecord {
-        let LiveSession { opened, totals, .. } = self;
-        let closed = Closed { at: closed.at.max(opened.at), ..closed };
+        let LiveSession { opened, totals, ended_at, .. } = self;
+        let earliest = ended_at.map_or(opened.at, |ended_at| ended_at.plus_ms(1));
+        let closed = Closed { at: closed.at.max(earliest), ..closed };
         SessionRecord { opened, closed, totals }
     }
 }
@@ -140,6 +151,8 @@ pub struct Ledger {
     catalog: BTreeMap<EntryId, Stamped<Entry>>,
     /// In an order, as all that is listed, so that a list may be made a portion at a time.
     sessions: BTreeMap<SessionId, LiveSession>,
+    /// Those that are over and may be resumed.
+    ended_sessions: HashMap<SessionId, LiveSession>,
     /// Users that are blocked, and holders with a limit of their own, so that they are not looked for among all.
     blocked: BTreeMap<UserId, Slot>,
     bound: BTreeMap<Holder, Slot>,
@@ -204,6 +217,7 @@ impl Ledger {
             keys: Keys::default(),
             catalog: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            ended_sessions: HashMap::new(),
             blocked: BTreeMap::new(),
             bound: BTreeMap::new(),
             serial: 0,
@@ -340,7 +354,8 @@ impl Ledger {
         }
     }
 
-    /// A session has begun: the provider has let it in, so its holders are no strangers any more.
+    /// A session has begun, or one that is open or over goes on, on one connection more: the provider has let it in, so its
+    /// holders are no strangers any more.
     pub fn open_session(&mut self, opened: Opened, now: Timestamp) {
         let holders: Vec<Holder> = opened.identity.holders().collect();
         for holder in &holders {
@@ -353,19 +368,38 @@ impl Ledger {
             let said = self.said_of(&opened.identity);
             self.introduce(user, &opened.identity, said, now);
         }
-        if self.sessions.len() < self.config.sessions_max {
-            let (totals, last_minute) = (Totals::default(), LastMinute::default());
-            self.sessions.insert(opened.session, LiveSession { opened, totals, last_minute });
+        let id = opened.session;
+        if self.sessions.len() < self.config.sessions_max || self.sessions.contains_key(&id) {
+            let ended = &mut self.ended_sessions;
+            let begun = || ended.remove(&id).unwrap_or_else(|| LiveSession::new(opened));
+            self.sessions.entry(id).or_insert_with(begun).connections += 1;
         }
     }
 
-    pub fn close_session(&mut self, closed: Closed) {
+    /// A connection has ended. With its last one a session is over, and its record is written. Where it `may_resume`, it is
+    /// kept until [`Ledger::forget_session`], and its record is written anew each time that it is over.
+    pub fn close_session(&mut self, closed: Closed, may_resume: bool) {
+        let Some(session) = self.sessions.get_mut(&closed.session) else { return };
+        session.connections -= 1;
+        if session.connections > 0 {
+            return;
+        }
         let Some(session) = self.sessions.remove(&closed.session) else { return };
+        let record = session.clone().end(closed);
+        if may_resume {
+            let ended_at = Some(record.closed.at);
+            self.ended_sessions.insert(record.closed.session, LiveSession { ended_at, ..session });
+        }
         if self.pending.sessions.len() < self.config.details_max {
-            self.pending.sessions.push(session.end(closed));
+            self.pending.sessions.push(record);
         } else {
             self.details_lost += 1;
         }
+    }
+
+    /// A session will not be resumed any more.
+    pub fn forget_session(&mut self, session: SessionId) {
+        self.ended_sessions.remove(&session);
     }
 
     /// Whether a call that goes by these ids is a new one. From now on it is not. Of the last hundred thousand it is

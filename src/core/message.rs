@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use crate::usage::Usage;
 use std::sync::Arc;
 
-/// A session that was admitted and answered.
+/// A session that was admitted and answered, or another connection of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub session: SessionId,
@@ -51,7 +51,7 @@ pub struct Rejected {
     pub count: u64,
 }
 
-/// A session that is over. Sent once, after its last delta.
+/// A connection that is over, and with the last of its connections a session. Sent once, after its last delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     pub session: SessionId,

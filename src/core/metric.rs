@@ -7,6 +7,7 @@ pub enum Metric {
     ConnectionsAccepted,
     SessionsOpened,
     SessionsClosed,
+    SessionsResumed,
     SessionsRefused,
     ConnectionsUnserved,
     SessionsPanicked,
@@ -63,6 +64,11 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
     ),
     (Metric::SessionsOpened, "tokenist_sessions_opened_total", "Sessions that reached relay."),
     (Metric::SessionsClosed, "tokenist_sessions_closed_total", "Sessions that were settled."),
+    (
+        Metric::SessionsResumed,
+        "tokenist_sessions_resumed_total",
+        "Of those that reached relay, connections that went on with a session; the others are sessions of their own.",
+    ),
     (Metric::SessionsRefused, "tokenist_sessions_refused_total", "Requests refused in admit."),
     (
         Metric::ConnectionsUnserved,

@@ -14,6 +14,7 @@ pub mod message;
 pub mod notifier;
 pub mod published;
 pub mod refusals;
+pub mod resumable;
 
 pub use account::{Account, Charge, ChargeOutcome, Gauge};
 pub use addresses::Addresses;
@@ -26,3 +27,4 @@ pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, Report
 pub use notifier::Notifier;
 pub use published::Published;
 pub use refusals::Refusals;
+pub use resumable::{HandleHash, Resumable};

@@ -1,6 +1,7 @@
 //! What shards and the aggregator say to each other.
 
 use crate::account::Account;
+use crate::resumable::{HandleHash, Resumable};
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
@@ -19,10 +20,23 @@ pub enum Report {
         ticket: u64,
         admission: Admission,
     },
+    /// A connection wants to go on with a session. Answered by [`Order::Admission`], likewise, with [`Answer::Resumed`].
+    Resume {
+        shard: usize,
+        ticket: u64,
+        handle: HandleHash,
+    },
+    /// A connection whose session is open already has resumed it.
     Opened(Opened),
     /// Up to where the journal is written with it; `None`: it is not in the journal.
     Charged(Delta, Option<Upto>),
+    /// One connection of a session has ended.
     Closed(Closed),
+    /// The session can be resumed by this.
+    Resumable {
+        handle: HandleHash,
+        session: Arc<Resumable>,
+    },
     Refused(Box<Rejected>),
 }
 
@@ -77,6 +91,8 @@ pub struct UserUsage {
 pub enum Answer {
     Admitted(Admitted),
     Usage(Box<UserUsage>),
+    /// The session that a handle resumes. `None`: it is not known, or not any more.
+    Resumed(Option<Arc<Resumable>>),
     KeyRefused(KeyRefusal),
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,

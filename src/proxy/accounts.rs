@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::id::{Feature, Identity, OrgId, UserId};
-use tokenist_handoff::{Account, Admission, Admitted, Answer, Report};
+use tokenist_handoff::{Account, Admitted, Answer, Report};
 
 #[derive(Debug)]
 pub struct Accounts {
@@ -87,17 +87,17 @@ impl Accounts {
         Some(Holders { user, org, feature, key: None })
     }
 
-    /// Asks the aggregator through `send`, which says whether the question was taken. `None` if it was not.
+    /// Asks the aggregator what `question` makes of a ticket, through `send`, which says whether that was taken. `None` if it
+    /// was not.
     pub async fn ask(
         &self,
-        shard: usize,
-        admission: Admission,
+        question: impl FnOnce(u64) -> Report,
         send: impl FnOnce(Report) -> bool,
     ) -> Option<Answer> {
         let ticket = self.next_ticket.replace(self.next_ticket.get() + 1);
         self.tickets.borrow_mut().insert(ticket, Slot::default());
         let _withdrawn = Withdraw { accounts: self, ticket };
-        if !send(Report::Admit { shard, ticket, admission }) {
+        if !send(question(ticket)) {
             return None;
         }
         let answer = poll_fn(|context| {

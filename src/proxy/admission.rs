@@ -10,7 +10,7 @@ use tokenist_core::authority::Mute;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, UserId};
 use tokenist_core::key::ProviderKey;
-use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, UserUsage};
+use tokenist_handoff::{Admission, Admitted, Answer, HandleHash, KeyRefusal, Report, Resumable, UserUsage};
 
 /// How long the aggregator may take over an unknown user.
 const ADMISSION_WAIT: Duration = Duration::from_secs(5);
@@ -78,10 +78,23 @@ async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, CloseR
     }
 }
 
+/// The session that a handle resumes, if the aggregator knows it and answers.
+pub(crate) async fn resumed(shard: &Rc<Shard>, handle: HandleHash) -> Option<Arc<Resumable>> {
+    match put(shard, |ticket| Report::Resume { shard: shard.index, ticket, handle }).await? {
+        Answer::Resumed(session) => session,
+        _ => None,
+    }
+}
+
 async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, CloseReason> {
+    let answer = put(shard, |ticket| Report::Admit { shard: shard.index, ticket, admission }).await;
+    answer.ok_or_else(|| CloseReason::Overloaded(BEHIND.into()))
+}
+
+/// Puts a question to the aggregator. `None`: it is behind.
+async fn put(shard: &Rc<Shard>, question: impl FnOnce(u64) -> Report) -> Option<Answer> {
     let send = |report| shard.links.reports.try_send(report).is_ok();
-    let answer = timeout(ADMISSION_WAIT, shard.accounts.ask(shard.index, admission, send)).await;
-    answer.ok().flatten().ok_or_else(|| CloseReason::Overloaded(BEHIND.into()))
+    timeout(ADMISSION_WAIT, shard.accounts.ask(question, send)).await.ok().flatten()
 }
 
 /// Why an answer is not the one that was asked for.
@@ -101,6 +114,8 @@ fn refusal(answer: &Answer) -> CloseReason {
         ),
         Answer::Full => CloseReason::Overloaded("the ledger holds as many users as it may".into()),
         Answer::Unread => CloseReason::Overloaded("what was used before could not be read in time".into()),
-        Answer::Admitted(_) | Answer::Usage(_) => unreachable!("the aggregator answers what it was asked"),
+        Answer::Admitted(_) | Answer::Usage(_) | Answer::Resumed(_) => {
+            unreachable!("the aggregator answers what it was asked")
+        }
     }
 }

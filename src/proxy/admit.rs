@@ -15,7 +15,7 @@ use crate::live::{CUT_OFF, CallerMark, Live};
 use crate::opening::{self, Opening};
 use crate::refuse::{self, REFUSALS_MAX, Refused};
 use crate::shard::Shard;
-use crate::{client, dial, local, usage};
+use crate::{client, dial, local, resumption, usage};
 use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
 use std::net::{IpAddr, SocketAddr};
@@ -258,13 +258,19 @@ async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<Option<Pr
         return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
     }
     let max_sessions = holders.user.state.load().limit.max_sessions;
-    if !live.take_place(&holders, max_sessions) {
-        return Err(CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) });
+    // It may resume one of them, which its first event will tell.
+    let may_share = live.dialect.get().model_is_in() == ModelSource::FirstEvent;
+    if !live.take_place(&holders, max_sessions) && !may_share {
+        return Err(too_many(max_sessions));
     }
     // From here on settle gives the place back.
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
     assert!(first, "a session is admitted once");
     Ok(own_key)
+}
+
+fn too_many(max_sessions: Option<u32>) -> CloseReason {
+    CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) }
 }
 
 /// Whether the provider greets this caller and ends it, again and again; of no account where nothing is told in HTTP.
@@ -335,11 +341,14 @@ async fn greet(
     let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
     opening::answer(&head, &websocket_key, &mut end.writer).await.map_err(failed)?;
     let (read, end) = opening::read(shard, live, end, route.dialect).await;
-    let chosen = read.map_err(opening::Failure::Refused).and_then(|opening| {
-        let opening = opening.ok_or(opening::Failure::Gone)?;
-        let provider = choose(shard, live, &route, Some(&opening.model), own_key.is_some());
-        provider.map(|provider| (opening, provider)).map_err(opening::Failure::Refused)
-    });
+    let chosen = match read {
+        Ok(Some(opening)) => {
+            let provider = attach(shard, live, &route, &opening, own_key.is_some()).await;
+            provider.map(|provider| (opening, provider)).map_err(opening::Failure::Refused)
+        }
+        Ok(None) => Err(opening::Failure::Gone),
+        Err(reason) => Err(opening::Failure::Refused(reason)),
+    };
     match chosen {
         Ok((opening, provider)) => {
             let mut asked = Asked::by(&head, route.dialect);
@@ -350,4 +359,28 @@ async fn greet(
         Err(opening::Failure::Refused(reason)) => turn_down(shard, live, end, &head, (reason, None)).await,
         Err(opening::Failure::Gone) => Ok(None),
     }
+}
+
+/// The provider that serves the model which the first event names. By its handle the connection goes on with a session; one
+/// that does not needs a place of its own.
+async fn attach(
+    shard: &Rc<Shard>,
+    live: &Live,
+    route: &Route,
+    opening: &Opening,
+    has_own_key: bool,
+) -> Result<Arc<Provider>, CloseReason> {
+    let provider = choose(shard, live, route, Some(&opening.model), has_own_key)?;
+    if let Some(handle) = &opening.handle {
+        resumption::join(shard, live, &provider.name, handle).await;
+    }
+    if live.has_place() {
+        return Ok(provider);
+    }
+    let max_sessions = live.holders.get().and_then(|holders| holders.user.state.load().limit.max_sessions);
+    let reason = too_many(max_sessions);
+    if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
+        shard.refused(Some(identity), identity.key, client, &reason);
+    }
+    Err(reason)
 }

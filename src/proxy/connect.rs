@@ -183,7 +183,7 @@ async fn hand_on(
             let why = format!(
                 "it answered with a redirect ({status}), which is not followed: see provider.base_url"
             );
-            tracing::warn!(session = %live.id, status, "the provider redirects; see provider.base_url");
+            tracing::warn!(session = %live.id(), status, "the provider redirects; see provider.base_url");
             writer.write_bytes(withheld(why)).await
         }
         200..300 => {
@@ -211,9 +211,10 @@ fn begin(shard: &Shard, live: &Live, asked: &Asked, provider: &Provider) {
     live.down.heard_at.set(instant);
     live.relaying.set(true);
     shard.counters.add(Metric::SessionsOpened, 1);
+    shard.counters.add(Metric::SessionsResumed, u64::from(live.id() != live.connection));
     if let Some(identity) = live.identity.get() {
         shard.report(Report::Opened(Opened {
-            session: live.id,
+            session: live.id(),
             identity: Arc::clone(identity),
             provider: Arc::clone(&provider.name),
             model: asked.models.of_session().cloned(),

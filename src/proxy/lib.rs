@@ -30,6 +30,7 @@ mod race;
 mod refuse;
 mod relay;
 pub mod reporter;
+mod resumption;
 mod session;
 mod shard;
 mod shard_loop;

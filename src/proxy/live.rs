@@ -15,8 +15,10 @@ use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{Dialect, OpenaiRealtime};
 use tokenist_core::id::{Identity, KeyHash, SessionId};
+use tokenist_core::meter::Carried;
 use tokenist_core::time::Instant;
 use tokenist_core::ws::frame::Violation;
+use tokenist_handoff::Resumable;
 
 /// One direction of a session, as the outside sees it.
 #[derive(Default)]
@@ -62,8 +64,14 @@ pub(crate) enum Taking {
 }
 
 pub(crate) struct Live {
-    pub(crate) id: SessionId,
-    pub(crate) opened_at: Instant,
+    /// Under which its shard has it.
+    pub(crate) connection: SessionId,
+    /// That of its session's first connection.
+    session: Cell<SessionId>,
+    /// When its session's first connection came.
+    pub(crate) opened_at: Cell<Instant>,
+    /// What it shares with the session's other connections, if it resumes one or can be resumed.
+    resumable: OnceCell<Arc<Resumable>>,
     /// Where it comes from, once that is known.
     pub(crate) client: Cell<Option<IpAddr>>,
     /// OpenAI's until the route is known.
@@ -220,8 +228,10 @@ impl Direction {
 impl Live {
     pub(crate) fn new(id: SessionId, now: Instant, deadline: Instant, surplus: bool) -> Live {
         Live {
-            id,
-            opened_at: now,
+            connection: id,
+            session: Cell::new(id),
+            opened_at: Cell::new(now),
+            resumable: OnceCell::new(),
             client: Cell::new(None),
             dialect: Cell::new(&OpenaiRealtime),
             provider: Cell::new(None),
@@ -254,6 +264,38 @@ impl Live {
         }
     }
 
+    /// The session's id.
+    pub(crate) fn id(&self) -> SessionId {
+        self.session.get()
+    }
+
+    /// This connection goes on with a session, and shares its place. `false`: it cannot, for there is no place.
+    pub(crate) fn join(&self, resumed: &Arc<Resumable>) -> bool {
+        let user = self.holders.get().map(|holders| &holders.user);
+        if !user.is_some_and(|user| resumed.join(user, self.has_place.get())) {
+            return false;
+        }
+        self.has_place.set(true);
+        self.session.set(resumed.session);
+        self.opened_at.set(resumed.opened_at);
+        self.resumable.set(Arc::clone(resumed)).is_ok()
+    }
+
+    /// What this connection leaves to one that resumes its session.
+    pub(crate) fn share(&self, carried: Carried) -> &Arc<Resumable> {
+        let session = self.resumable.get_or_init(|| {
+            let (id, opened_at) = (self.id(), self.opened_at.get());
+            Arc::new(Resumable::new(id, opened_at, Carried::default(), self.has_place.get()))
+        });
+        session.carried.set(carried);
+        session
+    }
+
+    /// What it shares with other connections of its session, if it may have any.
+    pub(crate) fn shared(&self) -> Option<&Arc<Resumable>> {
+        self.resumable.get()
+    }
+
     /// Asks the session to end for this reason, and to be done by then. The first reason stands.
     pub(crate) fn end(&self, ending: CloseReason, by: Instant) {
         self.ending.borrow_mut().get_or_insert(ending);
@@ -282,8 +324,15 @@ impl Live {
         if let Some(holders) = self.holders.get()
             && self.has_place.take()
         {
-            holders.user.leave();
+            match self.resumable.get() {
+                Some(session) => session.leave(&holders.user),
+                None => holders.user.leave(),
+            }
         }
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.has_place.get()
     }
 
     /// The provider is only heard out.
@@ -326,7 +375,7 @@ impl Live {
 
     /// The event that precedes a close of ours, in the words of the session's dialect; `None` where it has none.
     pub(crate) fn error_event(&self, reason: &CloseReason) -> Option<String> {
-        self.dialect.get().error_event(reason, &format!("event_tokenist_{:016x}", self.id.0))
+        self.dialect.get().error_event(reason, &format!("event_tokenist_{:016x}", self.id().0))
     }
 
     /// A mask for a frame of our own to the provider: unpredictable, as RFC 6455 §10.3 asks.

@@ -14,7 +14,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::dialect::{ClientEvent, Dialect};
+use tokenist_core::dialect::{ClientEvent, Dialect, Handle};
 use tokenist_core::http::blot::Blot;
 use tokenist_core::http::{Headers, RequestHead};
 use tokenist_core::id::Model;
@@ -26,6 +26,8 @@ const BYTES_MAX: usize = 1 << 20;
 /// A client's first event.
 pub(crate) struct Opening {
     pub(crate) model: Model,
+    /// Of the session that it goes on with.
+    pub(crate) handle: Option<Handle>,
     /// Its frames, and control frames among them, as they came.
     pub(crate) wire: Vec<u8>,
     /// What they say.
@@ -108,14 +110,16 @@ async fn read_within(
 
 /// The first event with the model that it names.
 fn named(dialect: &'static dyn Dialect, wire: Vec<u8>, event: Vec<u8>) -> Result<Opening, CloseReason> {
-    let mut model = None;
-    dialect.read_client(&event, event.len() as u64, &mut |told| {
-        if let ClientEvent::Setup(settings) = told {
+    let (mut model, mut resumes) = (None, None);
+    dialect.read_client(&event, event.len() as u64, &mut |told| match told {
+        ClientEvent::Setup(settings) => {
             model = settings.model.and_then(|name| Model::parse(name.as_bytes()).ok());
         }
+        ClientEvent::Resume { handle } => resumes = Some(handle),
+        _ => {}
     });
     match model {
-        Some(model) => Ok(Opening { model, wire, event }),
+        Some(model) => Ok(Opening { model, handle: resumes, wire, event }),
         None => Err(CloseReason::ModelMissing("its first event has to name one")),
     }
 }

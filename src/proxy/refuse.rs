@@ -68,7 +68,7 @@ pub(crate) async fn say(shard: &Shard, live: &Live, writer: &mut Writer, refused
         key => say_close(live, writer, refused, key).await,
     };
     if let Err(error) = said {
-        tracing::trace!(session = %live.id, %error, "a refusal could not be told");
+        tracing::trace!(session = %live.id(), %error, "a refusal could not be told");
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn answer_malformed(
 pub(crate) async fn respond(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer, answer: Vec<u8>) {
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
     if let Err(error) = writer.write_bytes(answer).await {
-        tracing::trace!(session = %live.id, %error, "an answer could not be told");
+        tracing::trace!(session = %live.id(), %error, "an answer could not be told");
     }
     finish(shard, live, reader, writer).await;
 }

@@ -235,7 +235,7 @@ impl Pump<'_> {
     fn failed(&self, cause: Cause) -> CloseReason {
         self.shard.counters.add(Metric::UpstreamFailures, 1);
         let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
-        tracing::warn!(session = %self.live.id, %error, "session failed");
+        tracing::warn!(session = %self.live.id(), %error, "session failed");
         error.close_reason()
     }
 
@@ -280,7 +280,7 @@ impl Pump<'_> {
 
     /// The side that is written here takes no more.
     fn lost_reader(&mut self, error: &io::Error) {
-        tracing::debug!(session = %self.live.id, side = ?self.outlet.sender, %error, "a peer takes no more");
+        tracing::debug!(session = %self.live.id(), side = ?self.outlet.sender, %error, "a peer takes no more");
         self.outlet.finished = true;
         match self.outlet.sender {
             // The application is gone, and nobody is left to relay for.
@@ -470,7 +470,7 @@ impl FrameSink<'_> {
             return;
         }
         if let Err(error) = self.direction.write(self.writer.write_bytes(frames)).await {
-            tracing::debug!(session = %self.live.id, to = ?self.sender, %error, "could not be said");
+            tracing::debug!(session = %self.live.id(), to = ?self.sender, %error, "could not be said");
             if self.sender == Sender::Server && self.live.leaving.get() {
                 self.live.forsake();
             }

@@ -264,7 +264,7 @@ mod tests {
                     format!("{} {} {}", delta.session, delta.model, delta.usage.requests)
                 }
                 Report::Closed(_) => "closed".into(),
-                Report::Admit { .. } | Report::Opened(_) | Report::Refused(_) => unreachable!(),
+                _ => unreachable!(),
             });
             None
         }));

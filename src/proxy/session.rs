@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use tokenist_core::message::Closed;
-use tokenist_core::meter::Meter;
+use tokenist_core::meter::{Carried, Meter};
 use tokenist_core::metric::Metric;
 use tokenist_handoff::Report;
 
@@ -65,7 +65,10 @@ async fn life(
         Meter::new(live.dialect.get(), Arc::clone(&provider.name), asked.models, shard.config.estimate);
     if let Some(call) = asked.call {
         live.shares_call.set(true);
-        meter.share(Box::new(Claimant { call, session: live.id, shard: Rc::clone(shard) }));
+        meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) }));
+    }
+    if let Some(session) = live.shared() {
+        meter.resume(Carried::clone(&session.carried.load()));
     }
     let tap = tap.insert(Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider));
     tap.start(&target);
@@ -86,22 +89,22 @@ fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(
     if live.relaying.get() {
         let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
         shard.counters.add(Metric::SessionsClosed, 1);
-        shard.report(Report::Closed(Closed { session: live.id, at: shard.clock.now().wall, close_code }));
-        tracing::debug!(session = %live.id, close_code, reason = live.ending().map(|ending| ending.message()), "session closed");
+        shard.report(Report::Closed(Closed { session: live.id(), at: shard.clock.now().wall, close_code }));
+        tracing::debug!(session = %live.id(), close_code, reason = live.ending().map(|ending| ending.message()), "session closed");
     }
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
     let client = live.client.get().map(tracing::field::display);
     match outcome {
         Some(Ok(())) => {}
         Some(Err(error)) if error.side == Side::Downstream => {
-            tracing::debug!(session = %live.id, client, %error, "session failed")
+            tracing::debug!(session = %live.id(), client, %error, "session failed")
         }
         Some(Err(error)) => {
-            tracing::warn!(session = %live.id, user = user(), client, %error, "session failed")
+            tracing::warn!(session = %live.id(), user = user(), client, %error, "session failed")
         }
         None => {
             shard.counters.add(Metric::SessionsPanicked, 1);
-            tracing::error!(session = %live.id, user = user(), "a session panicked; the others go on");
+            tracing::error!(session = %live.id(), user = user(), "a session panicked; the others go on");
         }
     }
 }

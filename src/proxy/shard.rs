@@ -151,10 +151,11 @@ impl Shard {
 
     /// Ends one session, as an operator wants.
     pub(crate) fn kill(&self, session: SessionId) {
-        let live = self.sessions.borrow().get(&session).cloned();
-        if let Some(live) = live {
-            self.end(&live, CloseReason::Killed);
-        }
+        self.each(|live| {
+            if live.id() == session {
+                self.end(live, CloseReason::Killed);
+            }
+        });
     }
 
     /// Takes in no session more, and ends those that there are within this time.
@@ -183,7 +184,7 @@ impl Shard {
         }
         live.downstream.disarm();
         live.upstream.disarm();
-        self.sessions.borrow_mut().remove(&live.id);
+        self.sessions.borrow_mut().remove(&live.connection);
     }
 
     /// Asks a session to end for this reason.
@@ -332,7 +333,7 @@ impl Shard {
         if silent_ms >= 3 * ping_ms {
             self.give_up(live, side, "it stopped answering");
         } else if silent_ms >= ping_ms {
-            let beats = Beats::new(live.id, toward, ping_ms);
+            let beats = Beats::new(live.connection, toward, ping_ms);
             if beats.is_due(now, heard.heard_at.get(), told.pinged_at.get()) {
                 told.pinged_at.set(now);
                 told.ask_ping();
@@ -350,17 +351,17 @@ impl Shard {
         match side {
             Side::Upstream if !live.leaving.get() => {
                 self.counters.add(Metric::UpstreamFailures, 1);
-                tracing::warn!(session = %live.id, %error, "session failed");
+                tracing::warn!(session = %live.id(), %error, "session failed");
                 self.end(live, error.close_reason());
             }
             // It may begin to read in time to be told.
             Side::Downstream if live.down.waits() => {
-                tracing::info!(session = %live.id, %error, "session ended");
+                tracing::info!(session = %live.id(), %error, "session ended");
                 self.end(live, CloseReason::NotReading { seconds: 3 * self.config.ping_ms / 1000 });
             }
             // Nobody is left to be told.
             Side::Downstream | Side::Internal => {
-                tracing::info!(session = %live.id, %error, "session ended");
+                tracing::info!(session = %live.id(), %error, "session ended");
                 live.forsake();
             }
             Side::Upstream => live.forsake(),
@@ -386,7 +387,7 @@ impl Shard {
                 live.down.call();
             }
             if let Some(max_seconds) =
-                config.session_seconds.filter(|max| now.since(live.opened_at) >= max * 1000)
+                config.session_seconds.filter(|max| now.since(live.opened_at.get()) >= max * 1000)
             {
                 self.end(live, CloseReason::SessionTooLong { max_seconds });
             }

@@ -6,6 +6,7 @@
 use crate::config::Provider;
 use crate::live::{CUT_OFF, Live};
 use crate::pings::PING;
+use crate::resumption;
 use crate::shard::Shard;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,8 +183,14 @@ impl Tap {
     }
 
     fn read(&mut self, event: &[u8]) -> Act {
-        let reading = self.meter.read(event, &self.shard.prices.load(), self.now);
-        match self.book(reading) {
+        let mut reading = self.meter.read(event, &self.shard.prices.load(), self.now);
+        let (handle, has_booked) = (reading.handle.take(), !reading.booked.is_empty());
+        let act = self.book(reading);
+        if handle.is_some() || has_booked && self.live.shared().is_some() {
+            let carried = self.meter.carry();
+            resumption::offer(&self.shard, &self.live, &self.provider.name, handle.as_ref(), carried);
+        }
+        match act {
             Act::Pass => self.judge_model(),
             act => act,
         }
@@ -221,7 +228,7 @@ impl Tap {
             }
             self.shard.charged(Delta {
                 at: self.now.wall,
-                session: self.live.id,
+                session: self.live.id(),
                 identity: Arc::clone(identity),
                 provider: Arc::clone(&self.provider.name),
                 model: metered.model,
@@ -275,7 +282,7 @@ impl Tap {
             self.shard.counters.add(Metric::LimitsForeseen, 1);
             if !std::mem::replace(&mut self.warned, true) {
                 let user = self.live.identity.get().map(|identity| identity.user.to_string());
-                tracing::warn!(session = %self.live.id, user, reads = %charge.cost.exact(), tokens = charge.tokens,
+                tracing::warn!(session = %self.live.id(), user, reads = %charge.cost.exact(), tokens = charge.tokens,
                     "a response under way will reach a limit if it is billed for what it probably reads");
             }
         }
@@ -354,7 +361,7 @@ impl Tap {
 
     /// An event that should be read but is too long to keep. Its beginning may still tell which response is over.
     fn unmetered(&mut self, beginning: &[u8]) {
-        tracing::warn!(session = %self.live.id, bytes_max = EVENT_BYTES_MAX, "an event is too long to be metered");
+        tracing::warn!(session = %self.live.id(), bytes_max = EVENT_BYTES_MAX, "an event is too long to be metered");
         let head = &beginning[..beginning.len().min(HEAD_BYTES)];
         let reading = self.meter.unmetered(head, &self.shard.prices.load(), self.now);
         self.book(reading);

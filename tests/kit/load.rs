@@ -21,10 +21,15 @@ impl Load {
     /// A scenario such as `turns,sessions=20,users=5,rate=50,turns=0,seconds=60`. Its users are named `user-0` and so
     /// on, to the provider's audit too.
     pub fn start(listen: SocketAddr, scenario: &str) -> Load {
+        Load::start_of("openai", listen, scenario)
+    }
+
+    /// In the words of this dialect.
+    pub fn start_of(dialect: &str, listen: SocketAddr, scenario: &str) -> Load {
         let scratch = Scratch::new();
         let mut command = Command::new(binary_of("tokload"));
-        let url = format!("ws://{listen}/v1/realtime");
-        command.args(["run", "--url", &url, "--scenario", scenario, "--json"]);
+        let url = format!("ws://{listen}");
+        command.args(["run", "--dialect", dialect, "--url", &url, "--scenario", scenario, "--json"]);
         command.arg(scratch.path().join("result.json"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("tokload cannot be started: {error}"));

@@ -55,6 +55,11 @@ impl Queue {
 pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
     match report {
         Report::Charged(delta, _) => Some(delta),
-        Report::Admit { .. } | Report::Opened(_) | Report::Closed(_) | Report::Refused(_) => None,
+        Report::Admit { .. }
+        | Report::Resume { .. }
+        | Report::Opened(_)
+        | Report::Closed(_)
+        | Report::Resumable { .. }
+        | Report::Refused(_) => None,
     }
 }

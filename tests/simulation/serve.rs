@@ -60,7 +60,7 @@ impl World {
         let accounts = Rc::clone(&of_shard.accounts);
         let answer = Box::pin(async move {
             let send = |report| queue.borrow_mut().try_send(report).is_none();
-            accounts.ask(shard, admission, send).await
+            accounts.ask(|ticket| Report::Admit { shard, ticket, admission }, send).await
         });
         of_shard.entering.push(Entering { identity, key, asked_of, answer, until: elapsed + ADMISSION_WAIT });
         self.coverage.note("session: accounts are asked for");
@@ -117,7 +117,9 @@ impl World {
                         self.coverage.note("session refused: key");
                     }
                 }
-                Some(Answer::Usage(_)) => panic!("{} asked for nothing else", identity.user),
+                Some(Answer::Usage(_) | Answer::Resumed(_)) => {
+                    panic!("{} asked for nothing else", identity.user)
+                }
                 Some(Answer::Full) => {
                     assert!(self.shape.is_small, "there is a slot for everybody");
                     self.coverage.note("session refused: ledger full");

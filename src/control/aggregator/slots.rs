@@ -87,7 +87,7 @@ pub(super) struct Slots {
     pub(super) refused: u64,
     pub(super) recalled: u64,
     /// How long the aggregator runs.
-    elapsed: Duration,
+    pub(super) elapsed: Duration,
 }
 
 impl Aggregator {
@@ -105,6 +105,7 @@ impl Aggregator {
     /// Looks after requests that wait. `elapsed` only grows. Gives when to come again, if nothing happens before.
     pub fn attend(&mut self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
         self.slots.elapsed = elapsed;
+        self.expire_handles();
         self.give_up_on_late();
         if !self.slots.for_slot.is_empty() && elapsed >= self.slots.next_look {
             self.slots.next_look = elapsed + LOOK_PAUSE;

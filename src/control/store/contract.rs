@@ -31,6 +31,7 @@ pub(crate) struct Subject<'a> {
 /// Fails where the store breaks the contract.
 pub(crate) fn check(subject: &mut Subject<'_>) {
     committing_twice_is_committing_once((subject.open)(1));
+    of_a_session_that_was_resumed_there_is_one_record_with_the_later_end((subject.open)(17));
     an_older_batch_changes_nothing_after_a_newer((subject.open)(2));
     a_restored_ledger_has_the_sums_of_the_first((subject.open)(3));
     details_are_filtered_ordered_and_limited((subject.open)(4));
@@ -64,6 +65,27 @@ fn committing_twice_is_committing_once(mut store: Box<dyn Store>) {
     store.commit(&batch).unwrap();
     assert_eq!(contents(&mut *store), before);
     assert_eq!((before.usage.len(), before.events.len(), before.sessions.len()), (1, 1, 1));
+}
+
+fn of_a_session_that_was_resumed_there_is_one_record_with_the_later_end(mut store: Box<dyn Store>) {
+    let mut ledger = ledger();
+    let hour = |hours| NOON.plus_ms(hours * HOUR_MS);
+    close_session(&mut ledger, 7, "alice", hour(1));
+    close_session(&mut ledger, 8, "alice", hour(2));
+    let first = ledger.take_batch().unwrap();
+    ledger.open_session(opened(7, "alice", hour(3)), hour(3));
+    ledger.apply(Delta { model: "other".into(), ..delta("alice", 5, hour(3)) }, hour(3));
+    ledger.close_session(Closed { session: SessionId(7), at: hour(4), close_code: 1006 }, false);
+    let second = ledger.take_batch().unwrap();
+    for batch in [&first, &second, &first] {
+        store.commit(batch).unwrap();
+    }
+    let sessions = store.reader().unwrap().sessions(&Filter::default()).unwrap();
+    let SessionRecord { opened, closed, totals } = &sessions[0];
+    assert_eq!((opened.at, closed.at, closed.close_code), (hour(1), hour(4), 1006));
+    assert_eq!((totals.cost, opened.model.as_ref()), (NanoUsd(5), Some(&"other".into())));
+    let order: Vec<SessionId> = sessions.iter().map(|session| session.closed.session).collect();
+    assert_eq!(order, [SessionId(7), SessionId(8)], "it is where it ended last");
 }
 
 fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
@@ -684,11 +706,15 @@ fn delta(name: &str, nano: i64, at: Timestamp) -> Delta {
     }
 }
 
+fn opened(number: u64, name: &str, at: Timestamp) -> Opened {
+    let (session, identity) = (SessionId(number), Arc::clone(&delta(name, 0, at).identity));
+    Opened { session, identity, provider: "openai".into(), model: None, at }
+}
+
+/// One that may be resumed.
 fn close_session(ledger: &mut Ledger, number: u64, name: &str, at: Timestamp) {
-    let session = SessionId(number);
-    let identity = Arc::clone(&delta(name, 0, at).identity);
-    ledger.open_session(Opened { session, identity, provider: "openai".into(), model: None, at }, at);
-    ledger.close_session(Closed { session, at, close_code: 1000 });
+    ledger.open_session(opened(number, name, at), at);
+    ledger.close_session(Closed { session: SessionId(number), at, close_code: 1000 }, true);
 }
 
 fn log(name: &str, nano: i64, at: Timestamp) -> Log {

@@ -59,6 +59,8 @@ struct Rows {
     keys: HashMap<KeyHash, Stamped<Key>>,
     events: BTreeMap<Serial, Event>,
     sessions: BTreeMap<(Timestamp, SessionId), SessionRecord>,
+    /// Under which time each of them is.
+    session_ends: HashMap<SessionId, Timestamp>,
     logs: BTreeMap<(Timestamp, Arc<str>), Log>,
     marks: HashSet<Arc<str>>,
     /// In the order in which they came.
@@ -77,6 +79,7 @@ impl Memory {
             keys: HashMap::new(),
             events: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            session_ends: HashMap::new(),
             logs: BTreeMap::new(),
             marks: HashSet::new(),
             mark_order: VecDeque::new(),
@@ -127,10 +130,7 @@ impl Rows {
         for event in &batch.events {
             self.events.entry(event.serial).or_insert_with(|| event.clone());
         }
-        for session in &batch.sessions {
-            let key = (session.closed.at, session.closed.session);
-            self.sessions.entry(key).or_insert_with(|| session.clone());
-        }
+        batch.sessions.iter().for_each(|session| self.put_session(session));
         for log in &batch.logs {
             self.logs.entry((log.at, Arc::clone(&log.id))).or_insert_with(|| log.clone());
         }
@@ -155,7 +155,11 @@ impl Rows {
         keep_newest(&mut self.audits, self.config.audits_max);
         keep_newest(&mut self.rollups, self.config.rollups_max);
         keep_newest(&mut self.events, self.config.events_max);
-        keep_newest(&mut self.sessions, self.config.sessions_max);
+        while self.sessions.len() > self.config.sessions_max
+            && let Some(((_, session), _)) = self.sessions.pop_first()
+        {
+            self.session_ends.remove(&session);
+        }
         keep_newest(&mut self.logs, self.config.logs_max);
         let mut log_bytes: usize = self.logs.values().map(Log::body_bytes).sum();
         while log_bytes > self.config.log_bytes_max
@@ -164,6 +168,19 @@ impl Rows {
             log_bytes -= log.body_bytes();
         }
         self.keep_holders_bounded();
+    }
+
+    /// Of a session that was resumed the later end holds.
+    fn put_session(&mut self, record: &SessionRecord) {
+        let (session, at) = (record.closed.session, record.closed.at);
+        match self.session_ends.get(&session) {
+            Some(end) if *end >= at => {}
+            before => {
+                before.map(|end| self.sessions.remove(&(*end, session)));
+                self.session_ends.insert(session, at);
+                self.sessions.insert((at, session), record.clone());
+            }
+        }
     }
 
     fn usage(&self, query: &UsageQuery) -> Vec<UsageRow> {

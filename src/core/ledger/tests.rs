@@ -10,7 +10,7 @@ use crate::limit::{Block, WindowKind};
 use crate::money::NanoUsd;
 use crate::record::Applied;
 use crate::record::Ceiling;
-use crate::time::{DAY_MS, HOUR_MS};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::usage::Usage;
 use crate::verdict::Used;
 use crate::window::WindowBucket;
@@ -93,11 +93,53 @@ fn a_delta_counts_for_all_its_holders_and_its_session() {
     let session = ledger.session(SessionId(1)).unwrap();
     assert_eq!((session.totals.cost, session.totals.estimated_cost), (NanoUsd(50), NanoUsd(20)));
     assert_eq!(session.opened.model, Some(Model::from("m2")));
-    ledger.close_session(Closed { session: SessionId(1), at: NOON, close_code: 1000 });
+    ledger.close_session(Closed { session: SessionId(1), at: NOON, close_code: 1000 }, false);
     let batch = ledger.take_batch().unwrap();
     assert_eq!(rows(&batch), [("alice", 12, 20), ("alice", 12, 30)]);
     assert_eq!((batch.events.len(), batch.sessions.len()), (2, 1));
     assert_eq!(ledger.take_batch(), None);
+}
+
+fn opened(at: Timestamp) -> Opened {
+    let (session, provider) = (SessionId(1), "google".into());
+    Opened { session, identity: Arc::new(Identity::of("alice".into())), provider, model: None, at }
+}
+
+#[test]
+fn a_session_that_is_resumed_is_one_from_its_first_connection_to_its_last() {
+    let minute = |minutes| NOON.plus_ms(minutes * MINUTE_MS);
+    let closed = |at, close_code| Closed { session: SessionId(1), at, close_code };
+    let mut ledger = Ledger::new(small(), NOON);
+    let records = |ledger: &mut Ledger| ledger.take_batch().unwrap_or_default().sessions;
+    ledger.open_session(opened(NOON), NOON);
+    ledger.apply(delta("alice", "m", 30, NOON), NOON);
+    // The next connection comes before the first one ends.
+    ledger.open_session(opened(minute(9)), minute(9));
+    ledger.close_session(closed(minute(10), 1000), true);
+    assert_eq!((records(&mut ledger).len(), ledger.session_count()), (0, 1));
+    ledger.apply(delta("alice", "m", 20, minute(15)), minute(15));
+    ledger.close_session(closed(minute(19), 1006), true);
+    let first = records(&mut ledger).remove(0);
+    assert_eq!((first.opened.at, first.closed.at, first.totals.cost), (NOON, minute(19), NanoUsd(50)));
+    // And the third after the second.
+    assert_eq!(ledger.session_count(), 0);
+    ledger.open_session(opened(minute(20)), minute(20));
+    assert_eq!(ledger.session(SessionId(1)).unwrap().totals.cost, NanoUsd(50));
+    ledger.apply(delta("alice", "m", 5, minute(20)), minute(20));
+    ledger.close_session(closed(minute(18), 1000), false);
+    let last = records(&mut ledger).remove(0);
+    assert_eq!((last.opened.at, last.totals.cost, last.closed.close_code), (NOON, NanoUsd(55), 1000));
+    assert!(last.closed.at > first.closed.at, "the later end holds, whatever the clock says");
+    // Nothing was kept of it any more.
+    ledger.open_session(opened(minute(30)), minute(30));
+    assert_eq!(ledger.session(SessionId(1)).unwrap().totals.cost, NanoUsd(0));
+    ledger.close_session(closed(minute(30), 1000), true);
+    ledger.forget_session(SessionId(1));
+    ledger.open_session(opened(minute(31)), minute(31));
+    assert_eq!(ledger.session(SessionId(1)).unwrap().opened.at, minute(31));
+    ledger.close_session(closed(minute(31), 1000), true);
+    ledger.close_session(closed(minute(31), 1000), true);
+    assert_eq!(ledger.session_count(), 0, "an end too many is nothing");
 }
 
 #[test]

@@ -157,10 +157,11 @@ impl Writer {
         Write::Insert { collection: "events", document }
     }
 
+    /// Of a session that was resumed the later end holds. A later one there has it that the insert finds its `_id` taken, as
+    /// with settings.
     fn session(&self, generation: u64, session: &SessionRecord) -> Write {
         let SessionRecord { opened, closed, totals } = session;
         let mut document = doc! {
-            "_id": format!("{}.{generation}.{}", self.ledger, opened.session),
             "session": opened.session.to_string(),
             "opened_at": int(opened.at.0),
             "closed_at": int(closed.at.0),
@@ -170,7 +171,10 @@ impl Writer {
         };
         document.extend(identity_document(&opened.identity));
         document.extend(counts(totals));
-        Write::Insert { collection: "sessions", document }
+        let id = format!("{}.{generation}.{}", self.ledger, opened.session);
+        let ended_before = doc! {"_id": id, "closed_at": {"$lt": int(closed.at.0)}};
+        let statement = doc! {"q": ended_before, "u": {"$set": document}, "upsert": true};
+        Write::Update { collection: "sessions", statement }
     }
 
     fn holder(&self, number: u64, state: &HolderState) -> Vec<Write> {

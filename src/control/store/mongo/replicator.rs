@@ -237,7 +237,7 @@ impl Replicator {
         }
         for (collection, statements) in updates {
             for statements in statements.chunks(batch) {
-                match SETTINGS.contains(&collection) {
+                match SETTINGS.contains(&collection) || collection == "sessions" {
                     true => self.set(collection, statements)?,
                     false => {
                         let command = doc! {"update": collection, "updates": statements.to_vec()};

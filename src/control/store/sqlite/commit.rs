@@ -295,7 +295,13 @@ impl Writer<'_> {
             values(totals),
         ];
         let columns = "generation, session, opened_at, closed_at, provider, model, close_code";
-        self.insert("sessions", columns, 2, row)
+        // Of a session that was resumed the later end holds; what else may differ follows from its responses.
+        let later = format!(
+            "ON CONFLICT (generation, session) DO UPDATE SET {}, {} WHERE excluded.closed_at > closed_at",
+            ["closed_at", "model", "close_code"].map(|name| format!("{name} = excluded.{name}")).join(", "),
+            COUNTS.map(|name| format!("{name} = excluded.{name}")).join(", "),
+        );
+        self.put("sessions", columns, 2, row, &later)
     }
 
     fn log(&self, log: &Log) -> rusqlite::Result<()> {
@@ -329,10 +335,22 @@ impl Writer<'_> {
         key_columns: usize,
         row: [Vec<Value>; 3],
     ) -> rusqlite::Result<()> {
+        self.put(table, columns, key_columns, row, "ON CONFLICT DO NOTHING")
+    }
+
+    /// Likewise; `conflict` says what is done where there is one with its key.
+    fn put(
+        &self,
+        table: &str,
+        columns: &str,
+        key_columns: usize,
+        row: [Vec<Value>; 3],
+        conflict: &str,
+    ) -> rusqlite::Result<()> {
         let row: Vec<Value> = row.into_iter().flatten().collect();
         let key = row[..key_columns].to_vec();
         let sql = format!(
-            "INSERT OR IGNORE INTO {table} ({columns}, {}, {}) VALUES ({})",
+            "INSERT INTO {table} ({columns}, {}, {}) VALUES ({}) {conflict}",
             counts::IDENTITY,
             names(),
             marks(row.len())

@@ -1,7 +1,7 @@
 //! When windows end and clocks jump, to the millisecond.
 
 use super::*;
-use crate::time::{MINUTE_MS, STEP_BACK_MS};
+use crate::time::STEP_BACK_MS;
 use crate::window::BUCKET_MS;
 
 /// 2026-12-01T00:00:00Z, where a day and a month begin.
@@ -22,7 +22,7 @@ fn no_session_ends_before_it_began() {
         let (session_id, provider) = (SessionId(session), "openai".into());
         let opened = Opened { session: session_id, identity, provider, model: None, at: NOON };
         ledger.open_session(opened, NOON);
-        ledger.close_session(Closed { session: SessionId(session), at: closed_at, close_code: 1000 });
+        ledger.close_session(Closed { session: SessionId(session), at: closed_at, close_code: 1000 }, false);
         assert_eq!(ledger.take_batch().unwrap().sessions[0].closed.at, kept);
     }
 }
