@@ -271,7 +271,7 @@ impl Fields {
         }
     }
 
-    fn number(&mut self, name: &'static str) -> Option<f64> {
+    pub(crate) fn number(&mut self, name: &'static str) -> Option<f64> {
         let value = self.take(name)?;
         let number = match (&value, self.source) {
             (Value::Number(number), _) => number.as_f64(),

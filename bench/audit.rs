@@ -59,7 +59,7 @@ impl Row {
         }
         let billed = &counts["billed"];
         let usage = Usage::of(KINDS.map(|kind| billed[kind].as_u64().unwrap_or(0)));
-        Some(PriceTable::builtin().price(provider(model), model, LATE).cost(&usage).usd())
+        Some(PriceTable::builtin().price(provider(model), model, LATE).plain_cost(&usage).usd())
     }
 }
 

@@ -351,6 +351,11 @@ mod tests {
                 "[[provider]]\nheaders = \"x-trace, cookie\"",
                 "tokenist.toml: provider.headers: \"cookie\" is read or written by tokenist itself and never passes",
             ),
+            (
+                "[[provider]]\nterms = \"tier=flex\"",
+                "tokenist.toml: provider.terms: `tier=flex` is not NAME=VALUE with one of these names: service_tier, \
+                 processing, speed, inference_geo, endpoint, deployment, region, transport, state, language",
+            ),
         ] {
             assert_eq!(check(text, &[]).unwrap_err(), message);
         }

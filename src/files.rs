@@ -11,9 +11,11 @@ use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::key::ProviderKey;
+use tokenist_core::meter::Billing;
 use tokenist_core::price::PriceTable;
 use tokenist_core::provider::models::Models;
 use tokenist_core::provider::{Routes, Served};
+use tokenist_core::terms::Terms;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::Published;
 use tokenist_proxy::{ClientConfig, ServerConfig};
@@ -80,7 +82,8 @@ impl InForce {
     }
 }
 
-fn prices(config: &Config) -> anyhow::Result<PriceTable> {
+/// The built-in prices, and the operator's file over them.
+pub(crate) fn prices(config: &Config) -> anyhow::Result<PriceTable> {
     let prices = PriceTable::builtin();
     let Some(path) = config::file(&config.metering.prices_file) else { return Ok(prices) };
     let rows = std::fs::read_to_string(&path).with_context(|| format!("{PRICES} {}", path.display()))?;
@@ -105,8 +108,10 @@ fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
     let keys = config::variables(&provider.api_key_env).filter_map(key).collect::<anyhow::Result<_>>()?;
     let family = dialect::family(&provider.dialect).context("provider.dialect")?;
     let headers = PassList::with(&provider.headers).map_err(|what| anyhow!("provider.headers: {what}"))?;
+    let terms = Terms::parse(&provider.terms).map_err(|what| anyhow!("provider.terms: {what}"))?;
     Ok(tokenist_proxy::Provider {
         name: provider.name.as_str().into(),
+        billing: Billing::new(provider.name.as_str().into(), terms),
         host: origin.host,
         port: origin.port,
         tls: tls.map(|tls| Arc::new(Published::new(tls))),

@@ -7,11 +7,13 @@ mod cpu;
 mod descriptors;
 mod files;
 mod log;
+mod prices;
 mod serve;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use log::Log;
+use prices::Prices;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +35,9 @@ enum Command {
     Serve(File),
     /// Check a configuration and print what would be in force.
     Check(File),
+    /// What models cost.
+    #[command(subcommand)]
+    Prices(Prices),
 }
 
 #[derive(clap::Args)]
@@ -74,6 +79,10 @@ fn run(log: &Log) -> anyhow::Result<()> {
             serve::check(&config)?;
             serve::warnings(&config).iter().for_each(|warning| log.line(&format!("tokenist: {warning}")));
             writeln!(io::stdout(), "{}", config::effective(&config)).context("standard output")
+        }
+        Command::Prices(what) => {
+            writeln!(io::stdout(), "{}", prices::run(what, tokenist_control::clock::system_time(), load)?)
+                .context("standard output")
         }
         Command::Serve(file) => serve::serve(&load(file)?, log),
     }

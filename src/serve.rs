@@ -515,6 +515,7 @@ fn proxy_config(
         idle_seconds: some(limits.idle_seconds),
         panic_user: std::env::var(PANIC_USER_VARIABLE).ok().map(|user| UserId::from(&*user)),
         estimate: config.metering.estimate.into(),
+        refuse_unknown_models: config.metering.refuse_unknown_models,
         providers,
         routes: routes(config)?,
     })

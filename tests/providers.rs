@@ -113,6 +113,38 @@ fn a_model_that_changes_in_mid_session_is_judged_as_what_it_becomes() {
 }
 
 #[test]
+fn a_model_without_a_price_is_refused_where_that_is_wished_and_then_nothing_is_dialled() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let proxy = start_two(&first, &second, &[("metering.refuse_unknown_models", "true")]);
+    for model in ["tomorrows", "mini-tomorrows"] {
+        let mut app = dial(&proxy, &format!("/v1/realtime?model={model}"), &[BEARER, ALICE]);
+        assert_eq!(app.answer().status, 101);
+        let event: Value = serde_json::from_slice(&app.frame().payload).unwrap();
+        assert_eq!(
+            (&event["error"]["code"], &event["error"]["message"]),
+            (
+                &json!("model_not_allowed"),
+                &json!(format!("Model {model} is not allowed: no price is known for it"))
+            )
+        );
+        assert_eq!(app.frame().close_code(), 4003);
+    }
+    assert!(first.poll().is_none() && second.poll().is_none(), "nothing went up");
+    // A session that becomes one of such a model.
+    let (mut app, mut server) = first.session(proxy.listen);
+    let created =
+        json!({"type": "session.created", "session": {"model": "gpt-realtime-2026-08-28"}}).to_string();
+    let created = frame(TEXT, created.as_bytes(), None);
+    server.send(&created);
+    app.expect(&created, "a dated name has its model's price");
+    let updated = json!({"type": "session.updated", "session": {"model": "tomorrows"}}).to_string();
+    let updated = frame(TEXT, updated.as_bytes(), None);
+    server.send(&updated);
+    app.expect(&updated, "what changes");
+    assert_eq!(app.refusal(), ("model_not_allowed".to_owned(), 4003));
+}
+
+#[test]
 fn keys_take_turns_and_one_that_is_refused_rests() {
     let provider = Upstream::start();
     let keys = [

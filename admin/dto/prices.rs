@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokenist_control::prices::PricePreview;
 use tokenist_core::id;
 use tokenist_core::limit::WindowKind;
-use tokenist_core::money::{NanoUsd, PricePerMillion};
-use tokenist_core::price::{FALLBACK, KindPrice, Listing, Price, PriceTable, Source, UNPRICED};
+use tokenist_core::money::{Factor, NanoUsd};
+use tokenist_core::price::{Conditions, FALLBACK, Listing, NOTHING, PriceTable, Rates, Source, columns};
 use tokenist_core::time::Timestamp;
+use tokenist_core::usage::{KINDS, PerKind};
 use utoipa::{IntoParams, ToSchema};
 
 /// What a model costs from a time on.
@@ -31,9 +32,17 @@ pub(crate) struct PriceBody {
     #[schema(required, format = DateTime)]
     effective_from: Option<String>,
     usd_per_million: UsdPerMillion,
-    /// For a minute of audio, where the model is billed so.
+    /// For a minute of audio or of a session, where the model is billed so.
     #[schema(required)]
     usd_per_minute: Option<f64>,
+    usd_per_thousand: UsdPerThousand,
+    /// Where there are some, this changes what the model's other price says, where they hold: what it states takes the place
+    /// of that. `service_tier=priority;input_tokens>272000`: `;` is and, `|` between values is or.
+    #[schema(required)]
+    conditions: Option<String>,
+    /// What the whole is multiplied by where the conditions hold.
+    #[schema(required)]
+    factor: Option<f64>,
 }
 
 /// Built in, in the operator's file (`metering.prices_file`), or set through this API.
@@ -45,8 +54,8 @@ enum PriceSource {
     Api,
 }
 
-/// Dollars for a million tokens. A kind without a price of its own, null, costs the fallback; cached input without one
-/// costs as much as any input.
+/// Dollars for a million tokens, or characters. A kind without a price of its own, null, costs what the kind does that it is a
+/// part of or most like, such as cached input what any input does, or else the fallback.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct UsdPerMillion {
@@ -54,6 +63,10 @@ struct UsdPerMillion {
     text_in: Option<f64>,
     #[schema(required)]
     cached_text_in: Option<f64>,
+    #[schema(required)]
+    cache_write_in: Option<f64>,
+    #[schema(required)]
+    cache_write_long_in: Option<f64>,
     #[schema(required)]
     text_out: Option<f64>,
     #[schema(required)]
@@ -66,6 +79,26 @@ struct UsdPerMillion {
     image_in: Option<f64>,
     #[schema(required)]
     cached_image_in: Option<f64>,
+    #[schema(required)]
+    image_out: Option<f64>,
+    #[schema(required)]
+    video_in: Option<f64>,
+    #[schema(required)]
+    video_out: Option<f64>,
+    #[schema(required)]
+    characters_in: Option<f64>,
+}
+
+/// Dollars for a thousand of what is billed each; null likewise.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UsdPerThousand {
+    #[schema(required)]
+    items: Option<f64>,
+    #[schema(required)]
+    searches: Option<f64>,
+    #[schema(required)]
+    file_searches: Option<f64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,7 +139,7 @@ struct TriedModel {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum PriceAnswer {
-    Price(PriceBody),
+    Price(Box<PriceBody>),
     Trial(PriceTrial),
 }
 
@@ -135,11 +168,19 @@ pub(crate) struct PriceFields {
     effective_from: Option<String>,
     #[schema(nullable = false, required = false)]
     usd_per_million: Option<UsdPerMillionFields>,
-    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    #[schema(nullable = false, minimum = 0, maximum = 10_000)]
     usd_per_minute: Option<f64>,
+    #[schema(nullable = false, required = false)]
+    usd_per_thousand: Option<UsdPerThousandFields>,
+    /// It changes what the model's other price says, where they hold. A price with conditions has no aliases.
+    #[schema(nullable = false, max_length = 256)]
+    conditions: Option<String>,
+    /// With at most four places, and conditions.
+    #[schema(nullable = false, minimum = 0, maximum = 100)]
+    factor: Option<f64>,
 }
 
-/// Dollars for a million tokens. A kind that is absent has no price.
+/// Dollars for a million tokens, or characters. A kind that is absent has no price.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[allow(dead_code, reason = "read by the description alone")]
@@ -148,6 +189,10 @@ struct UsdPerMillionFields {
     text_in: Option<f64>,
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     cached_text_in: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    cache_write_in: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    cache_write_long_in: Option<f64>,
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     text_out: Option<f64>,
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
@@ -160,6 +205,27 @@ struct UsdPerMillionFields {
     image_in: Option<f64>,
     #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
     cached_image_in: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    image_out: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    video_in: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    video_out: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    characters_in: Option<f64>,
+}
+
+/// Dollars for a thousand of what is billed each; likewise.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "read by the description alone")]
+struct UsdPerThousandFields {
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    items: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    searches: Option<f64>,
+    #[schema(nullable = false, minimum = 0, maximum = 1_000_000)]
+    file_searches: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -192,15 +258,34 @@ impl FromFields for PriceRequest {
         let model = fields.required("model", |fields, name| fields.parsed(name, name_of));
         let aliases = fields.texts("aliases", ALIASES_MAX, name_of).unwrap_or_default();
         let effective_from = fields.time("effectiveFrom");
-        let kinds = fields.within("usdPerMillion", read_kinds).unwrap_or(UNPRICED);
-        let per_minute = bounded(fields, "usdPerMinute");
-        let price = Price { per_minute, ..kinds };
-        if price == UNPRICED {
-            return fields.issue("usdPerMillion", "too_small", "At least one figure is needed");
+        let per_million = fields.within("usdPerMillion", |fields| read_rates(fields, &PER_MILLION));
+        let per_minute = bounded(fields, "usdPerMinute", MINUTE_USD_MAX).map(|usd| ("duration_ms", usd));
+        let per_thousand = fields.within("usdPerThousand", |fields| read_rates(fields, &PER_THOUSAND));
+        let figures = per_million.into_iter().chain(per_thousand).flatten().chain(per_minute);
+        let conditions =
+            fields.parsed("conditions", |bytes| Conditions::parse(&String::from_utf8_lossy(bytes)));
+        let factor = fields.number("factor").map(|factor| Factor::parse(&factor.to_string()));
+        let factor = match factor.transpose() {
+            Ok(factor) => factor.unwrap_or_default(),
+            Err(cause) => return fields.issue("factor", "custom", cause),
+        };
+        let listing = Listing {
+            provider,
+            model: model?,
+            aliases,
+            effective_from,
+            conditions: conditions.unwrap_or_default(),
+            rates: rates_of(figures),
+            factor,
+            note: None,
+        };
+        match listing.fault() {
+            Some(_) if listing.conditions.is_empty() && listing.factor.is_one() => {
+                fields.issue("usdPerMillion", "too_small", "At least one figure is needed")
+            }
+            Some(cause) => fields.issue("conditions", "custom", cause),
+            None => Some(PriceRequest { listing }),
         }
-        Some(PriceRequest {
-            listing: Listing { provider, model: model?, aliases, effective_from, price: Arc::new(price) },
-        })
     }
 }
 
@@ -208,24 +293,51 @@ fn name_of(bytes: &[u8]) -> Result<Arc<str>, id::IdError> {
     id::read(bytes).map(Arc::from)
 }
 
-fn read_kinds(fields: &mut Fields) -> Price {
-    let mut price = |name| bounded(fields, name).map(|usd| PricePerMillion(usd.0.unsigned_abs()));
-    Price {
-        text: KindPrice { input: price("textIn"), cached: price("cachedTextIn"), output: price("textOut") },
-        audio: KindPrice {
-            input: price("audioIn"),
-            cached: price("cachedAudioIn"),
-            output: price("audioOut"),
-        },
-        image: KindPrice { input: price("imageIn"), cached: price("cachedImageIn"), output: None },
-        ..UNPRICED
+/// What a figure is called here, and which kind it is of.
+type Figure = (&'static str, &'static str);
+
+const PER_MILLION: [Figure; 14] = [
+    ("textIn", "text_in"),
+    ("cachedTextIn", "cached_text_in"),
+    ("cacheWriteIn", "cache_write_in"),
+    ("cacheWriteLongIn", "cache_write_long_in"),
+    ("textOut", "text_out"),
+    ("audioIn", "audio_in"),
+    ("cachedAudioIn", "cached_audio_in"),
+    ("audioOut", "audio_out"),
+    ("imageIn", "image_in"),
+    ("cachedImageIn", "cached_image_in"),
+    ("imageOut", "image_out"),
+    ("videoIn", "video_in"),
+    ("videoOut", "video_out"),
+    ("charactersIn", "characters_in"),
+];
+const PER_THOUSAND: [Figure; 3] =
+    [("items", "items_in"), ("searches", "searches"), ("fileSearches", "file_searches")];
+
+/// Figures by kind.
+fn read_rates(fields: &mut Fields, figures: &[Figure]) -> Vec<(&'static str, NanoUsd)> {
+    figures.iter().filter_map(|(name, kind)| Some((*kind, bounded(fields, name, USD_MAX)?))).collect()
+}
+
+fn rates_of(figures: impl Iterator<Item = (&'static str, NanoUsd)>) -> Rates {
+    let mut rates = NOTHING.counts();
+    for (kind, usd) in figures {
+        let index = KINDS.iter().position(|name| *name == kind);
+        let rate = index.and_then(|index| columns().counts()[index]?.rate(usd.usd()));
+        if let Some(index) = index {
+            rates[index] = rate;
+        }
     }
+    Rates::of(rates)
 }
 
 /// Dearer figures are slips, and their sums might not fit.
-fn bounded(fields: &mut Fields, name: &'static str) -> Option<NanoUsd> {
+fn bounded(fields: &mut Fields, name: &'static str, max: NanoUsd) -> Option<NanoUsd> {
     match fields.dollars(name)? {
-        usd if usd > USD_MAX => fields.issue(name, "too_big", "Number must be less than or equal to 1000000"),
+        usd if usd > max => {
+            fields.issue(name, "too_big", format!("Number must be less than or equal to {}", max.usd()))
+        }
         usd => Some(usd),
     }
 }
@@ -237,6 +349,7 @@ impl PriceBody {
     }
 
     fn of(listing: &Listing, source: Source) -> PriceBody {
+        let usd = listing.rates.zip(columns(), |rate, column| Some(column?.usd(rate?)));
         PriceBody {
             id: (source == Source::Catalog).then(|| listing.id()),
             source: match source {
@@ -248,8 +361,15 @@ impl PriceBody {
             model: listing.model.to_string(),
             aliases: listing.aliases.iter().map(ToString::to_string).collect(),
             effective_from: listing.effective_from.map(|at| at.to_string()),
-            usd_per_million: (&*listing.price).into(),
-            usd_per_minute: listing.price.per_minute.map(NanoUsd::usd),
+            usd_per_million: UsdPerMillion::of(&usd),
+            usd_per_minute: usd.duration_ms,
+            usd_per_thousand: UsdPerThousand {
+                items: usd.items_in,
+                searches: usd.searches,
+                file_searches: usd.file_searches,
+            },
+            conditions: Some(listing.conditions.to_string()).filter(|conditions| !conditions.is_empty()),
+            factor: (!listing.factor.is_one()).then(|| listing.factor.value()),
         }
     }
 }
@@ -264,7 +384,10 @@ impl PriceList {
             model: "*".into(),
             aliases: Vec::new(),
             effective_from: None,
-            price: Arc::new(FALLBACK),
+            conditions: Conditions::default(),
+            rates: FALLBACK,
+            factor: Factor::default(),
+            note: None,
         };
         PriceList {
             prices: rows.map(|row| PriceBody::of(&row.listing, row.source)).collect(),
@@ -273,18 +396,23 @@ impl PriceList {
     }
 }
 
-impl From<&Price> for UsdPerMillion {
-    fn from(price: &Price) -> UsdPerMillion {
-        let usd = |price: Option<PricePerMillion>| price.map(PricePerMillion::usd);
+impl UsdPerMillion {
+    fn of(usd: &PerKind<Option<f64>>) -> UsdPerMillion {
         UsdPerMillion {
-            text_in: usd(price.text.input),
-            cached_text_in: usd(price.text.cached),
-            text_out: usd(price.text.output),
-            audio_in: usd(price.audio.input),
-            cached_audio_in: usd(price.audio.cached),
-            audio_out: usd(price.audio.output),
-            image_in: usd(price.image.input),
-            cached_image_in: usd(price.image.cached),
+            text_in: usd.text_in,
+            cached_text_in: usd.cached_text_in,
+            cache_write_in: usd.cache_write_in,
+            cache_write_long_in: usd.cache_write_long_in,
+            text_out: usd.text_out,
+            audio_in: usd.audio_in,
+            cached_audio_in: usd.cached_audio_in,
+            audio_out: usd.audio_out,
+            image_in: usd.image_in,
+            cached_image_in: usd.cached_image_in,
+            image_out: usd.image_out,
+            video_in: usd.video_in,
+            video_out: usd.video_out,
+            characters_in: usd.characters_in,
         }
     }
 }
@@ -313,4 +441,5 @@ impl PriceTrial {
 }
 
 const USD_MAX: NanoUsd = NanoUsd(1_000_000_000_000_000);
+const MINUTE_USD_MAX: NanoUsd = NanoUsd(10_000_000_000_000);
 const ALIASES_MAX: usize = 50;

@@ -23,8 +23,8 @@ pub(crate) async fn list_prices(State(app): State<App>) -> Json<PriceList> {
     Json(PriceList::of(&app.handle.prices()))
 }
 
-/// Sets what a model costs, from now or a day on, in the place of an earlier price of the same provider, model and day.
-/// Responses that have begun keep theirs, and what was used keeps its cost.
+/// Sets what a model costs, from now or a day on, in the place of an earlier price of the same provider, model, day and
+/// conditions. A response costs what holds at its end, and what was used keeps its cost.
 #[utoipa::path(
     put, path = "/admin/prices", tag = "prices", params(PriceQuery), request_body = PriceFields,
     responses((status = 200, description = "The price; or, tried only, what the last month would have cost.", body = PriceAnswer))
@@ -47,7 +47,7 @@ pub(crate) async fn set_price(
     app.handle.set_entry(&id, Some(&listing)).await?;
     let price = PriceBody::set(&listing);
     app.record(&caller, "price.set", ("price", &id), before.as_ref().map(PriceBody::set), &price).await;
-    Ok(Json(PriceAnswer::Price(price)))
+    Ok(Json(PriceAnswer::Price(Box::new(price))))
 }
 
 /// Takes back a price that was set here: what the file lists or what is built in holds again.

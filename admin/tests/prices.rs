@@ -31,12 +31,14 @@ fn a_price_holds_as_soon_as_it_is_set_and_until_it_is_taken_back() {
         &plane,
         "",
         &json!({"model": "m-*", "aliases": ["n"], "usdPerMillion": {"textIn": 2, "cachedTextIn": 0.25},
-            "usdPerMinute": 0.006, "effectiveFrom": "2026-01-02"}),
+            "usdPerMinute": 0.006, "usdPerThousand": {"searches": 10}, "effectiveFrom": "2026-01-02"}),
     );
     let wanted = json!({"id": "*:m-*:2026-01-02T00:00:00.000Z", "source": "api", "provider": null, "model": "m-*",
         "aliases": ["n"], "effectiveFrom": "2026-01-02T00:00:00.000Z", "usdPerMinute": 0.006,
-        "usdPerMillion": {"textIn": 2.0, "cachedTextIn": 0.25, "textOut": null, "audioIn": null, "cachedAudioIn": null,
-            "audioOut": null, "imageIn": null, "cachedImageIn": null}});
+        "usdPerMillion": {"textIn": 2.0, "cachedTextIn": 0.25, "cacheWriteIn": null, "cacheWriteLongIn": null,
+            "textOut": null, "audioIn": null, "cachedAudioIn": null, "audioOut": null, "imageIn": null,
+            "cachedImageIn": null, "imageOut": null, "videoIn": null, "videoOut": null, "charactersIn": null},
+        "usdPerThousand": {"items": null, "searches": 10.0, "fileSearches": null}, "conditions": null, "factor": null});
     assert_eq!((status, &set), (200, &wanted));
     assert_eq!(prices(&plane)[0], wanted, "it goes before all others");
     assert_eq!(cost(&plane, "b"), 2.0);
@@ -55,9 +57,14 @@ fn a_price_holds_as_soon_as_it_is_set_and_until_it_is_taken_back() {
     }
     assert_eq!(prices(&plane), builtin);
     assert_eq!(cost(&plane, "e"), 5.0);
+    let priority = json!({"model": "m-1", "conditions": "region=x;service_tier=priority", "factor": 1.5});
+    let (status, set) = put(&plane, "", &priority);
+    assert_eq!((status, &set["id"]), (200, &json!("*:m-1:always:region=x;service_tier=priority")), "{set}");
+    assert_eq!((&set["conditions"], &set["factor"]), (&priority["conditions"], &json!(1.5)));
+    assert_eq!(cost(&plane, "f"), 5.0, "it changes another price, and is none");
     let audit = || plane.ask("GET", "/admin/audit?action=price.set", "").json()["entries"].clone();
-    let kept = eventually(|| Some(audit()).filter(|entries| entries.as_array().unwrap().len() == 3));
-    assert_eq!(kept[1]["before"]["usdPerMillion"]["textIn"], 2.0);
+    let kept = eventually(|| Some(audit()).filter(|entries| entries.as_array().unwrap().len() == 4));
+    assert_eq!(kept[2]["before"]["usdPerMillion"]["textIn"], 2.0);
 }
 
 #[test]
@@ -90,4 +97,14 @@ fn what_cannot_be_a_price_is_refused_with_its_reason() {
         json!(["usdPerMillion", "textOut"]),
     ];
     assert_eq!((status, paths.collect::<Vec<_>>()), (400, wanted.to_vec()));
+    for (body, path) in [
+        (json!({"model": "m", "conditions": "tier=x", "factor": 2}), "conditions"),
+        (json!({"model": "m", "conditions": "region=x"}), "conditions"),
+        (json!({"model": "m", "conditions": "region=x", "factor": 1.00001}), "factor"),
+        (json!({"model": "m", "factor": 2}), "conditions"),
+        (json!({"model": "m", "conditions": "region=x", "factor": 2, "aliases": ["n"]}), "conditions"),
+    ] {
+        let (status, refused) = put(&plane, "", &body);
+        assert_eq!((status, &refused["error"][0]["path"]), (400, &json!([path])), "{body} {refused}");
+    }
 }

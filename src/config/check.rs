@@ -12,6 +12,7 @@ use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
 use tokenist_core::provider::models::Models;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
+use tokenist_core::terms::Terms;
 
 pub(super) fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     check_addresses(at, config)?;
@@ -207,6 +208,7 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), ConfigError> {
         ));
     }
     PassList::with(&provider.headers).map_err(|what| wrong(at, format!("provider.headers: {what}")))?;
+    Terms::parse(&provider.terms).map_err(|what| wrong(at, format!("provider.terms: {what}")))?;
     Ok(())
 }
 

@@ -202,6 +202,9 @@ pub(crate) struct Metering {
     pub(crate) linger_seconds: u64,
     /// A CSV of prices that go before the built-in ones; empty for none. Read again on SIGHUP.
     pub(crate) prices_file: String,
+    /// A session of a model without a known price is refused, or ended once that is its model; otherwise it costs the
+    /// fallback.
+    pub(crate) refuse_unknown_models: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -252,6 +255,8 @@ pub(crate) struct Provider {
     /// Headers of clients that it gets to see beside those that SDKs send to providers, separated by commas. A last `*`
     /// stands for any end. Credentials never pass by a pattern, and what tokenist reads itself never does.
     pub(crate) headers: String,
+    /// On which terms all is billed that goes there, as price lists name them: `deployment=data_zone`, separated by commas.
+    pub(crate) terms: String,
 }
 
 impl Default for Proxy {
@@ -332,7 +337,12 @@ impl Default for Limits {
 
 impl Default for Metering {
     fn default() -> Metering {
-        Metering { estimate: Estimate::Enforce, linger_seconds: 5, prices_file: String::new() }
+        Metering {
+            estimate: Estimate::Enforce,
+            linger_seconds: 5,
+            prices_file: String::new(),
+            refuse_unknown_models: false,
+        }
     }
 }
 
@@ -361,6 +371,7 @@ impl Provider {
             models: String::new(),
             ca_file: String::new(),
             headers: String::new(),
+            terms: String::new(),
         }
     }
 }

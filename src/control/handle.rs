@@ -29,6 +29,7 @@ use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::{Listing, PriceTable};
 use tokenist_core::refusal::Refusal;
+use tokenist_core::terms::Terms;
 use tokenist_core::time::{DAY_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokio::sync::oneshot;
@@ -170,7 +171,7 @@ impl Handle {
 
     /// What a usage of `model` costs at `at`, by the prices in force.
     pub fn cost(&self, provider: &str, model: &Model, usage: &Usage, at: Timestamp) -> NanoUsd {
-        self.prices.in_force().load().price(provider, model.as_str(), at).cost(usage)
+        self.prices.in_force().load().price(provider, model.as_str(), at).cost(usage, &Terms::default())
     }
 
     /// The prices in force.

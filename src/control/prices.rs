@@ -70,7 +70,8 @@ pub struct PreviewedModel {
 
 impl PricePreview {
     /// `rows` are usage by provider and model. Their sums are priced as if they were one response, so a figure may be off
-    /// by a nano-dollar for each that they sum up.
+    /// by a nano-dollar for each that they sum up. On which terms each was billed they do not tell: a listing with conditions
+    /// prices nothing here.
     pub(crate) fn of(table: &PriceTable, listing: Listing, rows: Vec<UsageRow>) -> PricePreview {
         let tried = Listing { effective_from: Some(Timestamp::MAX), ..listing };
         let table = table.clone().with_listings([tried.clone()]);
@@ -78,8 +79,10 @@ impl PricePreview {
         for UsageRow { key, totals } in rows {
             let (Some(provider), Some(model)) = (key.provider, key.model) else { continue };
             let row = table.row(&provider, model.as_str(), Timestamp::MAX);
-            let price = row.filter(|row| row.listing == tried).map(|row| &row.listing.price);
-            let cost_with_it = price.map_or(totals.cost, |price| price.cost(&totals.usage));
+            let price = row
+                .filter(|row| row.listing == tried)
+                .map(|_| table.price(&provider, model.as_str(), Timestamp::MAX));
+            let cost_with_it = price.map_or(totals.cost, |price| price.plain_cost(&totals.usage));
             preview.cost += totals.cost;
             preview.cost_with_it += cost_with_it;
             if price.is_some() {
@@ -119,6 +122,7 @@ impl Unpriced {
 mod tests {
     use super::*;
     use crate::store::UsageKey;
+    use tokenist_core::terms::Terms;
     use tokenist_core::totals::Totals;
     use tokenist_core::usage::Usage;
 
@@ -128,7 +132,9 @@ mod tests {
         let row = |table: &PriceTable| table.rows().last().unwrap().listing.clone();
         let prices = Prices::new(listed("1"));
         let text_in = |model: &str| {
-            prices.in_force().load().price("x", model, Timestamp(0)).text.input.map(|price| price.usd())
+            let table = prices.in_force().load();
+            let (rates, _) = table.price("x", model, Timestamp(0)).at(&Usage::default(), &Terms::default());
+            rates.text_in.map(|price| price.usd())
         };
         prices.set_catalog(vec![Listing { model: "n".into(), ..row(&listed("5")) }]);
         assert_eq!((text_in("m"), text_in("n")), (Some(1.0), Some(5.0)));

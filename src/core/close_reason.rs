@@ -34,6 +34,10 @@ pub enum CloseReason {
         /// What may be used instead, separated by commas.
         allowed: Arc<str>,
     },
+    /// No price is known for the model, and only models with one are served.
+    ModelUnpriced {
+        model: Arc<str>,
+    },
     /// The first event of a session has to name the model, and did not.
     ModelMissing(&'static str),
     /// The session has lasted `max_seconds`.
@@ -73,7 +77,10 @@ impl CloseReason {
     pub fn close_code(&self) -> u16 {
         match self {
             CloseReason::Unauthorized(_) => 4001,
-            CloseReason::Blocked { .. } | CloseReason::Killed | CloseReason::ModelNotAllowed { .. } => 4003,
+            CloseReason::Blocked { .. }
+            | CloseReason::Killed
+            | CloseReason::ModelNotAllowed { .. }
+            | CloseReason::ModelUnpriced { .. } => 4003,
             CloseReason::LimitReached { .. } => 4004,
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
@@ -93,7 +100,10 @@ impl CloseReason {
     pub fn http_status(&self) -> u16 {
         match self {
             CloseReason::Unauthorized(_) => 401,
-            CloseReason::Blocked { .. } | CloseReason::Killed | CloseReason::ModelNotAllowed { .. } => 403,
+            CloseReason::Blocked { .. }
+            | CloseReason::Killed
+            | CloseReason::ModelNotAllowed { .. }
+            | CloseReason::ModelUnpriced { .. } => 403,
             CloseReason::LimitReached { .. } | CloseReason::TooManySessions { .. } => 429,
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
@@ -115,7 +125,7 @@ impl CloseReason {
             CloseReason::Blocked { .. } => "user_blocked",
             CloseReason::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
             CloseReason::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
-            CloseReason::ModelNotAllowed { .. } => "model_not_allowed",
+            CloseReason::ModelNotAllowed { .. } | CloseReason::ModelUnpriced { .. } => "model_not_allowed",
             CloseReason::ModelMissing(_) => "model_missing",
             CloseReason::SessionTooLong { .. } => "session_too_long",
             CloseReason::SessionIdle { .. } => "session_idle",
@@ -159,6 +169,7 @@ impl CloseReason {
             CloseReason::Unauthorized(_)
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
+            | CloseReason::ModelUnpriced { .. }
             | CloseReason::ModelMissing(_)
             | CloseReason::Protocol(_)
             | CloseReason::NotText(_)
@@ -194,6 +205,9 @@ impl CloseReason {
             }
             CloseReason::ModelNotAllowed { model, allowed } => {
                 format!("Model {model} is not allowed; allowed: {allowed}")
+            }
+            CloseReason::ModelUnpriced { model } => {
+                format!("Model {model} is not allowed: no price is known for it")
             }
             CloseReason::ModelMissing(why) => format!("The session names no model: {why}"),
             CloseReason::SessionTooLong { max_seconds } => {

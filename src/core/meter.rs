@@ -8,10 +8,12 @@
 mod context;
 mod open;
 mod running;
+mod tariff;
 
 use self::context::Context;
 use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, total_hash, transcription_hash};
 use self::running::{Growth, Running};
+use self::tariff::Tariff;
 use crate::dialect::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rest, Settings,
 };
@@ -19,12 +21,15 @@ use crate::id::Model;
 use crate::metric::Metric;
 use crate::money::NanoUsd;
 use crate::price::{Price, PriceTable};
+use crate::terms::Terms;
 use crate::time::Now;
 use crate::usage::Usage;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::{AddAssign, Sub};
 use std::sync::Arc;
+
+pub use self::tariff::Billing;
 
 /// What to do with what a response has generated before its usage is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,7 +176,7 @@ pub struct Meter {
     /// Nobody hears the responses any more: what they read is charged, too.
     abandoned: bool,
     counts: Counts,
-    provider: Arc<str>,
+    tariff: Tariff,
     models: Models,
     /// `None` until the first response, so that a session that only waits is small.
     live: Option<Box<Responses>>,
@@ -187,7 +192,7 @@ impl Meter {
     /// `models` are those that the URL asks for; each holds until the provider says which it is.
     pub fn new(
         dialect: &'static dyn Dialect,
-        provider: Arc<str>,
+        billing: Billing,
         models: Models,
         estimate: EstimateMode,
     ) -> Meter {
@@ -204,7 +209,7 @@ impl Meter {
             detects_turns: false,
             abandoned: false,
             counts: Counts::default(),
-            provider,
+            tariff: Tariff::new(billing),
             models,
             live: None,
             context: None,
@@ -400,7 +405,7 @@ impl Meter {
         self.running = None;
         let open = self.live.as_mut().map(|live| std::mem::take(&mut live.open));
         for open in open.into_iter().flatten() {
-            settled.absorb(self.book_response(open, None, now));
+            settled.absorb(self.book_response(open, None, &Terms::default(), prices, now));
         }
         let unheard = self.live.as_mut().map(|live| {
             live.asked.clear();
@@ -429,6 +434,9 @@ impl Meter {
     }
 
     fn book_elapsed(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        if self.running.is_none() {
+            return self.reading(Reading::default());
+        }
         let (model, price) = self.priced(None, prices, now);
         let running = self.running.as_mut();
         let growth = running.and_then(|running| running.elapse(now.instant, total_hash(CLOCK), &price));
@@ -454,7 +462,7 @@ impl Meter {
             ProviderEvent::Begun { response, model, output_rate, apart } => {
                 self.forget_booked(response.as_deref());
                 let price = model.and_then(named).map(|model| {
-                    let price = Arc::clone(prices.price(&self.provider, model.as_str(), now.wall));
+                    let price = self.tariff.price(model.as_str(), prices, now.wall);
                     (model, price)
                 });
                 let fresh = |open: &&mut Open| open.audio_bytes == 0;
@@ -475,14 +483,17 @@ impl Meter {
                 }
                 Reading::default()
             }
-            ProviderEvent::Done { response, usage, .. } => self.done(response.as_deref(), usage, prices, now),
-            ProviderEvent::Total { key, model, usage, .. } => {
+            ProviderEvent::Done { response, usage, terms } => {
+                self.done(response.as_deref(), usage, &terms, prices, now)
+            }
+            ProviderEvent::Total { key, model, usage, terms } => {
                 let (model, price) = self.priced(model, prices, now);
-                let growth = self.running.get_or_insert_default().state(total_hash(&key), usage, &price);
+                let running = self.running.get_or_insert_default();
+                let growth = running.state(total_hash(&key), usage, &price, &terms);
                 self.book_growth(model, growth)
             }
-            ProviderEvent::Item { id, model, usage, .. } => {
-                self.item(id.as_deref(), model, usage, prices, now)
+            ProviderEvent::Item { id, model, usage, terms } => {
+                self.item(id.as_deref(), model, usage, &terms, prices, now)
             }
             ProviderEvent::Clock { runs } => {
                 let (model, price) = self.priced(None, prices, now);
@@ -552,10 +563,10 @@ impl Meter {
 
     fn set_model(&mut self, model: Option<Model>, prices: &PriceTable, now: Now) {
         let Some(model) = model else { return };
-        let price = prices.price(&self.provider, model.as_str(), now.wall);
         for open in self.live.iter_mut().flat_map(|live| &mut live.open) {
             if open.model.is_none() {
-                (open.model, open.price) = (Some(model.clone()), Arc::clone(price));
+                let price = self.tariff.price(model.as_str(), prices, now.wall);
+                (open.model, open.price) = (Some(model.clone()), price);
             }
         }
         self.models.session = Some(model);
@@ -568,7 +579,7 @@ impl Meter {
         if id.is_none() && live.open.last().is_some_and(|open| open.is_finished) {
             // The next one begins, and the usage of this one never came.
             let finished = live.open.pop();
-            self.overdue(finished, now);
+            self.overdue(finished, prices, now);
         }
         let live = self.live.get_or_insert_default();
         let found = live.open.iter().rposition(|open| id.is_none() || open.id.as_deref() == id);
@@ -589,7 +600,7 @@ impl Meter {
             let live = self.live.get_or_insert_default();
             if live.open.len() == OPEN_MAX {
                 let quiet = live.open.remove(0);
-                self.overdue(Some(quiet), now);
+                self.overdue(Some(quiet), prices, now);
             }
             let mut open = self.begin(id, apart, prices, now);
             let live = self.live.get_or_insert_default();
@@ -603,15 +614,15 @@ impl Meter {
     }
 
     /// Books a response by its estimate where nothing can be answered.
-    fn overdue(&mut self, response: Option<Open>, now: Now) {
+    fn overdue(&mut self, response: Option<Open>, prices: &PriceTable, now: Now) {
         let Some(response) = response else { return };
-        let reading = self.book_response(response, None, now);
+        let reading = self.book_response(response, None, &Terms::default(), prices, now);
         self.live.get_or_insert_default().overdue.absorb(reading);
     }
 
     /// A response that is foreseen to read what there is to be read now.
     fn begin(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Open {
-        let price = Arc::clone(prices.price(&self.provider, name_of(self.models.session.as_ref()), now.wall));
+        let price = self.tariff.price(name_of(self.models.session.as_ref()), prices, now.wall);
         let asked = self.live.as_mut().and_then(|live| live.take_asked(apart));
         let (settings_bytes, rate) = (self.settings_bytes, self.input_rate);
         let context = self.context();
@@ -621,7 +632,7 @@ impl Meter {
         let of_its_own = asked.filter(|_| apart).and_then(|asked| asked.input);
         let input = of_its_own.unwrap_or_else(|| context.input(settings_bytes));
         let input_charge = match self.estimate {
-            EstimateMode::Enforce => Charge::of(price.cost(&input), &input),
+            EstimateMode::Enforce => Charge::of(price.plain_cost(&input), &input),
             EstimateMode::Observe | EstimateMode::Off => Charge::default(),
         };
         Open {
@@ -665,7 +676,14 @@ impl Meter {
         charge
     }
 
-    fn done(&mut self, id: Option<&str>, usage: Option<Usage>, prices: &PriceTable, now: Now) -> Reading {
+    fn done(
+        &mut self,
+        id: Option<&str>,
+        usage: Option<Usage>,
+        terms: &Terms<'_>,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Reading {
         let live = self.live.get_or_insert_default();
         live.growing = None;
         if id.is_some_and(|id| live.has_booked(response_hash(id))) || live.is_repeated(usage.as_ref()) {
@@ -688,18 +706,18 @@ impl Meter {
             }
         };
         response.id = response.id.or_else(|| id.map(Box::from));
-        self.book_response(response, usage, now)
+        self.book_response(response, usage, terms, prices, now)
     }
 
     /// A model that is named here, else the session's, with its price.
     fn priced(
-        &self,
+        &mut self,
         model: Option<Cow<'_, str>>,
         prices: &PriceTable,
         now: Now,
     ) -> (Option<Model>, Arc<Price>) {
         let model = model.and_then(named).or_else(|| self.models.of_session().cloned());
-        let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
+        let price = self.tariff.price(name_of(model.as_ref()), prices, now.wall);
         (model, price)
     }
 
@@ -709,6 +727,7 @@ impl Meter {
         id: Option<&str>,
         model: Option<Cow<'_, str>>,
         usage: Usage,
+        terms: &Terms<'_>,
         prices: &PriceTable,
         now: Now,
     ) -> Reading {
@@ -724,7 +743,7 @@ impl Meter {
             return Reading::default();
         }
         let (model, price) = self.priced(model, prices, now);
-        let metered = self.book(model, &price, usage, Basis::Stated, None);
+        let metered = self.book(model, &price, usage, terms, Basis::Stated);
         Reading {
             charge: Charge::of(metered.cost, &metered.usage),
             booked: vec![metered],
@@ -735,7 +754,7 @@ impl Meter {
     /// Books what a running sum has grown by.
     fn book_growth(&mut self, model: Option<Model>, growth: Option<Growth>) -> Reading {
         let Some(Growth { usage, cost, price }) = growth else { return Reading::default() };
-        let metered = Metered { cost, ..self.book(model, &price, usage, Basis::Stated, None) };
+        let metered = Metered { cost, ..self.book(model, &price, usage, &Terms::default(), Basis::Stated) };
         Reading {
             charge: Charge::of(metered.cost, &metered.usage),
             booked: vec![metered],
@@ -806,9 +825,9 @@ impl Meter {
             return Reading::default();
         }
         let model = name_of(self.models.transcription.as_ref());
-        let usage = match prices.price(&self.provider, model, now.wall).per_minute {
-            Some(_) => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
-            None => {
+        let usage = match self.tariff.price(model, prices, now.wall).bills_time() {
+            true => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
+            false => {
                 let audio_in = sound_ms.div_ceil(self.dialect.rates().heard_ms_per_token);
                 Usage { audio_in, requests: 1, ..Usage::default() }
             }
@@ -818,14 +837,21 @@ impl Meter {
 
     fn book_transcription(&mut self, usage: Usage, basis: Basis, prices: &PriceTable, now: Now) -> Reading {
         let model = self.models.transcription.clone();
-        let price = Arc::clone(prices.price(&self.provider, name_of(model.as_ref()), now.wall));
-        let metered = self.book(model, &price, usage, basis, None);
+        let price = self.tariff.price(name_of(model.as_ref()), prices, now.wall);
+        let metered = self.book(model, &price, usage, &Terms::default(), basis);
         let charge = Charge::of(metered.cost, &metered.usage);
         Reading { charge, booked: vec![metered], ..Reading::default() }
     }
 
-    /// Books a response that is not among the open ones any more.
-    fn book_response(&mut self, response: Open, usage: Option<Usage>, now: Now) -> Reading {
+    /// Books a response that is not among the open ones any more, at what it costs now.
+    fn book_response(
+        &mut self,
+        response: Open,
+        usage: Option<Usage>,
+        terms: &Terms<'_>,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Reading {
         if let Some(id) = &response.id {
             self.live.get_or_insert_default().remember(response_hash(id));
         }
@@ -841,7 +867,9 @@ impl Meter {
         };
         let latency_ms = response.began_at.map(|began_at| now.instant.since(began_at));
         let foreseen = response.foreseen();
-        let metered = self.book(response.model, &response.price, usage, basis, latency_ms);
+        let price = self.tariff.price(name_of(response.model.as_ref()), prices, now.wall);
+        let metered = self.book(response.model, &price, usage, terms, basis);
+        let metered = Metered { latency_ms, ..metered };
         Reading {
             charge: Charge::of(metered.cost, &metered.usage) - response.charged,
             foreseen: Charge::default() - foreseen,
@@ -855,10 +883,10 @@ impl Meter {
         model: Option<Model>,
         price: &Price,
         usage: Usage,
+        terms: &Terms<'_>,
         basis: Basis,
-        latency_ms: Option<u64>,
     ) -> Metered {
-        let known_price = price.known && price.covers(&usage);
+        let known_price = price.covers(&usage, terms);
         match basis {
             Basis::Stated => self.counts.metered += 1,
             Basis::Estimated => self.counts.estimated += 1,
@@ -867,10 +895,10 @@ impl Meter {
         Metered {
             model: model.unwrap_or_else(|| Model::from(UNKNOWN_MODEL)),
             usage,
-            cost: price.cost(&usage),
+            cost: price.cost(&usage, terms),
             estimated: basis == Basis::Estimated,
             known_price,
-            latency_ms,
+            latency_ms: None,
         }
     }
 

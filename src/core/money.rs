@@ -13,7 +13,7 @@ use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 #[serde(transparent)]
 pub struct NanoUsd(pub i64);
 
-/// Nano-dollars for a million units of what is billed (tokens, characters), or for a million minutes.
+/// Nano-dollars for a million units of what is billed (tokens, characters, minutes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PricePerMillion(pub u64);
@@ -26,13 +26,15 @@ impl NanoUsd {
     pub const ZERO: NanoUsd = NanoUsd(0);
     pub const MAX: NanoUsd = NanoUsd(i64::MAX);
 
-    /// The cost of `(count, price)` pairs and of `(milliseconds, price per minute)` pairs, summed exactly and
+    /// The cost of `(count, price)` pairs and of milliseconds at a price for minutes, all multiplied, summed exactly and
     /// rounded up once to a whole nano-dollar.
-    pub fn of(counts: &[(u64, PricePerMillion)], durations: &[(u64, NanoUsd)]) -> NanoUsd {
-        let scaled: u128 = counts.iter().map(|&(n, price)| n as u128 * price.0 as u128 * MS_PER_MINUTE).sum();
-        let timed: u128 =
-            durations.iter().map(|&(ms, price)| ms as u128 * price.0.max(0) as u128 * MILLION).sum();
-        let nano = (scaled + timed).div_ceil(MILLION * MS_PER_MINUTE);
+    pub fn of(counts: &[(u64, PricePerMillion)], time: (u64, PricePerMillion), factor: Factor) -> NanoUsd {
+        let amount = |(count, price): (u64, PricePerMillion)| u128::from(count) * u128::from(price.0);
+        let counted = counts.iter().fold(0, |sum: u128, &pair| sum.saturating_add(amount(pair)));
+        let scaled = counted.saturating_mul(MS_PER_MINUTE).saturating_add(amount(time));
+        let Factor { numerator, denominator } = factor;
+        let multiplied = scaled.saturating_mul(numerator.into());
+        let nano = multiplied.div_ceil(MILLION * MS_PER_MINUTE * u128::from(denominator));
         NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
     }
 
@@ -63,6 +65,74 @@ impl PricePerMillion {
     /// Dollars per million, for people and JSON.
     pub fn usd(self) -> f64 {
         self.0 as f64 / NANO
+    }
+}
+
+/// What prices are multiplied by, such as 1.21: exact, and of at most four places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Factor {
+    numerator: u64,
+    denominator: u64,
+}
+
+impl Factor {
+    pub fn is_one(&self) -> bool {
+        self.numerator == self.denominator
+    }
+
+    /// For people and JSON.
+    pub fn value(&self) -> f64 {
+        self.numerator as f64 / self.denominator as f64
+    }
+
+    pub fn times(self, other: Factor) -> Factor {
+        Factor {
+            numerator: self.numerator.saturating_mul(other.numerator),
+            denominator: self.denominator.saturating_mul(other.denominator),
+        }
+    }
+
+    /// Reads a decimal number.
+    ///
+    /// # Errors
+    /// It is none, has more places than four, or is more than a hundred.
+    pub fn parse(text: &str) -> Result<Factor, String> {
+        let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+        let is_number = !whole.is_empty() && (whole.len() + places.len()) <= 7 && places.len() <= 4;
+        let digits = format!("{whole}{places}");
+        let numerator =
+            digits.parse().ok().filter(|_| is_number && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let factor =
+            numerator.map(|numerator| Factor { numerator, denominator: 10_u64.pow(places.len() as u32) });
+        factor.filter(|factor| factor.numerator <= 100 * factor.denominator).ok_or_else(|| {
+            format!("`{text}` is no factor such as 1.21, of at most four places and a hundred")
+        })
+    }
+}
+
+impl Default for Factor {
+    fn default() -> Factor {
+        Factor { numerator: 1, denominator: 1 }
+    }
+}
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.value())
+    }
+}
+
+impl TryFrom<String> for Factor {
+    type Error = String;
+    fn try_from(text: String) -> Result<Factor, String> {
+        Factor::parse(&text)
+    }
+}
+
+impl From<Factor> for String {
+    fn from(factor: Factor) -> String {
+        factor.to_string()
     }
 }
 
@@ -135,24 +205,49 @@ mod tests {
     #[test]
     fn a_cost_is_exact_and_rounded_up_once() {
         let cents = |usd: f64| PricePerMillion::from_usd(usd).unwrap();
-        type Row<'a> = (&'a [(u64, PricePerMillion)], &'a [(u64, NanoUsd)], i64);
+        let (no_time, one) = ((0, PricePerMillion(0)), "1");
+        type Row<'a> = (&'a [(u64, PricePerMillion)], (u64, PricePerMillion), &'a str, i64);
         let rows: &[Row<'_>] = &[
-            (&[], &[], 0),
-            (&[(1000, cents(0.15)), (500, cents(0.60))], &[], 450_000),
-            (&[(1, PricePerMillion(1))], &[], 1),
-            (&[(1, PricePerMillion(1)), (999_999, PricePerMillion(1))], &[], 1),
-            (&[(1, PricePerMillion(1)), (1_000_000, PricePerMillion(1))], &[], 2),
-            (&[], &[(1_700, NanoUsd(6_000_000))], 170_000),
-            (&[], &[(1, NanoUsd(1))], 1),
+            (&[], no_time, one, 0),
+            (&[(1000, cents(0.15)), (500, cents(0.60))], no_time, one, 450_000),
+            (&[(1, PricePerMillion(1))], no_time, one, 1),
+            (&[(1, PricePerMillion(1)), (999_999, PricePerMillion(1))], no_time, one, 1),
+            (&[(1, PricePerMillion(1)), (1_000_000, PricePerMillion(1))], no_time, one, 2),
+            (&[], (1_700, cents(6_000.0)), one, 170_000),
+            (&[], (1, PricePerMillion(1)), one, 1),
+            (&[(1000, cents(0.15))], (1_700, cents(6_000.0)), "1.1", 352_000),
+            (&[(1, PricePerMillion(1_000_000))], no_time, "1.0001", 2),
+            (&[(1, PricePerMillion(1_000_000))], no_time, "0", 0),
         ];
-        for (counts, durations, nano) in rows {
-            assert_eq!(NanoUsd::of(counts, durations), NanoUsd(*nano), "{counts:?} {durations:?}");
+        for (counts, time, factor, nano) in rows {
+            let cost = NanoUsd::of(counts, *time, Factor::parse(factor).unwrap());
+            assert_eq!(cost, NanoUsd(*nano), "{counts:?} {time:?} {factor}");
         }
     }
 
     #[test]
+    fn a_factor_is_a_decimal_number_and_nothing_else() {
+        for text in ["1", "1.1", "0.5", "1.3217", "100"] {
+            let factor = Factor::parse(text).unwrap();
+            assert_eq!((factor.to_string(), factor.is_one()), (text.to_owned(), text == "1"));
+        }
+        for text in ["", ".5", "-1", "1.00001", "100.5", "1e3", "1,1", "+1", "a"] {
+            assert!(Factor::parse(text).is_err(), "{text}");
+        }
+        let both = Factor::parse("1.1").unwrap().times(Factor::parse("1.1").unwrap());
+        assert_eq!(both.to_string(), "1.21");
+    }
+
+    #[test]
     fn an_absurd_cost_saturates() {
-        assert_eq!(NanoUsd::of(&[(u64::MAX, PricePerMillion(u64::MAX / 1_000_000_000))], &[]), NanoUsd::MAX);
+        assert_eq!(
+            NanoUsd::of(
+                &[(u64::MAX, PricePerMillion(u64::MAX))],
+                (u64::MAX, PricePerMillion(u64::MAX)),
+                Factor::default()
+            ),
+            NanoUsd::MAX
+        );
     }
 
     #[test]

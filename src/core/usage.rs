@@ -10,30 +10,31 @@ use std::ops::{Add, AddAssign};
 /// written one after the other.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident),* $(,)?) => {
-        /// Counts of one response, or a sum of several. Tokens unless said otherwise.
+        /// Something of each kind, such as its count or its price. Tokens unless said otherwise.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub struct Usage {
-            $($(#[$doc])* pub $kind: u64,)*
+        #[serde(default)]
+        pub struct PerKind<T> {
+            $($(#[$doc])* pub $kind: T,)*
         }
 
         /// What the kinds are called wherever they are written by name.
         pub const KINDS: [&str; [$(stringify!($kind)),*].len()] = [$(stringify!($kind)),*];
 
-        impl Usage {
-            /// By kind, in the order of [`KINDS`].
-            pub fn counts(&self) -> [u64; KINDS.len()] {
+        impl<T> PerKind<T> {
+            /// In the order of [`KINDS`].
+            pub fn counts(self) -> [T; KINDS.len()] {
                 [$(self.$kind),*]
             }
 
-            /// Of counts in the order of [`KINDS`].
-            pub fn of(counts: [u64; KINDS.len()]) -> Usage {
+            /// Of what is in the order of [`KINDS`].
+            pub fn of(counts: [T; KINDS.len()]) -> PerKind<T> {
                 let [$($kind),*] = counts;
-                Usage { $($kind),* }
+                PerKind { $($kind),* }
             }
 
-            /// Kind by kind, what `join` makes of both counts.
-            pub(crate) fn zip(self, other: Usage, join: impl Fn(u64, u64) -> u64) -> Usage {
-                Usage { $($kind: join(self.$kind, other.$kind)),* }
+            /// Kind by kind, what `join` makes of both.
+            pub fn zip<U, V>(self, other: PerKind<U>, join: impl Fn(T, U) -> V) -> PerKind<V> {
+                PerKind { $($kind: join(self.$kind, other.$kind)),* }
             }
         }
     };
@@ -69,6 +70,9 @@ kinds! {
     /// How many responses this stands for.
     requests,
 }
+
+/// Counts of one response, or a sum of several.
+pub type Usage = PerKind<u64>;
 
 impl Usage {
     pub fn input_tokens(&self) -> u64 {

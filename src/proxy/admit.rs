@@ -307,6 +307,9 @@ fn choose(
     });
     let chosen = picked.and_then(|index| {
         let provider = &shard.config.providers[index];
+        if let Some(model) = model.filter(|model| shard.refuses(&provider.name, model)) {
+            return Err(CloseReason::ModelUnpriced { model: model.as_str().into() });
+        }
         match has_own_key || !provider.keys.is_empty() {
             true => Ok((index, Arc::clone(provider))),
             false => {

@@ -10,7 +10,7 @@ use tokenist_core::http::pass::PassList;
 use tokenist_core::http::write::HeaderValue;
 use tokenist_core::id::UserId;
 use tokenist_core::key::ProviderKey;
-use tokenist_core::meter::EstimateMode;
+use tokenist_core::meter::{Billing, EstimateMode};
 use tokenist_core::provider::Routes;
 use tokenist_handoff::Published;
 
@@ -61,6 +61,8 @@ pub struct Config {
     /// A test hook: sessions of this user panic at their first frame from the provider.
     pub panic_user: Option<UserId>,
     pub estimate: EstimateMode,
+    /// Whether a model is served for which no price is known.
+    pub refuse_unknown_models: bool,
     /// In the order in which they are tried.
     pub providers: Vec<Arc<Provider>>,
     /// Which of them serves what; in the same order.
@@ -70,6 +72,8 @@ pub struct Config {
 /// A provider as shards reach it.
 pub struct Provider {
     pub name: Arc<str>,
+    /// Whose prices hold for it, and on which terms.
+    pub billing: Billing,
     /// Printable ASCII without blanks.
     pub host: String,
     pub port: u16,

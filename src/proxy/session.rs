@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use tokenist_core::message::Closed;
 use tokenist_core::meter::{Carried, Meter};
@@ -62,7 +61,7 @@ async fn life(
     let Some(connected) = Box::pin(connect::connect(shard, live, admitted)).await? else { return Ok(()) };
     let connect::Connected { target, asked, provider, opening, downstream, upstream } = connected;
     let mut meter =
-        Meter::new(live.dialect.get(), Arc::clone(&provider.name), asked.models, shard.config.estimate);
+        Meter::new(live.dialect.get(), provider.billing.clone(), asked.models, shard.config.estimate);
     if let Some(call) = asked.call {
         live.shares_call.set(true);
         meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) }));

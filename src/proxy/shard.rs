@@ -263,6 +263,12 @@ impl Shard {
         self.report(Report::Charged(delta, upto));
     }
 
+    /// Whether a model is not served because no price is known for it.
+    pub(crate) fn refuses(&self, provider: &str, model: &Model) -> bool {
+        let is_priced = || self.prices.load().row(provider, model.as_str(), self.clock.now().wall).is_some();
+        self.config.refuse_unknown_models && !is_priced()
+    }
+
     pub(crate) fn warn_unpriced(&self, model: &Model) {
         let mut unpriced = self.unpriced.borrow_mut();
         if unpriced.len() < WARNED_MAX && unpriced.insert(model.clone()) {

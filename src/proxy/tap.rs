@@ -206,11 +206,14 @@ impl Tap {
         self.model = Some(model.clone());
         let index = self.live.provider.get().unwrap_or_default();
         let served = self.shard.config.routes.models(index);
-        if was_let_in || served.fit(model.as_str()).is_some() {
-            return Act::Pass;
-        }
-        let reason =
-            CloseReason::ModelNotAllowed { model: model.as_str().into(), allowed: served.to_string().into() };
+        let (is_served, name) = (was_let_in || served.fit(model.as_str()).is_some(), model.as_str().into());
+        let reason = match is_served {
+            false => CloseReason::ModelNotAllowed { model: name, allowed: served.to_string().into() },
+            true if self.shard.refuses(&self.provider.name, model) => {
+                CloseReason::ModelUnpriced { model: name }
+            }
+            true => return Act::Pass,
+        };
         self.shard.end(&self.live, reason);
         self.stopped = true;
         Act::StopAfter

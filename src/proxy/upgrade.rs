@@ -185,6 +185,7 @@ mod tests {
     fn provider() -> Provider {
         Provider {
             name: "openai".into(),
+            billing: "openai".into(),
             host: "api.openai.com".into(),
             port: 443,
             tls: None,

@@ -46,6 +46,9 @@ def cost(model, usage):
         if price is None:
             price, known = FALLBACK[index], False
         total += fresh[kind] * Fraction(price) * 1000
+    # Of Gemini, video costs what images do.
+    if usage.get("video_in"):
+        total += usage["video_in"] * Fraction(row[6]) * 1000
     if usage["duration_ms"]:
         price = row[8]
         if price is None:
@@ -180,12 +183,16 @@ def gemini(usage):
     out = blank()
 
     def spread(total, details, suffix):
-        names = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}
+        def add(name, count):
+            if count:
+                out[name + suffix] = out.get(name + suffix, 0) + count
+
+        names = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
         known = sum(entry.get("tokenCount", 0) for entry in details)
         heir = next((names[entry["modality"]] for entry in details if "tokenCount" not in entry), "text")
         for entry in details:
-            out[names[entry["modality"]] + suffix] += entry.get("tokenCount", 0)
-        out[heir + suffix] += max(0, total - known)
+            add(names[entry["modality"]], entry.get("tokenCount", 0))
+        add(heir, max(0, total - known))
 
     said = usage.get("responseTokenCount", usage.get("candidatesTokenCount", 0))
     spread(usage["promptTokenCount"], usage.get("promptTokensDetails", []), "_in")

@@ -27,7 +27,7 @@ impl Bill {
     /// What the provider stated, at the model's list price.
     pub(crate) fn stated(model: &str, usage: Usage) -> Bill {
         let prices = PriceTable::builtin();
-        Bill { usage, cost: prices.price("openai", model, LATE).cost(&usage), estimated: NanoUsd::ZERO }
+        Bill { usage, cost: prices.price("openai", model, LATE).plain_cost(&usage), estimated: NanoUsd::ZERO }
     }
 
     pub(crate) fn tokens(&self) -> i64 {

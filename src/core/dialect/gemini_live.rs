@@ -256,8 +256,8 @@ fn usage(fields: Fields<'_>) -> Option<Usage> {
 struct Details {
     text: Option<u64>,
     audio: Option<u64>,
-    /// Pictures and video.
     image: Option<u64>,
+    video: Option<u64>,
     /// An entry without a count stands for what the others leave.
     open: Option<Modality>,
 }
@@ -267,6 +267,7 @@ enum Modality {
     Text,
     Audio,
     Image,
+    Video,
 }
 
 impl Details {
@@ -294,6 +295,7 @@ impl Details {
             Modality::Text => &mut self.text,
             Modality::Audio => &mut self.audio,
             Modality::Image => &mut self.image,
+            Modality::Video => &mut self.video,
         }
     }
 
@@ -305,7 +307,7 @@ impl Details {
     }
 
     fn parts(&self) -> Parts {
-        Parts { text: self.text, audio: self.audio, image: self.image, ..Parts::default() }
+        Parts { text: self.text, audio: self.audio, image: self.image, video: self.video, ..Parts::default() }
     }
 }
 
@@ -313,7 +315,8 @@ impl Modality {
     fn of(name: Text<'_>) -> Modality {
         match &*name.bytes() {
             b"AUDIO" => Modality::Audio,
-            b"IMAGE" | b"VIDEO" => Modality::Image,
+            b"IMAGE" => Modality::Image,
+            b"VIDEO" => Modality::Video,
             _ => Modality::Text,
         }
     }

@@ -40,6 +40,10 @@ fn object(reason: &CloseReason) -> Value {
             error["model"] = json!(model);
             error["allowed_models"] = json!(allowed);
         }
+        CloseReason::ModelUnpriced { model } => {
+            error["param"] = json!("model");
+            error["model"] = json!(model);
+        }
         _ => {}
     }
     error
@@ -48,9 +52,10 @@ fn object(reason: &CloseReason) -> Value {
 fn kind(reason: &CloseReason) -> &'static str {
     match reason {
         CloseReason::Unauthorized(_) => "invalid_api_key",
-        CloseReason::Blocked { .. } | CloseReason::Killed | CloseReason::ModelNotAllowed { .. } => {
-            "account_deactivated"
-        }
+        CloseReason::Blocked { .. }
+        | CloseReason::Killed
+        | CloseReason::ModelNotAllowed { .. }
+        | CloseReason::ModelUnpriced { .. } => "account_deactivated",
         CloseReason::LimitReached { .. } => "insufficient_quota",
         CloseReason::TooManySessions { .. } => "rate_limit_error",
         CloseReason::SessionTooLong { .. }

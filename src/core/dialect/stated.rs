@@ -19,6 +19,7 @@ pub(super) struct Parts {
     pub(super) text: Option<u64>,
     pub(super) audio: Option<u64>,
     pub(super) image: Option<u64>,
+    pub(super) video: Option<u64>,
     pub(super) reasoning: Option<u64>,
     pub(super) cached: Option<u64>,
     pub(super) cached_text: Option<u64>,
@@ -28,7 +29,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn sum(&self) -> u64 {
-        [self.text, self.audio, self.image].into_iter().flatten().sum()
+        [self.text, self.audio, self.image, self.video].into_iter().flatten().sum()
     }
 }
 
@@ -49,9 +50,11 @@ impl Stated {
             text_in: input.text.unwrap_or(0) + rest(total_in, input),
             audio_in: input.audio.unwrap_or(0),
             image_in: input.image.unwrap_or(0),
+            video_in: input.video.unwrap_or(0),
             text_out: output.text.unwrap_or(0) + rest(total_out, output),
             audio_out: output.audio.unwrap_or(0),
             image_out: output.image.unwrap_or(0),
+            video_out: output.video.unwrap_or(0),
             reasoning_out: output.reasoning.unwrap_or(0),
             duration_ms: self.duration_ms.unwrap_or(0),
             requests: 1,

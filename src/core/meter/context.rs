@@ -118,7 +118,7 @@ impl Context {
                 self.stated = Usage {
                     text_in: usage.text_in,
                     audio_in: usage.audio_in,
-                    image_in: usage.image_in,
+                    image_in: usage.image_in.saturating_add(usage.video_in),
                     cached_text_in: usage.cached_text_in,
                     cached_audio_in: usage.cached_audio_in,
                     cached_image_in: usage.cached_image_in,

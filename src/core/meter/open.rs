@@ -52,7 +52,7 @@ pub(super) struct Unheard {
 pub(super) struct Open {
     pub(super) id: Option<Box<str>>,
     pub(super) model: Option<Model>,
-    /// Of the time when it began; also what is booked in the end costs that.
+    /// Of the time when it began, for estimates; what is booked in the end costs what it does then.
     pub(super) price: Arc<Price>,
     /// `None` if its end was its first sign.
     pub(super) began_at: Option<Instant>,

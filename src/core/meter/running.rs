@@ -1,10 +1,11 @@
 //! Usage that grows: totals that the provider states again and again, and time that is billed as it passes.
 //!
 //! What is booked is always what a sum has grown by, priced as the difference of two prices of the whole, so that a thousand
-//! small bookings cost what one large one does, to the nano-dollar.
+//! small bookings cost what one large one does, to the nano-dollar. Where the price changes it is so from there on.
 
 use crate::money::NanoUsd;
 use crate::price::Price;
+use crate::terms::Terms;
 use crate::time::Instant;
 use crate::usage::Usage;
 use std::sync::Arc;
@@ -19,10 +20,11 @@ const BOOKED_EACH_MS: u64 = 5_000;
 #[derive(Clone, Debug)]
 struct Total {
     key: u64,
-    /// Of the time when it began.
     price: Arc<Price>,
     usage: Usage,
     cost: NanoUsd,
+    /// What there was, and what it cost, when this price came to hold.
+    before: (Usage, NanoUsd),
 }
 
 /// What of a total is to be booked now.
@@ -43,10 +45,19 @@ pub(super) struct Running {
 
 impl Running {
     /// A total is stated. The greatest of each kind holds: an older one that comes late takes nothing back.
-    pub(super) fn state(&mut self, key: u64, usage: Usage, price: &Arc<Price>) -> Option<Growth> {
+    pub(super) fn state(
+        &mut self,
+        key: u64,
+        usage: Usage,
+        price: &Arc<Price>,
+        terms: &Terms<'_>,
+    ) -> Option<Growth> {
         let total = self.total(key, price);
+        if total.price != *price {
+            (total.price, total.before) = (Arc::clone(price), (total.usage, total.cost));
+        }
         let greatest = total.usage.zip(usage, u64::max);
-        total.grow_to(greatest)
+        total.grow_to(greatest, terms)
     }
 
     /// Time is billed from now on, or no more; what has passed until now is to be booked.
@@ -76,7 +87,7 @@ impl Running {
         };
         self.elapsed_ms = self.elapsed_ms.saturating_add(now.since(since));
         let duration_ms = self.elapsed_ms;
-        self.state(key, Usage { duration_ms, requests: 1, ..Usage::default() }, price)
+        self.state(key, Usage { duration_ms, requests: 1, ..Usage::default() }, price, &Terms::default())
     }
 
     /// Whether so much time has passed that it is worth a booking.
@@ -88,8 +99,8 @@ impl Running {
         let found = self.totals.iter().position(|total| total.key == key);
         let index = found.unwrap_or_else(|| {
             if self.totals.len() < TOTALS_MAX {
-                let (price, usage) = (Arc::clone(price), Usage::default());
-                self.totals.push(Total { key, price, usage, cost: NanoUsd::default() });
+                let (price, usage, cost) = (Arc::clone(price), Usage::default(), NanoUsd::ZERO);
+                self.totals.push(Total { key, price, usage, cost, before: (usage, cost) });
             }
             self.totals.len() - 1
         });
@@ -98,12 +109,14 @@ impl Running {
 }
 
 impl Total {
-    fn grow_to(&mut self, usage: Usage) -> Option<Growth> {
+    fn grow_to(&mut self, usage: Usage, terms: &Terms<'_>) -> Option<Growth> {
         let more = usage.zip(self.usage, u64::saturating_sub);
         if more == Usage::default() {
             return None;
         }
-        let cost = self.price.cost(&usage);
+        let (usage_before, cost_before) = self.before;
+        let since = usage.zip(usage_before, u64::saturating_sub);
+        let cost = cost_before + self.price.cost(&since, terms);
         let growth = Growth { usage: more, cost: cost - self.cost, price: Arc::clone(&self.price) };
         (self.usage, self.cost) = (usage, cost);
         Some(growth)

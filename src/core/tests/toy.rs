@@ -108,7 +108,12 @@ static TOYS: Family = Family {
     defaults: ["toy", "https://toy.example", "TOY_API_KEY"],
 };
 
-const PRICES: &str = "provider,model,text_in,text_out,per_minute\ntoy,small,1,2,0.06\n";
+const PRICES: &str = "provider,model,text_in,text_out,per_minute,effective_from\n\
+                      toy,small,1,2,0.06,\n\
+                      toy,small,2,4,0.12,2026-11-19\n";
+
+/// From when sessions begin here until the price changes.
+const UNTIL_DEARER_MS: u64 = 46_400_000;
 
 /// A session's events, each so many milliseconds after the one before, and what was booked in the end.
 fn booked(events: &[(u64, &str)]) -> Vec<Metered> {
@@ -188,6 +193,19 @@ fn of_a_running_total_the_greatest_counts_once_for_each_name() {
     // 1.001 s at $0.06 a minute, and so on: the differences of whole prices.
     let wanted = [(0, 1_001, 1, 1_001_000, false), (0, 1, 1, 1_000, false), (0, 999, 0, 999_000, false)];
     assert_eq!(rows(&events), wanted);
+}
+
+#[test]
+fn what_is_used_costs_what_holds_at_that_moment() {
+    let total = [(0, "total a 1000"), (UNTIL_DEARER_MS, "total a 3000"), (0, "total a 4000")];
+    let wanted =
+        [(0, 1_000, 1, 1_000_000, false), (0, 2_000, 0, 4_000_000, false), (0, 1_000, 0, 2_000_000, false)];
+    assert_eq!(rows(&total), wanted);
+    // A response that began before and one that nobody told the usage of; and what is billed by itself.
+    let said = [(0, "say 8"), (UNTIL_DEARER_MS, "done 3"), (0, "say 8"), (0, "item i 7")];
+    assert_eq!(rows(&said), [(3, 0, 1, 12_000, false), (7, 0, 1, 28_000, false), (2, 0, 1, 8_000, true)]);
+    let clock = [(0, "clock on"), (4_000, "clock off"), (UNTIL_DEARER_MS, "clock on"), (1_000, "")];
+    assert_eq!(rows(&clock), [(0, 4_000, 1, 4_000_000, false), (0, 1_000, 0, 2_000_000, false)]);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn usage_is_read_under_both_names_and_where_details_do_not_add_up() {
         ),
         (
             r#"{"promptTokenCount":4,"promptTokensDetails":[{"modality":"VIDEO","tokenCount":1},{"modality":"IMAGE","tokenCount":1},{"modality":"DOCUMENT","tokenCount":2}]}"#,
-            usage(Usage { text_in: 2, image_in: 2, ..Usage::default() }),
+            usage(Usage { text_in: 2, image_in: 1, video_in: 1, ..Usage::default() }),
         ),
     ] {
         assert_eq!(stated(object), wanted, "{object}");

@@ -12,7 +12,8 @@ const FROM: Partial<Record<PriceKind, 'sm' | 'md' | 'lg' | 'xl'>> = {
   cachedAudioIn: 'xl',
   audioOut: 'md',
 }
-const SHOWN = KINDS.filter(({ kind }) => kind !== 'imageIn' && kind !== 'cachedImageIn')
+const COLUMNS: PriceKind[] = ['textIn', 'cachedTextIn', 'textOut', 'audioIn', 'cachedAudioIn', 'audioOut']
+const SHOWN = KINDS.filter(({ kind }) => COLUMNS.includes(kind))
 
 export function priceColumns(
   act: { edit: (price: Price) => void; remove: (price: Price) => void } | null,
@@ -59,6 +60,12 @@ function Model({ of }: { of: Price }) {
         {of.model}
       </span>
       <span className="block truncate text-ink-3 text-xs">{of.provider ?? 'any provider'}</span>
+      {of.conditions && (
+        <span className="block truncate text-ink-3 text-xs" title={of.conditions}>
+          {of.conditions}
+          {of.factor !== null && ` × ${of.factor}`}
+        </span>
+      )}
     </span>
   )
 }

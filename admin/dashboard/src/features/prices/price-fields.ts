@@ -9,6 +9,8 @@ export interface PriceFields {
   effectiveFrom: string
   perMinute: string
   perMillion: Record<PriceKind, string>
+  /** What the form does not show stays as it is. */
+  kept: Pick<Price, 'conditions' | 'factor' | 'usdPerThousand'> | null
 }
 
 export function fieldsOf(price?: Price): PriceFields {
@@ -21,10 +23,13 @@ export function fieldsOf(price?: Price): PriceFields {
     perMillion: Object.fromEntries(
       KINDS.map(({ kind }) => [kind, text(price?.usdPerMillion[kind])]),
     ) as PriceFields['perMillion'],
+    kept: price ?? null,
   }
 }
 
-export function requestOf({ provider, model, aliases, effectiveFrom, perMinute, perMillion }: PriceFields) {
+export function requestOf(fields: PriceFields) {
+  const { provider, model, aliases, effectiveFrom, perMinute, perMillion, kept } = fields
+  const { items, searches, fileSearches } = kept?.usdPerThousand ?? {}
   return {
     provider: provider.trim() || undefined,
     model: model.trim(),
@@ -35,6 +40,13 @@ export function requestOf({ provider, model, aliases, effectiveFrom, perMinute, 
     effectiveFrom: effectiveFrom || undefined,
     usdPerMillion: Object.fromEntries(KINDS.map(({ kind }) => [kind, number(perMillion[kind])])),
     usdPerMinute: number(perMinute),
+    usdPerThousand: {
+      items: items ?? undefined,
+      searches: searches ?? undefined,
+      fileSearches: fileSearches ?? undefined,
+    },
+    conditions: kept?.conditions ?? undefined,
+    factor: kept?.factor ?? undefined,
   }
 }
 

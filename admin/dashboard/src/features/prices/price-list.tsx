@@ -25,7 +25,7 @@ export function PriceList() {
   const prices = api.useQuery('get', '/admin/prices', {}, { refetchInterval: 60_000 })
   const columns = priceColumns(own ? { edit: setEdited, remove: setDeleted } : null)
   const idOf = (price: Price) =>
-    `${price.id} ${price.source} ${price.provider} ${price.model} ${price.effectiveFrom}`
+    `${price.id} ${price.source} ${price.provider} ${price.model} ${price.effectiveFrom} ${price.conditions}`
   return (
     <>
       <PageHeader

@@ -1,0 +1,110 @@
+//! What the models of one session cost, looked up once for each and anew when the table or the day changes.
+
+use crate::price::{Price, PriceTable, Reign};
+use crate::terms::Terms;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// Whose prices hold for a session, and on which terms all of it is billed.
+#[derive(Clone, Debug)]
+pub struct Billing(Arc<Standing>);
+
+#[derive(Debug)]
+struct Standing {
+    provider: Arc<str>,
+    terms: Terms<'static>,
+}
+
+impl Billing {
+    pub fn new(provider: Arc<str>, terms: Terms<'static>) -> Billing {
+        Billing(Arc::new(Standing { provider, terms }))
+    }
+}
+
+impl From<&str> for Billing {
+    fn from(provider: &str) -> Billing {
+        Billing::new(provider.into(), Terms::default())
+    }
+}
+
+/// The prices of a session's models.
+#[derive(Debug)]
+pub(super) struct Tariff {
+    billing: Billing,
+    /// `None` until one is asked for, so that a session that only waits is small.
+    known: Option<Box<Known>>,
+}
+
+/// Prices that were looked up, while they hold.
+#[derive(Debug, Default)]
+struct Known {
+    reign: Reign,
+    prices: Vec<(Box<str>, Arc<Price>)>,
+}
+
+/// A session that names more models than this has some looked up again.
+const MODELS_MAX: usize = 8;
+
+impl Tariff {
+    pub(super) fn new(billing: Billing) -> Tariff {
+        Tariff { billing, known: None }
+    }
+
+    /// What a model costs at a time.
+    pub(super) fn price(&mut self, model: &str, table: &PriceTable, at: Timestamp) -> Arc<Price> {
+        let known = self.known.get_or_insert_default();
+        if !known.reign.holds(table, at) {
+            known.prices.clear();
+            known.reign = table.reign(at);
+        }
+        if let Some((_, price)) = known.prices.iter().find(|(name, _)| **name == *model) {
+            return Arc::clone(price);
+        }
+        let Standing { provider, terms } = &*self.billing.0;
+        let price = table.price_on(provider, model, terms, at);
+        if known.prices.len() == MODELS_MAX {
+            known.prices.remove(0);
+        }
+        // Nearly every session has one.
+        known.prices.reserve_exact(1);
+        known.prices.push((model.into(), Arc::clone(&price)));
+        price
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::Usage;
+
+    fn cents(price: &Price) -> i64 {
+        price.cost(&Usage { text_in: 10_000, ..Usage::default() }, &Terms::default()).0 / 10_000_000
+    }
+
+    #[test]
+    fn a_price_is_looked_up_again_when_the_day_or_the_table_changes() {
+        let list = "model,text_in,effective_from\nm,1,\nm,2,2027-01-01";
+        let table = PriceTable::builtin().with_rows(list).unwrap();
+        let mut tariff = Tariff::new("x".into());
+        let day = Timestamp::parse_date("2027-01-01").unwrap();
+        let mut at = |table: &PriceTable, at| cents(&tariff.price("m", table, at));
+        assert_eq!([day.minus_ms(1), day, day.minus_ms(1)].map(|time| at(&table, time)), [1, 2, 1]);
+        assert_eq!(
+            at(&table.clone().with_rows("model,text_in\nm,3").unwrap(), day),
+            2,
+            "the later edition is in effect"
+        );
+        assert_eq!(at(&PriceTable::builtin().with_rows("model,text_in\nm,3").unwrap(), day), 3);
+    }
+
+    #[test]
+    fn a_session_that_names_ever_new_models_keeps_few_of_them() {
+        let (table, mut tariff) = (PriceTable::builtin(), Tariff::new("openai".into()));
+        for number in 0..20 {
+            let model = format!("gpt-4.1-{number}");
+            assert!(!tariff.price(&model, &table, Timestamp(0)).known);
+        }
+        assert_eq!(tariff.known.as_ref().unwrap().prices.len(), MODELS_MAX);
+        assert!(tariff.price("gpt-4.1", &table, Timestamp(0)).known);
+    }
+}
