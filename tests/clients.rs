@@ -2,9 +2,9 @@
 //! delivered are the same numbers. The programs are in `clients/`; `scripts/lib/clients` installs what they import.
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use tokenist_kit::{Certificate, PATIENCE, Provider, Scratch, Tokenist, eventually};
+use std::thread;
+use tokenist_kit::clients::{KINDS, Stage, hear, sum};
+use tokenist_kit::{PATIENCE, Signal, eventually};
 
 const KEY: &str = "sk-the-callers-own-key";
 /// Every turn in `clients/conversation.*` is one response; two of them are transcribed, too.
@@ -13,6 +13,8 @@ const RESPONSES: u64 = 4;
 #[derive(Clone, Copy)]
 struct Program {
     file: &'static str,
+    /// Whose Python it runs on, if it is one's.
+    environment: &'static str,
     /// The SDK speaks TLS whatever the URL says.
     tls: bool,
     /// It does not tell the code that a session was closed with.
@@ -20,7 +22,7 @@ struct Program {
 }
 
 const fn program(file: &'static str) -> Program {
-    Program { file, tls: false, hides_close_code: false }
+    Program { file, environment: "venv", tls: false, hides_close_code: false }
 }
 
 const PROGRAMS: [Program; 9] = [
@@ -35,84 +37,33 @@ const PROGRAMS: [Program; 9] = [
     Program { tls: true, ..program("openai_native.mjs") },
 ];
 
-/// A proxy in plain and in TLS before a provider, both with what browsers need allowed.
-struct Stage {
-    provider: Provider,
-    proxy: Tokenist,
-    certificate: Certificate,
-    _scratch: Scratch,
+/// It dials again whatever happens, unless it is told one of a few words.
+const LIVEKIT: Program = Program { environment: "google", ..program("livekit_openai.py") };
+
+fn stage(settings: &[(&str, &str)]) -> Stage {
+    let ours = [("proxy.shard_count", "2"), ("identity.query", "true")];
+    Stage::new(&["--seed", "7", "--key", KEY], &[&ours[..], settings].concat())
 }
 
-impl Stage {
-    fn new(settings: &[(&str, &str)]) -> Stage {
-        let scratch = Scratch::new();
-        let certificate = Certificate::write(&scratch);
-        let provider = Provider::start(&["--seed", "7", "--key", KEY]);
-        let text = |path: &Path| path.display().to_string();
-        let (cert, key) = (text(&certificate.certificate), text(&certificate.key));
-        let ours = [
-            ("proxy.shard_count", "2"),
-            ("proxy.tls_listen", "127.0.0.1:0"),
-            ("proxy.tls_cert", &cert),
-            ("proxy.tls_key", &key),
-            ("identity.query", "true"),
-        ];
-        let proxy = Tokenist::start(&provider.origin(), &[&ours[..], settings].concat());
-        Stage { provider, proxy, certificate, _scratch: scratch }
-    }
-
-    /// Runs a client to its end and gives what it says it heard.
-    fn run(&self, program: Program, user: &str) -> Value {
-        let Program { file, tls, .. } = program;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = match file.ends_with(".py") {
-            true => Command::new(installed(&root.join(".cache/clients/venv/bin/python"))),
-            false => {
-                installed(&root.join("tests/clients/node_modules"));
-                let mut node = Command::new("node");
-                // Before Node 22 its own WebSocket waits for this word.
-                node.arg("--experimental-websocket").arg("--no-warnings");
-                node
-            }
-        };
-        let base_url = match (tls, self.proxy.tls_listen) {
-            (true, Some(listen)) => format!("https://localhost:{}/v1", listen.port()),
-            _ => format!("http://{}/v1", self.proxy.listen),
-        };
-        command.arg(root.join("tests/clients").join(file)).args([&base_url, user]);
-        command.env("OPENAI_API_KEY", KEY).env("NODE_EXTRA_CA_CERTS", &self.certificate.certificate);
-        command.env("OPENAI_AGENTS_DISABLE_TRACING", "1").env("PYTHONDONTWRITEBYTECODE", "1");
-        let output = command.output().unwrap_or_else(|error| panic!("{file} cannot be run: {error}"));
-        let said = String::from_utf8_lossy(&output.stdout);
-        let heard = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        heard
-            .unwrap_or_else(|| panic!("{file} said {said:?} and {}", String::from_utf8_lossy(&output.stderr)))
-    }
-
-    /// What the proxy has counted for a user, by model, once it has counted `requests`.
-    fn counted(&self, user: &str, requests: u64) -> Vec<Value> {
-        let path = format!("/admin/users/{user}/models?since=start");
-        let models = || self.proxy.get(&path)["models"].as_array().cloned().unwrap_or_default();
-        eventually(PATIENCE, models, |models| sum(models, "/requests") == requests)
-    }
+/// Runs a client to its end and gives what it says it heard.
+fn run(stage: &Stage, program: Program, user: &str) -> Value {
+    run_with(KEY, stage, program, user)
 }
 
-fn installed(path: &Path) -> PathBuf {
-    assert!(path.exists(), "{} is missing: run scripts/lib/clients first", path.display());
-    path.to_owned()
-}
-
-fn sum(models: &[Value], pointer: &str) -> u64 {
-    models.iter().map(|model| model.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()).sum()
+fn run_with(key: &str, stage: &Stage, program: Program, user: &str) -> Value {
+    let mut client = stage.client(program.file, program.environment);
+    client.args([&format!("{}/v1", stage.origin(program.tls)), user]);
+    client.env("OPENAI_API_KEY", key).env("OPENAI_AGENTS_DISABLE_TRACING", "1");
+    hear(client)
 }
 
 #[test]
 fn every_client_is_counted_as_it_was_told_and_as_the_provider_delivered() {
-    let stage = Stage::new(&[]);
+    let stage = stage(&[]);
     let mut told = 0;
     for program in PROGRAMS {
         let user = program.file;
-        let heard = stage.run(program, user);
+        let heard = run(&stage, program, user);
         assert_eq!((&heard["error"], &heard["close_code"]), (&Value::Null, &Value::Null), "{user}: {heard}");
         assert_eq!(heard["responses"], RESPONSES, "{user}");
         let counted = stage.counted(user, RESPONSES + 2);
@@ -127,18 +78,7 @@ fn every_client_is_counted_as_it_was_told_and_as_the_provider_delivered() {
     for (model, delivered) in audit["by_key"]["-"].as_object().expect("the provider has delivered") {
         let of_model: Vec<Value> =
             users.iter().flatten().filter(|counted| counted["model"] == **model).cloned().collect();
-        for (ours, theirs) in [
-            ("/requests", "requests"),
-            ("/tokenDetails/textInputTokens", "text_in"),
-            ("/tokenDetails/audioInputTokens", "audio_in"),
-            ("/tokenDetails/imageInputTokens", "image_in"),
-            ("/tokenDetails/cachedTextInputTokens", "cached_text_in"),
-            ("/tokenDetails/cachedAudioInputTokens", "cached_audio_in"),
-            ("/tokenDetails/cachedImageInputTokens", "cached_image_in"),
-            ("/tokenDetails/textOutputTokens", "text_out"),
-            ("/tokenDetails/audioOutputTokens", "audio_out"),
-            ("/tokenDetails/reasoningTokens", "reasoning_out"),
-        ] {
+        for (ours, theirs) in [("/requests", "requests")].into_iter().chain(KINDS) {
             assert_eq!(delivered[theirs], sum(&of_model, ours), "{model}: {theirs}");
         }
     }
@@ -169,18 +109,18 @@ fn clean(handshakes: &Value) {
 
 #[test]
 fn every_client_learns_why_it_was_stopped_and_why_it_may_not_come_back() {
-    let stage = Stage::new(&[("limits.max_total_tokens", "300")]);
+    let stage = stage(&[("limits.max_total_tokens", "300")]);
     for program in PROGRAMS {
         let user = program.file;
         let close_code = if program.hides_close_code { Value::Null } else { json!(4004) };
-        let stopped = stage.run(program, user);
+        let stopped = run(&stage, program, user);
         assert_eq!(stopped["error"], "token_limit_reached", "{user}: {stopped}");
         assert_eq!(stopped["close_code"], close_code, "{user}: {stopped}");
         assert!(
             stopped["responses"].as_u64().is_some_and(|count| (1..RESPONSES).contains(&count)),
             "{stopped}"
         );
-        let refused = stage.run(program, user);
+        let refused = run(&stage, program, user);
         assert_eq!(refused["error"], "token_limit_reached", "{user}: {refused}");
         assert_eq!(
             (&refused["close_code"], &refused["responses"]),
@@ -190,4 +130,74 @@ fn every_client_learns_why_it_was_stopped_and_why_it_may_not_come_back() {
     }
     // Who came over the limit was told of every token that was counted against it.
     assert_eq!(stage.provider.audit()["handshake_count"], PROGRAMS.len());
+}
+
+/// How often the proxy was dialled so far: sessions that it let in and sessions that it refused.
+fn dials(stage: &Stage) -> [f64; 2] {
+    ["tokenist_sessions_opened_total", "tokenist_sessions_refused_total"]
+        .map(|name| stage.proxy.metric(name).expect("a metric"))
+}
+
+#[test]
+fn livekit_takes_a_final_ending_for_final() {
+    let stage = stage(&[]);
+    let heard = run(&stage, LIVEKIT, "well");
+    assert_eq!((&heard["error"], &heard["errors"]), (&Value::Null, &json!([])), "{heard}");
+    let counted = stage.counted("well", heard["responses"].as_u64().unwrap());
+    let told = json!([heard["input_tokens"], heard["output_tokens"]]);
+    assert_eq!(json!([sum(&counted, "/usage/inputTokens"), sum(&counted, "/usage/outputTokens")]), told);
+
+    for (path, body) in [
+        ("over/threshold", json!({"maxCostUsd": 0})),
+        ("cut/threshold", json!({"maxTotalTokens": 300})),
+        ("blocked/block", json!({})),
+    ] {
+        assert_eq!(stage.proxy.post(&format!("/admin/users/{path}"), &body).status, 200);
+    }
+    for (user, key, code, let_in) in [
+        ("blocked", KEY, "user_blocked", false),
+        ("over", KEY, "cost_limit_reached", false),
+        ("nobody", "ug_00000000000000000000000000000000", "unauthorized", false),
+        ("cut", KEY, "token_limit_reached", true),
+    ] {
+        let [opened, refused] = dials(&stage);
+        let heard = run_with(key, &stage, LIVEKIT, user);
+        assert_eq!(heard["errors"], json!([false]), "{user}: {heard}");
+        assert!(heard["error"]["body"].as_str().is_some_and(|body| body.contains(code)), "{user}: {heard}");
+        let one = [opened + f64::from(u8::from(let_in)), refused + f64::from(u8::from(!let_in))];
+        assert_eq!(dials(&stage), one, "{user}: {heard}");
+    }
+}
+
+#[test]
+fn livekit_comes_back_from_an_ending_that_passes() {
+    // Any key is the provider's.
+    let stage = Stage::new(&[], &[("identity.query", "true"), ("limits.sessions_per_user", "1")]);
+    let held = stage.proxy.session("alice").unwrap();
+    thread::scope(|scope| {
+        let client = scope.spawn(|| run(&stage, LIVEKIT, "alice"));
+        assert!(eventually(PATIENCE, || dials(&stage)[1], |&refused| refused >= 1.0) >= 1.0);
+        held.leave();
+        let heard = client.join().unwrap();
+        assert_eq!(heard["error"], Value::Null, "{heard}");
+        assert!(heard["responses"].as_u64().is_some_and(|count| count >= RESPONSES), "{heard}");
+    });
+}
+
+#[test]
+fn livekit_hears_a_response_out_while_the_proxy_drains() {
+    let slow = ["--seed", "7", "--key", KEY, "--sim", "chunks=20,pace=100"];
+    let stage = Stage::new(&slow, &[("identity.query", "true"), ("proxy.drain_seconds", "60")]);
+    thread::scope(|scope| {
+        let client = scope.spawn(|| run(&stage, LIVEKIT, "alice"));
+        // A response is twenty messages and more.
+        let passed = || stage.proxy.metric("tokenist_downstream_messages_total").unwrap_or_default();
+        assert!(eventually(PATIENCE, passed, |&count| count >= 12.0) >= 12.0, "a response is under way");
+        stage.proxy.signal(Signal::Terminate);
+        let heard = client.join().unwrap();
+        assert_eq!(heard["errors"], json!([]), "{heard}");
+        let totals = stage.provider.audit()["totals"].clone();
+        let delivered = json!([totals["requests"], totals["undelivered"]]);
+        assert_eq!(delivered, json!([heard["responses"], 0]), "none was cut: {heard}");
+    });
 }
