@@ -3,6 +3,7 @@
 //! Start at [`admit`]. Invariant: nothing goes upstream before the verdict.
 
 use crate::admission::{self, Found};
+use crate::arrival::Arrival;
 use crate::asked::Asked;
 use crate::authn::{self, Caller};
 use crate::config::{Provider, Refuse};
@@ -16,9 +17,8 @@ use crate::opening::{self, Opening};
 use crate::refuse::{self, REFUSALS_MAX, Refused};
 use crate::shard::Shard;
 use crate::{client, dial, local, resumption, usage};
-use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
@@ -58,11 +58,10 @@ struct Request {
 pub(crate) async fn admit(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    scheme: Scheme,
+    arrival: Arrival,
 ) -> Result<Option<Admitted>, SessionError> {
-    let Some((request, mended)) = read_request(shard, live, stream, peer, scheme).await? else {
+    let peer = arrival.peer;
+    let Some((request, mended)) = read_request(shard, live, arrival).await? else {
         return Ok(None);
     };
     let Request { head, reader, writer, buffer, filled } = request;
@@ -133,10 +132,9 @@ pub(crate) async fn admit(
 async fn read_request(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    scheme: Scheme,
+    arrival: Arrival,
 ) -> Result<Option<(Request, Result<(), CloseReason>)>, SessionError> {
+    let Arrival { stream, peer, scheme } = arrival;
     let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
     let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
     let mut plain = stream::split(stream, &live.downstream).map_err(failed)?;

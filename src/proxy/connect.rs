@@ -7,7 +7,7 @@ use crate::asked::Asked;
 use crate::config::Provider;
 use crate::dial::{self, Answer};
 use crate::error::{Cause, Phase, SessionError, Side};
-use crate::io::stream::{End, Writer};
+use crate::io::stream::{End, Ends, Writer};
 use crate::keys::is_about_key;
 use crate::live::Live;
 use crate::refuse::{self, Refused};
@@ -32,8 +32,7 @@ pub(crate) struct Connected {
     pub(crate) provider: Arc<Provider>,
     /// The client's first event, if it was read before the dial. It is on its way.
     pub(crate) opening: Option<Vec<u8>>,
-    pub(crate) downstream: End,
-    pub(crate) upstream: End,
+    pub(crate) ends: Ends,
 }
 
 /// Dials the provider and passes its answer on. `None`: the provider refused, and the client has been told.
@@ -41,7 +40,7 @@ pub(crate) async fn connect(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
     mut admitted: Admitted,
-) -> Result<Option<Connected>, SessionError> {
+) -> Result<Option<Box<Connected>>, SessionError> {
     live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.dial_ms));
     let answer = match dial_with_keys(shard, live, &admitted).await {
         Ok(answer) => answer,
@@ -70,7 +69,8 @@ pub(crate) async fn connect(
     };
     let Admitted { head, asked, provider, end: downstream, .. } = admitted;
     begin(shard, live, &asked, &provider);
-    Ok(Some(Connected { target: head.target, asked, provider, opening, downstream, upstream }))
+    let ends = Ends { downstream, upstream };
+    Ok(Some(Box::new(Connected { target: head.target, asked, provider, opening, ends })))
 }
 
 /// Dials with the caller's key, or with the operator's in turn until one is taken.

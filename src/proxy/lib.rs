@@ -6,6 +6,7 @@
 pub mod accounts;
 mod admission;
 mod admit;
+mod arrival;
 mod asked;
 mod authn;
 mod client;

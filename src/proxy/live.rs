@@ -52,6 +52,22 @@ struct Stall {
     vain: u8,
 }
 
+/// A write that waits.
+pub(crate) struct Writing<'a>(&'a Cell<u64>);
+
+impl Writing<'_> {
+    fn begin(writes: &Cell<u64>) -> Writing<'_> {
+        writes.set(writes.get() + 1);
+        Writing(writes)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 /// How whoever is written to does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taking {
@@ -173,12 +189,10 @@ impl Direction {
         self.ping_due.take()
     }
 
-    /// Writes, and lets it be known meanwhile that a write waits.
-    pub(crate) async fn write<F: Future>(&self, write: F) -> F::Output {
-        self.writes.set(self.writes.get() + 1);
-        let written = write.await;
-        self.writes.set(self.writes.get() + 1);
-        written
+    /// Lets it be known that a write waits, until this is dropped. It is held beside the write, for a future within another
+    /// would be kept twice, and a session that waits should be small.
+    pub(crate) fn writing(&self) -> Writing<'_> {
+        Writing::begin(&self.writes)
     }
 
     /// Whether a write waits for whoever takes this direction; until it has ended, nothing is read.

@@ -2,6 +2,7 @@
 //!
 //! Start at [`refuse`]. Invariant: however often a client comes again, it costs one answer and a short wait.
 
+use crate::arrival::Arrival;
 use crate::config::Refuse;
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::{self, Reader, Writer};
@@ -10,7 +11,6 @@ use crate::io::tls::{Scheme, TLS_ALERT};
 use crate::live::Live;
 use crate::shard::Shard;
 use crate::upgrade;
-use monoio::net::TcpStream;
 use monoio::time::{Duration, sleep};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect;
@@ -149,7 +149,8 @@ pub(crate) fn full() -> CloseReason {
 }
 
 /// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
-pub(crate) async fn reject(shard: &Shard, stream: TcpStream, scheme: Scheme) {
+pub(crate) async fn reject(shard: &Shard, arrival: Arrival) {
+    let Arrival { stream, scheme, .. } = arrival;
     shard.counters.refuse(full().code());
     tcp::discard(&stream);
     let handle = ShutdownHandle::default();

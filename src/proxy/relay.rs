@@ -8,7 +8,7 @@
 use crate::client_events::Requests;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::{BUFFER_BYTES, Buffer};
-use crate::io::stream::{End, Reader, Writer, is_cancelled};
+use crate::io::stream::{Ends, Reader, Writer, is_cancelled};
 use crate::linger::{Hearing, Owed};
 use crate::live::{Direction, Live, Woken};
 use crate::pings::PING;
@@ -30,39 +30,41 @@ const CLOSE_NORMAL: u16 = 1000;
 /// How often an application that says no more is asked whether it still listens.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// Relays until both directions have ended.
-pub(crate) async fn relay(shard: &Shard, live: &Live, downstream: End, upstream: End, tap: &mut Tap) {
+/// Relays until both directions have ended. The ends come in a box, because what a future is given stays in it for good.
+pub(crate) async fn relay(shard: &Shard, live: &Live, ends: Box<Ends>, tap: &mut Tap) {
     let owed = &Owed::new(shard, live, tap);
-    let outlet = |sender, writer, direction| FrameSink {
-        live,
-        direction,
-        owed,
-        sender,
-        writer,
-        walker: Walker::new(Track::new(sender, shard.config.message_max_bytes), BUFFER_BYTES),
-        finished: false,
-        broken: false,
-        asked: false,
-        dismissed: false,
-    };
-    let down = Pump {
-        shard,
-        live,
-        reader: upstream.reader,
-        outlet: outlet(Sender::Server, downstream.writer, &live.down),
-    };
-    let up = Pump {
-        shard,
-        live,
-        reader: downstream.reader,
-        outlet: outlet(Sender::Client, upstream.writer, &live.up),
-    };
+    let (mut down, mut up) = pumps(shard, live, *ends, owed);
     let mut hearing = Hearing(owed);
     let mut look = ClientObserver { shard, live, owed, requests: Requests::new(owed) };
-    monoio::join!(
-        down.run(upstream.buffer, upstream.filled, &mut hearing),
-        up.run(downstream.buffer, downstream.filled, &mut look)
-    );
+    monoio::join!(down.run(&mut hearing), up.run(&mut look));
+}
+
+fn pumps<'a>(shard: &'a Shard, live: &'a Live, ends: Ends, owed: &'a Owed<'a>) -> (Pump<'a>, Pump<'a>) {
+    let pump = |sender, from: (Reader, Buffer, usize), writer, direction| Pump {
+        shard,
+        live,
+        reader: from.0,
+        head: Some((from.1, from.2)),
+        outlet: FrameSink {
+            live,
+            direction,
+            owed,
+            sender,
+            writer,
+            walker: Walker::new(Track::new(sender, shard.config.message_max_bytes), BUFFER_BYTES),
+            finished: false,
+            broken: false,
+            asked: false,
+            dismissed: false,
+        },
+    };
+    let Ends { downstream, upstream } = ends;
+    let provider = (upstream.reader, upstream.buffer, upstream.filled);
+    let client = (downstream.reader, downstream.buffer, downstream.filled);
+    (
+        pump(Sender::Server, provider, downstream.writer, &live.down),
+        pump(Sender::Client, client, upstream.writer, &live.up),
+    )
 }
 
 /// One direction: what is read, walked and written.
@@ -70,6 +72,8 @@ struct Pump<'a> {
     shard: &'a Shard,
     live: &'a Live,
     reader: Reader,
+    /// A buffer and how much of it came with the head, until the pump runs.
+    head: Option<(Buffer, usize)>,
     outlet: FrameSink<'a>,
 }
 
@@ -93,8 +97,9 @@ struct FrameSink<'a> {
 }
 
 impl Pump<'_> {
-    async fn run(mut self, buffer: Buffer, mut filled: usize, visitor: &mut impl Visit) {
-        let mut buffer = Some(buffer);
+    async fn run(&mut self, visitor: &mut impl Visit) {
+        let (mut buffer, filled) = self.head.take().unzip();
+        let mut filled = filled.unwrap_or_default();
         loop {
             // What came with the head is relayed before anything is read.
             if let Some(full) = buffer.take_if(|_| filled > 0 && !self.outlet.finished) {
@@ -138,7 +143,9 @@ impl Pump<'_> {
         if walked.forward > 0 {
             let result;
             let FrameSink { direction, writer, .. } = &mut self.outlet;
-            (result, buffer) = direction.write(writer.write(buffer, 0..walked.forward)).await;
+            let writing = direction.writing();
+            (result, buffer) = writer.write(buffer, 0..walked.forward).await;
+            drop(writing);
             match result {
                 Ok(()) => self.count_bytes(walked.forward),
                 Err(error) => self.lost_reader(&error),
@@ -187,7 +194,7 @@ impl Pump<'_> {
     /// Reads once; without a buffer it waits for something to come before it takes one. While it waits, it does
     /// what it is called for: pings, and the words that end a session.
     async fn read(&mut self, buffer: Option<Buffer>, filled: usize) -> (io::Result<usize>, Option<Buffer>) {
-        let Pump { shard, live, reader, outlet } = self;
+        let Pump { shard, live, reader, outlet, .. } = self;
         let taken = match buffer {
             Some(buffer) => Ok(buffer),
             None => match outlet.attend(pin!(reader.readable())).await {
@@ -240,7 +247,7 @@ impl Pump<'_> {
     }
 
     /// The side that is read here says no more.
-    async fn on_eof(mut self, error: Option<io::Error>) {
+    async fn on_eof(&mut self, error: Option<io::Error>) {
         let shard = self.shard;
         match self.outlet.sender {
             Sender::Server => {
@@ -469,7 +476,10 @@ impl FrameSink<'_> {
         if frames.is_empty() {
             return;
         }
-        if let Err(error) = self.direction.write(self.writer.write_bytes(frames)).await {
+        let writing = self.direction.writing();
+        let written = self.writer.write_bytes(frames).await;
+        drop(writing);
+        if let Err(error) = written {
             tracing::debug!(session = %self.live.id(), to = ?self.sender, %error, "could not be said");
             if self.sender == Sender::Server && self.live.leaving.get() {
                 self.live.forsake();

@@ -4,18 +4,17 @@
 //! Invariant: every way out of `run` goes through `settle`, so no usage is lost and no place stays taken.
 
 use crate::admit;
+use crate::arrival::Arrival;
 use crate::asked::Claimant;
-use crate::connect;
+use crate::connect::{self, Connected};
 use crate::error::{SessionError, Side};
-use crate::io::tls::Scheme;
+use crate::io::stream::Ends;
 use crate::live::Live;
 use crate::refuse;
 use crate::relay;
 use crate::shard::Shard;
 use crate::tap::Tap;
-use monoio::net::TcpStream;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
@@ -29,13 +28,13 @@ use tokenist_handoff::Report;
 const CLOSE_ABNORMAL: u16 = 1006;
 
 /// Runs one connection to its end. A panic ends this session alone.
-pub(crate) async fn run(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
     let Some(live) = shard.open() else {
-        return refuse::reject(&shard, stream, scheme).await;
+        return Box::pin(refuse::reject(&shard, *arrival)).await;
     };
     let mut tap = None;
     let outcome = {
-        let mut life = pin!(life(&shard, &live, stream, peer, scheme, &mut tap));
+        let mut life = pin!(life(&shard, &live, arrival, &mut tap));
         poll_fn(|context| match panic::catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => Poll::Ready(Some(outcome)),
@@ -49,17 +48,25 @@ pub(crate) async fn run(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr, s
 async fn life(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    scheme: Scheme,
+    arrival: Box<Arrival>,
     tap: &mut Option<Tap>,
 ) -> Result<(), SessionError> {
     // The phases before relay are boxed, so that a session in relay does not carry their size.
-    let Some(admitted) = Box::pin(admit::admit(shard, live, stream, peer, scheme)).await? else {
-        return Ok(());
-    };
+    let Some(admitted) = Box::pin(admit::admit(shard, live, *arrival)).await? else { return Ok(()) };
     let Some(connected) = Box::pin(connect::connect(shard, live, admitted)).await? else { return Ok(()) };
-    let connect::Connected { target, asked, provider, opening, downstream, upstream } = connected;
+    let (tap, ends) = begin(shard, live, tap, *connected);
+    relay::relay(shard, live, ends, tap).await;
+    Ok(())
+}
+
+/// What is metered from now on, and what is relayed. Apart from [`life`], which would go on holding what is used up here.
+fn begin<'a>(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    tap: &'a mut Option<Tap>,
+    connected: Connected,
+) -> (&'a mut Tap, Box<Ends>) {
+    let Connected { target, asked, provider, opening, ends } = connected;
     let mut meter =
         Meter::new(live.dialect.get(), provider.billing.clone(), asked.models, shard.config.estimate);
     if let Some(call) = asked.call {
@@ -74,8 +81,7 @@ async fn life(
     if let Some(event) = opening {
         tap.read_client(&event, event.len() as u64);
     }
-    relay::relay(shard, live, downstream, upstream, tap).await;
-    Ok(())
+    (tap, Box::new(ends))
 }
 
 /// Every way out: what was metered is booked, the place is given back, the record is written once.

@@ -102,6 +102,12 @@ pub(crate) struct End {
     pub(crate) filled: usize,
 }
 
+/// Both sides of a session.
+pub(crate) struct Ends {
+    pub(crate) downstream: End,
+    pub(crate) upstream: End,
+}
+
 /// Whether a read failed because it was cancelled.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)
