@@ -356,6 +356,20 @@ mod tests {
                 "tokenist.toml: provider.terms: `tier=flex` is not NAME=VALUE with one of these names: service_tier, \
                  processing, speed, inference_geo, endpoint, deployment, region, transport, state, language",
             ),
+            (
+                "[[provider]]\ndialect = \"openai_like\"\nbase_url = \"http://h\"\nusage = \"response..usage\"",
+                "tokenist.toml: provider.usage: \"response..usage\" is no place in an event; write the keys that lead to it, \
+                 such as \"response.usage\"",
+            ),
+            (
+                "[[provider]]\ndialect = \"azure\"",
+                "tokenist.toml: provider.base_url = \"\" is not http(s)://host[:port]",
+            ),
+            (
+                "[[provider]]\nauth = \"xi-api-key\"",
+                "tokenist.toml: provider.auth = \"xi-api-key\" is none of \"bearer\", \"api-key\", \"x-goog-api-key\", \
+                 \"basic\", \"header:NAME\"",
+            ),
         ] {
             assert_eq!(check(text, &[]).unwrap_err(), message);
         }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokenist_control::prices::Prices;
 use tokenist_control::telemetry::StaleFile;
 use tokenist_core::auth_scheme::AuthScheme;
-use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::meter::Billing;
@@ -106,7 +105,7 @@ fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
         false => None,
     };
     let keys = config::variables(&provider.api_key_env).filter_map(key).collect::<anyhow::Result<_>>()?;
-    let family = dialect::family(&provider.dialect).context("provider.dialect")?;
+    let family = provider.family().map_err(|bad| anyhow!("provider.{bad}"))?;
     let headers = PassList::with(&provider.headers).map_err(|what| anyhow!("provider.headers: {what}"))?;
     let terms = Terms::parse(&provider.terms).map_err(|what| anyhow!("provider.terms: {what}"))?;
     Ok(tokenist_proxy::Provider {
@@ -137,7 +136,7 @@ pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
     let served = config.provider.iter().map(|provider| {
         Ok(Served {
             name: provider.name.as_str().into(),
-            family: dialect::family(&provider.dialect).context("provider.dialect")?,
+            family: provider.family().map_err(|bad| anyhow!("provider.{bad}"))?,
             models: Models::parse(&provider.models).map_err(|what| anyhow!("provider.models: {what}"))?,
         })
     });

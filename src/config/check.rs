@@ -7,7 +7,6 @@ use super::{ConfigError, Origin, variables, wrong};
 use std::net::SocketAddr;
 use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::client::TrustedProxies;
-use tokenist_core::dialect;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
 use tokenist_core::provider::models::Models;
@@ -186,12 +185,9 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), ConfigError> {
             format!("provider.name = {:?} has a slash, and is part of a path", provider.name),
         ));
     }
-    if dialect::family(&provider.dialect).is_none() {
-        let known = dialect::FAMILIES.iter().map(|family| family.name);
-        return Err(wrong(at, not_among("provider.dialect", &provider.dialect, known)));
-    }
+    provider.family().map_err(|bad| wrong(at, format!("provider.{bad}")))?;
     if !provider.auth.is_empty() && AuthScheme::named(&provider.auth).is_none() {
-        let known = AuthScheme::ALL.into_iter().map(AuthScheme::name);
+        let known = AuthScheme::ALL.into_iter().map(AuthScheme::name).chain(["header:NAME"]);
         return Err(wrong(at, not_among("provider.auth", &provider.auth, known)));
     }
     Models::parse(&provider.models).map_err(|what| wrong(at, format!("provider.models: {what}")))?;

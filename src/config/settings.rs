@@ -3,7 +3,7 @@
 use super::uri::SecretUri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tokenist_core::dialect::{self, Family};
+use tokenist_core::dialect::{self, BadWord, Family, Words};
 use tokenist_core::limit::{Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::EstimateMode;
 
@@ -238,14 +238,14 @@ pub(crate) struct Log {
 pub(crate) struct Provider {
     /// As `/p/NAME/`, reports and price lists call it; the next three have the dialect's defaults where it is another one.
     pub(crate) name: String,
-    /// What it speaks: `openai` or `gemini`.
+    /// What it speaks, by the name of a family.
     pub(crate) dialect: String,
     /// Scheme, host and port; paths are kept as they come.
     pub(crate) base_url: String,
     /// The environment variables that hold the operator's keys, separated by commas. They take turns; one that the provider
     /// refuses rests.
     pub(crate) api_key_env: String,
-    /// How it wants a key: `bearer`, `api-key` or `x-goog-api-key`; empty for what the dialect says.
+    /// How it wants a key: `bearer`, `basic`, `api-key`, `x-goog-api-key` or `header:NAME`; empty for what the dialect says.
     pub(crate) auth: String,
     /// The models that it serves, separated by commas, with a last `*` for any end; empty for all that no other provider
     /// names.
@@ -257,6 +257,16 @@ pub(crate) struct Provider {
     pub(crate) headers: String,
     /// On which terms all is billed that goes there, as price lists name them: `deployment=data_zone`, separated by commas.
     pub(crate) terms: String,
+    /// Of a work-alike of OpenAI Realtime, what differs from its dialect; empty for what that says. How its path ends.
+    pub(crate) path: String,
+    /// Where `response.done` holds its usage: places separated by commas, such as `response.usage, usage`.
+    pub(crate) usage: String,
+    /// Its names of events: `theirs = OpenAI's`, separated by commas.
+    pub(crate) events: String,
+    /// Where the client's first event names the model, such as `session.model`.
+    pub(crate) model_in: String,
+    /// Its names of models, such as Azure's deployments: `theirs = the price list's`, separated by commas.
+    pub(crate) deployments: String,
 }
 
 impl Default for Proxy {
@@ -372,6 +382,21 @@ impl Provider {
             ca_file: String::new(),
             headers: String::new(),
             terms: String::new(),
+            path: String::new(),
+            usage: String::new(),
+            events: String::new(),
+            model_in: String::new(),
+            deployments: String::new(),
         }
+    }
+
+    /// What it speaks, with the words of its own.
+    pub(crate) fn family(&self) -> Result<&'static Family, BadWord> {
+        let Provider { path, usage, events, model_in, deployments, .. } = self;
+        let family = dialect::family(&self.dialect).ok_or_else(|| {
+            let known: Vec<_> = dialect::FAMILIES.iter().map(|family| format!("{:?}", family.name)).collect();
+            BadWord { key: "dialect", what: format!("{:?} is none of {}", self.dialect, known.join(", ")) }
+        })?;
+        Words { path, usage, events, model_in, deployments }.applied(family)
     }
 }

@@ -12,10 +12,19 @@ pub enum AuthScheme {
     ApiKey,
     /// `x-goog-api-key: KEY`, and `Authorization: Token auth_tokens/…` for what was made for one session.
     Google,
+    /// `Authorization: Basic KEY`, where the key is encoded already.
+    Basic,
+    /// `NAME: KEY`, of `header:NAME`.
+    Header(&'static str),
 }
 
+/// What a configuration writes before the name of a header.
+const HEADER: &str = "header:";
+
 impl AuthScheme {
-    pub const ALL: [AuthScheme; 3] = [AuthScheme::Bearer, AuthScheme::ApiKey, AuthScheme::Google];
+    /// Those that have a name of their own.
+    pub const ALL: [AuthScheme; 4] =
+        [AuthScheme::Bearer, AuthScheme::ApiKey, AuthScheme::Google, AuthScheme::Basic];
 
     /// As a configuration calls it.
     pub fn name(self) -> &'static str {
@@ -23,12 +32,22 @@ impl AuthScheme {
             AuthScheme::Bearer => "bearer",
             AuthScheme::ApiKey => "api-key",
             AuthScheme::Google => "x-goog-api-key",
+            AuthScheme::Basic => "basic",
+            AuthScheme::Header(name) => name,
         }
     }
 
-    /// The scheme that a configuration calls so.
+    /// The scheme that a configuration calls so; a header's name stays as long as the process lives.
     pub fn named(name: &str) -> Option<AuthScheme> {
-        AuthScheme::ALL.into_iter().find(|scheme| scheme.name() == name)
+        let known = AuthScheme::ALL.into_iter().find(|scheme| scheme.name() == name);
+        known.or_else(|| {
+            let header = name.strip_prefix(HEADER)?;
+            let is_ours =
+                ["host", "connection", "upgrade"].iter().any(|ours| header.eq_ignore_ascii_case(ours))
+                    || header.to_ascii_lowercase().starts_with("sec-websocket-");
+            HeaderName::parse(header).ok().filter(|_| !is_ours)?;
+            Some(AuthScheme::Header(Box::leak(Box::from(name))))
+        })
     }
 
     /// Writes the key as the head's only credential.
@@ -41,12 +60,14 @@ impl AuthScheme {
                 ("Authorization", format!("Token {key}"))
             }
             AuthScheme::Google if !is_oauth => ("x-goog-api-key", key.to_owned()),
+            AuthScheme::Basic => ("Authorization", format!("Basic {key}")),
+            AuthScheme::Header(name) => (name.trim_start_matches(HEADER), key.to_owned()),
             AuthScheme::Bearer | AuthScheme::ApiKey | AuthScheme::Google => {
                 ("Authorization", format!("Bearer {key}"))
             }
         };
         let value = HeaderValue::parse(value).expect("a provider's key is printable");
-        wire.line(&HeaderName::literal(name), &value);
+        wire.line(&HeaderName::parse(name).expect("it was read as a name"), &value);
     }
 }
 
@@ -64,12 +85,17 @@ mod tests {
             (AuthScheme::Google, "AIza1", "x-goog-api-key: AIza1"),
             (AuthScheme::Google, "ya29.1", "Authorization: Bearer ya29.1"),
             (AuthScheme::Google, "auth_tokens/1", "Authorization: Token auth_tokens/1"),
+            (AuthScheme::Basic, "aWQ6c2Vj", "Authorization: Basic aWQ6c2Vj"),
+            (AuthScheme::Header("header:xi-api-key"), "eyJ0.e30.s", "xi-api-key: eyJ0.e30.s"),
         ] {
             let mut wire = HeadWriter::get(&Target::parse("/").unwrap());
             scheme.write(&ProviderKey::parse(key).unwrap(), &mut wire);
             let text = String::from_utf8(wire.end()).unwrap();
             assert_eq!(text, format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"), "{scheme:?}");
             assert_eq!(AuthScheme::named(scheme.name()), Some(scheme));
+        }
+        for wrong in ["beaer", "header:", "header:a b", "header:Host", "header:Sec-WebSocket-Key"] {
+            assert_eq!(AuthScheme::named(wrong), None, "{wrong}");
         }
     }
 }

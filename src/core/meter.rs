@@ -15,7 +15,8 @@ use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, tota
 use self::running::{Growth, Running};
 use self::tariff::Tariff;
 use crate::dialect::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rest, Settings,
+    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rest,
+    SESSION_TIME, Settings,
 };
 use crate::id::Model;
 use crate::metric::Metric;
@@ -63,6 +64,16 @@ pub enum ClientPeeked {
     Collect,
     /// If its length was not known, tell [`Meter::grow_client`] how much more of it comes.
     Length,
+}
+
+/// Which model an event of the application chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// None.
+    Nothing,
+    Model(Model),
+    /// It may name one where nobody has looked, or what it names is no model's name.
+    Unseen,
 }
 
 /// An amount for accounts. Negative where a provider's figure replaces a higher estimate.
@@ -213,7 +224,7 @@ impl Meter {
             models,
             live: None,
             context: None,
-            running: None,
+            running: rates.sound_is_billed.then(Box::default),
             claims: None,
         }
     }
@@ -325,9 +336,17 @@ impl Meter {
         self.heard_bytes = self.heard_bytes.saturating_add(bytes);
     }
 
-    /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is.
-    pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) {
-        self.dialect.read_client(event, event_bytes, &mut |event| self.apply_client(event, prices, now));
+    /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is. Tells which
+    /// model it has the provider use from now on.
+    pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Chosen {
+        let mut chosen = Chosen::Nothing;
+        self.dialect.read_client(event, event_bytes, &mut |event| {
+            if let ClientEvent::Setup(settings) = &event {
+                chosen = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
+            }
+            self.apply_client(event, prices, now);
+        });
+        chosen
     }
 
     fn apply_client(&mut self, event: ClientEvent<'_>, prices: &PriceTable, now: Now) {
@@ -363,6 +382,10 @@ impl Meter {
             }
             ClientEvent::Setup(settings) => self.take_settings(*settings, prices, now),
             ClientEvent::Resume { .. } => {}
+            ClientEvent::Billed { usage } => {
+                let billed = self.item(None, None, usage, &Terms::default(), prices, now);
+                self.live.get_or_insert_default().overdue.absorb(billed);
+            }
         }
     }
 
@@ -378,9 +401,14 @@ impl Meter {
 
     /// Whether the provider still owes a figure, or will begin something of which it will.
     pub fn awaits_usage(&self) -> bool {
-        self.live
-            .as_ref()
-            .is_some_and(|live| !(live.open.is_empty() && live.asked.is_empty() && live.unheard.is_empty()))
+        let owes =
+            |live: &Responses| !(live.open.is_empty() && live.asked.is_empty() && live.unheard.is_empty());
+        self.awaits_time() || self.live.as_deref().is_some_and(owes)
+    }
+
+    /// Whether the provider has still to state how long the session was.
+    fn awaits_time(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.grows_by_clock())
     }
 
     /// Whether something has begun that is not over.
@@ -390,6 +418,9 @@ impl Meter {
 
     /// The events that ask the provider to stop what is under way and to tell what it has used.
     pub fn cancels(&self) -> Vec<String> {
+        if self.awaits_time() {
+            return self.dialect.cancel(None).into_iter().collect();
+        }
         let Some(live) = &self.live else { return Vec::new() };
         let cancels: Vec<_> =
             live.open.iter().filter_map(|open| self.dialect.cancel(open.id.as_deref())).collect();
@@ -402,6 +433,7 @@ impl Meter {
     /// The session is over: what is under way is booked by its estimate. Call it on every way out.
     pub fn settle(&mut self, prices: &PriceTable, now: Now) -> Reading {
         let mut settled = self.book_elapsed(prices, now);
+        settled.absorb(self.book_ahead(prices, now));
         self.running = None;
         let open = self.live.as_mut().map(|live| std::mem::take(&mut live.open));
         for open in open.into_iter().flatten() {
@@ -427,10 +459,60 @@ impl Meter {
         self.running.is_some()
     }
 
-    /// Books the time that is billed as it passes, every few seconds: call it whenever there is occasion.
+    /// Books the time that is billed as it passes, every few seconds, and charges what of it is not stated yet: call it
+    /// whenever there is occasion.
     pub fn elapse(&mut self, prices: &PriceTable, now: Now) -> Reading {
         let is_due = self.running.as_ref().is_some_and(|running| running.is_due(now.instant));
-        if is_due { self.book_elapsed(prices, now) } else { Reading::default() }
+        let mut reading = if is_due { self.book_elapsed(prices, now) } else { Reading::default() };
+        reading.absorb(self.charge_ahead(prices, now));
+        reading
+    }
+
+    /// How long the session is by estimate, where that is billed.
+    fn estimated_ms(&self, now: Now) -> Option<u64> {
+        let running = self.running.as_ref()?;
+        let sound = self.context.as_ref().filter(|_| self.dialect.rates().sound_is_billed);
+        running.estimated_ms(sound.map(|sound| sound.uncommitted_ms(self.input_rate, false)), now.instant)
+    }
+
+    /// Charges the session's time ahead of what is stated of it, or books it if nothing was for long.
+    fn charge_ahead(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        let Some(ms) = self.estimated_ms(now) else { return Reading::default() };
+        if self.running.as_mut().is_some_and(|running| running.is_unstated(now.instant)) {
+            return self.book_ahead(prices, now);
+        }
+        if self.estimate != EstimateMode::Enforce {
+            return Reading::default();
+        }
+        let (_, price) = self.priced(None, prices, now);
+        let running = self.running.as_mut();
+        let charge = running.map(|running| running.charge_ahead(ms, total_hash(SESSION_TIME), &price));
+        Reading { charge: charge.unwrap_or_default(), ..Reading::default() }
+    }
+
+    /// Books the session's time as far as it is known by estimate alone.
+    fn book_ahead(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        let Some(ms) = self.estimated_ms(now) else { return Reading::default() };
+        let usage = Usage { duration_ms: ms, requests: 1, ..Usage::default() };
+        self.total((SESSION_TIME, None), (usage, &Terms::default()), Basis::Estimated, prices, now)
+    }
+
+    /// A running total has come to this.
+    fn total(
+        &mut self,
+        (key, model): (&str, Option<Cow<'_, str>>),
+        (usage, terms): (Usage, &Terms<'_>),
+        basis: Basis,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Reading {
+        let (model, price) = self.priced(model, prices, now);
+        let running = self.running.get_or_insert_default();
+        let growth = running.state(total_hash(key), usage, &price, terms);
+        let ahead = if key == SESSION_TIME { running.take_ahead(now.instant) } else { Charge::default() };
+        let mut reading = self.book_growth(model, growth, basis);
+        reading.charge = reading.charge - ahead;
+        reading
     }
 
     fn book_elapsed(&mut self, prices: &PriceTable, now: Now) -> Reading {
@@ -440,7 +522,7 @@ impl Meter {
         let (model, price) = self.priced(None, prices, now);
         let running = self.running.as_mut();
         let growth = running.and_then(|running| running.elapse(now.instant, total_hash(CLOCK), &price));
-        let booked = self.book_growth(model, growth);
+        let booked = self.book_growth(model, growth, Basis::Stated);
         self.reading(booked)
     }
 
@@ -460,18 +542,7 @@ impl Meter {
                 Reading::default()
             }
             ProviderEvent::Begun { response, model, output_rate, apart } => {
-                self.forget_booked(response.as_deref());
-                let price = model.and_then(named).map(|model| {
-                    let price = self.tariff.price(model.as_str(), prices, now.wall);
-                    (model, price)
-                });
-                let fresh = |open: &&mut Open| open.audio_bytes == 0;
-                if let Some(open) = self.open(response.as_deref(), apart, prices, now).filter(fresh) {
-                    open.output_rate = output_rate.unwrap_or(open.output_rate);
-                    if let Some((model, price)) = price {
-                        (open.model, open.price) = (Some(model), price);
-                    }
-                }
+                self.begun(response.as_deref(), model, output_rate, apart, prices, now);
                 Reading::default()
             }
             ProviderEvent::OutputDelta(piece) => {
@@ -486,11 +557,9 @@ impl Meter {
             ProviderEvent::Done { response, usage, terms } => {
                 self.done(response.as_deref(), usage, &terms, prices, now)
             }
+            ProviderEvent::Dropped { response } => self.dropped(response.as_deref(), prices, now),
             ProviderEvent::Total { key, model, usage, terms } => {
-                let (model, price) = self.priced(model, prices, now);
-                let running = self.running.get_or_insert_default();
-                let growth = running.state(total_hash(&key), usage, &price, &terms);
-                self.book_growth(model, growth)
+                self.total((&key, model), (usage, &terms), Basis::Stated, prices, now)
             }
             ProviderEvent::Item { id, model, usage, terms } => {
                 self.item(id.as_deref(), model, usage, &terms, prices, now)
@@ -499,7 +568,11 @@ impl Meter {
                 let (model, price) = self.priced(None, prices, now);
                 let running = self.running.get_or_insert_default();
                 let growth = running.set_clock(runs, now.instant, total_hash(CLOCK), &price);
-                self.book_growth(model, growth)
+                self.book_growth(model, growth, Basis::Stated)
+            }
+            ProviderEvent::Ahead { grows } => {
+                let charged = self.running.get_or_insert_default().set_ahead(grows, now.instant);
+                Reading { charge: Charge::default() - charged, ..Reading::default() }
             }
             ProviderEvent::Answered { response: _, item } => {
                 self.context().answer(item_hash(&item));
@@ -534,6 +607,30 @@ impl Meter {
             ProviderEvent::Resumable { handle } => Reading { handle: Some(handle), ..Reading::default() },
         };
         self.reading(reading)
+    }
+
+    /// A response has begun, at a model of its own if it names one.
+    fn begun(
+        &mut self,
+        id: Option<&str>,
+        model: Option<Cow<'_, str>>,
+        output_rate: Option<AudioRate>,
+        apart: bool,
+        prices: &PriceTable,
+        now: Now,
+    ) {
+        self.forget_booked(id);
+        let price = model.and_then(named).map(|model| {
+            let price = self.tariff.price(model.as_str(), prices, now.wall);
+            (model, price)
+        });
+        let fresh = |open: &&mut Open| open.audio_bytes == 0;
+        if let Some(open) = self.open(id, apart, prices, now).filter(fresh) {
+            open.output_rate = output_rate.unwrap_or(open.output_rate);
+            if let Some((model, price)) = price {
+                (open.model, open.price) = (Some(model), price);
+            }
+        }
     }
 
     fn take_settings(&mut self, settings: Settings<'_>, prices: &PriceTable, now: Now) {
@@ -709,6 +806,28 @@ impl Meter {
         self.book_response(response, usage, terms, prices, now)
     }
 
+    /// A response has come to nothing; what it was said to read was not billed then, unless it has said something.
+    fn dropped(&mut self, id: Option<&str>, prices: &PriceTable, now: Now) -> Reading {
+        let live = self.live.get_or_insert_default();
+        let is_it = |open: &Open| open.id.as_deref() == id && open.tokens() == (0, 0);
+        let Some(index) = live.open.iter().position(is_it) else {
+            let is_open = live.open.iter().any(|open| open.id.as_deref() == id);
+            return match is_open {
+                true => self.done(id, None, &Terms::default(), prices, now),
+                false => Reading::default(),
+            };
+        };
+        let dropped = live.open.remove(index);
+        if let Some(id) = id {
+            live.remember(response_hash(id));
+        }
+        Reading {
+            charge: Charge::default() - dropped.charged,
+            foreseen: Charge::default() - dropped.foreseen(),
+            ..Reading::default()
+        }
+    }
+
     /// A model that is named here, else the session's, with its price.
     fn priced(
         &mut self,
@@ -752,9 +871,9 @@ impl Meter {
     }
 
     /// Books what a running sum has grown by.
-    fn book_growth(&mut self, model: Option<Model>, growth: Option<Growth>) -> Reading {
+    fn book_growth(&mut self, model: Option<Model>, growth: Option<Growth>, basis: Basis) -> Reading {
         let Some(Growth { usage, cost, price }) = growth else { return Reading::default() };
-        let metered = Metered { cost, ..self.book(model, &price, usage, &Terms::default(), Basis::Stated) };
+        let metered = Metered { cost, ..self.book(model, &price, usage, &Terms::default(), basis) };
         Reading {
             charge: Charge::of(metered.cost, &metered.usage),
             booked: vec![metered],

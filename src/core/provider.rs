@@ -1,7 +1,8 @@
 //! Where sessions go, as data: which provider serves a path and a model, and how it wants its credential.
 //!
 //! Start at [`Routes::of_path`]. A request's path says who calls ([`path::take_key`]), perhaps which provider is meant, and
-//! by its shape which dialect is spoken; the model, wherever the dialect names it, chooses among the providers that are left.
+//! by its shape which dialects it may be in; the model, wherever they name it, chooses among the providers that are left, and
+//! what the chosen one speaks is the session's.
 
 pub mod models;
 pub mod path;
@@ -28,11 +29,18 @@ pub struct Routes(Vec<Served>);
 /// Where a request may go, as far as its path tells.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Indices of the providers that could serve it; never empty.
-    candidates: Vec<usize>,
+    /// The providers that could serve it; never empty.
+    candidates: Vec<Candidate>,
+    /// What the first of them speaks: in it a session is refused for which none is chosen.
     pub dialect: &'static dyn Dialect,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    index: usize,
+    dialect: &'static dyn Dialect,
     /// The path at the provider.
-    pub path: String,
+    path: String,
 }
 
 /// Why a path leads nowhere.
@@ -57,6 +65,15 @@ impl fmt::Display for NoRoute {
     }
 }
 
+impl Route {
+    /// What the candidate of this index speaks, and the path there.
+    pub fn at(&self, index: usize) -> (&'static dyn Dialect, &str) {
+        let chosen = self.candidates.iter().find(|candidate| candidate.index == index);
+        let Candidate { dialect, path, .. } = chosen.unwrap_or(&self.candidates[0]);
+        (*dialect, path)
+    }
+}
+
 impl Routes {
     /// Of one provider at least.
     pub fn new(served: Vec<Served>) -> Routes {
@@ -76,28 +93,33 @@ impl Routes {
             let known = self.0.iter().map(|served| Arc::clone(&served.name)).collect();
             return Err(NoRoute::UnknownProvider { named: name.to_owned(), known });
         }
-        let takes = |served: &Served| served.family.route(rest);
-        let meant = || self.0.iter().enumerate().filter(|(_, served)| is_meant(served));
-        let found = meant().find_map(|(_, served)| takes(served)).ok_or(NoRoute::UnknownPath)?;
-        let (dialect, path) = found;
-        let same = |served: &Served| takes(served).is_some_and(|(other, _)| other.name() == dialect.name());
-        let candidates = meant().filter(|(_, served)| same(served)).map(|(index, _)| index).collect();
-        Ok(Route { candidates, dialect, path })
+        let meant = self.0.iter().enumerate().filter(|(_, served)| is_meant(served));
+        let mut candidates: Vec<Candidate> = meant
+            .filter_map(|(index, served)| {
+                let (dialect, path) = served.family.route(rest)?;
+                Some(Candidate { index, dialect, path })
+            })
+            .collect();
+        let dialect = candidates.first().ok_or(NoRoute::UnknownPath)?.dialect;
+        // Where the model is named has to be known before a provider is chosen.
+        candidates.retain(|candidate| candidate.dialect.model_is_in() == dialect.model_is_in());
+        Ok(Route { candidates, dialect })
     }
 
     /// Which provider serves a model: by its exact name, else by the longest beginning, else the first that serves any. Where
     /// nobody has named a model, the first that serves any, or else the first. `Err` is the models that are served instead.
     pub fn pick(&self, route: &Route, model: Option<&str>) -> Result<usize, Arc<str>> {
-        let served = |index: &&usize| &self.0[**index].models;
+        let served = |candidate: &Candidate| &self.0[candidate.index].models;
         let Some(model) = model else {
-            let of_any = route.candidates.iter().find(|index| served(index).is_any());
-            return Ok(*of_any.unwrap_or(&route.candidates[0]));
+            let of_any = route.candidates.iter().find(|candidate| served(candidate).is_any());
+            return Ok(of_any.unwrap_or(&route.candidates[0]).index);
         };
-        let fitting = route.candidates.iter().filter_map(|index| Some((*index, served(&index).fit(model)?)));
+        let candidates = route.candidates.iter();
+        let fitting = candidates.filter_map(|found| Some((found.index, served(found).fit(model)?)));
         // Of equals the first that is configured.
         let best = fitting.rev().max_by_key(|(_, fit)| *fit);
         best.map(|(index, _)| index).ok_or_else(|| {
-            let names: Vec<_> = route.candidates.iter().map(|index| served(&index).to_string()).collect();
+            let names: Vec<_> = route.candidates.iter().map(|found| served(found).to_string()).collect();
             names.join(", ").into()
         })
     }
@@ -129,6 +151,7 @@ mod tests {
             ("mini", "openai", "gpt-realtime-mini, gpt-realtime-2*"),
             ("azure", "openai", "gpt-realtime-2.1*, mine"),
             ("google", "gemini", "gemini-3.8-live"),
+            ("qwen", "qwen_omni", "qwen*"),
         ]);
         let gemini = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
         for (path, model, wanted) in [
@@ -144,15 +167,24 @@ mod tests {
             (gemini, Some("gemini-3.8-live"), Ok(3)),
             (gemini, None, Ok(3)),
             (gemini, Some("gemini-9"), Err("gemini-3.8-live")),
+            ("/v1/realtime", Some("qwen3.8-omni-flash-realtime"), Ok(4)),
+            ("/api-ws/v1/realtime", Some("qwen3.8-omni-flash-realtime"), Ok(4)),
             ("/v1/chat", None, Err("no provider here takes this path")),
             ("/p/google/v1/realtime", None, Err("no provider here takes this path")),
             (
                 "/p/nobody/v1/realtime",
                 None,
-                Err("there is no provider \"nobody\" here; there is openai, mini, azure, google"),
+                Err("there is no provider \"nobody\" here; there is openai, mini, azure, google, qwen"),
             ),
         ] {
             assert_eq!(picked(&routes, path, model), wanted.map_err(str::to_owned), "{path} {model:?}");
+        }
+        let route = routes.of_path("/v1/realtime").unwrap();
+        for (index, dialect, path) in
+            [(0, "openai_realtime", "/v1/realtime"), (4, "qwen_omni", "/api-ws/v1/realtime")]
+        {
+            let (spoken, at) = route.at(index);
+            assert_eq!((spoken.name(), at), (dialect, path));
         }
     }
 }

@@ -318,6 +318,7 @@ fn choose(
     match chosen {
         Ok((index, provider)) => {
             live.provider.set(Some(index));
+            live.dialect.set(route.at(index).0);
             Ok(provider)
         }
         Err(reason) => {

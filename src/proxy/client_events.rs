@@ -6,7 +6,7 @@
 use crate::linger::Owed;
 use tokenist_core::meter::ClientPeeked;
 use tokenist_core::ws::frame::{Header, Opcode, unmask};
-use tokenist_core::ws::walk::Part;
+use tokenist_core::ws::walk::{Act, Part};
 
 /// What is enough to tell an event's type, and where its sound begins.
 const HEAD_BYTES: usize = 256;
@@ -37,15 +37,16 @@ impl<'a> Requests<'a> {
         Requests { owed, is_sound: false, gathering: None }
     }
 
-    /// A part of a message, as it is on the wire.
-    pub(crate) fn see(&mut self, header: &Header, payload: &[u8], part: Part) {
+    /// A part of a message, as it is on the wire, and whether it may go on. One that may not is never completed.
+    pub(crate) fn see(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         let first = header.opcode != Opcode::Continuation && matches!(part, Part::Whole | Part::First);
         let last = header.fin && matches!(part, Part::Whole | Part::Last);
         if first {
             self.is_sound = header.opcode == Opcode::Binary && self.owed.tap(|tap| tap.hears_binary());
         }
         if self.is_sound {
-            return self.owed.tap(|tap| tap.hear(payload.len() as u64));
+            self.owed.tap(|tap| tap.hear(payload.len() as u64));
+            return Act::Pass;
         }
         if first && last {
             return self.whole(header, payload);
@@ -54,26 +55,28 @@ impl<'a> Requests<'a> {
             true => Box::default(),
             false => match self.gathering.take() {
                 Some(gathering) => gathering,
-                None => return,
+                None => return Act::Pass,
             },
         };
         // The length of a message in one frame is known from the start.
         let message_bytes = (first && header.fin).then_some(header.payload_bytes);
-        self.gather(&mut gathering, header, payload, part, message_bytes, last);
+        let act = self.gather(&mut gathering, header, payload, part, message_bytes, last);
         self.gathering = (!last).then_some(gathering);
+        act
     }
 
-    fn whole(&self, header: &Header, payload: &[u8]) {
+    fn whole(&self, header: &Header, payload: &[u8]) -> Act {
         let mut head = [0; HEAD_BYTES];
         let seen = payload.len().min(HEAD_BYTES);
         head[..seen].copy_from_slice(&payload[..seen]);
         open(&mut head[..seen], header, 0);
         let head = &head[..seen];
-        if self.owed.tap(|tap| tap.peek_client(head, payload.len() as u64)) == ClientPeeked::Collect {
-            let mut event = payload.to_vec();
-            open(&mut event, header, 0);
-            self.owed.tap(|tap| tap.read_client(&event, event.len() as u64));
+        if self.owed.tap(|tap| tap.peek_client(head, payload.len() as u64)) != ClientPeeked::Collect {
+            return Act::Pass;
         }
+        let mut event = payload.to_vec();
+        open(&mut event, header, 0);
+        self.owed.tap(|tap| tap.read_client(&event, event.len() as u64))
     }
 
     fn gather(
@@ -84,7 +87,7 @@ impl<'a> Requests<'a> {
         part: Part,
         message_bytes: Option<u64>,
         last: bool,
-    ) {
+    ) -> Act {
         gathering.keep(header, payload, part);
         match gathering.peeked {
             Some(ClientPeeked::Length) => self.owed.tap(|tap| tap.grow_client(payload.len() as u64)),
@@ -101,8 +104,9 @@ impl<'a> Requests<'a> {
             }
             None => {}
         }
-        if last && gathering.peeked == Some(ClientPeeked::Collect) {
-            self.owed.tap(|tap| tap.read_client(&gathering.bytes, gathering.message_bytes));
+        match last && gathering.peeked == Some(ClientPeeked::Collect) {
+            true => self.owed.tap(|tap| tap.read_client(&gathering.bytes, gathering.message_bytes)),
+            false => Act::Pass,
         }
     }
 }

@@ -76,15 +76,16 @@ pub(crate) async fn connect(
 /// Dials with the caller's key, or with the operator's in turn until one is taken.
 async fn dial_with_keys(shard: &Shard, live: &Live, admitted: &Admitted) -> Result<Answer, SessionError> {
     let Admitted { head, websocket_key, route, provider, own_key, .. } = admitted;
-    let ring = &shard.key_rings[live.provider.get().unwrap_or_default()];
+    let chosen = live.provider.get().unwrap_or_default();
+    let (ring, (dialect, path)) = (&shard.key_rings[chosen], route.at(chosen));
+    let path = dialect.path_of_session(path, live.id().0);
     let mut left = provider.keys.len();
     loop {
         let index = if own_key.is_some() { None } else { ring.take(shard.clock.now().instant) };
         let operators = index.map(|index| &provider.keys[index]);
         let key = own_key.as_ref().or(operators).expect("a session is admitted with a key or for one");
         live.operators_key.set(index);
-        let request =
-            upgrade::request(head, &route.path, provider, websocket_key, key, &shard.config.identity);
+        let request = upgrade::request(head, &path, provider, websocket_key, key, &shard.config.identity);
         let answer = dial::dial(shard, live, provider, request).await?;
         match index {
             Some(index) if is_about_key(answer.head.status) => {

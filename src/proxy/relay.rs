@@ -532,8 +532,11 @@ impl Visit for ClientObserver<'_> {
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 self.live.active_at.set(self.shard.now());
-                self.requests.see(header, payload, part);
+                let act = self.requests.see(header, payload, part);
                 self.owed.tap(Tap::elapse);
+                if act != Act::Pass {
+                    return act;
+                }
                 if header.fin && matches!(part, Part::Whole | Part::Last) {
                     self.shard.counters.add(Metric::MessagesUpstream, 1);
                 }

@@ -14,7 +14,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::Rest;
 use tokenist_core::id::Model;
 use tokenist_core::message::Delta;
-use tokenist_core::meter::{self, ClientPeeked, Meter, Peeked, Reading};
+use tokenist_core::meter::{self, Chosen, ClientPeeked, Meter, Peeked, Reading};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::Now;
 use tokenist_core::ws::frame::{Header, Opcode};
@@ -113,10 +113,23 @@ impl Tap {
         self.meter.hear(bytes);
     }
 
-    /// An event of the application, or the beginning of one.
-    pub(crate) fn read_client(&mut self, event: &[u8], event_bytes: u64) {
+    /// An event of the application, or the beginning of one. It goes on unless it asks for a model that is not served.
+    pub(crate) fn read_client(&mut self, event: &[u8], event_bytes: u64) -> Act {
         let now = self.shard.clock.now();
-        self.meter.read_client(event, event_bytes, &self.shard.prices.load(), now);
+        match self.meter.read_client(event, event_bytes, &self.shard.prices.load(), now) {
+            Chosen::Model(model) if self.model.as_ref() != Some(&model) => {
+                // The provider may call it otherwise.
+                self.model_is_stated = false;
+                self.model = Some(model.clone());
+                self.judge(&model, false, Act::Break)
+            }
+            Chosen::Nothing | Chosen::Model(_) => Act::Pass,
+            Chosen::Unseen => {
+                let why = "an event as long as this has to name one at its beginning";
+                self.shard.end(&self.live, CloseReason::ModelMissing(why));
+                Act::Break
+            }
+        }
     }
 
     /// Whether the provider owes a figure.
@@ -203,7 +216,14 @@ impl Tap {
             return Act::Pass;
         };
         let was_let_in = !std::mem::replace(&mut self.model_is_stated, true) && self.model.is_some();
+        let model = model.clone();
         self.model = Some(model.clone());
+        self.judge(&model, was_let_in, Act::StopAfter)
+    }
+
+    /// Ends the session if its provider does not serve this model, and did not let it in, or if it has no price where that is
+    /// refused; `end` is what becomes of the event then.
+    fn judge(&mut self, model: &Model, was_let_in: bool, end: Act) -> Act {
         let index = self.live.provider.get().unwrap_or_default();
         let served = self.shard.config.routes.models(index);
         let (is_served, name) = (was_let_in || served.fit(model.as_str()).is_some(), model.as_str().into());
@@ -216,7 +236,7 @@ impl Tap {
         };
         self.shard.end(&self.live, reason);
         self.stopped = true;
-        Act::StopAfter
+        end
     }
 
     /// Charges what the meter read and reports it.

@@ -151,8 +151,8 @@ pub(crate) fn is_accepted(head: &ResponseHead, websocket_key: &str) -> bool {
 fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> Target {
     let mut target = path.to_owned();
     let kept = head.query().filter(|&parameter| authn::is_for_provider(parameter, rules));
-    for (index, parameter) in kept.enumerate() {
-        target.push(if index == 0 { '?' } else { '&' });
+    for parameter in kept {
+        target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(parameter.as_str());
     }
     Target::parse(&target).expect("parts of a target are a target")

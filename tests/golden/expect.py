@@ -24,12 +24,26 @@ PRICES = {
     "whisper-1": (None,) * 8 + ("0.006",),
     "gpt-realtime-whisper": (None,) * 8 + ("0.017",),
     "gpt-transcribe": (None,) * 8 + ("0.0045",),
+    "gpt-realtime-translate": (None,) * 8 + ("0.034",),
+    "gpt-live-1": (None,) * 8 + ("0.05",),
+    "gpt-6.1-sol": ("2", "0.1", "10", None, None, None, None, None, None),
+    "gpt-6-sol": ("2", "0.2", "10", None, None, None, None, None, None),
+    "gpt-6-luna": ("0.1", "0.01", "0.5", None, None, None, None, None, None),
+    "qwen-audio-3.1-realtime-flash": ("0.23", None, "0.7", "0.93", None, "1.87", None, None, None),
     "gemini-3.8-live": ("0.75", None, "4.5", "3", None, "12", "1", None, None),
 }
 KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in", "audio_out", "image_in", "cached_image_in")
 
 
-def cost(model, usage):
+# Of this tier each kind of token costs so many times as much; text that is written to a cache, for minutes and for hours; a
+# search of the web; and models whose text is free beside their sound.
+TIERS = {("gpt-6.1-sol", "priority"): 2}
+WRITES = {"gpt-6.1-sol": ("2.5", "5")}
+SEARCH = "0.01"
+FREE_BESIDE_SOUND = {"qwen-audio-3.1-realtime-flash"}
+
+
+def cost(model, usage, tier=None):
     """The cost in nano-dollars, and whether the model's own list gave all of it."""
     row, known, total = PRICES.get(model), True, Fraction(0)
     if row is None:
@@ -37,6 +51,11 @@ def cost(model, usage):
     fresh = dict(usage)
     for kind in ("text", "audio", "image"):
         fresh[f"{kind}_in"] -= usage[f"cached_{kind}_in"]
+    for kind, price in zip(("cache_write_in", "cache_write_long_in"), WRITES.get(model, ())):
+        fresh["text_in"] -= usage.get(kind, 0)
+        total += usage.get(kind, 0) * Fraction(price) * 1000
+    if model in FREE_BESIDE_SOUND and usage["audio_out"]:
+        fresh["text_out"] = 0
     for index, kind in enumerate(KINDS):
         if fresh[kind] == 0:
             continue
@@ -46,6 +65,7 @@ def cost(model, usage):
         if price is None:
             price, known = FALLBACK[index], False
         total += fresh[kind] * Fraction(price) * 1000
+    total = total * TIERS.get((model, tier), 1) + usage.get("searches", 0) * Fraction(SEARCH) * 10**9
     # Of Gemini, video costs what images do.
     if usage.get("video_in"):
         total += usage["video_in"] * Fraction(row[6]) * 1000
@@ -69,8 +89,8 @@ def stated(usage):
     if usage.get("type") == "duration":
         out["duration_ms"] = ceil(Fraction(str(usage["seconds"])) * 1000)
         return out
-    ins = usage.get("input_token_details") or {}
-    outs = usage.get("output_token_details") or {}
+    ins = usage.get("input_token_details") or usage.get("input_tokens_details") or {}
+    outs = usage.get("output_token_details") or usage.get("output_tokens_details") or {}
     for kind in ("text", "audio", "image"):
         out[f"{kind}_in"] = ins.get(f"{kind}_tokens", 0)
     out["text_in"] += usage["input_tokens"] - sum(out[f"{kind}_in"] for kind in ("text", "audio", "image"))
@@ -136,6 +156,8 @@ def run(lines):
         booked.append({"model": name, "usage": usage, "cost_nano": nano, "estimated": guess, "known_price": known})
 
     for line in lines:
+        if line.startswith("> "):
+            continue  # What the application says is in these transcripts only where it costs nothing.
         try:
             event = json.loads(line)
         except ValueError:
@@ -169,7 +191,7 @@ def run(lines):
             conversation.finish(usage or estimated(sums), usage is None)
             book(model, usage or estimated(sums), usage is None)
         elif kind == "conversation.item.input_audio_transcription.completed":
-            if event["item_id"] not in over:
+            if event["item_id"] not in over and "usage" in event:
                 over.add(event["item_id"])
                 book(transcriber, stated(event["usage"]), False)
     for sums in running.values():
@@ -222,12 +244,134 @@ def run_gemini(lines):
     return booked
 
 
+def run_translation(lines):
+    """Pcm of 48 bytes a millisecond, four characters of base64 for three bytes; what `session.closed` states goes before it."""
+    model, characters, stated_seconds = None, 0, None
+    for line in lines:
+        event = json.loads(line.removeprefix("> "))
+        if event["type"] == "session.created":
+            model = event["session"]["model"]
+        elif event["type"] == "session.input_audio_buffer.append":
+            characters += len(event["audio"])
+        elif event["type"] == "session.closed" and "usage" in event:
+            stated_seconds = Fraction(str(event["usage"]["input_seconds"]))
+    seconds = Fraction(characters * 3, 4 * 48000) if stated_seconds is None else stated_seconds
+    usage = blank() | {"duration_ms": int(seconds * 1000)}
+    nano, known = cost(model, usage)
+    return [{"model": model, "usage": usage, "cost_nano": nano, "estimated": stated_seconds is None, "known_price": known}]
+
+
+def responses(usage):
+    """Responses' usage: cached and reasoning are parts."""
+    details = usage["input_tokens_details"]
+    written = details.get("cache_write_tokens_details", {})
+    return blank() | {
+        "text_in": usage["input_tokens"],
+        "cached_text_in": details["cached_tokens"],
+        "cache_write_in": written.get("ttl_30m_tokens", 0),
+        "cache_write_long_in": written.get("ttl_12h_tokens", 0),
+        "text_out": usage["output_tokens"],
+        "reasoning_out": usage["output_tokens_details"]["reasoning_tokens"],
+    }
+
+
+def booking(model, usage, nano=None):
+    cost_nano, known = cost(model, usage)
+    nano = cost_nano if nano is None else nano
+    return {"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": known}
+
+
+def grown(model, seconds, before):
+    """What a running total has grown by: the difference of two prices of the whole. It is one request, whose first part counts."""
+    usage = blank() | {"duration_ms": ceil(Fraction(str(seconds)) * 1000)}
+    more = usage | {"duration_ms": usage["duration_ms"] - before["duration_ms"], "requests": 1 - before["requests"]}
+    return usage, booking(model, more, cost(model, usage)[0] - cost(model, before)[0])
+
+
+def run_live(lines):
+    """The greatest of the seconds so far, and each delegated Response once by its id."""
+    model, so_far, over, booked = None, blank() | {"requests": 0}, set(), []
+    for line in lines:
+        event = json.loads(line.removeprefix("> "))
+        if event["type"] == "session.started":
+            model = event["session"]["model"]
+        seconds = event.get("usage", {}).get("seconds")
+        if seconds is not None and Fraction(str(seconds)) * 1000 > so_far["duration_ms"]:
+            so_far, row = grown(model, seconds, so_far)
+            booked.append(row)
+        response = event.get("event", {}).get("response", {})
+        if response.get("usage") and response["id"] not in over:
+            over.add(response["id"])
+            booked.append(booking(response["model"], responses(response["usage"])))
+        decision = event.get("event", {}).get("decision", {})
+        if decision.get("usage") and decision["id"] not in over:
+            over.add(decision["id"])
+            usage = responses(decision["usage"])
+            # What a decision says is free.
+            nano, _ = cost(decision["model"], usage | {"text_out": 0})
+            booked.append(booking(decision["model"], usage, nano))
+    return booked
+
+
+def run_responses(lines):
+    """What the event that ends a response states, once by its id; a failed one without usage is nothing."""
+    over, booked = set(), []
+    for line in lines:
+        response = {} if line.startswith("> ") else json.loads(line).get("response", {})
+        if response.get("usage") and response["id"] not in over:
+            over.add(response["id"])
+            usage = responses(response["usage"])
+            searches = response.get("tool_usage", {}).get("web_search", {}).get("num_requests", 0)
+            usage |= {"searches": searches} if searches else {}
+            nano, _ = cost(response["model"], usage, response.get("service_tier"))
+            booked.append(booking(response["model"], usage, nano))
+    return booked
+
+
+def run_xai(lines):
+    """Tokens cost nothing; the greatest of the seconds does, at 0.08 a minute, and every item of text, at 0.004."""
+    model, milliseconds, over, pending, booked = "grok-voice-latest", 0, set(), [], []
+    row = lambda usage, nano: {"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": True}
+    price = lambda ms: ceil(Fraction(ms, 60000) * Fraction("0.08") * 10**9)
+    for line in lines:
+        event = json.loads(line.removeprefix("> "))
+        item = event.get("item", {})
+        if line.startswith("> ") and event["type"] == "conversation.item.create":
+            if item["type"] == "message" and item["content"][0]["type"] == "input_text":
+                pending.append(row(blank() | {"items_in": 1, "requests": 0}, 4_000_000))
+        elif not line.startswith("> ") and event["type"] in READ:
+            booked += pending
+            pending = []
+        if event["type"] == "response.done":
+            now = ceil(Fraction(str(event["usage"]["billable_audio_seconds"])) * 1000)
+            if now > milliseconds:
+                booked.append(row(blank() | {"duration_ms": now - milliseconds, "requests": 0}, price(now) - price(milliseconds)))
+                milliseconds = now
+            if event["response_id"] not in over:
+                over.add(event["response_id"])
+                booked.append(row(stated(event["usage"]), 0))
+    return booked + pending
+
+
+# Events of the provider that are read whole; what the application has said is booked with the next of them.
+READ = ("session.updated", "response.created", "response.done", "input_audio_buffer.committed", "conversation.item.added")
+
+READERS = (
+    ("gemini", run_gemini),
+    ("translation", run_translation),
+    ("gpt_live", run_live),
+    ("responses_ws", run_responses),
+    ("xai", run_xai),
+    ("", run),
+)
+
+
 def main():
     here = Path(__file__).parent
     for transcript in sorted(here.glob("*.jsonl")):
         if transcript.stem == "odd_json":
             continue  # Written by hand: what is odd about it is how it reads.
-        read = run_gemini if transcript.stem.startswith("gemini") else run
+        read = next(reader for start, reader in READERS if transcript.stem.startswith(start))
         booked = read(transcript.read_text().splitlines())
         total = sum(row["cost_nano"] for row in booked)
         text = json.dumps({"total_cost_nano": total, "booked": booked}, indent=1)

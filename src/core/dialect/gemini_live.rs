@@ -43,6 +43,7 @@ impl Dialect for GeminiLive {
             said_ms_per_token: 40,
             image_tokens: 258,
             sound_is_read_as_it_comes: true,
+            sound_is_billed: false,
         }
     }
 

@@ -5,13 +5,26 @@
 //! business. Invariant: a dialect keeps no state, knows no price and cannot fail: what it does not understand is nothing
 //! to it. `README.md` beside this file tells how to add one.
 
+mod fields;
 mod gemini_live;
+mod gpt_live;
 mod openai_error;
+mod openai_like;
 mod openai_realtime;
+mod openai_translation;
+mod openai_usage;
+mod responses_ws;
 mod stated;
+mod xai;
 
 pub use self::gemini_live::GeminiLive;
+pub use self::gpt_live::GptLive;
+pub use self::openai_like::OpenaiLike;
+pub use self::openai_like::words::{BadWord, Words};
 pub use self::openai_realtime::OpenaiRealtime;
+pub use self::openai_translation::OpenaiTranslation;
+pub use self::responses_ws::ResponsesWs;
+pub use self::xai::Xai;
 
 use crate::auth_scheme::AuthScheme;
 use crate::close_reason::CloseReason;
@@ -27,6 +40,8 @@ pub struct Family {
     /// As a configuration calls it.
     pub name: &'static str,
     pub dialects: &'static [&'static dyn Dialect],
+    /// Of them the one that a configuration may say more of ([`Words`]).
+    pub like: Option<&'static OpenaiLike>,
     pub auth: AuthScheme,
     /// What a configuration that names the family alone means, in this order: the provider's name, which prices are listed
     /// under; where it is; the environment variable that holds its key.
@@ -34,18 +49,69 @@ pub struct Family {
 }
 
 /// All that a configuration may name.
-pub static FAMILIES: [Family; 2] = [
+pub static FAMILIES: [Family; 9] = [
     Family {
         name: "openai",
-        dialects: &[&OpenaiRealtime],
+        dialects: &[&OpenaiRealtime, &OpenaiTranslation, &GptLive, &ResponsesWs],
+        like: None,
         auth: AuthScheme::Bearer,
         defaults: ["openai", "https://api.openai.com", "OPENAI_API_KEY"],
     },
     Family {
         name: "gemini",
         dialects: &[&GeminiLive],
+        like: None,
         auth: AuthScheme::Google,
         defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
+    },
+    Family {
+        name: "azure",
+        dialects: &[&openai_like::AZURE, &OpenaiTranslation, &GptLive, &ResponsesWs],
+        like: Some(&openai_like::AZURE),
+        auth: AuthScheme::ApiKey,
+        defaults: ["azure", "", "AZURE_OPENAI_API_KEY"],
+    },
+    Family {
+        name: "azure_voice_live",
+        dialects: &[&openai_like::AZURE_VOICE_LIVE],
+        like: Some(&openai_like::AZURE_VOICE_LIVE),
+        auth: AuthScheme::ApiKey,
+        defaults: ["azure-voice-live", "", "AZURE_VOICELIVE_API_KEY"],
+    },
+    Family {
+        name: "xai",
+        dialects: &[&Xai],
+        like: None,
+        auth: AuthScheme::Bearer,
+        defaults: ["xai", "https://api.x.ai", "XAI_API_KEY"],
+    },
+    Family {
+        name: "qwen_omni",
+        dialects: &[&openai_like::QWEN_OMNI],
+        like: Some(&openai_like::QWEN_OMNI),
+        auth: AuthScheme::Bearer,
+        defaults: ["qwen", "https://dashscope-intl.aliyuncs.com", "DASHSCOPE_API_KEY"],
+    },
+    Family {
+        name: "inworld",
+        dialects: &[&openai_like::INWORLD],
+        like: Some(&openai_like::INWORLD),
+        auth: AuthScheme::Basic,
+        defaults: ["inworld", "https://api.inworld.ai", "INWORLD_API_KEY"],
+    },
+    Family {
+        name: "elevenlabs_realtime",
+        dialects: &[&openai_like::ELEVENLABS],
+        like: Some(&openai_like::ELEVENLABS),
+        auth: AuthScheme::Header("header:xi-api-key"),
+        defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
+    },
+    Family {
+        name: "openai_like",
+        dialects: &[&openai_like::PLAIN],
+        like: Some(&openai_like::PLAIN),
+        auth: AuthScheme::Bearer,
+        defaults: ["openai-like", "", "OPENAI_LIKE_API_KEY"],
     },
 ];
 
@@ -69,7 +135,7 @@ pub fn http_body(reason: &CloseReason) -> String {
 /// Reads the JSON of a `usage` object, in the words of the realtime, responses or chat API; `None` if it states no
 /// number.
 pub fn read_usage(object: &[u8]) -> Option<Usage> {
-    openai_realtime::usage(Fields::of(object))
+    openai_usage::usage(Fields::of(object))
 }
 
 /// How many bytes of an event [`Dialect::peek`] has to see at least, if there are so many.
@@ -109,6 +175,10 @@ pub enum ProviderEvent<'a> {
         /// As it was billed, which is not always as it was asked for; likewise in what follows.
         terms: Terms<'a>,
     },
+    /// A response has come to nothing and costs nothing, unless it has said something.
+    Dropped {
+        response: Option<Cow<'a, str>>,
+    },
     /// What has been used altogether so far, under a name; of each kind the greatest that was stated holds. `requests` is 1.
     Total {
         key: Cow<'a, str>,
@@ -128,6 +198,11 @@ pub enum ProviderEvent<'a> {
     /// Time is billed from now on, at the session's model, or no more.
     Clock {
         runs: bool,
+    },
+    /// The session's time is billed as far as the provider states it, in a [`ProviderEvent::Total`] under [`SESSION_TIME`].
+    /// From now on what is not stated yet is estimated; or no more, and what was stated is all.
+    Ahead {
+        grows: bool,
     },
     /// A response adds an item to the conversation.
     Answered {
@@ -186,6 +261,9 @@ impl fmt::Debug for Handle {
         f.write_str("Handle(…)")
     }
 }
+
+/// The key of the total that a session's time is stated under, where it is estimated until then.
+pub const SESSION_TIME: &str = "session time";
 
 /// A session's settings, as the provider states them. What is `None` was not said and stays as it was.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -252,6 +330,10 @@ pub enum ClientEvent<'a> {
     Resume {
         handle: Handle,
     },
+    /// Something that is billed as soon as it is said, at the session's model.
+    Billed {
+        usage: Usage,
+    },
 }
 
 /// How much is in an item, or in several.
@@ -314,6 +396,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The path at the provider of a WebSocket that is asked for at this one; `None` if the dialect has no such path. Prefixes
     /// of a base URL are gone then.
     fn path(&self, path: &str) -> Option<String>;
+
+    /// The same path for one session, where its URL has to name it by something of its own.
+    fn path_of_session(&self, path: &str, _session: u64) -> String {
+        path.to_owned()
+    }
 
     /// What an estimate assumes of sound and images.
     fn rates(&self) -> Rates;
@@ -400,4 +487,6 @@ pub struct Rates {
     pub image_tokens: u64,
     /// All sound that goes in is read by the next response, silence included. Else an item has to be made of it.
     pub sound_is_read_as_it_comes: bool,
+    /// All sound that goes in is billed by its length, at the session's model, whether or not the provider states it.
+    pub sound_is_billed: bool,
 }

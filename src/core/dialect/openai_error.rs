@@ -12,6 +12,11 @@ pub(super) fn event(reason: &CloseReason, event_id: &str) -> String {
     json!({"type": "error", "event_id": event_id, "error": object(reason)}).to_string()
 }
 
+/// The same as Responses over WebSocket has it: with a status, as the answer to a request that failed.
+pub(super) fn answer(reason: &CloseReason) -> String {
+    json!({"type": "error", "status": reason.http_status(), "error": object(reason)}).to_string()
+}
+
 /// The body of an HTTP refusal.
 pub(super) fn body(reason: &CloseReason) -> String {
     json!({"error": object(reason)}).to_string()

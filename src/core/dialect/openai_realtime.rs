@@ -2,15 +2,19 @@
 //!
 //! Usage is looked for in every place and spelling in which servers of this dialect have been seen to put it.
 
-pub(super) mod client;
+mod client;
+mod settings;
 
-use super::stated::{Parts, Stated};
+pub(super) use self::settings::session;
+use self::settings::{audio_rate, beta_rate};
+use super::fields::{find, is_null, object, text};
+use super::openai_usage::usage;
 use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, HEAD_BYTES_MAX, ModelSource, OutputDelta, OutputKind, Peek,
-    ProviderEvent, Rates, Rest, Settings, openai_error,
+    ProviderEvent, Rates, Rest, openai_error,
 };
 use crate::close_reason::CloseReason;
-use crate::json::{self, End, Field, Fields, Text};
+use crate::json::{self, End, Field, Fields};
 use crate::terms::Terms;
 use crate::usage::Usage;
 use memchr::memmem::Finder;
@@ -42,6 +46,7 @@ impl Dialect for OpenaiRealtime {
             said_ms_per_token: 50,
             image_tokens: 85,
             sound_is_read_as_it_comes: false,
+            sound_is_billed: false,
         }
     }
 
@@ -51,11 +56,11 @@ impl Dialect for OpenaiRealtime {
 
     #[inline]
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
-        peek(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64 + rest.bytes())
+        peek(event, rest, kind_of_name)
     }
 
     fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
-        found(read(event));
+        found(read(event, kind_of_name));
     }
 
     fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
@@ -77,7 +82,7 @@ impl Dialect for OpenaiRealtime {
 
 /// What a type of event is to the meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Other,
     Session,
     Begun,
@@ -112,15 +117,18 @@ impl Kind {
     }
 }
 
+/// Looks at an event in whose names `kind_of` finds ours.
 #[inline]
-fn peek(head: &[u8], event_bytes: u64) -> Peek<'_> {
-    match json::leading_text(head, b"{\"type\":\"").map(kind_of_name) {
+pub(super) fn peek(event: &[u8], rest: Rest, kind_of: impl Fn(&[u8]) -> Kind) -> Peek<'_> {
+    let head = &event[..event.len().min(HEAD_BYTES_MAX)];
+    let event_bytes = event.len() as u64 + rest.bytes();
+    match json::leading_text(head, b"{\"type\":\"").map(&kind_of) {
         Some(Kind::OutputDelta(kind)) => match peek_delta(head, event_bytes, kind) {
             Some(piece) => Peek::OutputDelta(piece),
-            None => peek_with_care(head, event_bytes),
+            None => peek_with_care(head, event_bytes, kind_of),
         },
         Some(kind) => kind.sign().unwrap_or(Peek::Nothing),
-        None => peek_with_care(head, event_bytes),
+        None => peek_with_care(head, event_bytes, kind_of),
     }
 }
 
@@ -143,17 +151,19 @@ fn peek_delta(head: &[u8], event_bytes: u64, kind: OutputKind) -> Option<OutputD
 
 /// Any order of keys, white space and escapes.
 #[cold]
-fn peek_with_care(head: &[u8], event_bytes: u64) -> Peek<'_> {
+fn peek_with_care(head: &[u8], event_bytes: u64, kind_of: impl Fn(&[u8]) -> Kind) -> Peek<'_> {
     let mut kind = None;
     let mut response = None;
     let mut delta_bytes = None;
     let mut fields = Fields::of(head);
     while let Some(field) = fields.next() {
         match field.key.raw {
-            b"type" if !field.cut => match field.value.text().map_or(Kind::Other, kind_of) {
-                Kind::OutputDelta(piece) => kind = Some(piece),
-                other => return other.sign().unwrap_or(Peek::Nothing),
-            },
+            b"type" if !field.cut => {
+                match field.value.text().map_or(Kind::Other, |name| kind_of(&name.bytes())) {
+                    Kind::OutputDelta(piece) => kind = Some(piece),
+                    other => return other.sign().unwrap_or(Peek::Nothing),
+                }
+            }
             b"response_id" => response = text(field),
             b"delta" => delta_bytes = Some(value_bytes(&fields, field, event_bytes)),
             _ if field.key.is("type") => return Peek::Whole, // Spelt with escapes: `read` takes the trouble.
@@ -173,11 +183,12 @@ fn peek_with_care(head: &[u8], event_bytes: u64) -> Peek<'_> {
     }
 }
 
-fn read(event: &[u8]) -> ProviderEvent<'_> {
+/// Reads an event in whose names `kind_of` finds ours.
+pub(super) fn read(event: &[u8], kind_of: impl Fn(&[u8]) -> Kind) -> ProviderEvent<'_> {
     let mut found = Event::default();
     let mut fields = Fields::of(event);
     while let Some(field) = fields.next() {
-        found.take(field, value_bytes(&fields, field, event.len() as u64));
+        found.take(field, value_bytes(&fields, field, event.len() as u64), &kind_of);
     }
     let Some(kind) = found.kind else {
         return if fields.end() == Some(End::Closed) {
@@ -229,12 +240,9 @@ fn read(event: &[u8]) -> ProviderEvent<'_> {
     }
 }
 
-fn kind_of(name: Text<'_>) -> Kind {
-    kind_of_name(&name.bytes())
-}
-
+/// What an event is to the meter that OpenAI calls so.
 #[inline]
-fn kind_of_name(name: &[u8]) -> Kind {
+pub(super) fn kind_of_name(name: &[u8]) -> Kind {
     match name {
         b"response.output_audio.delta" | b"response.audio.delta" => Kind::OutputDelta(OutputKind::Audio),
         b"response.output_audio_transcript.delta"
@@ -270,14 +278,6 @@ fn value_bytes(fields: &Fields<'_>, field: Field<'_>, event_bytes: u64) -> u64 {
     if field.cut { seen_bytes + unseen_bytes.saturating_sub(2) } else { seen_bytes }
 }
 
-fn text<'a>(field: Field<'a>) -> Option<Cow<'a, str>> {
-    field.value.text().filter(|text| !field.cut && !text.raw.is_empty()).map(|text| text.decode())
-}
-
-fn object<'a>(field: Field<'a>) -> Option<Fields<'a>> {
-    field.value.fields()
-}
-
 /// The top-level fields that matter. Of a key that comes twice the last counts, as it does for the clients.
 #[derive(Debug, Default)]
 struct Event<'a> {
@@ -294,13 +294,13 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn take(&mut self, field: Field<'a>, value_bytes: u64) {
+    fn take(&mut self, field: Field<'a>, value_bytes: u64, kind_of: impl Fn(&[u8]) -> Kind) {
         match &*field.key.bytes() {
             b"type" if !field.cut => {
                 let name = field.value.text().map(|name| name.bytes());
                 self.is_transcription_session =
                     name.as_ref().is_some_and(|name| name.starts_with(b"transcription_session."));
-                self.kind = name.map(|name| kind_of_name(&name));
+                self.kind = name.map(|name| kind_of(&name));
             }
             b"session" => self.session = object(field),
             b"response" => self.response = object(field).map(Response::of).unwrap_or_default(),
@@ -351,132 +351,6 @@ impl<'a> Response<'a> {
         }
         response
     }
-}
-
-fn is_null(field: Field<'_>) -> bool {
-    matches!(field.value, json::Value::Plain(b"null"))
-}
-
-/// The last field of a name.
-fn find<'a>(fields: Fields<'a>, name: &str) -> Option<Field<'a>> {
-    fields.filter(|field| field.key.is(name)).last()
-}
-
-fn session(fields: Fields<'_>, only_transcribes: Option<bool>) -> Settings<'_> {
-    let mut settings = Settings { only_transcribes, ..Settings::default() };
-    let model_of = |transcription| find(object(transcription)?, "model").and_then(text);
-    for field in fields {
-        match &*field.key.bytes() {
-            b"type" => {
-                let kind = field.value.text();
-                settings.only_transcribes =
-                    kind.map(|kind| kind.is("transcription")).or(settings.only_transcribes);
-            }
-            b"instructions" | b"tools" => {
-                let bytes = match field.value {
-                    json::Value::Text(text) => text.raw.len(),
-                    // An empty list has two brackets.
-                    json::Value::Array(raw) => raw.len().saturating_sub(2),
-                    _ => continue,
-                };
-                *settings.text_bytes.get_or_insert_default() += bytes as u64;
-            }
-            b"model" => settings.model = text(field),
-            b"input_audio_transcription" => settings.transcription_model = model_of(field),
-            b"input_audio_format" => settings.input_rate = field.value.text().and_then(beta_rate),
-            b"output_audio_format" => settings.output_rate = field.value.text().and_then(beta_rate),
-            b"turn_detection" => settings.detects_turns = Some(!is_null(field)),
-            b"audio" => {
-                let input = object(field).and_then(|audio| find(audio, "input")).and_then(object);
-                for part in input.into_iter().flatten() {
-                    match &*part.key.bytes() {
-                        b"transcription" => settings.transcription_model = model_of(part),
-                        b"turn_detection" => settings.detects_turns = Some(!is_null(part)),
-                        b"format" => settings.input_rate = object(part).and_then(ga_rate),
-                        _ => {}
-                    }
-                }
-                settings.output_rate = object(field).and_then(audio_rate);
-            }
-            _ => {}
-        }
-    }
-    settings
-}
-
-/// What is set in `audio.output.format`.
-fn audio_rate(audio: Fields<'_>) -> Option<AudioRate> {
-    ga_rate(find(find(audio, "output").and_then(object)?, "format").and_then(object)?)
-}
-
-fn beta_rate(format: Text<'_>) -> Option<AudioRate> {
-    match &*format.decode() {
-        "pcm16" => Some(AudioRate::PCM16_24KHZ),
-        "g711_ulaw" | "g711_alaw" => Some(AudioRate::G711),
-        _ => None,
-    }
-}
-
-fn ga_rate(format: Fields<'_>) -> Option<AudioRate> {
-    match &*find(format.clone(), "type").and_then(text)? {
-        "audio/pcm" => {
-            let hz = find(format, "rate").and_then(|field| field.value.count());
-            let plausible =
-                hz.and_then(|hz| u32::try_from(hz).ok()).filter(|hz| (8_000..=192_000).contains(hz));
-            Some(plausible.map_or(AudioRate::PCM16_24KHZ, |hz| AudioRate { bytes_per_second: 2 * hz }))
-        }
-        "audio/pcmu" | "audio/pcma" => Some(AudioRate::G711),
-        _ => None,
-    }
-}
-
-/// Reads a `usage` object; `None` if there is no number in it.
-pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
-    let mut stated = Stated::default();
-    for field in fields {
-        let count = field.value.count();
-        match &*field.key.bytes() {
-            b"total_tokens" => stated.total = count,
-            b"input_tokens" | b"prompt_tokens" => stated.input = count,
-            b"output_tokens" | b"completion_tokens" => stated.output = count,
-            b"input_token_details" | b"input_tokens_details" | b"prompt_tokens_details" => {
-                stated.input_parts = parts(object(field));
-            }
-            b"output_token_details" | b"output_tokens_details" | b"completion_tokens_details" => {
-                stated.output_parts = parts(object(field));
-            }
-            b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
-            _ => {}
-        }
-    }
-    stated.has_number().then(|| stated.usage())
-}
-
-/// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
-fn milliseconds(seconds: f64) -> u64 {
-    ((seconds * 1e6).round() as u64).div_ceil(1_000)
-}
-
-/// The details of one direction.
-fn parts(fields: Option<Fields<'_>>) -> Parts {
-    let mut parts = Parts::default();
-    for field in fields.into_iter().flatten() {
-        let count = field.value.count();
-        match &*field.key.bytes() {
-            b"text_tokens" => parts.text = count,
-            b"audio_tokens" => parts.audio = count,
-            b"image_tokens" => parts.image = count,
-            b"reasoning_tokens" => parts.reasoning = count,
-            b"cached_tokens" => parts.cached = count,
-            b"cached_tokens_details" => {
-                let cached = self::parts(object(field));
-                (parts.cached_text, parts.cached_audio, parts.cached_image) =
-                    (cached.text, cached.audio, cached.image);
-            }
-            _ => {}
-        }
-    }
-    parts
 }
 
 #[cfg(test)]

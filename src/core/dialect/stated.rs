@@ -25,6 +25,8 @@ pub(super) struct Parts {
     pub(super) cached_text: Option<u64>,
     pub(super) cached_audio: Option<u64>,
     pub(super) cached_image: Option<u64>,
+    pub(super) cache_write: Option<u64>,
+    pub(super) cache_write_long: Option<u64>,
 }
 
 impl Parts {
@@ -56,6 +58,8 @@ impl Stated {
             image_out: output.image.unwrap_or(0),
             video_out: output.video.unwrap_or(0),
             reasoning_out: output.reasoning.unwrap_or(0),
+            cache_write_in: input.cache_write.unwrap_or(0),
+            cache_write_long_in: input.cache_write_long.unwrap_or(0),
             duration_ms: self.duration_ms.unwrap_or(0),
             requests: 1,
             ..Usage::default()

@@ -3,6 +3,7 @@
 //! What is booked is always what a sum has grown by, priced as the difference of two prices of the whole, so that a thousand
 //! small bookings cost what one large one does, to the nano-dollar. Where the price changes it is so from there on.
 
+use super::Charge;
 use crate::money::NanoUsd;
 use crate::price::Price;
 use crate::terms::Terms;
@@ -15,6 +16,11 @@ pub(super) const TOTALS_MAX: usize = 16;
 
 /// Time is booked in pieces of at least so long: what a limit on it can be passed by.
 const BOOKED_EACH_MS: u64 = 5_000;
+
+/// Time ahead of what is stated is charged in pieces of at least so long, and booked once nothing was stated for as long as
+/// the next says.
+const CHARGED_EACH_MS: u64 = 1_000;
+const STATED_EACH_MS: u64 = 60_000;
 
 /// A sum of which a part is booked.
 #[derive(Clone, Debug)]
@@ -41,6 +47,21 @@ pub(super) struct Running {
     /// Since when time is billed that is not booked.
     clock: Option<Instant>,
     elapsed_ms: u64,
+    ahead: Ahead,
+}
+
+/// The session's time as it is estimated, ahead of what the provider states.
+#[derive(Clone, Debug, Default)]
+struct Ahead {
+    /// Since when it grows, where it does so by the clock.
+    since: Option<Instant>,
+    /// What was stated is all.
+    is_over: bool,
+    /// When something was booked last.
+    booked_at: Option<Instant>,
+    /// What is charged beyond what is booked, for so long in all.
+    charged: Charge,
+    charged_ms: u64,
 }
 
 impl Running {
@@ -76,6 +97,7 @@ impl Running {
     /// No time is billed until it runs again.
     pub(super) fn stop(&mut self) {
         self.clock = None;
+        self.ahead = Ahead::default();
     }
 
     /// What has passed since this was last asked.
@@ -93,6 +115,50 @@ impl Running {
     /// Whether so much time has passed that it is worth a booking.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.clock.is_some_and(|since| now.since(since) >= BOOKED_EACH_MS)
+    }
+
+    /// The session's time grows by the clock from now on, or no more. What was charged ahead is to be taken back.
+    pub(super) fn set_ahead(&mut self, grows: bool, now: Instant) -> Charge {
+        self.ahead.since = grows.then_some(now);
+        self.ahead.is_over = !grows;
+        self.take_ahead(now)
+    }
+
+    /// Whether the session's time is stated, and has not been for the last time.
+    pub(super) fn grows_by_clock(&self) -> bool {
+        self.ahead.since.is_some()
+    }
+
+    /// How long the session is by estimate: by its sound where that is billed, else by the clock if its time grows by that.
+    pub(super) fn estimated_ms(&self, sound_ms: Option<u64>, now: Instant) -> Option<u64> {
+        let by_clock = || self.ahead.since.map(|since| now.since(since));
+        sound_ms.or_else(by_clock).filter(|ms| *ms > 0 && !self.ahead.is_over)
+    }
+
+    /// What an estimate of the session's time has charged is taken back: it is booked now, or was not due.
+    pub(super) fn take_ahead(&mut self, now: Instant) -> Charge {
+        self.ahead.booked_at = Some(now);
+        self.ahead.charged_ms = 0;
+        std::mem::take(&mut self.ahead.charged)
+    }
+
+    /// The session's time is `ms` by estimate: what more is to be charged for that.
+    pub(super) fn charge_ahead(&mut self, ms: u64, key: u64, price: &Price) -> Charge {
+        if ms < self.ahead.charged_ms.saturating_add(CHARGED_EACH_MS) {
+            return Charge::default();
+        }
+        self.ahead.charged_ms = ms;
+        let total = self.totals.iter().find(|total| total.key == key);
+        let booked = total.map(|total| (total.usage, total.cost)).unwrap_or_default();
+        let usage = Usage { duration_ms: booked.0.duration_ms.max(ms), ..booked.0 };
+        let price = total.map_or(price, |total| &total.price);
+        let charged = Charge { cost: price.cost(&usage, &Terms::default()) - booked.1, tokens: 0 };
+        charged - std::mem::replace(&mut self.ahead.charged, charged)
+    }
+
+    /// Whether nothing was booked for so long that an estimate of the session's time is.
+    pub(super) fn is_unstated(&mut self, now: Instant) -> bool {
+        now.since(*self.ahead.booked_at.get_or_insert(now)) >= STATED_EACH_MS
     }
 
     fn total(&mut self, key: u64, price: &Arc<Price>) -> &mut Total {

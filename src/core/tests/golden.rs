@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tokenist_core::dialect::{Dialect, GeminiLive, HEAD_BYTES_MAX, OpenaiRealtime, Rest};
+use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX, Rest, family};
 use tokenist_core::meter::{Charge, ClientPeeked, EstimateMode, Meter, Metered, Models, Peeked, Reading};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
@@ -53,10 +53,29 @@ enum Shown {
     Fragment,
 }
 
+/// By how a transcript's name begins: the dialect that a path leads to, and whose prices are meant.
 fn dialect_of(transcript: &Path) -> (&'static dyn Dialect, &'static str) {
     let name = transcript.file_name().and_then(|name| name.to_str()).unwrap();
-    if name.starts_with("gemini") { (&GeminiLive, "google") } else { (&OpenaiRealtime, "openai") }
+    let (_, family_name, path) = DIALECTS.iter().find(|(start, ..)| name.starts_with(start)).unwrap();
+    let family = family(family_name).unwrap();
+    (family.route(path).unwrap().0, family.defaults[0])
 }
+
+const DIALECTS: [(&str, &str, &str); 9] = [
+    (
+        "gemini_live",
+        "gemini",
+        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+    ),
+    ("translation", "openai", "/v1/realtime/translations"),
+    ("azure", "azure", "/openai/v1/realtime"),
+    ("qwen_omni", "qwen_omni", "/api-ws/v1/realtime"),
+    ("gpt_live", "openai", "/v1/live/sessions"),
+    ("responses_ws", "openai", "/v1/responses"),
+    ("xai", "xai", "/v1/realtime"),
+    ("inworld", "inworld", "/api/v1/realtime/session"),
+    ("", "openai", "/v1/realtime"),
+];
 
 fn run<'a>(
     transcript: &Path,
@@ -76,6 +95,7 @@ fn run<'a>(
             ask(&mut meter, event.as_bytes(), &prices, now);
             continue;
         }
+        take(&mut all, meter.elapse(&prices, now));
         let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
         let unseen = (event.len() - head.len()) as u64;
         let (seen, rest) = match shown {

@@ -35,6 +35,7 @@ impl Dialect for Toy {
             said_ms_per_token: 100,
             image_tokens: 1,
             sound_is_read_as_it_comes: false,
+            sound_is_billed: false,
         }
     }
 
@@ -69,6 +70,7 @@ impl Dialect for Toy {
                 });
             }
             ["total", key, ms] => {
+                let key = key.replace('\u{a0}', " ");
                 let usage = Usage { duration_ms: count(ms), requests: 1, ..Usage::default() };
                 found(ProviderEvent::Total { key: key.into(), model: None, usage, terms: Terms::default() });
             }
@@ -82,6 +84,7 @@ impl Dialect for Toy {
                 });
             }
             ["clock", state] => found(ProviderEvent::Clock { runs: state == "on" }),
+            ["ahead", state] => found(ProviderEvent::Ahead { grows: state == "on" }),
             _ => {}
         }
     }
@@ -104,6 +107,7 @@ impl Dialect for Toy {
 static TOYS: Family = Family {
     name: "toy",
     dialects: &[&Toy],
+    like: None,
     auth: AuthScheme::Bearer,
     defaults: ["toy", "https://toy.example", "TOY_API_KEY"],
 };
@@ -253,4 +257,25 @@ fn what_a_provider_states_again_to_a_connection_that_resumes_is_not_counted_agai
     let on: &[(u64, &str)] = &[(0, "clock on"), (2_000, "")];
     let later: &[(u64, &str)] = &[(60_000, ""), (0, "clock on"), (500, "")];
     assert_eq!(booked_over(&[on, later]).iter().map(|metered| metered.usage.duration_ms).sum::<u64>(), 2_500);
+}
+
+#[test]
+fn time_that_is_stated_is_charged_ahead_and_booked_as_it_was_stated() {
+    // What is charged in between is taken back, which `booked` checks.
+    let closed = [
+        (0, "ahead on"),
+        (20_000, ""),
+        (1_000, "total session\u{a0}time 15000"),
+        (40_000, ""),
+        (2_000, "total session\u{a0}time 61000"),
+        (500, "ahead off"),
+        (90_000, ""),
+    ];
+    assert_eq!(rows(&closed), [(0, 15_000, 1, 15_000_000, false), (0, 46_000, 0, 46_000_000, false)]);
+    // It is cut: the clock tells the rest, which also counts where nothing is stated for a minute.
+    let cut = [(0, "ahead on"), (1_000, "total session\u{a0}time 1000"), (70_000, ""), (2_500, "")];
+    assert_eq!(
+        rows(&cut),
+        [(0, 1_000, 1, 1_000_000, false), (0, 70_000, 0, 70_000_000, true), (0, 2_500, 0, 2_500_000, true)]
+    );
 }

@@ -33,6 +33,8 @@ pub enum Act {
     /// Forward nothing from here on. For the first frame of a message only; if its first part has gone already,
     /// it is completed.
     StopBefore,
+    /// Forward nothing from here on, so that the message never gets whole.
+    Break,
 }
 
 pub trait Visit {
@@ -83,7 +85,7 @@ struct Way {
     at: usize,
     filled: usize,
     /// How far it is forwarded, and what was under way there.
-    stop: Option<(usize, Track)>,
+    stop: Option<(usize, Place)>,
     outcome: Outcome,
 }
 
@@ -111,10 +113,10 @@ impl Walker {
         }
         let forward = match way.stop {
             None => way.at,
-            Some((forward, track)) => {
+            Some((forward, place)) => {
                 // What is injected next goes where the stop was, whatever has been seen behind it.
                 self.beyond = Some(Box::new((self.track, self.large)));
-                (self.track, self.large) = (track, None);
+                (self.track, self.large) = place;
                 way.outcome = Outcome::Stopped;
                 forward
             }
@@ -140,10 +142,13 @@ impl Walker {
         }
         let part = if taken == left { Part::Last } else { Part::Middle };
         let act = visitor.visit(header, &bytes[way.at..way.at + taken as usize], part);
+        if act == Act::Break {
+            way.stop.get_or_insert((way.at, (self.track, Some((*header, left)))));
+        }
         way.at += taken as usize;
         self.large = (taken < left).then_some((*header, left - taken));
         if matches!(act, Act::StopAfter | Act::StopBefore) {
-            way.stop.get_or_insert((way.at, self.track));
+            way.stop.get_or_insert((way.at, (self.track, None)));
         }
         true
     }
@@ -185,8 +190,8 @@ impl Walker {
             seen = payload_at + good_bytes;
         }
         let act = visitor.visit(header, &bytes[payload_at..seen], Part::First);
-        if act == Act::StopBefore {
-            way.stop.get_or_insert((way.at, before));
+        if matches!(act, Act::StopBefore | Act::Break) {
+            way.stop.get_or_insert((way.at, (before, None)));
         }
         self.track.enter(header);
         self.large = Some((*header, header.payload_bytes - (seen - payload_at) as u64));
@@ -221,11 +226,11 @@ impl Walker {
                 way.filled -= end - way.at;
             }
             Act::StopAfter => {
-                way.stop.get_or_insert((end, self.track));
+                way.stop.get_or_insert((end, (self.track, None)));
                 way.at = end;
             }
-            Act::StopBefore => {
-                way.stop.get_or_insert((way.at, before));
+            Act::StopBefore | Act::Break => {
+                way.stop.get_or_insert((way.at, (before, None)));
                 way.at = end;
             }
         }
@@ -458,6 +463,36 @@ mod tests {
             Walked { forward: close.len(), seen: close.len(), filled: close.len(), outcome: Outcome::Go };
         assert_eq!(walked, all);
         assert_eq!(walker.walk(&mut [0xf1, 0], &mut reader).filled, 0);
+    }
+
+    /// Breaks every message off.
+    struct Breaker;
+
+    impl Visit for Breaker {
+        fn blot(&mut self, _: &mut [u8]) {}
+
+        fn visit(&mut self, header: &Header, _: &[u8], part: Part) -> Act {
+            let is_last = header.fin && matches!(part, Part::Whole | Part::Last);
+            if is_last { Act::Break } else { Act::Pass }
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_broken_off_never_gets_whole() {
+        let mut wire = frame::write(Opcode::Text, &[b'a'; 4_000], Some([1, 2, 3, 4]));
+        let mut walker = Walker::new(Track::new(Sender::Client, 1 << 20), 1_024);
+        let (first, rest) = wire.split_at_mut(2_000);
+        let walked = walker.walk(first, &mut Breaker);
+        assert_eq!((walked.forward, walked.outcome), (2_000, Outcome::Go));
+        let walked = walker.walk(rest, &mut Breaker);
+        assert_eq!((walked.forward, walked.outcome), (0, Outcome::Stopped));
+        assert!(!walker.between_frames(), "nothing of ours may stand in the middle of it");
+
+        let mut small = frame::write(Opcode::Text, b"a", Some([1, 2, 3, 4]));
+        let mut walker = Walker::new(Track::new(Sender::Client, 1 << 20), 1_024);
+        let walked = walker.walk(&mut small, &mut Breaker);
+        assert_eq!((walked.forward, walked.outcome), (0, Outcome::Stopped));
+        assert!(walker.between_messages());
     }
 
     proptest! {

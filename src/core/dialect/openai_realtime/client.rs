@@ -2,8 +2,8 @@
 //!
 //! Sound is never read: its length is enough, and it is nearly all that passes in this direction.
 
+use super::super::fields::{find, object, text};
 use super::super::{ClientEvent, ClientPeek, Content};
-use super::{find, object, text};
 use crate::json::{self, End, Fields, Value};
 use serde_json::json;
 

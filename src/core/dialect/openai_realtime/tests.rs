@@ -1,10 +1,15 @@
 use super::*;
-use crate::dialect::HEAD_BYTES_MAX;
+use crate::dialect::{HEAD_BYTES_MAX, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn peeked(event: &str) -> Peek<'_> {
-    peek(&event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64)
+    let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
+    peek(head, Rest::Bytes((event.len() - head.len()) as u64), kind_of_name)
+}
+
+fn read(event: &[u8]) -> ProviderEvent<'_> {
+    super::read(event, kind_of_name)
 }
 
 fn piece(response: Option<&str>, kind: OutputKind, bytes: u64) -> OutputDelta<'_> {
@@ -388,7 +393,7 @@ proptest! {
         let at = at % event.len();
         event[at] = byte;
         event.truncate(cut);
-        peek(&event[..event.len().min(HEAD_BYTES_MAX)], event.len() as u64);
+        peek(&event, Rest::Nothing, kind_of_name);
         read(&event);
     }
 }

@@ -1,0 +1,63 @@
+//! The `usage` object of OpenAI and its work-alikes, in the words of the realtime, responses or chat API, wherever it stands.
+
+use super::fields::{find, object};
+use super::stated::{Parts, Stated};
+use crate::json::Fields;
+use crate::usage::Usage;
+
+/// Reads a `usage` object; `None` if there is no number in it.
+pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
+    let mut stated = Stated::default();
+    for field in fields {
+        let count = field.value.count();
+        match &*field.key.bytes() {
+            b"total_tokens" => stated.total = count,
+            b"input_tokens" | b"prompt_tokens" => stated.input = count,
+            b"output_tokens" | b"completion_tokens" => stated.output = count,
+            b"input_token_details" | b"input_tokens_details" | b"prompt_tokens_details" => {
+                stated.input_parts = parts(object(field));
+            }
+            b"output_token_details" | b"output_tokens_details" | b"completion_tokens_details" => {
+                stated.output_parts = parts(object(field));
+            }
+            b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
+            _ => {}
+        }
+    }
+    stated.has_number().then(|| stated.usage())
+}
+
+/// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
+pub(super) fn milliseconds(seconds: f64) -> u64 {
+    ((seconds * 1e6).round() as u64).div_ceil(1_000)
+}
+
+/// The details of one direction.
+fn parts(fields: Option<Fields<'_>>) -> Parts {
+    let mut parts = Parts::default();
+    for field in fields.into_iter().flatten() {
+        let count = field.value.count();
+        match &*field.key.bytes() {
+            b"text_tokens" => parts.text = count,
+            b"audio_tokens" => parts.audio = count,
+            b"image_tokens" => parts.image = count,
+            b"reasoning_tokens" => parts.reasoning = count,
+            b"cached_tokens" => parts.cached = count,
+            b"cached_tokens_details" => {
+                let cached = self::parts(object(field));
+                (parts.cached_text, parts.cached_audio, parts.cached_image) =
+                    (cached.text, cached.audio, cached.image);
+            }
+            b"cache_write_tokens" => parts.cache_write = parts.cache_write.or(count),
+            b"cache_write_tokens_details" => {
+                let kept = object(field);
+                let of = |name| find(kept.clone()?, name)?.value.count();
+                let long = of("ttl_12h_tokens");
+                let rest = parts.cache_write.map(|all| all.saturating_sub(long.unwrap_or(0)));
+                (parts.cache_write, parts.cache_write_long) = (of("ttl_30m_tokens").or(rest), long);
+            }
+            _ => {}
+        }
+    }
+    parts
+}

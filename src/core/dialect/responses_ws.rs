@@ -1,0 +1,149 @@
+//! OpenAI Responses over WebSocket (`/v1/responses`): each `response.create` of the application names a model and begins a
+//! response, several side by side in lanes; `response.steer` ends one and has the provider begin its successor.
+//!
+//! Usage stands in the event that ends a response, and so does the tier that it was given. Deltas do not tell whose they are.
+
+mod client;
+
+use super::fields::{find, object, text};
+use super::openai_realtime::{Kind, OpenaiRealtime, peek, read};
+use super::openai_usage::usage;
+use super::{
+    ClientEvent, ClientPeek, Dialect, ModelSource, OutputKind, Peek, ProviderEvent, Rates, Rest, openai_error,
+};
+use crate::close_reason::CloseReason;
+use crate::json::Fields;
+use crate::terms::Terms;
+use crate::usage::Usage;
+use std::borrow::Cow;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResponsesWs;
+
+impl Dialect for ResponsesWs {
+    fn name(&self) -> &'static str {
+        "responses_ws"
+    }
+
+    /// `/v1/responses` and Azure's `/openai/responses` behind any prefix. Some SDKs leave `/v1` to the base URL.
+    fn path(&self, path: &str) -> Option<String> {
+        let bare = path.trim_end_matches('/');
+        let is_whole = bare.ends_with("/v1/responses") || bare.ends_with("/openai/responses");
+        (is_whole.then(|| bare.to_owned()))
+            .or_else(|| (bare == "/responses").then(|| "/v1/responses".to_owned()))
+    }
+
+    fn rates(&self) -> Rates {
+        OpenaiRealtime.rates()
+    }
+
+    fn model_is_in(&self) -> ModelSource {
+        ModelSource::FirstEvent
+    }
+
+    fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
+        peek(event, rest, kind_of)
+    }
+
+    fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        match read(event, kind_of) {
+            ProviderEvent::Begun { response, model, .. } => {
+                // What it reads is what it was asked with: there is no conversation that all share.
+                found(ProviderEvent::Begun { response, model, output_rate: None, apart: true });
+            }
+            ProviderEvent::Done { response, .. } => found(ended(event, response)),
+            told => found(told),
+        }
+    }
+
+    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
+        client::peek(head, event_bytes)
+    }
+
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        client::read(event, event_bytes, found);
+    }
+
+    fn cancel(&self, _response: Option<&str>) -> Option<String> {
+        None
+    }
+
+    fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
+        reason.has_event().then(|| openai_error::answer(reason))
+    }
+}
+
+fn kind_of(name: &[u8]) -> Kind {
+    match name {
+        b"response.created" => Kind::Begun,
+        b"response.completed" | b"response.incomplete" | b"response.failed" => Kind::Done,
+        b"error" => Kind::Refused,
+        b"response.output_text.delta"
+        | b"response.refusal.delta"
+        | b"response.reasoning_text.delta"
+        | b"response.reasoning_summary_text.delta"
+        | b"response.function_call_arguments.delta"
+        | b"response.mcp_call_arguments.delta"
+        | b"response.custom_tool_call_input.delta"
+        | b"response.code_interpreter_call_code.delta" => Kind::OutputDelta(OutputKind::Text),
+        _ => Kind::Other,
+    }
+}
+
+/// The end of a response. One that failed and states no usage is nothing, unless it has said something.
+fn ended<'a>(event: &'a [u8], response: Option<Cow<'a, str>>) -> ProviderEvent<'a> {
+    let mut end = End::default();
+    let body = find(Fields::of(event), "response").and_then(object);
+    body.into_iter().flatten().for_each(|field| match &*field.key.bytes() {
+        b"usage" if !field.cut => end.usage = object(field).and_then(usage),
+        b"tool_usage" if !field.cut => end.tools = object(field).map(tools).unwrap_or_default(),
+        b"service_tier" => end.tier = text(field),
+        b"status" => end.failed = text(field).as_deref() == Some("failed"),
+        _ => {}
+    });
+    match end.usage {
+        None if end.failed => ProviderEvent::Dropped { response },
+        usage => {
+            let usage = usage.map(|usage| usage + end.tools);
+            let terms = Terms::default();
+            let terms = match end.tier {
+                Some(tier) => terms.with("service_tier", tier),
+                None => terms,
+            };
+            ProviderEvent::Done { response, usage, terms }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct End<'a> {
+    usage: Option<Usage>,
+    /// On top of it.
+    tools: Usage,
+    tier: Option<Cow<'a, str>>,
+    failed: bool,
+}
+
+/// What the provider's own tools have used: searches, and pictures that were made.
+fn tools(fields: Fields<'_>) -> Usage {
+    let mut used = Usage::default();
+    for tool in fields {
+        let count = |name: &str| {
+            let field = object(tool).and_then(|counts| find(counts, name));
+            field.and_then(|field| field.value.count()).unwrap_or(0)
+        };
+        match &*tool.key.bytes() {
+            b"web_search" => used.searches += count("num_requests"),
+            b"file_search" => used.file_searches += count("num_requests"),
+            b"image_gen" => {
+                used.image_in += count("input_tokens");
+                used.image_out += count("output_tokens");
+            }
+            _ => {}
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests;
