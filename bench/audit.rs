@@ -13,7 +13,7 @@ use tokenist_core::time::Timestamp;
 use tokenist_core::usage::{KINDS, Usage};
 
 /// The provider's name of a count, tokenist's, and the column's heading.
-const COLUMNS: [(&str, &str, &str); 9] = [
+const COLUMNS: [(&str, &str, &str); 11] = [
     ("text_in", "textInputTokens", "text\nin"),
     ("audio_in", "audioInputTokens", "audio\nin"),
     ("image_in", "imageInputTokens", "image\nin"),
@@ -23,6 +23,8 @@ const COLUMNS: [(&str, &str, &str); 9] = [
     ("text_out", "textOutputTokens", "text\nout"),
     ("audio_out", "audioOutputTokens", "audio\nout"),
     ("reasoning_out", "reasoningTokens", "reas-\noning"),
+    ("duration_ms", "durationMs", "time\nms"),
+    ("items_in", "items", "items"),
 ];
 
 type Counts = [u64; COLUMNS.len()];
@@ -65,7 +67,12 @@ impl Row {
 
 /// Whose price list holds.
 fn provider(model: &str) -> &'static str {
-    if model.starts_with("gemini") { "google" } else { "openai" }
+    match model.split('-').next() {
+        Some("gemini") => "google",
+        Some("grok") => "xai",
+        Some("qwen") => "qwen",
+        _ => "openai",
+    }
 }
 
 /// When all of a price list does.
@@ -110,7 +117,8 @@ pub(crate) fn audit(sides: &Sides<'_>) -> Result<Audit, Box<dyn Error>> {
             let model = series["model"].as_str().unwrap_or_default().to_owned();
             let row = rows.entry((user.clone(), model)).or_default();
             for (sum, (_, name, _)) in row.counted.iter_mut().zip(COLUMNS) {
-                *sum += series["tokenDetails"][name].as_u64().unwrap_or(0);
+                let count = series["tokenDetails"][name].as_u64().or_else(|| series[name].as_u64());
+                *sum += count.unwrap_or(0);
             }
             row.cost_usd += series["usage"]["costUsd"].as_f64().unwrap_or(0.0);
         }
@@ -167,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_line_fits_a_terminal() {
-        let counted = [12_345; COLUMNS.len()];
+        // What is billed by time or by items has no tokens of all kinds.
+        let counted = std::array::from_fn(|kind| if kind < COLUMNS.len() - 2 { 12_345 } else { 0 });
         let row = Row { delivered: counted, counted, cost_usd: 1.234_567, billed_usd: None };
         let key = ("user-19".to_owned(), "gpt-4o-mini-transcribe".to_owned());
         let audit = Audit { rows: [(key, row)].into(), compared: true };

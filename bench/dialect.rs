@@ -8,6 +8,20 @@ pub(crate) enum Dialect {
     /// OpenAI Realtime.
     #[default]
     Openai,
+    /// OpenAI's translation sessions.
+    Translation,
+    /// GPT-Live.
+    GptLive,
+    /// OpenAI Responses over WebSocket.
+    Responses,
+    /// OpenAI Realtime as Azure serves it.
+    Azure,
+    /// xAI's voice agent.
+    Xai,
+    /// Qwen-Omni-Realtime.
+    QwenOmni,
+    /// Inworld Realtime.
+    Inworld,
     /// Gemini Live, of the Developer API or, by the path, of Vertex.
     Gemini,
 }
@@ -16,7 +30,13 @@ impl Dialect {
     /// The path unless one is given.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Dialect::Openai => "/v1/realtime",
+            Dialect::Openai | Dialect::Xai => "/v1/realtime",
+            Dialect::Translation => "/v1/realtime/translations",
+            Dialect::GptLive => "/v1/live/sessions",
+            Dialect::Responses => "/v1/responses",
+            Dialect::Azure => "/openai/v1/realtime",
+            Dialect::QwenOmni => "/api-ws/v1/realtime",
+            Dialect::Inworld => "/api/v1/realtime/session",
             Dialect::Gemini => {
                 "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
             }
@@ -26,24 +46,33 @@ impl Dialect {
     /// The model unless one is given.
     pub(crate) fn model(self) -> &'static str {
         match self {
-            Dialect::Openai => "gpt-realtime-2.1",
+            Dialect::Openai | Dialect::Azure => "gpt-realtime-2.1",
+            Dialect::Translation => "gpt-realtime-translate",
+            Dialect::GptLive => "gpt-live-1",
+            Dialect::Responses => "gpt-6-sol",
+            Dialect::Xai => "grok-voice-latest",
+            Dialect::QwenOmni => "qwen-audio-3.1-realtime-flash",
+            Dialect::Inworld => "gpt-realtime-mini",
             Dialect::Gemini => "gemini-3.8-live",
         }
     }
 
+    /// The model is in the first message.
+    fn is_opened_by_client(self) -> bool {
+        matches!(self, Dialect::GptLive | Dialect::Responses | Dialect::Gemini)
+    }
+
     /// What the query says of the model.
     pub(crate) fn query(self, model: &str) -> String {
-        match self {
-            Dialect::Openai => format!("model={model}"),
-            Dialect::Gemini => String::new(),
-        }
+        if self.is_opened_by_client() { String::new() } else { format!("model={model}") }
     }
 
     /// The header that holds the key.
     pub(crate) fn credential(self, key: &str) -> String {
         match self {
-            Dialect::Openai => format!("authorization: Bearer {key}"),
             Dialect::Gemini => format!("x-goog-api-key: {key}"),
+            Dialect::Azure => format!("api-key: {key}"),
+            _ => format!("authorization: Bearer {key}"),
         }
     }
 
@@ -52,7 +81,12 @@ impl Dialect {
     pub(crate) fn first_message(self, model: &str, path: &str, handle: Option<&str>) -> Option<String> {
         let family = if path.contains("aiplatform") { "publishers/google/models" } else { "models" };
         match self {
-            Dialect::Openai => None,
+            Dialect::GptLive => {
+                let delegation = json!({"type": "responses", "responses": {"model": "gpt-6-luna"}});
+                let session = json!({"model": model, "delegation": delegation});
+                Some(json!({"type": "session.start", "session": session}).to_string())
+            }
+            Dialect::Responses => Some(response_request(model)),
             Dialect::Gemini => {
                 let config = json!({"responseModalities": ["AUDIO"]});
                 let manual = json!({"automaticActivityDetection": {"disabled": true}});
@@ -65,34 +99,44 @@ impl Dialect {
                 }
                 Some(json!({"setup": setup}).to_string())
             }
+            _ => None,
         }
     }
 
     /// Whether a first message is the greeting.
     pub(crate) fn is_greeting(self, payload: &[u8]) -> bool {
+        let has = |word: &str| memchr::memmem::find(payload, word.as_bytes()).is_some();
         match self {
-            Dialect::Openai => true,
-            Dialect::Gemini => memchr::memmem::find(payload, b"\"setupComplete\"").is_some(),
+            Dialect::GptLive => has("\"session.started\""),
+            Dialect::Responses => has("\"response.created\""),
+            Dialect::Gemini => has("\"setupComplete\""),
+            _ => true,
         }
     }
 
     /// A piece of what the microphone hears, in base64.
     pub(crate) fn append(self, audio: &str) -> String {
         match self {
-            Dialect::Openai => format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#),
             Dialect::Gemini => {
                 format!(
                     r#"{{"realtimeInput":{{"audio":{{"mimeType":"audio/pcm;rate=16000","data":"{audio}"}}}}}}"#
                 )
             }
+            Dialect::Translation => {
+                format!(r#"{{"type":"session.input_audio_buffer.append","audio":"{audio}"}}"#)
+            }
+            Dialect::GptLive => format!(r#"{{"type":"session.input_audio.append","audio":"{audio}"}}"#),
+            _ => format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#),
         }
     }
 
     /// What sessions that are only load say and hear.
     pub(crate) fn load(self) -> stamp::Form {
-        match self {
-            Dialect::Openai => stamp::OPENAI,
-            Dialect::Gemini => stamp::GEMINI,
-        }
+        if self == Dialect::Gemini { stamp::GEMINI } else { stamp::OPENAI }
     }
+}
+
+/// What asks for a response where each names its model.
+pub(crate) fn response_request(model: &str) -> String {
+    json!({"type": "response.create", "model": model, "input": "Count to three."}).to_string()
 }

@@ -54,7 +54,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Simulates a provider: OpenAI Realtime and, by their paths, Gemini Live of either service. Prints one line of JSON with its addresses, then serves.
+    /// Simulates a provider, which by its path: OpenAI Realtime and its work-alikes, translation, GPT-Live, Responses over WebSocket, Gemini Live of either service. Prints one line of JSON with its addresses, then serves.
     #[command(after_help = sim::HELP)]
     Provider(ProviderArguments),
     /// Runs one scenario against one target.
@@ -94,10 +94,10 @@ struct LoadArguments {
     /// Whose words are said.
     #[arg(long, value_enum, default_value_t = Dialect::Openai)]
     dialect: Dialect,
-    /// gpt-realtime-2.1 unless given, or gemini-3.8-live.
+    /// gpt-realtime-2.1 unless given, or what the dialect is known for.
     #[arg(long)]
     model: Option<String>,
-    /// Sent as Authorization: Bearer, or in Gemini's words as x-goog-api-key.
+    /// Sent as Authorization: Bearer, or as the dialect wants it.
     #[arg(long, default_value = "sk-tokload")]
     key: String,
     /// Authorities to trust, as a PEM file: for wss:// targets.

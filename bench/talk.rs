@@ -1,8 +1,11 @@
 //! What a session of the load generator says and hears once it is open, by kind of scenario. Turns are said in a
-//! dialect's words, which `openai` and `gemini` have.
+//! dialect's words, each of which has a file here.
 
 mod gemini;
+mod live;
 mod openai;
+mod responses;
+mod translation;
 
 use crate::dialect::Dialect;
 use crate::driver::{Open, Run, say_goodbye};
@@ -16,16 +19,21 @@ use base64::Engine;
 use gemini::Gemini;
 #[cfg(test)]
 pub(crate) use gemini::told;
+use live::Live;
 use openai::OpenAi;
+use responses::Responses;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use translation::Translation;
 
 /// What may wait for the socket before a sender pauses, and so is late.
 const QUEUED_BYTES: usize = 1 << 20;
 /// How long a turn may take.
 const TURN_WAIT: Duration = Duration::from_secs(60);
 const TURN_AUDIO_BYTES: usize = 9_600;
+/// How long that is.
+const TURN_AUDIO_MS: u64 = TURN_AUDIO_BYTES as u64 / 48;
 
 /// Hears what comes until the end of the run; in ping and speech a second task speaks meanwhile.
 pub(crate) async fn listen(run: &Rc<Run>, index: usize, open: Open) {
@@ -168,9 +176,13 @@ fn put(outbox: &Outbox, payload: &[u8]) {
 /// Whole turns, one after the other; a turn that has begun is finished even when the window is over.
 pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
     let (dialect, user) = (run.target.handshake.dialect, run.user(index));
+    let model = run.target.handshake.model.clone();
     let mut speaker: Box<dyn Speaker> = match dialect {
-        Dialect::Openai => Box::new(OpenAi::new(user, &line.greeting)),
-        Dialect::Gemini => Box::new(Gemini::new(user, run.target.handshake.model.clone())),
+        Dialect::Gemini => Box::new(Gemini::new(user, model)),
+        Dialect::GptLive => Box::new(Live::new(user, model)),
+        Dialect::Responses => Box::new(Responses::new(user, model)),
+        Dialect::Translation => Box::new(Translation::new(user, model, TURN_AUDIO_MS)),
+        _ => Box::new(OpenAi::new(user, &line.greeting)),
     };
     let schedule = Schedule::shared(run.scenario.rate, run.scenario.sessions, index);
     if let Some(prelude) = speaker.prelude() {
@@ -191,8 +203,7 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
             line = resumed;
         }
         let Open { inbound, outbox, .. } = &mut line;
-        let said = speaker.before_audio().into_iter().chain([audio.as_str()]);
-        for message in said.chain(speaker.after_audio().iter().copied()) {
+        for message in speaker.turn(&audio) {
             send(run, outbox, message.as_bytes()).await;
         }
         match monoio::time::timeout(TURN_WAIT, turn(run, &mut *speaker, inbound, outbox)).await {
@@ -224,9 +235,8 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
 trait Speaker {
     /// Said once, when the session is open.
     fn prelude(&self) -> Option<String>;
-    /// Around the audio of a turn.
-    fn before_audio(&self) -> Option<&'static str>;
-    fn after_audio(&self) -> &'static [&'static str];
+    /// What is said in a turn, of which `audio` is the piece that the microphone hears.
+    fn turn(&mut self, audio: &str) -> Vec<String>;
     /// Takes a message, and books what it tells.
     fn hear(&mut self, payload: &[u8], tally: &mut Tally) -> io::Result<()>;
     /// Whether all of the turn has been heard; said once a turn.

@@ -51,6 +51,8 @@ pub(crate) enum Fact {
     /// Its end is told, but not what it used.
     ResponseWithoutUsage(Usage),
     Transcription(Usage),
+    /// Something that is billed by itself.
+    Item(Usage),
     /// The response died; this is what it would have told.
     Undelivered(Usage),
 }
@@ -99,6 +101,7 @@ impl Tally {
                 Tally { responses: 1, without_usage: 1, billed: usage, ..none }
             }
             Fact::Transcription(usage) => Tally { usage, transcriptions: 1, billed: usage, ..none },
+            Fact::Item(usage) => Tally { usage, billed: usage, ..none },
             Fact::Undelivered(usage) => {
                 Tally { undelivered: 1, undelivered_usage: usage, billed: usage, ..none }
             }

@@ -2,7 +2,7 @@
 //! own audit of what it delivered.
 //!
 //! Start at [`start`]: one thread a shard, each with its own listener on one port. A connection is read in
-//! [`connection`] and goes by its path to a dialect, which is a file here (`openai`, `gemini`) and says the words; all
+//! [`connection`] and goes by its path to a dialect, which is a file here (`openai`, `gemini` and so on) and says the words; all
 //! else is common: `handshake`, then `session`, in it one `response` after the other, with the counts of `formula`.
 //! `sim` names all that can be asked for.
 
@@ -12,10 +12,13 @@ mod formula;
 mod frame;
 mod gemini;
 mod handshake;
+mod live;
 mod openai;
 mod refusal;
+mod responses;
 mod session;
 pub(crate) mod sim;
+mod translation;
 
 use crate::beat::Beat;
 use crate::http::{self, Request};
@@ -25,9 +28,11 @@ use audit::Audit;
 use conversation::Conversation;
 pub(crate) use formula::splitmix64;
 use gemini::Gemini;
+use live::Live;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use openai::OpenAi;
 use refusal::Refusal;
+use responses::Responses;
 use rustls::ServerConfig;
 use session::{Dialect, Session};
 use sim::Sim;
@@ -39,6 +44,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
+use translation::Translation;
 
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -231,6 +237,12 @@ async fn route(
     let path = request.path.trim_end_matches('/');
     if OpenAi::serves(path) {
         speak::<OpenAi>(shard, request, inbound, outbox).await
+    } else if Translation::serves(path) {
+        speak::<Translation>(shard, request, inbound, outbox).await
+    } else if Live::serves(path) {
+        speak::<Live>(shard, request, inbound, outbox).await
+    } else if Responses::serves(path) {
+        speak::<Responses>(shard, request, inbound, outbox).await
     } else if Gemini::serves(path) {
         speak::<Gemini>(shard, request, inbound, outbox).await
     } else {

@@ -3,6 +3,7 @@
 //! `event` spells what is said, `response` says it.
 
 mod event;
+mod front;
 mod response;
 
 use super::Shard;
@@ -16,7 +17,9 @@ use crate::clock;
 use crate::http::Request;
 use crate::stamp;
 use crate::ws::TEXT;
+pub(super) use event::write as written;
 use event::{Names, Purpose};
+use front::Front;
 use response::Reply;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -31,6 +34,7 @@ const SESSION_SECONDS: u64 = 3_600;
 pub(super) struct OpenAi {
     index: u64,
     names: Names,
+    front: Front,
     /// It is one of those that are attached to a call: asked for the same, each sees the same.
     is_of_call: bool,
     /// The handshake asked for the beta, which the provider no longer speaks.
@@ -48,6 +52,8 @@ struct State {
     buffered_bytes: u64,
     events: u64,
     item_count: u64,
+    /// What a running figure of time says, where there is one.
+    billed_ms: u64,
 }
 
 impl Dialect for OpenAi {
@@ -66,7 +72,7 @@ impl Dialect for OpenAi {
     const LOAD: stamp::Form = stamp::OPENAI;
 
     fn serves(path: &str) -> bool {
-        ["/realtime", "/echo"].iter().any(|end| path.ends_with(end))
+        ["/realtime", "/echo", "/realtime/session"].iter().any(|end| path.ends_with(end))
     }
 
     fn key(request: &Request) -> Option<String> {
@@ -75,7 +81,8 @@ impl Dialect for OpenAi {
             let offered = request.header("sec-websocket-protocol").unwrap_or_default();
             offered.split(',').find_map(|protocol| protocol.trim().strip_prefix("openai-insecure-api-key."))
         };
-        bearer.or_else(|| request.header("api-key")).or_else(in_protocol).map(str::to_owned)
+        let basic = || request.header("authorization").and_then(|value| value.strip_prefix("Basic "));
+        bearer.or_else(|| request.header("api-key")).or_else(basic).or_else(in_protocol).map(str::to_owned)
     }
 
     fn admit(credential: Credential) -> Result<(), Refusal> {
@@ -93,11 +100,13 @@ impl Dialect for OpenAi {
     }
 
     fn open(shard: &Shard, request: &Request, _: Credential, sim: &Sim) -> Opening<OpenAi> {
+        let front = Front::of(request);
         let offered = request.header("sec-websocket-protocol").unwrap_or_default();
         let asks_beta = request.header("openai-beta") == Some("realtime=v1")
             || offered.contains("openai-beta.realtime-v1");
-        let beta =
-            request.parameter("dialect").as_deref() == Some("beta") || (shard.options.beta && asks_beta);
+        let beta = front.is_beta()
+            || request.parameter("dialect").as_deref() == Some("beta")
+            || (shard.options.beta && asks_beta);
         let names = if beta { Names::Beta } else { Names::Ga };
         let purpose = match request.parameter("intent").as_deref() {
             Some("transcription") => Purpose::Transcription,
@@ -113,7 +122,7 @@ impl Dialect for OpenAi {
         let config = names.session(&id, model.as_deref(), unix_seconds() + SESSION_SECONDS, purpose);
         let state = RefCell::new(State { config, ..State::default() });
         let (is_of_call, dead_beta) = (call.is_some(), asks_beta && !beta);
-        Opening { index, dialect: OpenAi { index, names, is_of_call, dead_beta, state } }
+        Opening { index, dialect: OpenAi { index, names, front, is_of_call, dead_beta, state } }
     }
 
     fn greet(session: &Rc<Session<OpenAi>>) {
@@ -153,10 +162,7 @@ impl Dialect for OpenAi {
     }
 
     fn tellable(session: &Session<OpenAi>, usage: Usage) -> Usage {
-        match session.dialect.names {
-            Names::Ga => usage,
-            Names::Beta => event::as_beta(usage),
-        }
+        session.dialect.names.tellable(usage)
     }
 
     fn booking(session: &Session<OpenAi>, response: &Response<OpenAi>) -> Option<Booking> {
@@ -194,6 +200,7 @@ impl Session<OpenAi> {
         match event["type"].as_str().unwrap_or_default() {
             "session.update" | "transcription_session.update" => self.update(&event["session"]),
             "conversation.item.create" => {
+                self.bill_item(&event["item"]);
                 self.add_item(event["item"].clone(), event["previous_item_id"].as_str());
             }
             "conversation.item.delete" => self.delete_item(event["item_id"].as_str().unwrap_or_default()),
@@ -313,6 +320,10 @@ impl Session<OpenAi> {
         };
         let usage = turn.transcription(model, audio_in_ms);
         let place = json!({"item_id": item_id, "content_index": 0});
+        if !self.dialect.front.bills_transcriptions() {
+            let kind = "conversation.item.input_audio_transcription.completed";
+            return self.say(kind, event::with(place, "transcript", "hello".into()));
+        }
         let kind = "conversation.item.input_audio_transcription.delta";
         self.say(kind, event::with(place.clone(), "delta", "hello".into()));
         let mut body = event::with(place, "transcript", "hello".into());

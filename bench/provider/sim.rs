@@ -17,7 +17,7 @@ WORDS) in what is written to Gemini:
  shape     chunks=N  chunk_bytes=BYTES (raw audio a delta)  pace=speech|MS (between deltas; 0: as fast as possible)
            OpenAI: status=completed|incomplete|content_filter|failed
            Gemini: tool (calls the first function that the setup declares, and says the rest when that is answered)
- usage     usage=once|null|absent|empty  OpenAI: twice|toplevel
+ usage     usage=once|null|absent|empty  OpenAI: twice|toplevel (translation: session.closed states it)
            Gemini: after (in a message behind the turn's last)|with_audio (behind the last audio, in one message)
            text_in= audio_in= image_in= cached_text= cached_audio= cached_image= text_out= audio_out= reasoning=
            tool_prompt= (the part of text_in that a tool has brought)

@@ -25,12 +25,9 @@ impl Speaker for Gemini {
         None
     }
 
-    fn before_audio(&self) -> Option<&'static str> {
-        Some(r#"{"realtimeInput":{"activityStart":{}}}"#)
-    }
-
-    fn after_audio(&self) -> &'static [&'static str] {
-        &[r#"{"realtimeInput":{"activityEnd":{}}}"#]
+    fn turn(&mut self, audio: &str) -> Vec<String> {
+        let activity = |word: &str| format!(r#"{{"realtimeInput":{{"{word}":{{}}}}}}"#);
+        vec![activity("activityStart"), audio.to_owned(), activity("activityEnd")]
     }
 
     fn turn_is_over(&mut self) -> bool {

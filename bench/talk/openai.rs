@@ -15,14 +15,33 @@ pub(super) struct OpenAi {
     transcription_model: String,
     answered: bool,
     transcribed: bool,
+    /// The session's settings have their former, flat form.
+    is_flat: bool,
+    /// Of a running figure of seconds, in milliseconds.
+    billed_ms: u64,
 }
 
 impl OpenAi {
     pub(super) fn new(user: String, greeting: &[u8]) -> OpenAi {
         let (model, transcription_model) = (String::from("-"), String::from("-"));
-        let mut speaker = OpenAi { user, model, transcription_model, answered: false, transcribed: false };
-        speaker.session(&serde_json::from_slice(greeting).unwrap_or(Value::Null));
+        let greeting: Value = serde_json::from_slice(greeting).unwrap_or_default();
+        let is_flat = greeting["session"]["input_audio_format"].is_string();
+        let (answered, transcribed, billed_ms) = (false, false, 0);
+        let mut speaker =
+            OpenAi { user, model, transcription_model, answered, transcribed, is_flat, billed_ms };
+        speaker.session(&greeting);
         speaker
+    }
+
+    /// The usage of a response or of what stands beside it, with what a running figure there has grown by.
+    fn told_with_time(&mut self, event: &Value) -> Usage {
+        let inner = &event["response"]["usage"];
+        let usage =
+            if inner.as_object().is_some_and(|usage| !usage.is_empty()) { inner } else { &event["usage"] };
+        let seconds = usage["billable_audio_seconds"].as_f64().unwrap_or(0.0);
+        let ms = ((seconds * 1_000.0).round() as u64).max(self.billed_ms);
+        let duration_ms = ms - std::mem::replace(&mut self.billed_ms, ms);
+        Usage { duration_ms, ..told(usage) }
     }
 
     fn session(&mut self, event: &Value) {
@@ -38,17 +57,19 @@ impl OpenAi {
 
 impl Speaker for OpenAi {
     fn prelude(&self) -> Option<String> {
+        if self.is_flat {
+            let session =
+                json!({"input_audio_transcription": {"model": TRANSCRIPTION_MODEL}, "turn_detection": null});
+            return Some(json!({"type": "session.update", "session": session}).to_string());
+        }
         let update = json!({"type": "session.update", "session": {"type": "realtime",
             "audio": {"input": {"transcription": {"model": TRANSCRIPTION_MODEL}, "turn_detection": null}}}});
         Some(update.to_string())
     }
 
-    fn before_audio(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn after_audio(&self) -> &'static [&'static str] {
-        &[r#"{"type":"input_audio_buffer.commit"}"#, r#"{"type":"response.create"}"#]
+    fn turn(&mut self, audio: &str) -> Vec<String> {
+        let bare = |kind: &str| json!({"type": kind}).to_string();
+        vec![audio.to_owned(), bare("input_audio_buffer.commit"), bare("response.create")]
     }
 
     /// The response is done and the audio of the turn transcribed.
@@ -69,11 +90,14 @@ impl Speaker for OpenAi {
             "session.created" | "session.updated" => self.session(&event),
             "response.done" => {
                 self.answered = true;
-                tally.used(&self.user, &self.model, told(&event["response"]["usage"]));
+                let usage = self.told_with_time(&event);
+                tally.used(&self.user, &self.model, usage);
             }
             "conversation.item.input_audio_transcription.completed" => {
                 self.transcribed = true;
-                tally.used(&self.user, &self.transcription_model, told(&event["usage"]));
+                if event["usage"].is_object() {
+                    tally.used(&self.user, &self.transcription_model, told(&event["usage"]));
+                }
             }
             "error" => {
                 let code = event["error"]["code"].as_str().unwrap_or("error");
@@ -98,7 +122,12 @@ fn told(usage: &Value) -> Usage {
         let duration_ms = (usage["seconds"].as_f64().unwrap_or(0.0) * 1_000.0).round() as u64;
         return Usage { duration_ms, requests: 1, ..Usage::default() };
     }
-    let (input, output) = (&usage["input_token_details"], &usage["output_token_details"]);
+    let either = |one: &str, other: &str| match &usage[one] {
+        Value::Null => usage[other].clone(),
+        details => details.clone(),
+    };
+    let input = either("input_token_details", "input_tokens_details");
+    let output = either("output_token_details", "output_tokens_details");
     let cached = &input["cached_tokens_details"];
     let audio_out = count(&output["audio_tokens"]);
     Usage {

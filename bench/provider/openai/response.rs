@@ -166,7 +166,7 @@ pub(super) fn finish(session: &Session<OpenAi>, response: &Response<OpenAi>) {
     let usage = response.usage(session);
     let item = response.said_item(names);
     let mut body = json!({"response": response.object(session, response.status(), json!([item]))});
-    event::place_usage(&mut body, sim.usage, event::usage(&usage, names));
+    session.tell_usage(&mut body, sim.usage, &usage);
     // Over before the client hears of it, so that it may ask for the next response at once.
     course::over(session, response);
     if response.reply.in_conversation {
@@ -179,7 +179,7 @@ pub(super) fn finish(session: &Session<OpenAi>, response: &Response<OpenAi>) {
 }
 
 pub(super) fn booking(session: &Session<OpenAi>, response: &Response<OpenAi>) -> Booking {
-    let usage = response.usage(session);
+    let usage = session.dialect.front.billed(response.usage(session));
     Booking {
         key: response.reply.metadata["audit"].as_str().unwrap_or(&session.key).to_owned(),
         model: session.model(),

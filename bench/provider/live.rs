@@ -1,0 +1,253 @@
+//! GPT-Live: a session whose seconds are stated as a running total, and that delegates what is asked to Responses.
+//!
+//! Its seconds are those of the sound that it has heard, so that whoever knows what was sent can recompute them.
+
+use super::Shard;
+use super::audit::{Booking, Fact};
+use super::formula::audio_ms;
+use super::openai::OpenAi;
+use super::refusal::{Credential, Refusal};
+use super::session::response::{self as course, Response, WORDS};
+use super::session::{Dialect, Opening, Session};
+use super::sim::{Sim, UsageForm};
+use crate::http::Request;
+use crate::stamp;
+use crate::ws::TEXT;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokenist_core::usage::Usage;
+
+/// What answers where the client names no other.
+const DELEGATE: &str = "gpt-6-luna";
+
+#[derive(Debug)]
+pub(super) struct Live {
+    index: u64,
+    models: RefCell<Models>,
+    heard_bytes: Cell<u64>,
+    /// Of its seconds, in milliseconds.
+    told_ms: Cell<u64>,
+    events: Cell<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Models {
+    session: String,
+    delegate: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    id: String,
+}
+
+impl Dialect for Live {
+    type Reply = Reply;
+
+    const OPCODE: u8 = TEXT;
+    const FORMS: &'static [UsageForm] =
+        &[UsageForm::Once, UsageForm::Twice, UsageForm::Null, UsageForm::Absent, UsageForm::Empty];
+    const TORN: &'static [u8] = br#"{"type":"session.output_transcript.delta","delta":"cut of"#;
+    const LOAD: stamp::Form = stamp::OPENAI;
+
+    fn serves(path: &str) -> bool {
+        path.ends_with("/live/sessions")
+    }
+
+    fn key(request: &Request) -> Option<String> {
+        OpenAi::key(request)
+    }
+
+    fn admit(credential: Credential) -> Result<(), Refusal> {
+        OpenAi::admit(credential)
+    }
+
+    fn refusal(refusal: &Refusal) -> Value {
+        OpenAi::refusal(refusal)
+    }
+
+    fn open(shard: &Shard, _: &Request, _: Credential, _: &Sim) -> Opening<Live> {
+        let index = shard.next_index(None);
+        let dialect = Live {
+            index,
+            models: RefCell::default(),
+            heard_bytes: Cell::default(),
+            told_ms: Cell::default(),
+            events: Cell::default(),
+        };
+        Opening { index, dialect }
+    }
+
+    /// The client begins.
+    fn greet(_: &Rc<Session<Live>>) {}
+
+    fn hear(session: &Rc<Session<Live>>, event: &Value) {
+        match (event["type"].as_str().unwrap_or_default(), session.is_open()) {
+            ("session.start", false) => session.start(&event["session"]),
+            (_, false) => {
+                session.tell_error("invalid_request", "The first event has to be session.start.");
+                session.close(4000, "invalid_request_error.invalid_request");
+            }
+            ("session.input_audio.append", true) => {
+                let bytes = event["audio"].as_str().map_or(0, |audio| audio.len() / 4 * 3) as u64;
+                session.dialect.heard_bytes.set(session.dialect.heard_bytes.get() + bytes);
+            }
+            ("response.create", true) => session.delegate(event),
+            ("session.update", true) => session.tell_session("session.updated"),
+            ("session.close", true) => session.say_goodbye(),
+            (kind, true) => {
+                let message = format!("Invalid value: '{kind}'. Supported values are documented.");
+                session.tell_error("invalid_value", &message);
+            }
+        }
+    }
+
+    fn hear_no_json(session: &Session<Live>, error: &serde_json::Error) {
+        session.tell_error("invalid_json", &format!("The event is not JSON: {error}"));
+    }
+
+    fn begin(session: &Session<Live>, response: &Response<Live>) {
+        let (id, target) = (&response.reply.id, "responses");
+        let delegation =
+            json!({"id": format!("del_{id}"), "type": "delegation", "target": target, "response_id": id});
+        let body = json!({"offset_ms": 0, "delegation": delegation});
+        session.emit(&response.sim, "session.delegation.created", body);
+        let created = session.delegated(response, "response.created", "in_progress", &Value::Null);
+        session.emit(&response.sim, "response.event", created);
+    }
+
+    fn before_chunks(_: &Session<Live>, _: &Response<Live>) {}
+
+    fn chunk(session: &Session<Live>, response: &Response<Live>) {
+        let delta = |delta: &str| json!({"delta": delta});
+        session.emit(&response.sim, "session.output_transcript.delta", delta(WORDS));
+        session.emit(&response.sim, "session.output_audio.delta", delta(&response.chunk));
+    }
+
+    fn after_chunks(_: &Session<Live>, _: &Response<Live>) {}
+
+    fn finish(session: &Session<Live>, response: &Response<Live>) {
+        let usage = response.usage(session);
+        let told = match response.sim.usage {
+            UsageForm::Null | UsageForm::Absent => Value::Null,
+            UsageForm::Empty => json!({}),
+            _ => super::responses::usage(&usage),
+        };
+        let over = session.delegated(response, "response.completed", "completed", &told);
+        course::over(session, response);
+        session.conversation.borrow_mut().say(&usage);
+        if let Some(booking) = Live::booking(session, response) {
+            session.book(&response.sim, &session.event("response.event", over.clone()), booking);
+        }
+        if response.sim.usage == UsageForm::Twice {
+            session.emit(&response.sim, "response.event", over);
+        }
+        session.tell_seconds("session.usage.updated", json!({"context_window": {"usage_ratio": 0.01}}));
+    }
+
+    /// A delegated Response reads and writes text alone.
+    fn tellable(_: &Session<Live>, usage: Usage) -> Usage {
+        super::responses::of_text(usage)
+    }
+
+    fn booking(session: &Session<Live>, response: &Response<Live>) -> Option<Booking> {
+        let usage = response.usage(session);
+        Some(Booking {
+            key: session.key.clone(),
+            model: session.dialect.models.borrow().delegate.clone(),
+            delivered: Fact::told_by(response.sim.usage, usage),
+            lost: Fact::Undelivered(usage),
+            once: None,
+        })
+    }
+
+    fn giant(session: &Session<Live>, _: Option<&Response<Live>>, bytes: usize) -> Vec<u8> {
+        session.event("session.output_audio.delta", json!({"delta": "A".repeat(bytes / 4 * 4)}))
+    }
+}
+
+impl Session<Live> {
+    fn start(&self, session: &Value) {
+        let Some(model) = self.sim.model.as_deref().or(session["model"].as_str()) else {
+            self.tell_error("missing_model", "The session has to name a model.");
+            return self.close(4000, "invalid_request_error.missing_model");
+        };
+        let delegate = session["delegation"]["responses"]["model"].as_str().unwrap_or(DELEGATE);
+        *self.dialect.models.borrow_mut() =
+            Models { session: model.to_owned(), delegate: delegate.to_owned() };
+        self.opened(model);
+        self.tell_session("session.started");
+    }
+
+    fn tell_session(&self, kind: &str) {
+        let model = &self.dialect.models.borrow().session;
+        let mut told =
+            json!({"id": self.id(), "model": model, "status": "active", "expires_at": 4_000_000_000_u64});
+        if let Some(told) = told.as_object_mut().filter(|_| self.sim.nameless) {
+            told.remove("model");
+        }
+        self.emit(&self.sim, kind, json!({"session": told}));
+    }
+
+    fn delegate(self: &Rc<Session<Live>>, event: &Value) {
+        let words = event["response"]["metadata"]["sim"].as_str().unwrap_or_default();
+        let sim = match self.sim_with(words) {
+            Ok(sim) => sim,
+            Err(error) => return self.tell_error("sim", &error),
+        };
+        let index = self.dialect.index;
+        self.respond(sim, |sim, asked| {
+            let id = match sim.same_ids {
+                true => "resp_1".to_owned(),
+                false => format!("resp_{index:08x}{:06x}", asked.turn.turn),
+            };
+            Response::new(sim, asked, true, "audio/pcm".to_owned(), Reply { id })
+        });
+    }
+
+    fn delegated(&self, response: &Response<Live>, kind: &str, status: &str, usage: &Value) -> Value {
+        let model = &self.dialect.models.borrow().delegate;
+        let told = json!({"id": response.reply.id, "model": model, "status": status, "service_tier": "default",
+            "usage": usage});
+        let event = json!({"type": kind, "sequence_number": 0, "response": told});
+        json!({"delegation_id": format!("del_{}", response.reply.id), "event": event})
+    }
+
+    /// How long it is so far; what that has grown by is counted.
+    fn tell_seconds(&self, kind: &str, mut body: Value) {
+        let ms = audio_ms("audio/pcm", self.dialect.heard_bytes.get());
+        let before_ms = self.dialect.told_ms.replace(ms);
+        body["usage"] = json!({"seconds": ms as f64 / 1_000.0});
+        let requests = u64::from(before_ms == 0 && ms > 0);
+        let usage = Usage { duration_ms: ms - before_ms, requests, ..Usage::default() };
+        let booking = Booking {
+            key: self.key.clone(),
+            model: self.dialect.models.borrow().session.clone(),
+            delivered: Fact::Item(usage),
+            lost: Fact::Undelivered(usage),
+            once: None,
+        };
+        self.book(&self.sim, &self.event(kind, body), booking);
+    }
+
+    fn say_goodbye(&self) {
+        self.tell_seconds("session.closed", json!({"reason": "close_requested"}));
+        self.close(1000, "");
+    }
+
+    fn tell_error(&self, code: &str, message: &str) {
+        let error = json!({"type": "invalid_request_error", "code": code, "message": message, "param": null});
+        self.emit(&self.sim, "error", json!({"error": error}));
+    }
+
+    fn emit(&self, sim: &Sim, kind: &str, body: Value) {
+        self.send(sim, &self.event(kind, body));
+    }
+
+    fn event(&self, kind: &str, body: Value) -> Vec<u8> {
+        let number = self.dialect.events.get() + 1;
+        self.dialect.events.set(number);
+        super::openai::written(kind, &format!("event_{number}"), self.sim.type_last, &body)
+    }
+}
