@@ -80,12 +80,14 @@ pub(crate) fn told(metadata: &Value) -> Usage {
         text_in: input.text + tool.text,
         audio_in: input.audio + tool.audio,
         image_in: input.image + tool.image,
+        video_in: input.video + tool.video,
         cached_text_in: cached.text,
         cached_audio_in: cached.audio,
         cached_image_in: cached.image,
         text_out: output.text + thoughts,
         audio_out: output.audio,
         image_out: output.image,
+        video_out: output.video,
         reasoning_out: thoughts,
         requests: 1,
         ..Usage::default()
@@ -96,6 +98,7 @@ struct ByModality {
     text: u64,
     audio: u64,
     image: u64,
+    video: u64,
 }
 
 /// A detail without a count stands for what the others leave of it; else what they leave is text.
@@ -109,8 +112,8 @@ fn by_modality(details: &Value, count: u64) -> ByModality {
         let told: u64 = told.filter_map(|detail| detail["tokenCount"].as_u64()).sum();
         told + if bare.is_some_and(|bare| bare == modality) { rest } else { 0 }
     };
-    let (audio, image) = (of("AUDIO"), of("IMAGE") + of("VIDEO"));
-    ByModality { text: count.saturating_sub(audio + image), audio, image }
+    let [audio, image, video] = ["AUDIO", "IMAGE", "VIDEO"].map(of);
+    ByModality { text: count.saturating_sub(audio + image + video), audio, image, video }
 }
 
 #[cfg(test)]
