@@ -171,13 +171,13 @@ impl Fields {
     }
 
     /// One of `words`.
-    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Clone>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
         let value = self.take(name)?;
         self.word_of(name, &value, words)
     }
 
     /// An array of `words`, not empty.
-    pub(crate) fn words<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
+    pub(crate) fn words<T: Clone>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
         match self.take(name)? {
             Value::Array(values) if values.is_empty() => {
                 self.issue(name, "too_small", "Array must contain at least 1 element(s)")
@@ -187,10 +187,10 @@ impl Fields {
         }
     }
 
-    fn word_of<T: Copy>(&mut self, name: &'static str, value: &Value, words: &[(&str, T)]) -> Option<T> {
+    fn word_of<T: Clone>(&mut self, name: &'static str, value: &Value, words: &[(&str, T)]) -> Option<T> {
         let Value::String(text) = value else { return self.mistyped(name, "string", value) };
         match words.iter().find(|(word, _)| word == text) {
-            Some((_, value)) => Some(*value),
+            Some((_, value)) => Some(value.clone()),
             None => {
                 let expected: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
                 let message = format!("Invalid enum value. Expected {}", expected.join(" | "));

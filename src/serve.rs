@@ -29,6 +29,7 @@ use tokenist_core::client::TrustedProxies;
 use tokenist_core::id::UserId;
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
+use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::retention;
 use tokenist_core::rule::Rule;
@@ -366,6 +367,7 @@ fn control_config(config: &Config, shard_count: usize) -> tokenist_control::Conf
         mode: limits.mode,
         max_sessions: (limits.sessions_per_user > 0).then_some(limits.sessions_per_user),
         on_redis_down: limits.on_redis_down,
+        models: Models::parse(&limits.models).expect("it was checked when it was read"),
     };
     tokenist_control::Config {
         ledger: ledger::Config {

@@ -211,6 +211,31 @@ fn a_first_event_without_a_model_is_refused_and_nothing_goes_up() {
 }
 
 #[test]
+fn a_list_of_models_holds_before_anything_goes_up_and_for_live_sessions() {
+    let provider = Upstream::start();
+    let proxy = start_gemini(&provider.origin(), &[("limits.models", "gemini-3.8-live, gemini-4*")]);
+    let mut app = dial(&proxy, PATH, "alice");
+    assert_eq!(app.answer().status, 101);
+    app.send(frame(TEXT, br#"{"setup":{"model":"models/gemini-3-dear"}}"#, Some(KEY)));
+    let refused = app.frame();
+    assert_eq!(
+        (refused.close_code(), refused.close_reason()),
+        (4003, "Model gemini-3-dear is not allowed; allowed: gemini-3.8-live, gemini-4*")
+    );
+    assert!(provider.poll().is_none(), "nothing went up");
+    let (mut app, mut server) = session(&proxy, &provider, "alice");
+    server.send(usage(10));
+    app.expect(&usage(10), "an allowed model");
+    let set = proxy.ask("PUT", "/admin/limits/user/alice", &json!({"models": ["gemini-4*"]}));
+    assert_eq!(set.status, 200, "{set:?}");
+    let ended = app.frame();
+    assert_eq!(
+        (ended.close_code(), ended.close_reason()),
+        (4003, "Model gemini-3.8-live is not allowed; allowed: gemini-4*")
+    );
+}
+
+#[test]
 fn a_provider_that_refuses_or_fails_is_told_by_the_close() {
     let provider = Upstream::start();
     let proxy = start_gemini(&provider.origin(), &[]);

@@ -112,6 +112,128 @@ fn a_model_that_changes_in_mid_session_is_judged_as_what_it_becomes() {
     assert_eq!(app.refusal(), ("model_not_allowed".to_owned(), 4003));
 }
 
+/// Sets what a holder's sessions may use; of nothing, anything.
+fn allow(proxy: &Tokenist, holder: &str, models: &[&str]) {
+    let path = format!("/admin/limits/{holder}");
+    let set = match models {
+        [] => proxy.delete(&path),
+        models => proxy.ask("PUT", &path, &json!({"models": models})),
+    };
+    assert_eq!(set.status, 200, "{set:?}");
+}
+
+/// What a session is told that ends because of its model: which it is, and which may be used.
+fn told_of_model(app: &mut Wire) -> (Value, Value) {
+    let event: Value = serde_json::from_slice(&app.frame().payload).unwrap();
+    assert_eq!(event["error"]["code"], "model_not_allowed", "{event}");
+    assert_eq!(app.frame().close_code(), 4003);
+    (event["error"]["model"].clone(), event["error"]["allowed_models"].clone())
+}
+
+#[test]
+fn a_model_has_to_be_allowed_by_every_holder_from_the_start_on_and_after_a_restart() {
+    let provider = Upstream::start();
+    let folder = tokenist_kit::Scratch::new();
+    let path = folder.path().join("ledger");
+    let settings = [
+        ("store.path", path.to_str().unwrap()),
+        ("provider.models", "gpt-realtime*, whisper-1"),
+        ("provider.api_key_env", "A_KEY"),
+        ("A_KEY", "sk-operator"),
+        ("admission.refuse", "close"),
+    ];
+    let proxy = start(&provider.origin(), &settings);
+    let made = proxy.post("/auth/api-keys", &json!({"name": "ci"})).json();
+    let key = format!("Authorization: Bearer {}", made["apiKey"].as_str().unwrap());
+    allow(&proxy, "user/alice", &["gpt-realtime", "gpt-realtime-2*", "gpt-5"]);
+    allow(&proxy, "org/acme", &["gpt-*"]);
+    allow(&proxy, "feature/voice", &["gpt-realtime-2.1*", "gpt-realtime"]);
+    allow(&proxy, &format!("key/{}", made["id"].as_str().unwrap()), &["gpt-realtime-2.1-mini"]);
+    let holds = |proxy: &Tokenist| {
+        for (model, headers, allowed) in [
+            ("gpt-realtime", &[BEARER, ALICE][..], None),
+            ("gpt-realtime-2.1", &[BEARER, ALICE, "x-org-id: acme"], None),
+            ("gpt-realtime-2.1-mini", &[&key, ALICE, "x-org-id: acme", "x-feature: voice"], None),
+            ("whisper-1", &[BEARER, "x-user-id: bob"], None),
+            ("gpt-realtime-dear", &[BEARER, ALICE], Some(&["gpt-realtime", "gpt-realtime-2*"][..])),
+            ("gpt-5", &[BEARER, ALICE], Some(&["gpt-realtime", "gpt-realtime-2*"])),
+            ("whisper-1", &[BEARER, "x-user-id: bob", "x-org-id: acme"], Some(&["gpt-realtime*"])),
+            (
+                "gpt-realtime-2",
+                &[BEARER, ALICE, "x-feature: voice"],
+                Some(&["gpt-realtime", "gpt-realtime-2.1*"]),
+            ),
+            ("gpt-realtime", &[&key, ALICE], Some(&["gpt-realtime-2.1-mini"])),
+        ] {
+            let mut app = dial(proxy, &format!("/v1/realtime?model={model}"), headers);
+            let _server = allowed.is_none().then(|| {
+                let mut server = provider.accept();
+                server.head();
+                server.send(switching(&[]));
+                server
+            });
+            assert_eq!(app.answer().status, 101, "{model}");
+            if let Some(allowed) = allowed {
+                assert_eq!(told_of_model(&mut app), (json!(model), json!(allowed)), "{headers:?}");
+            }
+        }
+        assert!(provider.poll().is_none(), "of what is refused nothing goes up");
+    };
+    holds(&proxy);
+    proxy.leave();
+    holds(&start(&provider.origin(), &settings));
+}
+
+#[test]
+fn a_list_of_models_holds_for_what_a_live_session_changes_to_and_a_changed_list_for_live_sessions() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let states = |event: &str, model: &str| {
+        let event = json!({"type": event, "session": {"model": model}}).to_string();
+        frame(TEXT, event.as_bytes(), None)
+    };
+    let begin = |target: &str, called: &str| {
+        let mut app = dial(&proxy, target, &[BEARER, ALICE]);
+        let mut server = provider.accept();
+        server.head();
+        server.send(switching(&[]));
+        assert_eq!(app.answer().status, 101);
+        server.send(states("session.created", called));
+        app.expect(&states("session.created", called), "the greeting");
+        (app, server)
+    };
+    let becomes = |server: &mut Wire, app: &mut Wire, model: &str| {
+        let update = json!({"type": "session.update", "session": {"model": model}}).to_string();
+        app.send(frame(TEXT, update.as_bytes(), Some(KEY)));
+        server.frame();
+        server.send(states("session.updated", model));
+        app.expect(&states("session.updated", model), "the provider's word");
+    };
+    allow(&proxy, "user/alice", &["gpt-realtime", "gpt-realtime-mini"]);
+    // A greeting by the very name that was asked for leaves no room for another one.
+    for called in ["gpt-realtime", "gpt-realtime-2025-08-28"] {
+        let (mut app, mut server) = begin("/v1/realtime?model=gpt-realtime", called);
+        becomes(&mut server, &mut app, "gpt-realtime-mini");
+        becomes(&mut server, &mut app, "gpt-realtime-dear");
+        let allowed = json!(["gpt-realtime", "gpt-realtime-mini"]);
+        assert_eq!(told_of_model(&mut app), (json!("gpt-realtime-dear"), allowed), "{called}");
+    }
+    // A model that only the greeting names is judged by it.
+    let (mut app, _server) = begin("/v1/realtime?call_id=rtc_1", "gpt-realtime-dear");
+    assert_eq!(told_of_model(&mut app).0, "gpt-realtime-dear");
+
+    let (mut stays, mut server) = begin("/v1/realtime?model=gpt-realtime", "gpt-realtime-2025-08-28");
+    let (mut goes, _goes_up) = begin("/v1/realtime?model=gpt-realtime-mini", "gpt-realtime-mini");
+    allow(&proxy, "user/alice", &["gpt-realtime"]);
+    assert_eq!(told_of_model(&mut goes), (json!("gpt-realtime-mini"), json!(["gpt-realtime"])));
+    allow(&proxy, "user/alice", &[]);
+    becomes(&mut server, &mut stays, "gpt-realtime-dear");
+    allow(&proxy, "user/alice", &["gpt-realtime-d*"]);
+    becomes(&mut server, &mut stays, "gpt-realtime-dearest");
+    allow(&proxy, "user/alice", &["gpt-realtime"]);
+    assert_eq!(told_of_model(&mut stays).0, "gpt-realtime-dearest");
+}
+
 #[test]
 fn a_model_without_a_price_is_refused_where_that_is_wished_and_then_nothing_is_dialled() {
     let (first, second) = (Upstream::start(), Upstream::start());

@@ -3,9 +3,12 @@
 use super::{INTEGER_MAX, LIST_MAX, WINDOWS, Window, list_limit};
 use crate::fields::{Fields, FromFields};
 use serde::Serialize;
-use tokenist_control::view::{HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView, UserView};
-use tokenist_core::id::{self, Holder};
+use tokenist_control::view::{
+    HolderKind, LimitPage, LimitQuery, LimitSort, LimitState, LimitView, SessionView, UserView,
+};
+use tokenist_core::id::{self, Holder, Model};
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
+use tokenist_core::models::{Models, Pattern};
 use tokenist_core::money::NanoUsd;
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,7 +34,7 @@ pub(crate) struct ThresholdReply {
     threshold: Threshold,
 }
 
-/// Replaces the user's whole threshold: a measure that is absent becomes unlimited.
+/// Replaces the user's whole threshold: a measure that is absent becomes unlimited. Which models the user may use stays.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct ThresholdRequest {
@@ -58,13 +61,14 @@ impl FromFields for ThresholdRequest {
 }
 
 impl ThresholdRequest {
-    /// The limit that this asks for; `default` gives what it cannot say.
-    pub(crate) fn limit(&self, default: Limit) -> Limit {
+    /// The limit that this asks for; `default` gives what it cannot say, but for the models, which stay.
+    pub(crate) fn limit(&self, default: &Limit, models: Models) -> Limit {
         Limit {
             max_cost: self.max_cost_usd,
             max_tokens: self.max_total_tokens.filter(|&tokens| tokens > 0),
             window: self.window.unwrap_or(default.window),
-            ..default
+            models,
+            ..default.clone()
         }
     }
 }
@@ -75,7 +79,7 @@ impl ThresholdReply {
     }
 }
 
-/// A limit in full. A measure that is null is unlimited.
+/// A limit in full. What is null is unlimited.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LimitBody {
@@ -90,6 +94,9 @@ pub(crate) struct LimitBody {
     #[schema(required)]
     max_sessions: Option<u32>,
     on_redis_down: OnRedisDownName,
+    /// The models that its sessions may use, by name, or with a last `*` by how they begin; in either mode.
+    #[schema(required)]
+    models: Option<Vec<String>>,
 }
 
 /// `enforce` ends sessions at the limit, `warn` only tells operators.
@@ -152,7 +159,8 @@ pub(crate) struct LimitTrial {
     with_it: HolderLimit,
     /// Sessions that the holder has open now.
     live_sessions: usize,
-    /// Of these, as many as would end at once, with 4004.
+    /// Of these, as many as would end at once: all of them, with 4004, if it is used up; else, with 4003, those whose model
+    /// is not among its models, as it was counted last.
     sessions_ended: usize,
 }
 
@@ -178,12 +186,14 @@ impl FromFields for LimitChange {
 }
 
 impl LimitTrial {
-    pub(crate) fn of(view: &LimitView, live_sessions: usize) -> LimitTrial {
-        let ends = view.state == LimitState::Reached && view.limit.mode == Mode::Enforce;
+    pub(crate) fn of(view: &LimitView, live: &[SessionView]) -> LimitTrial {
+        let ends_all = view.state == LimitState::Reached && view.limit.mode == Mode::Enforce;
+        let is_barred = |model: &Model| view.limit.models.fit(model.as_str()).is_none();
+        let ends = |session: &&SessionView| ends_all || session.model.as_ref().is_some_and(is_barred);
         LimitTrial {
             with_it: view.into(),
-            live_sessions,
-            sessions_ended: if ends { live_sessions } else { 0 },
+            live_sessions: live.len(),
+            sessions_ended: live.iter().filter(ends).count(),
         }
     }
 }
@@ -242,7 +252,8 @@ pub(crate) struct LimitsQuery {
     offset: usize,
 }
 
-/// Replaces the whole limit: a measure that is absent becomes unlimited, all else takes its default.
+/// Replaces the whole limit: a measure that is absent becomes unlimited, and so do models and sessions; all else takes its
+/// default.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct LimitRequest {
@@ -261,6 +272,10 @@ pub(crate) struct LimitRequest {
     max_sessions: Option<u32>,
     #[schema(value_type = OnRedisDownName, nullable = false, required = false)]
     on_redis_down: Option<OnRedisDown>,
+    /// The models that its sessions may use, by name, or with a last `*` by how they begin; a session's model has to be on
+    /// every list of its user, org, feature and key.
+    #[schema(value_type = Vec<String>, nullable = false, required = false, min_items = 1, max_items = 100)]
+    models: Option<Models>,
 }
 
 impl FromFields for LimitsQuery {
@@ -293,12 +308,26 @@ impl FromFields for LimitRequest {
             mode: fields.word("mode", &MODES),
             max_sessions: fields.count("maxSessions", 1, u32::MAX.into()).map(|count| count as u32),
             on_redis_down: fields.word("onRedisDown", &ON_REDIS_DOWN),
+            models: read_models(fields),
         })
     }
 }
 
+fn read_models(fields: &mut Fields) -> Option<Models> {
+    let patterns = fields.texts("models", MODELS_MAX, read_pattern)?;
+    match patterns.is_empty() {
+        true => fields.issue("models", "too_small", NO_MODELS),
+        false => Some(patterns.into_iter().collect()),
+    }
+}
+
+fn read_pattern(bytes: &[u8]) -> Result<Pattern, String> {
+    let model = Model::parse(bytes).map_err(|error| error.to_string())?;
+    Pattern::parse(model.as_str()).map_err(|why| format!("is wrong: {why}"))
+}
+
 impl LimitRequest {
-    pub(crate) fn limit(&self, default: Limit) -> Limit {
+    pub(crate) fn limit(&self, default: &Limit) -> Limit {
         Limit {
             max_cost: self.max_cost_usd,
             max_tokens: self.max_total_tokens.filter(|&tokens| tokens > 0),
@@ -306,14 +335,15 @@ impl LimitRequest {
             mode: self.mode.unwrap_or_default(),
             max_sessions: self.max_sessions,
             on_redis_down: self.on_redis_down.unwrap_or(default.on_redis_down),
+            models: self.models.clone().unwrap_or_default(),
         }
     }
 }
 
 impl LimitList {
-    pub(crate) fn of(default: Limit, page: LimitPage) -> LimitList {
+    pub(crate) fn of(default: &Limit, page: LimitPage) -> LimitList {
         let limits = page.limits.iter().map(HolderLimit::from).collect();
-        LimitList { default: (&default).into(), limits, total: page.total }
+        LimitList { default: default.into(), limits, total: page.total }
     }
 }
 
@@ -380,6 +410,7 @@ impl From<&Limit> for LimitBody {
                 OnRedisDown::Allow => OnRedisDownName::Allow,
                 OnRedisDown::Refuse => OnRedisDownName::Refuse,
             },
+            models: (!limit.models.is_any()).then(|| limit.models.words().collect()),
         }
     }
 }
@@ -387,6 +418,10 @@ impl From<&Limit> for LimitBody {
 pub(crate) const WHOLE_THRESHOLD: &str = "This replaces the whole threshold, so say at least one field of it; \
     {\"maxTotalTokens\":0} lifts it";
 const WHOLE_LIMIT: &str = "This replaces the whole limit, so say at least one field of it; DELETE lifts it";
+/// As many words as a list of models may have.
+const MODELS_MAX: usize = 100;
+const NO_MODELS: &str =
+    "An empty list would allow no model at all: name one, or leave models out to allow any";
 const HOLDER_KINDS: [(&str, HolderKind); 4] = [
     ("user", HolderKind::User),
     ("org", HolderKind::Org),
@@ -426,7 +461,8 @@ mod tests {
         };
         let request =
             ThresholdRequest { max_cost_usd: Some(NanoUsd(5)), max_total_tokens: Some(0), window: None };
-        let limit = request.limit(default);
-        assert_eq!(limit, Limit { max_cost: Some(NanoUsd(5)), max_tokens: None, ..default });
+        let models = Models::parse("gpt-realtime*").unwrap();
+        let limit = request.limit(&default, models.clone());
+        assert_eq!(limit, Limit { max_cost: Some(NanoUsd(5)), max_tokens: None, models, ..default });
     }
 }

@@ -29,9 +29,8 @@ pub(crate) struct CheckRequest {
     #[schema(value_type = String)]
     pub(crate) user_id: UserId,
     #[schema(value_type = String)]
-    #[expect(dead_code, reason = "asked of every caller; no verdict depends on it")]
     pub(crate) model: Model,
-    #[expect(dead_code, reason = "likewise")]
+    #[expect(dead_code, reason = "asked of every caller; no verdict depends on it")]
     pub(crate) request_type: RequestType,
     /// Checked, but not counted: a call is judged by what was used before it, as a session is.
     #[schema(nullable = false, minimum = 0)]

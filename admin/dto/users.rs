@@ -269,7 +269,7 @@ impl UsersQuery {
         let descending = self.order.unwrap_or(by_usage);
         (by_usage || descending).then(|| RankQuery {
             filter: self.filter.clone(),
-            sort: self.sort,
+            sort: self.sort.clone(),
             descending,
             window: self.period.or(by_usage.then_some(default)),
             after: self.cursor.clone(),
@@ -363,7 +363,7 @@ impl User {
     }
 
     /// A user that the ledger has never heard of.
-    pub(crate) fn unknown(user: UserId, default: Limit, period: Option<WindowKind>) -> User {
+    pub(crate) fn unknown(user: UserId, default: &Limit, period: Option<WindowKind>) -> User {
         let view = UserView {
             user,
             org: None,
@@ -371,7 +371,7 @@ impl User {
             email: None,
             name: None,
             totals: Totals::default(),
-            limit: default,
+            limit: default.clone(),
             limit_is_default: true,
             resets_at: None,
             reached: None,

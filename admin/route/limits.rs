@@ -32,8 +32,11 @@ pub(crate) async fn set_threshold(
     caller: Caller,
     Body(request): Body<ThresholdRequest>,
 ) -> Result<Json<ThresholdReply>, ApiError> {
-    let limit = request.limit(app.handle.default_limit());
-    let before = app.handle.user(id.clone(), None).await?.map(|view| Threshold::from(&view.limit));
+    let before = app.handle.user(id.clone(), None).await?.map(|view| view.limit);
+    let default = app.handle.default_limit();
+    let models = before.as_ref().unwrap_or(default).models.clone();
+    let limit = request.limit(default, models);
+    let before = before.as_ref().map(Threshold::from);
     let view = app.handle.set_limit(id, limit).await?;
     let after = Threshold::from(&view.limit);
     app.record(&caller, "user.limit", ("user", view.user.as_str()), before, after).await;
@@ -73,7 +76,7 @@ pub(crate) async fn read_limit(
     Ok(Json((&app.handle.limit(holder).await?).into()))
 }
 
-/// Replaces a limit. Live sessions that are over the new one end at once with 4004.
+/// Replaces a limit. Live sessions that are over the new one end at once with 4004, those of other models with 4003.
 #[utoipa::path(
     put, path = "/admin/limits/{kind}/{id}", tag = "limits", params(HolderPath, LimitChange),
     request_body = LimitRequest,
@@ -92,7 +95,7 @@ pub(crate) async fn set_limit(
     // That there is no such key is said first, whatever is asked of it.
     holder(&app, kind, &id).await?;
     let Body(request) = request?;
-    let limit = request.limit(default_of(&app, kind));
+    let limit = request.limit(&default_of(&app, kind));
     match change.dry_run {
         true => try_limit(&app, kind, &id, limit).await,
         false => bind(&app, &caller, kind, &id, Some(limit)).await,
@@ -114,15 +117,15 @@ pub(crate) async fn remove_limit(
     caller: Caller,
 ) -> Result<Json<LimitAnswer>, ApiError> {
     match change.dry_run {
-        true => try_limit(&app, kind, &id, default_of(&app, kind)).await,
+        true => try_limit(&app, kind, &id, default_of(&app, kind).into_owned()).await,
         false => bind(&app, &caller, kind, &id, None).await,
     }
 }
 
-fn default_of(app: &App, kind: HolderKindName) -> Limit {
+fn default_of(app: &App, kind: HolderKindName) -> Cow<'_, Limit> {
     match kind {
-        HolderKindName::User => app.handle.default_limit(),
-        HolderKindName::Org | HolderKindName::Feature | HolderKindName::Key => Limit::default(),
+        HolderKindName::User => Cow::Borrowed(app.handle.default_limit()),
+        HolderKindName::Org | HolderKindName::Feature | HolderKindName::Key => Cow::Owned(Limit::default()),
     }
 }
 
@@ -136,9 +139,9 @@ async fn try_limit(
     let holder = holder(app, kind, id).await?;
     let (view, sessions) =
         tokio::try_join!(app.handle.try_limit(holder.clone(), limit), app.handle.sessions())?;
-    let is_of_holder = |session: &&SessionView| session.identity.holders().any(|each| each == holder);
-    let live = sessions.iter().filter(is_of_holder).count();
-    Ok(Json(LimitAnswer::Trial(LimitTrial::of(&view, live))))
+    let is_of_holder = |session: &SessionView| session.identity.holders().any(|each| each == holder);
+    let live: Vec<_> = sessions.into_iter().filter(is_of_holder).collect();
+    Ok(Json(LimitAnswer::Trial(LimitTrial::of(&view, &live))))
 }
 
 async fn bind(

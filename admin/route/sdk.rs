@@ -34,7 +34,7 @@ pub(crate) async fn check_call(
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
     let identity = identity(&caller, request.user_id, request.org_id, request.feature)?;
-    let judged = app.handle.judge(identity).await?;
+    let judged = app.handle.judge(identity, request.model).await?;
     let is_over =
         !matches!(judged.verdict, Verdict::Block(_)) && is_over_quota(&app, judged.org.clone()).await?;
     Ok(Json(if is_over { CheckReply::over_quota(&judged) } else { CheckReply::of(&judged) }))

@@ -2,7 +2,7 @@
 
 mod kit;
 
-use kit::{Plane, check};
+use kit::{Plane, check, eventually};
 use serde_json::{Value, json};
 
 #[test]
@@ -20,12 +20,12 @@ fn whoever_holds_a_limit_it_is_set_shown_and_taken_back() {
         let before = plane.ask("GET", &path, "").json();
         assert_eq!((&before["isDefault"], &before["limit"]["maxCostUsd"]), (&json!(true), &default));
         let request = json!({"maxCostUsd": 3, "maxTotalTokens": 500, "window": "daily", "mode": "warn",
-            "maxSessions": 2, "onRedisDown": "refuse"});
+            "maxSessions": 2, "onRedisDown": "refuse", "models": ["gpt-realtime", "gpt-4o*"]});
         let set = plane.ask("PUT", &path, &request.to_string()).json();
         assert_eq!(
             set["limit"],
             json!({"maxCostUsd": 3.0, "maxTotalTokens": 500, "window": "daily", "mode": "warn",
-                "maxSessions": 2, "onRedisDown": "refuse"})
+                "maxSessions": 2, "onRedisDown": "refuse", "models": ["gpt-realtime", "gpt-4o*"]})
         );
         assert_eq!((&set["kind"], &set["id"], &set["name"]), (&json!(kind), &json!(id), &name));
         assert_eq!((&set["percent"], &set["state"]), (&json!(0), &json!("ok")));
@@ -36,7 +36,7 @@ fn whoever_holds_a_limit_it_is_set_shown_and_taken_back() {
         assert_eq!(
             set["limit"],
             json!({"maxCostUsd": null, "maxTotalTokens": null, "window": "monthly", "mode": "enforce",
-                "maxSessions": null, "onRedisDown": "local_share"})
+                "maxSessions": null, "onRedisDown": "local_share", "models": null})
         );
         let back = plane.ask("DELETE", &path, "").json();
         assert_eq!((&back["isDefault"], &back["limit"]["maxCostUsd"]), (&json!(true), &default));
@@ -100,6 +100,64 @@ fn what_cannot_be_a_limit_is_refused_with_its_reason() {
         (400, vec![json!("maxCostUsd"), json!("mode"), json!("maxSessions")])
     );
     assert_eq!(plane.ask("GET", "/admin/limits?kind=planet", "").status, 400);
+    for (models, why) in [
+        (json!([]), "An empty list would allow no model at all"),
+        (json!("gpt-realtime"), "Expected array, received string"),
+        (json!([1]), "Expected string, received number"),
+        (json!(["gpt-realtime", "a*b"]), "An element of models is wrong: \"a*b\" is no model's name"),
+        (json!(["a,b"]), "An element of models is wrong: \"a,b\" is no model's name"),
+        (json!(["*"]), "An element of models is wrong: \"*\" is no model's name"),
+        (json!([" "]), "An element of models is empty"),
+        (json!(["x".repeat(257)]), "An element of models is longer than 256 bytes"),
+        (json!(vec!["m"; 101]), "Array must contain at most 100 element(s)"),
+    ] {
+        let refused = plane.ask("PUT", "/admin/limits/user/a", &json!({"models": models}).to_string());
+        let issue = &refused.json()["error"][0];
+        assert_eq!((refused.status, &issue["path"]), (400, &json!(["models"])), "{issue}");
+        assert!(issue["message"].as_str().unwrap().starts_with(why), "{issue}");
+    }
+    assert_eq!(plane.ask("GET", "/admin/limits/user/a", "").json()["isDefault"], true);
+}
+
+#[test]
+fn allowed_models_are_kept_by_a_threshold_told_to_calls_and_in_the_audit() {
+    let plane = Plane::start();
+    let bind = |path: &str, models: &[&str]| {
+        let set = plane.ask("PUT", &format!("/admin/limits/{path}"), &json!({"models": models}).to_string());
+        assert_eq!(set.status, 200, "{}", set.body);
+    };
+    bind("user/alice", &["gpt-*", "gemini-3.8-live"]);
+    assert_eq!(plane.ask("POST", "/admin/users/alice/threshold", r#"{"maxCostUsd": 5}"#).status, 200);
+    let limit = plane.ask("GET", "/admin/limits/user/alice", "").json()["limit"].clone();
+    assert_eq!((&limit["maxCostUsd"], &limit["models"]), (&json!(5.0), &json!(["gpt-*", "gemini-3.8-live"])));
+    bind("org/acme", &["gpt-realtime*"]);
+    for (model, org, reason) in [
+        ("gpt-5", None, None),
+        ("gpt-realtime-mini", Some("acme"), None),
+        ("gpt-5", Some("acme"), Some("Model gpt-5 is not allowed; allowed: gpt-realtime*")),
+        ("o5", None, Some("Model o5 is not allowed; allowed: gpt-*, gemini-3.8-live")),
+    ] {
+        let call = json!({"userId": "alice", "orgId": org, "model": model, "requestType": "chat"});
+        let mut call = call.as_object().unwrap().clone();
+        call.retain(|_, value| !value.is_null());
+        let told = plane.ask("POST", "/sdk/check", &Value::Object(call).to_string()).json();
+        assert_eq!(
+            (&told["allowed"], told["reason"].as_str()),
+            (&json!(reason.is_none()), reason),
+            "{model}"
+        );
+    }
+    let refusals = eventually(|| {
+        let refusals = plane.ask("GET", "/admin/refusals?user=alice", "").json()["refusals"].clone();
+        (refusals != json!([])).then_some(refusals)
+    });
+    assert_eq!(refusals[0]["reason"], "model_not_allowed", "{refusals}");
+    let audit = plane.ask("GET", "/admin/audit?action=org.limit", "").json()["entries"].clone();
+    assert_eq!(
+        (&audit[0]["before"]["models"], &audit[0]["after"]["models"]),
+        (&Value::Null, &json!(["gpt-realtime*"])),
+        "{audit}"
+    );
 }
 
 #[test]
@@ -123,6 +181,9 @@ fn a_limit_can_be_tried_and_tells_whom_it_would_end() {
         ("PUT", "org/acme", r#"{"maxTotalTokens": 1501, "window": "daily"}"#, 0, "warned", 2),
         ("PUT", "user/alice", r#"{"maxTotalTokens": 100}"#, 1, "reached", 1),
         ("PUT", "feature/voice", r#"{"maxTotalTokens": 100}"#, 2, "reached", 2),
+        // Of bob's session nobody knows the model yet.
+        ("PUT", "org/acme", r#"{"models": ["other"]}"#, 1, "ok", 2),
+        ("PUT", "org/acme", r#"{"models": ["gpt-4o*"]}"#, 0, "ok", 2),
         ("DELETE", "user/alice", "", 0, "ok", 1),
     ] {
         let trial = try_it(method, path, body);

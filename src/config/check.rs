@@ -9,7 +9,7 @@ use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
-use tokenist_core::provider::models::Models;
+use tokenist_core::models::Models;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use tokenist_core::terms::Terms;
 
@@ -20,6 +20,7 @@ pub(super) fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     if !config.limits.max_cost_usd.is_finite() {
         return Err(wrong(at, "limits.max_cost_usd must be a number"));
     }
+    Models::parse(&config.limits.models).map_err(|what| wrong(at, format!("limits.models: {what}")))?;
     check_store(at, &config.store)?;
     check_origins(at, config)?;
     check_names(at, config)?;

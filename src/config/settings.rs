@@ -180,6 +180,8 @@ pub(crate) struct Limits {
     pub(crate) idle_seconds: u64,
     /// What holds while `store.redis_uri` cannot be reached: `local_share`, `allow` or `refuse`.
     pub(crate) on_redis_down: OnRedisDown,
+    /// The models that may be used, separated by commas, with a last `*` for any end; empty for all that providers serve.
+    pub(crate) models: String,
 }
 
 /// Requests that an org of each tier may make in a calendar month; 0: as many as it likes.
@@ -341,6 +343,7 @@ impl Default for Limits {
             session_seconds: 0,
             idle_seconds: 0,
             on_redis_down: OnRedisDown::LocalShare,
+            models: String::new(),
         }
     }
 }

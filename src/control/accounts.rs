@@ -66,8 +66,8 @@ impl Accounts {
 
 /// The state goes first: a shard that finds the ceiling reached can then say why.
 fn publish(account: &Account, record: &Record) {
-    if **account.state.load() != *record.account_state() {
-        account.state.set(record.account_state().clone());
+    if **account.state() != *record.account_state() {
+        account.set_state(record.account_state().clone());
     }
     let ceilings = record.ceilings();
     account.cost.set_ceiling(figure(ceilings.cost));

@@ -40,7 +40,8 @@ use std::time::{Duration, Instant};
 use tokenist_core::authority::Membership;
 use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
-use tokenist_core::id::{Holder, Identity, SessionId, UserId};
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::id::{Holder, Identity, Model, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::{Full, Ledger, Slot, Warning};
 use tokenist_core::limit::{Block, Limit, RuleAction};
@@ -50,7 +51,7 @@ use tokenist_core::profile::Said;
 use tokenist_core::record::Record;
 use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{Remaining, Verdict, judge};
+use tokenist_core::verdict::{Remaining, Verdict, judge, judge_model};
 use tokenist_handoff::{Account, Admitted, Answer, Charge, Heartbeat, Order, Report, Sender};
 use tracing::{info, warn};
 
@@ -220,7 +221,7 @@ impl Aggregator {
             let Warning { holder, percent } = warning;
             let Some(slot) = self.ledger.find(&holder) else { continue };
             let record = self.ledger.record(slot);
-            let (limit, used) = (record.account_state().limit, record.used());
+            let (limit, used) = (&record.account_state().limit, record.used());
             info!(
                 ?holder,
                 percent,
@@ -327,8 +328,9 @@ impl Aggregator {
         let opened: Result<Vec<_>, Full> =
             identity.holders().map(|holder| self.assign_slot(&holder, now)).collect();
         let opened = opened?; // Nothing is charged where there is no room for all.
+        let model = call.delta.model.clone();
         if !self.ledger.mark(&call.ids, now) {
-            return Ok(self.judge(&identity, now));
+            return Ok(self.judge(&identity, &model, now));
         }
         let upto = self.journal.append(&call);
         let Call { delta, log, ids: _ } = call;
@@ -342,16 +344,20 @@ impl Aggregator {
         }
         self.journal.apply(upto);
         self.publish();
-        Ok(self.judge(&identity, now))
+        Ok(self.judge(&identity, &model, now))
     }
 
-    /// Whether a call of this identity would be let through, and how its user stands. No holder becomes known by it.
-    pub fn judge(&mut self, identity: &Identity, now: Timestamp) -> Judged {
+    /// Whether a call of this identity to a model would be let through, and how its user stands. No holder becomes known
+    /// by it.
+    pub fn judge(&mut self, identity: &Identity, model: &Model, now: Timestamp) -> Judged {
         // The first block is the one that is told: the user's own, then its org's, its feature's, its key's.
         let verdicts = identity.holders().map(|holder| self.verdict(holder, now));
         let mut verdicts: Vec<Verdict> = verdicts.collect();
         let first = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Block(_))).unwrap_or(0);
-        let verdict = verdicts.swap_remove(first);
+        let verdict = match verdicts.swap_remove(first) {
+            verdict @ Verdict::Block(_) => verdict,
+            verdict => self.verdict_on(model, identity, now).map_or(verdict, Verdict::Block),
+        };
         let record = self.known_or_stranger(Holder::User(identity.user.clone()), now);
         Judged {
             verdict,
@@ -363,9 +369,9 @@ impl Aggregator {
     }
 
     /// As [`Aggregator::judge`], for an application that may or may not speak for the user.
-    fn judge_call(&mut self, said: &Identity, now: Timestamp) -> Result<Judged, CommandError> {
+    fn judge_call(&mut self, said: &Identity, model: &Model, now: Timestamp) -> Result<Judged, CommandError> {
         let identity = self.speaks_as(said)?;
-        let judged = self.judge(&identity, now);
+        let judged = self.judge(&identity, model, now);
         self.note_refusal(&identity, &judged, now);
         Ok(judged)
     }
@@ -390,6 +396,13 @@ impl Aggregator {
         }
         let record = self.known_or_stranger(holder, now);
         judge(record.account_state(), record.used(), now)
+    }
+
+    /// Why a model is not for these holders, if so.
+    fn verdict_on(&self, model: &Model, identity: &Identity, now: Timestamp) -> Option<CloseReason> {
+        let models = |holder| self.known_or_stranger(holder, now).account_state().limit.models.clone();
+        let lists: Vec<_> = identity.holders().map(models).collect();
+        judge_model(model.as_str(), &lists)
     }
 
     fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {
@@ -513,8 +526,8 @@ impl Aggregator {
             Command::CloseSession(session, reply) => drop(reply.send(self.close_session(session))),
             Command::Introduce(identity, reply) => drop(reply.send(self.introduce(&identity, now))),
             Command::Record(call, reply) => drop(reply.send(self.record(*call, now))),
-            Command::Judge(identity, reply) => {
-                drop(reply.send(self.judge_call(&identity, now)));
+            Command::Judge(identity, model, reply) => {
+                drop(reply.send(self.judge_call(&identity, &model, now)));
             }
             Command::Names(users, reply) => drop(reply.send(self.names(users))),
             Command::Profiles(users, reply) => drop(reply.send(self.profiles(users))),

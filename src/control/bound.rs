@@ -32,13 +32,13 @@ impl Handle {
     /// The first of them, and one more if there are more.
     async fn bound_by_default(&self, query: &LimitQuery, count: usize) -> Result<Vec<UserId>, CommandError> {
         let limit = self.default_limit();
-        let binds = limit.max_cost.is_some() || limit.max_tokens.is_some();
+        let binds = limit.max_cost.is_some() || limit.max_tokens.is_some() || !limit.models.is_any();
         if !binds || query.kind.is_some_and(|kind| kind != HolderKind::User) {
             return Ok(Vec::new());
         }
         let (sort, descending) = match query.sort {
             LimitSort::Holder => (UserSort::Id, false),
-            LimitSort::Used => (UserSort::Share(limit), true),
+            LimitSort::Used => (UserSort::Share(limit.clone()), true),
         };
         let filter = UserFilter { search: query.search.clone(), by_default: true, ..UserFilter::default() };
         let window = Some(limit.window);

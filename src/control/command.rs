@@ -13,7 +13,7 @@ use tokenist_core::audit::Audit;
 use tokenist_core::batch::Recalled;
 use tokenist_core::catalog::{Entry, EntryId};
 use tokenist_core::cluster::PeerTotals;
-use tokenist_core::id::{Holder, Identity, KeyHash, SessionId, UserId};
+use tokenist_core::id::{Holder, Identity, KeyHash, Model, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId};
 use tokenist_core::ledger::KeyPosition;
 use tokenist_core::limit::{Block, Limit, RuleAction, WindowKind};
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     CloseSession(SessionId, Reply<bool>),
     Introduce(Arc<Identity>, Reply<Result<UserView, CommandError>>),
     Record(Box<Call>, Reply<Result<Judged, CommandError>>),
-    Judge(Arc<Identity>, Reply<Result<Judged, CommandError>>),
+    Judge(Arc<Identity>, Model, Reply<Result<Judged, CommandError>>),
     Names(Vec<UserId>, Reply<Vec<Option<Arc<str>>>>),
     Profiles(Vec<UserId>, Reply<Vec<Profile>>),
     Views(Vec<UserId>, Option<WindowKind>, Reply<Vec<UserView>>),
@@ -160,7 +160,7 @@ impl Command {
     /// The call that an application wants judged or counted: whose it is, its key says.
     pub(crate) fn call(&self) -> Option<&Identity> {
         match self {
-            Command::Judge(identity, _) => Some(identity),
+            Command::Judge(identity, ..) => Some(identity),
             Command::Record(call, _) => Some(&call.delta.identity),
             _ => None,
         }
@@ -188,7 +188,7 @@ impl Command {
             Command::Limit(_, reply) | Command::TryLimit(_, _, reply) | Command::Bind(_, _, reply) => {
                 drop(reply.send(Err(error)));
             }
-            Command::Judge(_, reply) => drop(reply.send(Err(error))),
+            Command::Judge(_, _, reply) => drop(reply.send(Err(error))),
             Command::Unblock(_, reply) => drop(reply.send(Err(error))),
             Command::SetLimit(_, _, reply) => drop(reply.send(Err(error))),
             Command::Introduce(_, reply) => drop(reply.send(Err(error))),

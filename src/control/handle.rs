@@ -82,8 +82,8 @@ impl Handle {
     }
 
     /// What binds a user without a limit of its own.
-    pub fn default_limit(&self) -> Limit {
-        self.default_limit
+    pub fn default_limit(&self) -> &Limit {
+        &self.default_limit
     }
 
     /// What all users used over all instances, where there are several and it matters.
@@ -197,15 +197,15 @@ impl Handle {
         if !call.ids.is_empty() {
             let ids = call.ids.clone();
             if self.read(move |reader| reader.has_marked(&ids)).await? {
-                return self.judge(Identity::clone(&call.delta.identity)).await;
+                return self.judge(Identity::clone(&call.delta.identity), call.delta.model).await;
             }
         }
         self.ask(|reply| Command::Record(Box::new(call), reply)).await?
     }
 
-    /// Judges a call before it is made. No holder becomes known by it.
-    pub async fn judge(&self, identity: Identity) -> Result<Judged, CommandError> {
-        self.ask(|reply| Command::Judge(Arc::new(identity), reply)).await?
+    /// Judges a call to a model before it is made. No holder becomes known by it.
+    pub async fn judge(&self, identity: Identity, model: Model) -> Result<Judged, CommandError> {
+        self.ask(|reply| Command::Judge(Arc::new(identity), model, reply)).await?
     }
 
     /// Whether it still holds is for the caller to ask.

@@ -138,10 +138,10 @@ pub fn start(
     let recaller = store.recaller().map_err(io::Error::other)?;
     config.ledger.reads_back = recaller.is_some();
     let restored = store.restore(now, config.ledger.holders_max).map_err(io::Error::other)?;
+    let (holders_max, default_limit) = (config.ledger.holders_max, config.ledger.default_limit.clone());
     let ledger = Ledger::restore(config.ledger, restored, now);
     let (lane_count, replication) = (shards.len() + 1, store.replication());
-    let mut aggregator =
-        Aggregator::new(ledger, config.ledger.holders_max, shards, Arc::default(), replication.clone());
+    let mut aggregator = Aggregator::new(ledger, holders_max, shards, Arc::default(), replication.clone());
     rebook(&mut *store, &mut aggregator, now).map_err(io::Error::other)?;
     let lanes = aggregator.take_lanes(store.lanes(lane_count).map_err(io::Error::other)?);
     let supervisor = Supervisor::default();
@@ -155,7 +155,7 @@ pub fn start(
         reads,
         supervisor.clone(),
         Arc::clone(&prices),
-        config.ledger.default_limit,
+        default_limit,
         replication,
         domain_events.clone(),
     );

@@ -13,7 +13,7 @@ use tokenist_core::limit::{Limit, WindowKind};
 use tokenist_core::totals::Totals;
 use tokenist_core::verdict::{Used, share_used};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSort {
     Id,
     Cost,
@@ -68,11 +68,11 @@ pub(crate) struct RankSlice {
 impl RankQuery {
     pub(crate) fn figure(&self, totals: &Totals) -> i64 {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        match self.sort {
+        match &self.sort {
             UserSort::Id => 0,
             UserSort::Cost => totals.cost.0,
             UserSort::Tokens => signed(totals.usage.total_tokens()),
-            UserSort::Share(limit) => share_used(&limit, Used::of(totals)).map_or(-1, signed),
+            UserSort::Share(limit) => share_used(limit, Used::of(totals)).map_or(-1, signed),
             UserSort::Updated => totals.updated_at.map_or(0, |at| signed(at.0)),
         }
     }

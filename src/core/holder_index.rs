@@ -317,7 +317,7 @@ impl HolderEntry {
         HolderState {
             holder: self.record.holder().clone(),
             profile: Stamped { revision: profile, value: self.record.profile.clone() },
-            limit: Stamped { revision: limit, value: self.record.own_limit() },
+            limit: Stamped { revision: limit, value: self.record.own_limit().cloned() },
             block: Stamped { revision: block, value: self.record.block().cloned() },
         }
     }

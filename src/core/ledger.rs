@@ -45,7 +45,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// The bounds of a ledger.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Users, orgs, features and keys together. Past it an idle one is forgotten; if none is, a new one is refused.
     pub holders_max: usize,

@@ -27,6 +27,7 @@ pub mod limit;
 pub mod message;
 pub mod meter;
 pub mod metric;
+pub mod models;
 pub mod money;
 pub mod price;
 pub mod profile;

@@ -1,5 +1,6 @@
 //! What may be spent over which window, and by which holder. What follows from it is decided in [`crate::verdict`].
 
+use crate::models::Models;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ pub enum OnRedisDown {
 }
 
 /// A holder's limit. Reached means used ≥ limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
     /// `None` is unlimited; zero denies all.
     pub max_cost: Option<NanoUsd>,
@@ -62,6 +63,9 @@ pub struct Limit {
     pub max_sessions: Option<u32>,
     #[serde(default)]
     pub on_redis_down: OnRedisDown,
+    /// What sessions of the holder may use, whatever the mode: besides what bounds it elsewhere.
+    #[serde(default, skip_serializing_if = "Models::is_any")]
+    pub models: Models,
 }
 
 /// An operator's block of a user.
@@ -115,4 +119,24 @@ pub struct AccountState {
     pub refuses_new: bool,
     /// New sessions begin so much later.
     pub delay_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_written_with_its_models_where_it_has_any_and_one_of_before_allows_all() {
+        let before =
+            r#"{"max_cost":null,"max_tokens":5,"window":"daily","mode":"enforce","max_sessions":null}"#;
+        let any: Limit = serde_json::from_str(before).unwrap();
+        assert_eq!(any, Limit { max_tokens: Some(5), window: WindowKind::Daily, ..Limit::default() });
+        let listed = Limit { models: Models::parse("exact, gpt-*").unwrap(), ..any.clone() };
+        for (limit, models) in [(any, None), (listed, Some(r#""models":["exact","gpt-*"]"#))] {
+            let written = serde_json::to_string(&limit).unwrap();
+            assert_eq!(written.contains("models"), models.is_some(), "{written}");
+            assert!(models.is_none_or(|models| written.contains(models)), "{written}");
+            assert_eq!(serde_json::from_str::<Limit>(&written).unwrap(), limit);
+        }
+    }
 }

@@ -182,6 +182,8 @@ pub struct Meter {
     settings_bytes: u64,
     /// The provider has named the model itself.
     model_is_stated: bool,
+    /// It has done so since one was asked for last.
+    model_is_named: bool,
     only_transcribes: bool,
     detects_turns: bool,
     /// Nobody hears the responses any more: what they read is charged, too.
@@ -216,6 +218,7 @@ impl Meter {
             heard_bytes: 0,
             settings_bytes: 0,
             model_is_stated: false,
+            model_is_named: false,
             only_transcribes: false,
             detects_turns: false,
             abandoned: false,
@@ -233,6 +236,7 @@ impl Meter {
     pub fn start(&mut self, target: &str, prices: &PriceTable, now: Now) -> Reading {
         let mut reading = Reading::default();
         self.dialect.start(target, &mut |event| reading.absorb(self.apply(event, prices, now)));
+        self.model_is_named = false;
         reading
     }
 
@@ -261,6 +265,11 @@ impl Meter {
     /// The session's model; of a session that only transcribes, that one.
     pub fn model(&self) -> Option<&Model> {
         self.models.of_session()
+    }
+
+    /// Whether the provider has said what it calls the model since one was asked for last.
+    pub fn model_is_named(&self) -> bool {
+        self.model_is_named
     }
 
     /// Looks at an event of the provider: all of it, or at least its first [`crate::dialect::HEAD_BYTES_MAX`] bytes. Where
@@ -380,7 +389,10 @@ impl Meter {
                 let transcription = self.models.transcription.take();
                 self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
             }
-            ClientEvent::Setup(settings) => self.take_settings(*settings, prices, now),
+            ClientEvent::Setup(settings) => {
+                self.model_is_named = false;
+                self.take_settings(*settings, prices, now);
+            }
             ClientEvent::Resume { .. } => {}
             ClientEvent::Billed { usage } => {
                 let billed = self.item(None, None, usage, &Terms::default(), prices, now);
@@ -538,6 +550,9 @@ impl Meter {
                 Reading::default()
             }
             ProviderEvent::Session(settings) => {
+                let only_transcribes =
+                    self.models.session.is_none() && settings.transcription_model.is_some();
+                self.model_is_named |= settings.model.is_some() || only_transcribes;
                 self.take_settings(*settings, prices, now);
                 Reading::default()
             }

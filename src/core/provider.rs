@@ -4,11 +4,12 @@
 //! by its shape which dialects it may be in; the model, wherever they name it, chooses among the providers that are left, and
 //! what the chosen one speaks is the session's.
 
-pub mod models;
 pub mod path;
 
+use crate::close_reason::CloseReason;
 use crate::dialect::{Dialect, Family};
-use models::Models;
+use crate::models::Models;
+use crate::verdict::judge_model;
 use std::fmt;
 use std::sync::Arc;
 
@@ -107,21 +108,28 @@ impl Routes {
     }
 
     /// Which provider serves a model: by its exact name, else by the longest beginning, else the first that serves any. Where
-    /// nobody has named a model, the first that serves any, or else the first. `Err` is the models that are served instead.
-    pub fn pick(&self, route: &Route, model: Option<&str>) -> Result<usize, Arc<str>> {
+    /// nobody has named a model, the first that serves any, or else the first. `Err`: it is none that is served here and that
+    /// the lists `bounds` allow, too.
+    pub fn pick(
+        &self,
+        route: &Route,
+        model: Option<&str>,
+        mut bounds: Vec<Models>,
+    ) -> Result<usize, CloseReason> {
         let served = |candidate: &Candidate| &self.0[candidate.index].models;
+        let first = route.candidates[0].index;
         let Some(model) = model else {
             let of_any = route.candidates.iter().find(|candidate| served(candidate).is_any());
-            return Ok(of_any.unwrap_or(&route.candidates[0]).index);
+            return Ok(of_any.map_or(first, |candidate| candidate.index));
         };
+        bounds.insert(0, Models::of_any(route.candidates.iter().map(served)));
+        if let Some(reason) = judge_model(model, &bounds) {
+            return Err(reason);
+        }
         let candidates = route.candidates.iter();
         let fitting = candidates.filter_map(|found| Some((found.index, served(found).fit(model)?)));
         // Of equals the first that is configured.
-        let best = fitting.rev().max_by_key(|(_, fit)| *fit);
-        best.map(|(index, _)| index).ok_or_else(|| {
-            let names: Vec<_> = route.candidates.iter().map(|found| served(found).to_string()).collect();
-            names.join(", ").into()
-        })
+        Ok(fitting.rev().max_by_key(|(_, fit)| *fit).map_or(first, |(index, _)| index))
     }
 }
 
@@ -139,9 +147,14 @@ mod tests {
         Routes::new(served.collect())
     }
 
-    fn picked(routes: &Routes, path: &str, model: Option<&str>) -> Result<usize, String> {
+    /// The index of the provider; why there is none, or the models that are allowed.
+    fn picked(routes: &Routes, path: &str, model: Option<&str>, bounds: &[&str]) -> Result<usize, String> {
         let route = routes.of_path(path).map_err(|error| error.to_string())?;
-        routes.pick(&route, model).map_err(|allowed| allowed.to_string())
+        let bounds = bounds.iter().map(|list| Models::parse(list).unwrap()).collect();
+        routes.pick(&route, model, bounds).map_err(|reason| match reason {
+            CloseReason::ModelNotAllowed { allowed, .. } => allowed.to_string(),
+            other => panic!("{other:?}"),
+        })
     }
 
     #[test]
@@ -177,7 +190,7 @@ mod tests {
                 Err("there is no provider \"nobody\" here; there is openai, mini, azure, google, qwen"),
             ),
         ] {
-            assert_eq!(picked(&routes, path, model), wanted.map_err(str::to_owned), "{path} {model:?}");
+            assert_eq!(picked(&routes, path, model, &[]), wanted.map_err(str::to_owned), "{path} {model:?}");
         }
         let route = routes.of_path("/v1/realtime").unwrap();
         for (index, dialect, path) in
@@ -185,6 +198,22 @@ mod tests {
         {
             let (spoken, at) = route.at(index);
             assert_eq!((spoken.name(), at), (dialect, path));
+        }
+    }
+
+    #[test]
+    fn a_model_has_to_be_served_and_to_be_allowed_by_every_list() {
+        let routes = routes(&[("openai", "openai", "gpt-realtime*"), ("mini", "openai", "gpt-mini")]);
+        for (model, bounds, wanted) in [
+            (Some("gpt-mini"), &["gpt-*", "gpt-mini, gpt-realtime"][..], Ok(1)),
+            (Some("gpt-realtime-2"), &["gpt-realtime-2*"], Ok(0)),
+            (None, &["gpt-realtime-2*"], Ok(0)),
+            (Some("gpt-realtime"), &["gpt-mini", "gpt-*"], Err("gpt-mini")),
+            (Some("gpt-realtime"), &["gpt-realtime-2*, gemini-3"], Err("gpt-realtime-2*")),
+            (Some("gpt-5"), &["gpt-5"], Err("")),
+        ] {
+            let found = picked(&routes, "/v1/realtime", model, bounds);
+            assert_eq!(found, wanted.map_err(str::to_owned), "{model:?} {bounds:?}");
         }
     }
 }

@@ -78,13 +78,14 @@ pub struct Record {
 
 impl Record {
     pub fn new(holder: Holder, default_limit: Limit, now: Timestamp) -> Record {
+        let limit = default_limit.clone();
         let mut record = Record {
             holder,
             profile: Profile::default(),
             windows: Windows::new(now),
             default_limit,
             own_limit: None,
-            account_state: AccountState { limit: default_limit, ..AccountState::default() },
+            account_state: AccountState { limit, ..AccountState::default() },
             block: None,
             rule_action: None,
             ends_at: None,
@@ -134,12 +135,16 @@ impl Record {
     /// `None` returns to the default.
     pub fn set_limit(&mut self, limit: Option<Limit>, now: Timestamp) -> Consequence {
         self.own_limit = limit;
-        self.account_state.limit = limit.unwrap_or(self.default_limit);
+        let limit = self.own_limit.as_ref().unwrap_or(&self.default_limit).clone();
+        let before = std::mem::replace(&mut self.account_state.limit, limit).models;
+        let models = &self.account_state.limit.models;
+        let are_others = !models.is_any() && *models != before;
         self.warned_percent = 0;
         if let Some(peers) = &mut self.peers {
             peers.set_limit(&self.windows, self.account_state.limit.window);
         }
-        Consequence { publish: true, ..self.advance(now) }
+        let consequence = self.advance(now);
+        Consequence { publish: true, sweep: consequence.sweep || are_others, ..consequence }
     }
 
     pub fn set_block(&mut self, block: Option<Block>, now: Timestamp) -> Consequence {
@@ -202,7 +207,7 @@ impl Record {
 
     /// Whether so much more, or a twentieth of it, would use up the limit.
     pub fn is_near_limit(&self, more: Used) -> bool {
-        let Limit { max_cost, max_tokens, mode, .. } = self.account_state.limit;
+        let &Limit { max_cost, max_tokens, mode, .. } = &self.account_state.limit;
         let used = self.used();
         let cost =
             max_cost.is_some_and(|max| max.0.saturating_sub(used.cost.0) < more.cost.0.max(max.0 / 20));
@@ -236,8 +241,8 @@ impl Record {
         self.rule_action.as_deref()
     }
 
-    pub fn own_limit(&self) -> Option<Limit> {
-        self.own_limit
+    pub fn own_limit(&self) -> Option<&Limit> {
+        self.own_limit.as_ref()
     }
 
     pub fn ceilings(&self) -> Ceilings {

@@ -2,6 +2,7 @@
 
 use crate::close_reason::{CloseReason, Measure};
 use crate::limit::{AccountState, Limit, Mode};
+use crate::models::Models;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 use crate::totals::Totals;
@@ -129,6 +130,13 @@ pub fn reject(state: &AccountState) -> Option<CloseReason> {
     state.refuses_new.then_some(CloseReason::LimitUnsure)
 }
 
+/// Why a model may not be used: one of the lists does not name it. Told instead is what all of them name.
+pub fn judge_model(model: &str, lists: &[Models]) -> Option<CloseReason> {
+    let is_allowed = lists.iter().all(|list| list.fit(model).is_some());
+    (!is_allowed)
+        .then(|| CloseReason::ModelNotAllowed { model: model.into(), allowed: Models::in_all(lists).into() })
+}
+
 impl Measure {
     /// Whole percent of the limit that is used, rounded down; a limit of zero is always reached.
     fn percent(&self) -> u64 {
@@ -219,6 +227,26 @@ mod tests {
         }
         let unlimited = Remaining { cost: None, tokens: None };
         assert_eq!(Remaining::of(&Limit::default(), Used::default()), unlimited);
+    }
+
+    #[test]
+    fn a_model_has_to_be_named_by_every_list_that_there_is() {
+        let lists =
+            |words: &[&str]| words.iter().map(|list| Models::parse(list).unwrap()).collect::<Vec<_>>();
+        for (words, allowed) in [
+            (&[][..], None),
+            (&["", "gpt-realtime"], None),
+            (&["gpt-*", "gpt-realtime, gemini-3"], None),
+            (&["gpt-*", "gemini-3, gpt-5"], Some("gpt-5")),
+            (&["gpt-*", "gemini-3"], Some("")),
+        ] {
+            let told = judge_model("gpt-realtime", &lists(words)).map(|reason| match reason {
+                CloseReason::ModelNotAllowed { model, allowed } => (model.to_string(), allowed.to_string()),
+                other => panic!("{other:?}"),
+            });
+            let wanted = allowed.map(|allowed| ("gpt-realtime".to_owned(), allowed.to_owned()));
+            assert_eq!(told, wanted, "{words:?}");
+        }
     }
 
     #[test]

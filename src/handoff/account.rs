@@ -5,8 +5,11 @@
 //! ceiling is the verdict, on the spot, on whichever shard.
 
 use crate::published::Published;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use arc_swap::Guard;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use tokenist_core::limit::AccountState;
+use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::verdict::Used;
 
@@ -49,7 +52,9 @@ pub struct Account {
     pub tokens: Gauge,
     /// Sessions open now, over all shards.
     sessions: AtomicU32,
-    pub state: Published<AccountState>,
+    /// The state's limit lists models.
+    bounds_models: AtomicBool,
+    state: Published<AccountState>,
 }
 
 impl Gauge {
@@ -108,8 +113,26 @@ impl Account {
             cost: Gauge::new(),
             tokens: Gauge::new(),
             sessions: AtomicU32::new(0),
+            bounds_models: AtomicBool::new(!state.limit.models.is_any()),
             state: Published::new(state),
         }
+    }
+
+    /// The newest that the aggregator has published. For a look: do not hold it across an await.
+    pub fn state(&self) -> Guard<Arc<AccountState>> {
+        self.state.load()
+    }
+
+    /// For the aggregator alone.
+    pub fn set_state(&self, state: AccountState) {
+        let bounds_models = !state.limit.models.is_any();
+        self.state.set(state);
+        self.bounds_models.store(bounds_models, Ordering::Release);
+    }
+
+    /// What the holder's sessions may use, if that is bounded. Costs a comparison where it is not.
+    pub fn models(&self) -> Option<Models> {
+        self.bounds_models.load(Ordering::Acquire).then(|| self.state().limit.models.clone())
     }
 
     /// Charges both measures; the stronger answer counts.
@@ -130,7 +153,7 @@ impl Account {
     /// What the holder has used in its limit's window, estimates included. Follows from
     /// ceiling = charged + limit − used; zero for a measure without a ceiling.
     pub fn used(&self) -> Used {
-        let state = self.state.load();
+        let state = self.state();
         let used = |gauge: &Gauge, limit: Option<i64>| match (limit, gauge.ceiling()) {
             (Some(limit), ceiling) if ceiling != UNLIMITED && ceiling != SHUT => {
                 gauge.charged().saturating_sub(ceiling.saturating_sub(limit)).max(0)
@@ -164,8 +187,8 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::thread;
+    use tokenist_core::limit::Limit;
 
     fn cost(nano: i64) -> Charge {
         Charge { cost: NanoUsd(nano), tokens: 0 }
@@ -234,6 +257,22 @@ mod tests {
         assert_eq!(account.cost.foreseen(), 0);
         assert_eq!(account.charge(cost(59)), ChargeOutcome::Crossed);
         assert!(!account.foresee(cost(1)), "there is nothing left to foresee");
+    }
+
+    #[test]
+    fn the_models_are_those_of_the_state_that_was_published_last() {
+        let state = |list: &str| {
+            let models = Models::parse(list).unwrap();
+            AccountState { limit: Limit { models, ..Limit::default() }, ..AccountState::default() }
+        };
+        let account = Account::new(state("exact"));
+        assert_eq!(account.models(), Models::parse("exact").ok());
+        for (list, models) in
+            [("gpt-*", Models::parse("gpt-*").ok()), ("", None), ("exact", Models::parse("exact").ok())]
+        {
+            account.set_state(state(list));
+            assert_eq!(account.models(), models, "{list}");
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<Option<Pr
         live.is_storming.set(true);
         return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
     }
-    let max_sessions = holders.user.state.load().limit.max_sessions;
+    let max_sessions = holders.user.state().limit.max_sessions;
     // It may resume one of them, which its first event will tell.
     let may_share = live.dialect.get().model_is_in() == ModelSource::FirstEvent;
     if !live.take_place(&holders, max_sessions) && !may_share {
@@ -291,7 +291,8 @@ async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), C
     if shard.is_draining() { Err(CloseReason::Draining) } else { Ok(()) }
 }
 
-/// The provider that serves the model, if it can be asked: with the caller's key or with one of the operator's.
+/// The provider that serves the model, if that may be used and the provider can be asked: with the caller's key or with one
+/// of the operator's.
 fn choose(
     shard: &Shard,
     live: &Live,
@@ -299,10 +300,7 @@ fn choose(
     model: Option<&Model>,
     has_own_key: bool,
 ) -> Result<Arc<Provider>, CloseReason> {
-    let picked = shard.config.routes.pick(route, model.map(Model::as_str)).map_err(|allowed| {
-        let model = model.map_or("(none)", Model::as_str).into();
-        CloseReason::ModelNotAllowed { model, allowed }
-    });
+    let picked = shard.config.routes.pick(route, model.map(Model::as_str), live.bounds());
     let chosen = picked.and_then(|index| {
         let provider = &shard.config.providers[index];
         if let Some(model) = model.filter(|model| shard.refuses(&provider.name, model)) {
@@ -319,6 +317,7 @@ fn choose(
         Ok((index, provider)) => {
             live.provider.set(Some(index));
             live.dialect.set(route.at(index).0);
+            live.model.replace(model.cloned());
             Ok(provider)
         }
         Err(reason) => {
@@ -379,7 +378,7 @@ async fn attach(
     if live.has_place() {
         return Ok(provider);
     }
-    let max_sessions = live.holders.get().and_then(|holders| holders.user.state.load().limit.max_sessions);
+    let max_sessions = live.holders.get().and_then(|holders| holders.user.state().limit.max_sessions);
     let reason = too_many(max_sessions);
     if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
         shard.refused(Some(identity), identity.key, client, &reason);

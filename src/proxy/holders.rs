@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
+use tokenist_core::models::Models;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::{Verdict, judge, reject};
 use tokenist_handoff::{Account, Charge, ChargeOutcome};
@@ -40,20 +41,25 @@ impl Holders {
     /// Why a session of these holders may not go on, if so. Costs nothing while no account is at its ceiling.
     pub fn verdict(&self, now: Timestamp) -> Option<CloseReason> {
         self.all().filter(|account| account.reached()).find_map(|account| {
-            match judge(&account.state.load(), account.used(), now) {
+            match judge(&account.state(), account.used(), now) {
                 Verdict::Block(ending) => Some(ending),
                 Verdict::Allow | Verdict::Warn { .. } => None,
             }
         })
     }
 
+    /// What sessions of these holders may use, by each list that there is. Costs next to nothing where there is none.
+    pub fn models(&self) -> Vec<Models> {
+        self.all().filter_map(|account| account.models()).collect()
+    }
+
     /// How much later a new session of these holders begins.
     pub fn delay_ms(&self) -> u64 {
-        self.user.state.load().delay_ms
+        self.user.state().delay_ms
     }
 
     /// Why no new session of these holders may begin, whatever they have used.
     pub fn reject(&self) -> Option<CloseReason> {
-        self.all().find_map(|account| reject(&account.state.load()))
+        self.all().find_map(|account| reject(&account.state()))
     }
 }

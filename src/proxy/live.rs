@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{Dialect, OpenaiRealtime};
-use tokenist_core::id::{Identity, KeyHash, SessionId};
+use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::meter::Carried;
+use tokenist_core::models::Models;
 use tokenist_core::time::Instant;
 use tokenist_core::ws::frame::Violation;
 use tokenist_handoff::Resumable;
@@ -94,6 +95,8 @@ pub(crate) struct Live {
     pub(crate) dialect: Cell<&'static dyn Dialect>,
     /// Its index among the configured ones, once one is chosen.
     pub(crate) provider: Cell<Option<usize>>,
+    /// By which name the session's model is judged, once it is known: as it was asked for, or else as the provider calls it.
+    pub(crate) model: RefCell<Option<Model>>,
     /// Which of the operator's keys went upstream, if one did.
     pub(crate) operators_key: Cell<Option<usize>>,
     /// By whom refusals are counted, once the head is read.
@@ -249,6 +252,7 @@ impl Live {
             client: Cell::new(None),
             dialect: Cell::new(&OpenaiRealtime),
             provider: Cell::new(None),
+            model: RefCell::new(None),
             operators_key: Cell::new(None),
             caller: OnceCell::new(),
             under_way: Cell::new(false),
@@ -332,6 +336,11 @@ impl Live {
         let taken = holders.user.enter(max_sessions);
         self.has_place.set(taken);
         taken
+    }
+
+    /// Lists of its holders that its model has to be on.
+    pub(crate) fn bounds(&self) -> Vec<Models> {
+        self.holders.get().map(Holders::models).unwrap_or_default()
     }
 
     pub(crate) fn leave_place(&self) {

@@ -26,8 +26,10 @@ use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::journal;
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
+use tokenist_core::models::Models;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
+use tokenist_core::verdict::judge_model;
 use tokenist_handoff::{Counters, Lane, Published, Report};
 
 /// What goes on is told to the operator no more often.
@@ -310,11 +312,25 @@ impl Shard {
 
     fn judge(&self, live: &Live) {
         let goes_on = live.relaying.get() && !live.is_ending() && !live.lingers();
-        let holders = live.holders.get().filter(|_| goes_on);
-        if let Some(ending) = holders.and_then(|holders| holders.verdict(self.now.get().wall)) {
+        let Some(holders) = live.holders.get().filter(|_| goes_on) else { return };
+        if let Some(ending) = holders.verdict(self.now.get().wall) {
             self.counters.add(Metric::LimitsReached, 1);
+            return self.end(live, ending);
+        }
+        let bounds = holders.models();
+        if !bounds.is_empty()
+            && let Some(ending) = self.judge_model(live, bounds)
+        {
             self.end(live, ending);
         }
+    }
+
+    /// Why a session's model may not be used, if it is known: its provider does not serve it, or one of these lists does not
+    /// name it.
+    pub(crate) fn judge_model(&self, live: &Live, mut bounds: Vec<Models>) -> Option<CloseReason> {
+        let model = live.model.borrow();
+        bounds.extend(live.provider.get().map(|index| self.config.routes.models(index).clone()));
+        judge_model(model.as_ref()?.as_str(), &bounds)
     }
 
     /// Pings a side that is silent, and ends the session if it is dead. A side is judged by what it takes while we wait

@@ -29,10 +29,10 @@ pub(crate) struct Tap {
     live: Rc<Live>,
     meter: Meter,
     provider: Arc<Provider>,
-    /// The model that was judged last.
+    /// The model as it was known last.
     model: Option<Model>,
-    /// The provider has said which it is.
-    model_is_stated: bool,
+    /// It was asked for, and the provider has not said yet how it calls it.
+    awaits_name: bool,
     /// A message that comes in several frames or parts.
     gathering: Option<Box<Gathering>>,
     /// Nothing more is forwarded.
@@ -64,13 +64,14 @@ enum Wanted {
 impl Tap {
     pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<Provider>) -> Tap {
         let model = meter.model().cloned();
+        let awaits_name = model.is_some();
         Tap {
             shard,
             live,
             meter,
             provider,
             model,
-            model_is_stated: false,
+            awaits_name,
             gathering: None,
             stopped: false,
             warned: false,
@@ -118,10 +119,10 @@ impl Tap {
         let now = self.shard.clock.now();
         match self.meter.read_client(event, event_bytes, &self.shard.prices.load(), now) {
             Chosen::Model(model) if self.model.as_ref() != Some(&model) => {
-                // The provider may call it otherwise.
-                self.model_is_stated = false;
+                self.awaits_name = true;
                 self.model = Some(model.clone());
-                self.judge(&model, false, Act::Break)
+                self.live.model.replace(Some(model.clone()));
+                self.judge(&model, Act::Break)
             }
             Chosen::Nothing | Chosen::Model(_) => Act::Pass,
             Chosen::Unseen => {
@@ -209,31 +210,28 @@ impl Tap {
         }
     }
 
-    /// Ends the session if its model has become one that its provider does not serve. What the provider calls the model that
-    /// the session was let in with is that one, whatever it is called.
+    /// Ends the session if its model has become one that is not allowed. What the provider calls the model that was asked for
+    /// is that one, whatever it is called.
     fn judge_model(&mut self) -> Act {
-        let Some(model) = self.meter.model().filter(|model| self.model.as_ref() != Some(*model)) else {
-            return Act::Pass;
-        };
-        let was_let_in = !std::mem::replace(&mut self.model_is_stated, true) && self.model.is_some();
-        let model = model.clone();
+        let is_named = self.meter.model_is_named();
+        let changed = self.meter.model().filter(|model| self.model.as_ref() != Some(*model)).cloned();
+        let names_it = self.awaits_name && is_named;
+        self.awaits_name &= !is_named && changed.is_none();
+        let Some(model) = changed else { return Act::Pass };
         self.model = Some(model.clone());
-        self.judge(&model, was_let_in, Act::StopAfter)
+        if !names_it {
+            self.live.model.replace(Some(model.clone()));
+        }
+        self.judge(&model, Act::StopAfter)
     }
 
-    /// Ends the session if its provider does not serve this model, and did not let it in, or if it has no price where that is
-    /// refused; `end` is what becomes of the event then.
-    fn judge(&mut self, model: &Model, was_let_in: bool, end: Act) -> Act {
-        let index = self.live.provider.get().unwrap_or_default();
-        let served = self.shard.config.routes.models(index);
-        let (is_served, name) = (was_let_in || served.fit(model.as_str()).is_some(), model.as_str().into());
-        let reason = match is_served {
-            false => CloseReason::ModelNotAllowed { model: name, allowed: served.to_string().into() },
-            true if self.shard.refuses(&self.provider.name, model) => {
-                CloseReason::ModelUnpriced { model: name }
-            }
-            true => return Act::Pass,
-        };
+    /// Ends the session if its model may not be used, or if `model`, as it is called now, has no price where that is refused;
+    /// `end` is what becomes of the event then.
+    fn judge(&mut self, model: &Model, end: Act) -> Act {
+        let unpriced = || CloseReason::ModelUnpriced { model: model.as_str().into() };
+        let is_unpriced = || self.shard.refuses(&self.provider.name, model);
+        let refused = self.shard.judge_model(&self.live, self.live.bounds());
+        let Some(reason) = refused.or_else(|| is_unpriced().then(unpriced)) else { return Act::Pass };
         self.shard.end(&self.live, reason);
         self.stopped = true;
         end
@@ -388,6 +386,7 @@ impl Tap {
         let head = &beginning[..beginning.len().min(HEAD_BYTES)];
         let reading = self.meter.unmetered(head, &self.shard.prices.load(), self.now);
         self.book(reading);
+        self.judge_model();
     }
 
     fn data(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {

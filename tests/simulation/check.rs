@@ -104,7 +104,12 @@ impl World {
         for who in 0..HOLDER_COUNT {
             let Some(slot) = ledger.find(cast::holder(who)) else { continue };
             let record = ledger.record(slot);
-            assert_eq!(record.own_limit(), books.limits[who].value, "limit of {:?}", cast::holder(who));
+            assert_eq!(
+                record.own_limit(),
+                books.limits[who].value.as_ref(),
+                "limit of {:?}",
+                cast::holder(who)
+            );
             if who < USER_COUNT {
                 let holds =
                     |now: Timestamp| books.blocks[who].value.as_ref().filter(|b| b.holds_at(now)).cloned();
@@ -452,8 +457,8 @@ impl World {
     }
 
     fn limit(&self, at: usize, who: Who) -> Limit {
-        let own = self.instances[at].books.limits[who].value;
-        let default = if who < USER_COUNT { self.shape.default_limit } else { Limit::default() };
+        let own = self.instances[at].books.limits[who].value.clone();
+        let default = if who < USER_COUNT { self.shape.default_limit.clone() } else { Limit::default() };
         own.unwrap_or(default)
     }
 
@@ -495,7 +500,7 @@ fn charged(account: &Account) -> Amount {
 
 /// The aggregator has yet to move this account on: its window is over, or its block.
 fn is_stale(account: &Account, now: Timestamp) -> bool {
-    let state = account.state.load();
+    let state = account.state();
     let has_ended = state.resets_at.is_some_and(|end| now >= end);
     has_ended || state.block.as_ref().is_some_and(|block| !block.holds_at(now))
 }

@@ -21,6 +21,7 @@ use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::limit::{Block, Limit, Mode, OnRedisDown, RuleAction, WindowKind};
 use tokenist_core::message::Delta;
+use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{HOUR_MS, MINUTE_MS, Timestamp};
@@ -204,7 +205,7 @@ impl World {
             0..4 => {
                 let limit = self.any_limit(who);
                 (
-                    Wish::Bind(who, limit),
+                    Wish::Bind(who, limit.clone()),
                     ask(handle, move |handle| async move {
                         handle.bind(cast::holder(who).clone(), limit).await.is_ok()
                     }),
@@ -251,7 +252,7 @@ impl World {
             13 => (
                 Wish::Look,
                 ask(handle, move |handle| async move {
-                    handle.judge(Identity::of(cast::user(user))).await.is_ok()
+                    handle.judge(Identity::of(cast::user(user)), "m".into()).await.is_ok()
                 }),
             ),
             14 => (
@@ -292,6 +293,7 @@ impl World {
             mode: if chance.once_in(6) { Mode::Warn } else { Mode::Enforce },
             max_sessions: (is_user && chance.once_in(4)).then(|| 1 + chance.below(3) as u32),
             on_redis_down: chance.pick(&[OnRedisDown::LocalShare, OnRedisDown::Allow, OnRedisDown::Refuse]),
+            models: Models::default(),
         })
     }
 

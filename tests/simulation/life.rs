@@ -36,7 +36,7 @@ impl World {
         self.process_count += 1;
         self.instances[at].start_count += 1;
         let chance = Random::at(self.seed ^ self.process_count, u64::MAX - 1);
-        let shape = self.shape;
+        let shape = self.shape.clone();
         if !self.instances[at].kept.lasts() {
             // Whoever keeps nothing cannot keep its name either.
             self.instances[at].name = Writer(format!("run-{}", self.process_count).as_str().into());
@@ -57,8 +57,9 @@ impl World {
         }
         let (mut shards, senders): (Vec<Shard>, Vec<Sender<Order>>) =
             (0..shape.shards).map(|_| self.new_shard()).unzip();
+        let (holders_max, default_limit) = (config.holders_max, config.default_limit.clone());
         let ledger = Ledger::restore(config, restored, now);
-        let mut aggregator = Aggregator::new(ledger, config.holders_max, senders, Arc::default(), None);
+        let mut aggregator = Aggregator::new(ledger, holders_max, senders, Arc::default(), None);
         if !self.rebook(at, opened.store(), &mut aggregator, now) {
             // It is killed at that, and the next process does it.
             drop((opened, courier));
@@ -70,7 +71,7 @@ impl World {
         }
         let prices = Arc::new(Prices::new(PriceTable::builtin()));
         aggregator.price_by(Arc::clone(&prices));
-        let (handle, desk) = Desk::new(DESK_MAX, Arc::clone(&prices), config.default_limit);
+        let (handle, desk) = Desk::new(DESK_MAX, Arc::clone(&prices), default_limit);
         let line = shape.is_cluster().then(|| {
             let (link, line) = link(shape.instances as u32);
             aggregator.join(link);

@@ -145,7 +145,7 @@ impl World {
             self.coverage.note("session refused: limit unsure");
             return self.refuse(at, shard, &identity, &ending);
         }
-        let max_sessions = holders.user.state.load().limit.max_sessions;
+        let max_sessions = holders.user.state().limit.max_sessions;
         if !holders.user.enter(max_sessions) {
             self.coverage.note("session refused: too many");
             let ending = CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) };

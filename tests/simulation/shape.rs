@@ -4,6 +4,7 @@ use crate::chance::Random;
 use tokenist_core::ledger;
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::EstimateMode;
+use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(crate) enum Keep {
     Mongo,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Shape {
     pub(crate) keep: Keep,
     pub(crate) instances: usize,
@@ -87,6 +88,7 @@ impl Shape {
                 mode: Mode::Enforce,
                 max_sessions: None,
                 on_redis_down: OnRedisDown::LocalShare,
+                models: Models::default(),
             },
         }
     }
@@ -114,7 +116,7 @@ impl Shape {
             // Where rows have to wait for a store, hours become coarse, and a restart tells days apart no better.
             rollups_max: if self.ends || self.is_small { 100_000 } else { 8 },
             details_max: self.details_max,
-            default_limit: self.default_limit,
+            default_limit: self.default_limit.clone(),
             in_cluster: self.is_cluster(),
             ..ledger::Config::default()
         }

@@ -67,6 +67,8 @@ impl World {
             start_count: 0,
             process: None,
         };
+        let instances: Vec<_> = (0..shape.instances).map(new).collect();
+        let count = instances.len();
         let mut world = World {
             seed,
             shape,
@@ -74,7 +76,7 @@ impl World {
             chance,
             wall: START,
             elapsed: Duration::ZERO,
-            instances: (0..shape.instances).map(new).collect(),
+            instances,
             redis: Redis::default(),
             mongo: Mongo::default(),
             epoch: std::time::Instant::now(),
@@ -84,7 +86,7 @@ impl World {
             coverage: Coverage::default(),
             trace: 0xcbf2_9ce4_8422_2325,
         };
-        (0..shape.instances).for_each(|index| world.start(index));
+        (0..count).for_each(|index| world.start(index));
         world
     }
 

@@ -111,7 +111,7 @@ impl Aggregator {
             holder: record.holder().clone(),
             name: self.name_of(record),
             key,
-            limit: state.limit,
+            limit: state.limit.clone(),
             limit_is_default: record.own_limit().is_none(),
             used,
             percent,

@@ -267,7 +267,7 @@ impl Aggregator {
             email: record.profile.email.clone(),
             name: record.profile.name.clone(),
             totals: *record.totals(window.unwrap_or(state.limit.window)),
-            limit: state.limit,
+            limit: state.limit.clone(),
             limit_is_default: record.own_limit().is_none(),
             resets_at: state.resets_at,
             reached: used_up(&state.limit, record.used()).filter(|_| state.limit.mode == Mode::Enforce),

@@ -11,6 +11,7 @@ use tokenist_core::key::{Key, KeyId, Maker, Scopes};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Block, Limit, WindowKind};
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
+use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::profile::Said;
 use tokenist_core::refusal::{Refusal, RefusalReason};
@@ -95,12 +96,13 @@ fn an_older_batch_changes_nothing_after_a_newer(mut store: Box<dyn Store>) {
     ledger.set_limit(slot, Some(limit(10)), NOON);
     let older = ledger.take_batch().unwrap();
     ledger.apply(delta("alice", 2, NOON), NOON);
-    ledger.set_limit(slot, Some(limit(20)), NOON);
+    let later = Limit { models: Models::parse("exact, gpt-*").unwrap(), ..limit(20) };
+    ledger.set_limit(slot, Some(later.clone()), NOON);
     let newer = ledger.take_batch().unwrap();
     store.commit(&newer).unwrap();
     store.commit(&older).unwrap();
     assert_eq!(cost(&mut *store), 3);
-    assert_eq!(store.restore(NOON, usize::MAX).unwrap().holders[0].limit.value, Some(limit(20)));
+    assert_eq!(store.restore(NOON, usize::MAX).unwrap().holders[0].limit.value, Some(later));
 }
 
 fn a_restored_ledger_has_the_sums_of_the_first(mut store: Box<dyn Store>) {

@@ -156,7 +156,7 @@ fn config(limit: Limit) -> Config {
 fn an_admission_comes_with_accounts_that_know_the_limit() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let first = bench.admit(0, "alice");
-    assert_eq!((first.user.cost.ceiling(), first.user.state.load().limit), (100, cost_limit(100)));
+    assert_eq!((first.user.cost.ceiling(), first.user.state().limit.clone()), (100, cost_limit(100)));
     let second = bench.admit(1, "alice");
     assert!(Arc::ptr_eq(&first.user, &second.user), "all shards charge one account");
     assert!(Arc::ptr_eq(first.org.as_ref().unwrap(), second.org.as_ref().unwrap()));
@@ -199,7 +199,7 @@ fn a_block_shuts_the_account_before_the_shards_hear_of_it() {
         slowest = slowest.max(asked.elapsed());
         assert!(matches!(bench.order(0), Order::Sweep));
         assert!(admitted.user.reached());
-        assert_eq!(admitted.user.state.load().block, Some(block));
+        assert_eq!(admitted.user.state().block, Some(block));
         assert!(wait(bench.handle().unblock(name.as_str().into())).unwrap());
         assert!(!admitted.user.reached());
         assert!(!wait(bench.handle().unblock(name.as_str().into())).unwrap());
@@ -316,7 +316,7 @@ fn long_questions_hold_back_no_rule() {
         }
         eventually(|| (bench.store.hanging() == 2).then_some(()));
         bench.charge(&admitted, 10);
-        eventually(|| admitted.user.state.load().block.is_some().then_some(()));
+        eventually(|| admitted.user.state().block.is_some().then_some(()));
         bench.store.set_fault(Fault::None);
     });
 }
@@ -600,7 +600,7 @@ fn of_two_keys_that_name_a_new_user_at_one_moment_the_first_has_him() {
 fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
     let bench = Bench::start(config(cost_limit(100)), 16);
     let handle = bench.handle();
-    let stranger = wait(handle.judge(Identity::of("bob".into()))).unwrap();
+    let stranger = wait(handle.judge(Identity::of("bob".into()), "m".into())).unwrap();
     assert_eq!((stranger.verdict, stranger.remaining.cost), (Verdict::Allow, Some(NanoUsd(100))));
     assert!(stranger.user.limit_is_default && stranger.user.totals == Totals::default());
     assert_eq!(wait(handle.user("bob".into(), None)).unwrap(), None);
@@ -614,9 +614,9 @@ fn a_call_is_judged_before_it_is_made_and_makes_nobody_known() {
     bench.ask_by_key(KeyHash([1; 32]), Some("bob"));
     wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
     let by_key = Identity { key: Some(KeyHash([1; 32])), ..Identity::of("bob".into()) };
-    let judged = wait(handle.judge(by_key)).unwrap();
+    let judged = wait(handle.judge(by_key, "m".into())).unwrap();
     assert!(matches!(judged.verdict, Verdict::Block(CloseReason::Unauthorized(_))), "{judged:?}");
-    assert_eq!(wait(handle.judge(Identity::of("bob".into()))).unwrap().verdict, Verdict::Allow);
+    assert_eq!(wait(handle.judge(Identity::of("bob".into()), "m".into())).unwrap().verdict, Verdict::Allow);
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl Sim {
             window,
             now: START,
             redis: Redis::new(),
-            instances: ["a", "b", "c"].map(|name| Instance::new(name, limit)).into(),
+            instances: ["a", "b", "c"].map(|name| Instance::new(name, limit.clone())).into(),
             used: Vec::new(),
         }
     }

@@ -24,18 +24,18 @@ struct Plane {
 }
 
 impl Plane {
-    fn start(redis: &Redis, limit: Limit) -> Plane {
+    fn start(redis: &Redis, limit: &Limit) -> Plane {
         Plane::start_with(redis, limit, 1)
     }
 
-    fn start_with(redis: &Redis, limit: Limit, instances_min: u32) -> Plane {
+    fn start_with(redis: &Redis, limit: &Limit, instances_min: u32) -> Plane {
         Plane::start_at(redis.uri(), limit, instances_min)
     }
 
-    fn start_at(uri: String, limit: Limit, instances_min: u32) -> Plane {
+    fn start_at(uri: String, limit: &Limit, instances_min: u32) -> Plane {
         let (sender, mailbox) = mailbox(64).unwrap();
         let config = Config {
-            ledger: ledger::Config { default_limit: limit, ..ledger::Config::default() },
+            ledger: ledger::Config { default_limit: limit.clone(), ..ledger::Config::default() },
             cluster: Some(cluster::Config { uri, instances_min }),
             ..Config::default()
         };
@@ -136,7 +136,7 @@ fn spend_and_see(redis: &Redis, window: WindowKind) {
 
 fn spend_and_see_at(uri: &str, window: WindowKind) {
     let limit = cost_limit(100, window);
-    let start = || Plane::start_at(uri.to_owned(), limit, 1);
+    let start = || Plane::start_at(uri.to_owned(), &limit, 1);
     let (one, other) = (start(), start());
     let (here, there) = (one.admit("alice"), other.admit("alice"));
     one.charge(&here, 60);
@@ -189,7 +189,7 @@ fn a_user_who_may_not_do_what_is_needed_is_told_so_from_the_start() {
         let uri = redis.allow("almost", &rights(&others));
         // As long as Redis knows the scripts by name, nobody misses the right to say them.
         redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client(&redis)).unwrap();
-        let plane = Plane::start_at(uri, cost_limit(100, WindowKind::Daily), 1);
+        let plane = Plane::start_at(uri, &cost_limit(100, WindowKind::Daily), 1);
         let stats = wait(plane.control.handle.stats()).unwrap();
         let said = stats.redis_failure.unwrap_or_else(|| panic!("without {refused} it is taken for good"));
         assert!(stats.redis_failing && said.contains(&format!("'{refused}'")), "{refused}: {said}");
@@ -205,7 +205,7 @@ fn client(redis: &Redis) -> redis::Connection {
 fn a_slot_that_moves_between_nodes_is_no_loss() {
     let [from, to] = Redis::cluster_of_two();
     let limit = cost_limit(1_000, WindowKind::Rolling24h);
-    let (one, other) = (Plane::start(&from, limit), Plane::start(&from, limit));
+    let (one, other) = (Plane::start(&from, &limit), Plane::start(&from, &limit));
     let (here, there) = (one.admit("alice"), other.admit("alice"));
     let key = format!("tokenist:{{{ALICE}}}:rolling:0");
     let mut sum = 0;
@@ -249,7 +249,7 @@ fn a_cluster_serves_as_well() {
 fn a_redis_that_restarts_empty_gives_nobody_anything_back() {
     let mut redis = Redis::start();
     let limit = cost_limit(100, WindowKind::Daily);
-    let (one, other) = (Plane::start(&redis, limit), Plane::start(&redis, limit));
+    let (one, other) = (Plane::start(&redis, &limit), Plane::start(&redis, &limit));
     let (here, there) = (one.admit("alice"), other.admit("alice"));
     one.charge(&here, 50);
     other.charge(&there, 30);
@@ -257,7 +257,7 @@ fn a_redis_that_restarts_empty_gives_nobody_anything_back() {
     redis.restart();
     [&one, &other].iter().for_each(|plane| plane.await_redis(false));
     // Both leave what they have counted there again, also of somebody who is not in use.
-    let late = Plane::start(&redis, limit);
+    let late = Plane::start(&redis, &limit);
     let third = late.admit("alice");
     eventually(|| (used(&third) == 80).then_some(()));
     late.charge(&third, 20);
@@ -269,7 +269,7 @@ fn a_redis_that_restarts_empty_gives_nobody_anything_back() {
 fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
     let mut redis = Redis::start();
     let limit = cost_limit(100, WindowKind::Monthly);
-    let (one, other) = (Plane::start(&redis, limit), Plane::start(&redis, limit));
+    let (one, other) = (Plane::start(&redis, &limit), Plane::start(&redis, &limit));
     let (here, there) = (one.admit("alice"), other.admit("alice"));
     one.charge(&here, 40);
     other.charge(&there, 30);
@@ -277,7 +277,7 @@ fn what_an_instance_had_told_that_is_gone_is_told_again_by_those_who_heard() {
     one.control.thread.finish().unwrap();
     redis.restart();
     other.await_redis(false);
-    let late = Plane::start(&redis, limit);
+    let late = Plane::start(&redis, &limit);
     let third = late.admit("alice");
     eventually(|| (used(&third) == 70).then_some(()));
     late.charge(&third, 30);
@@ -294,7 +294,7 @@ fn a_redis_that_is_cut_off_leaves_each_its_part_and_then_the_rest() {
     ] {
         let redis = Redis::start();
         let limit = Limit { on_redis_down, ..cost_limit(100, WindowKind::Total) };
-        let planes = [(); 2].map(|()| Plane::start(&redis, limit));
+        let planes = [(); 2].map(|()| Plane::start(&redis, &limit));
         planes.iter().for_each(|plane| plane.await_instances(2));
         let [here, there] = planes.each_ref().map(|plane| plane.admit("alice"));
         planes[0].charge(&here, 20);
@@ -305,14 +305,14 @@ fn a_redis_that_is_cut_off_leaves_each_its_part_and_then_the_rest() {
             eventually(|| {
                 (admitted.user.cost.ceiling() - admitted.user.cost.charged() == left).then_some(())
             });
-            assert_eq!(admitted.user.state.load().refuses_new, refuses_new);
+            assert_eq!(admitted.user.state().refuses_new, refuses_new);
             // Nobody waits for a Redis that is away.
             plane.admit("bob");
             plane.charge(admitted, 5);
         }
         redis.resume();
         for admitted in [&here, &there] {
-            eventually(|| (used(admitted) == 30 && !admitted.user.state.load().refuses_new).then_some(()));
+            eventually(|| (used(admitted) == 30 && !admitted.user.state().refuses_new).then_some(()));
         }
     }
 }
@@ -321,7 +321,7 @@ fn a_redis_that_is_cut_off_leaves_each_its_part_and_then_the_rest() {
 fn without_a_redis_at_the_start_an_instance_goes_on_with_its_part() {
     let mut redis = Redis::start();
     redis.stop();
-    let plane = Plane::start_with(&redis, cost_limit(100, WindowKind::Daily), 4);
+    let plane = Plane::start_with(&redis, &cost_limit(100, WindowKind::Daily), 4);
     let admitted = plane.admit("alice");
     assert_eq!(admitted.user.cost.ceiling(), 25);
     assert!(wait(plane.control.handle.stats()).unwrap().redis_failing);
@@ -335,7 +335,7 @@ fn without_a_redis_at_the_start_an_instance_goes_on_with_its_part() {
 fn what_is_set_on_one_holds_on_the_others_at_once_and_on_those_that_missed_it() {
     let redis = Redis::start();
     let limit = cost_limit(100, WindowKind::Daily);
-    let (one, other) = (Plane::start(&redis, limit), Plane::start(&redis, limit));
+    let (one, other) = (Plane::start(&redis, &limit), Plane::start(&redis, &limit));
     let there = other.admit("alice");
     // Others may write there whatever they like.
     let client = redis::Client::open(redis.uri()).unwrap();
@@ -352,11 +352,11 @@ fn what_is_set_on_one_holds_on_the_others_at_once_and_on_those_that_missed_it() 
     wait(one.control.handle.block("alice".into(), block.clone())).unwrap();
     eventually(|| there.user.reached().then_some(()));
     eprintln!("a block reached the other instance after {:?}", asked.elapsed());
-    assert_eq!(there.user.state.load().block, Some(block));
+    assert_eq!(there.user.state().block, Some(block));
     wait(other.control.handle.unblock("alice".into())).unwrap();
     wait(one.control.handle.set_limit("alice".into(), cost_limit(0, WindowKind::Total))).unwrap();
-    eventually(|| (there.user.state.load().limit == cost_limit(0, WindowKind::Total)).then_some(()));
-    let late = Plane::start(&redis, limit);
+    eventually(|| (there.user.state().limit == cost_limit(0, WindowKind::Total)).then_some(()));
+    let late = Plane::start(&redis, &limit);
     eventually(|| {
         let view = wait(late.control.handle.user("alice".into(), None)).unwrap()?;
         (view.limit == cost_limit(0, WindowKind::Total) && view.block.is_none()).then_some(())
@@ -366,7 +366,7 @@ fn what_is_set_on_one_holds_on_the_others_at_once_and_on_those_that_missed_it() 
 #[test]
 fn a_setting_made_while_redis_was_away_is_told_when_it_is_back() {
     let mut redis = Redis::start();
-    let (one, other) = (Plane::start(&redis, Limit::default()), Plane::start(&redis, Limit::default()));
+    let (one, other) = (Plane::start(&redis, &Limit::default()), Plane::start(&redis, &Limit::default()));
     let there = other.admit("alice");
     redis.stop();
     [&one, &other].iter().for_each(|plane| plane.await_redis(true));
@@ -381,7 +381,7 @@ fn thousands_in_use_are_exchanged_within_a_beat_or_two() {
     const USERS: usize = 3_000;
     let redis = Redis::start();
     let limit = cost_limit(1_000, WindowKind::Monthly);
-    let (one, other) = (Plane::start(&redis, limit), Plane::start(&redis, limit));
+    let (one, other) = (Plane::start(&redis, &limit), Plane::start(&redis, &limit));
     let names: Vec<String> = (0..USERS).map(|number| format!("user-{number}")).collect();
     let [here, there] = [&one, &other].map(|plane| plane.admit_all(&names));
     let started = Instant::now();

@@ -315,7 +315,7 @@ impl Ledger {
 
     pub(super) fn default_limit(&self, holder: &Holder) -> Limit {
         match holder {
-            Holder::User(_) => self.config.default_limit,
+            Holder::User(_) => self.config.default_limit.clone(),
             Holder::Org(_) | Holder::Feature(_) | Holder::Key(_) => Limit::default(),
         }
     }

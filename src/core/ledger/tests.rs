@@ -287,7 +287,7 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     assert!(ledger.adopt(news.clone(), NOON));
     assert!(!ledger.adopt(news, NOON), "known by now");
     assert!(ledger.take_sweep());
-    assert_eq!(ledger.record(slot).own_limit(), Some(Limit::default()));
+    assert_eq!(ledger.record(slot).own_limit(), Some(&Limit::default()));
     assert_eq!(ledger.record(slot).account_state().block, Some(block));
     assert_eq!(ledger.take_batch().unwrap().holders.len(), 1, "it is saved here too");
     ledger.set_block(slot, None, NOON);

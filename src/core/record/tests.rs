@@ -1,6 +1,7 @@
 use super::*;
 use crate::cluster::Writer;
 use crate::id::UserId;
+use crate::models::Models;
 use crate::money::NanoUsd;
 use crate::time::DAY_MS;
 use crate::usage::Usage;
@@ -117,6 +118,23 @@ fn lowering_a_limit_sweeps_and_raising_it_does_not() {
     assert!(!record.set_limit(Some(cost_limit(70, WindowKind::Daily)), NOON).sweep);
     assert!(!record.set_limit(Some(Limit::default()), NOON).sweep);
     assert!(record.set_limit(None, NOON).sweep);
+}
+
+#[test]
+fn another_list_of_models_closes_sessions_and_a_list_that_is_lifted_does_not() {
+    let of = |list: &str| Some(Limit { models: Models::parse(list).unwrap(), ..Limit::default() });
+    let mut record = record(Limit::default());
+    for (limit, sweep) in [
+        (of("gpt-realtime"), true),
+        (of("gpt-realtime"), false),
+        (of("gpt-realtime*"), true),
+        (None, false),
+        (of(""), false),
+    ] {
+        let consequence = record.set_limit(limit.clone(), NOON);
+        assert_eq!((consequence.publish, consequence.sweep), (true, sweep), "{limit:?}");
+        assert_eq!(record.account_state().limit, limit.unwrap_or_default());
+    }
 }
 
 #[test]

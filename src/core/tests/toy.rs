@@ -7,8 +7,8 @@ use tokenist_core::dialect::{
     ProviderEvent, Rates, Rest,
 };
 use tokenist_core::meter::{Carried, Charge, EstimateMode, Meter, Metered, Models, Peeked, Reading};
+use tokenist_core::models::Models as Served;
 use tokenist_core::price::PriceTable;
-use tokenist_core::provider::models::Models as Served;
 use tokenist_core::provider::{self, Routes};
 use tokenist_core::terms::Terms;
 use tokenist_core::time::{Instant, Now, Timestamp};
@@ -132,7 +132,7 @@ fn booked_over(connections: &[&[(u64, &str)]]) -> Vec<Metered> {
         models: Served::parse("small").unwrap(),
     }]);
     let route = routes.of_path("/p/toy/toy").unwrap();
-    assert_eq!((routes.pick(&route, Some("small")), route.dialect.name()), (Ok(0), "toy"));
+    assert_eq!((routes.pick(&route, Some("small"), Vec::new()), route.dialect.name()), (Ok(0), "toy"));
     let prices = PriceTable::builtin().with_rows(PRICES).unwrap();
     let models = Models { session: Some("small".into()), transcription: None };
     let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };

@@ -475,13 +475,17 @@ mod tests {
     use super::*;
     use tokenist_core::id::Holder;
     use tokenist_core::limit::Limit;
+    use tokenist_core::models::Models;
 
     #[test]
     fn a_setting_is_read_as_it_was_written() {
         let writer = Writer { ledger: "f00".into(), generation: 3 };
-        for max_tokens in [None, Some(0), Some(5), Some(u64::MAX)] {
-            let limit =
-                Stamped { revision: Revision(7), value: Some(Limit { max_tokens, ..Limit::default() }) };
+        for (max_tokens, models) in
+            [(None, ""), (Some(0), "exact"), (Some(5), "exact, gpt-*"), (Some(u64::MAX), "")]
+        {
+            let models = Models::parse(models).unwrap();
+            let value = Some(Limit { max_tokens, models, ..Limit::default() });
+            let limit = Stamped { revision: Revision(7), value };
             let state = HolderState { limit, ..HolderState::of(Holder::User("a\"b".into())) };
             let writes = writer.writes(9, &Row::Holder(state.clone()));
             let [Write::Update { collection: "limits", statement }] = writes.as_slice() else {

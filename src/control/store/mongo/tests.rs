@@ -139,7 +139,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let mut ledger = Ledger::new(ledger::Config::default(), NOON);
     let place = ledger.admit(&Holder::User("alice".into()), NOON, |_, _| false).unwrap();
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
-    ledger.set_limit(place, Some(limit), NOON);
+    ledger.set_limit(place, Some(limit.clone()), NOON);
     one.commit(&ledger.take_batch().unwrap()).unwrap();
     let change_reader = ChangeReader {
         server: Arc::clone(&other.mongo.server),
@@ -153,11 +153,11 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let set: Vec<_> = updates
         .iter()
         .filter_map(|update| match update {
-            SettingUpdate::Holder(state) => state.limit.value,
+            SettingUpdate::Holder(state) => state.limit.value.clone(),
             SettingUpdate::Key(_) | SettingUpdate::Entry(_) => None,
         })
         .collect();
-    assert_eq!(set, [limit]);
+    assert_eq!(set.as_slice(), std::slice::from_ref(&limit));
     let (_, updates) = ChangeReader { cursors: Some(cursors), ..change_reader }.changes().unwrap();
     assert_eq!(updates, [], "what is known is not told again");
 
@@ -165,7 +165,7 @@ fn instances_share_what_is_set_and_add_up_what_is_counted() {
     let third = Scratch::new();
     let mut third = open(third.path().join("l"), config(mongo().uri(), &database));
     let restored = third.restore(NOON, usize::MAX).unwrap();
-    assert!(restored.holders.iter().any(|state| state.limit.value == Some(limit)));
+    assert!(restored.holders.iter().any(|state| state.limit.value.as_ref() == Some(&limit)));
 }
 
 /// Of statements that are sent together, FerretDB tries none after the first that fails.
@@ -247,7 +247,7 @@ fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
     let mut ledger = Ledger::new(ledger::Config::default(), NOON);
     let place = ledger.admit(&Holder::User("bob".into()), NOON, |_, _| false).unwrap();
     let limit = Limit { max_tokens: Some(9), ..Limit::default() };
-    ledger.set_limit(place, Some(limit), NOON);
+    ledger.set_limit(place, Some(limit.clone()), NOON);
     store.commit(&ledger.take_batch().unwrap()).unwrap();
     store.commit(&rollup(2, 7)).unwrap();
     assert_eq!((store.replicator.waiting().unwrap(), store.cost()), (0, 5));
@@ -263,7 +263,7 @@ fn what_was_answered_for_and_lost_when_the_server_died_is_sent_again() {
     let cost = tokenist_kit::eventually(tokenist_kit::PATIENCE, || copied(&mut store), |cost| *cost == 12);
     assert_eq!(cost, 12);
     let (_, updates) = read_all(&store.mongo.server).unwrap();
-    let set = |update: &SettingUpdate| matches!(update, SettingUpdate::Holder(state) if state.limit.value == Some(limit));
+    let set = |update: &SettingUpdate| matches!(update, SettingUpdate::Holder(state) if state.limit.value.as_ref() == Some(&limit));
     assert!(updates.iter().any(set), "{updates:?}");
 }
 
