@@ -13,6 +13,7 @@ export const noLimit = {
   mode: 'enforce',
   maxSessions: null,
   onRedisDown: 'local_share',
+  models: null,
 }
 export const fallback = { ...noLimit, maxCostUsd: 50, maxSessions: 8 }
 
@@ -45,7 +46,7 @@ export const limits = new Map([
           : { maxCostUsd: nice(row.usage.costUsd * FACTORS[n]), mode: n === 1 ? 'warn' : 'enforce' },
       ),
     ),
-  limit('key', 'key_00001', { maxCostUsd: 250, window: 'daily' }),
+  limit('key', 'key_00001', { maxCostUsd: 250, window: 'daily', models: ['gpt-realtime*', 'gpt-4o*'] }),
 ])
 
 export const blocks = new Map([

@@ -1,4 +1,4 @@
-import { Field, NumberInput, Select } from '@/ui/field'
+import { Field, Input, NumberInput, Select } from '@/ui/field'
 import { Segmented } from '@/ui/segmented'
 import { type WINDOW_LABELS, WINDOWS } from '../shared/period'
 import type { LimitFields } from './limit-fields'
@@ -69,6 +69,19 @@ export function LimitInputs({
           )}
         </Field>
       </div>
+      <Field
+        label="Allowed models"
+        hint="Separated by commas, a last * for any end. Empty: any. Others end with close code 4003 in either mode."
+      >
+        {(ids) => (
+          <Input
+            {...ids}
+            placeholder="gpt-realtime, gpt-4o*"
+            value={fields.models}
+            onChange={(event) => set({ models: event.target.value })}
+          />
+        )}
+      </Field>
       <div className="grid gap-1.5">
         <span className="font-medium">At the limit</span>
         <span className="flex">

@@ -4,12 +4,30 @@ import { Note } from '@/ui/notice'
 import { Progress } from '@/ui/progress'
 import { limitWords } from './limit-words'
 
-/** Whether somebody would be refused from now on. */
-export const refuses = ({ withIt }: LimitTrial) =>
-  withIt.state === 'reached' && withIt.limit.mode === 'enforce'
+const isUsedUp = ({ withIt }: LimitTrial) => withIt.state === 'reached' && withIt.limit.mode === 'enforce'
+
+/** Whether somebody would be refused from now on, or cut off. */
+export const refuses = (trial: LimitTrial) => isUsedUp(trial) || trial.sessionsEnded > 0
+
+/** What would come of a limit that ends somebody. */
+export function TrialNote({ trial }: { trial: LimitTrial }) {
+  return isUsedUp(trial) ? <UsedUp trial={trial} /> : <OtherModels trial={trial} />
+}
+
+function OtherModels({ trial: { withIt, liveSessions, sessionsEnded } }: { trial: LimitTrial }) {
+  return (
+    <>
+      <Note tone="bad">
+        <strong className="font-semibold">Live sessions use other models.</strong>{' '}
+        {`${count(sessionsEnded)} of ${count(liveSessions)} end at once with close code 4003.`}
+      </Note>
+      <span className="font-medium">{limitWords(withIt.limit)}</span>
+    </>
+  )
+}
 
 /** What would come of a limit that is used up already. */
-export function TrialNote({ trial: { withIt, liveSessions, sessionsEnded } }: { trial: LimitTrial }) {
+function UsedUp({ trial: { withIt, liveSessions, sessionsEnded } }: { trial: LimitTrial }) {
   return (
     <>
       <Note tone="bad">

@@ -11,7 +11,7 @@ export const KIND_LABELS: Record<LimitKind, string> = {
   key: 'Key',
 }
 
-/** "$20.00 or 1,000 tokens per month". A cost limit of 0 denies everything; a token limit of 0 is none. */
+/** "$20.00 or 1,000 tokens per month, gpt-4o* only". A cost limit of 0 denies everything; a token limit of 0 is none. */
 export function limitWords(limit: Limit): string {
   const parts = [
     limit.maxCostUsd !== null && usd(limit.maxCostUsd),
@@ -19,12 +19,22 @@ export function limitWords(limit: Limit): string {
   ].filter(Boolean)
   const sums = parts.length > 0 ? `${parts.join(' or ')} ${WINDOW_WORDS[limit.window]}` : ''
   const sessions = limit.maxSessions !== null ? `${count(limit.maxSessions)} sessions at once` : ''
-  return [sums, sessions].filter(Boolean).join(', ') || 'Unlimited'
+  const models = limit.models ? `${modelWords(limit.models)} only` : ''
+  return [sums, sessions, models].filter(Boolean).join(', ') || 'Unlimited'
 }
 
+/** The first of them, and how many more there are. */
+function modelWords(models: string[]): string {
+  const more = models.length - SHOWN_MODELS
+  const rest = more > 0 ? [`${count(more)} more`] : []
+  return [...models.slice(0, SHOWN_MODELS), ...rest].join(' or ')
+}
+
+const SHOWN_MODELS = 3
+
 /** Whether there is anything that it limits. */
-export const isBinding = ({ maxCostUsd, maxTotalTokens, maxSessions }: Limit) =>
-  maxCostUsd !== null || Boolean(maxTotalTokens) || maxSessions !== null
+export const isBinding = ({ maxCostUsd, maxTotalTokens, maxSessions, models }: Limit) =>
+  maxCostUsd !== null || Boolean(maxTotalTokens) || maxSessions !== null || models !== null
 
 export function ModeBadge({ mode }: { mode: Limit['mode'] }) {
   return mode === 'enforce' ? <Badge tone="accent">Enforces</Badge> : <Badge tone="warn">Warns only</Badge>

@@ -6,6 +6,7 @@ const WORDS: Record<string, string> = {
   cost_limit_reached: 'Cost limit reached',
   token_limit_reached: 'Token limit reached',
   user_blocked: 'Blocked',
+  model_not_allowed: 'Model not allowed',
   too_many_sessions: 'Too many sessions',
   unauthorized: 'Key refused',
   limit_unsure: 'Limit cannot be known',
