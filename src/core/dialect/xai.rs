@@ -90,10 +90,14 @@ impl Dialect for Xai {
     }
 }
 
-/// How much of the connection's time is billed so far, which stands in the usage beside the response.
+/// How much of the connection's time is billed so far, which stands in the usage beside the response, or in its own.
 fn billed_ms(event: &[u8]) -> Option<u64> {
-    let usage = find(Fields::of(event), "usage").and_then(object)?;
-    find(usage, "billable_audio_seconds")?.value.number().map(milliseconds)
+    let response = find(Fields::of(event), "response").and_then(object);
+    let stated = [Some(Fields::of(event)), response].into_iter().flatten().filter_map(|of| {
+        let usage = find(of, "usage").and_then(object)?;
+        find(usage, "billable_audio_seconds")?.value.number()
+    });
+    stated.map(milliseconds).max()
 }
 
 /// Whether the item that is added is what came of a call, which is free.
@@ -122,9 +126,13 @@ mod tests {
         let [total, done] = &told(&event)[..] else { panic!() };
         assert!(total.contains("duration_ms: 1500") && total.contains("requests: 0"), "{total}");
         assert!(done.contains("audio_out: 5") && done.contains("requests: 1"), "{done}");
-        let untold =
-            json!({"type": "response.done", "response": {"id": "r", "usage": {"billable_audio_seconds": 3}}});
-        assert_eq!(told(&untold).len(), 1);
+        let end = |usage: Value| json!({"type": "response.done", "response": {"id": "r", "usage": usage}});
+        let within = told(&end(json!({"billable_audio_seconds": 3})));
+        assert!(
+            within[0].contains("duration_ms: 3000"),
+            "as well where it stands in the response: {within:?}"
+        );
+        assert_eq!(told(&end(json!({}))).len(), 1);
     }
 
     #[test]
