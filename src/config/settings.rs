@@ -3,7 +3,7 @@
 use super::uri::SecretUri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tokenist_core::dialect::{self, BadWord, Family, Words};
+use tokenist_core::dialect::{self, BadWord, Family, Words, duration};
 use tokenist_core::limit::{Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::EstimateMode;
 
@@ -247,7 +247,8 @@ pub(crate) struct Provider {
     /// The environment variables that hold the operator's keys, separated by commas. They take turns; one that the provider
     /// refuses rests.
     pub(crate) api_key_env: String,
-    /// How it wants a key: `bearer`, `basic`, `api-key`, `x-goog-api-key` or `header:NAME`; empty for what the dialect says.
+    /// How it wants a key: `bearer`, `basic`, `token`, `bare`, `api-key`, `x-goog-api-key` or `header:NAME`; empty for what the
+    /// dialect says.
     pub(crate) auth: String,
     /// The models that it serves, separated by commas, with a last `*` for any end; empty for all that no other provider
     /// names.
@@ -259,16 +260,25 @@ pub(crate) struct Provider {
     pub(crate) headers: String,
     /// On which terms all is billed that goes there, as price lists name them: `deployment=data_zone`, separated by commas.
     pub(crate) terms: String,
-    /// Of a work-alike of OpenAI Realtime, what differs from its dialect; empty for what that says. How its path ends.
+    /// Of a work-alike of OpenAI Realtime, and of what bills time, what differs from its dialect; empty for what that says. How
+    /// its path ends.
     pub(crate) path: String,
     /// Where `response.done` holds its usage: places separated by commas, such as `response.usage, usage`.
     pub(crate) usage: String,
     /// Its names of events: `theirs = OpenAI's`, separated by commas.
     pub(crate) events: String,
-    /// Where the client's first event names the model, such as `session.model`.
+    /// Where the client's first event names the model, such as `session.model`; of what bills time the parameter of the query.
     pub(crate) model_in: String,
     /// Its names of models, such as Azure's deployments: `theirs = the price list's`, separated by commas.
     pub(crate) deployments: String,
+    /// Of what bills time: `connection`, or `sound` that the client sends in binary.
+    pub(crate) bills: String,
+    /// The provider's event from which on a connection is billed; empty for from its beginning.
+    pub(crate) begins: String,
+    /// Its event that states the time: `EVENT: SECONDS`, or `EVENT: SECONDS * COUNT`, with the names of fields.
+    pub(crate) states: String,
+    /// The event before a close of tokenist's, as JSON with `{code}`, `{close_code}` and `{message}` in it.
+    pub(crate) ending: String,
 }
 
 impl Default for Proxy {
@@ -390,16 +400,26 @@ impl Provider {
             events: String::new(),
             model_in: String::new(),
             deployments: String::new(),
+            bills: String::new(),
+            begins: String::new(),
+            states: String::new(),
+            ending: String::new(),
         }
     }
 
     /// What it speaks, with the words of its own.
     pub(crate) fn family(&self) -> Result<&'static Family, BadWord> {
-        let Provider { path, usage, events, model_in, deployments, .. } = self;
+        let Provider { path, usage, events, model_in, deployments, bills, begins, states, ending, .. } = self;
         let family = dialect::family(&self.dialect).ok_or_else(|| {
             let known: Vec<_> = dialect::FAMILIES.iter().map(|family| format!("{:?}", family.name)).collect();
             BadWord { key: "dialect", what: format!("{:?} is none of {}", self.dialect, known.join(", ")) }
         })?;
-        Words { path, usage, events, model_in, deployments }.applied(family)
+        let bills_time = family.dialects.iter().any(|dialect| dialect.as_duration().is_some());
+        // Both kinds have these two.
+        let both = [path.as_str(), model_in.as_str()];
+        let ([path, model_in], of_time) = if bills_time { ([""; 2], both) } else { (both, [""; 2]) };
+        let family = Words { path, usage, events, model_in, deployments }.applied(family)?;
+        let [path, model_in] = of_time;
+        duration::Words { path, model_in, bills, begins, states, ending }.applied(family)
     }
 }

@@ -16,6 +16,10 @@ pub enum AuthScheme {
     Basic,
     /// `NAME: KEY`, of `header:NAME`.
     Header(&'static str),
+    /// `Authorization: Token KEY`, as Deepgram has it.
+    Token,
+    /// `Authorization: KEY`, as AssemblyAI has it.
+    Bare,
 }
 
 /// What a configuration writes before the name of a header.
@@ -23,8 +27,14 @@ const HEADER: &str = "header:";
 
 impl AuthScheme {
     /// Those that have a name of their own.
-    pub const ALL: [AuthScheme; 4] =
-        [AuthScheme::Bearer, AuthScheme::ApiKey, AuthScheme::Google, AuthScheme::Basic];
+    pub const ALL: [AuthScheme; 6] = [
+        AuthScheme::Bearer,
+        AuthScheme::ApiKey,
+        AuthScheme::Google,
+        AuthScheme::Basic,
+        AuthScheme::Token,
+        AuthScheme::Bare,
+    ];
 
     /// As a configuration calls it.
     pub fn name(self) -> &'static str {
@@ -34,6 +44,8 @@ impl AuthScheme {
             AuthScheme::Google => "x-goog-api-key",
             AuthScheme::Basic => "basic",
             AuthScheme::Header(name) => name,
+            AuthScheme::Token => "token",
+            AuthScheme::Bare => "bare",
         }
     }
 
@@ -62,7 +74,9 @@ impl AuthScheme {
             AuthScheme::Google if !is_oauth => ("x-goog-api-key", key.to_owned()),
             AuthScheme::Basic => ("Authorization", format!("Basic {key}")),
             AuthScheme::Header(name) => (name.trim_start_matches(HEADER), key.to_owned()),
-            AuthScheme::Bearer | AuthScheme::ApiKey | AuthScheme::Google => {
+            AuthScheme::Token if !is_oauth => ("Authorization", format!("Token {key}")),
+            AuthScheme::Bare => ("Authorization", key.to_owned()),
+            AuthScheme::Bearer | AuthScheme::ApiKey | AuthScheme::Google | AuthScheme::Token => {
                 ("Authorization", format!("Bearer {key}"))
             }
         };
@@ -87,6 +101,9 @@ mod tests {
             (AuthScheme::Google, "auth_tokens/1", "Authorization: Token auth_tokens/1"),
             (AuthScheme::Basic, "aWQ6c2Vj", "Authorization: Basic aWQ6c2Vj"),
             (AuthScheme::Header("header:xi-api-key"), "eyJ0.e30.s", "xi-api-key: eyJ0.e30.s"),
+            (AuthScheme::Token, "0a1b", "Authorization: Token 0a1b"),
+            (AuthScheme::Token, "eyJ0.e30.s", "Authorization: Bearer eyJ0.e30.s"),
+            (AuthScheme::Bare, "0a1b", "Authorization: 0a1b"),
         ] {
             let mut wire = HeadWriter::get(&Target::parse("/").unwrap());
             scheme.write(&ProviderKey::parse(key).unwrap(), &mut wire);

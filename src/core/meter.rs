@@ -361,7 +361,7 @@ impl Meter {
     fn apply_client(&mut self, event: ClientEvent<'_>, prices: &PriceTable, now: Now) {
         let rate = self.input_rate;
         match event {
-            ClientEvent::Nothing => {}
+            ClientEvent::Nothing | ClientEvent::Attach { .. } => {}
             ClientEvent::Sound { bytes } => self.context().append(bytes),
             ClientEvent::ClearSound => self.context().clear(),
             ClientEvent::CommitSound => self.context().ask_commit(),
@@ -418,9 +418,10 @@ impl Meter {
         self.awaits_time() || self.live.as_deref().is_some_and(owes)
     }
 
-    /// Whether the provider has still to state how long the session was.
+    /// Whether the provider will state how long the session was once it is asked to end it.
     fn awaits_time(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.grows_by_clock())
+        let is_open = self.running.as_ref().is_some_and(|running| running.is_open(self.sent_ms()));
+        is_open && self.dialect.cancel(None).is_some()
     }
 
     /// Whether something has begun that is not over.
@@ -483,8 +484,15 @@ impl Meter {
     /// How long the session is by estimate, where that is billed.
     fn estimated_ms(&self, now: Now) -> Option<u64> {
         let running = self.running.as_ref()?;
-        let sound = self.context.as_ref().filter(|_| self.dialect.rates().sound_is_billed);
-        running.estimated_ms(sound.map(|sound| sound.uncommitted_ms(self.input_rate, false)), now.instant)
+        running.estimated_ms(self.sent_ms(), now.instant)
+    }
+
+    /// How long the sound is that was sent, where that is billed and can be told by its bytes.
+    fn sent_ms(&self) -> Option<u64> {
+        let rate = self.input_rate;
+        let is_told = self.dialect.rates().sound_is_billed && rate != AudioRate::UNKNOWN;
+        let in_base64 = || self.context.as_ref().map_or(0, |sent| sent.uncommitted_ms(rate, false));
+        is_told.then(|| in_base64().saturating_add(rate.ms(self.heard_bytes)))
     }
 
     /// Charges the session's time ahead of what is stated of it, or books it if nothing was for long.

@@ -7,7 +7,7 @@
 pub mod path;
 
 use crate::close_reason::CloseReason;
-use crate::dialect::{Dialect, Family};
+use crate::dialect::{Address, Dialect, Family};
 use crate::models::Models;
 use crate::verdict::judge_model;
 use std::fmt;
@@ -84,6 +84,13 @@ impl Routes {
     /// What the provider of this index serves.
     pub fn models(&self, index: usize) -> &Models {
         &self.0[index].models
+    }
+
+    /// What is to be answered where a path, with or without `/p/NAME` in front, asks for an address to dial.
+    pub fn address(&self, path: &str) -> Option<Address> {
+        let (named, rest) = path::take_provider(path);
+        let mut meant = self.0.iter().filter(|served| named.is_none_or(|name| *served.name == *name));
+        meant.find_map(|served| served.family.address(rest))
     }
 
     /// Where a path leads, with or without `/p/NAME` in front.

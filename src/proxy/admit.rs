@@ -28,6 +28,7 @@ use tokenist_core::id::Model;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::metric::Metric;
 use tokenist_core::provider::Route;
+use tokenist_core::provider::path::take_key;
 use tokenist_handoff::Refusals;
 
 /// A session that may be dialled.
@@ -52,6 +53,8 @@ struct Request {
     buffer: Buffer,
     /// What fills the buffer behind the head.
     filled: usize,
+    /// The key that stood before its path.
+    path_key: Option<String>,
 }
 
 /// Reads the request, finds out who is calling, and judges. `None`: the request was answered.
@@ -60,11 +63,11 @@ pub(crate) async fn admit(
     live: &Rc<Live>,
     arrival: Arrival,
 ) -> Result<Option<Admitted>, SessionError> {
-    let peer = arrival.peer;
+    let (peer, scheme) = (arrival.peer, arrival.scheme);
     let Some((request, mended)) = read_request(shard, live, arrival).await? else {
         return Ok(None);
     };
-    let Request { head, reader, writer, buffer, filled } = request;
+    let Request { head, reader, writer, buffer, filled, path_key } = request;
     let client = client::of_request(&shard.config, live.client.get().unwrap_or(peer.ip()), &head);
     live.client.set(Some(client));
     if usage::is_asked(&head) {
@@ -73,6 +76,12 @@ pub(crate) async fn admit(
             Err(reason) => Err(reason),
         };
         let answer = answer.unwrap_or_else(|reason| refuse::in_http_words(shard, &reason));
+        refuse::respond(shard, live, reader, writer, answer).await;
+        return Ok(None);
+    }
+    let is_tls = scheme == Scheme::Tls || client::says_tls(&shard.config, peer.ip(), &head);
+    if let Some(answer) = local::address(shard, &head, path_key.as_deref(), is_tls) {
+        let answer = mended.map_or_else(|reason| refuse::in_http_words(shard, &reason), |()| answer);
         refuse::respond(shard, live, reader, writer, answer).await;
         return Ok(None);
     }
@@ -177,13 +186,14 @@ async fn read_request(
     };
     let read = request_head(&buffer.bytes()[..end]).and_then(|head| {
         let (head, mended) = authn::mended(head, &shard.config.identity);
+        let path_key = take_key(&head.path()).map(|(key, _)| key.to_owned());
         let (head, keyed) = authn::with_path_key(head);
-        authn::refuse_ambiguous(&head).map(|()| (head, mended.and(keyed)))
+        authn::refuse_ambiguous(&head).map(|()| (head, path_key, mended.and(keyed)))
     });
     match read {
-        Ok((head, mended)) => {
+        Ok((head, path_key, mended)) => {
             let (buffer, filled) = dial::rest(buffer, filled, end);
-            Ok(Some((Request { head, reader, writer, buffer, filled }, mended)))
+            Ok(Some((Request { head, reader, writer, buffer, filled, path_key }, mended)))
         }
         Err(error) => {
             refuse::answer_malformed(shard, live, reader, writer, error).await;
@@ -353,7 +363,8 @@ async fn greet(
     match chosen {
         Ok((opening, provider)) => {
             let mut asked = Asked::by(&head, route.dialect);
-            asked.models.session = Some(opening.model.clone());
+            asked.models.session = opening.model.clone();
+            asked.call = opening.call.clone();
             let opening = Some(opening);
             Ok(Some(Admitted { head, websocket_key, route, provider, own_key, asked, opening, end }))
         }
@@ -371,7 +382,7 @@ async fn attach(
     opening: &Opening,
     has_own_key: bool,
 ) -> Result<Arc<Provider>, CloseReason> {
-    let provider = choose(shard, live, route, Some(&opening.model), has_own_key)?;
+    let provider = choose(shard, live, route, opening.model.as_ref(), has_own_key)?;
     if let Some(handle) = &opening.handle {
         resumption::join(shard, live, &provider.name, handle).await;
     }

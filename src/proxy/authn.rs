@@ -10,24 +10,24 @@ use std::fmt;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::close_reason::CloseReason;
+use tokenist_core::http::pass::{self, is_key_scheme};
 use tokenist_core::http::query::{self, Parameter};
 use tokenist_core::http::write::{HeaderName, HeaderValue};
-use tokenist_core::http::{HeadError, Header, RequestHead, pass};
+use tokenist_core::http::{HeadError, Header, RequestHead};
 use tokenist_core::id::{self, Feature, IdError, KeyHash, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
 use tokenist_core::provider::path::take_key;
 
 /// Headers that carry a credential, lower-case and as they are written, in the order SDKs mean them.
-const CREDENTIAL_HEADERS: [(&str, &str); 4] = [
+const CREDENTIAL_HEADERS: [(&str, &str); 5] = [
     ("authorization", "Authorization"),
     ("x-api-key", "x-api-key"),
     ("api-key", "api-key"),
     ("x-goog-api-key", "x-goog-api-key"),
+    ("xi-api-key", "xi-api-key"),
 ];
 /// Query parameters, lower-case, that carry a credential, in whatever case they come.
 const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "authorization"];
-/// What stands before a key in `Authorization`.
-const SCHEMES: [&str; 2] = ["bearer", "token"];
 /// The subprotocol in which browsers send a key.
 const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 const SUBPROTOCOL_HEADER: &str = "sec-websocket-protocol";
@@ -169,7 +169,7 @@ fn drop_key_subprotocols(head: &mut RequestHead) {
     if subprotocols(head).next().is_none() {
         return;
     }
-    let offered = head.headers.tokens(SUBPROTOCOL_HEADER).filter(|token| !token.starts_with(KEY_SUBPROTOCOL));
+    let offered = offered(head).filter(|(_, key)| key.is_none()).map(|(token, _)| token);
     let offered = offered.collect::<Vec<_>>().join(", ");
     head.headers.0.retain(|line| !line.is(SUBPROTOCOL_HEADER));
     if let Some(value) = HeaderValue::parse(offered).ok().filter(|value| !value.as_bytes().is_empty()) {
@@ -259,10 +259,13 @@ fn credential(head: &RequestHead) -> Result<Option<String>, CloseReason> {
     }
 }
 
+/// What `Authorization` holds, behind a scheme that is known or alone.
 fn bearer(head: &RequestHead) -> Option<String> {
     let value = String::from_utf8_lossy(head.headers.get("authorization")?);
-    let (scheme, key) = value.split_once(' ')?;
-    SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)).then(|| key.trim().to_owned())
+    match value.split_once(' ') {
+        Some((scheme, key)) => is_key_scheme(scheme).then(|| key.trim().to_owned()),
+        None => (!is_key_scheme(&value)).then(|| value.into_owned()),
+    }
 }
 
 /// What stands in the headers that hold a key and nothing else.
@@ -275,7 +278,18 @@ fn plain(head: &RequestHead) -> impl Iterator<Item = String> {
 
 /// The keys among the subprotocols that are offered.
 fn subprotocols(head: &RequestHead) -> impl Iterator<Item = &str> {
-    head.headers.tokens(SUBPROTOCOL_HEADER).filter_map(|token| token.strip_prefix(KEY_SUBPROTOCOL))
+    offered(head).filter_map(|(_, key)| key)
+}
+
+/// The subprotocols that are offered, with the key that one is, or ends with.
+fn offered(head: &RequestHead) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let mut is_announced = false;
+    head.headers.tokens(SUBPROTOCOL_HEADER).map(move |token| {
+        match std::mem::replace(&mut is_announced, is_key_scheme(token)) {
+            true => (token, Some(token)),
+            false => (token, token.strip_prefix(KEY_SUBPROTOCOL)),
+        }
+    })
 }
 
 fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason> {
@@ -287,8 +301,7 @@ fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason
 }
 
 fn without_scheme(value: &str) -> String {
-    let is_scheme = |scheme: &str| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let key = value.split_once(' ').filter(|(scheme, _)| is_scheme(scheme));
+    let key = value.split_once(' ').filter(|(scheme, _)| is_key_scheme(scheme));
     key.map_or(value, |(_, key)| key).to_owned()
 }
 
@@ -373,6 +386,11 @@ mod tests {
             ("/v1/realtime", vec!["authorization: bearer sk-1", user]),
             ("/v1/realtime", vec!["api-key: sk-1", user]),
             ("/v1/realtime", vec!["x-goog-api-key: sk-1", user]),
+            ("/v3/ws", vec!["Authorization: sk-1", user]),
+            ("/v1/listen", vec!["Authorization: Token sk-1", user]),
+            ("/v1/convai/conversation", vec!["xi-api-key: sk-1", user]),
+            ("/v1/listen", vec!["Sec-WebSocket-Protocol: token, sk-1", user]),
+            ("/v1/listen", vec!["Sec-WebSocket-Protocol: Bearer, sk-1, other", user]),
             ("/v1/realtime?key=sk%2D1", vec![user]),
             ("/v1/realtime?Authorization=Bearer%20sk-1", vec![user]),
             ("/v1/realtime", vec!["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1", user]),

@@ -50,3 +50,10 @@ pub(crate) fn of_request(config: &Config, connection: IpAddr, head: &RequestHead
     };
     config.trusted_proxies.client(connection, lines("x-forwarded-for"), lines("forwarded"))
 }
+
+/// Whether a proxy that is trusted says that the client came by TLS.
+pub(crate) fn says_tls(config: &Config, connection: IpAddr, head: &RequestHead) -> bool {
+    let said =
+        head.headers.get("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    said && config.trusted_proxies.trusts(connection)
+}

@@ -1,10 +1,12 @@
 //! What the data port answers by itself, and where else a path leads.
 
+use crate::authn;
 use crate::shard::Shard;
 use crate::upgrade;
 use serde_json::json;
+use tokenist_core::dialect::Address;
 use tokenist_core::http::RequestHead;
-use tokenist_core::provider::{NoRoute, Route};
+use tokenist_core::provider::{NoRoute, Route, path};
 
 /// Where a request for a session leads; `Err` is the answer to any other.
 pub(crate) fn route(shard: &Shard, head: &RequestHead) -> Result<Route, Vec<u8>> {
@@ -29,6 +31,35 @@ pub(crate) fn route(shard: &Shard, head: &RequestHead) -> Result<Route, Vec<u8>>
             Err(invalid(404, "unknown_provider", format!("Unknown path {path:?}: {error}")))
         }
     }
+}
+
+/// What a provider would answer who asks it where to dial, with an address that leads back here. A signature of the provider's
+/// is not needed in it: whoever is let in here is served with the operator's key. `None`: that was not asked.
+pub(crate) fn address(
+    shard: &Shard,
+    head: &RequestHead,
+    path_key: Option<&str>,
+    is_tls: bool,
+) -> Option<Vec<u8>> {
+    let asked = head.path();
+    let is_asked = head.method == "GET" && !head.wants_websocket();
+    let Address { field, path } = shard.config.routes.address(&asked).filter(|_| is_asked)?;
+    let Some(key) = path_key else {
+        let message = "whoever dials a signed URL shows nothing else, so ask for one with a tokenist key before the path \
+                       (/k/ug_…/), which will stand in it";
+        return Some(invalid(401, "unauthorized", message.to_owned()));
+    };
+    let host = String::from_utf8_lossy(head.headers.get("host").unwrap_or_default());
+    let scheme = if is_tls { "wss" } else { "ws" };
+    let provider = path::take_provider(&asked).0.map(|name| format!("/p/{name}")).unwrap_or_default();
+    let rules = &shard.config.identity;
+    let query: Vec<&str> = head
+        .query()
+        .filter(|parameter| authn::is_for_provider(*parameter, rules))
+        .map(|parameter| parameter.as_str())
+        .collect();
+    let url = format!("{scheme}://{host}/k/{key}{provider}{path}?{}", query.join("&"));
+    Some(upgrade::answer(200, &json!({field: url}).to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
 fn health(shard: &Shard, path: &str) -> Option<Vec<u8>> {

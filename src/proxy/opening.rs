@@ -25,7 +25,10 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// A client's first event.
 pub(crate) struct Opening {
-    pub(crate) model: Model,
+    /// `None`: of something that was begun elsewhere.
+    pub(crate) model: Option<Model>,
+    /// What it attaches to, and others may have attached to.
+    pub(crate) call: Option<Box<str>>,
     /// Of the session that it goes on with.
     pub(crate) handle: Option<Handle>,
     /// Its frames, and control frames among them, as they came.
@@ -110,17 +113,18 @@ async fn read_within(
 
 /// The first event with the model that it names.
 fn named(dialect: &'static dyn Dialect, wire: Vec<u8>, event: Vec<u8>) -> Result<Opening, CloseReason> {
-    let (mut model, mut resumes) = (None, None);
+    let (mut model, mut resumes, mut is_attached, mut call) = (None, None, false, None);
     dialect.read_client(&event, event.len() as u64, &mut |told| match told {
         ClientEvent::Setup(settings) => {
             model = settings.model.and_then(|name| Model::parse(name.as_bytes()).ok());
         }
         ClientEvent::Resume { handle } => resumes = Some(handle),
+        ClientEvent::Attach { call: named } => (is_attached, call) = (true, named.map(Box::from)),
         _ => {}
     });
-    match model {
-        Some(model) => Ok(Opening { model, handle: resumes, wire, event }),
-        None => Err(CloseReason::ModelMissing("its first event has to name one")),
+    match model.is_some() || is_attached {
+        true => Ok(Opening { model, call, handle: resumes, wire, event }),
+        false => Err(CloseReason::ModelMissing("its first event has to name one")),
     }
 }
 
@@ -214,7 +218,7 @@ mod tests {
             assert_eq!(event(wire_bytes), Some((wire.len(), SETUP.to_vec())));
         }
         let opening = named(&GeminiLive, wire.clone(), SETUP.to_vec()).unwrap();
-        assert_eq!((opening.model.as_str(), opening.wire), ("gemini-3.8-live", wire));
+        assert_eq!((opening.model, opening.wire), (Some("gemini-3.8-live".into()), wire));
     }
 
     #[test]

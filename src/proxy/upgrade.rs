@@ -4,7 +4,7 @@
 use crate::authn;
 use crate::config::{IdentityRules, Provider};
 use tokenist_core::http::blot::Blot;
-use tokenist_core::http::pass::{self, passes_down};
+use tokenist_core::http::pass::{self, is_key_scheme, passes_down};
 use tokenist_core::http::write::{HeadWriter, HeaderName, HeaderValue, Target};
 use tokenist_core::http::{Header, Headers, RequestHead, ResponseHead};
 use tokenist_core::key::ProviderKey;
@@ -131,13 +131,15 @@ fn checked(value: &str) -> HeaderValue {
 }
 
 /// The subprotocol to answer a client that offered some: what the provider chose if the client offered it, else
-/// `realtime`. Never the one that carries a key.
+/// `realtime`, or the word before a key. Never the one that carries a key.
 pub(crate) fn subprotocol(offered: &Headers, chosen: Option<&[u8]>) -> Option<String> {
     let offers = |token: &str| {
         pass::subprotocols(offered.tokens("sec-websocket-protocol")).any(|offer| offer == token)
     };
     let chosen = chosen.and_then(|token| std::str::from_utf8(token).ok()).filter(|token| offers(token));
-    chosen.or(offers("realtime").then_some("realtime")).map(str::to_owned)
+    let mut all = offered.tokens("sec-websocket-protocol");
+    let scheme = all.find(|token| is_key_scheme(token));
+    chosen.or(offers("realtime").then_some("realtime")).or(scheme).map(str::to_owned)
 }
 
 /// Whether the provider proved that it took the upgrade (RFC 6455 §4.1).
@@ -317,6 +319,8 @@ mod tests {
         assert_eq!(subprotocol(&browser, Some(b"openai-insecure-api-key.sk-a")).as_deref(), Some("realtime"));
         assert_eq!(subprotocol(&offered("openai-insecure-api-key.sk-a"), None), None);
         assert_eq!(subprotocol(&offered("chat, other"), Some(b"chat")).as_deref(), Some("chat"));
+        assert_eq!(subprotocol(&offered("token, 0a1b"), None).as_deref(), Some("token"));
+        assert_eq!(subprotocol(&offered("token, 0a1b"), Some(b"0a1b")).as_deref(), Some("token"));
         assert_eq!(subprotocol(&offered("chat"), Some(b"unoffered")), None);
         assert_eq!(subprotocol(&Headers::default(), Some(b"realtime")), None);
     }

@@ -6,8 +6,10 @@ providers' pages, in dollars per million tokens or per minute; costs are exact f
 """
 import json
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 # text in, cached, out; audio in, cached, out; image in, cached; per minute
 FALLBACK = ("5", "5", "20", "40", "40", "80", "5", "5", "0.08")
@@ -30,6 +32,17 @@ PRICES = {
     "gpt-6-sol": ("2", "0.2", "10", None, None, None, None, None, None),
     "gpt-6-luna": ("0.1", "0.01", "0.5", None, None, None, None, None, None),
     "qwen-audio-3.1-realtime-flash": ("0.23", None, "0.7", "0.93", None, "1.87", None, None, None),
+    "nova-3": (None,) * 8 + ("0.0048",),
+    "nova-3-multilingual-streaming": (None,) * 8 + ("0.0058",),
+    "flux-general-en": (None,) * 8 + ("0.0065",),
+    "universal-3.6-pro-realtime": (None,) * 8 + ("0.0075",),
+    "u3-rt-pro": (None,) * 8 + ("0.0075",),
+    "line-agent": (None,) * 8 + ("0.06",),
+    "ink-2": (None,) * 8 + ("0.009",),
+    "enhanced": (None,) * 8 + ("0.00215",),
+    "voxtral-mini-transcribe-realtime-2602": (None,) * 8 + ("0.006",),
+    "voxtral-mini-transcribe-realtime-3-0": (None,) * 8 + ("0.008",),
+    "gemini-3.8-flash": ("0.75", "0.075", "3.75", None, None, None, None, None, None),
     "gemini-3.8-live": ("0.75", None, "4.5", "3", None, "12", "1", None, None),
 }
 KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in", "audio_out", "image_in", "cached_image_in")
@@ -356,12 +369,101 @@ def run_xai(lines):
 # Events of the provider that are read whole; what the application has said is booked with the next of them.
 READ = ("session.updated", "response.created", "response.done", "input_audio_buffer.committed", "conversation.item.added")
 
+# Where a provider's protocol says what, by how a transcript's name begins: see `run_timed`.
+TIMED = {
+    "deepgram_agent": {"model": "voice-agent"},
+    "deepgram": {"model": "base", "sound": "binary", "end": ("Metadata", ["duration"], ["channels"])},
+    "assemblyai": {"model": "universal-streaming-english", "named": "speech_model", "begin": "Begin",
+                   "end": ("Termination", ["session_duration_seconds"], None)},
+    "elevenlabs_agent": {"model": "convai"},
+    "cartesia_agent": {"model": "line-agent"},
+    "cartesia": {"model": "ink-whisper", "sound": "binary", "encoding": "pcm_s16le"},
+    "speechmatics": {"model": "standard", "sound": "binary"},
+    "mistral": {"model": None, "sound": "base64", "encoding": "pcm_s16le",
+                "end": ("transcription.done", ["usage", "prompt_audio_seconds"], None)},
+}
+WIDTHS = {"linear16": 2, "pcm_s16le": 2, "linear32": 4, "mulaw": 1, "pcm_mulaw": 1}
+
+
+def dig(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+def run_timed(of, lines):
+    """`? TARGET` is what was asked for, `# N` so many bytes of sound, `@ N` so many milliseconds that pass; all other lines
+    come 20 ms after the one before."""
+    model, form, stated = of["model"], {"encoding": of.get("encoding"), "sample_rate": "16000"}, None
+    sound_bytes, clock, began = Fraction(0), 0, None
+    for line in lines:
+        mark, rest = line[:2], line[2:]
+        clock += int(rest) if mark == "@ " else 20
+        if mark == "? ":
+            asked = dict(parse_qsl(urlsplit(rest).query))
+            form |= {key: asked[key] for key in ("encoding", "sample_rate", "channels", "multichannel") if key in asked}
+            model = asked.get(of.get("named", "model"), model) if "agent" not in rest else model
+            if asked.get("language") == "multi" and model == "nova-3":
+                model = "nova-3-multilingual-streaming"
+            began = None if "begin" in of else clock
+        elif mark == "# ":
+            sound_bytes += int(rest)
+        elif line.startswith("> {") or line.startswith("{"):
+            event = json.loads(line.removeprefix("> "))
+            kind = event.get("message") if "message" in event else event.get("type")
+            if kind == "StartRecognition":
+                form |= {key: event["audio_format"].get(key) for key in ("encoding", "sample_rate")}
+                model = event["transcription_config"].get("operating_point", model)
+            elif kind in ("session.created", "session.updated"):
+                form |= event["session"]["audio_format"]
+            elif kind == "input_audio.append":
+                sound_bytes += Fraction(len(event["audio"]) * 3, 4)
+            elif "begin" in of and kind == of["begin"]:
+                began = clock
+            elif "end" in of and kind == of["end"][0]:
+                stated = Fraction(str(dig(event, of["end"][1]))) * (dig(event, of["end"][2]) if of["end"][2] else 1)
+    width = WIDTHS.get(form["encoding"])
+    if stated is not None:
+        ms = ceil(stated * 1000)
+    elif "sound" in of and width:
+        channels = 1 if form.get("multichannel") == "true" else int(form.get("channels", 1))
+        ms = int(sound_bytes * 1000 / (width * int(form["sample_rate"]) * channels))
+    else:
+        ms = clock - began
+    usage = blank() | {"duration_ms": ms}
+    nano, known = cost(model, usage)
+    return [{"model": model, "usage": usage, "cost_nano": nano, "estimated": stated is None, "known_price": known}]
+
+
+def run_interactions(lines):
+    """Google's Interactions: one usage at the end, with thoughts and tool use beside what is read and said."""
+    model, booked = None, []
+    for line in lines[1:]:
+        frame = json.loads(line.removeprefix("> "))
+        for event in frame.get("events", [frame]):
+            if event["event_type"] == "interaction.create":
+                model = event["model"].removeprefix("models/")
+            if event["event_type"] == "interaction.completed":
+                stated = event["usage"]
+                usage = blank() | {
+                    "text_in": stated["total_input_tokens"] + stated["total_tool_use_tokens"],
+                    "cached_text_in": stated["total_cached_tokens"],
+                    "text_out": stated["total_output_tokens"] + stated["total_thought_tokens"],
+                    "reasoning_out": stated["total_thought_tokens"],
+                }
+                nano, known = cost(model, usage)
+                booked.append({"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": known})
+    return booked
+
+
 READERS = (
     ("gemini", run_gemini),
     ("translation", run_translation),
     ("gpt_live", run_live),
     ("responses_ws", run_responses),
     ("xai", run_xai),
+    ("interactions", run_interactions),
+    *((start, partial(run_timed, of)) for start, of in TIMED.items()),
     ("", run),
 )
 

@@ -6,7 +6,8 @@
 
 mod client;
 
-use super::stated::{Parts, Stated};
+use super::fields::{object, raw};
+use super::google_usage::{Details, GoogleUsage};
 use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Handle, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest,
@@ -194,133 +195,28 @@ fn output<'a>(kind: OutputKind, bytes: usize) -> ProviderEvent<'a> {
     ProviderEvent::OutputDelta(OutputDelta { response: None, kind, bytes: bytes as u64 })
 }
 
-fn object(field: Field<'_>) -> Option<Fields<'_>> {
-    field.value.fields()
-}
-
-fn raw<'a>(field: Field<'a>) -> &'a [u8] {
-    match field.value {
-        Value::Object(raw) | Value::Array(raw) | Value::Plain(raw) | Value::Text(Text { raw, .. }) => raw,
-    }
-}
-
-/// Reads `usageMetadata`; `None` if there is no number in it. Thoughts and what tools were prompted with come on top of the
-/// counts of response and prompt; what is cached is part of the prompt.
+/// Reads `usageMetadata`; `None` if there is no number in it.
 fn usage(fields: Fields<'_>) -> Option<Usage> {
-    let mut stated = Stated::default();
-    let (mut thoughts, mut tool_prompt) = (None, None);
-    let (mut prompt, mut response, mut cached, mut tools) =
-        (Details::default(), Details::default(), Details::default(), Details::default());
+    let mut stated = GoogleUsage::default();
     for field in fields {
         let count = field.value.count();
         match &*field.key.bytes() {
-            b"promptTokenCount" => stated.input = count,
-            b"responseTokenCount" | b"candidatesTokenCount" => stated.output = count.or(stated.output),
-            b"totalTokenCount" => stated.total = count,
-            b"thoughtsTokenCount" => thoughts = count,
-            b"toolUsePromptTokenCount" => tool_prompt = count,
-            b"cachedContentTokenCount" => stated.input_parts.cached = count,
-            b"promptTokensDetails" => prompt = Details::of(field),
-            b"responseTokensDetails" | b"candidatesTokensDetails" => response = Details::of(field),
-            b"cacheTokensDetails" => cached = Details::of(field),
-            b"toolUsePromptTokensDetails" => tools = Details::of(field),
+            b"promptTokenCount" => stated.prompt_count = count,
+            b"responseTokenCount" | b"candidatesTokenCount" => {
+                stated.response_count = count.or(stated.response_count);
+            }
+            b"totalTokenCount" => stated.total_count = count,
+            b"thoughtsTokenCount" => stated.thought_count = count,
+            b"toolUsePromptTokenCount" => stated.tool_count = count,
+            b"cachedContentTokenCount" => stated.cached_count = count,
+            b"promptTokensDetails" => stated.prompt = Details::of(field),
+            b"responseTokensDetails" | b"candidatesTokensDetails" => stated.response = Details::of(field),
+            b"cacheTokensDetails" => stated.cached = Details::of(field),
+            b"toolUsePromptTokensDetails" => stated.tools = Details::of(field),
             _ => {}
         }
     }
-    let has_number = stated.has_number() || thoughts.is_some() || tool_prompt.is_some();
-    has_number.then(|| {
-        prompt.settle(stated.input);
-        response.settle(stated.output);
-        cached.settle(stated.input_parts.cached);
-        tools.settle(tool_prompt);
-        stated.input_parts = Parts {
-            cached: stated.input_parts.cached,
-            cached_text: cached.text,
-            cached_audio: cached.audio,
-            cached_image: cached.image,
-            ..prompt.parts()
-        };
-        stated.output_parts = response.parts();
-        let beside = thoughts.unwrap_or(0).saturating_add(tool_prompt.unwrap_or(0));
-        stated.total = stated.total.map(|total| total.saturating_sub(beside));
-        let mut usage = stated.usage();
-        let thoughts = thoughts.unwrap_or(0);
-        usage.text_out = usage.text_out.saturating_add(thoughts);
-        usage.reasoning_out = thoughts;
-        let tools = Stated { input: tool_prompt, input_parts: tools.parts(), ..Stated::default() }.usage();
-        Usage { requests: 0, ..tools } + usage
-    })
-}
-
-/// Counts by modality.
-#[derive(Debug, Default)]
-struct Details {
-    text: Option<u64>,
-    audio: Option<u64>,
-    image: Option<u64>,
-    video: Option<u64>,
-    /// An entry without a count stands for what the others leave.
-    open: Option<Modality>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Modality {
-    Text,
-    Audio,
-    Image,
-    Video,
-}
-
-impl Details {
-    fn of(field: Field<'_>) -> Details {
-        let mut details = Details::default();
-        for (entry, _) in field.value.elements().into_iter().flatten() {
-            let (mut modality, mut count) = (Modality::Text, None);
-            for part in entry.fields().into_iter().flatten() {
-                match (&*part.key.bytes(), part.value) {
-                    (b"modality", Value::Text(name)) => modality = Modality::of(name),
-                    (b"tokenCount", value) => count = value.count(),
-                    _ => {}
-                }
-            }
-            match count {
-                Some(count) => *details.slot(modality).get_or_insert_default() += count,
-                None => details.open = Some(modality),
-            }
-        }
-        details
-    }
-
-    fn slot(&mut self, modality: Modality) -> &mut Option<u64> {
-        match modality {
-            Modality::Text => &mut self.text,
-            Modality::Audio => &mut self.audio,
-            Modality::Image => &mut self.image,
-            Modality::Video => &mut self.video,
-        }
-    }
-
-    /// Gives the entry without a count what the others leave of `total`.
-    fn settle(&mut self, total: Option<u64>) {
-        let Some(modality) = self.open.take() else { return };
-        let rest = total.unwrap_or(0).saturating_sub(self.parts().sum());
-        *self.slot(modality).get_or_insert_default() += rest;
-    }
-
-    fn parts(&self) -> Parts {
-        Parts { text: self.text, audio: self.audio, image: self.image, video: self.video, ..Parts::default() }
-    }
-}
-
-impl Modality {
-    fn of(name: Text<'_>) -> Modality {
-        match &*name.bytes() {
-            b"AUDIO" => Modality::Audio,
-            b"IMAGE" => Modality::Image,
-            b"VIDEO" => Modality::Video,
-            _ => Modality::Text,
-        }
-    }
+    stated.usage()
 }
 
 #[cfg(test)]

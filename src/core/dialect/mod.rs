@@ -5,8 +5,11 @@
 //! business. Invariant: a dialect keeps no state, knows no price and cannot fail: what it does not understand is nothing
 //! to it. `README.md` beside this file tells how to add one.
 
+pub mod duration;
 mod fields;
 mod gemini_live;
+mod google_interactions;
+mod google_usage;
 mod gpt_live;
 mod openai_error;
 mod openai_like;
@@ -18,6 +21,7 @@ mod stated;
 mod xai;
 
 pub use self::gemini_live::GeminiLive;
+pub use self::google_interactions::GoogleInteractions;
 pub use self::gpt_live::GptLive;
 pub use self::openai_like::OpenaiLike;
 pub use self::openai_like::words::{BadWord, Words};
@@ -49,7 +53,7 @@ pub struct Family {
 }
 
 /// All that a configuration may name.
-pub static FAMILIES: [Family; 9] = [
+pub static FAMILIES: &[Family] = &[
     Family {
         name: "openai",
         dialects: &[&OpenaiRealtime, &OpenaiTranslation, &GptLive, &ResponsesWs],
@@ -59,7 +63,7 @@ pub static FAMILIES: [Family; 9] = [
     },
     Family {
         name: "gemini",
-        dialects: &[&GeminiLive],
+        dialects: &[&GeminiLive, &GoogleInteractions],
         like: None,
         auth: AuthScheme::Google,
         defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
@@ -113,6 +117,55 @@ pub static FAMILIES: [Family; 9] = [
         auth: AuthScheme::Bearer,
         defaults: ["openai-like", "", "OPENAI_LIKE_API_KEY"],
     },
+    Family {
+        name: "deepgram",
+        dialects: &[&duration::DEEPGRAM, &duration::DEEPGRAM_AGENT],
+        like: None,
+        auth: AuthScheme::Token,
+        defaults: ["deepgram", "https://api.deepgram.com", "DEEPGRAM_API_KEY"],
+    },
+    Family {
+        name: "assemblyai",
+        dialects: &[&duration::ASSEMBLYAI, &duration::ASSEMBLYAI_AGENT],
+        like: None,
+        auth: AuthScheme::Bare,
+        defaults: ["assemblyai", "https://streaming.assemblyai.com", "ASSEMBLYAI_API_KEY"],
+    },
+    Family {
+        name: "elevenlabs",
+        dialects: &[&duration::ELEVENLABS_AGENT],
+        like: None,
+        auth: AuthScheme::Header("header:xi-api-key"),
+        defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
+    },
+    Family {
+        name: "cartesia",
+        dialects: &[&duration::CARTESIA, &duration::CARTESIA_AGENT],
+        like: None,
+        auth: AuthScheme::Header("header:X-API-Key"),
+        defaults: ["cartesia", "https://api.cartesia.ai", "CARTESIA_API_KEY"],
+    },
+    Family {
+        name: "speechmatics",
+        dialects: &[&duration::SPEECHMATICS],
+        like: None,
+        auth: AuthScheme::Bearer,
+        defaults: ["speechmatics", "https://eu2.rt.speechmatics.com", "SPEECHMATICS_API_KEY"],
+    },
+    Family {
+        name: "mistral",
+        dialects: &[&duration::MISTRAL],
+        like: None,
+        auth: AuthScheme::Bearer,
+        defaults: ["mistral", "https://api.mistral.ai", "MISTRAL_API_KEY"],
+    },
+    Family {
+        name: "duration",
+        dialects: &[&duration::PLAIN],
+        like: None,
+        auth: AuthScheme::Bearer,
+        defaults: ["duration", "", "DURATION_API_KEY"],
+    },
 ];
 
 /// The family that a configuration calls so.
@@ -121,6 +174,11 @@ pub fn family(name: &str) -> Option<&'static Family> {
 }
 
 impl Family {
+    /// What is to be answered where a path asks for an address to dial.
+    pub fn address(&self, path: &str) -> Option<Address> {
+        self.dialects.iter().find_map(|dialect| dialect.address(path))
+    }
+
     /// Which dialect takes a path, and the path at the provider.
     pub fn route(&self, path: &str) -> Option<(&'static dyn Dialect, String)> {
         self.dialects.iter().find_map(|dialect| Some((*dialect, dialect.path(path)?)))
@@ -334,6 +392,10 @@ pub enum ClientEvent<'a> {
     Billed {
         usage: Usage,
     },
+    /// The session is attached to something that was begun elsewhere, and whose model nobody names here.
+    Attach {
+        call: Option<Cow<'a, str>>,
+    },
 }
 
 /// How much is in an item, or in several.
@@ -382,6 +444,14 @@ impl AudioRate {
     pub const PCM16_24KHZ: AudioRate = AudioRate { bytes_per_second: 48_000 };
     pub const G711: AudioRate = AudioRate { bytes_per_second: 8_000 };
 
+    /// The length of compressed sound, or of sound in a container, cannot be told by its bytes.
+    pub const UNKNOWN: AudioRate = AudioRate { bytes_per_second: 0 };
+
+    /// How long so many bytes play.
+    pub fn ms(self, bytes: u64) -> u64 {
+        bytes.saturating_mul(1_000) / u64::from(self.bytes_per_second.max(1))
+    }
+
     /// How long so much base64 plays: four characters of it are three bytes of sound.
     pub fn base64_ms(self, bytes: u64) -> u64 {
         bytes.saturating_mul(750) / u64::from(self.bytes_per_second.max(1))
@@ -393,6 +463,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// Tells it from others.
     fn name(&self) -> &'static str;
 
+    /// Itself, if it is one of which a configuration may say more, in [`duration::Words`].
+    fn as_duration(&'static self) -> Option<&'static duration::Duration> {
+        None
+    }
+
     /// The path at the provider of a WebSocket that is asked for at this one; `None` if the dialect has no such path. Prefixes
     /// of a base URL are gone then.
     fn path(&self, path: &str) -> Option<String>;
@@ -400,6 +475,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The same path for one session, where its URL has to name it by something of its own.
     fn path_of_session(&self, path: &str, _session: u64) -> String {
         path.to_owned()
+    }
+
+    /// Where a path asks for an address to dial, whatever stands before it: what is to be answered.
+    fn address(&self, _path: &str) -> Option<Address> {
+        None
     }
 
     /// What an estimate assumes of sound and images.
@@ -431,11 +511,21 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// Reads an event of the application, or its beginning; `event_bytes` is how long it is altogether.
     fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>));
 
-    /// The event that asks the provider to stop a response and to tell what it has used; `None` where there is none.
+    /// The event that asks the provider to stop a response and to tell what it has used, or to end a session and to tell how long
+    /// it was; `None` where there is none.
     fn cancel(&self, response: Option<&str>) -> Option<String>;
 
     /// The event that precedes a close of ours; `None` where clients understand the close alone.
     fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String>;
+}
+
+/// An answer in JSON that says where a session is to be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its field that holds the URL.
+    pub field: &'static str,
+    /// The path of such a session.
+    pub path: &'static str,
 }
 
 impl Rates {

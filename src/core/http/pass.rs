@@ -5,8 +5,13 @@ use super::write::HeaderName;
 use crate::key::OWN_PREFIXES;
 
 /// Headers, lower-case, that carry a caller's credential. They are read and never passed: what goes up is written anew.
-pub const CREDENTIALS: [&str; 5] =
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"];
+pub const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key", "proxy-authorization"];
+
+/// Whether a word announces a key: in `Authorization`, and among the subprotocols of a browser, which can send no headers.
+pub fn is_key_scheme(word: &str) -> bool {
+    ["bearer", "token"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
 
 /// Headers that say who the user is. They are for tokenist alone.
 pub const IDENTITY: [&str; 6] =
@@ -35,7 +40,7 @@ const HOP: [&str; 14] = [
 const PRIVATE: [&str; 2] = ["cookie", "cookie2"];
 
 /// What SDKs say to providers. A last `*` stands for any end.
-const STANDARD: [&str; 13] = [
+const STANDARD: [&str; 14] = [
     "user-agent",
     "accept",
     "accept-*",
@@ -47,6 +52,7 @@ const STANDARD: [&str; 13] = [
     "anthropic-*",
     "x-goog-*",
     "x-dashscope-*",
+    "cartesia-version",
     "api-revision",
     "idempotency-key",
 ];
@@ -146,7 +152,7 @@ pub fn subprotocols<'a>(offered: impl Iterator<Item = &'a str>) -> impl Iterator
         })
     };
     offered
-        .take_while(|offer| !["token", "bearer"].iter().any(|scheme| offer.eq_ignore_ascii_case(scheme)))
+        .take_while(|offer| !is_key_scheme(offer))
         .filter(move |offer| !names_secret(offer) && !holds_own_key(offer))
 }
 

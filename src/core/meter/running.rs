@@ -124,15 +124,15 @@ impl Running {
         self.take_ahead(now)
     }
 
-    /// Whether the session's time is stated, and has not been for the last time.
-    pub(super) fn grows_by_clock(&self) -> bool {
-        self.ahead.since.is_some()
-    }
-
     /// How long the session is by estimate: by its sound where that is billed, else by the clock if its time grows by that.
     pub(super) fn estimated_ms(&self, sound_ms: Option<u64>, now: Instant) -> Option<u64> {
         let by_clock = || self.ahead.since.map(|since| now.since(since));
         sound_ms.or_else(by_clock).filter(|ms| *ms > 0 && !self.ahead.is_over)
+    }
+
+    /// Whether there is time that is estimated and not stated yet.
+    pub(super) fn is_open(&self, sound_ms: Option<u64>) -> bool {
+        !self.ahead.is_over && sound_ms.map_or(self.ahead.since.is_some(), |ms| ms > 0)
     }
 
     /// What an estimate of the session's time has charged is taken back: it is booked now, or was not due.

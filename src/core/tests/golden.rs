@@ -53,15 +53,24 @@ enum Shown {
     Fragment,
 }
 
-/// By how a transcript's name begins: the dialect that a path leads to, and whose prices are meant.
-fn dialect_of(transcript: &Path) -> (&'static dyn Dialect, &'static str) {
+/// By how a transcript's name begins: the dialect that a path leads to, and whose prices are meant. A first line `? TARGET` is
+/// what was asked for.
+fn dialect_of(transcript: &Path, first: &str) -> (&'static dyn Dialect, &'static str) {
     let name = transcript.file_name().and_then(|name| name.to_str()).unwrap();
     let (_, family_name, path) = DIALECTS.iter().find(|(start, ..)| name.starts_with(start)).unwrap();
     let family = family(family_name).unwrap();
-    (family.route(path).unwrap().0, family.defaults[0])
+    let asked = first.strip_prefix("? ").and_then(|target| target.split('?').next());
+    (family.route(asked.unwrap_or(path)).unwrap().0, family.defaults[0])
 }
 
-const DIALECTS: [(&str, &str, &str); 9] = [
+const DIALECTS: &[(&str, &str, &str)] = &[
+    ("deepgram", "deepgram", ""),
+    ("assemblyai", "assemblyai", ""),
+    ("elevenlabs", "elevenlabs", ""),
+    ("cartesia", "cartesia", ""),
+    ("speechmatics", "speechmatics", ""),
+    ("mistral", "mistral", ""),
+    ("interactions", "gemini", ""),
     (
         "gemini_live",
         "gemini",
@@ -84,33 +93,28 @@ fn run<'a>(
     shown: Shown,
 ) -> Vec<Metered> {
     let prices = PriceTable::builtin();
-    let (dialect, provider) = dialect_of(transcript);
+    let mut events = events.peekable();
+    let (dialect, provider) = dialect_of(transcript, events.peek().unwrap());
     let mut meter = Meter::new(dialect, provider.into(), Models::default(), mode);
     let mut charged = Charge::default();
     let mut all = Reading::default();
     let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
     for event in events {
-        now = now.plus_ms(20);
-        if let Some(event) = event.strip_prefix("> ") {
-            ask(&mut meter, event.as_bytes(), &prices, now);
-            continue;
+        match event.split_at_checked(2) {
+            Some(("@ ", ms)) => {
+                now = now.plus_ms(ms.parse().unwrap());
+                take(&mut all, meter.elapse(&prices, now));
+                continue;
+            }
+            _ => now = now.plus_ms(20),
         }
         take(&mut all, meter.elapse(&prices, now));
-        let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
-        let unseen = (event.len() - head.len()) as u64;
-        let (seen, rest) = match shown {
-            _ if unseen == 0 => (event.as_bytes(), Rest::Nothing),
-            Shown::Whole => (event.as_bytes(), Rest::Nothing),
-            Shown::Beginning => (head, Rest::Bytes(unseen)),
-            Shown::Fragment => (head, Rest::Unknown),
-        };
-        match meter.peek(seen, rest, &prices, now) {
-            Peeked::Pass => {}
-            Peeked::Charge(charge) => charged += charge,
-            Peeked::Collect => take(&mut all, meter.read(event.as_bytes(), &prices, now)),
-        }
-        if matches!(rest, Rest::Unknown) {
-            charged += meter.grow(unseen);
+        match event.split_at_checked(2) {
+            Some(("? ", target)) => take(&mut all, meter.start(target, &prices, now)),
+            Some(("# ", bytes)) if meter.hears_binary() => meter.hear(bytes.parse().unwrap()),
+            Some(("# ", _)) => {}
+            Some(("> ", event)) => ask(&mut meter, event.as_bytes(), &prices, now),
+            _ => charged += tell(&mut meter, event, shown, &prices, now, &mut all),
         }
     }
     take(&mut all, meter.settle(&prices, now));
@@ -120,6 +124,35 @@ fn run<'a>(
     assert_eq!(charged, Charge { cost, tokens: tokens as i64 }, "charges add up to what is booked");
     assert_eq!(all.foreseen, Charge::default(), "what was foreseen is taken back");
     all.booked
+}
+
+/// Shows the meter an event of the provider: what it charges at once.
+fn tell(
+    meter: &mut Meter,
+    event: &str,
+    shown: Shown,
+    prices: &PriceTable,
+    now: Now,
+    all: &mut Reading,
+) -> Charge {
+    let mut charged = Charge::default();
+    let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
+    let unseen = (event.len() - head.len()) as u64;
+    let (seen, rest) = match shown {
+        _ if unseen == 0 => (event.as_bytes(), Rest::Nothing),
+        Shown::Whole => (event.as_bytes(), Rest::Nothing),
+        Shown::Beginning => (head, Rest::Bytes(unseen)),
+        Shown::Fragment => (head, Rest::Unknown),
+    };
+    match meter.peek(seen, rest, prices, now) {
+        Peeked::Pass => {}
+        Peeked::Charge(charge) => charged += charge,
+        Peeked::Collect => take(all, meter.read(event.as_bytes(), prices, now)),
+    }
+    if matches!(rest, Rest::Unknown) {
+        charged += meter.grow(unseen);
+    }
+    charged
 }
 
 /// Shows the meter an event of the application.

@@ -3,9 +3,9 @@
 //! Keys come in camel case and in snake case, also mixed. Sound is never read: its length is enough, and it is nearly all
 //! that passes in this direction. It counts as if it were of [`SOUND_HZ`], for its rate may stand behind it.
 
+use super::super::fields::{last_word, raw};
 use super::super::{ClientEvent, ClientPeek, Content, Handle, Settings};
 use crate::json::{Field, Fields, Text, Value};
-use std::borrow::Cow;
 
 /// Samples of two bytes.
 pub(super) const SOUND_HZ: u32 = 16_000;
@@ -56,7 +56,7 @@ fn setup(setup: Field<'_>, unseen_bytes: u64) -> Settings<'_> {
     for field in setup.value.fields().into_iter().flatten() {
         if is(field.key, b"model") && !field.cut {
             settings.model =
-                field.value.text().map(|name| model(name.decode())).filter(|name| !name.is_empty());
+                field.value.text().map(|name| last_word(name.decode())).filter(|name| !name.is_empty());
         } else if is(field.key, b"systeminstruction") || is(field.key, b"tools") {
             text_bytes = text_bytes.saturating_add(raw_bytes(field));
         }
@@ -69,14 +69,6 @@ fn setup(setup: Field<'_>, unseen_bytes: u64) -> Settings<'_> {
 fn resumed(setup: Field<'_>) -> Option<Handle> {
     let mut fields = setup.value.fields().into_iter().flatten();
     super::handle(fields.find(|field| is(field.key, b"sessionresumption"))?, b"handle")
-}
-
-/// `models/M`, `publishers/google/models/M`, `projects/…/models/M` and `M` are all M.
-fn model(name: Cow<'_, str>) -> Cow<'_, str> {
-    match name.rfind('/') {
-        Some(slash) => Cow::Owned(name[slash + 1..].to_owned()),
-        None => name,
-    }
 }
 
 fn read_input<'a>(input: Field<'a>, unseen_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
@@ -157,7 +149,7 @@ fn content_of_blob(blob: Value<'_>, unseen_bytes: u64) -> Content {
 }
 
 fn raw_bytes(field: Field<'_>) -> u64 {
-    super::raw(field).len() as u64
+    raw(field).len() as u64
 }
 
 /// Whether a key is this one, in lower case and without the underscores that it may have.
@@ -174,6 +166,7 @@ const CLOSING_BYTES: u64 = 4;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::borrow::Cow;
 
     fn told(event: &str) -> Vec<ClientEvent<'_>> {
         let mut all = Vec::new();

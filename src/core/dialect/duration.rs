@@ -1,0 +1,343 @@
+//! Protocols that are billed by time, and of which all passes unread but the few events that tell that time.
+//!
+//! One type speaks them all. A provider is a value of it: see [`presets`]. What is billed is the time of the connection, or
+//! that of the sound which the application sends; where the provider states it in the end, that figure takes the place of what
+//! was reckoned. Sound whose length its bytes do not tell, because it is compressed or in a container, is billed as if it came
+//! no faster than it plays: by the time of the connection.
+
+mod presets;
+mod words;
+
+pub(super) use self::presets::{
+    ASSEMBLYAI, ASSEMBLYAI_AGENT, CARTESIA, CARTESIA_AGENT, DEEPGRAM, DEEPGRAM_AGENT, ELEVENLABS_AGENT,
+    MISTRAL, PLAIN, SPEECHMATICS,
+};
+pub use self::words::Words;
+
+use super::fields::{Type, type_under, value_at};
+use super::openai_usage::milliseconds;
+use super::{
+    Address, AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest,
+    SESSION_TIME, Settings,
+};
+use crate::close_reason::CloseReason;
+use crate::http::query;
+use crate::json::{Fields, Value};
+use crate::terms::Terms;
+use crate::usage::Usage;
+use std::borrow::Cow;
+
+/// A protocol, as data.
+#[derive(Debug)]
+pub struct Duration {
+    pub name: &'static str,
+    /// What a request's path ends with; a `*` at the end stands for one word.
+    pub paths: &'static [&'static str],
+    pub bills: Bills,
+    pub asked: Asked,
+    pub told: Told,
+}
+
+/// What a session's time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bills {
+    Connection,
+    /// Sound that the application sends, as it is.
+    Binary,
+    /// Sound that the application sends in base64, in this field of this event.
+    Base64 {
+        event: &'static str,
+        field: &'static str,
+    },
+}
+
+/// Where the application says what it wants, and what holds where it does not.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The event that says it, before which the provider does nothing, and whose fields the others name (`a.b`: a field of a
+    /// field); `None`: parameters of the query do.
+    pub event: Option<&'static str>,
+    /// The first of these that is there.
+    pub model: &'static [&'static str],
+    pub model_default: &'static str,
+    /// Models that are another one where a parameter has a value.
+    pub variants: &'static [Variant],
+    pub encoding: &'static str,
+    /// Empty: none, so that the length of sound cannot be told.
+    pub encoding_default: &'static str,
+    pub sample_rate: &'static str,
+    pub sample_rate_default: u32,
+    pub channels: &'static str,
+    /// Where this is `true` each channel is billed by itself.
+    pub each_channel: &'static str,
+    /// The event that asks the provider to end the session and to state its time; `None` where it states none.
+    pub end: Option<&'static str>,
+}
+
+/// A model under one name that is billed under another.
+#[derive(Debug)]
+pub struct Variant {
+    pub model: &'static str,
+    pub parameter: &'static str,
+    pub value: &'static str,
+    pub billed_as: &'static str,
+}
+
+/// What the provider says.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// The field that names an event.
+    pub kind: &'static str,
+    /// Events that repeat the form of the sound, under the names that [`Asked`] has for it.
+    pub settings: &'static [&'static str],
+    /// The event from which on the time of the connection is billed; `None`: from its beginning.
+    pub begins: Option<&'static str>,
+    pub ends: Option<Stated>,
+    /// What the paths end with at which it says where a session is to be dialled, and the field that says so.
+    pub addresses: (&'static [&'static str], &'static str),
+    /// How it would say that a session ends, with `{code}`, `{close_code}` and `{message}`; `None`: by the close alone.
+    pub error: Option<&'static str>,
+}
+
+/// The event that states the time that is billed.
+#[derive(Clone, Copy, Debug)]
+pub struct Stated {
+    pub event: &'static str,
+    /// Which field of it has the seconds.
+    pub seconds: &'static str,
+    /// Which field these are billed so many times; empty: none.
+    pub times: &'static str,
+}
+
+impl Dialect for Duration {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn as_duration(&'static self) -> Option<&'static Duration> {
+        Some(self)
+    }
+
+    fn path(&self, path: &str) -> Option<String> {
+        let path = path.trim_end_matches('/');
+        self.paths.iter().find_map(|own| own_part(path, own)).map(str::to_owned)
+    }
+
+    fn address(&self, path: &str) -> Option<Address> {
+        let (paths, field) = self.told.addresses;
+        paths.iter().any(|own| path.ends_with(own)).then(|| Address { field, path: self.paths[0] })
+    }
+
+    fn rates(&self) -> Rates {
+        let input = self.asked.rate(|_| None);
+        Rates {
+            input,
+            output: input,
+            heard_ms_per_token: 100,
+            said_ms_per_token: 100,
+            image_tokens: 0,
+            sound_is_read_as_it_comes: false,
+            sound_is_billed: self.bills != Bills::Connection,
+        }
+    }
+
+    fn model_is_in(&self) -> ModelSource {
+        self.asked.event.map_or(ModelSource::Url, |_| ModelSource::FirstEvent)
+    }
+
+    fn start<'a>(&self, target: &'a str, found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        if self.asked.event.is_none() {
+            found(ProviderEvent::Session(Box::new(self.asked.settings(|name| parameter(target, name)))));
+        }
+        if self.told.begins.is_none() {
+            found(ProviderEvent::Ahead { grows: true });
+        }
+    }
+
+    fn peek<'a>(&self, event: &'a [u8], _rest: Rest) -> Peek<'a> {
+        match self.type_of(event) {
+            Type::Named(name) if self.told.tells(&name) => Peek::Whole,
+            Type::Unseen => Peek::Whole,
+            Type::Named(_) | Type::None => Peek::Nothing,
+        }
+    }
+
+    fn read<'a>(&self, event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        match self.type_of(event) {
+            Type::Unseen => found(ProviderEvent::Unreadable),
+            Type::Named(name) if is_among(self.told.settings, &name) => {
+                let input_rate = Some(self.asked.rate(|name| text_at(event, name)));
+                found(ProviderEvent::Session(Box::new(Settings { input_rate, ..Settings::default() })));
+            }
+            Type::Named(name) => self.told.read(&name, Fields::of(event), found),
+            Type::None => {}
+        }
+    }
+
+    fn hears_binary(&self) -> bool {
+        self.bills == Bills::Binary
+    }
+
+    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
+        if let Bills::Base64 { event, field } = self.bills {
+            return self.peek_sound(head, event_bytes, event, field);
+        }
+        match (self.asked.event, self.type_of(head)) {
+            (Some(event), Type::Named(name)) if *name == *event.as_bytes() => ClientPeek::Whole,
+            (Some(_), Type::Unseen) => ClientPeek::Whole,
+            _ => ClientPeek::Nothing,
+        }
+    }
+
+    fn read_client<'a>(&self, event: &'a [u8], _event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        let is_asking = |name: &str| self.type_of(event) == Type::Named(name.as_bytes().into());
+        if self.asked.event.is_some_and(is_asking) {
+            let settings = self.asked.settings(|name| text_at(event, name));
+            found(ClientEvent::Setup(Box::new(settings)));
+        }
+    }
+
+    fn cancel(&self, _response: Option<&str>) -> Option<String> {
+        self.asked.end.map(str::to_owned)
+    }
+
+    fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
+        let form = self.told.error.filter(|_| reason.has_event())?;
+        let message = serde_json::Value::from(reason.message()).to_string();
+        let filled = form.replace("{code}", reason.code());
+        let filled = filled.replace("{close_code}", &reason.close_code().to_string());
+        Some(filled.replace("{message}", &message[1..message.len() - 1]))
+    }
+}
+
+impl Duration {
+    fn type_of<'a>(&self, event: &'a [u8]) -> Type<'a> {
+        type_under(event, self.told.kind)
+    }
+
+    /// Sound in base64 is told by its length; nothing else of an application counts then.
+    fn peek_sound(&self, head: &[u8], event_bytes: u64, event: &str, sound: &str) -> ClientPeek {
+        let kind = self.told.kind;
+        // What closes an event whose sound is cut here: `"}`, or its type as well.
+        let mut closing_bytes = kind.len() + event.len() + 8;
+        let mut bytes = None;
+        for field in Fields::of(head) {
+            if field.key.is(kind) {
+                if !field.value.text().is_some_and(|name| name.is(event)) {
+                    return ClientPeek::Nothing;
+                }
+                closing_bytes = 2;
+            } else if field.key.is(sound) {
+                let behind = event_bytes.saturating_sub((head.len() + closing_bytes) as u64);
+                let unseen = if field.cut { behind } else { 0 };
+                bytes = field.value.text().map(|text| (text.raw.len() as u64).saturating_add(unseen));
+            }
+        }
+        bytes.map_or(ClientPeek::Nothing, |bytes| ClientPeek::Sound { bytes })
+    }
+}
+
+impl Asked {
+    /// What is said under the names that `find` knows.
+    fn settings<'a>(&self, find: impl Fn(&str) -> Option<Cow<'a, str>>) -> Settings<'a> {
+        let mut said = self.model.iter().filter_map(|name| find(name));
+        let named = said.find(|name| !name.is_empty());
+        let model = named.unwrap_or(Cow::Borrowed(self.model_default));
+        let is_so = |variant: &&Variant| {
+            variant.model == model && find(variant.parameter).is_some_and(|value| value == variant.value)
+        };
+        let variant = self.variants.iter().find(is_so).map(|variant| Cow::Borrowed(variant.billed_as));
+        Settings {
+            model: Some(variant.unwrap_or(model)),
+            input_rate: Some(self.rate(find)),
+            ..Settings::default()
+        }
+    }
+
+    /// How much is billed for a byte of sound.
+    fn rate<'a>(&self, find: impl Fn(&str) -> Option<Cow<'a, str>>) -> AudioRate {
+        let number = |name: &str, default: u32| {
+            let stated = find(name).and_then(|text| text.parse().ok()).filter(|number| *number > 0);
+            stated.unwrap_or(default)
+        };
+        let encoding = find(self.encoding).unwrap_or(Cow::Borrowed(self.encoding_default));
+        let Some(sample_bytes) = sample_bytes(&encoding) else { return AudioRate::UNKNOWN };
+        let is_each = find(self.each_channel).is_some_and(|word| word == "true");
+        let channels = if is_each { 1 } else { number(self.channels, 1) };
+        let rate = number(self.sample_rate, self.sample_rate_default);
+        AudioRate { bytes_per_second: sample_bytes.saturating_mul(rate).saturating_mul(channels) }
+    }
+}
+
+impl Told {
+    /// Whether an event of this name tells something.
+    fn tells(&self, name: &[u8]) -> bool {
+        let ends = self.ends.as_ref().map(|stated| stated.event);
+        let rare = [self.begins, ends].into_iter().flatten();
+        rare.chain(self.settings.iter().copied()).any(|telling| *name == *telling.as_bytes())
+    }
+
+    fn read<'a>(&self, name: &[u8], fields: Fields<'a>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
+        if self.begins.is_some_and(|begins| *name == *begins.as_bytes()) {
+            found(ProviderEvent::Ahead { grows: true });
+        }
+        let stated = self.ends.as_ref().filter(|stated| *name == *stated.event.as_bytes());
+        if let Some(duration_ms) = stated.and_then(|stated| stated.milliseconds(fields)) {
+            let usage = Usage { duration_ms, requests: 1, ..Usage::default() };
+            let terms = Terms::default();
+            found(ProviderEvent::Total { key: SESSION_TIME.into(), model: None, usage, terms });
+            found(ProviderEvent::Ahead { grows: false });
+        }
+    }
+}
+
+impl Stated {
+    fn milliseconds(&self, fields: Fields<'_>) -> Option<u64> {
+        let number = |name: &str| value_at(fields.clone(), name)?.number();
+        let times = if self.times.is_empty() { 1.0 } else { number(self.times).unwrap_or(1.0).max(1.0) };
+        Some(milliseconds(number(self.seconds)? * times))
+    }
+}
+
+/// The end of a path that is this one, if it is.
+fn own_part<'a>(path: &'a str, own: &str) -> Option<&'a str> {
+    let Some(before) = own.strip_suffix('*') else {
+        return path.ends_with(own).then(|| &path[path.len() - own.len()..]);
+    };
+    let at = path.rfind(before)?;
+    let word = &path[at + before.len()..];
+    (!word.is_empty() && !word.contains('/')).then(|| &path[at..])
+}
+
+/// The first parameter of this name.
+fn parameter<'a>(target: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+    let found =
+        query::parameters(target).find(|parameter| !wanted.is_empty() && parameter.name() == wanted)?;
+    query::decode(found.value()).map(Cow::Owned)
+}
+
+fn is_among(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|other| *name == *other.as_bytes())
+}
+
+/// A text at a path of an event, or a number or word as it stands there.
+fn text_at<'a>(event: &'a [u8], path: &str) -> Option<Cow<'a, str>> {
+    match value_at(Fields::of(event), path)? {
+        Value::Text(text) => Some(text.decode()),
+        Value::Plain(raw) => std::str::from_utf8(raw).ok().map(Cow::Borrowed),
+        Value::Object(_) | Value::Array(_) => None,
+    }
+}
+
+/// How many bytes one sample of one channel has; `None` where that is not always the same.
+fn sample_bytes(encoding: &str) -> Option<u32> {
+    match encoding {
+        "linear16" | "pcm_s16le" | "pcm16" => Some(2),
+        "linear32" | "pcm_s32le" | "pcm_f32le" => Some(4),
+        "mulaw" | "alaw" | "pcm_mulaw" | "pcm_alaw" => Some(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
