@@ -24,6 +24,20 @@ pub(crate) enum Dialect {
     Inworld,
     /// Gemini Live, of the Developer API or, by the path, of Vertex.
     Gemini,
+    /// Google's Interactions.
+    Interactions,
+    /// Deepgram's transcription.
+    Deepgram,
+    /// AssemblyAI's transcription.
+    Assemblyai,
+    /// An agent of ElevenLabs.
+    Elevenlabs,
+    /// Cartesia's transcription.
+    Cartesia,
+    /// Speechmatics' transcription.
+    Speechmatics,
+    /// Mistral's transcription.
+    Mistral,
 }
 
 impl Dialect {
@@ -40,6 +54,13 @@ impl Dialect {
             Dialect::Gemini => {
                 "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
             }
+            Dialect::Interactions => "/v1beta/interactions/live",
+            Dialect::Deepgram => "/v1/listen",
+            Dialect::Assemblyai => "/v3/ws",
+            Dialect::Elevenlabs => "/v1/convai/conversation",
+            Dialect::Cartesia => "/stt/websocket",
+            Dialect::Speechmatics => "/v2",
+            Dialect::Mistral => "/v1/audio/transcriptions/realtime",
         }
     }
 
@@ -54,23 +75,52 @@ impl Dialect {
             Dialect::QwenOmni => "qwen-audio-3.1-realtime-flash",
             Dialect::Inworld => "gpt-realtime-mini",
             Dialect::Gemini => "gemini-3.8-live",
+            Dialect::Interactions => "gemini-3.8-flash",
+            Dialect::Deepgram => "nova-3",
+            Dialect::Assemblyai => "universal-3.6-pro-realtime",
+            Dialect::Elevenlabs => "convai",
+            Dialect::Cartesia => "ink-2",
+            Dialect::Speechmatics => "enhanced",
+            Dialect::Mistral => "voxtral-mini-transcribe-realtime-2602",
         }
     }
 
     /// The model is in the first message.
     fn is_opened_by_client(self) -> bool {
-        matches!(self, Dialect::GptLive | Dialect::Responses | Dialect::Gemini)
+        let by_client = [Dialect::GptLive, Dialect::Responses, Dialect::Gemini];
+        by_client.contains(&self) || [Dialect::Interactions, Dialect::Speechmatics].contains(&self)
+    }
+
+    /// The provider says nothing before it hears sound.
+    pub(crate) fn is_silent(self) -> bool {
+        [Dialect::Deepgram, Dialect::Cartesia].contains(&self)
+    }
+
+    /// The microphone is heard in binary.
+    pub(crate) fn hears_binary(self) -> bool {
+        self.is_silent() || [Dialect::Assemblyai, Dialect::Speechmatics].contains(&self)
     }
 
     /// What the query says of the model.
     pub(crate) fn query(self, model: &str) -> String {
-        if self.is_opened_by_client() { String::new() } else { format!("model={model}") }
+        match self {
+            Dialect::Deepgram => format!("model={model}&encoding=linear16&sample_rate=16000"),
+            Dialect::Assemblyai => format!("speech_model={model}&sample_rate=16000"),
+            Dialect::Elevenlabs => "agent_id=agent_1".to_owned(),
+            Dialect::Cartesia => format!("model={model}&encoding=pcm_s16le&sample_rate=16000"),
+            _ if self.is_opened_by_client() => String::new(),
+            _ => format!("model={model}"),
+        }
     }
 
     /// The header that holds the key.
     pub(crate) fn credential(self, key: &str) -> String {
         match self {
-            Dialect::Gemini => format!("x-goog-api-key: {key}"),
+            Dialect::Gemini | Dialect::Interactions => format!("x-goog-api-key: {key}"),
+            Dialect::Deepgram => format!("authorization: Token {key}"),
+            Dialect::Assemblyai => format!("authorization: {key}"),
+            Dialect::Elevenlabs => format!("xi-api-key: {key}"),
+            Dialect::Cartesia => format!("x-api-key: {key}"),
             Dialect::Azure => format!("api-key: {key}"),
             _ => format!("authorization: Bearer {key}"),
         }
@@ -99,6 +149,17 @@ impl Dialect {
                 }
                 Some(json!({"setup": setup}).to_string())
             }
+            Dialect::Interactions => {
+                Some(json!({"event_type": "interaction.create", "model": model}).to_string())
+            }
+            Dialect::Elevenlabs => Some(json!({"type": "conversation_initiation_client_data"}).to_string()),
+            Dialect::Speechmatics => {
+                let form = json!({"type": "raw", "encoding": "pcm_s16le", "sample_rate": 16_000});
+                let config = json!({"language": "en", "operating_point": model});
+                let start = json!({"message": "StartRecognition", "audio_format": form,
+                    "transcription_config": config});
+                Some(start.to_string())
+            }
             _ => None,
         }
     }
@@ -114,7 +175,7 @@ impl Dialect {
         }
     }
 
-    /// A piece of what the microphone hears, in base64.
+    /// A piece of what the microphone hears, in base64; of those who hear it in binary it is not asked.
     pub(crate) fn append(self, audio: &str) -> String {
         match self {
             Dialect::Gemini => {
@@ -126,6 +187,11 @@ impl Dialect {
                 format!(r#"{{"type":"session.input_audio_buffer.append","audio":"{audio}"}}"#)
             }
             Dialect::GptLive => format!(r#"{{"type":"session.input_audio.append","audio":"{audio}"}}"#),
+            Dialect::Interactions => {
+                format!(r#"{{"event_type":"input","content":[{{"type":"audio","data":"{audio}"}}]}}"#)
+            }
+            Dialect::Elevenlabs => format!(r#"{{"user_audio_chunk":"{audio}"}}"#),
+            Dialect::Mistral => format!(r#"{{"audio":"{audio}","type":"input_audio.append"}}"#),
             _ => format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#),
         }
     }

@@ -273,6 +273,9 @@ impl Run {
             End::Client.frame(FIN | TEXT, message.as_bytes(), &mut frame);
             outbox.put(Bytes::Owned(frame));
         }
+        if self.target.handshake.dialect.is_silent() {
+            return Ok(Vec::new());
+        }
         let greeting = first_message(inbound).await?;
         match self.target.handshake.dialect.is_greeting(&greeting) {
             true => Ok(greeting),
@@ -548,6 +551,55 @@ mod tests {
             assert_eq!(session["close_code"], 1000, "{session}");
         }
         assert_eq!(tally.usage(), usage(&audit["totals"]));
+    }
+
+    #[test]
+    fn of_what_bills_time_the_audit_equals_what_the_users_were_told() {
+        for dialect in [
+            Dialect::Interactions,
+            Dialect::Deepgram,
+            Dialect::Assemblyai,
+            Dialect::Cartesia,
+            Dialect::Speechmatics,
+            Dialect::Mistral,
+        ] {
+            for sim in ["", "split=7", "fragment=50,chunks=0", "bytewise,chunks=1"] {
+                let provider = Provider::start(sim);
+                let scenario = "turns,sessions=6,users=3,turns=4,seconds=20";
+                for url in [provider.plain(), provider.tls()] {
+                    let tally = provider.load_of(dialect, &url, scenario);
+                    let case = format!("{dialect:?} {sim} {url}");
+                    assert_eq!((tally.turns, tally.error_count()), (24, 0), "{case}: {:?}", tally.errors);
+                    let audit = provider.audit();
+                    for (user, models) in &tally.users {
+                        let told = models[dialect.model()];
+                        assert_eq!(told, usage(&audit["by_key"][user][dialect.model()]), "{case} {user}");
+                    }
+                    assert_eq!(
+                        (tally.usage(), &audit["totals"]["responses"]),
+                        (usage(&audit["totals"]), &6.into()),
+                        "{case}"
+                    );
+                    provider.request("POST /audit/reset");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn time_that_is_not_told_is_billed_all_the_same() {
+        for (dialect, sim, fact) in [
+            (Dialect::Deepgram, "usage=absent", "without_usage"),
+            (Dialect::Deepgram, "die@end", "undelivered"),
+            (Dialect::Elevenlabs, "", "without_usage"),
+        ] {
+            let provider = Provider::start(sim);
+            let scenario = "turns,sessions=4,turns=2,rate=40,seconds=20";
+            let tally = provider.load_of(dialect, &provider.plain(), scenario);
+            let totals = &provider.audit()["totals"];
+            assert_eq!((&totals[fact], tally.usage()), (&4.into(), Usage::default()), "{dialect:?} {sim}");
+            assert!(totals["billed"]["duration_ms"].as_u64() > Some(0), "{dialect:?} {sim}: {totals}");
+        }
     }
 
     #[test]

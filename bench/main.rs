@@ -54,7 +54,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Simulates a provider, which by its path: OpenAI Realtime and its work-alikes, translation, GPT-Live, Responses over WebSocket, Gemini Live of either service. Prints one line of JSON with its addresses, then serves.
+    /// Simulates a provider, which by its path: OpenAI Realtime and its work-alikes, translation, GPT-Live, Responses over WebSocket, Gemini Live of either service, Google's Interactions, and what Deepgram, AssemblyAI, ElevenLabs, Cartesia, Speechmatics and Mistral bill by time. Prints one line of JSON with its addresses, then serves.
     #[command(after_help = sim::HELP)]
     Provider(ProviderArguments),
     /// Runs one scenario against one target.

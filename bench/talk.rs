@@ -2,9 +2,11 @@
 //! dialect's words, each of which has a file here.
 
 mod gemini;
+mod interactions;
 mod live;
 mod openai;
 mod responses;
+mod timed;
 mod translation;
 
 use crate::dialect::Dialect;
@@ -19,12 +21,14 @@ use base64::Engine;
 use gemini::Gemini;
 #[cfg(test)]
 pub(crate) use gemini::told;
+use interactions::Interactions;
 use live::Live;
 use openai::OpenAi;
 use responses::Responses;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use timed::Timed;
 use translation::Translation;
 
 /// What may wait for the socket before a sender pauses, and so is late.
@@ -147,9 +151,13 @@ async fn speak(run: Rc<Run>, index: usize, outbox: Rc<Outbox>) {
     let schedule = Schedule::every(Duration::from_millis(run.scenario.up_ms), run.scenario.sessions, index);
     let dialect = run.target.handshake.dialect;
     let empty = dialect.append("").len();
-    let event = dialect.append(&"A".repeat(run.scenario.up_bytes.saturating_sub(empty)));
+    let text = dialect.append(&"A".repeat(run.scenario.up_bytes.saturating_sub(empty)));
+    let (opcode, event) = match dialect.hears_binary() {
+        true => (BINARY, vec![0; run.scenario.up_bytes]),
+        false => (TEXT, text.into_bytes()),
+    };
     for act in 0.. {
-        if run.due(schedule, act).await.is_none() || !send(&run, &outbox, event.as_bytes()).await {
+        if run.due(schedule, act).await.is_none() || !send_as(&run, &outbox, opcode, &event).await {
             return;
         }
     }
@@ -157,20 +165,20 @@ async fn speak(run: Rc<Run>, index: usize, outbox: Rc<Outbox>) {
 
 /// Sends and counts a message; false when the session takes nothing any more.
 async fn send(run: &Run, outbox: &Outbox, payload: &[u8]) -> bool {
+    send_as(run, outbox, TEXT, payload).await
+}
+
+async fn send_as(run: &Run, outbox: &Outbox, opcode: u8, payload: &[u8]) -> bool {
     if !outbox.room(QUEUED_BYTES).await {
         return false;
     }
-    put(outbox, payload);
+    let mut frame = Vec::new();
+    End::Client.frame(FIN | opcode, payload, &mut frame);
+    outbox.put(Bytes::Owned(frame));
     let mut tally = run.tally.borrow_mut();
     tally.messages_sent += 1;
     tally.bytes_sent += payload.len() as u64;
     true
-}
-
-fn put(outbox: &Outbox, payload: &[u8]) {
-    let mut frame = Vec::new();
-    End::Client.frame(FIN | TEXT, payload, &mut frame);
-    outbox.put(Bytes::Owned(frame));
 }
 
 /// Whole turns, one after the other; a turn that has begun is finished even when the window is over.
@@ -182,13 +190,21 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
         Dialect::GptLive => Box::new(Live::new(user, model)),
         Dialect::Responses => Box::new(Responses::new(user, model)),
         Dialect::Translation => Box::new(Translation::new(user, model, TURN_AUDIO_MS)),
+        Dialect::Interactions => Box::new(Interactions::new(user, model)),
+        Dialect::Deepgram
+        | Dialect::Assemblyai
+        | Dialect::Elevenlabs
+        | Dialect::Cartesia
+        | Dialect::Speechmatics
+        | Dialect::Mistral => Box::new(Timed::new(dialect, user, model)),
         _ => Box::new(OpenAi::new(user, &line.greeting)),
     };
     let schedule = Schedule::shared(run.scenario.rate, run.scenario.sessions, index);
     if let Some(prelude) = speaker.prelude() {
         send(run, &line.outbox, prelude.as_bytes()).await;
     }
-    let audio = dialect.append(&base64::engine::general_purpose::STANDARD.encode(vec![0; TURN_AUDIO_BYTES]));
+    let sound = vec![0; TURN_AUDIO_BYTES];
+    let audio = dialect.append(&base64::engine::general_purpose::STANDARD.encode(&sound));
     for act in 0.. {
         if !run.goes_on() || (run.scenario.turns > 0 && act >= run.scenario.turns) {
             break;
@@ -203,8 +219,12 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
             line = resumed;
         }
         let Open { inbound, outbox, .. } = &mut line;
-        for message in speaker.turn(&audio) {
-            send(run, outbox, message.as_bytes()).await;
+        if dialect.hears_binary() {
+            send_as(run, outbox, BINARY, &sound).await;
+        } else {
+            for message in speaker.turn(&audio) {
+                send(run, outbox, message.as_bytes()).await;
+            }
         }
         match monoio::time::timeout(TURN_WAIT, turn(run, &mut *speaker, inbound, outbox)).await {
             Ok(Ok(true)) => {
@@ -224,6 +244,10 @@ pub(crate) async fn turns(run: &Rc<Run>, index: usize, mut line: Open) {
         }
     }
     let Open { mut inbound, outbox, .. } = line;
+    if let Some(farewell) = speaker.farewell() {
+        send(run, &outbox, farewell.as_bytes()).await;
+        hear_out(run, &mut *speaker, &mut inbound, &outbox).await;
+    }
     say_goodbye(&outbox);
     if dialect == Dialect::Gemini {
         hear_out(run, &mut *speaker, &mut inbound, &outbox).await;
@@ -237,6 +261,10 @@ trait Speaker {
     fn prelude(&self) -> Option<String>;
     /// What is said in a turn, of which `audio` is the piece that the microphone hears.
     fn turn(&mut self, audio: &str) -> Vec<String>;
+    /// What asks the provider to say what is left, and to end the session; `None`: a close does.
+    fn farewell(&self) -> Option<&'static str> {
+        None
+    }
     /// Takes a message, and books what it tells.
     fn hear(&mut self, payload: &[u8], tally: &mut Tally) -> io::Result<()>;
     /// Whether all of the turn has been heard; said once a turn.

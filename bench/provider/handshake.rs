@@ -54,9 +54,10 @@ fn credential(shard: &Shard, shown: Option<String>) -> Credential {
 pub(super) fn accept_upgrade(request: &Request, sim: &Sim) -> Vec<u8> {
     let key = request.header("sec-websocket-key").unwrap_or_default();
     let offered = request.header("sec-websocket-protocol").unwrap_or_default();
-    let realtime = offered.split(',').map(str::trim).find(|&protocol| protocol == "realtime");
+    let known = |protocol: &&str| ["realtime", "token", "convai"].contains(protocol);
+    let known = offered.split(',').map(str::trim).find(known);
     let mut headers = Vec::new();
-    if let Some(protocol) = sim.protocol.as_deref().or(realtime) {
+    if let Some(protocol) = sim.protocol.as_deref().or(known) {
         headers.push(("sec-websocket-protocol", protocol.to_owned()));
     }
     if let Some(extension) = &sim.extension {

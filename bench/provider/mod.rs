@@ -12,12 +12,14 @@ mod formula;
 mod frame;
 mod gemini;
 mod handshake;
+mod interactions;
 mod live;
 mod openai;
 mod refusal;
 mod responses;
 mod session;
 pub(crate) mod sim;
+mod timed;
 mod translation;
 
 use crate::beat::Beat;
@@ -28,6 +30,7 @@ use audit::Audit;
 use conversation::Conversation;
 pub(crate) use formula::splitmix64;
 use gemini::Gemini;
+use interactions::Interactions;
 use live::Live;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use openai::OpenAi;
@@ -44,6 +47,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
+use timed::Timed;
 use translation::Translation;
 
 #[derive(Clone)]
@@ -227,7 +231,7 @@ async fn converse(shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>)
     route(shard, &request, inbound, outbox).await
 }
 
-/// By its path to its dialect.
+/// By its path to its dialect. OpenAI's take what ends with `/realtime`, so theirs are looked at last.
 async fn route(
     shard: &Rc<Shard>,
     request: &Request,
@@ -235,9 +239,7 @@ async fn route(
     outbox: &Rc<Outbox>,
 ) -> io::Result<()> {
     let path = request.path.trim_end_matches('/');
-    if OpenAi::serves(path) {
-        speak::<OpenAi>(shard, request, inbound, outbox).await
-    } else if Translation::serves(path) {
+    if Translation::serves(path) {
         speak::<Translation>(shard, request, inbound, outbox).await
     } else if Live::serves(path) {
         speak::<Live>(shard, request, inbound, outbox).await
@@ -245,6 +247,12 @@ async fn route(
         speak::<Responses>(shard, request, inbound, outbox).await
     } else if Gemini::serves(path) {
         speak::<Gemini>(shard, request, inbound, outbox).await
+    } else if Interactions::serves(path) {
+        speak::<Interactions>(shard, request, inbound, outbox).await
+    } else if Timed::serves(path) {
+        speak::<Timed>(shard, request, inbound, outbox).await
+    } else if OpenAi::serves(path) {
+        speak::<OpenAi>(shard, request, inbound, outbox).await
     } else {
         let nothing = Refusal::new(404, "not_found", "There is no such endpoint.");
         outbox.put(Bytes::Owned(handshake::refuse::<OpenAi>(&nothing)));

@@ -62,6 +62,10 @@ pub(super) trait Dialect: Debug + Sized + 'static {
     /// A client's message, which is JSON.
     fn hear(session: &Rc<Session<Self>>, message: &Value);
     fn hear_no_json(session: &Session<Self>, error: &serde_json::Error);
+    /// Takes a client's message that is to be no JSON; whether it was one.
+    fn hear_raw(_session: &Rc<Session<Self>>, _message: &Message<'_>) -> bool {
+        false
+    }
 
     /// A response's course: it has begun; what stands before its first chunk; a chunk; what stands between the last
     /// chunk and its end.
@@ -71,6 +75,8 @@ pub(super) trait Dialect: Debug + Sized + 'static {
     fn after_chunks(session: &Session<Self>, response: &Response<Self>);
     /// Its end, which tells what it used, and with which the session hears the client again.
     fn finish(session: &Session<Self>, response: &Response<Self>);
+    /// The client is gone, or has been told to go.
+    fn gone(_session: &Session<Self>) {}
     /// It has left the session, whether or not it came to its end.
     fn left(_session: &Rc<Session<Self>>) {}
     /// What of a usage this protocol can tell.
@@ -124,6 +130,7 @@ pub(super) async fn run<D: Dialect>(session: Rc<Session<D>>, inbound: &mut Inbou
     let close_code = session.serve(inbound).await;
     session.closing.set(true);
     session.active.borrow().iter().for_each(|response| response.cancel());
+    D::gone(&session);
     session.shard.audit().closed(&session.id(), *close_code.as_ref().unwrap_or(&1006));
     close_code
 }
@@ -207,7 +214,7 @@ impl<D: Dialect> Session<D> {
     /// Takes a message; gives the code if it is a close.
     fn take(self: &Rc<Session<D>>, message: &Message<'_>) -> Option<u16> {
         match message.opcode {
-            TEXT | BINARY if self.closing.get() => {}
+            TEXT | BINARY if self.closing.get() || D::hear_raw(self, message) => {}
             TEXT | BINARY => match serde_json::from_slice(message.payload) {
                 Ok(event) => D::hear(self, &event),
                 Err(error) => D::hear_no_json(self, &error),
