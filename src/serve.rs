@@ -34,6 +34,7 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::retention;
 use tokenist_core::rule::Rule;
 use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
+use tokenist_proxy::reporter::HELD_MAX;
 use tokenist_proxy::{IdentityRules, Links, ServerConfig};
 use tracing_subscriber::EnvFilter;
 
@@ -146,7 +147,6 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     };
     let counters: Vec<_> = (0..shard_count).map(|_| Arc::new(Counters::default())).collect();
     let links = Links {
-        reports: control.reports.clone(),
         prices: Arc::clone(prices.in_force()),
         addresses,
         counters: counters.clone(),
@@ -157,6 +157,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     let proxy = tokenist_proxy::start(
         proxy_config(config, &share, loaded.providers, in_force.tls.clone())?,
         links,
+        control.reports.clone(),
         mailboxes,
         control.lanes,
     )
@@ -504,6 +505,7 @@ fn proxy_config(
         linger_ms: config.metering.linger_seconds.saturating_mul(1000),
         release_ms: RELEASE_MS,
         ping_ms: proxy.ping_seconds * 1000,
+        held_max: HELD_MAX,
         account_cache_max: ACCOUNT_CACHE_MAX,
         trusted_proxies: trusted_proxies(config),
         proxy_protocol: proxy.proxy_protocol,

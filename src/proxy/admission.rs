@@ -93,8 +93,8 @@ async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Close
 
 /// Puts a question to the aggregator. `None`: it is behind.
 async fn put(shard: &Rc<Shard>, question: impl FnOnce(u64) -> Report) -> Option<Answer> {
-    let send = |report| shard.links.reports.try_send(report).is_ok();
-    timeout(ADMISSION_WAIT, shard.accounts.ask(question, send)).await.ok().flatten()
+    let ask = shard.accounts.ask(question, |report| shard.ask(report));
+    timeout(ADMISSION_WAIT, ask).await.ok().flatten()
 }
 
 /// Why an answer is not the one that was asked for.

@@ -6,16 +6,17 @@ use crate::admission::{self, Found};
 use crate::arrival::Arrival;
 use crate::asked::Asked;
 use crate::authn::{self, Caller};
-use crate::config::{Provider, Refuse};
+use crate::config::Provider;
 use crate::error::{Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::io::buffer::Buffer;
 use crate::io::stream::{self, End, Reader, Writer};
 use crate::io::tls::{self, Scheme};
-use crate::live::{CUT_OFF, CallerMark, Live};
+use crate::live::{CallerMark, Live};
 use crate::opening::{self, Opening};
-use crate::refuse::{self, REFUSALS_MAX, Refused};
+use crate::refuse::{self, Refused};
 use crate::shard::Shard;
+use crate::stages::{self, too_many};
 use crate::{client, dial, local, resumption, usage};
 use monoio::time::{Duration, sleep};
 use std::net::IpAddr;
@@ -29,7 +30,6 @@ use tokenist_core::key::ProviderKey;
 use tokenist_core::metric::Metric;
 use tokenist_core::provider::Route;
 use tokenist_core::provider::path::take_key;
-use tokenist_handoff::Refusals;
 
 /// A session that may be dialled.
 pub(crate) struct Admitted {
@@ -254,43 +254,13 @@ async fn judge(
 async fn enter(shard: &Rc<Shard>, live: &Live, found: Found) -> Result<Option<ProviderKey>, CloseReason> {
     let Found { identity, holders, own_key } = found;
     throttle(shard, live, holders.delay_ms()).await?;
-    if let Some(reason) = holders.verdict(shard.clock.now().wall) {
-        shard.counters.add(Metric::LimitsReached, 1);
-        return Err(reason);
-    }
-    if let Some(reason) = holders.reject() {
-        return Err(reason);
-    }
-    if is_cut_off(&shard.links.refusals, live, shard) {
-        live.is_storming.set(true);
-        return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
-    }
-    let max_sessions = holders.user.state().limit.max_sessions;
-    // It may resume one of them, which its first event will tell.
-    let may_share = live.dialect.get().model_is_in() == ModelSource::FirstEvent;
-    if !live.take_place(&holders, max_sessions) && !may_share {
-        return Err(too_many(max_sessions));
-    }
-    // From here on settle gives the place back.
-    let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
-    assert!(first, "a session is admitted once");
+    stages::enter(shard, live, identity, holders)?;
     Ok(own_key)
-}
-
-fn too_many(max_sessions: Option<u32>) -> CloseReason {
-    CloseReason::TooManySessions { max_sessions: max_sessions.unwrap_or(u32::MAX) }
-}
-
-/// Whether the provider greets this caller and ends it, again and again; of no account where nothing is told in HTTP.
-fn is_cut_off(refusals: &Refusals, live: &Live, shard: &Shard) -> bool {
-    let caller = live.caller.get().filter(|_| shard.config.refuse != Refuse::Close);
-    let count = caller.map(|caller| refusals.count(&(caller, CUT_OFF), shard.clock.now().instant));
-    count.is_some_and(|count| count > REFUSALS_MAX)
 }
 
 /// Waits as long as a rule has new sessions of this user wait, or until the process stops.
 async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), CloseReason> {
-    let until = shard.clock.now().instant.plus_ms(delay_ms.saturating_add(shard.config.head_ms));
+    let until = shard.time().instant.plus_ms(delay_ms.saturating_add(shard.config.head_ms));
     live.deadline.set(live.deadline.get().max(until));
     let mut left = Duration::from_millis(delay_ms);
     while !left.is_zero() && !shard.is_draining() {

@@ -1,6 +1,7 @@
 //! What a request asks the provider for, as far as it concerns the meter: models, and the call that it attaches to.
 
 use crate::authn;
+use crate::environment::Environment;
 use crate::shard::Shard;
 use std::fmt;
 use std::rc::Rc;
@@ -9,28 +10,29 @@ use tokenist_core::http::{RequestHead, query};
 use tokenist_core::id::{Model, SessionId};
 use tokenist_core::meter::{Claims, Models};
 
-pub(crate) struct Asked {
-    pub(crate) models: Models,
+#[derive(Debug)]
+pub struct Asked {
+    pub models: Models,
     /// The call that it attaches to, and others may have attached to.
-    pub(crate) call: Option<Box<str>>,
+    pub call: Option<Box<str>>,
 }
 
 /// A session's claims among all that are attached to a call.
-pub(crate) struct Claimant {
+pub(crate) struct Claimant<E> {
     pub(crate) call: Box<str>,
     pub(crate) session: SessionId,
-    pub(crate) shard: Rc<Shard>,
+    pub(crate) shard: Rc<Shard<E>>,
 }
 
-impl fmt::Debug for Claimant {
+impl<E> fmt::Debug for Claimant<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Claimant({} of {})", self.session, self.call)
     }
 }
 
-impl Claims for Claimant {
+impl<E: Environment> Claims for Claimant<E> {
     fn claim(&self, hash: u64) -> bool {
-        self.shard.links.calls.claim(&(&*self.call, hash), self.session, self.shard.clock.now().instant)
+        self.shard.links.calls.claim(&(&*self.call, hash), self.session, self.shard.time().instant)
     }
 }
 

@@ -1,20 +1,92 @@
-//! A read-only look at what the application sends: how much of it the next response will read.
+//! A read-only look at what the application sends: its close, and how much of it the next response will read.
 //!
-//! Start at [`Requests::see`]. Invariants: no byte is changed; sound, which is nearly all that passes here, is neither
+//! Start at [`ClientObserver`]. Invariants: no byte is changed; sound, which is nearly all that passes here, is neither
 //! kept nor read but for the first bytes of its event.
 
+use crate::environment::{Environment, System};
 use crate::linger::Owed;
+use crate::live::Live;
+use crate::pings::PING;
+use crate::shard::Shard;
+use crate::tap::Tap;
 use tokenist_core::meter::ClientPeeked;
+use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{Header, Opcode, unmask};
-use tokenist_core::ws::walk::{Act, Part};
+use tokenist_core::ws::walk::{Act, Part, Visit};
 
 /// What is enough to tell an event's type, and where its sound begins.
 const HEAD_BYTES: usize = 256;
 /// Of a longer event only the beginning is read; the rest counts by its length.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
-pub(crate) struct Requests<'a> {
-    owed: &'a Owed<'a>,
+/// A look at what the application sends: our own pongs, its close, and what its events add to the next response.
+#[derive(Debug)]
+pub struct ClientObserver<'a, E = System> {
+    shard: &'a Shard<E>,
+    live: &'a Live,
+    owed: &'a Owed<'a, E>,
+    requests: Requests<'a, E>,
+}
+
+impl<'a, E: Environment> ClientObserver<'a, E> {
+    pub fn new(shard: &'a Shard<E>, live: &'a Live, owed: &'a Owed<'a, E>) -> ClientObserver<'a, E> {
+        ClientObserver { shard, live, owed, requests: Requests::new(owed) }
+    }
+}
+
+impl<E: Environment> Visit for ClientObserver<'_, E> {
+    /// A client's reason is the client's.
+    fn blot(&mut self, _: &mut [u8]) {}
+
+    fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+        match header.opcode {
+            Opcode::Pong if is_ours(header, payload) => return Act::Swallow,
+            Opcode::Close => {
+                self.live.leaving.set(true);
+                if self.live.close_code.get().is_none() {
+                    let mut code = [0; 2];
+                    if let (Some(bytes), Some(key)) = (payload.get(..2), header.mask) {
+                        code.copy_from_slice(bytes);
+                        unmask(&mut code, key, 0);
+                        self.live.close_code.set(Some(u16::from_be_bytes(code)));
+                    }
+                }
+                if self.owed.begin() {
+                    // It would end what is under way without a figure, so the provider is told later.
+                    let mut close = payload.to_vec();
+                    unmask(&mut close, header.mask.unwrap_or_default(), 0);
+                    self.live.held_close.replace(Some(close));
+                    self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+                    return Act::StopBefore;
+                }
+            }
+            Opcode::Ping | Opcode::Pong => {}
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                self.live.active_at.set(self.shard.now());
+                let act = self.requests.see(header, payload, part);
+                self.owed.tap(Tap::elapse);
+                if act != Act::Pass {
+                    return act;
+                }
+                if header.fin && matches!(part, Part::Whole | Part::Last) {
+                    self.shard.counters.add(Metric::MessagesUpstream, 1);
+                }
+            }
+        }
+        Act::Pass
+    }
+}
+
+fn is_ours(header: &Header, payload: &[u8]) -> bool {
+    let Some(key) = header.mask else { return payload == PING };
+    let mut payload = payload.to_vec();
+    unmask(&mut payload, key, 0);
+    payload == PING
+}
+
+#[derive(Debug)]
+struct Requests<'a, E> {
+    owed: &'a Owed<'a, E>,
     /// The message under way is sound as it is.
     is_sound: bool,
     /// A message that comes in several frames or parts.
@@ -22,7 +94,7 @@ pub(crate) struct Requests<'a> {
 }
 
 /// What is kept of a message until its end.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Gathering {
     /// Unmasked, as far as it is worth keeping.
     bytes: Vec<u8>,
@@ -32,13 +104,13 @@ struct Gathering {
     peeked: Option<ClientPeeked>,
 }
 
-impl<'a> Requests<'a> {
-    pub(crate) fn new(owed: &'a Owed<'a>) -> Requests<'a> {
+impl<'a, E: Environment> Requests<'a, E> {
+    fn new(owed: &'a Owed<'a, E>) -> Requests<'a, E> {
         Requests { owed, is_sound: false, gathering: None }
     }
 
     /// A part of a message, as it is on the wire, and whether it may go on. One that may not is never completed.
-    pub(crate) fn see(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
+    fn see(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
         let first = header.opcode != Opcode::Continuation && matches!(part, Part::Whole | Part::First);
         let last = header.fin && matches!(part, Part::Whole | Part::Last);
         if first {

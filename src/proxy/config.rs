@@ -48,6 +48,8 @@ pub struct Config {
     /// A side silent for this long is pinged within as long again, each session at a time of its own; after three times
     /// this long it is taken for dead.
     pub ping_ms: u64,
+    /// Reports that a shard holds as they are while the aggregator's queue has no room. See `reporter`.
+    pub held_max: usize,
     /// Users and keys whose accounts a shard remembers.
     pub account_cache_max: usize,
     pub identity: IdentityRules,

@@ -12,17 +12,15 @@ use crate::keys::is_about_key;
 use crate::live::Live;
 use crate::refuse::{self, Refused};
 use crate::shard::Shard;
+use crate::stages;
 use crate::upgrade;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect;
 use tokenist_core::http::blot::Blot;
-use tokenist_core::message::Opened;
 use tokenist_core::metric::Metric;
-use tokenist_core::time::{Instant, Now};
 use tokenist_core::ws::frame;
-use tokenist_handoff::Report;
 
 /// A session whose ends are both there.
 pub(crate) struct Connected {
@@ -41,7 +39,7 @@ pub(crate) async fn connect(
     live: &Rc<Live>,
     mut admitted: Admitted,
 ) -> Result<Option<Box<Connected>>, SessionError> {
-    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.dial_ms));
+    live.deadline.set(shard.time().instant.plus_ms(shard.config.dial_ms));
     let answer = match dial_with_keys(shard, live, &admitted).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -68,7 +66,7 @@ pub(crate) async fn connect(
         }
     };
     let Admitted { head, asked, provider, end: downstream, .. } = admitted;
-    begin(shard, live, &asked, &provider);
+    stages::begin(shard, live, &asked, &provider);
     let ends = Ends { downstream, upstream };
     Ok(Some(Box::new(Connected { target: head.target, asked, provider, opening, ends })))
 }
@@ -81,7 +79,7 @@ async fn dial_with_keys(shard: &Shard, live: &Live, admitted: &Admitted) -> Resu
     let path = dialect.path_of_session(path, live.id().0);
     let mut left = provider.keys.len();
     loop {
-        let index = if own_key.is_some() { None } else { ring.take(shard.clock.now().instant) };
+        let index = if own_key.is_some() { None } else { ring.take(shard.time().instant) };
         let operators = index.map(|index| &provider.keys[index]);
         let key = own_key.as_ref().or(operators).expect("a session is admitted with a key or for one");
         live.operators_key.set(index);
@@ -89,7 +87,7 @@ async fn dial_with_keys(shard: &Shard, live: &Live, admitted: &Admitted) -> Resu
         let answer = dial::dial(shard, live, provider, request).await?;
         match index {
             Some(index) if is_about_key(answer.head.status) => {
-                ring.rest(index, shard.clock.now().instant);
+                ring.rest(index, shard.time().instant);
                 left -= 1;
                 if left == 0 {
                     return Ok(answer);
@@ -111,7 +109,7 @@ async fn fail(shard: &Shard, live: &Live, admitted: Admitted, reason: &CloseReas
     if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
         shard.refused(Some(identity), identity.key, client, reason);
     }
-    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
+    live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
     let Admitted { head, websocket_key, opening, end, .. } = admitted;
     let websocket_key = opening.is_none().then_some(&*websocket_key);
     let End { reader, mut writer, .. } = end;
@@ -200,26 +198,5 @@ async fn hand_on(
             let head = upgrade::refusal(&answer.head, blot);
             dial::pass_refusal(live, answer, writer, head, blot).await
         }
-    }
-}
-
-/// The session is in relay: no deadline but its caps, and the operator sees it.
-fn begin(shard: &Shard, live: &Live, asked: &Asked, provider: &Provider) {
-    let Now { wall, instant } = shard.clock.now();
-    live.deadline.set(Instant::MAX);
-    live.active_at.set(instant);
-    live.up.heard_at.set(instant);
-    live.down.heard_at.set(instant);
-    live.relaying.set(true);
-    shard.counters.add(Metric::SessionsOpened, 1);
-    shard.counters.add(Metric::SessionsResumed, u64::from(live.id() != live.connection));
-    if let Some(identity) = live.identity.get() {
-        shard.report(Report::Opened(Opened {
-            session: live.id(),
-            identity: Arc::clone(identity),
-            provider: Arc::clone(&provider.name),
-            model: asked.models.of_session().cloned(),
-            at: wall,
-        }));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn dial(
     if answer.is_err() {
         shard.winners.forget(&provider.address());
     }
-    answer.map_err(|error| match shard.clock.now().instant >= live.deadline.get() {
+    answer.map_err(|error| match shard.time().instant >= live.deadline.get() {
         true => SessionError { cause: Cause::Malformed("it did not answer in time"), ..error },
         false => error,
     })
@@ -73,7 +73,7 @@ async fn exchange(
 
 async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), Cause> {
     let host = provider.address();
-    let now = shard.clock.now().instant;
+    let now = shard.time().instant;
     let winner = shard.winners.find(&host, now);
     let addresses = race::order(shard.links.addresses.load().find(&host), winner);
     if addresses.is_empty() {

@@ -7,23 +7,24 @@ pub mod accounts;
 mod admission;
 mod admit;
 mod arrival;
-mod asked;
+pub mod asked;
 mod authn;
 mod client;
-mod client_events;
+pub mod client_events;
 mod clock;
 mod config;
 mod connect;
 mod dial;
+pub mod environment;
 mod error;
 mod head;
 pub mod holders;
 mod io;
 mod keys;
-mod linger;
+pub mod linger;
 mod links;
 mod listener;
-mod live;
+pub mod live;
 mod local;
 mod opening;
 mod pings;
@@ -33,10 +34,11 @@ mod relay;
 pub mod reporter;
 mod resumption;
 mod session;
-mod shard;
+pub mod shard;
 mod shard_loop;
+pub mod stages;
 mod tally;
-mod tap;
+pub mod tap;
 mod upgrade;
 mod usage;
 
@@ -45,12 +47,13 @@ pub use io::tls::{CertificateError, client_config, server_config};
 pub use links::Links;
 pub use rustls::{ClientConfig, ServerConfig};
 
+use environment::System;
 use listener::{Claim, Sockets};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use tokenist_handoff::{Lane, Mailbox, Order};
+use tokenist_handoff::{Lane, Mailbox, Order, ReportSender};
 
 /// The running data plane.
 #[derive(Debug)]
@@ -68,14 +71,15 @@ pub struct Proxy {
 /// Ring entries of a shard. Past them a submission goes to the kernel early.
 const RING_ENTRIES: u32 = 4096;
 
-/// Starts one shard for each mailbox, each with its lane of the journal, if there is one. Both addresses are bound
-/// before this returns.
+/// Starts one shard for each mailbox, each with its lane of the journal, if there is one. `reports` is the way to the
+/// aggregator. Both addresses are bound before this returns.
 ///
 /// # Errors
 /// An address cannot be bound, or somebody else listens on it, or the driver that was asked for is not to be had.
 pub fn start(
     config: Config,
     links: Links,
+    reports: ReportSender,
     mailboxes: Vec<Mailbox<Order>>,
     lanes: Vec<Lane>,
 ) -> std::io::Result<Proxy> {
@@ -93,7 +97,7 @@ pub fn start(
     let mut shards = Vec::with_capacity(count);
     let mut lanes = lanes.into_iter();
     for (index, ((mailbox, plain), tls)) in mailboxes.into_iter().zip(plain).zip(tls).enumerate() {
-        let lane = lanes.next();
+        let (lane, reports) = (lanes.next(), reports.clone());
         let (config, links, cpu) = (Arc::clone(&config), links.clone(), cpus.get(index).copied());
         let serve = move || {
             if let Some(cpu) = cpu
@@ -101,7 +105,8 @@ pub fn start(
             {
                 tracing::warn!(shard = index, cpu, %error, "a shard could not be pinned");
             }
-            block_on(driver, shard_loop::run(index, config, links, mailbox, lane, Sockets { plain, tls }))
+            let system = System::new(lane, reports);
+            block_on(driver, shard_loop::run(index, config, links, mailbox, system, Sockets { plain, tls }))
         };
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }

@@ -6,34 +6,36 @@
 //! it does not state by then is booked by estimate. Invariant: how many sessions do so at once, and for how long, is
 //! bounded; past either bound a session ends as one that owes nothing.
 
+use crate::environment::{Environment, System};
 use crate::live::Live;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use std::cell::RefCell;
+use std::fmt;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::ws::frame::{self, Header, Opcode};
 use tokenist_core::ws::walk::{Act, Part, Visit};
 
 /// What both pumps of a session know of what its provider owes.
-pub(crate) struct Owed<'a> {
-    shard: &'a Shard,
+pub struct Owed<'a, E = System> {
+    shard: &'a Shard<E>,
     live: &'a Live,
-    tap: RefCell<&'a mut Tap>,
+    tap: RefCell<&'a mut Tap<E>>,
 }
 
-impl<'a> Owed<'a> {
-    pub(crate) fn new(shard: &'a Shard, live: &'a Live, tap: &'a mut Tap) -> Owed<'a> {
+impl<'a, E: Environment> Owed<'a, E> {
+    pub fn new(shard: &'a Shard<E>, live: &'a Live, tap: &'a mut Tap<E>) -> Owed<'a, E> {
         Owed { shard, live, tap: RefCell::new(tap) }
     }
 
     /// The tap is shown to one at a time, and to nobody over a wait.
-    pub(crate) fn tap<T>(&self, look: impl FnOnce(&mut Tap) -> T) -> T {
+    pub(crate) fn tap<T>(&self, look: impl FnOnce(&mut Tap<E>) -> T) -> T {
         look(&mut self.tap.borrow_mut())
     }
 
     /// Nobody is relayed for any more: from now on the provider is only heard out, if it owes something. Whether it
     /// is. The user's place is free for another session then.
-    pub(crate) fn begin(&self) -> bool {
+    pub fn begin(&self) -> bool {
         if self.live.lingers() {
             return true;
         }
@@ -51,18 +53,18 @@ impl<'a> Owed<'a> {
     }
 
     /// Whether nothing more is to be heard.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.live.silent.get() || !self.tap(|tap| tap.awaits_usage())
     }
 
     /// Whether the provider is about something that an end of the application's words would break off.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         !self.live.silent.get() && self.tap(|tap| tap.is_under_way())
     }
 
     /// Frames that ask the provider to stop. A call goes on without an application that has only looked on, so it is
     /// not stopped for that one's sake.
-    pub(crate) fn cancels(&self) -> Vec<u8> {
+    pub fn cancels(&self) -> Vec<u8> {
         if self.live.shares_call.get() && !self.live.is_ending() {
             return Vec::new();
         }
@@ -74,10 +76,17 @@ impl<'a> Owed<'a> {
     }
 }
 
-/// The provider's events, as the tap sees them.
-pub(crate) struct Hearing<'a>(pub(crate) &'a Owed<'a>);
+impl<E> fmt::Debug for Owed<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owed({})", self.live.id())
+    }
+}
 
-impl Visit for Hearing<'_> {
+/// The provider's events, as the tap sees them.
+#[derive(Debug)]
+pub struct Hearing<'a, E = System>(pub &'a Owed<'a, E>);
+
+impl<E: Environment> Visit for Hearing<'_, E> {
     fn blot(&mut self, reason: &mut [u8]) {
         self.0.tap(|tap| tap.blot(reason));
     }

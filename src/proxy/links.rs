@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use tokenist_core::price::PriceTable;
-use tokenist_handoff::{Addresses, Calls, Counters, Published, Refusals, ReportSender};
+use tokenist_handoff::{Addresses, Calls, Counters, Published, Refusals};
 
 /// What ties the shards to the other planes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Links {
-    pub reports: ReportSender,
     pub prices: Arc<Published<PriceTable>>,
     pub addresses: Arc<Published<Addresses>>,
     /// One for each shard.

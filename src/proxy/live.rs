@@ -7,6 +7,7 @@ use crate::holders::Holders;
 use crate::io::shut_down::ShutdownHandle;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -80,7 +81,7 @@ pub(crate) enum Taking {
     Stuck,
 }
 
-pub(crate) struct Live {
+pub struct Live {
     /// Under which its shard has it.
     pub(crate) connection: SessionId,
     /// That of its session's first connection.
@@ -109,8 +110,8 @@ pub(crate) struct Live {
     pub(crate) is_storming: Cell<bool>,
     /// The shard holds as many sessions as it may: this one is there to be refused.
     pub(crate) surplus: bool,
-    pub(crate) identity: OnceCell<Arc<Identity>>,
-    pub(crate) holders: OnceCell<Holders>,
+    pub identity: OnceCell<Arc<Identity>>,
+    pub holders: OnceCell<Holders>,
     pub(crate) downstream: ShutdownHandle,
     pub(crate) upstream: ShutdownHandle,
     /// From the provider to the application.
@@ -121,15 +122,15 @@ pub(crate) struct Live {
     pub(crate) deadline: Cell<Instant>,
     /// The provider has not answered yet: the deadline is its own.
     pub(crate) dialling: Cell<bool>,
-    pub(crate) relaying: Cell<bool>,
+    pub relaying: Cell<bool>,
     /// When a message last passed, in either direction.
     pub(crate) active_at: Cell<Instant>,
     /// The application has said goodbye, or is gone.
-    pub(crate) leaving: Cell<bool>,
+    pub leaving: Cell<bool>,
     /// The application takes no more, not even a close.
-    pub(crate) gone: Cell<bool>,
+    pub gone: Cell<bool>,
     /// The provider says no more, or nothing that could be understood.
-    pub(crate) silent: Cell<bool>,
+    pub silent: Cell<bool>,
     /// Until when the provider is heard out, once nobody is relayed for any more. See `linger`.
     pub(crate) linger_until: Cell<Option<Instant>>,
     /// The payload of the application's close, which the provider is told when it owes nothing more.
@@ -283,7 +284,7 @@ impl Live {
     }
 
     /// The session's id.
-    pub(crate) fn id(&self) -> SessionId {
+    pub fn id(&self) -> SessionId {
         self.session.get()
     }
 
@@ -323,11 +324,11 @@ impl Live {
         self.up.call();
     }
 
-    pub(crate) fn ending(&self) -> Option<CloseReason> {
+    pub fn ending(&self) -> Option<CloseReason> {
         self.ending.borrow().clone()
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         self.ending.borrow().is_some()
     }
 
@@ -359,12 +360,12 @@ impl Live {
     }
 
     /// The provider is only heard out.
-    pub(crate) fn lingers(&self) -> bool {
+    pub fn lingers(&self) -> bool {
         self.linger_until.get().is_some()
     }
 
     /// The application is gone: its line is cut, and the pumps see to the rest.
-    pub(crate) fn forsake(&self) {
+    pub fn forsake(&self) {
         self.leaving.set(true);
         self.gone.set(true);
         self.downstream.shut_down();
@@ -372,22 +373,25 @@ impl Live {
         self.up.call();
     }
 
-    /// Cuts whatever is past its time.
-    pub(crate) fn cut_at(&self, now: Instant) {
+    /// Which of its lines are past their time: the application's, and the provider's.
+    pub fn overdue(&self, now: Instant) -> (bool, bool) {
         let is_over = now >= self.deadline.get();
         match self.linger_until.get() {
             // The client is still to be told.
-            _ if is_over && self.dialling.get() => self.upstream.shut_down(),
-            Some(until) => {
-                if is_over {
-                    self.downstream.shut_down();
-                }
-                if now >= until {
-                    self.upstream.shut_down();
-                }
-            }
-            None if is_over => self.cut(),
-            None => {}
+            _ if is_over && self.dialling.get() => (false, true),
+            Some(until) => (is_over, now >= until),
+            None => (is_over, is_over),
+        }
+    }
+
+    /// Cuts whatever is past its time.
+    pub(crate) fn cut_at(&self, now: Instant) {
+        let (downstream, upstream) = self.overdue(now);
+        if downstream {
+            self.downstream.shut_down();
+        }
+        if upstream {
+            self.upstream.shut_down();
         }
     }
 
@@ -407,9 +411,10 @@ impl Live {
         aws_lc_rs::rand::fill(&mut key).expect("the system has randomness");
         key
     }
+}
 
-    pub(crate) fn cut(&self) {
-        self.downstream.shut_down();
-        self.upstream.shut_down();
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Live({})", self.id())
     }
 }

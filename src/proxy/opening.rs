@@ -60,7 +60,7 @@ pub(crate) async fn read(
     mut end: End,
     dialect: &'static dyn Dialect,
 ) -> (Result<Option<Opening>, CloseReason>, End) {
-    let until = shard.clock.now().instant.plus_ms(shard.config.head_ms);
+    let until = shard.time().instant.plus_ms(shard.config.head_ms);
     // The client is told before it is cut.
     live.deadline.set(until.plus_ms(shard.config.close_ms));
     let mut wire = end.buffer.bytes()[..end.filled].to_vec();
@@ -77,7 +77,7 @@ pub(crate) async fn read(
             }
             Ok(None) => {}
         }
-        let left = Duration::from_millis(until.since(shard.clock.now().instant));
+        let left = Duration::from_millis(until.since(shard.time().instant));
         let (read, buffer) = read_within(&mut end.reader, end.buffer, left).await;
         end.buffer = buffer;
         match read {

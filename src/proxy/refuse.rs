@@ -45,8 +45,8 @@ pub(crate) async fn refuse(
     refused: Refused<'_>,
 ) {
     shard.counters.refuse(refused.reason.code());
-    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
-    let now = shard.clock.now().instant;
+    live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
+    let now = shard.time().instant;
     let count = match live.caller.get() {
         Some(caller) => shard.links.refusals.note(&(caller, refused.reason.code()), now),
         None => 1,
@@ -98,7 +98,7 @@ async fn say_close(
 
 /// A refusal as an answer in HTTP.
 pub(crate) fn in_http_words(shard: &Shard, reason: &CloseReason) -> Vec<u8> {
-    let retry_seconds = reason.retry_after_seconds(shard.clock.now().wall);
+    let retry_seconds = reason.retry_after_seconds(shard.time().wall);
     let mut extra = Vec::new();
     extra.extend(retry_seconds.map(|seconds| ("Retry-After", seconds.to_string())));
     if retry_seconds.is_none_or(|seconds| seconds > RETRY_SECONDS_MAX) {
@@ -123,7 +123,7 @@ pub(crate) async fn answer_malformed(
 }
 
 pub(crate) async fn respond(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer, answer: Vec<u8>) {
-    live.deadline.set(shard.clock.now().instant.plus_ms(shard.config.close_ms));
+    live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
     if let Err(error) = writer.write_bytes(answer).await {
         tracing::trace!(session = %live.id(), %error, "an answer could not be told");
     }

@@ -5,7 +5,7 @@
 //! a frame ended. A pump waits in one place only, [`Direction::until`], where it can be called. What happens when a provider
 //! still owes something to a session that is over is told in `linger`; here are its two pumps' parts of it.
 
-use crate::client_events::Requests;
+use crate::client_events::ClientObserver;
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::{BUFFER_BYTES, Buffer};
 use crate::io::stream::{Ends, Reader, Writer, is_cancelled};
@@ -20,9 +20,9 @@ use std::io;
 use std::pin::{Pin, pin};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::metric::Metric;
-use tokenist_core::ws::frame::{self, Header, Opcode, Violation, unmask};
+use tokenist_core::ws::frame::{self, Opcode, Violation};
 use tokenist_core::ws::track::{Sender, Track};
-use tokenist_core::ws::walk::{Act, Outcome, Part, Visit, Walker};
+use tokenist_core::ws::walk::{Outcome, Visit, Walker};
 
 /// What a provider is told when we end a session, unless it broke the protocol.
 const CLOSE_NORMAL: u16 = 1000;
@@ -35,7 +35,7 @@ pub(crate) async fn relay(shard: &Shard, live: &Live, ends: Box<Ends>, tap: &mut
     let owed = &Owed::new(shard, live, tap);
     let (mut down, mut up) = pumps(shard, live, *ends, owed);
     let mut hearing = Hearing(owed);
-    let mut look = ClientObserver { shard, live, owed, requests: Requests::new(owed) };
+    let mut look = ClientObserver::new(shard, live, owed);
     monoio::join!(down.run(&mut hearing), up.run(&mut look));
 }
 
@@ -138,7 +138,7 @@ impl Pump<'_> {
         filled: usize,
         visitor: &mut impl Visit,
     ) -> (Buffer, usize) {
-        self.shard.read_at.set(self.shard.clock.now());
+        self.shard.note_read();
         let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
         if walked.forward > 0 {
             let result;
@@ -175,7 +175,7 @@ impl Pump<'_> {
 
     /// Shows what is in the buffer, of which nothing goes on any more. Gives back what is left.
     fn hear_out(&mut self, mut buffer: Buffer, filled: usize, visitor: &mut impl Visit) -> (Buffer, usize) {
-        self.shard.read_at.set(self.shard.clock.now());
+        self.shard.note_read();
         let walked = self.outlet.walker.walk_on(&mut buffer.bytes_mut()[..filled], visitor);
         buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
         if let Outcome::Violated(_) = walked.outcome {
@@ -493,62 +493,4 @@ impl FrameSink<'_> {
             self.writer.finish().await;
         }
     }
-}
-
-/// A look at what the application sends: our own pongs, its close, and what its events add to the next response.
-struct ClientObserver<'a> {
-    shard: &'a Shard,
-    live: &'a Live,
-    owed: &'a Owed<'a>,
-    requests: Requests<'a>,
-}
-
-impl Visit for ClientObserver<'_> {
-    /// A client's reason is the client's.
-    fn blot(&mut self, _: &mut [u8]) {}
-
-    fn visit(&mut self, header: &Header, payload: &[u8], part: Part) -> Act {
-        match header.opcode {
-            Opcode::Pong if is_ours(header, payload) => return Act::Swallow,
-            Opcode::Close => {
-                self.live.leaving.set(true);
-                if self.live.close_code.get().is_none() {
-                    let mut code = [0; 2];
-                    if let (Some(bytes), Some(key)) = (payload.get(..2), header.mask) {
-                        code.copy_from_slice(bytes);
-                        unmask(&mut code, key, 0);
-                        self.live.close_code.set(Some(u16::from_be_bytes(code)));
-                    }
-                }
-                if self.owed.begin() {
-                    // It would end what is under way without a figure, so the provider is told later.
-                    let mut close = payload.to_vec();
-                    unmask(&mut close, header.mask.unwrap_or_default(), 0);
-                    self.live.held_close.replace(Some(close));
-                    self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
-                    return Act::StopBefore;
-                }
-            }
-            Opcode::Ping | Opcode::Pong => {}
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                self.live.active_at.set(self.shard.now());
-                let act = self.requests.see(header, payload, part);
-                self.owed.tap(Tap::elapse);
-                if act != Act::Pass {
-                    return act;
-                }
-                if header.fin && matches!(part, Part::Whole | Part::Last) {
-                    self.shard.counters.add(Metric::MessagesUpstream, 1);
-                }
-            }
-        }
-        Act::Pass
-    }
-}
-
-fn is_ours(header: &Header, payload: &[u8]) -> bool {
-    let Some(key) = header.mask else { return payload == PING };
-    let mut payload = payload.to_vec();
-    unmask(&mut payload, key, 0);
-    payload == PING
 }

@@ -4,6 +4,7 @@
 //! hash of the handle with the user that it was given to, so another user's resumes nothing, and nobody can read it.
 
 use crate::admission;
+use crate::environment::Environment;
 use crate::live::Live;
 use crate::shard::Shard;
 use aws_lc_rs::digest;
@@ -25,7 +26,13 @@ pub(crate) async fn join(shard: &Rc<Shard>, live: &Live, provider: &str, handle:
 
 /// What was stated so far is there for a connection that resumes the session; by a new handle, if there is one. While the
 /// aggregator is behind it hears of none, so that what waits for it does not grow.
-pub(crate) fn offer(shard: &Shard, live: &Live, provider: &str, handle: Option<&Handle>, carried: Carried) {
+pub(crate) fn offer<E: Environment>(
+    shard: &Shard<E>,
+    live: &Live,
+    provider: &str,
+    handle: Option<&Handle>,
+    carried: Carried,
+) {
     let Some(identity) = live.identity.get() else { return };
     let session = live.share(carried);
     if let Some(handle) = handle.filter(|_| !shard.is_behind()) {

@@ -5,7 +5,6 @@
 
 use crate::admit;
 use crate::arrival::Arrival;
-use crate::asked::Claimant;
 use crate::connect::{self, Connected};
 use crate::error::{SessionError, Side};
 use crate::io::stream::Ends;
@@ -13,19 +12,14 @@ use crate::live::Live;
 use crate::refuse;
 use crate::relay;
 use crate::shard::Shard;
+use crate::stages;
 use crate::tap::Tap;
 use std::future::poll_fn;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use tokenist_core::message::Closed;
-use tokenist_core::meter::{Carried, Meter};
 use tokenist_core::metric::Metric;
-use tokenist_handoff::Report;
-
-/// Told to the operator and the metrics where neither side sent a close frame.
-const CLOSE_ABNORMAL: u16 = 1006;
 
 /// Runs one connection to its end. A panic ends this session alone.
 pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
@@ -42,7 +36,8 @@ pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
         })
         .await
     };
-    settle(&shard, &live, tap, outcome);
+    stages::settle(&shard, &live, tap);
+    tell(&shard, &live, outcome);
 }
 
 async fn life(
@@ -67,16 +62,7 @@ fn begin<'a>(
     connected: Connected,
 ) -> (&'a mut Tap, Box<Ends>) {
     let Connected { target, asked, provider, opening, ends } = connected;
-    let mut meter =
-        Meter::new(live.dialect.get(), provider.billing.clone(), asked.models, shard.config.estimate);
-    if let Some(call) = asked.call {
-        live.shares_call.set(true);
-        meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) }));
-    }
-    if let Some(session) = live.shared() {
-        meter.resume(Carried::clone(&session.carried.load()));
-    }
-    let tap = tap.insert(Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider));
+    let tap = tap.insert(stages::tap(shard, live, asked, provider));
     tap.start(&target);
     if let Some(event) = opening {
         tap.read_client(&event, event.len() as u64);
@@ -84,19 +70,8 @@ fn begin<'a>(
     (tap, Box::new(ends))
 }
 
-/// Every way out: what was metered is booked, the place is given back, the record is written once.
-fn settle(shard: &Shard, live: &Live, tap: Option<Tap>, outcome: Option<Result<(), SessionError>>) {
-    if let Some(mut tap) = tap {
-        tap.settle(shard.clock.now());
-    }
-    shard.forget(live);
-    live.leave_place();
-    if live.relaying.get() {
-        let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
-        shard.counters.add(Metric::SessionsClosed, 1);
-        shard.report(Report::Closed(Closed { session: live.id(), at: shard.clock.now().wall, close_code }));
-        tracing::debug!(session = %live.id(), close_code, reason = live.ending().map(|ending| ending.message()), "session closed");
-    }
+/// Tells the operator how it went, if not well.
+fn tell(shard: &Shard, live: &Live, outcome: Option<Result<(), SessionError>>) {
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
     let client = live.client.get().map(tracing::field::display);
     match outcome {

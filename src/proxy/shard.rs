@@ -4,8 +4,8 @@
 //! verdicts, pings, and memory to give back. Invariant: a shard never waits for another thread.
 
 use crate::accounts::Accounts;
-use crate::clock::Clock;
 use crate::config::Config;
+use crate::environment::{Environment, System};
 use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::Pool;
 use crate::keys::KeyRing;
@@ -15,22 +15,22 @@ use crate::pings::{Beats, Toward};
 use crate::race::Winners;
 use crate::reporter::{Held, Kept};
 use crate::tally::Tally;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
-use tokenist_core::journal;
 use tokenist_core::message::Delta;
 use tokenist_core::metric::Metric;
 use tokenist_core::models::Models;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now};
 use tokenist_core::verdict::judge_model;
-use tokenist_handoff::{Counters, Lane, Published, Report};
+use tokenist_handoff::{Counters, Order, Published, Report};
 
 /// What goes on is told to the operator no more often.
 const COMPLAINT_MS: u64 = 10_000;
@@ -41,14 +41,14 @@ const TIMED_EACH_MS: u64 = 1_000;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
-pub(crate) struct Shard {
+pub struct Shard<E = System> {
     pub(crate) index: usize,
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     pub(crate) prices: Arc<Published<PriceTable>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: Pool,
-    pub(crate) accounts: Accounts,
+    pub accounts: Accounts,
     pub(crate) winners: Winners,
     /// Accepted and not ended, whether a session became of it or not.
     pub(crate) connections: Cell<usize>,
@@ -58,14 +58,12 @@ pub(crate) struct Shard {
     lingering: Cell<usize>,
     /// Reports that the queue had no room for.
     held: RefCell<Held>,
-    /// Where what is counted outlives the process. `None` where nothing does.
-    lane: RefCell<Option<Lane>>,
     unpriced: RefCell<HashSet<Model>>,
     /// Refusals that are still to be reported.
     tally: Tally,
     /// Of each provider.
     pub(crate) key_rings: Box<[KeyRing]>,
-    pub(crate) clock: Clock,
+    environment: E,
     /// The time at the last tick: fresh enough for deadlines.
     now: Cell<Now>,
     /// When what is walked now was read: one reading of the clock for all events of a buffer.
@@ -80,9 +78,9 @@ pub(crate) struct Shard {
     complained_at: Cell<Option<Instant>>,
 }
 
-impl Shard {
-    pub(crate) fn new(index: usize, config: Arc<Config>, links: Links, lane: Option<Lane>) -> Shard {
-        let clock = Clock::new();
+impl<E: Environment> Shard<E> {
+    pub fn new(index: usize, config: Arc<Config>, links: Links, environment: E) -> Shard<E> {
+        let now = environment.now();
         Shard {
             index,
             prices: Arc::clone(&links.prices),
@@ -94,14 +92,13 @@ impl Shard {
             sessions: RefCell::default(),
             sessions_opened: Cell::new(0),
             lingering: Cell::new(0),
-            held: RefCell::default(),
-            lane: RefCell::new(lane),
+            held: RefCell::new(Held::new(config.held_max)),
             unpriced: RefCell::default(),
             tally: Tally::default(),
             key_rings: config.providers.iter().map(|provider| KeyRing::new(&provider.keys)).collect(),
-            now: Cell::new(clock.now()),
-            read_at: Cell::new(clock.now()),
-            clock,
+            now: Cell::new(now),
+            read_at: Cell::new(now),
+            environment,
             drain_by: Cell::new(None),
             drain_ms: Cell::new(0),
             over: Cell::new(false),
@@ -111,23 +108,53 @@ impl Shard {
         }
     }
 
+    pub fn environment(&self) -> &E {
+        &self.environment
+    }
+
+    /// The time, as the clocks say it.
+    #[inline]
+    pub(crate) fn time(&self) -> Now {
+        self.environment.now()
+    }
+
     /// The time, to a tick.
     pub(crate) fn now(&self) -> Instant {
         self.now.get().instant
     }
 
-    pub(crate) fn read_clock(&self) {
-        self.clock.tick();
-        self.now.set(self.clock.now());
+    fn read_clock(&self) {
+        self.environment.follow_clock();
+        self.now.set(self.time());
+    }
+
+    /// What is shown to the taps from here on was read at this time.
+    #[inline]
+    pub fn note_read(&self) {
+        self.read_at.set(self.time());
+    }
+
+    /// Carries out orders as they come.
+    pub fn obey(&self, orders: impl Iterator<Item = Order>) {
+        self.read_clock();
+        for order in orders {
+            match order {
+                Order::Admission { ticket, answer } => self.accounts.answer(ticket, answer),
+                Order::Sweep => self.sweep(),
+                Order::Release => self.accounts.release(),
+                Order::Close(session) => self.kill(session),
+                Order::Drain { deadline_ms } => self.drain(deadline_ms),
+            }
+        }
     }
 
     /// Registers a session. One that is too many is there only to be refused; `None` where even those are too many.
-    pub(crate) fn open(&self) -> Option<Rc<Live>> {
+    pub fn open(&self) -> Option<Rc<Live>> {
         let open = self.sessions.borrow().len();
         if open >= self.config.session_max + self.config.refusal_max {
             return None;
         }
-        let now = self.clock.now().instant;
+        let now = self.time().instant;
         let count = self.sessions_opened.replace(self.sessions_opened.get() + 1);
         let id =
             SessionId(self.links.boot << 44 | (self.index as u64 & 0xff) << 36 | (count & 0xf_ffff_ffff));
@@ -144,7 +171,7 @@ impl Shard {
         }
         self.lingering.set(self.lingering.get() + 1);
         self.counters.add(Metric::SessionsLingered, 1);
-        let now = self.clock.now().instant;
+        let now = self.time().instant;
         let until = now.plus_ms(self.config.linger_ms);
         // A drain waits for nobody longer than for the last closing handshake.
         let drained = self.drain_by.get().map(|by| by.max(now).plus_ms(self.config.close_ms));
@@ -152,7 +179,7 @@ impl Shard {
     }
 
     /// Ends one session, as an operator wants.
-    pub(crate) fn kill(&self, session: SessionId) {
+    fn kill(&self, session: SessionId) {
         self.each(|live| {
             if live.id() == session {
                 self.end(live, CloseReason::Killed);
@@ -161,14 +188,15 @@ impl Shard {
     }
 
     /// Takes in no session more, and ends those that there are within this time.
-    pub(crate) fn drain(&self, deadline_ms: u64) {
+    fn drain(&self, deadline_ms: u64) {
         self.drain_ms.set(deadline_ms);
         self.drain_by.set(Some(self.now().plus_ms(deadline_ms)));
     }
 
     /// In the second half of a drain sessions are told to go as soon as no response is under way, which SDKs would take for a
     /// whole one; past the deadline all are. Those that do not are cut by their own deadlines.
-    pub(crate) fn send_away(&self, deadline: Instant) {
+    pub fn send_away(&self) {
+        let Some(deadline) = self.drain_by.get() else { return };
         let now = self.now();
         let is_late = now.plus_ms(self.drain_ms.get() / 2) >= deadline;
         self.each(|live| {
@@ -190,7 +218,7 @@ impl Shard {
     }
 
     /// Asks a session to end for this reason.
-    pub(crate) fn end(&self, live: &Live, ending: CloseReason) {
+    pub fn end(&self, live: &Live, ending: CloseReason) {
         live.end(ending, self.now().plus_ms(self.config.close_ms));
     }
 
@@ -213,7 +241,7 @@ impl Shard {
         }
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.drain_by.get().is_some()
     }
 
@@ -221,9 +249,9 @@ impl Shard {
     pub(crate) fn report(&self, report: Report) {
         let mut held = self.held.borrow_mut();
         let report = match held.is_empty() {
-            true => match self.links.reports.try_send(report) {
-                Ok(()) => return,
-                Err(error) => error.into_inner(),
+            true => match self.environment.send(report) {
+                None => return,
+                Some(report) => report,
             },
             false => report,
         };
@@ -234,20 +262,30 @@ impl Shard {
         self.counters.set_held(held.len());
     }
 
+    /// Reports that the queue had no room for.
+    pub fn held(&self) -> Ref<'_, Held> {
+        self.held.borrow()
+    }
+
+    /// Sends the aggregator what must not wait; whether its queue had room.
+    pub fn ask(&self, question: Report) -> bool {
+        self.environment.send(question).is_none()
+    }
+
     /// The aggregator is so far behind that no session more may be taken in.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.held.borrow().is_full()
     }
 
     /// Keeps that a caller was refused, for the operator. It is counted where it is told.
-    pub(crate) fn refused(
+    pub fn refused(
         &self,
         identity: Option<&Identity>,
         key: Option<KeyHash>,
         peer: IpAddr,
         ending: &CloseReason,
     ) {
-        if self.tally.note(identity, key, peer, ending, self.clock.now().wall) {
+        if self.tally.note(identity, key, peer, ending, self.time().wall) {
             self.report_refusals();
         }
     }
@@ -260,14 +298,12 @@ impl Shard {
 
     /// Reports what was counted. From here on it outlives the process, and nobody has heard of it yet.
     pub(crate) fn charged(&self, delta: Delta) {
-        let mut lane = self.lane.borrow_mut();
-        let upto = lane.as_mut().and_then(|lane| lane.append(|record| journal::write_delta(&delta, record)));
-        self.report(Report::Charged(delta, upto));
+        self.report(self.environment.set_down(delta));
     }
 
     /// Whether a model is not served because no price is known for it.
     pub(crate) fn refuses(&self, provider: &str, model: &Model) -> bool {
-        let is_priced = || self.prices.load().row(provider, model.as_str(), self.clock.now().wall).is_some();
+        let is_priced = || self.prices.load().row(provider, model.as_str(), self.time().wall).is_some();
         self.config.refuse_unknown_models && !is_priced()
     }
 
@@ -288,13 +324,12 @@ impl Shard {
     }
 
     /// Sends what is held; true if nothing is left.
-    pub(crate) fn flush(&self) -> bool {
+    pub fn flush(&self) -> bool {
         let mut held = self.held.borrow_mut();
         if held.is_empty() {
             return true;
         }
-        let send = |report| self.links.reports.try_send(report).err().map(|error| error.into_inner());
-        let all_sent = held.send(send);
+        let all_sent = held.send(|report| self.environment.send(report));
         self.counters.set_held(held.len());
         all_sent
     }
@@ -306,7 +341,7 @@ impl Shard {
     }
 
     /// Judges every session now.
-    pub(crate) fn sweep(&self) {
+    fn sweep(&self) {
         self.each(|live| self.judge(live));
     }
 
@@ -390,13 +425,13 @@ impl Shard {
         }
     }
 
-    pub(crate) fn tick(&self) {
+    pub fn tick(&self) {
         self.counters.heartbeat().beat();
         self.read_clock();
         self.flush();
         self.accounts.tick();
         self.report_refusals();
-        self.lane.borrow_mut().iter_mut().for_each(Lane::look);
+        self.environment.look();
         let config = &*self.config;
         let now = self.now();
         self.each(|live| {
@@ -420,5 +455,11 @@ impl Shard {
             self.look_after(live, Side::Downstream);
             self.look_after(live, Side::Upstream);
         });
+    }
+}
+
+impl<E> fmt::Debug for Shard<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({})", self.index)
     }
 }

@@ -3,6 +3,7 @@
 //! Start at [`run`].
 
 use crate::config::Config;
+use crate::environment::System;
 use crate::links::Links;
 use crate::listener;
 use crate::shard::Shard;
@@ -11,7 +12,7 @@ use monoio::time::{Duration, sleep};
 use std::os::unix::net;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokenist_handoff::{Lane, Mailbox, Order};
+use tokenist_handoff::{Mailbox, Order};
 
 /// Serves until a drain has ended.
 pub(crate) async fn run(
@@ -19,10 +20,10 @@ pub(crate) async fn run(
     config: Arc<Config>,
     links: Links,
     orders: Mailbox<Order>,
-    lane: Option<Lane>,
+    system: System,
     sockets: listener::Sockets,
 ) {
-    let shard = Rc::new(Shard::new(index, config, links, lane));
+    let shard = Rc::new(Shard::new(index, config, links, system));
     let listeners = listener::listen(&shard, sockets);
     let notifier = Arc::clone(orders.notifier());
     let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
@@ -31,11 +32,11 @@ pub(crate) async fn run(
     loop {
         sleep(tick).await;
         shard.tick();
-        if let Some(deadline) = shard.drain_by.get() {
+        if shard.is_draining() {
             if let Some(listeners) = listeners.take() {
                 listeners.close(&shard).await;
             }
-            shard.send_away(deadline);
+            shard.send_away();
             if shard.connections.get() == 0 && shard.flush() {
                 break;
             }
@@ -65,16 +66,7 @@ async fn obey(shard: Rc<Shard>, orders: Mailbox<Order>) {
         if shard.over.get() {
             return;
         }
-        shard.read_clock();
-        for order in orders.drain() {
-            match order {
-                Order::Admission { ticket, answer } => shard.accounts.answer(ticket, answer),
-                Order::Sweep => shard.sweep(),
-                Order::Release => shard.accounts.release(),
-                Order::Close(session) => shard.kill(session),
-                Order::Drain { deadline_ms } => shard.drain(deadline_ms),
-            }
-        }
+        shard.obey(orders.drain());
         if let Err(error) = woken {
             tracing::error!(%error, "a shard's notifier is broken");
             sleep(Duration::from_millis(shard.config.tick_ms)).await;

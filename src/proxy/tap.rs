@@ -4,10 +4,12 @@
 //! that a limit keeps from being forwarded.
 
 use crate::config::Provider;
+use crate::environment::{Environment, System};
 use crate::live::{CUT_OFF, Live};
 use crate::pings::PING;
 use crate::resumption;
 use crate::shard::Shard;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
@@ -24,8 +26,8 @@ use tokenist_handoff::{Charge, ChargeOutcome};
 /// The longest event that is read in parts; a longer one that should carry usage counts as unmetered.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
-pub(crate) struct Tap {
-    shard: Rc<Shard>,
+pub struct Tap<E = System> {
+    shard: Rc<Shard<E>>,
     live: Rc<Live>,
     meter: Meter,
     provider: Arc<Provider>,
@@ -61,8 +63,8 @@ enum Wanted {
     Nothing,
 }
 
-impl Tap {
-    pub(crate) fn new(shard: Rc<Shard>, live: Rc<Live>, meter: Meter, provider: Arc<Provider>) -> Tap {
+impl<E: Environment> Tap<E> {
+    pub(crate) fn new(shard: Rc<Shard<E>>, live: Rc<Live>, meter: Meter, provider: Arc<Provider>) -> Tap<E> {
         let model = meter.model().cloned();
         let awaits_name = model.is_some();
         Tap {
@@ -81,7 +83,7 @@ impl Tap {
 
     /// The provider has taken the session: what its request tells.
     pub(crate) fn start(&mut self, target: &str) {
-        self.now = self.shard.clock.now();
+        self.now = self.shard.time();
         let reading = self.meter.start(target, &self.shard.prices.load(), self.now);
         self.book(reading);
         self.note_time();
@@ -116,7 +118,7 @@ impl Tap {
 
     /// An event of the application, or the beginning of one. It goes on unless it asks for a model that is not served.
     pub(crate) fn read_client(&mut self, event: &[u8], event_bytes: u64) -> Act {
-        let now = self.shard.clock.now();
+        let now = self.shard.time();
         match self.meter.read_client(event, event_bytes, &self.shard.prices.load(), now) {
             Chosen::Model(model) if self.model.as_ref() != Some(&model) => {
                 self.awaits_name = true;
@@ -150,7 +152,7 @@ impl Tap {
 
     /// Nobody hears the responses any more: what they read counts like what they say.
     pub(crate) fn abandon(&mut self) {
-        self.now = self.shard.clock.now();
+        self.now = self.shard.time();
         let reading = self.meter.abandon();
         self.book(reading);
     }
@@ -160,7 +162,7 @@ impl Tap {
         if !self.meter.is_timed() {
             return;
         }
-        self.now = self.shard.clock.now();
+        self.now = self.shard.time();
         self.live.timed_at.set(Some(self.now.instant));
         let reading = self.meter.elapse(&self.shard.prices.load(), self.now);
         self.book(reading);
@@ -438,7 +440,7 @@ impl Gathering {
     }
 }
 
-impl Visit for Tap {
+impl<E: Environment> Visit for Tap<E> {
     fn blot(&mut self, reason: &mut [u8]) {
         self.shard.blot(&self.live).out_of_cut(reason);
     }
@@ -471,5 +473,11 @@ impl Visit for Tap {
             Opcode::Pong if payload == PING => Act::Swallow,
             Opcode::Ping | Opcode::Pong => Act::Pass,
         }
+    }
+}
+
+impl<E> fmt::Debug for Tap<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tap({})", self.live.id())
     }
 }

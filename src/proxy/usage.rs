@@ -31,7 +31,7 @@ pub(crate) async fn answer(shard: &Rc<Shard>, head: &RequestHead) -> Result<Vec<
         ));
     };
     let usage = admission::user_usage(shard, key, caller.user).await?;
-    let body = body(&usage, shard.clock.now().wall);
+    let body = body(&usage, shard.time().wall);
     Ok(upgrade::answer(200, &body.to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
