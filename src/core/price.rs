@@ -93,6 +93,13 @@ impl Reign {
     }
 }
 
+impl Default for PriceTable {
+    /// Without a row: everything costs the fallback.
+    fn default() -> PriceTable {
+        PriceTable::of(Vec::new())
+    }
+}
+
 impl PriceTable {
     /// The prices that tokenist was built with.
     pub fn builtin() -> PriceTable {
