@@ -16,7 +16,6 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::Holder;
 use tokenist_core::key::Key;
 use tokenist_core::limit::{Limit, WindowKind};
-use tokenist_core::meter::Metered;
 use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::verdict::{Verdict, judge};
@@ -51,7 +50,7 @@ impl World {
                 foreseen[who] += session.foreseen;
             }
             let user = session.party.all().next().expect("a session has a user");
-            places[user] += u32::from(session.has_place);
+            places[user] += u32::from(!session.live.lingers());
         }
         for who in 0..HOLDER_COUNT {
             let Some(slot) = ledger.find(cast::holder(who)) else { continue };
@@ -131,23 +130,31 @@ impl World {
         // Strangers who begin to talk at once are given a slot beyond the bound until somebody can be forgotten.
         assert!(known <= slots + HOLDER_COUNT, "{known} have {slots} slots");
         for shard in &process.shards {
-            assert_eq!(shard.accounts.asked_count(), shard.entering.len(), "who gave up is not waited for");
+            let asked_count = shard.own.accounts.asked_count();
+            assert_eq!(asked_count, shard.entering.len(), "who gave up is not waited for");
             let held_max = self.shape.held_max + 64 * (sessions + self.session_count as usize);
-            assert!(shard.held.len() <= held_max, "{} reports wait in a shard", shard.held.len());
+            let held = shard.own.held().len();
+            assert!(held <= held_max, "{held} reports wait in a shard");
         }
     }
 
     /// The provider's figure, as the meter read it, is what the provider has stated.
-    pub(crate) fn check_figure(&self, session: &Session, metered: &Metered) {
-        let tokens = metered.usage.total_tokens();
-        let is_stated = session.responses.iter().any(|response| response.stated == Some(tokens));
-        assert!(metered.estimated || is_stated, "{tokens} tokens were stated by nobody");
+    pub(crate) fn check_figure(&self, session: &Session, amount: Amount, is_estimated: bool) {
+        if is_estimated {
+            return;
+        }
+        let (mut call, tokens) = (session.call.borrow_mut(), amount.tokens as u64);
+        let is_stated = call.responses.iter().any(|response| response.stated == Some(tokens));
+        assert!(is_stated || call.is_slow, "{tokens} tokens were stated by nobody");
+        call.metered_count += 1;
+        let is_once = call.metered_count <= call.stated_count();
+        assert!(is_once || call.is_slow, "{tokens} tokens are counted twice");
     }
 
-    /// The account let an event through: our own books have to say the same.
-    pub(crate) fn check_delivery(&self, at: usize, session: &Session) {
+    /// Why no event may be delivered in a session, by our own books.
+    pub(crate) fn bar(&self, at: usize, session: &Session) -> Option<String> {
         if self.shape.clock_jumps {
-            return;
+            return None;
         }
         let Instance { books, .. } = &self.instances[at];
         let now = self.wall;
@@ -158,21 +165,37 @@ impl World {
             let limit = self.limit(at, who);
             let used = books.kept_in(who, limit.window, now) + books.merged_in(who, limit.window, now);
             let in_flight: Amount = self.in_flight(at, who) + in_flight_of(session, who);
-            assert!(!(used + in_flight).reaches(&limit), "{:?} has reached {limit:?}", cast::holder(who));
+            if (used + in_flight).reaches(&limit) {
+                return Some(format!("{:?} has reached {limit:?}", cast::holder(who)));
+            }
             if who < USER_COUNT {
                 let block = books.blocks[who].value.as_ref();
-                assert!(
-                    !block.is_some_and(|block| block.holds_at(now)),
-                    "{:?} is blocked",
-                    cast::holder(who)
-                );
-                assert!(!self.is_acted_on(at, who), "a rule blocks {:?}", cast::holder(who));
+                let is_blocked = block.is_some_and(|block| block.holds_at(now)) || self.is_acted_on(at, who);
+                if is_blocked {
+                    return Some(format!("{:?} is blocked", cast::holder(who)));
+                }
             }
             if who >= FIRST_KEY {
                 let key = books.keys[who - FIRST_KEY].as_ref();
-                let is_revoked = key.is_none_or(|key| key.value.revoked_at.is_some());
-                assert!(!is_revoked, "the key was revoked");
+                if key.is_none_or(|key| key.value.revoked_at.is_some()) {
+                    return Some("the key was revoked".into());
+                }
             }
+        }
+        None
+    }
+
+    /// A session is ended: something has to say why.
+    pub(crate) fn check_end(&self, at: usize, shard: usize, session: &Session, ending: &CloseReason) {
+        let lasted = self.elapsed - session.began;
+        match *ending {
+            CloseReason::Killed | CloseReason::UpstreamFailed(_) => {}
+            CloseReason::Draining => assert!(self.shard(at, shard).is_draining(), "nobody drains"),
+            CloseReason::SessionTooLong { max_seconds: least }
+            | CloseReason::SessionIdle { idle_seconds: least } => {
+                assert!(lasted.as_secs() >= least, "it has lasted {lasted:?}");
+            }
+            _ => self.check_ending(at, session.party, ending),
         }
     }
 
@@ -197,6 +220,14 @@ impl World {
                 let key = party.all().find(|&who| who >= FIRST_KEY).expect("a key was shown") - FIRST_KEY;
                 let key = self.instances[at].books.keys[key].as_ref();
                 assert!(key.is_none_or(|key| !key.value.holds_at(now)), "the key holds");
+            }
+            CloseReason::LimitUnsure => {
+                assert!(self.process(at).is_lost_or_partitioned(), "the peers can be reached");
+            }
+            CloseReason::TooManySessions { .. } => {
+                let most = self.limit(at, user).max_sessions.expect("it bounds its sessions") as usize;
+                let has = |session: &&Session| session.party.has(user) && !session.live.lingers();
+                assert!(self.process(at).sessions().filter(has).count() >= most, "there is a place");
             }
             other => panic!("no verdict says {other:?}"),
         }

@@ -72,14 +72,14 @@ impl World {
         }
     }
 
-    fn next_round(&mut self, at: usize) -> Option<Vec<Contribution>> {
+    pub(crate) fn next_round(&mut self, at: usize) -> Option<Vec<Contribution>> {
         let (now, age) = (self.ledger_now(at), self.age(at));
         let process = self.process_mut(at);
         process.aggregator.exchange(age, now);
         process.line.as_mut()?.rounds.try_recv().ok()
     }
 
-    fn leave_round(&mut self, at: usize, round: &[Contribution]) -> Told {
+    pub(crate) fn leave_round(&mut self, at: usize, round: &[Contribution]) -> Told {
         let name = self.instances[at].name.clone();
         let mut told = self.redis.exchange(&name, round);
         if self.plant == Plant::PeerTwice {
@@ -91,7 +91,7 @@ impl World {
         told
     }
 
-    fn lose(&mut self, at: usize, why: &'static str) {
+    pub(crate) fn lose(&mut self, at: usize, why: &'static str) {
         self.coverage.note(why);
         let process = self.process_mut(at);
         process.is_lost = true;

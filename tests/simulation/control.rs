@@ -4,8 +4,8 @@
 use crate::amount::Amount;
 use crate::books::Booked;
 use crate::cast::{self, FIRST_KEY, HOLDER_COUNT, KEY_COUNT, Party, USER_COUNT};
-use crate::plant::Plant;
-use crate::process::{Answers, Asked, Wish};
+use crate::plant::{LATE_MS, Plant};
+use crate::process::{Answers, Asked, Session, Wish};
 use crate::shape::MILLI;
 use crate::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,9 +27,6 @@ use tokenist_core::price::PriceTable;
 use tokenist_core::time::{HOUR_MS, MINUTE_MS, Timestamp};
 use tokenist_core::usage::Usage;
 use tokenist_handoff::Report;
-
-/// How much later than everybody else the aggregator learns of the time, where that is planted.
-const LATE_MS: u64 = 20 * MINUTE_MS;
 
 type Done = Pin<Box<dyn Future<Output = bool>>>;
 
@@ -137,13 +134,19 @@ impl World {
         instance.kept.written.note(batch);
     }
 
-    fn write_and_panic(&mut self, at: usize) {
+    pub(crate) fn write_and_panic(&mut self, at: usize) {
+        let is_lost = self.plant == Plant::BatchLost;
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            self.write(at);
+            if !is_lost {
+                self.write(at);
+            }
             panic!("a bug in the store");
         }));
         assert!(panicked.is_err());
         self.process_mut(at).store.recover();
+        if is_lost {
+            self.process_mut(at).batches.pop_front();
+        }
     }
 
     pub(crate) fn committed(&mut self, at: usize) {
@@ -246,7 +249,8 @@ impl World {
             }
             10 | 11 if !self.shape.has_short_lanes() => self.any_record(handle),
             12 => {
-                let id = SessionId(self.chance.below(self.session_count + 1));
+                let live: Vec<SessionId> = self.process(at).sessions().map(Session::id).collect();
+                let id = live.get(self.chance.index(live.len() + 1)).copied().unwrap_or(SessionId::NONE);
                 (Wish::Look, ask(handle, move |handle| async move { handle.close_session(id).await.is_ok() }))
             }
             13 => (
@@ -321,8 +325,8 @@ impl World {
 
     /// Something was used outside of a session.
     fn any_record(&mut self, handle: Handle) -> (Wish, Done) {
-        self.booked_count += 1;
-        let (number, at) = (self.booked_count, self.wall);
+        let (number, at) = (self.numbers.get() + 1, self.wall);
+        self.numbers.set(number);
         let user = self.chance.index(USER_COUNT);
         let identity = Arc::new(Identity {
             org: user.is_multiple_of(2).then(|| cast::org(0)),
@@ -349,10 +353,11 @@ impl World {
     /// A turn of commands.
     pub(crate) fn serve_desk(&mut self, at: usize) {
         let now = self.ledger_now(at);
+        // The turn is over after the first.
+        let took = if self.plant == Plant::TurnEndless { Duration::ZERO } else { Duration::from_secs(1) };
+        let spent = move || took;
         let process = self.process_mut(at);
         let reports_waiting = process.queue.borrow().len();
-        // The turn is over after the first.
-        let spent = || Duration::from_secs(1);
         process.desk.serve(&mut process.aggregator, &spent, now, reports_waiting);
         self.forget_merged(at);
     }
@@ -379,7 +384,7 @@ impl World {
         }
     }
 
-    fn grant(&mut self, at: usize, wish: Wish) {
+    pub(crate) fn grant(&mut self, at: usize, wish: Wish) {
         self.coverage.note("command carried out");
         let instance = &mut self.instances[at];
         let (books, process) = (&mut instance.books, instance.process.as_ref().expect("it runs"));
@@ -432,15 +437,14 @@ impl World {
     /// The operator's price list is read again.
     pub(crate) fn reload(&mut self, at: usize) {
         let usd = self.chance.pick(&["5", "64", "200"]);
-        let list = format!("model,audio_in,audio_out,text_in,text_out\ngpt-realtime,32,{usd},4,16");
-        let listed = PriceTable::builtin().with_rows(&list).expect("the list can be read");
+        let listed = price_list(usd);
         self.process(at).prices.set_listed(listed);
         self.coverage.note("prices read again");
     }
 
     /// The process drains: sessions end, everything is applied and committed.
     pub(crate) fn finish_process(&mut self, at: usize) {
-        self.end_sessions(at);
+        self.drain_sessions(at);
         // Whoever has not been answered is sent away.
         self.process_mut(at).shards.iter_mut().for_each(|shard| shard.entering.clear());
         for round in 0.. {
@@ -455,7 +459,7 @@ impl World {
             self.settle_wishes();
             let process = self.process(at);
             let is_quiet = process.queue.borrow().len() == 0
-                && process.shards.iter().all(|shard| shard.held.is_empty())
+                && process.shards.iter().all(|shard| shard.own.held().is_empty())
                 && process.desk.waiting_count() == 0
                 && process.asked.is_empty();
             self.commit_all(at);
@@ -478,7 +482,15 @@ impl World {
     }
 }
 
-fn key_id(index: usize) -> KeyId {
+/// Prices of two models, of which the first says so many dollars' worth in a million tokens. A third has none.
+pub(crate) fn price_list(usd: &str) -> PriceTable {
+    let header = "model,audio_in,audio_out,text_in,text_out,cached_text_in,cached_audio_in";
+    let list =
+        format!("{header}\ngpt-realtime,32,{usd},4,16,0.4,0.4\ngpt-realtime-mini,10,20,0.6,2.4,0.06,0.3");
+    PriceTable::default().with_rows(&list).expect("the list can be read")
+}
+
+pub(crate) fn key_id(index: usize) -> KeyId {
     KeyId::from(["key_0", "key_1"][index])
 }
 

@@ -31,7 +31,7 @@ impl World {
         self.mongo.be(self.elapsed, None);
     }
 
-    fn instant(&self) -> Instant {
+    pub(crate) fn instant(&self) -> Instant {
         self.epoch + self.elapsed
     }
 

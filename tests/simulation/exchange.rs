@@ -11,11 +11,13 @@ use tokenist_core::window::WindowBucket;
 
 #[derive(Debug, Default)]
 pub(crate) struct Redis {
-    sums: HashMap<(Holder, WindowBucket), BTreeMap<Writer, Amount>>,
+    pub(crate) sums: HashMap<(Holder, WindowBucket), BTreeMap<Writer, Amount>>,
     /// Settings that instances tell each other, with who told them, and how many were forgotten before the first.
     change_feed: Vec<(usize, SettingUpdate)>,
     forgotten: usize,
     pub(crate) is_away: bool,
+    /// Where that is planted: what instances tell of others goes unheard.
+    pub(crate) takes_own_alone: bool,
 }
 
 impl Redis {
@@ -27,6 +29,9 @@ impl Redis {
     ) -> Vec<(Holder, Vec<PeerTotals>)> {
         let mut answers = Vec::new();
         for Contribution { holder, of, counts } in round {
+            if self.takes_own_alone && of.is_some() {
+                continue;
+            }
             let writer = of.as_ref().unwrap_or(name);
             let mut totals = Vec::new();
             for count in counts {

@@ -24,6 +24,7 @@ pub(crate) struct Kept {
     disk: Disk,
     folder: Option<Folder>,
     lane_bytes: u64,
+    details_days: u64,
     pub(crate) written: Written,
 }
 
@@ -73,6 +74,7 @@ impl Kept {
             disk: Disk::default(),
             folder,
             lane_bytes: shape.lane_bytes,
+            details_days: shape.details_days,
             written: Written::default(),
         }
     }
@@ -80,11 +82,18 @@ impl Kept {
     /// The next process's store.
     pub(crate) fn open(&self, server: &Mongo) -> Opened {
         match (self.keep, &self.folder) {
-            (Keep::File, Some(folder)) => Opened::Store(folder.open(self.lane_bytes)),
-            (Keep::Mongo, Some(folder)) => Opened::Mongo(Box::new(folder.open_over(self.lane_bytes, server))),
+            (Keep::File, Some(folder)) => Opened::Store(folder.open(self)),
+            (Keep::Mongo, Some(folder)) => Opened::Mongo(Box::new(folder.open_over(self, server))),
             (Keep::Disk, _) => Opened::Store(Box::new(self.disk.open())),
             _ => Opened::Store(Box::new(Memory::new(memory::Config::default()))),
         }
+    }
+
+    /// The same as it is on the disk now, in another folder.
+    pub(crate) fn copied(&self) -> Kept {
+        let folder = self.folder.as_ref().map(Folder::copied);
+        let (disk, written) = (self.disk.clone(), Written::default());
+        Kept { disk, folder, written, ..*self }
     }
 
     /// Whether what is counted is in a journal before it is committed.
@@ -179,18 +188,29 @@ impl Folder {
         Folder(root.join(format!("tokenist-simulation-{}-{count}", std::process::id())))
     }
 
-    fn config(&self, lane_bytes: u64) -> sqlite::Config {
+    fn copied(&self) -> Folder {
+        let copy = Folder::new();
+        std::fs::create_dir_all(&copy.0).expect("a folder can be made");
+        for file in std::fs::read_dir(&self.0).expect("it can be read") {
+            let file = file.expect("it can be read");
+            std::fs::copy(file.path(), copy.0.join(file.file_name())).expect("it can be copied");
+        }
+        copy
+    }
+
+    fn config(&self, kept: &Kept) -> sqlite::Config {
         let directory = self.0.clone();
-        sqlite::Config { directory, details_days: 0, rollups_days: 0, refusals_days: 0, lane_bytes }
+        let Kept { details_days, lane_bytes, .. } = *kept;
+        sqlite::Config { directory, details_days, rollups_days: 0, refusals_days: 0, lane_bytes }
     }
 
-    fn open(&self, lane_bytes: u64) -> Box<dyn Store> {
-        Box::new(Sqlite::open(self.config(lane_bytes)).expect("a ledger file can be opened"))
+    fn open(&self, kept: &Kept) -> Box<dyn Store> {
+        Box::new(Sqlite::open(self.config(kept)).expect("a ledger file can be opened"))
     }
 
-    fn open_over(&self, lane_bytes: u64, server: &Mongo) -> mongo::Mongo {
+    fn open_over(&self, kept: &Kept, server: &Mongo) -> mongo::Mongo {
         let config = mongo::Config { batch: STATEMENTS, ..mongo::Config::default() };
-        let opened = mongo::Mongo::over(self.config(lane_bytes), config, server.transport());
+        let opened = mongo::Mongo::over(self.config(kept), config, server.transport());
         opened.expect("a ledger file can be opened")
     }
 }

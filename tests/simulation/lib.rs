@@ -2,14 +2,17 @@
 //! aggregator, writer and stores, the place where they meet, operators, two clocks, and every fault that can come
 //! between two steps.
 //!
-//! Start at [`Scenario::play`], then `world`. What decides is the product's own: the meter, holders' verdicts, the
-//! accounts' atomics, the account cache and the reports that wait in a shard, the aggregator with its ledger, slots,
-//! commands and exchange with others, the stores. Simulated are what lies between: sockets and the provider, the queue,
-//! the writer's thread, Redis, clocks, and a store that fails. What must be true is in `check`.
+//! Start at [`Scenario::play`], then `world`. What decides is the product's own: shards with their sessions' taps and
+//! meters, what they hear out and how they drain, the accounts' atomics, the aggregator with its ledger, slots, commands
+//! and exchange with others, the stores. Simulated are what lies between: what moves bytes, the provider, the queue, the
+//! writer's thread, Redis, clocks, and a store that fails. What must be true is in `check`.
 //!
-//! `seeds` beside this file has the scenarios that failed once; the tests play them first.
+//! `seeds` beside this file has the scenarios that failed once; the tests play them first, and those with a name
+//! ([`named`]).
 
+mod admit;
 mod amount;
+mod around;
 mod books;
 mod cast;
 mod chance;
@@ -23,12 +26,14 @@ mod exchange;
 mod keep;
 mod life;
 mod mongo;
+pub mod named;
 mod plant;
 mod process;
 mod provider;
 mod queue;
+mod relay;
 mod scenario;
-mod serve;
+mod script;
 mod shape;
 mod world;
 

@@ -1,9 +1,12 @@
 //! How a process begins, is killed, and ends in peace.
 
+use crate::around::{Around, OwnShard};
 use crate::books::{Booked, Books};
 use crate::cast::{key_index, who};
 use crate::chance::Random;
+use crate::control::price_list;
 use crate::keep::Failing;
+use crate::plant::{PLANTED, Plant};
 use crate::process::{Process, Shard};
 use crate::queue::Queue;
 use crate::world::{Instance, World};
@@ -19,16 +22,13 @@ use tokenist_control::prices::Prices;
 use tokenist_control::{Store, rebook};
 use tokenist_core::cluster::Writer;
 use tokenist_core::ledger::Ledger;
-use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
-use tokenist_handoff::{Order, Sender, mailbox};
-use tokenist_proxy::accounts::Accounts;
-use tokenist_proxy::reporter::Held;
+use tokenist_handoff::{Addresses, Counters, Lane, Mailbox, Order, Published, Sender, mailbox};
+use tokenist_proxy::Links;
 
 /// A shard's mailbox, and the commands that may wait.
 const MAILBOX_MAX: usize = 4;
 pub(crate) const DESK_MAX: usize = 8;
-pub(crate) const TICK_MS: u64 = 10_000;
 
 impl World {
     /// The next process goes on with what the one before has left.
@@ -45,9 +45,11 @@ impl World {
         let store = opened.store();
         let mut clock = Clock::new(self.wall);
         let now = clock.follow(self.wall).now;
-        let reads_back = store.recaller().expect("it can be opened").is_some();
+        let can_tell = store.recaller().expect("it can be opened").is_some();
+        let reads_back = can_tell || self.plant == Plant::ForgottenBudget;
         let config = shape.ledger(reads_back);
-        let restored = store.restore(now, config.holders_max).expect("it can be read");
+        let seats_max = if self.plant == Plant::SeatsAll { usize::MAX } else { config.holders_max };
+        let restored = store.restore(now, seats_max).expect("it can be read");
         let courier = opened.courier();
         if courier.is_some() {
             // What others have set is read from MongoDB, if that answers.
@@ -55,8 +57,8 @@ impl World {
             restored.holders.iter().for_each(|state| books.join(who(&state.holder), state));
             restored.keys.iter().for_each(|key| books.join_key(key_index(&key.value.hash), key));
         }
-        let (mut shards, senders): (Vec<Shard>, Vec<Sender<Order>>) =
-            (0..shape.shards).map(|_| self.new_shard()).unzip();
+        let (mailboxes, senders): (Vec<Mailbox<Order>>, Vec<Sender<Order>>) =
+            (0..shape.shards).map(|_| new_mailbox()).unzip();
         let (holders_max, default_limit) = (config.holders_max, config.default_limit.clone());
         let ledger = Ledger::restore(config, restored, now);
         let mut aggregator = Aggregator::new(ledger, holders_max, senders, Arc::default(), None);
@@ -66,11 +68,13 @@ impl World {
             return self.start(at);
         }
         let lanes = opened.store().lanes(shape.shards + 1).expect("a journal can be begun");
-        for (shard, lane) in shards.iter_mut().zip(aggregator.take_lanes(lanes)) {
-            shard.lane = Some(lane);
-        }
-        let prices = Arc::new(Prices::new(PriceTable::builtin()));
+        let lanes = aggregator.take_lanes(lanes);
+        let prices = Arc::new(Prices::new(price_list("64")));
         aggregator.price_by(Arc::clone(&prices));
+        let planted_in = if self.is_scripted { 1 } else { PLANTED };
+        let queue = Queue::new(shape.queue_max, (self.plant, planted_in), chance);
+        let queue = Rc::new(RefCell::new(queue));
+        let shards = self.new_shards(mailboxes, lanes, &queue, &prices);
         let (handle, desk) = Desk::new(DESK_MAX, Arc::clone(&prices), default_limit);
         let line = shape.is_cluster().then(|| {
             let (link, line) = link(shape.instances as u32);
@@ -80,7 +84,7 @@ impl World {
         let is_lost = shape.is_cluster();
         self.instances[at].process = Some(Process {
             shards,
-            queue: Rc::new(RefCell::new(Queue::new(shape.queue_max, self.plant, chance))),
+            queue,
             aggregator,
             handle,
             desk,
@@ -97,7 +101,6 @@ impl World {
             events: VecDeque::new(),
             is_lost,
             read_upto: 0,
-            drains: false,
         });
         if is_lost && !self.redis.is_away {
             self.find_redis(at);
@@ -107,17 +110,31 @@ impl World {
         self.coverage.note("process begins");
     }
 
-    fn new_shard(&self) -> (Shard, Sender<Order>) {
-        let (sender, mailbox) = mailbox(MAILBOX_MAX).expect("a notifier can be made");
-        let shard = Shard {
-            mailbox,
-            accounts: Rc::new(Accounts::new(self.shape.cache_max, TICK_MS)),
-            held: Held::new(self.shape.held_max),
-            lane: None,
-            sessions: Vec::new(),
-            entering: Vec::new(),
+    fn new_shards(
+        &self,
+        mailboxes: Vec<Mailbox<Order>>,
+        lanes: Vec<Lane>,
+        queue: &Rc<RefCell<Queue>>,
+        prices: &Prices,
+    ) -> Vec<Shard> {
+        let links = Links {
+            prices: Arc::clone(prices.in_force()),
+            addresses: Arc::new(Published::new(Addresses::default())),
+            counters: mailboxes.iter().map(|_| Arc::new(Counters::default())).collect(),
+            refusals: Arc::default(),
+            calls: Arc::default(),
+            boot: self.process_count,
         };
-        (shard, sender)
+        let mut lanes = lanes.into_iter();
+        let shards = mailboxes.into_iter().enumerate().map(|(index, mailbox)| {
+            let (clock, numbers) = (Rc::clone(&self.clock), Rc::clone(&self.numbers));
+            let lane = lanes.next().filter(|_| self.plant != Plant::JournalForgotten);
+            let around = Around::new(clock, Rc::clone(queue), lane, numbers);
+            let own = Rc::new(OwnShard::new(index, Arc::clone(&self.config), links.clone(), around));
+            let counters = Arc::clone(&links.counters[index]);
+            Shard { mailbox, own, counters, sessions: Vec::new(), entering: Vec::new() }
+        });
+        shards.collect()
     }
 
     /// It is reached: who is there is told first.
@@ -140,12 +157,11 @@ impl World {
         let before = lost(self);
         if in_peace {
             self.coverage.note("process ends in peace");
-            self.process_mut(at).drains = true;
             self.finish_process(at);
         } else {
             self.coverage.note("process is killed");
         }
-        self.take(at);
+        self.take_process(at);
         let may_lose = !in_peace || !self.instances[at].kept.lasts();
         assert!(may_lose || lost(self) == before, "who ends in peace loses nothing");
         if self.chance.once_in(2) {
@@ -154,7 +170,7 @@ impl World {
     }
 
     /// The process is gone, and all that it alone had. What was written, answered for or not, is what holds.
-    fn take(&mut self, at: usize) {
+    pub(crate) fn take_process(&mut self, at: usize) {
         let instance = &mut self.instances[at];
         drop(instance.process.take());
         let (books, written, lasts) = (&mut instance.books, &instance.kept.written, instance.kept.lasts());
@@ -194,6 +210,11 @@ impl World {
         self.instances[at].kept.written.note_rebooked(numbers.into_iter());
         true
     }
+}
+
+fn new_mailbox() -> (Mailbox<Order>, Sender<Order>) {
+    let (sender, mailbox) = mailbox(MAILBOX_MAX).expect("a notifier can be made");
+    (mailbox, sender)
 }
 
 /// Strikes off what is not kept. How much that was.

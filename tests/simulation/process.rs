@@ -1,8 +1,9 @@
 //! One process of an instance: what a kill takes.
 
 use crate::amount::Amount;
+use crate::around::{Around, OwnShard};
 use crate::cast::{Party, Who};
-use crate::provider::Response;
+use crate::provider::{Call, Piece};
 use crate::queue::{Queue, delta_of};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,11 +23,10 @@ use tokenist_core::batch::{Batch, Recalled, Stamped};
 use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::key::Key;
 use tokenist_core::limit::{Block, Limit};
-use tokenist_core::meter::Meter;
-use tokenist_handoff::{Account, Answer, Lane, Mailbox, Order, Report};
-use tokenist_proxy::accounts::Accounts;
+use tokenist_handoff::{Account, Answer, Counters, Mailbox, Order, Report};
 use tokenist_proxy::holders::Holders;
-use tokenist_proxy::reporter::Held;
+use tokenist_proxy::live::Live;
+use tokenist_proxy::tap::Tap;
 
 pub(crate) struct Process {
     pub(crate) shards: Vec<Shard>,
@@ -55,17 +55,14 @@ pub(crate) struct Process {
     pub(crate) is_lost: bool,
     /// How far it has listened to what others set.
     pub(crate) read_upto: usize,
-    pub(crate) drains: bool,
 }
 
 pub(crate) type Answers = Vec<(Holder, Result<Recalled, StoreError>)>;
 
 pub(crate) struct Shard {
     pub(crate) mailbox: Mailbox<Order>,
-    pub(crate) accounts: Rc<Accounts>,
-    pub(crate) held: Held,
-    /// Of the journal, where there is one.
-    pub(crate) lane: Option<Lane>,
+    pub(crate) own: Rc<OwnShard>,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) entering: Vec<Entering>,
 }
@@ -80,24 +77,22 @@ pub(crate) struct Entering {
     pub(crate) until: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Dialled,
-    Relayed,
-    /// The provider is heard out, until then.
-    HeardOut(Duration),
-}
-
 pub(crate) struct Session {
-    pub(crate) id: SessionId,
-    pub(crate) identity: Arc<Identity>,
+    /// The product's.
+    pub(crate) live: Rc<Live>,
+    /// Likewise; none before the provider has let it in.
+    pub(crate) tap: Option<Tap<Around>>,
     pub(crate) party: Party,
-    pub(crate) holders: Holders,
-    pub(crate) meter: Meter,
-    pub(crate) phase: Phase,
-    pub(crate) has_place: bool,
-    pub(crate) responses: Vec<Response>,
-    pub(crate) response_count: u64,
+    pub(crate) model: &'static str,
+    pub(crate) call: Rc<RefCell<Call>>,
+    /// It attaches to its call by name, as others may.
+    pub(crate) names_call: bool,
+    /// What is still to come of a message of the provider's.
+    pub(crate) rest: Vec<Piece>,
+    /// When it was let in, by the clock that only runs.
+    pub(crate) began: Duration,
+    /// Why it ends was looked at.
+    pub(crate) was_ended: bool,
     /// What was charged, of which so much is booked.
     pub(crate) charged: Amount,
     pub(crate) booked: Amount,
@@ -154,13 +149,16 @@ impl Process {
     /// Reports of usage that the aggregator has not applied, by number.
     pub(crate) fn unapplied(&self) -> Vec<Unapplied> {
         let queue = self.queue.borrow();
-        let held = self.shards.iter().flat_map(|shard| shard.held.iter());
         let unapplied = |report: &Report| {
             let delta = delta_of(report)?;
             let amount = Amount { nano: delta.cost.0, tokens: delta.usage.total_tokens() as i64 };
             Some(Unapplied { amount, at: delta.at, of: Party::of(&delta.identity) })
         };
-        queue.iter().chain(held).filter_map(unapplied).collect()
+        let mut all: Vec<Unapplied> = queue.iter().filter_map(unapplied).collect();
+        for shard in &self.shards {
+            all.extend(shard.own.held().iter().filter_map(unapplied));
+        }
+        all
     }
 }
 
@@ -177,9 +175,22 @@ impl Session {
         self.charged - self.booked
     }
 
+    pub(crate) fn id(&self) -> SessionId {
+        self.live.id()
+    }
+
+    pub(crate) fn holders(&self) -> &Holders {
+        self.live.holders.get().expect("it was let in")
+    }
+
+    /// What is said reaches the application.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.tap.is_some() && !self.live.is_ending() && !self.live.lingers()
+    }
+
     /// Each holder's account.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (Who, &Arc<Account>)> {
-        let Holders { user, org, feature, key } = &self.holders;
+        let Holders { user, org, feature, key } = self.holders();
         let accounts = std::iter::once(user).chain([org, feature, key].into_iter().flatten());
         self.party.all().zip(accounts)
     }

@@ -11,15 +11,14 @@ pub(crate) struct Queue {
     reports: VecDeque<Report>,
     reports_max: usize,
     plant: Plant,
+    /// How often it shows, one in so many.
+    planted_in: u64,
     chance: Random,
 }
 
-/// How often a planted fault shows, one in so many.
-const PLANTED: u64 = 20;
-
 impl Queue {
-    pub(crate) fn new(reports_max: usize, plant: Plant, chance: Random) -> Queue {
-        Queue { reports: VecDeque::new(), reports_max, plant, chance }
+    pub(crate) fn new(reports_max: usize, (plant, planted_in): (Plant, u64), chance: Random) -> Queue {
+        Queue { reports: VecDeque::new(), reports_max, plant, planted_in, chance }
     }
 
     /// Gives the report back where there is no room.
@@ -29,8 +28,8 @@ impl Queue {
         }
         let again = delta_of(&report).cloned();
         match (self.plant, again) {
-            (Plant::LostDelta, Some(_)) if self.chance.once_in(PLANTED) => return None,
-            (Plant::DoubledReport, Some(delta)) if self.chance.once_in(PLANTED) => {
+            (Plant::LostDelta, Some(_)) if self.chance.once_in(self.planted_in) => return None,
+            (Plant::DoubledReport, Some(delta)) if self.chance.once_in(self.planted_in) => {
                 self.reports.push_back(Report::Charged(delta, None));
             }
             _ => {}

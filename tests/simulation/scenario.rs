@@ -110,7 +110,7 @@ thread_local! {
 }
 
 /// A panic in `act` is a failure, and nothing is printed of it.
-fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, Failure> {
+pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, Failure> {
     static HOOKED: Once = Once::new();
     HOOKED.call_once(|| {
         let before = take_hook();

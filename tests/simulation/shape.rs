@@ -1,11 +1,18 @@
 //! What kind of world a seed makes, before anything happens in it.
 
 use crate::chance::Random;
+use std::sync::Arc;
+use tokenist_core::auth_scheme::AuthScheme;
+use tokenist_core::client::TrustedProxies;
+use tokenist_core::dialect;
+use tokenist_core::http::pass::PassList;
 use tokenist_core::ledger;
 use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
-use tokenist_core::meter::EstimateMode;
+use tokenist_core::meter::{Billing, EstimateMode};
 use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
+use tokenist_core::provider::{Routes, Served};
+use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -29,9 +36,13 @@ pub(crate) struct Shape {
     /// So many reports wait in a shard before they are added up.
     pub(crate) held_max: usize,
     pub(crate) queue_max: usize,
+    /// Between two ticks, as shards take it.
+    pub(crate) tick_ms: u64,
     /// Accounts that a shard remembers.
     pub(crate) cache_max: usize,
     pub(crate) details_max: usize,
+    /// Details that are older are removed; 0: never.
+    pub(crate) details_days: u64,
     /// Of a lane of the journal, where there is one.
     pub(crate) lane_bytes: u64,
     /// The wall clock is set, forwards and back.
@@ -40,12 +51,18 @@ pub(crate) struct Shape {
     pub(crate) ends: bool,
     pub(crate) estimate: EstimateMode,
     pub(crate) default_limit: Limit,
+    /// How long sessions may last, and may be idle.
+    pub(crate) session_seconds: Option<u64>,
+    pub(crate) idle_seconds: Option<u64>,
 }
 
 /// What a thousandth of a dollar is in nano-dollars: some sixteen tokens of speech.
 pub(crate) const MILLI: i64 = 1_000_000;
 
 const SHORT_LANE_BYTES: u64 = 1_024;
+
+/// So that accounts are forgotten after some ticks.
+const SLOW_TICK_MS: u64 = 10_000;
 
 impl Shape {
     pub(crate) fn of(chance: &mut Random) -> Shape {
@@ -70,10 +87,12 @@ impl Shape {
             is_small: chance.once_in(4),
             held_max: if adds_up { 3 } else { 1_000 },
             queue_max: chance.pick(&[4, 20, 200]),
+            tick_ms: SLOW_TICK_MS,
             cache_max: chance.pick(&[2, 8, 50]),
             // Some ten responses, so that lanes go round, and are full now and then.
             lane_bytes: if chance.once_in(2) { SHORT_LANE_BYTES } else { 1 << 16 },
             details_max: if leaves_out { 10 } else { 100_000 },
+            details_days: 0,
             clock_jumps: chance.once_in(6),
             ends: !adds_up && !leaves_out && chance.below(3) > 0,
             estimate: match chance.below(8) {
@@ -90,6 +109,57 @@ impl Shape {
                 on_redis_down: OnRedisDown::LocalShare,
                 models: Models::default(),
             },
+            session_seconds: chance.once_in(4).then_some(3_600),
+            idle_seconds: chance.once_in(8).then_some(600),
+        }
+    }
+
+    /// What the shards are told.
+    pub(crate) fn proxy(&self) -> Config {
+        let family = dialect::family("openai").expect("it is spoken");
+        let provider = Provider {
+            name: "openai".into(),
+            billing: Billing::from("openai"),
+            host: "provider.invalid".into(),
+            port: 443,
+            tls: None,
+            auth: AuthScheme::Bearer,
+            keys: Vec::new(),
+            headers: PassList::with("").expect("it adds nothing"),
+        };
+        let models = Models::parse("").expect("any will do");
+        Config {
+            listen: None,
+            tls_listen: None,
+            tls: None,
+            takeover: false,
+            driver: Driver::Auto,
+            pin: false,
+            session_max: 1_000,
+            refusal_max: 0,
+            message_max_bytes: 1 << 20,
+            tick_ms: self.tick_ms,
+            head_ms: 10_000,
+            dial_ms: 10_000,
+            close_ms: 2_000,
+            half_close_ms: 30_000,
+            linger_ms: 5_000,
+            release_ms: 1_000,
+            // Nobody is silent who is not there.
+            ping_ms: u64::MAX / 4,
+            held_max: self.held_max,
+            account_cache_max: self.cache_max,
+            identity: IdentityRules { passthrough: true, query: false },
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            refuse: Refuse::Auto,
+            session_seconds: self.session_seconds,
+            idle_seconds: self.idle_seconds,
+            panic_user: None,
+            estimate: self.estimate,
+            refuse_unknown_models: false,
+            providers: vec![Arc::new(provider)],
+            routes: Routes::new(vec![Served { name: "openai".into(), family, models }]),
         }
     }
 

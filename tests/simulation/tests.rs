@@ -100,10 +100,22 @@ fn the_same_seed_is_the_same_world() {
 
 #[test]
 fn what_is_planted_is_found() {
-    for plant in Plant::ALL {
+    for plant in Plant::ANYWHERE {
         let planted = |seed| Scenario { plant, ..Scenario::of(seed) };
         let found = (0..PLANTED_MAX).find(|&seed| planted(seed).play().is_err());
         assert!(found.is_some(), "{plant:?} is not found");
+    }
+}
+
+#[test]
+fn scenarios_with_a_name_hold_and_do_not_without_their_mechanism() {
+    for scenario in named::all() {
+        if let Err(failure) = scenario.play(Plant::Nothing) {
+            panic!("{scenario:?}: {failure}");
+        }
+        if let Some(plant) = scenario.without {
+            assert!(scenario.play(plant).is_err(), "{scenario:?}: {plant:?} is not found");
+        }
     }
 }
 

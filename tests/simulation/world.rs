@@ -1,8 +1,9 @@
 //! Everything that takes part, and one step after another of it.
 //!
-//! Start at [`World::step`]. What happens on shards is in `serve`, what the control plane does in `control`, what
+//! Start at [`World::step`]. How sessions come in is in `admit`, what happens in them in `relay`, what the control plane does in `control`, what
 //! instances tell each other in `cluster`, how processes end and begin in `life`, and what must be true in `check`.
 
+use crate::around::OwnShard;
 use crate::books::Books;
 use crate::cast::HOLDER_COUNT;
 use crate::chance::Random;
@@ -10,13 +11,16 @@ use crate::coverage::Coverage;
 use crate::exchange::Redis;
 use crate::keep::Kept;
 use crate::mongo::Mongo;
-use crate::plant::Plant;
+use crate::plant::{LATE_MS, Plant};
 use crate::process::Process;
 use crate::shape::Shape;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokenist_core::cluster::Writer;
-use tokenist_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Now, SECOND_MS, Timestamp};
+use tokenist_core::time::{DAY_MS, HOUR_MS, Instant, MINUTE_MS, Now, SECOND_MS, Timestamp};
+use tokenist_proxy::Config;
 
 /// 2026-11-30T21:00:00Z: three hours from the end of a day and a month.
 const START: Timestamp = Timestamp(1_796_072_400_000);
@@ -27,8 +31,14 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) shape: Shape,
     pub(crate) plant: Plant,
+    /// Nothing happens that nobody has asked for.
+    pub(crate) is_scripted: bool,
+    /// What the shards are told.
+    pub(crate) config: Arc<Config>,
     /// Of the step that is taken.
     pub(crate) chance: Random,
+    /// What shards see of both clocks.
+    pub(crate) clock: Rc<Cell<Now>>,
     /// What every machine's clock says.
     pub(crate) wall: Timestamp,
     /// The clock that only runs.
@@ -38,8 +48,8 @@ pub(crate) struct World {
     pub(crate) mongo: Mongo,
     /// What the clock that only runs says where the world begins.
     pub(crate) epoch: std::time::Instant,
-    /// The last numbers given.
-    pub(crate) booked_count: u64,
+    /// The last numbers given, the first to what is booked.
+    pub(crate) numbers: Rc<Cell<u64>>,
     pub(crate) session_count: u64,
     pub(crate) process_count: u64,
     pub(crate) coverage: Coverage,
@@ -60,6 +70,15 @@ impl World {
     pub(crate) fn new(seed: u64, plant: Plant) -> World {
         let mut chance = Random::at(seed, u64::MAX);
         let shape = Shape::of(&mut chance);
+        World::of(seed, shape, plant, chance, false)
+    }
+
+    /// A world of this shape, in which nothing happens that is not asked for.
+    pub(crate) fn scripted(shape: Shape, plant: Plant) -> World {
+        World::of(0, shape, plant, Random::at(0, u64::MAX), true)
+    }
+
+    fn of(seed: u64, shape: Shape, plant: Plant, chance: Random, is_scripted: bool) -> World {
         let new = |index: usize| Instance {
             name: Writer(Arc::from(format!("instance-{index}"))),
             kept: Kept::new(&shape),
@@ -68,19 +87,22 @@ impl World {
             process: None,
         };
         let instances: Vec<_> = (0..shape.instances).map(new).collect();
-        let count = instances.len();
+        let (count, config) = (instances.len(), Arc::new(shape.proxy()));
         let mut world = World {
             seed,
             shape,
             plant,
+            is_scripted,
+            config,
             chance,
+            clock: Rc::default(),
             wall: START,
             elapsed: Duration::ZERO,
             instances,
             redis: Redis::default(),
             mongo: Mongo::default(),
             epoch: std::time::Instant::now(),
-            booked_count: 0,
+            numbers: Rc::default(),
             session_count: 0,
             process_count: 0,
             coverage: Coverage::default(),
@@ -108,12 +130,13 @@ impl World {
     fn happen(&mut self, at: usize) {
         let shard = self.chance.index(self.shape.shards);
         match self.chance.below(100) {
-            0..8 => self.arrive(at, shard),
+            0..8 => drop(self.arrive(at, shard)),
             8..14 => self.dial(at, shard),
-            14..42 => self.speak(at, shard),
+            14..38 => self.speak(at, shard),
+            38..42 => self.speak_up(at, shard),
             42..44 => self.leave(at, shard),
-            44..52 => self.tick_shard(at, shard),
-            52..60 => self.obey(at, shard),
+            44..52 => drop(self.tick_shard(at, shard)),
+            52..60 => drop(self.obey(at, shard)),
             60..70 => self.apply(at),
             70..75 => self.tick(at),
             75..79 => self.commit(at),
@@ -137,7 +160,7 @@ impl World {
         }
     }
 
-    fn pass_ms(&mut self, ms: u64) {
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
         self.wall = self.wall.plus_ms(ms);
         self.elapsed += Duration::from_millis(ms);
     }
@@ -165,7 +188,23 @@ impl World {
 
     pub(crate) fn now(&self) -> Now {
         let ms = u64::try_from(self.elapsed.as_millis()).expect("no world lasts so long");
-        Now { wall: self.wall, instant: tokenist_core::time::Instant(ms) }
+        Now { wall: self.wall, instant: Instant(ms) }
+    }
+
+    /// Once in so many times, unless nothing happens that nobody has asked for.
+    pub(crate) fn perhaps(&mut self, times: u64) -> bool {
+        !self.is_scripted && self.chance.once_in(times)
+    }
+
+    /// A shard of the product's, for which it is now.
+    pub(crate) fn shard(&self, at: usize, shard: usize) -> Rc<OwnShard> {
+        let now = self.now();
+        self.clock.set(match self.plant {
+            Plant::OneClock => Now { instant: Instant(now.wall.0), ..now },
+            Plant::LateShard => Now { wall: now.wall.minus_ms(LATE_MS), ..now },
+            _ => now,
+        });
+        Rc::clone(&self.process(at).shards[shard].own)
     }
 
     pub(crate) fn process(&self, at: usize) -> &Process {
@@ -187,7 +226,8 @@ impl World {
             words.extend((0..HOLDER_COUNT).map(|who| books.kept(who).nano as u64));
             let Some(process) = process else { continue };
             words.push(process.queue.borrow().len() as u64);
-            words.extend(process.sessions().flat_map(|session| [session.id.0, session.charged.nano as u64]));
+            words
+                .extend(process.sessions().flat_map(|session| [session.id().0, session.charged.nano as u64]));
         }
         for word in words {
             for byte in word.to_le_bytes() {
