@@ -1,6 +1,6 @@
 //! Protocols that are billed by time, and of which all passes unread but the few events that tell that time.
 //!
-//! One type speaks them all. A provider is a value of it: see [`presets`]. What is billed is the time of the connection, or
+//! One type speaks them all. A provider is a value of it: see `presets`. What is billed is the time of the connection, or
 //! that of the sound which the application sends; where the provider states it in the end, that figure takes the place of what
 //! was reckoned. Sound whose length its bytes do not tell, because it is compressed or in a container, is billed as if it came
 //! no faster than it plays: by the time of the connection.
