@@ -184,9 +184,13 @@ fn however_a_turn_is_broken_off_it_is_booked_as_it_is_billed() {
         ("dropped", |_, client, _| drop(client)),
         ("closed", |_, client, _| client.leave()),
         ("killed", |tokenist, mut client, user| {
-            let sessions = tokenist.get("/admin/sessions");
-            let mut sessions = sessions["sessions"].as_array().unwrap().iter();
-            let id = sessions.find(|session| session["userId"] == user).unwrap()["sessionId"].clone();
+            // What is of now is listed a moment later.
+            let listed = || {
+                let sessions = tokenist.get("/admin/sessions");
+                let mut sessions = sessions["sessions"].as_array().unwrap().iter();
+                sessions.find(|session| session["userId"] == user).map(|session| session["sessionId"].clone())
+            };
+            let id = eventually(PATIENCE, listed, Option::is_some).expect("it is listed");
             assert_eq!(tokenist.delete(&format!("/admin/sessions/{}", id.as_str().unwrap())).status, 200);
             assert_eq!(client.hear_out().1.expect("a close").0, 4003);
         }),
