@@ -368,7 +368,7 @@ mod tests {
             (
                 "[[provider]]\nauth = \"xi-api-key\"",
                 "tokenist.toml: provider.auth = \"xi-api-key\" is none of \"bearer\", \"api-key\", \"x-goog-api-key\", \
-                 \"basic\", \"header:NAME\"",
+                 \"basic\", \"token\", \"bare\", \"header:NAME\"",
             ),
         ] {
             assert_eq!(check(text, &[]).unwrap_err(), message);
