@@ -6,8 +6,8 @@
 //! Why not a JSON library? They give up a whole event for one bad byte, and what stack and memory they take for a
 //! provider's bytes is not ours to bound: one event could end the process with all its sessions.
 
-use memchr::memchr2;
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
 /// The fields of one object, in the order in which they come, from bytes that may end anywhere. A key that comes
@@ -283,6 +283,11 @@ impl<'a> Text<'a> {
         }
         String::from_utf8_lossy(self.raw)
     }
+}
+
+/// What stands between quotes, without its escapes.
+pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+    Text { raw, escaped: memchr(b'\\', raw).is_some() }.bytes()
 }
 
 /// The first field's text, if the bytes begin with `{"key":"` and the text is whole and without escapes: how most

@@ -14,8 +14,9 @@ use self::context::Context;
 use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, total_hash, transcription_hash};
 use self::running::{Growth, Running};
 use self::tariff::Tariff;
+use crate::api::{Api, Asked as AskedOver};
 use crate::dialect::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rest,
+    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rates, Rest,
     SESSION_TIME, Settings,
 };
 use crate::id::Model;
@@ -170,9 +171,39 @@ impl Models {
     }
 }
 
+/// In whose words events come.
+#[derive(Clone, Copy, Debug)]
+enum Vocabulary {
+    /// Of a socket, as bytes.
+    Dialect(&'static dyn Dialect),
+    /// Of HTTP, where somebody else has read them; what estimates assume.
+    Api(&'static Rates),
+}
+
+impl Vocabulary {
+    fn rates(self) -> Rates {
+        match self {
+            Vocabulary::Dialect(dialect) => dialect.rates(),
+            Vocabulary::Api(rates) => *rates,
+        }
+    }
+
+    #[inline]
+    fn dialect(self) -> Option<&'static dyn Dialect> {
+        match self {
+            Vocabulary::Dialect(dialect) => Some(dialect),
+            Vocabulary::Api(_) => None,
+        }
+    }
+
+    fn cancel(self, response: Option<&str>) -> Option<String> {
+        self.dialect()?.cancel(response)
+    }
+}
+
 #[derive(Debug)]
 pub struct Meter {
-    dialect: &'static dyn Dialect,
+    speaks: Vocabulary,
     estimate: EstimateMode,
     output_rate: AudioRate,
     input_rate: AudioRate,
@@ -209,9 +240,18 @@ impl Meter {
         models: Models,
         estimate: EstimateMode,
     ) -> Meter {
-        let rates = dialect.rates();
+        Meter::of(Vocabulary::Dialect(dialect), billing, models, estimate)
+    }
+
+    /// Of one exchange over HTTP: [`Meter::ask`] tells what was asked for, [`Meter::take`] what the answer tells.
+    pub fn of_api(api: &'static dyn Api, billing: Billing, models: Models, estimate: EstimateMode) -> Meter {
+        Meter::of(Vocabulary::Api(api.rates()), billing, models, estimate)
+    }
+
+    fn of(speaks: Vocabulary, billing: Billing, models: Models, estimate: EstimateMode) -> Meter {
+        let rates = speaks.rates();
         Meter {
-            dialect,
+            speaks,
             estimate,
             output_rate: rates.output,
             input_rate: rates.input,
@@ -235,7 +275,8 @@ impl Meter {
     /// The provider has taken the session that was asked for at `target`, a path with its query: what that tells.
     pub fn start(&mut self, target: &str, prices: &PriceTable, now: Now) -> Reading {
         let mut reading = Reading::default();
-        self.dialect.start(target, &mut |event| reading.absorb(self.apply(event, prices, now)));
+        let Some(dialect) = self.speaks.dialect() else { return reading };
+        dialect.start(target, &mut |event| reading.absorb(self.apply(event, prices, now)));
         self.model_is_named = false;
         reading
     }
@@ -279,7 +320,8 @@ impl Meter {
         if let Some(live) = &mut self.live {
             live.growing = None;
         }
-        match self.dialect.peek(event, rest) {
+        let Some(dialect) = self.speaks.dialect() else { return Peeked::Pass };
+        match dialect.peek(event, rest) {
             Peek::Nothing => Peeked::Pass,
             Peek::Whole => Peeked::Collect,
             Peek::OutputDelta(piece) => match self.add(&piece, prices, now) {
@@ -302,15 +344,28 @@ impl Meter {
     /// A whole event that was asked for.
     pub fn read(&mut self, event: &[u8], prices: &PriceTable, now: Now) -> Reading {
         let mut reading = Reading::default();
-        self.dialect.read(event, &mut |event| reading.absorb(self.apply(event, prices, now)));
+        let Some(dialect) = self.speaks.dialect() else { return reading };
+        dialect.read(event, &mut |event| reading.absorb(self.apply(event, prices, now)));
         reading
+    }
+
+    /// What an answer over HTTP tells.
+    pub fn take(&mut self, event: ProviderEvent<'_>, prices: &PriceTable, now: Now) -> Reading {
+        self.apply(event, prices, now)
+    }
+
+    /// What a request over HTTP asks for.
+    pub fn ask(&mut self, asked: &AskedOver) {
+        let input = Context::input_of(self.speaks.rates(), asked.content, self.input_rate, 0);
+        self.live.get_or_insert_default().asked.push_back(Asked { apart: true, input: Some(input) });
     }
 
     /// An event that was asked for but is too large to keep. What `head`, its beginning, tells is used; a response
     /// that it ends without usage is booked by estimate.
     pub fn unmetered(&mut self, head: &[u8], prices: &PriceTable, now: Now) -> Reading {
         let mut reading = Reading::default();
-        self.dialect.read(head, &mut |event| {
+        let Some(dialect) = self.speaks.dialect() else { return reading };
+        dialect.read(head, &mut |event| {
             self.counts.unmetered += u32::from(matches!(event, ProviderEvent::Done { usage: None, .. }));
             reading.absorb(self.apply(event, prices, now));
         });
@@ -320,7 +375,8 @@ impl Meter {
     /// Looks at the first bytes of an event of the application, as [`Meter::peek`] does at the provider's.
     #[inline]
     pub fn peek_client(&mut self, head: &[u8], event_bytes: u64) -> ClientPeeked {
-        match self.dialect.peek_client(head, event_bytes) {
+        let Some(dialect) = self.speaks.dialect() else { return ClientPeeked::Pass };
+        match dialect.peek_client(head, event_bytes) {
             ClientPeek::Nothing => ClientPeeked::Pass,
             ClientPeek::Whole => ClientPeeked::Collect,
             ClientPeek::Sound { bytes } => {
@@ -337,7 +393,7 @@ impl Meter {
 
     /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
     pub fn hears_binary(&self) -> bool {
-        self.dialect.hears_binary()
+        self.speaks.dialect().is_some_and(|dialect| dialect.hears_binary())
     }
 
     /// So much sound of the application, as it is and not in base64.
@@ -349,7 +405,8 @@ impl Meter {
     /// model it has the provider use from now on.
     pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Chosen {
         let mut chosen = Chosen::Nothing;
-        self.dialect.read_client(event, event_bytes, &mut |event| {
+        let Some(dialect) = self.speaks.dialect() else { return chosen };
+        dialect.read_client(event, event_bytes, &mut |event| {
             if let ClientEvent::Setup(settings) = &event {
                 chosen = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
             }
@@ -376,7 +433,7 @@ impl Meter {
             ClientEvent::Respond { apart, input } => {
                 let settings_bytes = self.settings_bytes;
                 let input = input
-                    .map(|content| Context::input_of(self.dialect.rates(), content, rate, settings_bytes));
+                    .map(|content| Context::input_of(self.speaks.rates(), content, rate, settings_bytes));
                 let asked = &mut self.live.get_or_insert_default().asked;
                 if asked.len() < AWAITED_MAX {
                     asked.push_back(Asked { apart, input });
@@ -421,7 +478,7 @@ impl Meter {
     /// Whether the provider will state how long the session was once it is asked to end it.
     fn awaits_time(&self) -> bool {
         let is_open = self.running.as_ref().is_some_and(|running| running.is_open(self.sent_ms()));
-        is_open && self.dialect.cancel(None).is_some()
+        is_open && self.speaks.cancel(None).is_some()
     }
 
     /// Whether something has begun that is not over.
@@ -432,13 +489,13 @@ impl Meter {
     /// The events that ask the provider to stop what is under way and to tell what it has used.
     pub fn cancels(&self) -> Vec<String> {
         if self.awaits_time() {
-            return self.dialect.cancel(None).into_iter().collect();
+            return self.speaks.cancel(None).into_iter().collect();
         }
         let Some(live) = &self.live else { return Vec::new() };
         let cancels: Vec<_> =
-            live.open.iter().filter_map(|open| self.dialect.cancel(open.id.as_deref())).collect();
+            live.open.iter().filter_map(|open| self.speaks.cancel(open.id.as_deref())).collect();
         match cancels.is_empty() && !live.asked.is_empty() {
-            true => self.dialect.cancel(None).into_iter().collect(),
+            true => self.speaks.cancel(None).into_iter().collect(),
             false => cancels,
         }
     }
@@ -490,7 +547,7 @@ impl Meter {
     /// How long the sound is that was sent, where that is billed and can be told by its bytes.
     fn sent_ms(&self) -> Option<u64> {
         let rate = self.input_rate;
-        let is_told = self.dialect.rates().sound_is_billed && rate != AudioRate::UNKNOWN;
+        let is_told = self.speaks.rates().sound_is_billed && rate != AudioRate::UNKNOWN;
         let in_base64 = || self.context.as_ref().map_or(0, |sent| sent.uncommitted_ms(rate, false));
         is_told.then(|| in_base64().saturating_add(rate.ms(self.heard_bytes)))
     }
@@ -570,6 +627,12 @@ impl Meter {
             }
             ProviderEvent::OutputDelta(piece) => {
                 Reading { charge: self.add(&piece, prices, now), ..Reading::default() }
+            }
+            ProviderEvent::SoFar { response, usage } => {
+                let estimate = self.estimate;
+                let open = self.open(response.as_deref(), true, prices, now);
+                let stated = open.filter(|_| estimate != EstimateMode::Off);
+                stated.map(|open| open.state(usage, estimate)).unwrap_or_default()
             }
             ProviderEvent::Finished => {
                 if let Some(open) = self.live.as_mut().and_then(|live| live.open.last_mut()) {
@@ -761,9 +824,10 @@ impl Meter {
             model: self.models.session.clone(),
             began_at: Some(now.instant),
             output_rate: self.output_rate,
-            said_ms_per_token: self.dialect.rates().said_ms_per_token,
+            said_ms_per_token: self.speaks.rates().said_ms_per_token,
             audio_bytes: 0,
             text_bytes: 0,
+            said_at_least: (0, 0),
             charged: Charge::default(),
             input: (self.estimate != EstimateMode::Off).then(|| Box::new(input)),
             input_charge,
@@ -778,7 +842,7 @@ impl Meter {
     }
 
     fn context(&mut self) -> &mut Context {
-        self.context.get_or_insert_with(|| Box::new(Context::new(self.dialect.rates())))
+        self.context.get_or_insert_with(|| Box::new(Context::new(self.speaks.rates())))
     }
 
     fn add(&mut self, piece: &OutputDelta<'_>, prices: &PriceTable, now: Now) -> Charge {
@@ -970,7 +1034,7 @@ impl Meter {
         let usage = match self.tariff.price(model, prices, now.wall).bills_time() {
             true => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
             false => {
-                let audio_in = sound_ms.div_ceil(self.dialect.rates().heard_ms_per_token);
+                let audio_in = sound_ms.div_ceil(self.speaks.rates().heard_ms_per_token);
                 Usage { audio_in, requests: 1, ..Usage::default() }
             }
         };

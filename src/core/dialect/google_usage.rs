@@ -8,23 +8,23 @@ use crate::usage::Usage;
 /// The numbers of one usage object. Thoughts and what tools were prompted with come on top of the counts of prompt and
 /// response; what is cached is part of the prompt.
 #[derive(Debug, Default)]
-pub(super) struct GoogleUsage {
-    pub(super) prompt_count: Option<u64>,
-    pub(super) response_count: Option<u64>,
+pub(crate) struct GoogleUsage {
+    pub(crate) prompt_count: Option<u64>,
+    pub(crate) response_count: Option<u64>,
     /// Of all.
-    pub(super) total_count: Option<u64>,
-    pub(super) cached_count: Option<u64>,
-    pub(super) thought_count: Option<u64>,
-    pub(super) tool_count: Option<u64>,
-    pub(super) prompt: Details,
-    pub(super) response: Details,
-    pub(super) cached: Details,
-    pub(super) tools: Details,
+    pub(crate) total_count: Option<u64>,
+    pub(crate) cached_count: Option<u64>,
+    pub(crate) thought_count: Option<u64>,
+    pub(crate) tool_count: Option<u64>,
+    pub(crate) prompt: Details,
+    pub(crate) response: Details,
+    pub(crate) cached: Details,
+    pub(crate) tools: Details,
 }
 
 impl GoogleUsage {
     /// `None` if there is no number in it.
-    pub(super) fn usage(mut self) -> Option<Usage> {
+    pub(crate) fn usage(mut self) -> Option<Usage> {
         let counts = [self.prompt_count, self.response_count, self.total_count, self.cached_count];
         let beside = [self.thought_count, self.tool_count];
         counts.iter().chain(&beside).any(Option::is_some).then_some(())?;
@@ -58,7 +58,7 @@ impl GoogleUsage {
 
 /// Counts by modality.
 #[derive(Debug, Default)]
-pub(super) struct Details {
+pub(crate) struct Details {
     text: Option<u64>,
     audio: Option<u64>,
     image: Option<u64>,
@@ -77,7 +77,7 @@ enum Modality {
 
 impl Details {
     /// Of entries with a `modality` and a `tokenCount` or `tokens`.
-    pub(super) fn of(field: Field<'_>) -> Details {
+    pub(crate) fn of(field: Field<'_>) -> Details {
         let mut details = Details::default();
         for (entry, _) in field.value.elements().into_iter().flatten() {
             let (mut modality, mut count) = (Modality::Text, None);

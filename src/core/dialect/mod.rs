@@ -6,18 +6,18 @@
 //! to it. `README.md` beside this file tells how to add one.
 
 pub mod duration;
-mod fields;
+pub(crate) mod fields;
 mod gemini_live;
 mod google_interactions;
-mod google_usage;
+pub(crate) mod google_usage;
 mod gpt_live;
 mod openai_error;
 mod openai_like;
 mod openai_realtime;
 mod openai_translation;
-mod openai_usage;
+pub(crate) mod openai_usage;
 mod responses_ws;
-mod stated;
+pub(crate) mod stated;
 mod xai;
 
 pub use self::gemini_live::GeminiLive;
@@ -224,6 +224,11 @@ pub enum ProviderEvent<'a> {
         apart: bool,
     },
     OutputDelta(OutputDelta<'a>),
+    /// What a response under way has used so far, as the provider states it; more may follow.
+    SoFar {
+        response: Option<Cow<'a, str>>,
+        usage: Usage,
+    },
     /// A response has said all; its usage may still follow.
     Finished,
     /// A response is over, well or not; `None` if the provider states no usage.

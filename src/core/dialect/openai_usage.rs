@@ -6,7 +6,7 @@ use crate::json::Fields;
 use crate::usage::Usage;
 
 /// Reads a `usage` object; `None` if there is no number in it.
-pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
+pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = Stated::default();
     for field in fields {
         let count = field.value.count();
@@ -28,7 +28,7 @@ pub(super) fn usage(fields: Fields<'_>) -> Option<Usage> {
 }
 
 /// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
-pub(super) fn milliseconds(seconds: f64) -> u64 {
+pub(crate) fn milliseconds(seconds: f64) -> u64 {
     ((seconds * 1e6).round() as u64).div_ceil(1_000)
 }
 
@@ -60,4 +60,25 @@ fn parts(fields: Option<Fields<'_>>) -> Parts {
         }
     }
     parts
+}
+
+/// What the provider's own tools have used: searches, and pictures that were made.
+pub(crate) fn tools(fields: Fields<'_>) -> Usage {
+    let mut used = Usage::default();
+    for tool in fields {
+        let count = |name: &str| {
+            let field = object(tool).and_then(|counts| find(counts, name));
+            field.and_then(|field| field.value.count()).unwrap_or(0)
+        };
+        match &*tool.key.bytes() {
+            b"web_search" => used.searches += count("num_requests"),
+            b"file_search" => used.file_searches += count("num_requests"),
+            b"image_gen" => {
+                used.image_in += count("input_tokens");
+                used.image_out += count("output_tokens");
+            }
+            _ => {}
+        }
+    }
+    used
 }

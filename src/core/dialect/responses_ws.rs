@@ -7,7 +7,7 @@ mod client;
 
 use super::fields::{find, object, text};
 use super::openai_realtime::{Kind, OpenaiRealtime, peek, read};
-use super::openai_usage::usage;
+use super::openai_usage::{tools, usage};
 use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, OutputKind, Peek, ProviderEvent, Rates, Rest, openai_error,
 };
@@ -122,27 +122,6 @@ struct End<'a> {
     tools: Usage,
     tier: Option<Cow<'a, str>>,
     failed: bool,
-}
-
-/// What the provider's own tools have used: searches, and pictures that were made.
-fn tools(fields: Fields<'_>) -> Usage {
-    let mut used = Usage::default();
-    for tool in fields {
-        let count = |name: &str| {
-            let field = object(tool).and_then(|counts| find(counts, name));
-            field.and_then(|field| field.value.count()).unwrap_or(0)
-        };
-        match &*tool.key.bytes() {
-            b"web_search" => used.searches += count("num_requests"),
-            b"file_search" => used.file_searches += count("num_requests"),
-            b"image_gen" => {
-                used.image_in += count("input_tokens");
-                used.image_out += count("output_tokens");
-            }
-            _ => {}
-        }
-    }
-    used
 }
 
 #[cfg(test)]

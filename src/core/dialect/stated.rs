@@ -5,44 +5,44 @@ use crate::usage::Usage;
 
 /// The numbers of a `usage` object as they stand there.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Stated {
-    pub(super) total: Option<u64>,
-    pub(super) input: Option<u64>,
-    pub(super) output: Option<u64>,
-    pub(super) input_parts: Parts,
-    pub(super) output_parts: Parts,
-    pub(super) duration_ms: Option<u64>,
+pub(crate) struct Stated {
+    pub(crate) total: Option<u64>,
+    pub(crate) input: Option<u64>,
+    pub(crate) output: Option<u64>,
+    pub(crate) input_parts: Parts,
+    pub(crate) output_parts: Parts,
+    pub(crate) duration_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Parts {
-    pub(super) text: Option<u64>,
-    pub(super) audio: Option<u64>,
-    pub(super) image: Option<u64>,
-    pub(super) video: Option<u64>,
-    pub(super) reasoning: Option<u64>,
-    pub(super) cached: Option<u64>,
-    pub(super) cached_text: Option<u64>,
-    pub(super) cached_audio: Option<u64>,
-    pub(super) cached_image: Option<u64>,
-    pub(super) cache_write: Option<u64>,
-    pub(super) cache_write_long: Option<u64>,
+pub(crate) struct Parts {
+    pub(crate) text: Option<u64>,
+    pub(crate) audio: Option<u64>,
+    pub(crate) image: Option<u64>,
+    pub(crate) video: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    pub(crate) cached: Option<u64>,
+    pub(crate) cached_text: Option<u64>,
+    pub(crate) cached_audio: Option<u64>,
+    pub(crate) cached_image: Option<u64>,
+    pub(crate) cache_write: Option<u64>,
+    pub(crate) cache_write_long: Option<u64>,
 }
 
 impl Parts {
-    pub(super) fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         [self.text, self.audio, self.image, self.video].into_iter().flatten().sum()
     }
 }
 
 impl Stated {
-    pub(super) fn has_number(&self) -> bool {
+    pub(crate) fn has_number(&self) -> bool {
         *self != Stated::default()
     }
 
     /// What the totals say beyond the parts is text: a whole usage without parts, and output that no part names,
     /// which is reasoning.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let (input, output) = (&self.input_parts, &self.output_parts);
         let known_output = self.output.unwrap_or(0).max(output.sum());
         let total_in = self.input.or_else(|| self.total.map(|total| total.saturating_sub(known_output)));

@@ -61,8 +61,10 @@ pub(super) struct Open {
     /// Sums of bytes, not of tokens, so that a thousand small pieces do not round up a thousand times.
     pub(super) audio_bytes: u64,
     pub(super) text_bytes: u64,
+    /// Tokens that it has said at least, text and audio.
+    pub(super) said_at_least: (u64, u64),
     pub(super) charged: Charge,
-    /// What it reads, by estimate; `None` where nothing is estimated.
+    /// What it reads, by estimate unless the provider has stated it; `None` where nothing is estimated.
     pub(super) input: Option<Box<Usage>>,
     /// What that costs, where estimates count; charged already, or only foreseen.
     pub(super) input_charge: Charge,
@@ -110,6 +112,29 @@ impl Open {
         }
     }
 
+    /// The provider states what it has used so far: what is read is known then, and charged as what is said.
+    pub(super) fn state(&mut self, so_far: Usage, estimate: EstimateMode) -> Reading {
+        let Usage { text_out, audio_out, .. } = so_far;
+        let input = Usage { text_out: 0, audio_out: 0, requests: 0, ..so_far };
+        self.said_at_least = (text_out, audio_out);
+        let before = (self.charged, self.foreseen());
+        if std::mem::replace(&mut self.input_is_charged, true) {
+            self.charged = self.charged - self.input_charge;
+        }
+        self.input_charge = match estimate {
+            EstimateMode::Enforce => Charge::of(self.price.plain_cost(&input), &input),
+            EstimateMode::Observe | EstimateMode::Off => Charge::default(),
+        };
+        self.charged += self.input_charge;
+        self.input = Some(Box::new(input));
+        self.grow(OutputKind::Text, 0, estimate);
+        Reading {
+            charge: self.charged - before.0,
+            foreseen: Charge::default() - before.1,
+            ..Reading::default()
+        }
+    }
+
     pub(super) fn foreseen(&self) -> Charge {
         if self.input_is_charged { Charge::default() } else { self.input_charge }
     }
@@ -125,7 +150,8 @@ impl Open {
         let bytes_per_second = u64::from(self.output_rate.bytes_per_second.max(1));
         let audio =
             (self.audio_bytes * 3 * 1_000).div_ceil(bytes_per_second * 4 * self.said_ms_per_token.max(1));
-        (self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN), audio)
+        let text = self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN);
+        (text.max(self.said_at_least.0), audio.max(self.said_at_least.1))
     }
 }
 

@@ -1,0 +1,144 @@
+//! Bodies as they come, whole and at every split, and what the meter makes of them.
+
+use super::*;
+use crate::api::{Api, of_family};
+use crate::dialect::family;
+use crate::limit::WindowKind;
+use crate::meter::{Charge, EstimateMode, Meter, Metered, Models, Reading};
+use crate::price::PriceTable;
+use crate::time::{Instant, Now, Timestamp};
+
+const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
+const SSE: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+fn endpoint(family_name: &str, method: &str, path: &str) -> (&'static dyn Api, Endpoint) {
+    let apis = of_family(family(family_name).unwrap());
+    apis.iter().find_map(|api| Some((*api, api.endpoint(method, path)?))).unwrap()
+}
+
+/// What an exchange comes to, with its body in these pieces.
+struct Exchange<'a> {
+    at: (&'a str, &'a str, &'a str),
+    asked: &'a str,
+    status: u16,
+    kind: &'a str,
+    is_whole: bool,
+}
+
+impl Exchange<'_> {
+    fn booked<'b>(&self, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<Metered> {
+        let (family_name, method, path) = self.at;
+        let (api, endpoint) = endpoint(family_name, method, path);
+        let asked = endpoint.asked(self.asked.as_bytes());
+        let prices = PriceTable::builtin();
+        let models = Models { session: asked.model.as_deref().map(Into::into), transcription: None };
+        let mut meter = Meter::of_api(api, family_name.into(), models, EstimateMode::Enforce);
+        meter.ask(&asked);
+        let header = |name: &str| (name == "content-type").then_some(self.kind);
+        let mut answer = Answer::new(&endpoint, asked, self.status, header);
+        let mut all = Reading::default();
+        let mut take = |reading: Reading| {
+            all.charge += reading.charge;
+            all.foreseen += reading.foreseen;
+            all.booked.extend(reading.booked);
+        };
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let read = answer.read(piece, &mut |event| take(meter.take(event, &prices, NOW)));
+                assert!(read.bytes > 0);
+                piece = &piece[read.bytes..];
+            }
+        }
+        answer.end(self.is_whole, &mut |event| take(meter.take(event, &prices, NOW)));
+        take(meter.settle(&prices, NOW));
+        let cost = all.booked.iter().map(|metered| metered.cost).sum();
+        let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
+        assert_eq!((all.charge, all.foreseen), (Charge { cost, tokens: tokens as i64 }, Charge::default()));
+        all.booked
+    }
+
+    /// The same for every way to split the body in two, and byte by byte.
+    fn at_every_split(&self, body: &str) -> Vec<Metered> {
+        let body = body.as_bytes();
+        let whole = self.booked([body].into_iter());
+        for at in 0..body.len() {
+            assert_eq!(self.booked([&body[..at], &body[at..]].into_iter()), whole, "split at {at}");
+        }
+        assert_eq!(self.booked(body.chunks(1)), whole);
+        whole
+    }
+}
+
+const CHAT: Exchange<'_> = Exchange {
+    at: ("openai", "POST", "/v1/chat/completions"),
+    asked: r#"{"model":"gpt-4.1-mini","stream":true,"messages":[{"role":"user","content":"12345678"}]}"#,
+    status: 200,
+    kind: SSE,
+    is_whole: true,
+};
+
+fn figures(booked: &[Metered]) -> Vec<(u64, u64, bool)> {
+    booked.iter().map(|metered| (metered.usage.text_in, metered.usage.text_out, metered.estimated)).collect()
+}
+
+#[test]
+fn a_stream_states_its_usage_behind_its_choices() {
+    let first = r#"data: {"id":"c","model":"gpt-4.1-mini-2025-04-14","choices":[{"delta":{"content":"\"usage\":{\"prompt_tokens\":7}"}}],"usage":null}"#;
+    let last = r#"data: {"id":"c","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
+    for lines in ["\n", "\r\n", "\r"] {
+        let body = [": hello", "", first, "", last, "", "data: [DONE]", "", ""].join(lines);
+        let booked = CHAT.at_every_split(&body);
+        assert_eq!(figures(&booked), [(9, 3, false)], "{lines:?}");
+        assert_eq!(booked[0].model.as_str(), "gpt-4.1-mini-2025-04-14");
+    }
+}
+
+#[test]
+fn a_stream_that_states_nothing_is_estimated() {
+    let body =
+        "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"123456789\"}}]}\n\ndata: [DONE]\n\n";
+    assert_eq!(figures(&CHAT.at_every_split(body)), [(2, 3, true)]);
+    let cut = Exchange { is_whole: false, ..CHAT };
+    assert_eq!(figures(&cut.at_every_split(&body[..70])), [(2, 3, true)]);
+    let stated = r#"data: {"id":"c","choices":[{"delta":{"content":"1"}}],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
+    assert_eq!(figures(&cut.at_every_split(&format!("{stated}\n\n"))), [(9, 4, true)], "so far at least");
+}
+
+#[test]
+fn a_body_states_its_usage_wherever_it_stands() {
+    let plain = Exchange { kind: JSON, ..CHAT };
+    for (body, wanted) in [
+        (
+            r#"{"id":"c","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":9.0,"completion_tokens":"3"}}"#,
+            (9, 3, false),
+        ),
+        (r#"{"\u0075sage":{"prompt_tokens":9,"completion_tokens":3},"id":"c"}"#, (9, 3, false)),
+        (
+            r#"{"usage":{"prompt_tokens":1},"usage":{"prompt_tokens":9,"completion_tokens":3},"id":"c"}"#,
+            (9, 3, false),
+        ),
+        (
+            r#"{"id":"c","choices":[{"message":{"content":"1234","usage":{"prompt_tokens":9}}}],"usage":null}"#,
+            (2, 1, true),
+        ),
+        (r#"{"id":"c","choices":[{"message":{"content":"12345"#, (2, 2, true)),
+    ] {
+        assert_eq!(figures(&plain.at_every_split(body)), [wanted], "{body}");
+    }
+    let refused = Exchange { status: 400, ..plain };
+    assert_eq!(refused.at_every_split(r#"{"error":{"message":"no","usage":{"prompt_tokens":9}}}"#), []);
+}
+
+#[test]
+fn a_stream_is_ended_behind_an_event() {
+    let (_, endpoint) = endpoint("openai", "POST", "/v1/chat/completions");
+    let mut answer = Answer::new(&endpoint, Asked::default(), 200, |_| Some(SSE));
+    let body = b"data: {}\n\ndata: {";
+    assert_eq!(answer.read(body, &mut |_| {}), Piece { bytes: 10, ends_event: true });
+    assert_eq!(answer.read(&body[10..], &mut |_| {}), Piece { bytes: 7, ends_event: false });
+    let measure = crate::close_reason::Measure::Tokens { used: 2, limit: 1 };
+    let reason = CloseReason::LimitReached { measure, window: WindowKind::Daily, resets_at: None };
+    let ending = answer.ending(&reason).unwrap();
+    assert!(ending.starts_with("data: {\"error\":{") && ending.ends_with("}\n\n"), "{ending}");
+}

@@ -1,0 +1,127 @@
+//! What providers speak over HTTP: which of their endpoints a request is for, where it names its model, and where an answer
+//! keeps what the meter needs.
+//!
+//! Start at [`Api::endpoint`] with a request's method and path. [`Endpoint::asked`] tells what a body asks for, and an [`Answer`] turns the bytes of what comes back into the [`ProviderEvent`]s that a
+//! [`Meter`](crate::meter::Meter) takes. Invariant: an API keeps no state, knows no price and cannot fail; what it does not
+//! understand is nothing to it, and what an answer's reader holds is bounded.
+//!
+//! For each request:
+//! 1. [`of_family`], [`Api::endpoint`]; nothing of one that is not `metered` is read.
+//! 2. The model stands in [`Endpoint::model`], in the body, or is told by the answer alone ([`Endpoint::model_in`]).
+//! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Endpoint::with_usage`].
+//! 4. `answer = Answer::new(…)` with the head; each piece of the body to [`Answer::read`], what it tells to `meter.take`.
+//! 5. At the end, however it comes, [`Answer::end`] and `meter.settle`. A stream that is to be ended before that: nothing
+//!    more behind a piece that ended an event, but [`Answer::ending`].
+
+mod answer;
+mod openai;
+mod request;
+mod skim;
+mod sse;
+
+pub use self::answer::{Answer, Piece};
+pub use self::request::Asked;
+
+use self::answer::{Event, Progress};
+use self::skim::Wanted;
+use crate::close_reason::CloseReason;
+use crate::dialect::{Family, ProviderEvent, Rates};
+use std::fmt;
+
+/// The words of one provider's HTTP endpoints.
+pub trait Api: fmt::Debug + Send + Sync {
+    /// Tells it from others.
+    fn name(&self) -> &'static str;
+
+    /// Which of its endpoints a request is for, whatever stands before them in its path (which is without query, and decoded
+    /// no further than a route needs); `None` if none.
+    fn endpoint(&self, method: &str, path: &str) -> Option<Endpoint>;
+
+    /// What an estimate assumes of sound and images.
+    fn rates(&self) -> &'static Rates;
+
+    /// The body of an answer that refuses a request, in JSON. Its status is [`CloseReason::http_status`].
+    fn error_body(&self, reason: &CloseReason) -> String;
+}
+
+/// The APIs of a provider's family.
+pub fn of_family(family: &Family) -> &'static [&'static dyn Api] {
+    const OPENAI: &[&dyn Api] = &[&openai::OpenaiHttp];
+    match family.name {
+        "openai" | "azure" | "xai" | "openai_like" => OPENAI,
+        _ => &[],
+    }
+}
+
+/// One of an API's endpoints, as a request names it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    call: &'static Call,
+    /// The path at the provider; prefixes of a base URL are gone.
+    pub path: String,
+    /// The model, where the path names it.
+    pub model: Option<String>,
+}
+
+/// What is the same for all requests to an endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    name: &'static str,
+    model_in: ModelIn,
+    is_metered: bool,
+    is_repeatable: bool,
+    ask: fn(&[u8]) -> Asked,
+    /// What of an answer, or of an event of it, is wanted.
+    wanted: &'static [Wanted],
+    read: fn(&Event<'_>, &mut Progress),
+    /// The bytes that end a stream of events.
+    ending: fn(&CloseReason) -> String,
+    /// The element that ends an array of them.
+    error: fn(&CloseReason) -> String,
+}
+
+/// Where a request names its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelIn {
+    Path,
+    /// In a JSON body, which has to be held for that.
+    Json,
+    /// In a part of a multipart body, perhaps behind a file.
+    Multipart,
+    /// Nowhere; the answer may tell it.
+    Answer,
+}
+
+impl Endpoint {
+    /// What reports call it, such as `chat_completions`.
+    pub fn name(&self) -> &'static str {
+        self.call.name
+    }
+
+    /// Whether anything of it is billed.
+    pub fn is_metered(&self) -> bool {
+        self.call.is_metered
+    }
+
+    /// Whether what it answers may be answered again to another request: then a response is counted by whoever may claim it
+    /// ([`Meter::share`](crate::meter::Meter::share)).
+    pub fn is_repeatable(&self) -> bool {
+        self.call.is_repeatable
+    }
+
+    pub fn model_in(&self) -> ModelIn {
+        if self.model.is_some() { ModelIn::Path } else { self.call.model_in }
+    }
+
+    /// What a JSON body asks for, or as much of it as there is.
+    pub fn asked(&self, body: &[u8]) -> Asked {
+        (self.call.ask)(body)
+    }
+
+    /// The body with `stream_options.include_usage` in it; `None` where there is nothing to inject: usage comes anyway, or it
+    /// was asked for.
+    pub fn with_usage(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let asked = self.asked(body);
+        (asked.streams && asked.lacks_usage).then(|| request::with_usage(body)).flatten()
+    }
+}

@@ -1,0 +1,75 @@
+//! OpenAI's HTTP endpoints, and those of providers like it; Azure has them under its own paths.
+
+mod chat;
+mod responses;
+
+use super::{Api, Call, Endpoint};
+use crate::close_reason::CloseReason;
+use crate::dialect::{AudioRate, Rates, http_body};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenaiHttp;
+
+impl Api for OpenaiHttp {
+    fn name(&self) -> &'static str {
+        "openai_http"
+    }
+
+    fn endpoint(&self, method: &str, path: &str) -> Option<Endpoint> {
+        let path = path.trim_end_matches('/');
+        CALLS.iter().filter(|(of, ..)| *of == method).find_map(|(_, tail, call)| endpoint(path, tail, call))
+    }
+
+    fn rates(&self) -> &'static Rates {
+        &RATES
+    }
+
+    fn error_body(&self, reason: &CloseReason) -> String {
+        http_body(reason)
+    }
+}
+
+static RATES: Rates = Rates {
+    input: AudioRate::PCM16_24KHZ,
+    output: AudioRate::PCM16_24KHZ,
+    heard_ms_per_token: 100,
+    said_ms_per_token: 50,
+    image_tokens: 85,
+    sound_is_read_as_it_comes: false,
+    sound_is_billed: false,
+};
+
+/// Methods and paths behind `/v1`; `*` stands for one word.
+static CALLS: &[(&str, &str, &Call)] = &[
+    ("POST", "chat/completions", &chat::CHAT),
+    ("POST", "completions", &chat::CHAT),
+    ("POST", "responses", &responses::CREATE),
+    ("POST", "responses/compact", &responses::COMPACT),
+    ("POST", "responses/*/cancel", &responses::RETRIEVE),
+    ("GET", "responses/*", &responses::RETRIEVE),
+];
+
+/// A path that ends in `tail`, behind `/v1`, behind what Azure has in its place, or behind nothing.
+fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
+    let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    let wanted: Vec<&str> = tail.split('/').collect();
+    let (before, own) = words.split_at_checked(words.len().checked_sub(wanted.len())?)?;
+    let fits = own.iter().zip(&wanted).all(|(word, wanted)| *wanted == "*" || word == wanted);
+    let own = own.join("/");
+    let (path, model) = match before {
+        _ if !fits => return None,
+        [.., "openai", "deployments", deployment] => {
+            (format!("/openai/deployments/{deployment}/{own}"), Some((*deployment).to_owned()))
+        }
+        [.., "openai", "v1"] => (format!("/openai/v1/{own}"), None),
+        [.., "openai"] => (format!("/openai/{own}"), None),
+        [.., "v1"] | [] => (format!("/v1/{own}"), None),
+        _ => return None,
+    };
+    Some(Endpoint { call, path, model })
+}
+
+/// An event that ends a stream: SDKs raise an error over an object in its data, and over nothing else.
+fn ending(reason: &CloseReason) -> String {
+    format!("data: {}\n\n", http_body(reason))
+}

@@ -1,0 +1,80 @@
+//! Chat completions, and the completions before them: usage stands beside the choices, or, in a stream, in a last chunk
+//! without any.
+
+use super::super::answer::{Event, Progress, State};
+use super::super::request::{Asked, asks_usage, content};
+use super::super::skim::{Wanted, audio, presence, text, value};
+use super::super::{Call, ModelIn};
+use crate::dialect::fields::{self, object};
+use crate::dialect::openai_usage::usage;
+use crate::dialect::{Content, http_body};
+use crate::json::Fields;
+
+pub(super) static CHAT: Call = Call {
+    name: "chat_completions",
+    model_in: ModelIn::Json,
+    is_metered: true,
+    is_repeatable: false,
+    ask,
+    wanted: WANTED,
+    read,
+    ending: super::ending,
+    error: http_body,
+};
+
+const WANTED: &[Wanted] = &[
+    value("id"),
+    value("model"),
+    value("service_tier"),
+    value("usage"),
+    presence("error"),
+    presence("choices"),
+    text("choices.text"),
+    text("choices.delta.content"),
+    text("choices.delta.refusal"),
+    text("choices.delta.reasoning_content"),
+    text("choices.delta.tool_calls.function.arguments"),
+    text("choices.delta.function_call.arguments"),
+    text("choices.delta.audio.transcript"),
+    audio("choices.delta.audio.data"),
+    text("choices.message.content"),
+    text("choices.message.refusal"),
+    text("choices.message.reasoning_content"),
+    text("choices.message.tool_calls.function.arguments"),
+    text("choices.message.function_call.arguments"),
+    text("choices.message.audio.transcript"),
+    audio("choices.message.audio.data"),
+];
+
+fn ask(body: &[u8]) -> Asked {
+    let mut asked = Asked::of(body);
+    asked.lacks_usage = asked.streams && !asks_usage(body);
+    let reads = |field: &crate::json::Field<'_>| {
+        ["messages", "prompt", "tools", "functions", "response_format"].iter().any(|name| field.key.is(name))
+    };
+    asked.content = Fields::of(body)
+        .filter(reads)
+        .map(|field| content(field.value))
+        .fold(Content::default(), Content::plus);
+    asked
+}
+
+fn read(event: &Event<'_>, progress: &mut Progress) {
+    let (mut has_choices, mut has_error) = (false, false);
+    for field in event.fields.clone() {
+        match &*field.key.bytes() {
+            b"id" => progress.name(fields::text(field)),
+            b"model" => progress.set_model(fields::text(field)),
+            b"service_tier" => progress.set_term("service_tier", fields::text(field)),
+            b"usage" if !field.cut => progress.usage = object(field).and_then(usage).or(progress.usage),
+            b"choices" => has_choices = true,
+            b"error" => has_error = true,
+            _ => {}
+        }
+    }
+    if has_error {
+        progress.end(State::Failed);
+    } else if progress.usage.is_some() && !has_choices {
+        progress.end(State::Over);
+    }
+}

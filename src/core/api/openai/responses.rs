@@ -1,0 +1,97 @@
+//! Responses: one body, or a stream whose last event holds all of it. What runs in the background is asked for again, and
+//! states its usage once it is over.
+
+use super::super::answer::{Event, Progress, State};
+use super::super::request::{Asked, content};
+use super::super::skim::{Wanted, text, value};
+use super::super::{Call, ModelIn};
+use crate::close_reason::CloseReason;
+use crate::dialect::fields::{self, object};
+use crate::dialect::openai_usage::{tools, usage};
+use crate::dialect::{Content, http_body};
+use crate::json::Fields;
+use crate::usage::Usage;
+
+pub(super) static CREATE: Call = Call {
+    name: "responses",
+    model_in: ModelIn::Json,
+    is_metered: true,
+    is_repeatable: true,
+    ask,
+    wanted: WANTED,
+    read,
+    ending,
+    error: http_body,
+};
+
+/// One that was made before, or that is stopped.
+pub(super) static RETRIEVE: Call = Call { model_in: ModelIn::Answer, ask: |_| Asked::default(), ..CREATE };
+
+/// A conversation made shorter.
+pub(super) static COMPACT: Call = Call { name: "responses_compact", ..CREATE };
+
+const WANTED: &[Wanted] = &[
+    value("type"),
+    text("delta"),
+    value("id"),
+    value("model"),
+    value("status"),
+    value("service_tier"),
+    value("usage"),
+    value("tool_usage"),
+    value("response.id"),
+    value("response.model"),
+    value("response.status"),
+    value("response.service_tier"),
+    value("response.usage"),
+    value("response.tool_usage"),
+    text("output.content.text"),
+    text("output.content.refusal"),
+    text("output.summary.text"),
+    text("output.arguments"),
+    text("output.input"),
+];
+
+fn ask(body: &[u8]) -> Asked {
+    let reads = |name: &[u8]| matches!(name, b"input" | b"instructions" | b"tools" | b"text");
+    let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
+    let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
+    Asked { content, ..Asked::of(body) }
+}
+
+fn read(event: &Event<'_>, progress: &mut Progress) {
+    let (mut stated, mut used, mut status, mut kind) = (None, Usage::default(), None, None);
+    for field in event.fields.clone() {
+        match &*field.key.bytes() {
+            b"type" => kind = fields::text(field),
+            b"id" | b"response.id" => progress.name(fields::text(field)),
+            b"model" | b"response.model" => progress.set_model(fields::text(field)),
+            b"status" | b"response.status" => status = fields::text(field),
+            b"service_tier" | b"response.service_tier" => {
+                progress.set_term("service_tier", fields::text(field));
+            }
+            b"usage" | b"response.usage" if !field.cut => stated = object(field).and_then(usage),
+            b"tool_usage" | b"response.tool_usage" if !field.cut => {
+                used = object(field).map(tools).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    // Only the body itself and the last event of a stream state what counts.
+    let ending = match (kind.as_deref(), status.as_deref()) {
+        (None, Some("queued" | "in_progress")) => Some(State::Elsewhere),
+        (None, Some("failed" | "cancelled")) | (Some("response.failed" | "error"), _) => Some(State::Failed),
+        (None, _) if event.is_whole_answer => Some(State::Over),
+        (Some("response.completed" | "response.incomplete"), _) => Some(State::Over),
+        _ => None,
+    };
+    if let Some(state) = ending {
+        progress.usage = stated.map(|usage| usage + used).or(progress.usage);
+        progress.end(state);
+    }
+}
+
+fn ending(reason: &CloseReason) -> String {
+    let error = http_body(reason);
+    format!("event: error\ndata: {{\"type\":\"error\",{}\n\n", error.trim_start_matches('{'))
+}
