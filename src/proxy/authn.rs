@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::http::pass::{self, is_key_scheme};
+use tokenist_core::http::pass::{self, is_key_scheme, key_of_subprotocol};
 use tokenist_core::http::query::{self, Parameter};
 use tokenist_core::http::write::{HeaderName, HeaderValue};
 use tokenist_core::http::{HeadError, Header, RequestHead};
@@ -27,9 +27,7 @@ const CREDENTIAL_HEADERS: [(&str, &str); 5] = [
     ("xi-api-key", "xi-api-key"),
 ];
 /// Query parameters, lower-case, that carry a credential, in whatever case they come.
-const CREDENTIAL_PARAMETERS: [&str; 4] = ["key", "api-key", "access_token", "authorization"];
-/// The subprotocol in which browsers send a key.
-const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+const CREDENTIAL_PARAMETERS: [&str; 6] = ["key", "api-key", "access_token", "token", "jwt", "authorization"];
 const SUBPROTOCOL_HEADER: &str = "sec-websocket-protocol";
 /// Query parameters that say who the user is, where `identity.query` allows them. They are for tokenist alone.
 const IDENTITY_PARAMETERS: [&str; 3] = ["user_id", "org_id", "feature"];
@@ -287,7 +285,7 @@ fn offered(head: &RequestHead) -> impl Iterator<Item = (&str, Option<&str>)> {
     head.headers.tokens(SUBPROTOCOL_HEADER).map(move |token| {
         match std::mem::replace(&mut is_announced, is_key_scheme(token)) {
             true => (token, Some(token)),
-            false => (token, token.strip_prefix(KEY_SUBPROTOCOL)),
+            false => (token, key_of_subprotocol(token)),
         }
     })
 }
@@ -392,8 +390,12 @@ mod tests {
             ("/v1/listen", vec!["Sec-WebSocket-Protocol: token, sk-1", user]),
             ("/v1/listen", vec!["Sec-WebSocket-Protocol: Bearer, sk-1, other", user]),
             ("/v1/realtime?key=sk%2D1", vec![user]),
+            ("/v3/ws?token=sk-1&speech_model=m", vec![user]),
+            ("/v2?jwt=sk-1", vec![user]),
             ("/v1/realtime?Authorization=Bearer%20sk-1", vec![user]),
             ("/v1/realtime", vec!["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1", user]),
+            ("/v1/realtime", vec!["Sec-WebSocket-Protocol: xai-client-secret.sk-1", user]),
+            ("/v1/convai/conversation", vec!["Sec-WebSocket-Protocol: convai, bearer.sk-1", user]),
             ("/v1/realtime?KEY=sk-1", vec![user]),
             ("/v1/realtime?%6bey=sk-1", vec![user]),
             ("/v1/realtime?authorization=bearer+sk-1", vec![user]),
@@ -459,6 +461,7 @@ mod tests {
             ("/", vec![bearer, "x-api-key: ug_1"], two.into()),
             ("/?key=ug_1", vec![bearer], two.into()),
             ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.ug_1"], two.into()),
+            ("/", vec![bearer, "Sec-WebSocket-Protocol: convai, bearer.ug_1"], two.into()),
         ] {
             assert_eq!(refused(target, &headers), Err(why), "{target} {headers:?}");
         }

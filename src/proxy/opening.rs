@@ -46,7 +46,7 @@ pub(crate) enum Failure {
 
 /// Completes the client's upgrade.
 pub(crate) async fn answer(head: &RequestHead, websocket_key: &str, writer: &mut Writer) -> io::Result<()> {
-    let subprotocol = upgrade::subprotocol(&head.headers, None);
+    let subprotocol = upgrade::first_subprotocol(&head.headers);
     let words =
         upgrade::switching(websocket_key, subprotocol.as_deref(), &Headers::default(), &Blot::of(None));
     writer.write_bytes(words).await

@@ -83,7 +83,7 @@ async fn say_close(
     live.close_code.set(Some(reason.close_code()));
     let mut words = Vec::new();
     if let Some(key) = websocket_key {
-        let subprotocol = upgrade::subprotocol(&head.headers, None);
+        let subprotocol = upgrade::first_subprotocol(&head.headers);
         words = upgrade::switching(key, subprotocol.as_deref(), &Headers::default(), &Blot::of(None));
     }
     if let Some(event) = live.error_event(reason) {

@@ -131,7 +131,8 @@ fn checked(value: &str) -> HeaderValue {
 }
 
 /// The subprotocol to answer a client that offered some: what the provider chose if the client offered it, else
-/// `realtime`, or the word before a key. Never the one that carries a key.
+/// `realtime`, or the word before a key. Not one that carries a key, unless it is all that was offered to a protocol that knows
+/// no other: a browser takes no answer without one for an answer.
 pub(crate) fn subprotocol(offered: &Headers, chosen: Option<&[u8]>) -> Option<String> {
     let offers = |token: &str| {
         pass::subprotocols(offered.tokens("sec-websocket-protocol")).any(|offer| offer == token)
@@ -139,7 +140,21 @@ pub(crate) fn subprotocol(offered: &Headers, chosen: Option<&[u8]>) -> Option<St
     let chosen = chosen.and_then(|token| std::str::from_utf8(token).ok()).filter(|token| offers(token));
     let mut all = offered.tokens("sec-websocket-protocol");
     let scheme = all.find(|token| is_key_scheme(token));
-    chosen.or(offers("realtime").then_some("realtime")).or(scheme).map(str::to_owned)
+    let chosen = chosen.or(offers("realtime").then_some("realtime")).or(scheme);
+    chosen.or_else(|| sole_secret(offered)).map(str::to_owned)
+}
+
+/// The same where no provider was asked: the first that carries no key will do as well.
+pub(crate) fn first_subprotocol(offered: &Headers) -> Option<String> {
+    let first = pass::subprotocols(offered.tokens("sec-websocket-protocol")).next();
+    subprotocol(offered, None).or(first.map(str::to_owned))
+}
+
+fn sole_secret(offered: &Headers) -> Option<&str> {
+    let mut all = offered.tokens("sec-websocket-protocol");
+    let sole = all.next().filter(|_| all.next().is_none())?;
+    let (name, _) = sole.split_once('.')?;
+    name.to_ascii_lowercase().ends_with("client-secret").then_some(sole)
 }
 
 /// Whether the provider proved that it took the upgrade (RFC 6455 §4.1).
@@ -323,5 +338,23 @@ mod tests {
         assert_eq!(subprotocol(&offered("token, 0a1b"), Some(b"0a1b")).as_deref(), Some("token"));
         assert_eq!(subprotocol(&offered("chat"), Some(b"unoffered")), None);
         assert_eq!(subprotocol(&Headers::default(), Some(b"realtime")), None);
+    }
+
+    #[test]
+    fn where_no_provider_was_asked_a_browser_is_answered_with_what_it_offers() {
+        for (list, answered) in [
+            ("convai, bearer.0a1b", Some("convai")),
+            ("bearer.0a1b, convai", Some("convai")),
+            ("mine, realtime, openai-insecure-api-key.sk-a", Some("realtime")),
+            ("token, 0a1b", Some("token")),
+            ("openai-insecure-api-key.sk-a", None),
+            // Its protocol has nothing else to offer.
+            ("xai-client-secret.0a1b", Some("xai-client-secret.0a1b")),
+            ("xai-client-secret.0a1b, mine", Some("mine")),
+        ] {
+            let line = format!("GET / HTTP/1.1\r\nSec-WebSocket-Protocol: {list}\r\n\r\n");
+            let offered = request_head(line.as_bytes()).unwrap().headers;
+            assert_eq!(first_subprotocol(&offered).as_deref(), answered, "{list}");
+        }
     }
 }

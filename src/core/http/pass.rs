@@ -142,13 +142,23 @@ pub fn holds_own_key(text: &str) -> bool {
     words.any(|word| OWN_PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
 }
 
+/// The key in a subprotocol by which a browser, which can send no headers, shows it: `openai-insecure-api-key.KEY`,
+/// `NAME-client-secret.KEY`, `bearer.KEY`.
+pub fn key_of_subprotocol(offer: &str) -> Option<&str> {
+    let (name, key) = offer.split_once('.')?;
+    let name = name.to_ascii_lowercase();
+    let announces =
+        name == "openai-insecure-api-key" || name.ends_with("client-secret") || is_key_scheme(&name);
+    announces.then_some(key)
+}
+
 /// The subprotocols among those offered that go upstream: none that carries a credential, be it in a name such as
 /// `openai-insecure-api-key.…`, be it as the word behind `token`.
 pub fn subprotocols<'a>(offered: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let names_secret = |offer: &str| {
         offer.split_once('.').is_some_and(|(name, _)| {
             let name = name.to_ascii_lowercase();
-            SECRET_WORDS.iter().any(|word| name.contains(word))
+            is_key_scheme(&name) || SECRET_WORDS.iter().any(|word| name.contains(word))
         })
     };
     offered
@@ -254,6 +264,7 @@ mod tests {
             ),
             (vec!["realtime", "Token", "0123456789abcdef"], vec!["realtime"]),
             (vec!["ek_1", "chat"], vec!["chat"]),
+            (vec!["convai", "bearer.0a1b", "Bearer.ug_1"], vec!["convai"]),
         ] {
             assert_eq!(subprotocols(offered.into_iter()).collect::<Vec<_>>(), passed);
         }
