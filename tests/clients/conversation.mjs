@@ -1,8 +1,9 @@
-// What every Node client here says, and what it makes of what it hears.
+// What every client of OpenAI Realtime here says in Node and in a browser, and what it makes of what it hears.
 
-export const MODEL = 'gpt-realtime'
+export const MODEL = globalThis.process?.env.MODEL ?? 'gpt-realtime'
 
-const silence = (bytes) => Buffer.alloc(bytes).toString('base64')
+// Also for browsers, which have no Buffer.
+export const silence = (bytes) => btoa('\0'.repeat(bytes))
 const append = (bytes) => ({ type: 'input_audio_buffer.append', audio: silence(bytes) })
 const commit = { type: 'input_audio_buffer.commit' }
 const say = (text) => ({
@@ -34,7 +35,7 @@ export const TURNS = [
 export class Conversation {
   over = false
   #turns = [...TURNS]
-  #result = { input_tokens: 0, output_tokens: 0, responses: 0, error: null, close_code: null }
+  #result = { input_tokens: 0, output_tokens: 0, responses: 0, error: null, close_code: null, close_reason: null }
 
   // Takes a server event; returns the client events to answer with.
   hear(event) {
@@ -42,7 +43,8 @@ export class Conversation {
     if (event.type === 'error') result.error = event.error.code
     if (event.type === 'conversation.item.input_audio_transcription.completed') this.#add(event.usage)
     if (event.type === 'response.done') {
-      this.#add(event.response.usage)
+      // Some providers state it beside the response, where `event.response.usage` is empty.
+      this.#add(event.usage ?? event.response.usage)
       result.responses += 1
       this.over = this.#turns.length === 0
     }
@@ -50,14 +52,19 @@ export class Conversation {
     return (maySpeak && this.#turns.shift()) || []
   }
 
-  // The connection is closed: prints what was heard, and the code unless the close was ours.
-  closed(code) {
-    if (!this.over) this.#result.close_code = code
+  // The SDK has raised an error, which holds that of the event.
+  raised({ message, error }) {
+    this.#result.raised ??= { text: message, ...error }
+  }
+
+  // The connection is closed: prints what was heard, and the code and reason unless the close was ours.
+  closed(code, reason = null) {
+    if (!this.over) Object.assign(this.#result, { close_code: code, close_reason: reason })
     console.log(JSON.stringify(this.#result))
   }
 
   #add(usage) {
-    this.#result.input_tokens += usage.input_tokens
-    this.#result.output_tokens += usage.output_tokens
+    this.#result.input_tokens += usage?.input_tokens ?? 0
+    this.#result.output_tokens += usage?.output_tokens ?? 0
   }
 }

@@ -8,11 +8,11 @@ import { Conversation, MODEL } from './conversation.mjs'
 const [baseURL, user] = process.argv.slice(2)
 const conversation = new Conversation()
 
-const client = new OpenAI({ baseURL })
-const realtime = new OpenAIRealtimeWS({ model: MODEL, options: { headers: { 'x-user-id': user } } }, client)
+const client = new OpenAI({ baseURL, defaultHeaders: { 'x-user-id': user } })
+const realtime = new OpenAIRealtimeWS({ model: MODEL }, client)
 realtime.on('event', (event) => {
   for (const reply of conversation.hear(event)) realtime.send(reply)
   if (conversation.over) realtime.close()
 })
-realtime.on('error', () => {}) // An error event is an event, too.
-realtime.socket.on('close', (code) => conversation.closed(code))
+realtime.on('error', (error) => conversation.raised(error))
+realtime.socket.on('close', (code, reason) => conversation.closed(code, String(reason)))

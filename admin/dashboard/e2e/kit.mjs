@@ -15,8 +15,11 @@ const ARGUMENTS = [
   '--disable-sync',
 ]
 
-export const openBrowser = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS })
+export const openBrowser = (...more) =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [...ARGUMENTS, ...more],
+  })
 
 /** A page that fails its test on a console error, an exception or a dialog that no script of ours opens. */
 export async function openPage(context) {

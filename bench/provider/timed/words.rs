@@ -148,6 +148,7 @@ impl Front {
             }
             (Front::Mistral, "input_audio.append") => sound(&message["audio"]),
             (Front::CartesiaAgent, "media_input") => sound(&message["media"]["payload"]),
+            (Front::ElevenLabs, "user_message") => Heard::Answer(self.transcript("-", true)),
             (Front::ElevenLabs, _) if message["user_audio_chunk"].is_string() => {
                 sound(&message["user_audio_chunk"])
             }

@@ -1,0 +1,23 @@
+// @openai/agents-realtime in a browser: the key goes as a subprotocol, and tells who speaks.
+
+import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession } from '@openai/agents-realtime'
+import { Conversation, MODEL } from './conversation.mjs'
+
+export default (origin, key) =>
+  new Promise((resolve, reject) => {
+    const conversation = new Conversation()
+    // A key that is no `ek_…` is let out of a page only so.
+    const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true })
+    const session = new RealtimeSession(new RealtimeAgent({ name: 'Assistant' }), { transport })
+    session.on('transport_event', (event) => {
+      for (const reply of conversation.hear(event)) transport.sendEvent(reply)
+      if (conversation.over) session.close()
+    })
+    session.on('error', ({ error }) => conversation.raised({ message: String(error), error: error?.error }))
+    transport.on('connection_change', (status) => {
+      if (status !== 'disconnected') return
+      conversation.closed(null) // It does not tell the code.
+      resolve()
+    })
+    session.connect({ apiKey: key, url: `${origin}/v1/realtime?model=${MODEL}` }).catch(reject)
+  })
