@@ -643,6 +643,9 @@ impl Meter {
             ProviderEvent::Done { response, usage, terms } => {
                 self.done(response.as_deref(), usage, &terms, prices, now)
             }
+            ProviderEvent::Measured { response, usage, terms } => {
+                self.measured(response.as_deref(), usage, &terms, prices, now)
+            }
             ProviderEvent::Dropped { response } => self.dropped(response.as_deref(), prices, now),
             ProviderEvent::Total { key, model, usage, terms } => {
                 self.total((&key, model), (usage, &terms), Basis::Stated, prices, now)
@@ -891,6 +894,24 @@ impl Meter {
         };
         response.id = response.id.or_else(|| id.map(Box::from));
         self.book_response(response, usage, terms, prices, now)
+    }
+
+    /// A response is over, of which nobody states what it was. Characters are those of the request, and no guess.
+    fn measured(
+        &mut self,
+        id: Option<&str>,
+        usage: Usage,
+        terms: &Terms<'_>,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Reading {
+        let Some(open) = self.open(id, true, prices, now) else { return Reading::default() };
+        let usage = open.price.measured(usage);
+        if usage.characters_in > 0 {
+            return self.done(id, Some(usage), terms, prices, now);
+        }
+        open.measure(usage);
+        self.done(id, None, terms, prices, now)
     }
 
     /// A response has come to nothing; what it was said to read was not billed then, unless it has said something.

@@ -358,6 +358,17 @@ impl Price {
         self.rates.duration_ms.is_some()
     }
 
+    /// Of the same by several measures that by which the model is billed: time, characters, or else tokens.
+    pub fn measured(&self, usage: Usage) -> Usage {
+        let by_time = self.bills_time() && usage.duration_ms > 0;
+        let by_characters = !by_time && self.rates.characters_in.is_some() && usage.characters_in > 0;
+        match (by_time, by_characters) {
+            (true, _) => Usage { duration_ms: usage.duration_ms, requests: 1, ..Usage::default() },
+            (_, true) => Usage { characters_in: usage.characters_in, requests: 1, ..Usage::default() },
+            _ => Usage { duration_ms: 0, characters_in: 0, ..usage },
+        }
+    }
+
     /// What each kind costs, and what the whole is multiplied by.
     pub fn at(&self, usage: &Usage, terms: &Terms<'_>) -> (Rates, Factor) {
         if self.changes.is_empty() {

@@ -9,8 +9,8 @@ use tokenist_core::time::{Instant, Now, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let (first, bytes) = bytes.split_first().unwrap_or((&0, &[]));
-    let family = &FAMILIES[usize::from(*first) % FAMILIES.len()];
-    let dialect = family.dialects[usize::from(*first) / FAMILIES.len() % family.dialects.len()];
+    let dialects: Vec<_> = FAMILIES.iter().flat_map(|family| family.dialects).collect();
+    let dialect = *dialects[usize::from(*first) % dialects.len()];
     let prices = PriceTable::builtin();
     let mut meter = Meter::new(dialect, "openai".into(), Models::default(), EstimateMode::Enforce);
     let mut all = Reading::default();

@@ -6,9 +6,9 @@
 
 use super::skim::Skim;
 use super::sse::{EventStream, Stretch};
-use super::{Asked, Call, Endpoint, ProviderEvent};
+use super::{Asked, Call, Endpoint, ProviderEvent, openai};
 use crate::close_reason::CloseReason;
-use crate::dialect::{OutputDelta, OutputKind};
+use crate::dialect::{AudioRate, OutputDelta, OutputKind};
 use crate::json::Fields;
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -51,7 +51,10 @@ enum Framing {
         is_empty: bool,
     },
     /// Not read at all.
-    Opaque,
+    Opaque {
+        bytes: u64,
+        rate: AudioRate,
+    },
 }
 
 /// The data that ends a stream and is no JSON.
@@ -63,6 +66,9 @@ pub(super) struct Event<'a> {
     pub(super) fields: Fields<'a>,
     /// It is the whole answer.
     pub(super) is_whole_answer: bool,
+    /// So much of an answer was not read, such as sound, of which a second takes so much.
+    pub(super) unread_bytes: u64,
+    pub(super) rate: AudioRate,
 }
 
 /// What an answer has told so far.
@@ -72,6 +78,12 @@ pub(super) struct Progress {
     pub(super) model: Option<Box<str>>,
     pub(super) terms: Terms<'static>,
     pub(super) usage: Option<Usage>,
+    /// What can be measured from outside, of each measure that could be billed, where the provider states nothing.
+    pub(super) measured: Option<Usage>,
+    /// Billed beside the usage: a model of its own, and how much.
+    pub(super) items: Vec<(Box<str>, Usage)>,
+    /// Numbers that hold until they are stated anew.
+    pub(super) figures: [Option<u64>; 8],
     pub(super) state: State,
     /// What the request and the head of the answer told.
     pub(super) asked: Asked,
@@ -84,6 +96,8 @@ pub(super) enum State {
     Over,
     /// It came to nothing; what it has said by then is billed.
     Failed,
+    /// It was cut off or left.
+    Cut,
     /// It goes on elsewhere, and will be asked for again.
     Elsewhere,
 }
@@ -155,11 +169,12 @@ impl Answer {
         let framing = match () {
             () if kind.starts_with("text/event-stream") => Framing::Events(EventStream::new()),
             () if kind.contains("json") || kind.is_empty() => Framing::Json,
-            () => Framing::Opaque,
+            () => Framing::Opaque { bytes: 0, rate: openai::rate_of(&kind) },
         };
         let is_refused = !(200..300).contains(&status);
         let mut progress = Progress { asked, ..Progress::default() };
-        progress.model = endpoint.model.as_deref().map(Box::from);
+        let tier = call.tier_header.and_then(&header);
+        progress.set_term("service_tier", tier.map(Cow::Borrowed));
         progress.state = if is_refused { State::Failed } else { State::UnderWay };
         Answer {
             call,
@@ -186,7 +201,10 @@ impl Answer {
     fn step(&mut self, bytes: &[u8], found: &mut dyn FnMut(ProviderEvent<'_>)) -> Piece {
         let within = |bytes| Piece { bytes, ends_event: false };
         match &mut self.framing {
-            Framing::Opaque => within(bytes.len()),
+            Framing::Opaque { bytes: unread, .. } => {
+                *unread += bytes.len() as u64;
+                within(bytes.len())
+            }
             Framing::Json => {
                 let blank = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(bytes.len());
                 match bytes.get(blank) {
@@ -232,8 +250,12 @@ impl Answer {
         if self.head.starts_with(DONE) {
             self.progress.end(State::Over);
         } else {
-            let is_whole_answer = matches!(self.framing, Framing::Value);
-            let event = Event { fields: self.skim.fields(), is_whole_answer };
+            let (is_whole_answer, unread_bytes, rate) = match self.framing {
+                Framing::Opaque { bytes, rate } => (true, bytes, rate),
+                Framing::Value => (true, 0, AudioRate::UNKNOWN),
+                Framing::Events(_) | Framing::Json | Framing::Array { .. } => (false, 0, AudioRate::UNKNOWN),
+            };
+            let event = Event { fields: self.skim.fields(), is_whole_answer, unread_bytes, rate };
             (self.call.read)(&event, &mut self.progress);
         }
         self.tell(found);
@@ -244,18 +266,21 @@ impl Answer {
     /// The body is over; `is_whole` if it has come to its own end, and was not cut off or left.
     pub fn end(&mut self, is_whole: bool, found: &mut dyn FnMut(ProviderEvent<'_>)) {
         let has_rest = match self.framing {
-            Framing::Value => true,
+            Framing::Value | Framing::Opaque { .. } => true,
             Framing::Array { open, .. } => open,
             Framing::Events(_) => !self.head.is_empty(),
-            Framing::Json | Framing::Opaque => false,
+            Framing::Json => false,
         };
         if has_rest {
             self.end_event(found);
         }
-        // What was cut off of a value was generated all the same.
-        if is_whole || matches!(self.framing, Framing::Value) {
-            self.progress.end(State::Over);
+        let is_refused = self.progress.state == State::Failed && self.told.begun.is_none();
+        if is_refused && self.progress.usage.is_some() {
+            self.progress.state = State::Over;
         }
+        // What was cut off of a value was generated all the same.
+        let is_all = is_whole || matches!(self.framing, Framing::Value);
+        self.progress.end(if is_all { State::Over } else { State::Cut });
         self.is_over = true;
         self.tell(found);
     }
@@ -265,33 +290,35 @@ impl Answer {
         let Progress { state, usage, .. } = self.progress;
         let (text_bytes, audio_bytes) = self.skim.output();
         let says = text_bytes + audio_bytes > 0;
-        // What was refused costs nothing unless the provider says so.
-        let is_refused = state == State::Failed && self.told.begun.is_none() && usage.is_none() && !says;
-        // What runs in the background is told of when it is over: until then it may be asked for again.
-        let is_elsewhere =
-            state == State::Elsewhere || state == State::UnderWay && self.progress.asked.in_background;
-        if self.told.over || is_elsewhere || is_refused {
+        let is_sign = says || usage.is_some() || self.progress.response.is_some() || self.is_over;
+        // What was refused costs nothing unless the provider says so, and that is known at its end.
+        let is_refused = state == State::Failed && self.told.begun.is_none();
+        if self.told.over || is_refused || self.is_elsewhere() || !is_sign && state == State::UnderWay {
             return;
         }
-        if says
-            || usage.is_some()
-            || self.progress.response.is_some()
-            || state != State::UnderWay
-            || self.is_over
-        {
-            self.tell_begun(found);
-        }
+        self.tell_begun(found);
         for (kind, bytes) in [(OutputKind::Text, text_bytes), (OutputKind::Audio, audio_bytes)] {
             if bytes > 0 {
                 let response = self.told.id();
                 found(ProviderEvent::OutputDelta(OutputDelta { response, kind, bytes }));
             }
         }
-        if state != State::UnderWay {
-            self.tell_over(found);
-        } else if let Some(usage) = usage.filter(|usage| self.told.usage.as_ref() != Some(usage)) {
+        let is_last = state == State::Over;
+        if let Some(usage) = usage.filter(|usage| !is_last && self.told.usage.as_ref() != Some(usage)) {
             self.told.usage = Some(usage);
             found(ProviderEvent::SoFar { response: self.told.id(), usage });
+        }
+        if state != State::UnderWay {
+            self.tell_over(found);
+        }
+    }
+
+    /// What runs in the background is told of when it is over: until then it may be asked for again.
+    fn is_elsewhere(&self) -> bool {
+        match self.progress.state {
+            State::Elsewhere => true,
+            State::UnderWay | State::Cut => self.progress.asked.in_background,
+            State::Over | State::Failed => false,
         }
     }
 
@@ -313,12 +340,25 @@ impl Answer {
 
     fn tell_over(&mut self, found: &mut dyn FnMut(ProviderEvent<'_>)) {
         self.told.over = true;
-        let Progress { response, usage, terms, state, .. } = &self.progress;
+        let Progress { response, usage, measured, terms, items, state, .. } = &self.progress;
         let id = response.as_deref().map(Cow::Borrowed);
-        found(match *state == State::Failed && usage.is_none() {
-            true => ProviderEvent::Dropped { response: id },
-            false => ProviderEvent::Done { response: id, usage: *usage, terms: terms.clone() },
+        let terms = || terms.clone();
+        found(match (*state, *usage, *measured) {
+            (State::Over, Some(usage), _) => {
+                ProviderEvent::Done { response: id, usage: Some(usage), terms: terms() }
+            }
+            (State::Over | State::Cut, None, Some(usage)) => {
+                ProviderEvent::Measured { response: id, usage, terms: terms() }
+            }
+            (State::Failed, None, _) => ProviderEvent::Dropped { response: id },
+            // What was stated so far is told, and is no more than that.
+            _ => ProviderEvent::Done { response: id, usage: None, terms: terms() },
         });
+        for (index, (model, usage)) in items.iter().enumerate() {
+            let id = response.as_deref().map(|id| format!("{id}/{index}").into());
+            let model = Some(Cow::Borrowed(&**model));
+            found(ProviderEvent::Item { id, model, usage: *usage, terms: terms() });
+        }
     }
 
     /// The bytes that tell a client why a stream ends here, behind the end of an event and before the end of the body; `None`
@@ -329,7 +369,7 @@ impl Answer {
             Framing::Array { is_empty, .. } => {
                 Some(format!("{}{}]", if is_empty { "" } else { "," }, (self.call.error)(reason)))
             }
-            Framing::Json | Framing::Value | Framing::Opaque => None,
+            Framing::Json | Framing::Value | Framing::Opaque { .. } => None,
         }
     }
 }

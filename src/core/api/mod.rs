@@ -1,25 +1,33 @@
 //! What providers speak over HTTP: which of their endpoints a request is for, where it names its model, and where an answer
 //! keeps what the meter needs.
 //!
-//! Start at [`Api::endpoint`] with a request's method and path. [`Endpoint::asked`] tells what a body asks for, and an [`Answer`] turns the bytes of what comes back into the [`ProviderEvent`]s that a
+//! Start at [`Api::endpoint`] with a request's method and path. [`Endpoint::asked`] (or a [`Multipart`] reader) tells what a
+//! body asks for, and an [`Answer`] turns the bytes of what comes back into the [`ProviderEvent`]s that a
 //! [`Meter`](crate::meter::Meter) takes. Invariant: an API keeps no state, knows no price and cannot fail; what it does not
 //! understand is nothing to it, and what an answer's reader holds is bounded.
 //!
 //! For each request:
 //! 1. [`of_family`], [`Api::endpoint`]; nothing of one that is not `metered` is read.
 //! 2. The model stands in [`Endpoint::model`], in the body, or is told by the answer alone ([`Endpoint::model_in`]).
-//! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Endpoint::with_usage`].
+//! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Endpoint::with_usage`]; then
+//!    a [`UsageFilter`] stands behind the reader, and the answer has to come uncompressed.
 //! 4. `answer = Answer::new(…)` with the head; each piece of the body to [`Answer::read`], what it tells to `meter.take`.
 //! 5. At the end, however it comes, [`Answer::end`] and `meter.settle`. A stream that is to be ended before that: nothing
 //!    more behind a piece that ended an event, but [`Answer::ending`].
 
 mod answer;
+mod anthropic;
+mod google;
+mod hide;
+mod multipart;
 mod openai;
 mod request;
 mod skim;
 mod sse;
 
 pub use self::answer::{Answer, Piece};
+pub use self::hide::UsageFilter;
+pub use self::multipart::Multipart;
 pub use self::request::Asked;
 
 use self::answer::{Event, Progress};
@@ -47,8 +55,12 @@ pub trait Api: fmt::Debug + Send + Sync {
 /// The APIs of a provider's family.
 pub fn of_family(family: &Family) -> &'static [&'static dyn Api] {
     const OPENAI: &[&dyn Api] = &[&openai::OpenaiHttp];
+    const GOOGLE: &[&dyn Api] = &[&google::GoogleHttp];
+    const ANTHROPIC: &[&dyn Api] = &[&anthropic::AnthropicHttp];
     match family.name {
-        "openai" | "azure" | "xai" | "openai_like" => OPENAI,
+        "openai" | "azure" | "xai" | "openai_like" | "mistral" | "qwen_omni" => OPENAI,
+        "gemini" => GOOGLE,
+        "anthropic" => ANTHROPIC,
         _ => &[],
     }
 }
@@ -70,6 +82,8 @@ struct Call {
     model_in: ModelIn,
     is_metered: bool,
     is_repeatable: bool,
+    /// The header of an answer that tells the tier it was given.
+    tier_header: Option<&'static str>,
     ask: fn(&[u8]) -> Asked,
     /// What of an answer, or of an event of it, is wanted.
     wanted: &'static [Wanted],
@@ -80,13 +94,29 @@ struct Call {
     error: fn(&CloseReason) -> String,
 }
 
+impl Call {
+    /// One that costs nothing and names no model.
+    const FREE: Call = Call {
+        name: "",
+        model_in: ModelIn::Answer,
+        is_metered: false,
+        is_repeatable: false,
+        tier_header: None,
+        ask: Asked::of,
+        wanted: &[],
+        read: |_, _| {},
+        ending: |_| String::new(),
+        error: |_| String::new(),
+    };
+}
+
 /// Where a request names its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelIn {
     Path,
     /// In a JSON body, which has to be held for that.
     Json,
-    /// In a part of a multipart body, perhaps behind a file.
+    /// In a part of a multipart body, perhaps behind a file ([`Multipart`]); a body of another type is JSON.
     Multipart,
     /// Nowhere; the answer may tell it.
     Answer,

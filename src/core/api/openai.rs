@@ -1,9 +1,13 @@
 //! OpenAI's HTTP endpoints, and those of providers like it; Azure has them under its own paths.
 
+mod audio;
 mod chat;
+mod others;
 mod responses;
 
-use super::{Api, Call, Endpoint};
+pub(super) use audio::rate_of;
+
+use super::{Api, Call, Endpoint, ModelIn};
 use crate::close_reason::CloseReason;
 use crate::dialect::{AudioRate, Rates, http_body};
 
@@ -39,17 +43,40 @@ static RATES: Rates = Rates {
     sound_is_billed: false,
 };
 
-/// Methods and paths behind `/v1`; `*` stands for one word.
+/// Free of charge.
+static MODELS: Call = Call { name: "models", ending, error: http_body, ..Call::FREE };
+static FREE: Call = Call { name: "free", ..MODELS };
+static MODERATIONS: Call = Call { name: "moderations", model_in: ModelIn::Json, ..MODELS };
+
+/// Methods and paths behind `/v1`; `*` stands for one word. The first that fits is meant.
 static CALLS: &[(&str, &str, &Call)] = &[
     ("POST", "chat/completions", &chat::CHAT),
     ("POST", "completions", &chat::CHAT),
     ("POST", "responses", &responses::CREATE),
+    ("POST", "responses/input_tokens", &FREE),
     ("POST", "responses/compact", &responses::COMPACT),
     ("POST", "responses/*/cancel", &responses::RETRIEVE),
+    ("GET", "responses/*/input_items", &FREE),
     ("GET", "responses/*", &responses::RETRIEVE),
+    ("DELETE", "responses/*", &FREE),
+    ("POST", "embeddings", &others::EMBEDDINGS),
+    ("POST", "decisions", &others::DECISIONS),
+    ("POST", "moderations", &MODERATIONS),
+    ("POST", "images/generations", &others::IMAGES),
+    ("POST", "images/edits", &others::IMAGE_EDITS),
+    ("POST", "images/variations", &others::IMAGE_EDITS),
+    ("POST", "audio/speech", &audio::SPEECH),
+    ("POST", "audio/transcriptions", &audio::TRANSCRIPTION),
+    ("POST", "audio/translations", &audio::TRANSLATION),
+    ("GET", "chat/completions", &FREE),
+    ("GET", "chat/completions/*", &FREE),
+    ("GET", "chat/completions/*/messages", &FREE),
+    ("DELETE", "chat/completions/*", &FREE),
+    ("GET", "models", &MODELS),
+    ("GET", "models/*", &MODELS),
 ];
 
-/// A path that ends in `tail`, behind `/v1`, behind what Azure has in its place, or behind nothing.
+/// A path that ends in `tail`, behind `/v1`, behind what Azure or Qwen has in its place, or behind nothing.
 fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     let wanted: Vec<&str> = tail.split('/').collect();
@@ -63,6 +90,7 @@ fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
         }
         [.., "openai", "v1"] => (format!("/openai/v1/{own}"), None),
         [.., "openai"] => (format!("/openai/{own}"), None),
+        [.., "compatible-mode", "v1"] => (format!("/compatible-mode/v1/{own}"), None),
         [.., "v1"] | [] => (format!("/v1/{own}"), None),
         _ => return None,
     };

@@ -1,8 +1,8 @@
 //! What a request's JSON body asks for, and how it is made to ask for usage.
 
-use crate::dialect::Content;
 use crate::dialect::fields::{find, object, text};
-use crate::json::{Field, Fields, Value};
+use crate::dialect::{Content, TEXT_BYTES_PER_TOKEN};
+use crate::json::{Field, Fields, Value, string_end};
 
 /// What a request asks for, as far as estimates and terms need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,14 @@ pub struct Asked {
     pub lacks_usage: bool,
     /// The answer is to be asked for again later.
     pub in_background: bool,
-    pub service_tier: Option<String>,
     /// What it reads.
     pub content: Content,
+    /// Of a text that is to be spoken.
+    pub characters: u64,
+    /// How long the sound is that was uploaded.
+    pub sound_ms: u64,
+    /// How many pictures are to be made.
+    pub images: u64,
 }
 
 impl Asked {
@@ -28,7 +33,6 @@ impl Asked {
                 b"model" => asked.model = text(field).map(Into::into),
                 b"stream" => asked.streams = is_true(field),
                 b"background" => asked.in_background = is_true(field),
-                b"service_tier" | b"serviceTier" => asked.service_tier = text(field).map(Into::into),
                 _ => {}
             }
         }
@@ -41,34 +45,83 @@ pub(super) fn is_true(field: Field<'_>) -> bool {
 }
 
 /// How much there is to read in a value of whatever shape: texts count by their length, those under a key that holds sound
-/// or a picture as such.
+/// or a picture as such. It is walked once, however it is nested.
 pub(super) fn content(value: Value<'_>) -> Content {
+    let bytes = match value {
+        Value::Text(text) => return Content { text_bytes: text.raw.len() as u64, ..Content::default() },
+        Value::Plain(_) => return Content::default(),
+        Value::Object(raw) | Value::Array(raw) => raw,
+    };
     let mut content = Content::default();
-    let mut left = vec![(value, Holds::Text)];
-    while let Some((value, holds)) = left.pop() {
-        match value {
-            Value::Text(text) => holds.add(text.raw.len() as u64, &mut content),
-            Value::Plain(_) => {}
-            Value::Array(_) => {
-                left.extend(value.elements().into_iter().flatten().map(|(value, _)| (value, holds)))
-            }
-            Value::Object(_) => {
-                let fields = value.fields().into_iter().flatten();
-                left.extend(fields.map(|field| (field.value, Holds::of(&field.key.bytes(), holds))));
-            }
+    let mut walk = Walk::default();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        if *byte == b'"' {
+            let end = string_end(bytes, at + 1, &mut false).unwrap_or(bytes.len());
+            walk.text(&bytes[at + 1..end], &mut content);
+            at = end;
+        } else {
+            walk.mark(*byte);
         }
-        // A value that is deeper or wider than any request is counted as far as this.
-        left.truncate(VALUES_MAX);
+        at += 1;
     }
     content
 }
 
-/// So many values wait to be looked at, at most.
-const VALUES_MAX: usize = 4096;
+/// Where in a nested value a walk is.
+#[derive(Default)]
+struct Walk {
+    /// Of each object or array around: whether it is an object, and what is in it. What is deeper is as the deepest here.
+    around: Vec<(bool, Option<Holds>)>,
+    deeper: usize,
+    /// A key comes next.
+    before_key: bool,
+    /// What is under the last key.
+    holds: Option<Holds>,
+}
 
+/// Nobody asks for anything that is nested deeper.
+const DEPTH_MAX: usize = 64;
+
+impl Walk {
+    fn mark(&mut self, byte: u8) {
+        match byte {
+            b'{' | b'[' if self.around.len() == DEPTH_MAX => self.deeper += 1,
+            b'{' | b'[' => {
+                self.around.push((byte == b'{', self.holds));
+                self.before_key = byte == b'{';
+            }
+            b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
+            b'}' | b']' => {
+                self.around.pop();
+                self.before_key = false;
+            }
+            b',' => {
+                let (is_object, holds) = self.around.last().copied().unwrap_or_default();
+                (self.before_key, self.holds) = (is_object && self.deeper == 0, holds);
+            }
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, raw: &[u8], content: &mut Content) {
+        if std::mem::take(&mut self.before_key) {
+            let outer = self.around.last().and_then(|(_, holds)| *holds);
+            self.holds = Holds::of(raw).or(outer);
+            return;
+        }
+        match self.holds {
+            None => content.text_bytes += raw.len() as u64,
+            Some(Holds::Sound) => content.sound_bytes += raw.len() as u64,
+            Some(Holds::Picture) => content.images += 1,
+            Some(Holds::Nothing) => {}
+        }
+    }
+}
+
+/// What is under a key, if it is no text.
 #[derive(Clone, Copy, Debug)]
 enum Holds {
-    Text,
     Sound,
     /// However long it is: a picture or a document.
     Picture,
@@ -77,26 +130,22 @@ enum Holds {
 }
 
 impl Holds {
-    fn of(key: &[u8], outer: Holds) -> Holds {
+    fn of(key: &[u8]) -> Option<Holds> {
         match key {
-            b"input_audio" | b"audio" => Holds::Sound,
+            b"input_audio" | b"audio" => Some(Holds::Sound),
             b"image_url" | b"image" | b"source" | b"file" | b"file_data" | b"inline_data" | b"inlineData" => {
-                Holds::Picture
+                Some(Holds::Picture)
             }
             b"type" | b"role" | b"id" | b"format" | b"detail" | b"media_type" | b"mimeType"
-            | b"mime_type" | b"name" => Holds::Nothing,
-            _ => outer,
+            | b"mime_type" | b"name" => Some(Holds::Nothing),
+            _ => None,
         }
     }
+}
 
-    fn add(self, bytes: u64, content: &mut Content) {
-        match self {
-            Holds::Text => content.text_bytes += bytes,
-            Holds::Sound => content.sound_bytes += bytes,
-            Holds::Picture => content.images += 1,
-            Holds::Nothing => {}
-        }
-    }
+/// How many tokens a text is.
+pub(super) fn written(content: Content) -> u64 {
+    content.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN)
 }
 
 const STREAM_OPTIONS: &str = "stream_options";
@@ -154,4 +203,58 @@ fn inserted(body: &[u8], at: usize, field: &str) -> Option<Vec<u8>> {
 
 fn replaced(body: &[u8], at: usize, length: usize, by: &str) -> Vec<u8> {
     [&body[..at], by.as_bytes(), &body[at + length..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    #[test]
+    fn usage_is_asked_for_where_the_caller_did_not() {
+        for (body, wanted) in [
+            (r#"{}"#, r#"{"stream_options":{"include_usage":true}}"#),
+            (r#" {"a":1}"#, r#" {"stream_options":{"include_usage":true},"a":1}"#),
+            (r#"{"stream_options":{ }}"#, r#"{"stream_options":{"include_usage":true }}"#),
+            (r#"{"stream_options":{"x":1}}"#, r#"{"stream_options":{"include_usage":true,"x":1}}"#),
+            (r#"{"stream_options":{"include_usage":false}}"#, r#"{"stream_options":{"include_usage":true}}"#),
+            (r#"{"stream_options" : null ,"a":1}"#, r#"{"stream_options" : {"include_usage":true} ,"a":1}"#),
+            (
+                r#"{"stream_options":{},"stream_options":{"include_usage":null}}"#,
+                r#"{"stream_options":{},"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"a":"\"stream_options\":"}"#,
+                r#"{"stream_options":{"include_usage":true},"a":"\"stream_options\":"}"#,
+            ),
+        ] {
+            let with_usage = with_usage(body.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&with_usage), wanted);
+            assert!(asks_usage(&with_usage) && !asks_usage(body.as_bytes()), "{body}");
+            assert!(serde_json::from_slice::<Json>(&with_usage).is_ok());
+        }
+        assert_eq!(with_usage(b"[]"), None);
+        assert_eq!(with_usage(b""), None);
+    }
+
+    #[test]
+    fn what_is_read_counts_as_what_it_is() {
+        let body = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"1234"},
+            {"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}},
+            {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},"56"]}"#;
+        let messages = find(Fields::of(body.as_bytes()), "messages").unwrap();
+        assert_eq!(content(messages.value), Content { text_bytes: 6, sound_bytes: 4, images: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_request_fail(bytes in any::<Vec<u8>>(), depth in 0usize..5_000) {
+            Asked::of(&bytes);
+            with_usage(&bytes);
+            let nested = [b"{\"messages\":".to_vec(), b"[".repeat(depth), bytes].concat();
+            let messages = Fields::of(&nested).next().map(|field| content(field.value));
+            prop_assert!(messages.unwrap_or_default().text_bytes <= nested.len() as u64);
+        }
+    }
 }

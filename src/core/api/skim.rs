@@ -189,6 +189,12 @@ impl Skim {
         (self.text_bytes, self.audio_bytes)
     }
 
+    /// How much it holds.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.kept.capacity() + self.key.capacity() + self.levels.capacity() * size_of::<Level>()
+    }
+
     /// Reads on, at most to the end of the value; how many bytes that were.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> usize {
         let mut read = 0;

@@ -158,7 +158,7 @@ fn delta<'a>(event: Fields<'a>, unseen_bytes: u64) -> Option<OutputDelta<'a>> {
     Some(OutputDelta { response: Some(INTERACTION), kind, bytes })
 }
 
-fn usage(fields: Fields<'_>) -> Option<Usage> {
+pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = GoogleUsage::default();
     let mut searches = 0;
     for field in fields {

@@ -23,6 +23,18 @@ pub(crate) struct GoogleUsage {
 }
 
 impl GoogleUsage {
+    /// Over HTTP thoughts are in the response's count where that makes up the total without them.
+    pub(crate) fn without_thoughts_twice(mut self) -> GoogleUsage {
+        let of = |count: Option<u64>| count.unwrap_or(0);
+        let thoughts = of(self.thought_count);
+        let without = of(self.prompt_count) + of(self.response_count) + of(self.tool_count);
+        if thoughts > 0 && self.total_count == Some(without) {
+            self.response_count = self.response_count.map(|count| count.saturating_sub(thoughts));
+            self.response.text = self.response.text.map(|count| count.saturating_sub(thoughts));
+        }
+        self
+    }
+
     /// `None` if there is no number in it.
     pub(crate) fn usage(mut self) -> Option<Usage> {
         let counts = [self.prompt_count, self.response_count, self.total_count, self.cached_count];

@@ -8,7 +8,7 @@
 pub mod duration;
 pub(crate) mod fields;
 mod gemini_live;
-mod google_interactions;
+pub(crate) mod google_interactions;
 pub(crate) mod google_usage;
 mod gpt_live;
 mod openai_error;
@@ -67,6 +67,13 @@ pub static FAMILIES: &[Family] = &[
         like: None,
         auth: AuthScheme::Google,
         defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
+    },
+    Family {
+        name: "anthropic",
+        dialects: &[],
+        like: None,
+        auth: AuthScheme::Header("header:x-api-key"),
+        defaults: ["anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"],
     },
     Family {
         name: "azure",
@@ -238,6 +245,13 @@ pub enum ProviderEvent<'a> {
         /// As it was billed, which is not always as it was asked for; likewise in what follows.
         terms: Terms<'a>,
     },
+    /// A response is over, and the provider states nothing of it: what it would be by each measure that can be billed, such
+    /// as time, characters and tokens. Of these the model's price tells the one that counts.
+    Measured {
+        response: Option<Cow<'a, str>>,
+        usage: Usage,
+        terms: Terms<'a>,
+    },
     /// A response has come to nothing and costs nothing, unless it has said something.
     Dropped {
         response: Option<Cow<'a, str>>,
@@ -402,6 +416,9 @@ pub enum ClientEvent<'a> {
         call: Option<Cow<'a, str>>,
     },
 }
+
+/// How much text a token is taken for.
+pub const TEXT_BYTES_PER_TOKEN: u64 = 4;
 
 /// How much is in an item, or in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

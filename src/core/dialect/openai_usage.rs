@@ -24,7 +24,7 @@ pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
             _ => {}
         }
     }
-    stated.has_number().then(|| stated.usage())
+    stated.has_number().then(|| stated.with_all_reasoning().usage())
 }
 
 /// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).

@@ -40,6 +40,18 @@ impl Stated {
         *self != Stated::default()
     }
 
+    /// Some leave reasoning out of the output; then it takes all three to make up the total.
+    pub(crate) fn with_all_reasoning(mut self) -> Stated {
+        if let (Some(input), Some(output), Some(reasoning)) =
+            (self.input, self.output, self.output_parts.reasoning)
+            && reasoning > 0
+            && self.total == Some(input + output + reasoning)
+        {
+            self.output = Some(output + reasoning);
+        }
+        self
+    }
+
     /// What the totals say beyond the parts is text: a whole usage without parts, and output that no part names,
     /// which is reasoning.
     pub(crate) fn usage(&self) -> Usage {

@@ -5,7 +5,7 @@
 //! own follows with the next response. Invariant: whatever comes in whatever order, no sum falls below nothing, and no
 //! more than [`ITEMS_MAX`] items are remembered.
 
-use crate::dialect::{AudioRate, Content, Rates};
+use crate::dialect::{AudioRate, Content, Rates, TEXT_BYTES_PER_TOKEN};
 use crate::usage::Usage;
 use std::collections::VecDeque;
 use std::ops::{AddAssign, SubAssign};
@@ -310,7 +310,6 @@ impl SubAssign for Amount {
     }
 }
 
-pub(super) const TEXT_BYTES_PER_TOKEN: u64 = 4;
 /// More than a petabyte is a length that somebody made up.
 const BYTES_MAX: u64 = 1 << 50;
 

@@ -1,8 +1,7 @@
 //! The responses of one session that are under way, and what each has been charged so far.
 
-use super::context::TEXT_BYTES_PER_TOKEN;
 use super::{BOOKED_MAX, Charge, EstimateMode, Reading};
-use crate::dialect::{AudioRate, OutputKind};
+use crate::dialect::{AudioRate, OutputKind, TEXT_BYTES_PER_TOKEN};
 use crate::id::Model;
 use crate::price::Price;
 use crate::time::Instant;
@@ -132,6 +131,15 @@ impl Open {
             charge: self.charged - before.0,
             foreseen: Charge::default() - before.1,
             ..Reading::default()
+        }
+    }
+
+    /// What can be measured of it from outside, in place of what is foreseen; it is charged when it is booked.
+    pub(super) fn measure(&mut self, measured: Usage) {
+        let Usage { text_out, audio_out, .. } = measured;
+        self.said_at_least = (text_out, audio_out);
+        if let Some(input) = &mut self.input {
+            **input = Usage { text_out: 0, audio_out: 0, ..measured };
         }
     }
 

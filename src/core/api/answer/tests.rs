@@ -7,6 +7,7 @@ use crate::limit::WindowKind;
 use crate::meter::{Charge, EstimateMode, Meter, Metered, Models, Reading};
 use crate::price::PriceTable;
 use crate::time::{Instant, Now, Timestamp};
+use proptest::prelude::*;
 
 const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
 const SSE: &str = "text/event-stream";
@@ -141,4 +142,81 @@ fn a_stream_is_ended_behind_an_event() {
     let reason = CloseReason::LimitReached { measure, window: WindowKind::Daily, resets_at: None };
     let ending = answer.ending(&reason).unwrap();
     assert!(ending.starts_with("data: {\"error\":{") && ending.ends_with("}\n\n"), "{ending}");
+}
+
+/// Bytes that are nearly an answer.
+fn nearly() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "data: ",
+        "data:",
+        "\n\n",
+        "\r\n\r\n",
+        "\r",
+        "\n",
+        ": ",
+        "event: x\n",
+        "[DONE]",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "null",
+        "\"usage\":",
+        "\"prompt_tokens\":12",
+        "\"choices\":[",
+        "{\"delta\":{\"content\":\"ab",
+        "\"usage\":{\"prompt_tokens\":3}",
+        "\"id\":\"c\"",
+        " ",
+        "1e9",
+        "\u{feff}",
+        "\\u0061",
+        "\"type\":\"message_stop\"",
+        "\"error\":{}",
+    ];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..40)
+        .prop_map(|words| words.concat().into_bytes())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_tell_the_same_at_any_split(
+        body in prop_oneof![nearly(), any::<Vec<u8>>()],
+        is_stream in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        is_whole in any::<bool>(),
+        path in prop::sample::select(vec!["chat/completions", "responses", "embeddings", "audio/speech", "images/generations"]),
+    ) {
+        let kind = if is_stream { SSE } else { JSON };
+        let path = format!("/v1/{path}");
+        let exchange = Exchange { at: ("openai", "POST", &path), kind, is_whole, ..CHAT };
+        let whole = exchange.booked([&body[..]].into_iter());
+        let at = at.index(body.len() + 1);
+        prop_assert_eq!(exchange.booked([&body[..at], &body[at..]].into_iter()), whole);
+    }
+}
+
+#[test]
+fn a_body_of_any_length_takes_no_more_room() {
+    let (_, endpoint) = endpoint("openai", "POST", "/v1/embeddings");
+    let mut answer = Answer::new(&endpoint, Asked::default(), 200, |_| Some(JSON));
+    let mut told = Vec::new();
+    let mut read = |bytes: &[u8]| {
+        let piece = answer.read(bytes, &mut |event| told.push(format!("{event:?}")));
+        assert_eq!(piece.bytes, bytes.len());
+    };
+    read(b"{\"data\":[");
+    for _ in 0..1_000 {
+        read(&b"{\"embedding\":[0.25,\"]\"]},".repeat(1_000));
+    }
+    read(b"{}],\"x\":\"");
+    read(&[b'x'; 1 << 20]);
+    read(b"\",\"usage\":{\"prompt_tokens\":8}}");
+    assert!(answer.skim.room() < 4_096, "{}", answer.skim.room());
+    answer.end(true, &mut |event| told.push(format!("{event:?}")));
+    assert!(told.iter().any(|event| event.contains("text_in: 8")), "{told:?}");
 }

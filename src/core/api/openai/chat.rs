@@ -14,12 +14,12 @@ pub(super) static CHAT: Call = Call {
     name: "chat_completions",
     model_in: ModelIn::Json,
     is_metered: true,
-    is_repeatable: false,
     ask,
     wanted: WANTED,
     read,
     ending: super::ending,
     error: http_body,
+    ..Call::FREE
 };
 
 const WANTED: &[Wanted] = &[

@@ -22,10 +22,11 @@ pub(super) static CREATE: Call = Call {
     read,
     ending,
     error: http_body,
+    ..Call::FREE
 };
 
 /// One that was made before, or that is stopped.
-pub(super) static RETRIEVE: Call = Call { model_in: ModelIn::Answer, ask: |_| Asked::default(), ..CREATE };
+pub(super) static RETRIEVE: Call = Call { model_in: ModelIn::Answer, ask: ask_again, ..CREATE };
 
 /// A conversation made shorter.
 pub(super) static COMPACT: Call = Call { name: "responses_compact", ..CREATE };
@@ -59,6 +60,11 @@ fn ask(body: &[u8]) -> Asked {
     Asked { content, ..Asked::of(body) }
 }
 
+/// Nothing is told of it until it is over, for it may be asked for once more.
+fn ask_again(_: &[u8]) -> Asked {
+    Asked { in_background: true, ..Asked::default() }
+}
+
 fn read(event: &Event<'_>, progress: &mut Progress) {
     let (mut stated, mut used, mut status, mut kind) = (None, Usage::default(), None, None);
     for field in event.fields.clone() {
@@ -85,6 +91,9 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
         (Some("response.completed" | "response.incomplete"), _) => Some(State::Over),
         _ => None,
     };
+    // One that failed is billed where that is stated.
+    let is_stated = stated.is_some();
+    let ending = ending.map(|state| if state == State::Failed && is_stated { State::Over } else { state });
     if let Some(state) = ending {
         progress.usage = stated.map(|usage| usage + used).or(progress.usage);
         progress.end(state);

@@ -1,0 +1,110 @@
+//! Speech and what was said: sound that costs characters or tokens, and transcriptions that cost tokens or time. Where the
+//! provider states nothing, the text, the length of what was uploaded and that of what came back are all there is to go by.
+
+use super::super::answer::{Event, Progress, State};
+use super::super::request::{Asked, written};
+use super::super::skim::{audio, text, value};
+use super::super::{Call, ModelIn};
+use super::RATES;
+use crate::dialect::fields::{self, find, object};
+use crate::dialect::openai_usage::{milliseconds, usage};
+use crate::dialect::{AudioRate, Content, http_body};
+use crate::json::Fields;
+use crate::usage::Usage;
+
+pub(super) static SPEECH: Call = Call {
+    name: "speech",
+    model_in: ModelIn::Json,
+    is_metered: true,
+    ask: ask_speech,
+    wanted: &[value("type"), value("usage"), audio("audio")],
+    read: read_speech,
+    ending: super::ending,
+    error: http_body,
+    ..Call::FREE
+};
+
+pub(super) static TRANSCRIPTION: Call = Call {
+    name: "transcriptions",
+    model_in: ModelIn::Multipart,
+    is_metered: true,
+    wanted: &[value("type"), value("usage"), value("duration"), text("text"), text("delta")],
+    read: read_transcription,
+    ending: super::ending,
+    error: http_body,
+    ..Call::FREE
+};
+
+pub(super) static TRANSLATION: Call = Call { name: "translations", ..TRANSCRIPTION };
+
+fn ask_speech(body: &[u8]) -> Asked {
+    let of = |name| find(Fields::of(body), name).and_then(|field| field.value.text());
+    let characters = of("input").map_or(0, |input| input.decode().chars().count() as u64);
+    let instructions = of("instructions").map_or(0, |text| text.raw.len() as u64);
+    let text_bytes = of("input").map_or(0, |text| text.raw.len() as u64) + instructions;
+    Asked { characters, content: Content { text_bytes, ..Content::default() }, ..Asked::of(body) }
+}
+
+fn read_speech(event: &Event<'_>, progress: &mut Progress) {
+    for field in event.fields.clone() {
+        match &*field.key.bytes() {
+            b"usage" if !field.cut => {
+                // All that it says is sound.
+                let stated = object(field).and_then(usage).map(|usage| Usage {
+                    text_out: 0,
+                    audio_out: usage.text_out + usage.audio_out,
+                    ..usage
+                });
+                progress.usage = stated.or(progress.usage);
+            }
+            b"type" if fields::text(field).as_deref() == Some("speech.audio.done") => {
+                progress.end(State::Over)
+            }
+            _ => {}
+        }
+    }
+    if event.is_whole_answer {
+        let sound_ms = event.rate.ms(event.unread_bytes);
+        progress.measured = Some(Usage {
+            characters_in: progress.asked.characters,
+            text_in: written(progress.asked.content),
+            audio_out: sound_ms.div_ceil(RATES.said_ms_per_token),
+            requests: 1,
+            ..Usage::default()
+        });
+    }
+}
+
+fn read_transcription(event: &Event<'_>, progress: &mut Progress) {
+    let mut sound_ms = progress.asked.sound_ms;
+    for field in event.fields.clone() {
+        match &*field.key.bytes() {
+            b"usage" if !field.cut => progress.usage = object(field).and_then(usage).or(progress.usage),
+            b"duration" => sound_ms = field.value.number().map_or(sound_ms, milliseconds),
+            b"type" if fields::text(field).as_deref() == Some("transcript.text.done") => {
+                progress.end(State::Over);
+            }
+            _ => {}
+        }
+    }
+    let said = Content { text_bytes: event.unread_bytes, ..Content::default() };
+    progress.measured = Some(Usage {
+        duration_ms: sound_ms,
+        text_in: written(progress.asked.content),
+        audio_in: sound_ms.div_ceil(RATES.heard_ms_per_token),
+        text_out: written(said),
+        requests: 1,
+        ..Usage::default()
+    });
+}
+
+/// How much sound a byte of an answer of this type is; of what is compressed rather too much.
+pub(in crate::api) fn rate_of(content_type: &str) -> AudioRate {
+    let bytes_per_second = match content_type.split(';').next().unwrap_or_default().trim() {
+        "audio/pcm" | "audio/wav" | "audio/x-wav" | "audio/l16" => 48_000,
+        "audio/flac" => 24_000,
+        "audio/opus" | "audio/ogg" => 6_000,
+        _ => 12_000,
+    };
+    AudioRate { bytes_per_second }
+}
