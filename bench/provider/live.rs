@@ -26,6 +26,8 @@ pub(super) struct Live {
     index: u64,
     models: RefCell<Models>,
     heard_bytes: Cell<u64>,
+    /// Of them, those that came before the last answer.
+    answered_bytes: Cell<u64>,
     /// Of its seconds, in milliseconds.
     told_ms: Cell<u64>,
     events: Cell<u64>,
@@ -73,6 +75,7 @@ impl Dialect for Live {
             index,
             models: RefCell::default(),
             heard_bytes: Cell::default(),
+            answered_bytes: Cell::default(),
             told_ms: Cell::default(),
             events: Cell::default(),
         };
@@ -90,8 +93,7 @@ impl Dialect for Live {
                 session.close(4000, "invalid_request_error.invalid_request");
             }
             ("session.input_audio.append", true) => {
-                let bytes = event["audio"].as_str().map_or(0, |audio| audio.len() / 4 * 3) as u64;
-                session.dialect.heard_bytes.set(session.dialect.heard_bytes.get() + bytes);
+                session.append(event["audio"].as_str().unwrap_or_default());
             }
             ("response.create", true) => session.delegate(event),
             ("session.update", true) => session.tell_session("session.updated"),
@@ -188,6 +190,18 @@ impl Session<Live> {
             told.remove("model");
         }
         self.emit(&self.sim, kind, json!({"session": told}));
+    }
+
+    /// Hears, and answers by itself once it has heard enough, if it is one that does.
+    fn append(self: &Rc<Session<Live>>, audio: &str) {
+        let Live { heard_bytes, answered_bytes, .. } = &self.dialect;
+        let bytes = heard_bytes.get() + (audio.len() / 4 * 3) as u64;
+        heard_bytes.set(bytes);
+        let unanswered_ms = audio_ms("audio/pcm", bytes - answered_bytes.get());
+        if self.sim.vad_ms.is_some_and(|vad_ms| unanswered_ms >= vad_ms) {
+            answered_bytes.set(bytes);
+            self.delegate(&Value::Null);
+        }
     }
 
     fn delegate(self: &Rc<Session<Live>>, event: &Value) {

@@ -129,7 +129,10 @@ impl Dialect for OpenAi {
         session.opened(&session.model());
         match session.dialect.dead_beta {
             true => session.refuse_beta(),
-            false => session.tell_config("session.created"),
+            false => {
+                session.tell_config("session.created");
+                session.tell_conversation();
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 import base64
 import json
 
+from heard import Heard
+
 MODEL = "gpt-realtime"
 SPEECH = base64.b64encode(bytes(4800)).decode()  # 100 ms of silence
 
@@ -12,46 +14,49 @@ def text(role, words):
     return {"type": "message", "role": role, "content": [{"type": kind, "text": words}]}
 
 
-# A spoken turn that is transcribed, a written one, one with a tool's output, a long spoken one.
-TURNS = [
-    [
-        {
-            "type": "session.update",
-            "session": {
-                "type": "realtime",
-                "audio": {"input": {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}},
-            },
-        },
-        *[{"type": "input_audio_buffer.append", "audio": SPEECH}] * 5,
-        {"type": "input_audio_buffer.commit"},
-        {"type": "response.create"},
-    ],
-    [
-        {"type": "conversation.item.create", "item": text("user", "Zażółć gęślą jaźń, 你好")},
-        {"type": "response.create", "response": {"output_modalities": ["text"]}},
-    ],
-    [
-        {
-            "type": "conversation.item.create",
-            "item": {"type": "function_call_output", "call_id": "call_1", "output": json.dumps({"celsius": 21})},
-        },
-        {"type": "response.create"},
-    ],
-    [
-        {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(480_000)).decode()},
-        {"type": "input_audio_buffer.commit"},
-        {"type": "response.create"},
-    ],
-]
+TRANSCRIPTION = {"model": "gpt-4o-mini-transcribe"}
+# How a session is told to write down what it hears, and not to answer by itself; how a response in writing is asked for.
+GA = (
+    {"type": "realtime", "audio": {"input": {"turn_detection": None, "transcription": TRANSCRIPTION}}},
+    {"output_modalities": ["text"]},
+)
+# The same in the words that OpenAI had before, and Azure's preview has.
+FORMER = ({"turn_detection": None, "input_audio_transcription": TRANSCRIPTION}, {"modalities": ["text"]})
 
 
-class Conversation:
+def turns(session, in_writing):
+    """A spoken turn that is transcribed, a written one, one with a tool's output, a long spoken one."""
+    output = {"type": "function_call_output", "call_id": "call_1", "output": json.dumps({"celsius": 21})}
+    return [
+        [
+            {"type": "session.update", "session": session},
+            *[{"type": "input_audio_buffer.append", "audio": SPEECH}] * 5,
+            {"type": "input_audio_buffer.commit"},
+            {"type": "response.create"},
+        ],
+        [
+            {"type": "conversation.item.create", "item": text("user", "Zażółć gęślą jaźń, 你好")},
+            {"type": "response.create", "response": in_writing},
+        ],
+        [
+            {"type": "conversation.item.create", "item": output},
+            {"type": "response.create"},
+        ],
+        [
+            {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(480_000)).decode()},
+            {"type": "input_audio_buffer.commit"},
+            {"type": "response.create"},
+        ],
+    ]
+
+
+class Conversation(Heard):
     """Sums the usage that is heard, and says the next turn when one is over."""
 
-    def __init__(self):
-        self.turns = list(TURNS)
+    def __init__(self, names=GA):
+        super().__init__()
+        self.turns = turns(*names)
         self.over = False
-        self.result = {"input_tokens": 0, "output_tokens": 0, "responses": 0, "error": None, "close_code": None}
 
     def hear(self, event):
         """Takes a server event as a dict; returns the client events to answer with."""
@@ -66,14 +71,3 @@ class Conversation:
             self.over = not self.turns
         may_speak = kind in ("session.created", "response.done") and self.turns
         return self.turns.pop(0) if may_speak else []
-
-    def add(self, usage):
-        self.result["input_tokens"] += usage["input_tokens"]
-        self.result["output_tokens"] += usage["output_tokens"]
-
-    def closed(self, error):
-        """The other side closed; `error` is what `websockets` raises then."""
-        self.result["close_code"] = error.rcvd.code if error.rcvd else 1006
-
-    def tell(self):
-        print(json.dumps(self.result))

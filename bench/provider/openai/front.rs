@@ -14,6 +14,10 @@ use tokenist_core::usage::Usage;
 pub(super) enum Front {
     /// Also Azure's.
     OpenAi,
+    /// Azure's preview: former names.
+    AzurePreview,
+    /// Azure Voice Live: former names; what is written down is not told with its usage.
+    VoiceLive,
     /// Usage beside the response with a running figure of seconds; items of text are billed each, tokens not.
     Xai,
     /// Former names, and details in the plural.
@@ -29,18 +33,20 @@ impl Front {
         match () {
             () if request.path.contains("/api-ws/") => Front::Qwen,
             () if request.path.contains("/realtime/session") => Front::Inworld,
+            () if request.path.contains("/voice-live/") => Front::VoiceLive,
+            () if request.path.ends_with("/openai/realtime") => Front::AzurePreview,
             () if model.starts_with("grok") => Front::Xai,
             () => Front::OpenAi,
         }
     }
 
     pub(super) fn is_beta(self) -> bool {
-        self == Front::Qwen
+        matches!(self, Front::AzurePreview | Front::VoiceLive | Front::Qwen)
     }
 
     /// Whether what is written down is told with its usage, at a price of its own.
     pub(super) fn bills_transcriptions(self) -> bool {
-        matches!(self, Front::OpenAi | Front::Inworld)
+        matches!(self, Front::OpenAi | Front::AzurePreview | Front::Inworld)
     }
 
     /// What is billed for a response with this usage: at xAI the time as well that was said in it.
@@ -51,6 +57,15 @@ impl Front {
 }
 
 impl Session<OpenAi> {
+    /// xAI names the conversation, and some of its clients wait for that.
+    pub(super) fn tell_conversation(&self) {
+        if self.dialect.front == Front::Xai {
+            let id = self.id().replacen("sess", "conv", 1);
+            let conversation = json!({"id": id, "object": "realtime.conversation"});
+            self.say("conversation.created", json!({"conversation": conversation}));
+        }
+    }
+
     /// Places a usage in a `response.done` body, as this front does it or as it is asked to.
     pub(super) fn tell_usage(&self, body: &mut Value, form: UsageForm, usage: &Usage) {
         let front = self.dialect.front;
