@@ -30,16 +30,36 @@ struct Program {
     deployment: Option<&'static str>,
     /// The service that it should be, where all that it lets be set is the URL: a key in that tells who speaks.
     service: Option<&'static str>,
-    /// What it tells of a limit beside the error event's code.
+    /// A limit that it runs into, the code of the error event that tells it, and what it tells beside that.
+    limit: (&'static str, &'static str),
+    error: &'static str,
     close_code: Option<u16>,
 }
 
 const fn program(file: &'static str, environment: &'static str, dialect: &'static str) -> Program {
-    let (deployment, service, close_code) = (None, None, Some(4004));
-    Program { file, environment, dialect, path: "", sim: "chunks=2", deployment, service, close_code }
+    Program {
+        file,
+        environment,
+        dialect,
+        path: "",
+        sim: "chunks=2",
+        deployment: None,
+        service: None,
+        limit: ("limits.max_total_tokens", "300"),
+        error: "token_limit_reached",
+        close_code: Some(4004),
+    }
 }
 
 const LIVE: Program = Program { path: "/v1", ..program("live_async.py", "venv", "openai") };
+/// Sound is charged by the second.
+const TRANSLATION: Program = Program {
+    path: "/v1",
+    sim: "chunks=2,pace=300",
+    limit: ("limits.max_cost_usd", "0.0003"),
+    error: "cost_limit_reached",
+    ..program("translations_sync.py", "venv", "openai")
+};
 const RESPONSES_WS: Program = Program { path: "/v1", ..program("responses_sync.py", "venv", "openai") };
 const AZURE: Program =
     Program { deployment: Some("voice-prod"), ..program("openai_async.py", "venv", "azure") };
@@ -49,7 +69,7 @@ const VOICE_LIVE: Program =
 /// It takes a session that is over within 0.1 s for one that never began.
 const QWEN: Program =
     Program { sim: "chunks=3,pace=50", ..program("dashscope_omni.py", "like", "qwen_omni") };
-const PROGRAMS: [Program; 5] = [LIVE, RESPONSES_WS, AZURE, VOICE_LIVE, QWEN];
+const PROGRAMS: [Program; 6] = [LIVE, TRANSLATION, RESPONSES_WS, AZURE, VOICE_LIVE, QWEN];
 
 const LIVEKIT_XAI: Program = Program { path: "/v1", ..program("livekit_xai.py", "google", "xai") };
 /// When somebody begins to speak, it forgets what it has just heard; so it is not answered at once.
@@ -119,23 +139,19 @@ fn every_client_is_counted_as_it_was_told_and_as_the_provider_delivered() {
         assert_eq!((&heard["error"], &heard["close_code"]), (&Value::Null, &Value::Null), "{file}: {heard}");
         assert_eq!(heard["responses"], RESPONSES, "{file}: {heard}");
         assert_eq!(tokens(&agree(&stage)), told(&heard), "{file}: {heard}");
-        let seconds = &stage.provider.audit()["totals"]["duration_ms"];
-        assert_eq!(heard["stated_ms"].as_u64().unwrap_or(0), *seconds, "{file}: {heard}");
+        let audio_ms = &stage.provider.audit()["totals"]["duration_ms"];
+        assert_eq!(heard["audio_ms"].as_u64().unwrap_or(0), *audio_ms, "{file}: {heard}");
     }
 }
 
 #[test]
 fn every_author_sees_why_a_session_was_ended_in_its_middle_and_may_not_begin_again() {
     for program in &PROGRAMS {
-        let (file, stage) = (program.file, stage(program, &[("limits.max_total_tokens", "300")]));
+        let (file, stage) = (program.file, stage(program, &[program.limit]));
         for may_begin in [true, false] {
             let stopped = run(&stage, program);
             let is_told = (&stopped["error"], &stopped["close_code"]);
-            assert_eq!(
-                is_told,
-                (&json!("token_limit_reached"), &json!(program.close_code)),
-                "{file}: {stopped}"
-            );
+            assert_eq!(is_told, (&json!(program.error), &json!(program.close_code)), "{file}: {stopped}");
             let responses = stopped["responses"].as_u64().expect("a count");
             assert_eq!((1..RESPONSES).contains(&responses), may_begin, "{file}: {stopped}");
         }
@@ -152,7 +168,7 @@ fn livekit_with_xai_is_counted_and_takes_a_final_ending_for_final() {
     assert_eq!((&heard["errors"], &heard["replies"]), (&json!([]), &json!(RESPONSES)), "{heard}");
     agree(&unlimited);
 
-    let limited = stage(&LIVEKIT_XAI, &[("limits.max_total_tokens", "300")]);
+    let limited = stage(&LIVEKIT_XAI, &[LIVEKIT_XAI.limit]);
     let stopped = run(&limited, &LIVEKIT_XAI);
     assert_eq!(stopped["errors"], json!([false]), "{stopped}");
     let body = stopped["error"]["body"].as_str();
@@ -175,7 +191,7 @@ fn pipecats_services_are_counted_and_their_author_is_told_why_they_end() {
         booked.remove("inworld/inworld-stt-1");
         assert_eq!(tokens(&booked), told(&heard), "{service}");
 
-        let limited = stage(&program, &[("limits.max_total_tokens", "300")]);
+        let limited = stage(&program, &[program.limit]);
         let stopped = run(&limited, &program);
         let error = stopped["errors"][0]["text"].as_str();
         assert!(

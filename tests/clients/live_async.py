@@ -14,7 +14,7 @@ base_url, user = sys.argv[1:]
 TURNS = 4
 SESSION = {"model": "gpt-live-1.1", "delegation": {"type": "responses", "responses": {"model": "gpt-6-luna"}}}
 heard = Heard()
-heard.result["stated_ms"] = None
+heard.result["audio_ms"] = None
 
 
 async def speak(connection):
@@ -36,7 +36,7 @@ async def hear(connection, event):
     elif event.type == "session.usage.updated":
         await connection.session.close()
     elif event.type == "session.closed":
-        heard.result["stated_ms"] = round(event.usage.seconds * 1000)
+        heard.result["audio_ms"] = round(event.usage.seconds * 1000)
     elif event.type == "error":
         heard.result["error"] = event.error.code
 
