@@ -72,6 +72,13 @@ const QWEN: Program =
 const PROGRAMS: [Program; 6] = [LIVE, TRANSLATION, RESPONSES_WS, AZURE, VOICE_LIVE, QWEN];
 
 const LIVEKIT_XAI: Program = Program { path: "/v1", ..program("livekit_xai.py", "google", "xai") };
+/// It drops a query of the URL.
+const LIVEKIT_LIVE: Program = Program {
+    path: "/v1",
+    sim: "chunks=2,vad=150",
+    service: Some("live"),
+    ..program("livekit_live.py", "google", "openai")
+};
 /// When somebody begins to speak, it forgets what it has just heard; so it is not answered at once.
 const PIPECAT: Program =
     Program { sim: "chunks=2,pace=50,vad=100", ..program("pipecat_openai.py", "pipecat", "openai") };
@@ -160,20 +167,35 @@ fn every_author_sees_why_a_session_was_ended_in_its_middle_and_may_not_begin_aga
     }
 }
 
-/// Its author is told no usage, which this plug-in looks for in the response.
-#[test]
-fn livekit_with_xai_is_counted_and_takes_a_final_ending_for_final() {
-    let unlimited = stage(&LIVEKIT_XAI, &[]);
-    let heard = run(&unlimited, &LIVEKIT_XAI);
+/// A whole conversation of LiveKit's agent, and one into a limit, which it takes for final. Gives the tokens of the first, as its
+/// author was told them and as they were booked, and what he hears of the other's end.
+fn livekit(program: &Program) -> ([Value; 2], Value) {
+    let unlimited = stage(program, &[]);
+    let heard = run(&unlimited, program);
     assert_eq!((&heard["errors"], &heard["replies"]), (&json!([]), &json!(RESPONSES)), "{heard}");
-    agree(&unlimited);
+    let counts = [told(&heard), tokens(&agree(&unlimited))];
 
-    let limited = stage(&LIVEKIT_XAI, &[LIVEKIT_XAI.limit]);
-    let stopped = run(&limited, &LIVEKIT_XAI);
+    let limited = stage(program, &[program.limit]);
+    let stopped = run(&limited, program);
     assert_eq!(stopped["errors"], json!([false]), "{stopped}");
-    let body = stopped["error"]["body"].as_str();
-    assert!(body.is_some_and(|body| body.contains("code='token_limit_reached'")), "{stopped}");
     assert_eq!(limited.provider.audit()["handshake_count"], 1, "it does not dial again");
+    (counts, stopped["error"].clone())
+}
+
+#[test]
+fn livekit_with_xai_is_counted_and_its_author_is_told_why_it_ends() {
+    let ([told, _], error) = livekit(&LIVEKIT_XAI);
+    assert_eq!(told, json!([0, 0]), "it looks for usage in the response, and xAI's stands beside that");
+    let body = error["body"].as_str();
+    assert!(body.is_some_and(|body| body.contains("code='token_limit_reached'")), "{error}");
+}
+
+#[test]
+#[ignore = "scripts/long/clients runs it"]
+fn livekit_with_gpt_live_is_counted_and_tells_its_author_no_reason() {
+    let ([told, booked], error) = livekit(&LIVEKIT_LIVE);
+    assert_eq!(told, booked);
+    assert_eq!(error["text"], "GPT-Live returned an error", "{error}");
 }
 
 #[test]

@@ -12,11 +12,18 @@ result = {"input_tokens": 0, "output_tokens": 0, "responses": 0, "replies": 0, "
 
 
 def metrics(event):
+    told = event.metrics
     # There is one with nothing in it for a generation that nothing was told of.
-    if event.metrics.type == "realtime_model_metrics" and event.metrics.total_tokens:
-        result["input_tokens"] += event.metrics.input_tokens
-        result["output_tokens"] += event.metrics.output_tokens
-        result["responses"] += 1
+    if told.type == "realtime_model_metrics" and told.total_tokens:
+        add(told.input_tokens, told.output_tokens)
+    elif told.type == "llm_metrics":
+        add(told.prompt_tokens, told.completion_tokens)
+
+
+def add(input_tokens, output_tokens):
+    result["input_tokens"] += input_tokens
+    result["output_tokens"] += output_tokens
+    result["responses"] += 1
 
 
 def told(error):
@@ -25,7 +32,11 @@ def told(error):
     return {"type": type(error).__name__, "code": getattr(error, "code", None), "text": str(error), "body": body}
 
 
-async def converse(model):
+async def write(session, turn):
+    await session.generate_reply(user_input=turn)
+
+
+async def converse(model, ask):
     session = AgentSession(llm=model())
     over = asyncio.Event()
 
@@ -42,17 +53,17 @@ async def converse(model):
         if over.is_set():
             break
         try:
-            await asyncio.wait_for(session.generate_reply(user_input=turn), 20)
+            await asyncio.wait_for(ask(session, turn), 20)
             result["replies"] += 1
         except Exception as error:
             result["refused"] = told(error)
             await asyncio.wait_for(over.wait(), 20)
 
 
-def run(model):
-    """`model` makes the realtime model, where there is a loop already."""
+def run(model, ask=write):
+    """`model` makes the realtime model, where there is a loop already; `ask` asks for a turn and waits for its answer."""
     logging.disable(logging.CRITICAL)
-    asyncio.run(asyncio.wait_for(converse(model), 60))
+    asyncio.run(asyncio.wait_for(converse(model, ask), 60))
     print(json.dumps(result))
     # Its threads would keep the process.
     os._exit(0)
