@@ -101,7 +101,9 @@ fn stage(program: &Program, settings: &[(&str, &str)]) -> Stage {
 fn run(stage: &Stage, program: &Program) -> Value {
     let mut client = stage.client(program.file, program.environment);
     let key = program.service.map(|_| format!("/k/{}", stage.key_of(USER))).unwrap_or_default();
-    let base_url = format!("{}{key}{}", stage.origin(false), program.path);
+    // It always speaks TLS.
+    let tls = program.service == Some("voice_live");
+    let base_url = format!("{}{key}{}", stage.origin(tls), program.path);
     client.args([&*base_url, program.service.unwrap_or(USER)]);
     for variable in ["OPENAI_API_KEY", "XAI_API_KEY", "PROVIDER_KEY"] {
         client.env(variable, KEY);
@@ -201,9 +203,14 @@ fn livekit_with_gpt_live_is_counted_and_tells_its_author_no_reason() {
 #[test]
 #[ignore = "scripts/long/clients runs it"]
 fn pipecats_services_are_counted_and_their_author_is_told_why_they_end() {
-    for (service, dialect) in
-        [("realtime", "openai"), ("live", "openai"), ("xai", "xai"), ("inworld", "inworld")]
-    {
+    for (service, dialect) in [
+        ("realtime", "openai"),
+        ("live", "openai"),
+        ("azure", "azure"),
+        ("voice_live", "azure_voice_live"),
+        ("xai", "xai"),
+        ("inworld", "inworld"),
+    ] {
         let program = Program { service: Some(service), dialect, ..PIPECAT };
         let unlimited = stage(&program, &[]);
         let heard = run(&unlimited, &program);

@@ -1,8 +1,11 @@
-"""Pipecat's services for OpenAI Realtime, GPT-Live, Grok and Inworld: pipecat_openai.py BASE_URL SERVICE. The URL is all that
-tells who speaks; SERVICE is realtime, live, xai or inworld."""
+"""Pipecat's services for OpenAI Realtime, GPT-Live and what is like them: pipecat_openai.py BASE_URL SERVICE. The URL is all that
+tells who speaks; SERVICE is realtime, live, azure, voice_live, xai or inworld. Voice Live always speaks TLS: SSL_CERT_FILE names a
+private authority."""
 
 import sys
 
+from pipecat.services.azure.realtime.llm import AzureRealtimeLLMService
+from pipecat.services.azure.voice_live.llm import AzureVoiceLiveLLMService
 from pipecat.services.inworld.realtime.llm import InworldRealtimeLLMService
 from pipecat.services.openai.live.llm import OpenAILiveLLMService
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
@@ -30,6 +33,10 @@ def live():
 SERVICES = {
     "realtime": lambda: OpenAIRealtimeLLMService(api_key="unused", base_url=f"{base_url}/v1/realtime"),
     "live": live,
+    "azure": lambda: AzureRealtimeLLMService(
+        api_key="unused", base_url=f"{base_url}/openai/v1/realtime?model=gpt-realtime-2.1"
+    ),
+    "voice_live": lambda: AzureVoiceLiveLLMService(api_key="unused", endpoint=base_url),
     "xai": lambda: GrokRealtimeLLMService(api_key="unused", base_url=f"{base_url}/v1/realtime"),
     "inworld": lambda: InworldRealtimeLLMService(api_key="unused", base_url=f"{base_url}/api/v1/realtime/session"),
 }

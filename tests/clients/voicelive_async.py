@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 from azure.ai.voicelive.aio import ConnectionError, connect
-from azure.ai.voicelive.models import Modality, RequestSession, ServerEventType
+from azure.ai.voicelive.models import AudioInputTranscriptionOptions, Modality, RequestSession, ServerEventType
 from azure.core.credentials import AzureKeyCredential
 
 from conversation import SPEECH
@@ -14,7 +14,11 @@ from heard import Heard
 
 base_url, user = sys.argv[1:]
 TURNS = 4
-SESSION = RequestSession(modalities=[Modality.TEXT, Modality.AUDIO], turn_detection=None)
+SESSION = RequestSession(
+    modalities=[Modality.TEXT, Modality.AUDIO],
+    input_audio_transcription=AudioInputTranscriptionOptions(model="azure-speech"),
+    turn_detection=None,
+)
 heard = Heard()
 
 

@@ -32,11 +32,13 @@ const USUAL: OpenaiLike = OpenaiLike {
 pub(in super::super) static AZURE: OpenaiLike =
     OpenaiLike { name: "azure", paths: &["/openai/v1/realtime", "/openai/realtime"], ..USUAL };
 
-/// Azure Voice Live. Its models' names say where they run.
+/// Azure Voice Live. Its models' names say where they run. It bills text and sound; what it writes down (by `azure-speech`) has
+/// no price of its own.
 pub(in super::super) static AZURE_VOICE_LIVE: OpenaiLike = OpenaiLike {
     name: "azure_voice_live",
     paths: &["/voice-live/realtime"],
     tails: &["-global-standard", "-datazone"],
+    transcribes_apart: false,
     ..USUAL
 };
 

@@ -108,8 +108,8 @@ fn a_models_name_is_that_of_the_price_list() {
     let cases: [(&dyn Dialect, &str, &str, Option<&str>); 5] = [
         (azure, "prod", "gpt-realtime-2.1", Some("gpt-4o-mini-transcribe")),
         (azure, "other", "other", Some("gpt-4o-mini-transcribe")),
-        (&AZURE_VOICE_LIVE, "gpt-realtime-global-standard", "gpt-realtime", Some("asr")),
-        (&AZURE_VOICE_LIVE, "gpt-realtime-mini-datazone-standard", "gpt-realtime-mini", Some("asr")),
+        (&AZURE_VOICE_LIVE, "gpt-realtime-global-standard", "gpt-realtime", None),
+        (&AZURE_VOICE_LIVE, "gpt-realtime-mini-datazone-standard", "gpt-realtime-mini", None),
         (&QWEN_OMNI, "qwen3.8-omni-flash-realtime", "qwen3.8-omni-flash-realtime", None),
     ];
     for (dialect, named, model, transcribes) in cases {
