@@ -22,7 +22,6 @@ pub(super) static CREATE: Call = Call {
     read,
     ending,
     error: super::error,
-    ..Call::FREE
 };
 
 /// One that was begun before, or that is stopped.
