@@ -7,7 +7,7 @@ mod check;
 mod settings;
 mod uri;
 
-pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers};
+pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers, Unmetered};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

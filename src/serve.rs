@@ -1,6 +1,6 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
-use crate::config::{self, Config, Driver, Refuse, StoreKind};
+use crate::config::{self, Config, Driver, Refuse, StoreKind, Unmetered};
 use crate::descriptors::{self, Share};
 use crate::files::{InForce, Loaded, load, routes};
 use crate::log::{self, Log};
@@ -515,6 +515,12 @@ fn proxy_config(
             Refuse::Http => tokenist_proxy::Refuse::Http,
             Refuse::Auto => tokenist_proxy::Refuse::Auto,
         },
+        unmetered: match config.http.unmetered {
+            Unmetered::Pass => tokenist_proxy::Unmetered::Pass,
+            Unmetered::Refuse => tokenist_proxy::Unmetered::Refuse,
+        },
+        keep_alive_ms: config.http.keep_alive_seconds * 1000,
+        answer_ms: config.http.answer_seconds * 1000,
         session_seconds: some(limits.session_seconds),
         idle_seconds: some(limits.idle_seconds),
         panic_user: std::env::var(PANIC_USER_VARIABLE).ok().map(|user| UserId::from(&*user)),

@@ -100,6 +100,8 @@ fn check_least(at: &str, config: &Config) -> Result<(), ConfigError> {
         ("proxy.head_seconds", proxy.head_seconds),
         ("proxy.dial_seconds", proxy.dial_seconds),
         ("proxy.ping_seconds", proxy.ping_seconds),
+        ("http.keep_alive_seconds", config.http.keep_alive_seconds),
+        ("http.answer_seconds", config.http.answer_seconds),
         ("store.users_max", config.store.users_max as u64),
         ("store.commit_ms", config.store.commit_ms),
         ("store.instances_min", config.store.instances_min.into()),

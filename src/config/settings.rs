@@ -14,6 +14,7 @@ pub(crate) struct Config {
     pub(crate) proxy: Proxy,
     pub(crate) identity: Identity,
     pub(crate) admission: Admission,
+    pub(crate) http: Http,
     pub(crate) admin: Admin,
     pub(crate) store: Store,
     pub(crate) limits: Limits,
@@ -97,6 +98,25 @@ pub(crate) enum Refuse {
     /// Close, but HTTP for a client that was refused three times for one reason within half a minute.
     #[default]
     Auto,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Http {
+    /// Requests whose answers cannot be metered: pass them to the provider uncounted, or refuse them with 404.
+    pub(crate) unmetered: Unmetered,
+    /// How long a client's connection is kept for its next request.
+    pub(crate) keep_alive_seconds: u64,
+    /// How long the provider may say nothing before or within an answer; past it the client gets 502.
+    pub(crate) answer_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unmetered {
+    Pass,
+    #[default]
+    Refuse,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -308,6 +328,12 @@ impl Default for Proxy {
 impl Default for Identity {
     fn default() -> Identity {
         Identity { passthrough: true, query: false }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { unmetered: Unmetered::Refuse, keep_alive_seconds: 75, answer_seconds: 600 }
     }
 }
 

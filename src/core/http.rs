@@ -1,9 +1,10 @@
-//! HTTP/1.1 heads and the ends of bodies. Bytes in, values out.
+//! HTTP/1.1 heads. Bytes in, values out.
 //!
-//! Start at [`request_head`]; what we write is in [`mod@write`]. Strict where leniency would let two parsers read one request differently: line ends
+//! Start at [`request_head`]; where a body ends is in [`body`], what we write in [`mod@write`]. Strict where leniency would let two parsers read one request differently: line ends
 //! are CRLF, a length is given once and not beside a transfer coding.
 
 pub mod blot;
+pub mod body;
 pub mod pass;
 pub mod query;
 pub mod write;
@@ -30,6 +31,7 @@ pub struct RequestHead {
     pub method: String,
     /// Path and query as they came; it begins with a slash.
     pub target: String,
+    pub version: Version,
     pub headers: Headers,
 }
 
@@ -37,7 +39,15 @@ pub struct RequestHead {
 pub struct ResponseHead {
     pub status: u16,
     pub reason: HeaderValue,
+    pub version: Version,
     pub headers: Headers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Without chunks, and with a connection for each exchange unless it says `keep-alive`.
+    Http10,
+    Http11,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +110,8 @@ pub fn request_head(bytes: &[u8]) -> Result<RequestHead, HeadError> {
         ));
     }
     let method = request.method.unwrap_or_default().to_owned();
-    Ok(RequestHead { method, target: target.to_owned(), headers })
+    let version = Version::of(request.version);
+    Ok(RequestHead { method, target: target.to_owned(), version, headers })
 }
 
 /// Parses the head of a provider's answer.
@@ -112,11 +123,36 @@ pub fn response_head(bytes: &[u8]) -> Result<ResponseHead, HeadError> {
     Ok(ResponseHead {
         status: response.code.unwrap_or_default(),
         reason: reason.map_err(|_| HeadError::Malformed("its reason holds a control character"))?,
+        version: Version::of(response.version),
         headers: Headers::of(response.headers)?,
     })
 }
 
+impl Version {
+    fn of(minor: Option<u8>) -> Version {
+        if minor == Some(0) { Version::Http10 } else { Version::Http11 }
+    }
+
+    /// Whether a connection goes on after a message with these headers.
+    fn keeps_alive(self, headers: &Headers) -> bool {
+        let says = |word: &str| headers.tokens("connection").any(|token| token.eq_ignore_ascii_case(word));
+        !says("close") && (self == Version::Http11 || says("keep-alive"))
+    }
+}
+
 impl RequestHead {
+    /// Whether the client wants to send another request on its connection.
+    pub fn keeps_alive(&self) -> bool {
+        self.version.keeps_alive(&self.headers)
+    }
+
+    /// Whether the client waits for a word before it sends its body.
+    pub fn expects_continue(&self) -> bool {
+        let expects =
+            self.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        expects && self.version == Version::Http11
+    }
+
     /// The target's path, with runs of slashes collapsed.
     pub fn path(&self) -> String {
         let path = self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path);
@@ -155,6 +191,13 @@ impl RequestHead {
             Some(Ok(key)) if is_websocket_key(key) => Ok(key),
             _ => bad("`Sec-WebSocket-Key` must be 16 bytes in base64"),
         }
+    }
+}
+
+impl ResponseHead {
+    /// Whether the server takes another request on its connection.
+    pub fn keeps_alive(&self) -> bool {
+        self.version.keeps_alive(&self.headers)
     }
 }
 
@@ -212,92 +255,6 @@ impl Header {
     /// `name` is lower-case.
     pub fn is(&self, name: &str) -> bool {
         self.name.is(name)
-    }
-}
-
-/// Where a response body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// This many bytes are still to come.
-    Length(u64),
-    Chunked(Chunks),
-    /// It ends when the connection does.
-    UntilClose,
-}
-
-/// How far a chunked body has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunks {
-    /// In the hexadecimal size of a chunk.
-    Size(u64),
-    /// After the size, before the end of its line.
-    Extension(u64),
-    /// This many bytes of a chunk, with its line end, are still to come.
-    Data(u64),
-    /// In the trailer, with the bytes of the current line so far.
-    Trailer(u64),
-    Done,
-}
-
-impl Body {
-    /// How the body under `head` ends. A malformed length reads as until-close, which loses nothing.
-    pub fn of(head: &ResponseHead) -> Body {
-        if head.status < 200 || head.status == 204 || head.status == 304 {
-            return Body::Length(0);
-        }
-        if head.headers.tokens("transfer-encoding").any(|token| token.eq_ignore_ascii_case("chunked")) {
-            return Body::Chunked(Chunks::Size(0));
-        }
-        let length = head.headers.get("content-length").and_then(|digits| std::str::from_utf8(digits).ok());
-        length.and_then(|digits| digits.parse().ok()).map_or(Body::UntilClose, Body::Length)
-    }
-
-    pub fn is_done(&self) -> bool {
-        matches!(self, Body::Length(0) | Body::Chunked(Chunks::Done))
-    }
-
-    /// Moves on by `bytes` and tells how many of them belong to the body.
-    pub fn advance(&mut self, bytes: &[u8]) -> usize {
-        match self {
-            Body::UntilClose => bytes.len(),
-            Body::Length(left) => {
-                let taken = (*left).min(bytes.len() as u64);
-                *left -= taken;
-                taken as usize
-            }
-            Body::Chunked(chunks) => chunks.advance(bytes),
-        }
-    }
-}
-
-impl Chunks {
-    fn advance(&mut self, bytes: &[u8]) -> usize {
-        let mut at = 0;
-        while at < bytes.len() && *self != Chunks::Done {
-            if let Chunks::Data(left) = self {
-                let taken = (*left).min((bytes.len() - at) as u64);
-                at += taken as usize;
-                *self = if *left == taken { Chunks::Size(0) } else { Chunks::Data(*left - taken) };
-                continue;
-            }
-            let byte = bytes[at];
-            at += 1;
-            *self = match (*self, byte) {
-                (Chunks::Size(0) | Chunks::Extension(0), b'\n') => Chunks::Trailer(0),
-                (Chunks::Size(size) | Chunks::Extension(size), b'\n') => Chunks::Data(size.saturating_add(2)),
-                (Chunks::Size(size), _) => match char::from(byte).to_digit(16) {
-                    Some(digit) => Chunks::Size(size.saturating_mul(16).saturating_add(u64::from(digit))),
-                    None => Chunks::Extension(size),
-                },
-                (Chunks::Extension(size), _) => Chunks::Extension(size),
-                (Chunks::Trailer(0), b'\n') => Chunks::Done,
-                (Chunks::Trailer(_), b'\n') => Chunks::Trailer(0),
-                (Chunks::Trailer(line), b'\r') => Chunks::Trailer(line),
-                (Chunks::Trailer(line), _) => Chunks::Trailer(line + 1),
-                (state @ (Chunks::Data(_) | Chunks::Done), _) => state,
-            };
-        }
-        at
     }
 }
 
@@ -391,32 +348,12 @@ mod tests {
         assert_eq!(head(&many), Err(HeadError::TooBig));
     }
 
-    #[test]
-    fn a_body_ends_where_its_head_says() {
-        let answer = |headers: &str| {
-            response_head(format!("HTTP/1.1 429 Too Many Requests\r\n{headers}\r\n").as_bytes()).unwrap()
-        };
-        let mut length = Body::of(&answer("Content-Length: 3\r\n"));
-        assert_eq!((length.advance(b"ab"), length.is_done()), (2, false));
-        assert_eq!((length.advance(b"cdef"), length.is_done()), (1, true));
-        let mut until_close = Body::of(&answer(""));
-        assert_eq!((until_close.advance(b"abc"), until_close.is_done()), (3, false));
-        for split in 0..24 {
-            let mut chunked = Body::of(&answer("Transfer-Encoding: chunked\r\n"));
-            let wire = b"3;x=y\r\nabc\r\n1\r\n\n\r\n0\r\nT: v\r\n\r\nnext";
-            let taken = chunked.advance(&wire[..split]) + chunked.advance(&wire[split..]);
-            assert_eq!((taken, chunked.is_done()), (wire.len() - 4, true), "split at {split}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_a_head_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(head_end(&bytes).is_ok());
             prop_assert!(request_head(&bytes).is_err() || bytes.contains(&b'\n'));
             prop_assert!(response_head(&bytes).is_err() || bytes.contains(&b'\n'));
-            let mut body = Body::Chunked(Chunks::Size(0));
-            prop_assert!(body.advance(&bytes) <= bytes.len());
         }
     }
 }

@@ -114,6 +114,14 @@ impl Routes {
         Ok(Route { candidates, dialect })
     }
 
+    /// The provider that is asked for a path which no dialect of any takes, and the path there: the one that `/p/NAME` in front
+    /// of it names, else the first.
+    pub fn unmetered<'a>(&self, path: &'a str) -> Result<(usize, &'a str), NoRoute> {
+        let (named, rest) = path::take_provider(path);
+        let index = self.0.iter().position(|served| named.is_none_or(|name| *served.name == *name));
+        index.map(|index| (index, rest)).ok_or(NoRoute::UnknownPath)
+    }
+
     /// Which provider serves a model: by its exact name, else by the longest beginning, else the first that serves any. Where
     /// nobody has named a model, the first that serves any, or else the first. `Err`: it is none that is served here and that
     /// the lists `bounds` allow, too.

@@ -8,28 +8,26 @@ use crate::asked::Asked;
 use crate::authn::{self, Caller};
 use crate::config::Provider;
 use crate::error::{Phase, SessionError, Side};
-use crate::head::{NoHead, read_head};
-use crate::io::buffer::Buffer;
-use crate::io::stream::{self, End, Reader, Writer};
-use crate::io::tls::{self, Scheme};
-use crate::live::{CallerMark, Live};
+use crate::io::stream::End;
+use crate::io::tls::Scheme;
+use crate::live::{CallerMark, Http, Live};
+use crate::local::Destination;
 use crate::opening::{self, Opening};
 use crate::refuse::{self, Refused};
+use crate::request::{self, Request};
 use crate::shard::Shard;
 use crate::stages::{self, too_many};
-use crate::{client, dial, local, resumption, usage};
+use crate::{client, local, resumption, usage};
 use monoio::time::{Duration, sleep};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::ModelSource;
-use tokenist_core::http::{RequestHead, request_head};
+use tokenist_core::http::RequestHead;
 use tokenist_core::id::Model;
 use tokenist_core::key::ProviderKey;
-use tokenist_core::metric::Metric;
 use tokenist_core::provider::Route;
-use tokenist_core::provider::path::take_key;
 
 /// A session that may be dialled.
 pub(crate) struct Admitted {
@@ -45,31 +43,62 @@ pub(crate) struct Admitted {
     pub(crate) end: End,
 }
 
-/// A request whose head is read.
-struct Request {
-    head: RequestHead,
-    reader: Reader,
-    writer: Writer,
-    buffer: Buffer,
-    /// What fills the buffer behind the head.
-    filled: usize,
-    /// The key that stood before its path.
-    path_key: Option<String>,
+/// A request for no session, of a caller who is judged.
+pub(crate) struct Asking {
+    pub(crate) request: Request,
+    pub(crate) destination: Destination,
+    /// The caller's own key for the provider, if it brings one; or why its request is refused.
+    pub(crate) verdict: Result<Option<ProviderKey>, CloseReason>,
 }
 
-/// Reads the request, finds out who is calling, and judges. `None`: the request was answered.
+/// What became of a request.
+pub(crate) enum Outcome {
+    /// Nothing is left to do.
+    Answered,
+    Session(Box<Admitted>),
+    Request(Box<Asking>),
+}
+
+/// Reads the request, finds out who is calling, and judges.
 pub(crate) async fn admit(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
     arrival: Arrival,
-) -> Result<Option<Admitted>, SessionError> {
-    let (peer, scheme) = (arrival.peer, arrival.scheme);
-    let Some((request, mended)) = read_request(shard, live, arrival).await? else {
-        return Ok(None);
+) -> Result<Outcome, SessionError> {
+    let Some((request, mended)) = request::read(shard, live, arrival).await? else {
+        return Ok(Outcome::Answered);
     };
-    let Request { head, reader, writer, buffer, filled, path_key } = request;
-    let client = client::of_request(&shard.config, live.client.get().unwrap_or(peer.ip()), &head);
-    live.client.set(Some(client));
+    live.client.set(Some(client::of_request(&shard.config, request.origin.client, &request.head)));
+    if let Some(destination) = local::destination(shard, &request.head) {
+        live.http.set(Http::Running);
+        let verdict = verdict(shard, live, &request.head, mended).await;
+        return Ok(Outcome::Request(Box::new(Asking { request, destination, verdict })));
+    }
+    let admitted = admit_session(shard, live, request, mended).await?;
+    Ok(admitted.map_or(Outcome::Answered, |admitted| Outcome::Session(Box::new(admitted))))
+}
+
+/// Who is calling, and whether it may: the caller's own key for the provider, if it brings one.
+async fn verdict(
+    shard: &Rc<Shard>,
+    live: &Live,
+    head: &RequestHead,
+    mended: Result<(), CloseReason>,
+) -> Result<Option<ProviderKey>, CloseReason> {
+    let client = live.client.get().expect("a request comes from somewhere");
+    let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity));
+    note_caller(shard, live, head, client);
+    judge(shard, live, caller?, client).await
+}
+
+/// A request for a session. `None`: it was answered.
+async fn admit_session(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    request: Request,
+    mended: Result<(), CloseReason>,
+) -> Result<Option<Admitted>, SessionError> {
+    let Request { head, reader, writer, buffer, filled, path_key, origin } = request;
     if usage::is_asked(&head) {
         let answer = match mended {
             Ok(()) => usage::answer(shard, &head).await,
@@ -79,7 +108,7 @@ pub(crate) async fn admit(
         refuse::respond(shard, live, reader, writer, answer).await;
         return Ok(None);
     }
-    let is_tls = scheme == Scheme::Tls || client::says_tls(&shard.config, peer.ip(), &head);
+    let is_tls = origin.scheme == Scheme::Tls || client::says_tls(&shard.config, origin.peer, &head);
     if let Some(answer) = local::address(shard, &head, path_key.as_deref(), is_tls) {
         let answer = mended.map_or_else(|reason| refuse::in_http_words(shard, &reason), |()| answer);
         refuse::respond(shard, live, reader, writer, answer).await;
@@ -101,16 +130,7 @@ pub(crate) async fn admit(
     };
     live.dialect.set(route.dialect);
     let end = End { reader, writer, buffer, filled };
-    let own_key = match mended.and_then(|()| authn::caller(&head, &shard.config.identity)) {
-        Ok(caller) => {
-            note_caller(shard, live, &head, client);
-            judge(shard, live, caller, client).await
-        }
-        Err(reason) => {
-            note_caller(shard, live, &head, client);
-            Err(reason)
-        }
-    };
+    let own_key = verdict(shard, live, &head, mended).await;
     let asked = Asked::by(&head, route.dialect);
     let refused = |reason| (reason, Some(&*websocket_key));
     match own_key {
@@ -133,72 +153,6 @@ pub(crate) async fn admit(
             }
             ModelSource::FirstEvent => greet(shard, live, head, websocket_key, route, own_key, end).await,
         },
-    }
-}
-
-/// Reads a connection's head, in TLS and behind a header of the PROXY protocol where that is set. `None`: it was answered.
-/// What its query or path makes of its credentials is told beside it.
-async fn read_request(
-    shard: &Rc<Shard>,
-    live: &Rc<Live>,
-    arrival: Arrival,
-) -> Result<Option<(Request, Result<(), CloseReason>)>, SessionError> {
-    let Arrival { stream, peer, scheme } = arrival;
-    let failed = |error: std::io::Error| SessionError::new(Side::Downstream, Phase::Admit, error);
-    let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
-    let mut plain = stream::split(stream, &live.downstream).map_err(failed)?;
-    let mut early = None;
-    live.client.set(Some(peer.ip()));
-    if client::announces(&shard.config, peer.ip()) {
-        let buffer = shard.pool.take().map_err(ours)?;
-        let read = client::read_announcement(&mut plain.0, buffer, live.up.cancel_handle()).await;
-        let (announced, buffer, filled) = read.inspect_err(|error| {
-            tracing::warn!(peer = %peer.ip(), %error, "connection closed: see proxy.proxy_protocol");
-        })?;
-        live.client.set(announced.or(live.client.get()));
-        early = Some((buffer, filled));
-    }
-    if scheme == Scheme::Tls {
-        let Some(config) = &shard.config.tls else { return Ok(None) };
-        let config = Arc::clone(&**config.load());
-        plain = tls::accept(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
-    }
-    let (mut reader, writer) = plain;
-    if live.surplus {
-        shard.counters.add(Metric::SessionsRefused, 1);
-        let answer = refuse::in_http_words(shard, &refuse::full());
-        refuse::respond(shard, live, reader, writer, answer).await;
-        return Ok(None);
-    }
-    let (buffer, filled) = match early {
-        Some(early) => early,
-        None => (shard.pool.take().map_err(ours)?, 0),
-    };
-    let cancel = live.up.cancel_handle();
-    let read = read_head(&mut reader, buffer, filled, cancel, Side::Downstream, Phase::Admit).await;
-    let (buffer, filled, end) = match read {
-        Ok(read) => read,
-        Err((NoHead::Session(error), _)) => return Err(error),
-        Err((NoHead::Refused(error), _)) => {
-            refuse::answer_malformed(shard, live, reader, writer, error).await;
-            return Ok(None);
-        }
-    };
-    let read = request_head(&buffer.bytes()[..end]).and_then(|head| {
-        let (head, mended) = authn::mended(head, &shard.config.identity);
-        let path_key = take_key(&head.path()).map(|(key, _)| key.to_owned());
-        let (head, keyed) = authn::with_path_key(head);
-        authn::refuse_ambiguous(&head).map(|()| (head, path_key, mended.and(keyed)))
-    });
-    match read {
-        Ok((head, path_key, mended)) => {
-            let (buffer, filled) = dial::rest(buffer, filled, end);
-            Ok(Some((Request { head, reader, writer, buffer, filled, path_key }, mended)))
-        }
-        Err(error) => {
-            refuse::answer_malformed(shard, live, reader, writer, error).await;
-            Ok(None)
-        }
     }
 }
 

@@ -58,6 +58,12 @@ pub struct Config {
     /// Whether connections from those begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     pub refuse: Refuse,
+    /// What becomes of requests that nothing is known of.
+    pub unmetered: Unmetered,
+    /// How long a connection is kept for another request.
+    pub keep_alive_ms: u64,
+    /// How long a provider may say nothing while a request is under way.
+    pub answer_ms: u64,
     pub session_seconds: Option<u64>,
     pub idle_seconds: Option<u64>,
     /// A test hook: sessions of this user panic at their first frame from the provider.
@@ -125,6 +131,16 @@ pub struct IdentityRules {
     pub passthrough: bool,
     /// The user may be named in the query.
     pub query: bool,
+}
+
+/// What becomes of a request whose answer could not be metered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unmetered {
+    /// It goes to the provider and costs nothing.
+    Pass,
+    /// It is refused with 404.
+    #[default]
+    Refuse,
 }
 
 /// How a WebSocket client is told that it may not come in.

@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 use tokenist_core::http::blot::{Blot, BodyBlot};
+use tokenist_core::http::body::Framing;
 use tokenist_core::http::{self, ResponseHead};
 
 /// The provider's answer to the upgrade request, with what came behind it.
@@ -49,13 +50,7 @@ async fn exchange(
     request: Vec<u8>,
 ) -> Result<Answer, SessionError> {
     let failed = |cause: Cause| SessionError::new(Side::Upstream, Phase::Dial, cause);
-    let (mut reader, mut writer) = connect(shard, live, provider).await.map_err(|cause| match cause {
-        // The provider is not to blame.
-        Cause::Io(error) if stream::is_out_of_files(&error) => {
-            SessionError::new(Side::Internal, Phase::Dial, error)
-        }
-        cause => failed(cause),
-    })?;
+    let (mut reader, mut writer) = connect(shard, live, provider).await?;
     writer.write_bytes(request).await.map_err(|error| failed(error.into()))?;
     let ours = |error: io::Error| SessionError::new(Side::Internal, Phase::Dial, error);
     let buffer = shard.pool.take().map_err(ours)?;
@@ -71,7 +66,32 @@ async fn exchange(
     Ok(Answer { head, end: End { reader, writer, buffer, filled: filled - end } })
 }
 
-async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), Cause> {
+/// Connects. The session's deadline bounds it, as [`dial`].
+pub(crate) async fn open(
+    shard: &Shard,
+    live: &Live,
+    provider: &Provider,
+) -> Result<(Reader, Writer), SessionError> {
+    live.dialling.set(true);
+    let opened = connect(shard, live, provider).await;
+    live.dialling.set(false);
+    if opened.is_err() {
+        shard.winners.forget(&provider.address());
+    }
+    opened
+}
+
+async fn connect(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), SessionError> {
+    line(shard, live, provider).await.map_err(|cause| match cause {
+        // The provider is not to blame.
+        Cause::Io(error) if stream::is_out_of_files(&error) => {
+            SessionError::new(Side::Internal, Phase::Dial, error)
+        }
+        cause => SessionError::new(Side::Upstream, Phase::Dial, cause),
+    })
+}
+
+async fn line(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader, Writer), Cause> {
     let host = provider.address();
     let now = shard.time().instant;
     let winner = shard.winners.find(&host, now);
@@ -102,7 +122,9 @@ pub(crate) async fn pass_refusal(
 ) -> io::Result<()> {
     let Answer { head: refused, end: End { mut reader, mut buffer, mut filled, .. } } = answer;
     writer.write_bytes(head).await?;
-    let mut body = BodyBlot::new(blot, http::Body::of(&refused));
+    // What is malformed passes to the end of its connection: it is a refusal all the same.
+    let framing = Framing::of_answer(&refused, "GET").unwrap_or(Framing::UntilClose);
+    let mut body = BodyBlot::new(blot, framing);
     loop {
         let passed = body.take(&buffer.bytes()[..filled]);
         writer.write_bytes(passed).await?;

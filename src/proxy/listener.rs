@@ -3,7 +3,7 @@
 //! Start at [`bind`] for who may have an address, at [`listen`] for who comes in. Invariant: whoever was accepted is
 //! served or refused, and once a shard listens no more the kernel refuses for it.
 
-use crate::arrival::Arrival;
+use crate::arrival::{Accepted, Arrival};
 use crate::io::stream::{is_cancelled, is_out_of_files};
 use crate::io::tcp;
 use crate::io::tls::{Scheme, TLS_ALERT};
@@ -242,7 +242,7 @@ fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, scheme: Scheme)
     shard.counters.add(Metric::ConnectionsAccepted, 1);
     shard.connections.set(shard.connections.get() + 1);
     let shard = Rc::clone(shard);
-    let arrival = Box::new(Arrival { stream, peer, scheme });
+    let arrival = Box::new(Arrival::New(Accepted { stream, peer, scheme }));
     monoio::spawn(async move {
         session::run(Rc::clone(&shard), arrival).await;
         shard.connections.set(shard.connections.get() - 1);

@@ -88,6 +88,8 @@ pub struct Live {
     session: Cell<SessionId>,
     /// When its session's first connection came.
     pub(crate) opened_at: Cell<Instant>,
+    /// What it is of HTTP.
+    pub(crate) http: Cell<Http>,
     /// What it shares with the session's other connections, if it resumes one or can be resumed.
     resumable: OnceCell<Arc<Resumable>>,
     /// Where it comes from, once that is known.
@@ -155,6 +157,19 @@ pub(crate) enum CallerMark {
 
 /// The reason under which failures are counted that a provider makes after its greeting.
 pub(crate) const CUT_OFF: &str = "cut_off";
+
+/// What a connection does where it has no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// Nothing: a session is what comes of it, or that is not known yet.
+    No,
+    /// It waits for another request.
+    Idle,
+    /// A request is under way.
+    Running,
+    /// Likewise, for so long that operators see it.
+    Listed,
+}
 
 /// What woke a pump.
 pub(crate) enum Woken<T> {
@@ -249,6 +264,7 @@ impl Live {
             connection: id,
             session: Cell::new(id),
             opened_at: Cell::new(now),
+            http: Cell::new(Http::No),
             resumable: OnceCell::new(),
             client: Cell::new(None),
             dialect: Cell::new(&OpenaiRealtime),
@@ -322,6 +338,11 @@ impl Live {
         self.linger_until.set(self.linger_until.get().map(|until| until.min(by)));
         self.down.call();
         self.up.call();
+    }
+
+    /// Whether it is a request, and not a session.
+    pub(crate) fn is_request(&self) -> bool {
+        matches!(self.http.get(), Http::Running | Http::Listed)
     }
 
     pub fn ending(&self) -> Option<CloseReason> {

@@ -1,12 +1,35 @@
 //! What the data port answers by itself, and where else a path leads.
 
 use crate::authn;
+use crate::config::Unmetered;
 use crate::shard::Shard;
-use crate::upgrade;
+use crate::{upgrade, usage};
 use serde_json::json;
 use tokenist_core::dialect::Address;
 use tokenist_core::http::RequestHead;
 use tokenist_core::provider::{NoRoute, Route, path};
+
+/// Where a request goes that is for no session.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    /// The provider's index.
+    pub(crate) provider: usize,
+    /// The path there.
+    pub(crate) path: String,
+}
+
+/// Where a request leads that is for no session and that is not answered here. `None`: nowhere.
+pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destination> {
+    let path = head.path();
+    let is_ours = || OWN.contains(&path.trim_end_matches('/'));
+    if head.wants_websocket() || shard.config.unmetered == Unmetered::Refuse || is_ours() {
+        return None;
+    }
+    let routes = &shard.config.routes;
+    let is_taken = usage::is_asked(head) || routes.address(&path).is_some() || routes.of_path(&path).is_ok();
+    let (provider, path) = routes.unmetered(&path).ok().filter(|_| !is_taken)?;
+    Some(Destination { provider, path: path.to_owned() })
+}
 
 /// Where a request for a session leads; `Err` is the answer to any other.
 pub(crate) fn route(shard: &Shard, head: &RequestHead) -> Result<Route, Vec<u8>> {
@@ -23,7 +46,7 @@ pub(crate) fn route(shard: &Shard, head: &RequestHead) -> Result<Route, Vec<u8>>
         Err(NoRoute::UnknownPath) => {
             let message = format!(
                 "Unknown path {path:?}: tokenist relays WebSocket upgrades of the realtime paths of its providers, such as \
-                 GET …/v1/realtime, and tells a key's use at GET …/v1/usage/me"
+                 GET …/v1/realtime, and tells a key's use at GET …/v1/usage/me; what it cannot meter passes with `http.unmetered = \"pass\"`"
             );
             Err(invalid(404, "unknown_path", message))
         }
@@ -62,9 +85,11 @@ pub(crate) fn address(
     Some(upgrade::answer(200, &json!({field: url}).to_string(), &[("Cache-Control", "no-store".to_owned())]))
 }
 
+/// Answered here.
+const OWN: [&str; 2] = ["/health", "/ready"];
+
 fn health(shard: &Shard, path: &str) -> Option<Vec<u8>> {
-    let is_asked = ["/health", "/ready"].contains(&path);
-    is_asked.then(|| match shard.is_draining() {
+    OWN.contains(&path).then(|| match shard.is_draining() {
         true => upgrade::answer(503, r#"{"status":"draining"}"#, &[]),
         false => upgrade::answer(200, r#"{"status":"ok"}"#, &[]),
     })

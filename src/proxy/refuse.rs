@@ -2,7 +2,7 @@
 //!
 //! Start at [`refuse`]. Invariant: however often a client comes again, it costs one answer and a short wait.
 
-use crate::arrival::Arrival;
+use crate::arrival::{Accepted, Arrival};
 use crate::config::Refuse;
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::{self, Reader, Writer};
@@ -150,14 +150,19 @@ pub(crate) fn full() -> CloseReason {
 
 /// The shard is full, and so is the room for those that it refuses. Nothing is waited for.
 pub(crate) async fn reject(shard: &Shard, arrival: Arrival) {
-    let Arrival { stream, scheme, .. } = arrival;
     shard.counters.refuse(full().code());
-    tcp::discard(&stream);
     let handle = ShutdownHandle::default();
-    let Ok((_reader, mut writer)) = stream::split(stream, &handle) else { return };
-    let words = match scheme {
-        Scheme::Plain => in_http_words(shard, &full()),
-        Scheme::Tls => TLS_ALERT.to_vec(),
+    let (words, mut writer, _reader) = match arrival {
+        Arrival::Kept(kept) => (in_http_words(shard, &full()), kept.writer, kept.reader),
+        Arrival::New(Accepted { stream, scheme, .. }) => {
+            tcp::discard(&stream);
+            let Ok((reader, writer)) = stream::split(stream, &handle) else { return };
+            let words = match scheme {
+                Scheme::Plain => in_http_words(shard, &full()),
+                Scheme::Tls => TLS_ALERT.to_vec(),
+            };
+            (words, writer, reader)
+        }
     };
     if let Err(error) = writer.write_bytes(words).await {
         tracing::trace!(%error, "a client that was turned away is gone");

@@ -3,10 +3,11 @@
 //! Start at [`run`]. Bytes move in `relay`, meaning is found in `tap`.
 //! Invariant: every way out of `run` goes through `settle`, so no usage is lost and no place stays taken.
 
-use crate::admit;
+use crate::admit::{self, Outcome};
 use crate::arrival::Arrival;
 use crate::connect::{self, Connected};
 use crate::error::{SessionError, Side};
+use crate::http;
 use crate::io::stream::Ends;
 use crate::live::Live;
 use crate::refuse;
@@ -21,14 +22,22 @@ use std::rc::Rc;
 use std::task::Poll;
 use tokenist_core::metric::Metric;
 
-/// Runs one connection to its end. A panic ends this session alone.
+/// Runs one connection to its end, be it a session or one request after the other. A panic ends this connection alone.
 pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
-    let Some(live) = shard.open() else {
-        return Box::pin(refuse::reject(&shard, *arrival)).await;
-    };
+    let mut next = Some(arrival);
+    while let Some(arrival) = next {
+        let Some(live) = shard.open() else {
+            return Box::pin(refuse::reject(&shard, *arrival)).await;
+        };
+        next = serve(&shard, &live, arrival).await;
+    }
+}
+
+/// From a connection's first byte, or the first behind a request, to the end of what it asks for. The connection, if it goes on.
+async fn serve(shard: &Rc<Shard>, live: &Rc<Live>, arrival: Box<Arrival>) -> Option<Box<Arrival>> {
     let mut tap = None;
     let outcome = {
-        let mut life = pin!(life(&shard, &live, arrival, &mut tap));
+        let mut life = pin!(life(shard, live, arrival, &mut tap));
         poll_fn(|context| match panic::catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => Poll::Ready(Some(outcome)),
@@ -36,8 +45,9 @@ pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
         })
         .await
     };
-    stages::settle(&shard, &live, tap);
-    tell(&shard, &live, outcome);
+    stages::settle(shard, live, tap);
+    tell(shard, live, &outcome);
+    outcome?.ok()?
 }
 
 async fn life(
@@ -45,13 +55,22 @@ async fn life(
     live: &Rc<Live>,
     arrival: Box<Arrival>,
     tap: &mut Option<Tap>,
-) -> Result<(), SessionError> {
+) -> Result<Option<Box<Arrival>>, SessionError> {
+    if let Arrival::Kept(kept) = &*arrival
+        && !http::keep::wait(shard, live, kept).await
+    {
+        return Ok(None);
+    }
     // The phases before relay are boxed, so that a session in relay does not carry their size.
-    let Some(admitted) = Box::pin(admit::admit(shard, live, *arrival)).await? else { return Ok(()) };
-    let Some(connected) = Box::pin(connect::connect(shard, live, admitted)).await? else { return Ok(()) };
+    let admitted = match Box::pin(admit::admit(shard, live, *arrival)).await? {
+        Outcome::Answered => return Ok(None),
+        Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, *asking)).await,
+        Outcome::Session(admitted) => admitted,
+    };
+    let Some(connected) = Box::pin(connect::connect(shard, live, *admitted)).await? else { return Ok(None) };
     let (tap, ends) = begin(shard, live, tap, *connected);
     relay::relay(shard, live, ends, tap).await;
-    Ok(())
+    Ok(None)
 }
 
 /// What is metered from now on, and what is relayed. Apart from [`life`], which would go on holding what is used up here.
@@ -71,11 +90,11 @@ fn begin<'a>(
 }
 
 /// Tells the operator how it went, if not well.
-fn tell(shard: &Shard, live: &Live, outcome: Option<Result<(), SessionError>>) {
+fn tell<T>(shard: &Shard, live: &Live, outcome: &Option<Result<T, SessionError>>) {
     let user = || live.identity.get().map(|identity| identity.user.to_string()).unwrap_or_default();
     let client = live.client.get().map(tracing::field::display);
     match outcome {
-        Some(Ok(())) => {}
+        Some(Ok(_)) => {}
         Some(Err(error)) if error.side == Side::Downstream => {
             tracing::debug!(session = %live.id(), client, %error, "session failed")
         }

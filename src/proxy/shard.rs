@@ -10,11 +10,12 @@ use crate::error::{Cause, Phase, SessionError, Side};
 use crate::io::buffer::Pool;
 use crate::keys::KeyRing;
 use crate::links::Links;
-use crate::live::{Live, Taking};
+use crate::live::{Http, Live, Taking};
 use crate::pings::{Beats, Toward};
 use crate::race::Winners;
 use crate::reporter::{Held, Kept};
 use crate::tally::Tally;
+use crate::upstreams::Upstreams;
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,11 +25,11 @@ use std::sync::{Arc, LazyLock};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
-use tokenist_core::message::Delta;
+use tokenist_core::message::{Delta, Opened};
 use tokenist_core::metric::Metric;
 use tokenist_core::models::Models;
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::{Instant, Now};
+use tokenist_core::time::{Instant, Now, Timestamp};
 use tokenist_core::verdict::judge_model;
 use tokenist_handoff::{Counters, Order, Published, Report};
 
@@ -38,6 +39,8 @@ const COMPLAINT_MS: u64 = 10_000;
 const LINGERING_MAX: usize = 1_024;
 /// Where time is billed it is charged so often, also while nothing passes.
 const TIMED_EACH_MS: u64 = 1_000;
+/// A request that lasts so long is shown as a session is.
+const LISTED_AFTER_MS: u64 = 1_000;
 /// Models that were warned of, so that each is warned of once.
 const WARNED_MAX: usize = 1000;
 
@@ -50,6 +53,7 @@ pub struct Shard<E = System> {
     pub(crate) pool: Pool,
     pub accounts: Accounts,
     pub(crate) winners: Winners,
+    pub(crate) upstreams: Upstreams,
     /// Accepted and not ended, whether a session became of it or not.
     pub(crate) connections: Cell<usize>,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
@@ -88,6 +92,7 @@ impl<E: Environment> Shard<E> {
             pool: Pool::default(),
             accounts: Accounts::new(config.account_cache_max, config.tick_ms),
             winners: Winners::default(),
+            upstreams: Upstreams::new(config.providers.len()),
             connections: Cell::new(0),
             sessions: RefCell::default(),
             sessions_opened: Cell::new(0),
@@ -191,6 +196,7 @@ impl<E: Environment> Shard<E> {
     fn drain(&self, deadline_ms: u64) {
         self.drain_ms.set(deadline_ms);
         self.drain_by.set(Some(self.now().plus_ms(deadline_ms)));
+        self.upstreams.clear();
     }
 
     /// In the second half of a drain sessions are told to go as soon as no response is under way, which SDKs would take for a
@@ -200,6 +206,9 @@ impl<E: Environment> Shard<E> {
         let now = self.now();
         let is_late = now.plus_ms(self.drain_ms.get() / 2) >= deadline;
         self.each(|live| {
+            if live.http.get() == Http::Idle && !live.downstream.has_news() {
+                live.downstream.shut_down();
+            }
             let is_calm = is_late && live.relaying.get() && !live.under_way.get();
             if now >= deadline || is_calm {
                 self.end(live, CloseReason::Draining);
@@ -425,6 +434,37 @@ impl<E: Environment> Shard<E> {
         }
     }
 
+    /// Ends a request whose client is gone, or takes nothing of its answer; has operators see one that lasts.
+    fn look_after_request(&self, live: &Live) {
+        if live.downstream.is_hung_up() {
+            return live.forsake();
+        }
+        let now = self.now();
+        if live.down.taking(&live.downstream, now, self.config.ping_ms) == Taking::Stuck {
+            return self.give_up(live, Side::Downstream, "it takes nothing of what it is sent");
+        }
+        if live.http.get() == Http::Running && now.since(live.opened_at.get()) >= LISTED_AFTER_MS {
+            self.list(live);
+        }
+    }
+
+    /// A request has lasted so long that operators see it from now on.
+    fn list(&self, live: &Live) {
+        live.http.set(Http::Listed);
+        self.counters.add(Metric::SessionsOpened, 1);
+        let Now { wall, instant } = self.now.get();
+        let provider = live.provider.get().map(|index| Arc::clone(&self.config.providers[index].name));
+        if let (Some(identity), Some(provider)) = (live.identity.get(), provider) {
+            self.report(Report::Opened(Opened {
+                session: live.id(),
+                identity: Arc::clone(identity),
+                provider,
+                model: live.model.borrow().clone(),
+                at: Timestamp(wall.0.saturating_sub(instant.since(live.opened_at.get()))),
+            }));
+        }
+    }
+
     pub fn tick(&self) {
         self.counters.heartbeat().beat();
         self.read_clock();
@@ -432,6 +472,7 @@ impl<E: Environment> Shard<E> {
         self.accounts.tick();
         self.report_refusals();
         self.environment.look();
+        self.upstreams.expire(self.now());
         let config = &*self.config;
         let now = self.now();
         self.each(|live| {
@@ -440,6 +481,9 @@ impl<E: Environment> Shard<E> {
                 return;
             }
             self.judge(live);
+            if live.is_request() {
+                return self.look_after_request(live);
+            }
             if live.timed_at.get().is_some_and(|before| now.since(before) >= TIMED_EACH_MS) {
                 live.down.call();
             }

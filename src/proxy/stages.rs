@@ -7,7 +7,7 @@ use crate::asked::{Asked, Claimant};
 use crate::config::{Provider, Refuse};
 use crate::environment::Environment;
 use crate::holders::Holders;
-use crate::live::{CUT_OFF, Live};
+use crate::live::{CUT_OFF, Http, Live};
 use crate::refuse::REFUSALS_MAX;
 use crate::shard::Shard;
 use crate::tap::Tap;
@@ -25,7 +25,7 @@ use tokenist_handoff::Report;
 /// Told to the operator and the metrics where neither side sent a close frame.
 const CLOSE_ABNORMAL: u16 = 1006;
 
-/// The verdict on a caller who is known, and a place if it may come in.
+/// The verdict on a caller who is known, and a place for its session if it may come in. A request needs none.
 ///
 /// # Errors
 /// Why it may not.
@@ -42,6 +42,10 @@ pub fn enter<E: Environment>(
     if let Some(reason) = holders.reject() {
         return Err(reason);
     }
+    if live.is_request() {
+        know(live, identity, holders);
+        return Ok(());
+    }
     if is_cut_off(shard, live) {
         live.is_storming.set(true);
         return Err(CloseReason::UpstreamFailed("it has ended every session lately that it began".into()));
@@ -53,9 +57,13 @@ pub fn enter<E: Environment>(
         return Err(too_many(max_sessions));
     }
     // From here on settle gives the place back.
+    know(live, identity, holders);
+    Ok(())
+}
+
+fn know(live: &Live, identity: Arc<Identity>, holders: Holders) {
     let first = live.holders.set(holders).is_ok() && live.identity.set(identity).is_ok();
     assert!(first, "a session is admitted once");
-    Ok(())
 }
 
 pub(crate) fn too_many(max_sessions: Option<u32>) -> CloseReason {
@@ -116,7 +124,8 @@ pub fn settle<E: Environment>(shard: &Shard<E>, live: &Live, tap: Option<Tap<E>>
     }
     shard.forget(live);
     live.leave_place();
-    if live.relaying.get() {
+    // A request that was soon over was not listed.
+    if live.relaying.get() && live.http.get() != Http::Running {
         let close_code = live.close_code.get().unwrap_or(CLOSE_ABNORMAL);
         shard.counters.add(Metric::SessionsClosed, 1);
         shard.report(Report::Closed(Closed { session: live.id(), at: shard.time().wall, close_code }));

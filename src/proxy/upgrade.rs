@@ -97,8 +97,34 @@ pub(crate) fn is_legible(head: &ResponseHead) -> bool {
     plain("content-encoding", "identity") && plain("transfer-encoding", "chunked")
 }
 
+/// What becomes of a connection behind an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    Close,
+    /// What HTTP/1.1 takes for granted.
+    KeepAlive,
+}
+
+impl Connection {
+    pub(crate) fn write(self, wire: &mut HeadWriter) {
+        if self == Connection::Close {
+            wire.line(&CONNECTION, &HeaderValue::literal("close"));
+        }
+    }
+}
+
 /// An answer of our own, after which the connection ends.
 pub(crate) fn answer(status: u16, body: &str, extra: &[(&'static str, String)]) -> Vec<u8> {
+    answer_and(Connection::Close, status, body, extra)
+}
+
+/// An answer of our own.
+pub(crate) fn answer_and(
+    connection: Connection,
+    status: u16,
+    body: &str,
+    extra: &[(&'static str, String)],
+) -> Vec<u8> {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -114,7 +140,7 @@ pub(crate) fn answer(status: u16, body: &str, extra: &[(&'static str, String)]) 
         _ => "Error",
     };
     let mut wire = HeadWriter::answer(status, &checked(reason));
-    wire.line(&CONNECTION, &HeaderValue::literal("close"));
+    connection.write(&mut wire);
     wire.line(&HeaderName::literal("Content-Type"), &HeaderValue::literal("application/json"));
     wire.line(&HeaderName::literal("Content-Length"), &HeaderValue::from(body.len() as u64));
     for (name, value) in extra {
@@ -165,7 +191,8 @@ pub(crate) fn is_accepted(head: &ResponseHead, websocket_key: &str) -> bool {
         && head.headers.get("sec-websocket-extensions").is_none()
 }
 
-fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> Target {
+/// `path` with what of the request's query is for the provider.
+pub(crate) fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> Target {
     let mut target = path.to_owned();
     let kept = head.query().filter(|&parameter| authn::is_for_provider(parameter, rules));
     for parameter in kept {
@@ -175,7 +202,8 @@ fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> Target {
     Target::parse(&target).expect("parts of a target are a target")
 }
 
-fn goes_upstream(header: &Header, provider: &Provider) -> bool {
+/// Whether a header of the client's goes to the provider.
+pub(crate) fn goes_upstream(header: &Header, provider: &Provider) -> bool {
     let text = header.value.as_text();
     let beta = header.is("openai-beta") && text.is_some_and(is_beta);
     let holds_key = pass::holds_own_key(&String::from_utf8_lossy(header.value.as_bytes()));

@@ -12,7 +12,7 @@ use tokenist_core::meter::{Billing, EstimateMode};
 use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::provider::{Routes, Served};
-use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse};
+use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse, Unmetered};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -153,6 +153,9 @@ impl Shape {
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
             refuse: Refuse::Auto,
+            unmetered: Unmetered::Refuse,
+            keep_alive_ms: 75_000,
+            answer_ms: 600_000,
             session_seconds: self.session_seconds,
             idle_seconds: self.idle_seconds,
             panic_user: None,

@@ -113,7 +113,12 @@ pub struct HeadWriter(Vec<u8>);
 impl HeadWriter {
     /// A request of ours to a provider.
     pub fn get(target: &Target) -> HeadWriter {
-        HeadWriter(format!("GET {} HTTP/1.1\r\n", target.0).into_bytes())
+        HeadWriter::request(&HeaderName::literal("GET"), target)
+    }
+
+    /// A request with any method, which is a token as a header's name is.
+    pub fn request(method: &HeaderName, target: &Target) -> HeadWriter {
+        HeadWriter(format!("{} {} HTTP/1.1\r\n", method.0, target.0).into_bytes())
     }
 
     /// An answer. A status has three digits.

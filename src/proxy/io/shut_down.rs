@@ -10,6 +10,29 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(crate) struct ShutdownHandle(Cell<Option<RawFd>>);
 
 impl ShutdownHandle {
+    /// From now on this ends what `other` ends, which is to be disarmed before the connection is closed as this is.
+    pub(crate) fn take_over(&self, other: &ShutdownHandle) {
+        self.0.set(other.0.get());
+    }
+
+    /// Whether the peer has said that it sends no more, or is gone; also behind bytes of it that nobody has read.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        self.polls(libc::POLLRDHUP)
+    }
+
+    /// Whether the peer has said something that nobody has read, or that it sends no more, or is gone.
+    pub(crate) fn has_news(&self) -> bool {
+        self.polls(libc::POLLIN | libc::POLLRDHUP)
+    }
+
+    fn polls(&self, events: libc::c_short) -> bool {
+        let Some(fd) = self.0.get() else { return true };
+        let mut asked = libc::pollfd { fd, events, revents: 0 };
+        // SAFETY: `asked` is one entry and writable through the call, and `fd` is open, as below.
+        let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
+        count > 0 && asked.revents != 0
+    }
+
     /// `connection` stays open until this is disarmed.
     pub(crate) fn arm(&self, connection: &impl AsRawFd) {
         self.0.set(Some(connection.as_raw_fd()));

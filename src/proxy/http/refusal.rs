@@ -1,0 +1,31 @@
+//! How a request is told no.
+
+use crate::shard::Shard;
+use crate::upgrade::{self, Connection};
+use serde_json::json;
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::dialect;
+use tokenist_core::metric::BAD_REQUEST;
+
+/// SDKs wait inside the call for as long as `Retry-After` says; past this it is not said, and they are told not to retry.
+const RETRY_SECONDS_MAX: u64 = 60;
+
+/// A refusal for one of our reasons; the connection goes on behind it, or ends.
+pub(super) fn words(shard: &Shard, reason: &CloseReason, keeps: bool) -> Vec<u8> {
+    let retry = reason.retry_after_seconds(shard.time().wall).filter(|seconds| *seconds <= RETRY_SECONDS_MAX);
+    let extra = match retry {
+        Some(seconds) => ("Retry-After", seconds.to_string()),
+        None => ("x-should-retry", "false".to_owned()),
+    };
+    let connection = if keeps { Connection::KeepAlive } else { Connection::Close };
+    upgrade::answer_and(connection, reason.http_status(), &dialect::http_body(reason), &[extra])
+}
+
+/// The request's body is not what its head says.
+pub(super) fn malformed(shard: &Shard, what: &str) -> Vec<u8> {
+    shard.counters.refuse(BAD_REQUEST);
+    let error = json!({"error": {
+        "type": "invalid_request_error", "code": BAD_REQUEST, "param": null,
+        "message": format!("The request's body is malformed: {what}")}});
+    upgrade::answer(400, &error.to_string(), &[("x-should-retry", "false".to_owned())])
+}
