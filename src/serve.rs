@@ -519,6 +519,8 @@ fn proxy_config(
             Unmetered::Pass => tokenist_proxy::Unmetered::Pass,
             Unmetered::Refuse => tokenist_proxy::Unmetered::Refuse,
         },
+        body_max_bytes: config.http.body_max_before_model,
+        include_usage: config.http.include_usage,
         keep_alive_ms: config.http.keep_alive_seconds * 1000,
         answer_ms: config.http.answer_seconds * 1000,
         session_seconds: some(limits.session_seconds),

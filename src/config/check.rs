@@ -100,6 +100,7 @@ fn check_least(at: &str, config: &Config) -> Result<(), ConfigError> {
         ("proxy.head_seconds", proxy.head_seconds),
         ("proxy.dial_seconds", proxy.dial_seconds),
         ("proxy.ping_seconds", proxy.ping_seconds),
+        ("http.body_max_before_model", config.http.body_max_before_model),
         ("http.keep_alive_seconds", config.http.keep_alive_seconds),
         ("http.answer_seconds", config.http.answer_seconds),
         ("store.users_max", config.store.users_max as u64),

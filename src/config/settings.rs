@@ -105,6 +105,10 @@ pub(crate) enum Refuse {
 pub(crate) struct Http {
     /// Requests whose answers cannot be metered: pass them to the provider uncounted, or refuse them with 404.
     pub(crate) unmetered: Unmetered,
+    /// How many bytes of a request's JSON are held until its model is known; past it 413.
+    pub(crate) body_max_before_model: u64,
+    /// Ask for usage in chat streams whose client has not, and keep the event that states it from the client.
+    pub(crate) include_usage: bool,
     /// How long a client's connection is kept for its next request.
     pub(crate) keep_alive_seconds: u64,
     /// How long the provider may say nothing before or within an answer; past it the client gets 502.
@@ -333,7 +337,13 @@ impl Default for Identity {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { unmetered: Unmetered::Refuse, keep_alive_seconds: 75, answer_seconds: 600 }
+        Http {
+            unmetered: Unmetered::Refuse,
+            body_max_before_model: 8 << 20,
+            include_usage: true,
+            keep_alive_seconds: 75,
+            answer_seconds: 600,
+        }
     }
 }
 

@@ -209,7 +209,7 @@ impl CloseReason {
             CloseReason::ModelUnpriced { model } => {
                 format!("Model {model} is not allowed: no price is known for it")
             }
-            CloseReason::ModelMissing(why) => format!("The session names no model: {why}"),
+            CloseReason::ModelMissing(why) => format!("No model is named: {why}"),
             CloseReason::SessionTooLong { max_seconds } => {
                 format!("Session reached its limit of {max_seconds} seconds")
             }

@@ -6,6 +6,7 @@
 
 pub mod path;
 
+use crate::api::{self, Api, Endpoint};
 use crate::close_reason::CloseReason;
 use crate::dialect::{Address, Dialect, Family};
 use crate::models::Models;
@@ -42,6 +43,28 @@ struct Candidate {
     dialect: &'static dyn Dialect,
     /// The path at the provider.
     path: String,
+}
+
+/// Where a request for no session may go, as far as its method and path tell.
+#[derive(Clone, Debug)]
+pub struct RequestRoute {
+    /// The providers that could serve it, by index; never empty.
+    candidates: Vec<(usize, &'static dyn Api, Endpoint)>,
+}
+
+impl RequestRoute {
+    /// In which words it is refused while no provider is chosen, and where it names its model.
+    pub fn first(&self) -> (&'static dyn Api, &Endpoint) {
+        let (_, api, endpoint) = &self.candidates[0];
+        (*api, endpoint)
+    }
+
+    /// What the candidate of this index speaks.
+    pub fn at(&self, index: usize) -> (&'static dyn Api, &Endpoint) {
+        let chosen = self.candidates.iter().find(|(candidate, ..)| *candidate == index);
+        let (_, api, endpoint) = chosen.unwrap_or(&self.candidates[0]);
+        (*api, endpoint)
+    }
 }
 
 /// Why a path leads nowhere.
@@ -114,6 +137,22 @@ impl Routes {
         Ok(Route { candidates, dialect })
     }
 
+    /// Where a request for no session leads, with or without `/p/NAME` in front of its path. `None`: no API knows it.
+    pub fn of_request(&self, method: &str, path: &str) -> Option<RequestRoute> {
+        let (named, rest) = path::take_provider(path);
+        let is_meant = |served: &Served| named.is_none_or(|name| *served.name == *name);
+        let meant = self.0.iter().enumerate().filter(|(_, served)| is_meant(served));
+        let found = meant.filter_map(|(index, served)| {
+            let mut apis = api::of_family(served.family).iter();
+            apis.find_map(|api| Some((index, *api, api.endpoint(method, rest)?)))
+        });
+        let mut candidates: Vec<_> = found.collect();
+        let model_in = candidates.first()?.2.model_in();
+        // Where the model is named has to be known before a provider is chosen.
+        candidates.retain(|(_, _, endpoint)| endpoint.model_in() == model_in);
+        Some(RequestRoute { candidates })
+    }
+
     /// The provider that is asked for a path which no dialect of any takes, and the path there: the one that `/p/NAME` in front
     /// of it names, else the first.
     pub fn unmetered<'a>(&self, path: &'a str) -> Result<(usize, &'a str), NoRoute> {
@@ -129,20 +168,39 @@ impl Routes {
         &self,
         route: &Route,
         model: Option<&str>,
+        bounds: Vec<Models>,
+    ) -> Result<usize, CloseReason> {
+        let candidates: Vec<usize> = route.candidates.iter().map(|candidate| candidate.index).collect();
+        self.pick_of(&candidates, model, bounds)
+    }
+
+    /// As [`Routes::pick`], for a request that is for no session.
+    pub fn pick_for_request(
+        &self,
+        route: &RequestRoute,
+        model: Option<&str>,
+        bounds: Vec<Models>,
+    ) -> Result<usize, CloseReason> {
+        let candidates: Vec<usize> = route.candidates.iter().map(|(index, ..)| *index).collect();
+        self.pick_of(&candidates, model, bounds)
+    }
+
+    fn pick_of(
+        &self,
+        candidates: &[usize],
+        model: Option<&str>,
         mut bounds: Vec<Models>,
     ) -> Result<usize, CloseReason> {
-        let served = |candidate: &Candidate| &self.0[candidate.index].models;
-        let first = route.candidates[0].index;
+        let served = |index: usize| &self.0[index].models;
+        let (first, candidates) = (candidates[0], candidates.iter().copied());
         let Some(model) = model else {
-            let of_any = route.candidates.iter().find(|candidate| served(candidate).is_any());
-            return Ok(of_any.map_or(first, |candidate| candidate.index));
+            return Ok(candidates.into_iter().find(|index| served(*index).is_any()).unwrap_or(first));
         };
-        bounds.insert(0, Models::of_any(route.candidates.iter().map(served)));
+        bounds.insert(0, Models::of_any(candidates.clone().map(served)));
         if let Some(reason) = judge_model(model, &bounds) {
             return Err(reason);
         }
-        let candidates = route.candidates.iter();
-        let fitting = candidates.filter_map(|found| Some((found.index, served(found).fit(model)?)));
+        let fitting = candidates.filter_map(|index| Some((index, served(index).fit(model)?)));
         // Of equals the first that is configured.
         Ok(fitting.rev().max_by_key(|(_, fit)| *fit).map_or(first, |(index, _)| index))
     }

@@ -15,7 +15,7 @@ pub struct Used {
 }
 
 /// What is left of a limit, never less than nothing. `None` is unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remaining {
     pub cost: Option<NanoUsd>,
     pub tokens: Option<u64>,

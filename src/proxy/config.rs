@@ -60,6 +60,10 @@ pub struct Config {
     pub refuse: Refuse,
     /// What becomes of requests that nothing is known of.
     pub unmetered: Unmetered,
+    /// How much of a request's body is held until its model is known.
+    pub body_max_bytes: u64,
+    /// Chat streams are asked for usage also where the client has not asked.
+    pub include_usage: bool,
     /// How long a connection is kept for another request.
     pub keep_alive_ms: u64,
     /// How long a provider may say nothing while a request is under way.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::models::Models;
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{Verdict, judge, reject};
+use tokenist_core::verdict::{Remaining, Verdict, judge, reject};
 use tokenist_handoff::{Account, Charge, ChargeOutcome};
 
 /// Who is charged: every holder that a limit of this session could bind.
@@ -51,6 +51,15 @@ impl Holders {
     /// What sessions of these holders may use, by each list that there is. Costs next to nothing where there is none.
     pub fn models(&self) -> Vec<Models> {
         self.all().filter_map(|account| account.models()).collect()
+    }
+
+    /// What is left of the tightest limits.
+    pub fn remaining(&self) -> Remaining {
+        let all = self.all().map(|account| Remaining::of(&account.state().limit, account.used()));
+        all.fold(Remaining::default(), |one, other| Remaining {
+            cost: [one.cost, other.cost].into_iter().flatten().min(),
+            tokens: [one.tokens, other.tokens].into_iter().flatten().min(),
+        })
     }
 
     /// How much later a new session of these holders begins.

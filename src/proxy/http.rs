@@ -7,7 +7,9 @@
 mod answer;
 mod dial;
 pub(crate) mod keep;
+mod metered;
 mod outlet;
+mod plan;
 mod refusal;
 mod source;
 mod upload;
@@ -20,20 +22,23 @@ use crate::error::{Phase, SessionError, Side};
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::Writer;
 use crate::live::Live;
-use crate::local::Destination;
 use crate::refuse;
 use crate::request::Request;
 use crate::shard::Shard;
+use crate::tap::Tap;
 use answer::Answered;
+use metered::Metering;
+use plan::Plan;
 use source::Source;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use tokenist_core::api::Api;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::body::Framing;
 use tokenist_core::http::{RequestHead, Version};
 use tokenist_core::key::ProviderKey;
-use upload::Held;
+use upload::{Held, Says};
 
 /// What is known of a request.
 struct Exchange<'a> {
@@ -41,9 +46,16 @@ struct Exchange<'a> {
     live: &'a Rc<Live>,
     head: &'a RequestHead,
     provider: Arc<Provider>,
-    path: String,
+    path: &'a str,
     /// The caller's own; else one of the operator's goes upstream.
     own_key: Option<ProviderKey>,
+    is_metered: bool,
+    /// In what the rest of its body is read.
+    says: RefCell<Says<'a>>,
+    /// How the answer is metered, until it comes.
+    metering: Cell<Option<Metering<'a>>>,
+    /// The provider may have begun with it.
+    is_asked: Cell<bool>,
     /// All of its body has gone up.
     is_sent: Cell<bool>,
     /// Nothing more of its body is wanted.
@@ -65,6 +77,7 @@ struct Client {
 pub(crate) async fn exchange(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
+    tap: &mut Option<Tap>,
     asking: Asking,
 ) -> Result<Option<Box<Arrival>>, SessionError> {
     let Asking { request, destination, verdict } = asking;
@@ -78,69 +91,42 @@ pub(crate) async fn exchange(
     };
     let ahead = Some((buffer, filled)).filter(|_| filled > 0);
     let mut client = Client { source: Source::new(reader, ahead, framing), writer, origin };
-    let Destination { provider, path } = destination;
-    let own_key = verdict.and_then(|own_key| may_ask(shard, live, provider, own_key));
-    let own_key = match own_key {
-        Ok(own_key) => own_key,
-        Err(reason) => return refuse_request(shard, live, &head, client, &reason).await,
+    let planned = match verdict {
+        Ok(own_key) => plan::plan(shard, live, &head, &mut client, framing, &destination, own_key).await,
+        Err(reason) => Err(Failed::Refused(reason)),
     };
-    begin(shard, live, provider);
+    let Plan { own_key, path, held, says, reading } = match planned {
+        Ok(plan) => plan,
+        Err(failed) => return turn_down(shard, live, &head, client, destination.api(), failed).await,
+    };
+    let provider = Arc::clone(&shard.config.providers[live.provider.get().unwrap_or_default()]);
+    let is_metered = reading.is_some();
+    let metering = reading.map(|reading| {
+        let made = metered::tap(shard, live, &reading, Arc::clone(&provider));
+        Metering { reading, tap: tap.insert(made) }
+    });
     let exchange = Exchange {
         shard,
         live,
         head: &head,
-        provider: Arc::clone(&shard.config.providers[provider]),
-        path,
+        provider,
+        path: &path,
         own_key,
-        is_sent: Cell::new(false),
+        is_metered,
+        says: RefCell::new(says),
+        metering: Cell::new(metering),
+        is_asked: Cell::new(false),
+        is_sent: Cell::new(held.is_whole),
         is_over: Cell::new(false),
         keeps: Cell::new(false),
         fault: Cell::new(None),
     };
-    let held = match exchange.hold(&mut client, framing).await {
-        Ok(held) => held,
-        Err(refused) => return exchange.turn_down(client, refused).await,
-    };
     let answered = exchange.ask(&mut client, &held).await;
-    exchange.finish(client, answered).await
-}
-
-/// Whether the provider can be asked: with the caller's key or with one of the operator's.
-fn may_ask(
-    shard: &Shard,
-    live: &Live,
-    provider: usize,
-    own_key: Option<ProviderKey>,
-) -> Result<Option<ProviderKey>, CloseReason> {
-    live.provider.set(Some(provider));
-    match own_key.is_some() || !shard.config.providers[provider].keys.is_empty() {
-        true => Ok(own_key),
-        false => Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into())),
+    live.under_way.set(false);
+    match exchange.outcome(answered) {
+        Ok(keeps) => Ok(close_or_keep(shard, live, client, keeps).await),
+        Err(failed) => turn_down(shard, live, &head, client, destination.api(), failed).await,
     }
-}
-
-/// From now on it is swept, can be ended, and is seen if it lasts.
-fn begin(shard: &Shard, live: &Live, provider: usize) {
-    let now = shard.time().instant;
-    live.provider.set(Some(provider));
-    live.relaying.set(true);
-    live.under_way.set(true);
-    live.active_at.set(now);
-}
-
-/// Says no before anything was asked.
-async fn refuse_request(
-    shard: &Rc<Shard>,
-    live: &Rc<Live>,
-    head: &RequestHead,
-    mut client: Client,
-    reason: &CloseReason,
-) -> Result<Option<Box<Arrival>>, SessionError> {
-    shard.counters.refuse(reason.code());
-    let keeps = may_keep(shard, head) && client.source.is_here();
-    let words = refusal::words(shard, reason, keeps);
-    say(shard, live, &mut client, words).await?;
-    Ok(close_or_keep(shard, live, client, keeps).await)
 }
 
 /// Whether the connection may go on after this request, if its messages end where they should.
@@ -148,10 +134,32 @@ fn may_keep(shard: &Shard, head: &RequestHead) -> bool {
     head.keeps_alive() && head.version == Version::Http11 && !shard.is_draining()
 }
 
-async fn say(shard: &Shard, live: &Live, client: &mut Client, words: Vec<u8>) -> Result<(), SessionError> {
+/// Tells the client why there is no answer.
+async fn turn_down(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    head: &RequestHead,
+    mut client: Client,
+    api: Option<&'static dyn Api>,
+    failed: Failed,
+) -> Result<Option<Box<Arrival>>, SessionError> {
+    let keeps = matches!(failed, Failed::Refused(_)) && may_keep(shard, head) && client.source.is_here();
+    let words = match &failed {
+        Failed::Gone => return Ok(None),
+        Failed::Malformed(what) => refusal::malformed(shard, what),
+        Failed::Refused(reason) | Failed::Ended(reason) | Failed::Upstream(reason) => {
+            shard.counters.refuse(reason.code());
+            refusal::words(shard, api, reason, keeps)
+        }
+    };
     live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
     let said = client.writer.write_bytes(words).await;
-    said.map_err(|error| SessionError::new(Side::Downstream, Phase::Relay, error))
+    said.map_err(|error| SessionError::new(Side::Downstream, Phase::Relay, error))?;
+    let next = close_or_keep(shard, live, client, keeps).await;
+    match failed {
+        Failed::Upstream(reason) => Err(SessionError::new(Side::Upstream, Phase::Relay, reason)),
+        _ => Ok(next),
+    }
 }
 
 /// The connection, if it goes on; else it is ended so that the client can read all that it was told.
@@ -187,59 +195,50 @@ impl Exchange<'_> {
         self.live.is_ending() || self.live.gone.get() || self.fault.get().is_some()
     }
 
-    /// The answer has passed, or there is none: both connections' ends.
-    async fn finish(&self, client: Client, answered: Answered) -> Result<Option<Box<Arrival>>, SessionError> {
-        let (shard, live) = (self.shard, self.live);
-        live.under_way.set(false);
-        if live.gone.get() {
-            tracing::debug!(request = %live.id(), "the client is gone");
-            return Ok(None);
+    /// What is left to do with the client: whether its connection goes on, or what it is to be told.
+    fn outcome(&self, answered: Answered) -> Result<bool, Failed> {
+        self.charge_unanswered(&answered);
+        if self.live.gone.get() {
+            tracing::debug!(request = %self.live.id(), "the client is gone");
+            return Err(Failed::Gone);
         }
         match answered {
-            Answered::Whole => Ok(close_or_keep(shard, live, client, self.keeps.get()).await),
-            Answered::Closed => Ok(close_or_keep(shard, live, client, false).await),
+            Answered::Whole => Ok(self.keeps.get()),
+            Answered::Closed => Ok(false),
             // What was promised does not come, and only an end that is none tells the client.
             Answered::Cut => {
-                live.downstream.shut_down();
-                Ok(None)
+                self.live.downstream.shut_down();
+                Err(Failed::Gone)
             }
-            Answered::Nothing(failed) => self.turn_down(client, failed).await,
+            Answered::Nothing(failed) => Err(failed),
         }
     }
 
-    /// Tells the client why there is no answer.
-    async fn turn_down(
-        &self,
-        mut client: Client,
-        failed: Failed,
-    ) -> Result<Option<Box<Arrival>>, SessionError> {
-        let (shard, live) = (self.shard, self.live);
-        let words = match &failed {
-            Failed::Gone => return Ok(None),
-            Failed::Malformed(what) => refusal::malformed(shard, what),
-            Failed::Ended(reason) | Failed::Upstream(reason) => {
-                shard.counters.refuse(reason.code());
-                if let (Some(identity), Some(from)) = (live.identity.get(), live.client.get()) {
-                    shard.refused(Some(identity), identity.key, from, reason);
-                }
-                refusal::words(shard, reason, false)
-            }
-        };
-        say(shard, live, &mut client, words).await?;
-        close_or_keep(shard, live, client, false).await;
-        match failed {
-            Failed::Upstream(reason) => Err(SessionError::new(Side::Upstream, Phase::Relay, reason)),
-            _ => Ok(None),
+    /// A provider that was asked and not heard has read what it was asked all the same, unless it is what failed.
+    fn charge_unanswered(&self, answered: &Answered) {
+        let is_left = matches!(answered, Answered::Nothing(Failed::Gone | Failed::Ended(_)));
+        if is_left && self.is_asked.get() {
+            self.charge_unread();
+        }
+    }
+
+    /// Of the answer nothing will be read.
+    fn charge_unread(&self) {
+        if let Some(metering) = self.metering.take() {
+            self.shard.note_read();
+            metering.tap.left_unanswered();
         }
     }
 }
 
 /// Why a request has no answer of the provider.
 enum Failed {
-    /// The client is gone.
+    /// The client is gone, or nothing can be told.
     Gone,
     /// Its body is malformed.
     Malformed(&'static str),
+    /// Nothing was asked of a provider.
+    Refused(CloseReason),
     /// We ended it.
     Ended(CloseReason),
     Upstream(CloseReason),

@@ -5,30 +5,48 @@ use crate::config::Unmetered;
 use crate::shard::Shard;
 use crate::{upgrade, usage};
 use serde_json::json;
+use tokenist_core::api::Api;
 use tokenist_core::dialect::Address;
 use tokenist_core::http::RequestHead;
-use tokenist_core::provider::{NoRoute, Route, path};
+use tokenist_core::provider::{NoRoute, RequestRoute, Route, path};
 
 /// Where a request goes that is for no session.
 #[derive(Clone, Debug)]
-pub(crate) struct Destination {
-    /// The provider's index.
-    pub(crate) provider: usize,
-    /// The path there.
-    pub(crate) path: String,
+pub(crate) enum Destination {
+    /// To a provider whose API knows it.
+    Api(RequestRoute),
+    /// To the provider of this index, and the path there.
+    Unmetered(usize, String),
+}
+
+impl Destination {
+    pub(crate) fn route(&self) -> Option<&RequestRoute> {
+        match self {
+            Destination::Api(route) => Some(route),
+            Destination::Unmetered(..) => None,
+        }
+    }
+
+    /// In whose words a request is refused.
+    pub(crate) fn api(&self) -> Option<&'static dyn Api> {
+        self.route().map(|route| route.first().0)
+    }
 }
 
 /// Where a request leads that is for no session and that is not answered here. `None`: nowhere.
 pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destination> {
     let path = head.path();
     let is_ours = || OWN.contains(&path.trim_end_matches('/'));
-    if head.wants_websocket() || shard.config.unmetered == Unmetered::Refuse || is_ours() {
+    let routes = &shard.config.routes;
+    if head.wants_websocket() || is_ours() || usage::is_asked(head) || routes.address(&path).is_some() {
         return None;
     }
-    let routes = &shard.config.routes;
-    let is_taken = usage::is_asked(head) || routes.address(&path).is_some() || routes.of_path(&path).is_ok();
-    let (provider, path) = routes.unmetered(&path).ok().filter(|_| !is_taken)?;
-    Some(Destination { provider, path: path.to_owned() })
+    if let Some(route) = routes.of_request(&head.method, &path) {
+        return Some(Destination::Api(route));
+    }
+    let passes = shard.config.unmetered == Unmetered::Pass && routes.of_path(&path).is_err();
+    let (provider, path) = routes.unmetered(&path).ok().filter(|_| passes)?;
+    Some(Destination::Unmetered(provider, path.to_owned()))
 }
 
 /// Where a request for a session leads; `Err` is the answer to any other.

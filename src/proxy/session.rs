@@ -64,7 +64,7 @@ async fn life(
     // The phases before relay are boxed, so that a session in relay does not carry their size.
     let admitted = match Box::pin(admit::admit(shard, live, *arrival)).await? {
         Outcome::Answered => return Ok(None),
-        Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, *asking)).await,
+        Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, tap, *asking)).await,
         Outcome::Session(admitted) => admitted,
     };
     let Some(connected) = Box::pin(connect::connect(shard, live, *admitted)).await? else { return Ok(None) };

@@ -450,11 +450,11 @@ impl<E: Environment> Shard<E> {
 
     /// A request has lasted so long that operators see it from now on.
     fn list(&self, live: &Live) {
-        live.http.set(Http::Listed);
-        self.counters.add(Metric::SessionsOpened, 1);
         let Now { wall, instant } = self.now.get();
         let provider = live.provider.get().map(|index| Arc::clone(&self.config.providers[index].name));
         if let (Some(identity), Some(provider)) = (live.identity.get(), provider) {
+            live.http.set(Http::Listed);
+            self.counters.add(Metric::SessionsOpened, 1);
             self.report(Report::Opened(Opened {
                 session: live.id(),
                 identity: Arc::clone(identity),

@@ -13,7 +13,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::dialect::Rest;
+use tokenist_core::dialect::{ProviderEvent, Rest};
 use tokenist_core::id::Model;
 use tokenist_core::message::Delta;
 use tokenist_core::meter::{self, Chosen, ClientPeeked, Meter, Peeked, Reading};
@@ -133,6 +133,23 @@ impl<E: Environment> Tap<E> {
                 Act::Break
             }
         }
+    }
+
+    /// What an answer in HTTP tells.
+    pub(crate) fn told(&mut self, event: ProviderEvent<'_>) -> Act {
+        self.now = self.shard.read_at.get();
+        let reading = self.meter.take(event, &self.shard.prices.load(), self.now);
+        match self.book(reading) {
+            Act::Pass => self.judge_model(),
+            act => act,
+        }
+    }
+
+    /// An answer in HTTP is not waited for any more: what was asked has been read by then.
+    pub(crate) fn left_unanswered(&mut self) {
+        let begun = ProviderEvent::Begun { response: None, model: None, output_rate: None, apart: true };
+        self.told(begun);
+        self.abandon();
     }
 
     /// Whether the provider owes a figure.
@@ -329,7 +346,7 @@ impl<E: Environment> Tap<E> {
     }
 
     /// The verdict before an event is forwarded: one comparison while nothing is reached.
-    fn may_begin(&mut self) -> Act {
+    pub(crate) fn may_begin(&mut self) -> Act {
         if self.live.is_ending() {
             self.stopped = true;
             return Act::StopBefore;

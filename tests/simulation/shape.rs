@@ -154,6 +154,8 @@ impl Shape {
             proxy_protocol: false,
             refuse: Refuse::Auto,
             unmetered: Unmetered::Refuse,
+            body_max_bytes: 8 << 20,
+            include_usage: true,
             keep_alive_ms: 75_000,
             answer_ms: 600_000,
             session_seconds: self.session_seconds,

@@ -1,8 +1,13 @@
 //! A provider's answer on its way down: as it comes, in the framing that the client understands.
 
+use super::metered::{Look, Metered};
 use super::outlet::Outlet;
 use super::source::{Lost, Portion, Source};
-use super::{Exchange, Failed, may_keep, words};
+use super::upload::Says;
+use super::words::{self, Length};
+use super::{Exchange, Failed, may_keep};
+use crate::holders::Holders;
+use crate::io::buffer::Buffer;
 use crate::io::stream::Writer;
 use crate::upgrade::is_legible;
 use tokenist_core::close_reason::CloseReason;
@@ -23,6 +28,16 @@ pub(super) enum Answered {
     Nothing(Failed),
 }
 
+/// An answer on its way.
+struct Passing<'a> {
+    outlet: Outlet,
+    writer: &'a mut Writer,
+    metered: Option<Metered<'a>>,
+    clean: Option<BodyBlot<'a>>,
+    /// Words of ours can go behind what has passed.
+    is_open: bool,
+}
+
 impl Exchange<'_> {
     /// Passes on the answer under this head.
     pub(super) async fn pass(
@@ -36,38 +51,65 @@ impl Exchange<'_> {
             Err(reason) => return Answered::Nothing(self.failed_by(reason)),
         };
         source.body = Body::new(framing);
-        let is_new_http = self.head.version == Version::Http11;
-        let is_open = matches!(framing, Framing::Chunked | Framing::UntilClose);
         self.keeps.set(may_keep(self.shard, self.head) && self.is_sent.get());
-        let is_chunked = is_open && is_new_http;
+        let metered = self.metering.take().map(|mut metering| {
+            if let Says::Form(form) = &*self.says.borrow() {
+                metering.reading.asked = form.asked().clone();
+            }
+            Metered::new(metering, head)
+        });
+        let hides = metered.as_ref().is_some_and(Metered::hides);
+        let is_open = hides || matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let length = match self.head.version {
+            _ if !is_open => Length::Stated,
+            Version::Http11 => Length::Chunked,
+            Version::Http10 => Length::Unknown,
+        };
         let blot = self.shard.blot(self.live);
-        let head_down = words::answer(head, blot, is_chunked, self.keeps.get());
-        let mut outlet = Outlet::new(head_down, is_chunked);
+        let left = self.live.holders.get().map(Holders::remaining).unwrap_or_default();
+        let head_down = words::answer(head, blot, length, self.keeps.get(), left);
         let is_refusal = !(200..300).contains(&head.status) && !blot.is_empty();
-        let mut clean = is_refusal.then(|| BodyBlot::new(blot, Framing::UntilClose));
-        if !source.has_unread()
-            && !source.body.is_done()
-            && outlet.send_bytes(writer, b"", false).await.is_err()
-        {
+        let clean = is_refusal.then(|| BodyBlot::new(blot, Framing::UntilClose));
+        let outlet = Outlet::new(head_down, length == Length::Chunked);
+        let mut passing = Passing { outlet, writer, metered, clean, is_open };
+        let answered = self.pass_body(source, &mut passing).await;
+        if let Some(metered) = &mut passing.metered {
+            metered.end(false);
+        }
+        match answered {
+            Answered::Whole if length == Length::Unknown => Answered::Closed,
+            answered => answered,
+        }
+    }
+
+    async fn pass_body(&self, source: &mut Source, passing: &mut Passing<'_>) -> Answered {
+        if !source.has_unread() && !source.body.is_done() && passing.say(b"", false).await.is_err() {
             return self.client_is_gone();
         }
         loop {
             self.note_progress();
             let portion = match source.next(&self.shard.pool, &self.live.down, || self.must_end()).await {
                 Ok(portion) => portion,
-                Err(lost) => return self.broken_off(lost, outlet.is_fresh()),
+                Err(lost) => return self.broken_off(lost, passing).await,
             };
+            self.shard.note_read();
+            self.live.active_at.set(self.shard.now());
             let is_last = portion.is_last;
-            let (content_bytes, writing) = (portion.content.len(), self.live.down.writing());
-            let (sent, buffer) = send(&mut outlet, writer, portion, clean.as_mut()).await;
+            let look = passing.look(&portion);
+            if look.ends && look.forward == 0 && passing.outlet.is_fresh() {
+                source.give_back(portion.buffer);
+                return Answered::Nothing(self.failed(Lost::Called));
+            }
+            let writing = self.live.down.writing();
+            let (sent, buffer) = passing.send(portion, look).await;
             drop(writing);
             source.give_back(buffer);
-            self.shard.counters.add(Metric::BytesDownstream, content_bytes as u64);
-            if sent.is_err() {
-                return self.client_is_gone();
-            }
-            if is_last {
-                return if is_open && !is_chunked { Answered::Closed } else { Answered::Whole };
+            self.shard.counters.add(Metric::BytesDownstream, look.forward as u64);
+            match sent {
+                Err(_) => return self.client_is_gone(),
+                Ok(()) if look.ends => return self.end_here(passing).await,
+                Ok(()) if is_last => return Answered::Whole,
+                Ok(()) => {}
             }
         }
     }
@@ -90,6 +132,10 @@ impl Exchange<'_> {
                 "it refused with status {status} and a compressed body, which is withheld"
             )));
         }
+        if self.is_metered && status < 300 && !is_legible(head) {
+            self.charge_unread();
+            return Err(failed("it compressed its answer, which so cannot be metered".to_owned()));
+        }
         Framing::of_answer(head, &self.head.method)
             .map_err(|bad| failed(format!("its answer cannot be read: {}", bad.0)))
     }
@@ -100,34 +146,77 @@ impl Exchange<'_> {
     }
 
     /// No more of the answer comes.
-    fn broken_off(&self, lost: Lost, nothing_was_sent: bool) -> Answered {
+    async fn broken_off(&self, lost: Lost, passing: &mut Passing<'_>) -> Answered {
         let failed = self.failed(lost);
-        if nothing_was_sent {
+        if passing.outlet.is_fresh() {
             return Answered::Nothing(failed);
         }
-        if let Failed::Upstream(reason) = &failed {
-            tracing::warn!(request = %self.live.id(), reason = reason.message(), "an answer broke off");
+        match failed {
+            Failed::Ended(_) => self.end_here(passing).await,
+            Failed::Upstream(reason) => {
+                tracing::warn!(request = %self.live.id(), reason = reason.message(), "an answer broke off");
+                self.end_with(passing, &reason).await
+            }
+            Failed::Gone | Failed::Malformed(_) | Failed::Refused(_) => Answered::Cut,
         }
-        Answered::Cut
+    }
+
+    /// Ends the answer where it is, for the reason that there is.
+    async fn end_here(&self, passing: &mut Passing<'_>) -> Answered {
+        match self.live.ending() {
+            Some(reason) => self.end_with(passing, &reason).await,
+            None => Answered::Cut,
+        }
+    }
+
+    /// Tells the reason in the words of the stream, if it has some.
+    async fn end_with(&self, passing: &mut Passing<'_>, reason: &CloseReason) -> Answered {
+        let words = passing.metered.as_ref().filter(|_| passing.is_open);
+        let Some(words) = words.and_then(|metered| metered.ending(reason)) else { return Answered::Cut };
+        match passing.say(words.as_bytes(), true).await {
+            Ok(()) => Answered::Whole,
+            Err(_) => self.client_is_gone(),
+        }
     }
 }
 
-/// Sends a portion, without the operator's key where that might be in it.
-async fn send(
-    outlet: &mut Outlet,
-    writer: &mut Writer,
-    portion: Portion,
-    clean: Option<&mut BodyBlot<'_>>,
-) -> (std::io::Result<()>, crate::io::buffer::Buffer) {
-    let Some(clean) = clean else { return outlet.send(writer, portion).await };
-    let Portion { buffer, content, is_last, .. } = portion;
-    let mut passed = clean.take(&buffer.bytes()[content]);
-    if is_last {
-        passed.extend(clean.rest());
+impl Passing<'_> {
+    fn look(&mut self, portion: &Portion) -> Look {
+        let content = &portion.buffer.bytes()[portion.content.clone()];
+        match &mut self.metered {
+            Some(metered) => metered.look(content, portion.is_last),
+            None => Look { forward: content.len(), ends: false },
+        }
     }
-    let sent = match passed.is_empty() && !is_last {
-        true => Ok(()),
-        false => outlet.send_bytes(writer, &passed, is_last).await,
-    };
-    (sent, buffer)
+
+    /// Sends what may go on of a portion, without the operator's key where that might be in it.
+    async fn send(&mut self, mut portion: Portion, look: Look) -> (std::io::Result<()>, Buffer) {
+        portion.content.end = portion.content.start + look.forward;
+        portion.is_last &= !look.ends;
+        let is_last = portion.is_last;
+        let visible = self.metered.as_mut().and_then(|metered| metered.visible(is_last));
+        let content = &portion.buffer.bytes()[portion.content.clone()];
+        let replaced = match &mut self.clean {
+            None => visible,
+            Some(clean) => {
+                let mut passed = clean.take(visible.as_deref().unwrap_or(content));
+                if is_last {
+                    passed.extend(clean.rest());
+                }
+                Some(passed)
+            }
+        };
+        match replaced {
+            None if portion.content.is_empty() && !is_last && !self.outlet.is_fresh() => {
+                (Ok(()), portion.buffer)
+            }
+            None => self.outlet.send(self.writer, portion).await,
+            Some(bytes) if bytes.is_empty() && !is_last => (Ok(()), portion.buffer),
+            Some(bytes) => (self.say(&bytes, is_last).await, portion.buffer),
+        }
+    }
+
+    async fn say(&mut self, bytes: &[u8], is_last: bool) -> std::io::Result<()> {
+        self.outlet.send_bytes(self.writer, bytes, is_last).await
+    }
 }

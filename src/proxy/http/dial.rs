@@ -51,6 +51,7 @@ impl Exchange<'_> {
             let mut outlet = Outlet::new(wire, false);
             // Where it takes no more it may have answered already.
             let sent = outlet.send_bytes(&mut line.writer, &held.content, true).await;
+            self.is_asked.set(true);
             let head = match self.answer_head(&mut line.source).await {
                 Ok(head) => head,
                 Err(Lost::Ended | Lost::Io(_)) if self.may_repeat(&line) => {
@@ -86,6 +87,7 @@ impl Exchange<'_> {
         if let Err(error) = outlet.send_bytes(&mut line.writer, &held.content, false).await {
             return Answered::Nothing(self.failed(Lost::Io(error)));
         }
+        self.is_asked.set(true);
         let (source, writer) = (&mut client.source, &mut client.writer);
         let uploading = self.upload(source, &mut line.writer, outlet);
         let answering = async {
@@ -120,7 +122,7 @@ impl Exchange<'_> {
         let operators = index.map(|index| &provider.keys[index]);
         let key = self.own_key.as_ref().or(operators).expect("a request is admitted with a key or for one");
         let rules = &shard.config.identity;
-        (index, words::request(head, &self.path, provider, key, rules, held.framing_up()))
+        (index, words::request(head, self.path, provider, key, rules, held.framing_up(), self.is_metered))
     }
 
     /// Lets the key rest that the answer refuses; whether it does.
@@ -157,8 +159,11 @@ impl Exchange<'_> {
         head
     }
 
-    /// The provider has some time from now on.
+    /// The provider has some time from now on, unless all is to end.
     pub(super) fn note_progress(&self) {
+        if self.live.is_ending() {
+            return;
+        }
         self.live.deadline.set(self.shard.now().plus_ms(self.shard.config.answer_ms));
     }
 
@@ -196,7 +201,7 @@ impl Exchange<'_> {
     /// Keeps the connection for another request, if both sides agree where the last one ended.
     fn keep(&self, head: &ResponseHead, line: Line<'_>, answered: &Answered) {
         let Line { armed, source, writer, .. } = line;
-        let is_over = matches!(answered, Answered::Whole) && self.is_sent.get();
+        let is_over = matches!(answered, Answered::Whole) && source.body.is_done() && self.is_sent.get();
         let framing = Framing::of_answer(head, &self.head.method);
         let ends_by_itself = framing.is_ok_and(|framing| framing != Framing::UntilClose);
         let (reader, ahead) = source.into_parts();

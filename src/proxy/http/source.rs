@@ -147,6 +147,10 @@ impl Source {
         direction: &Direction,
         is_over: impl Fn() -> bool,
     ) -> Result<(), Lost> {
+        // A call is heard once, perhaps by a read that has given something all the same.
+        if is_over() {
+            return Err(Lost::Called);
+        }
         let buffer = match self.buffer.take() {
             Some(buffer) => buffer,
             None => pool.take().map_err(Lost::Io)?,

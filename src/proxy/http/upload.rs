@@ -4,10 +4,17 @@ use super::outlet::Outlet;
 use super::source::{Lost, Portion};
 use super::{Client, Exchange, Failed};
 use crate::io::stream::Writer;
+use crate::live::Live;
+use crate::shard::Shard;
+use tokenist_core::api::{Asked, Endpoint, ModelIn, Multipart};
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::http::RequestHead;
 use tokenist_core::http::body::Framing;
 
 /// A body up to this size is held, so that it can be sent again on another connection.
 const HELD_MAX: u64 = 64 * 1024;
+/// A form is held up to this size, because its model may stand behind a file.
+const FORM_MAX: u64 = 32 << 20;
 /// A client that says nothing for so long in the middle of its body is not waited for.
 pub(super) const SILENT_MS: u64 = 60_000;
 
@@ -20,6 +27,18 @@ pub(crate) struct Held {
     pub(super) framing: Framing,
 }
 
+/// In what a request says what it asks for, and so its model.
+pub(super) enum Says<'a> {
+    /// Nothing of it is to be known.
+    Nothing,
+    /// In JSON; where its model is named elsewhere, whatever is here is enough.
+    Json {
+        endpoint: &'a Endpoint,
+        names_model: bool,
+    },
+    Form(Box<Multipart>),
+}
+
 impl Held {
     /// How the body is framed on its way up.
     pub(super) fn framing_up(&self) -> Framing {
@@ -27,62 +46,121 @@ impl Held {
     }
 }
 
+impl<'a> Says<'a> {
+    pub(super) fn of(endpoint: &'a Endpoint, head: &RequestHead) -> Says<'a> {
+        let content_type = head.headers.get("content-type").and_then(|kind| std::str::from_utf8(kind).ok());
+        let form = content_type.filter(|_| endpoint.model_in() == ModelIn::Multipart).and_then(Multipart::of);
+        let names_model = matches!(endpoint.model_in(), ModelIn::Json | ModelIn::Multipart);
+        match form {
+            _ if !endpoint.is_metered() => Says::Nothing,
+            Some(form) => Says::Form(Box::new(form)),
+            None => Says::Json { endpoint, names_model },
+        }
+    }
+
+    /// What is asked for, as far as is known.
+    pub(super) fn asked(&self, held: &[u8]) -> Asked {
+        match self {
+            Says::Nothing => Asked::default(),
+            Says::Json { endpoint, .. } => endpoint.asked(held),
+            Says::Form(form) => form.asked().clone(),
+        }
+    }
+
+    /// How much is held until the model is known, where it has to be.
+    fn held_max(&self, shard: &Shard) -> Option<u64> {
+        match self {
+            Says::Nothing | Says::Json { names_model: false, .. } => None,
+            Says::Json { .. } => Some(shard.config.body_max_bytes),
+            Says::Form(_) => Some(shard.config.body_max_bytes.max(FORM_MAX)),
+        }
+    }
+
+    /// Reads more of the body; whether more of it has to be held.
+    pub(super) fn read(&mut self, content: &[u8]) -> Result<bool, Failed> {
+        match self {
+            Says::Nothing | Says::Json { names_model: false, .. } => Ok(false),
+            Says::Json { .. } => Ok(true),
+            Says::Form(form) => {
+                form.read(content);
+                match form.problem() {
+                    Some(problem) => Err(Failed::Malformed(problem)),
+                    None => Ok(form.asked().model.is_none()),
+                }
+            }
+        }
+    }
+}
+
+/// Reads a body as long as it is here or soon will be, or has to be held.
+pub(super) async fn hold(
+    shard: &Shard,
+    live: &Live,
+    head: &RequestHead,
+    client: &mut Client,
+    framing: Framing,
+    says: &mut Says<'_>,
+) -> Result<Held, Failed> {
+    welcome(head, client).await?;
+    let mut held = Held { content: Vec::new(), is_whole: framing.is_empty(), framing };
+    let held_max = says.held_max(shard);
+    let is_small = matches!(framing, Framing::Length(bytes) if bytes <= HELD_MAX);
+    let mut wants_more = held_max.is_some();
+    while !held.is_whole && (is_small || wants_more || client.source.has_unread()) {
+        let Portion { buffer, content, is_last, .. } = next_of(shard, live, client).await?;
+        let read = says.read(&buffer.bytes()[content.clone()]);
+        held.content.extend_from_slice(&buffer.bytes()[content]);
+        client.source.give_back(buffer);
+        held.is_whole = is_last;
+        wants_more = read?;
+        if let Some(max_bytes) = held_max.filter(|max| held.content.len() as u64 > *max && wants_more) {
+            return match says.asked(&held.content).model {
+                Some(_) => Ok(held),
+                None => Err(Failed::Refused(CloseReason::MessageTooBig { max_bytes })),
+            };
+        }
+    }
+    Ok(held)
+}
+
+/// Tells a client that waits for it to send its body.
+async fn welcome(head: &RequestHead, client: &mut Client) -> Result<(), Failed> {
+    let is_awaited = head.expects_continue() && !client.source.has_unread();
+    if is_awaited && !client.source.body.is_done() {
+        let said = client.writer.write_bytes(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await;
+        said.map_err(|_| Failed::Gone)?;
+    }
+    Ok(())
+}
+
+async fn next_of(shard: &Shard, live: &Live, client: &mut Client) -> Result<Portion, Failed> {
+    live.deadline.set(shard.now().plus_ms(SILENT_MS));
+    let next = client.source.next(&shard.pool, &live.up, || live.is_ending() || live.gone.get()).await;
+    next.map_err(|lost| match lost {
+        Lost::Malformed(bad) => Failed::Malformed(bad.0),
+        Lost::Called => live.ending().map_or(Failed::Gone, Failed::Ended),
+        Lost::Ended | Lost::Io(_) => Failed::Gone,
+    })
+}
+
 impl Exchange<'_> {
-    /// Reads the body as long as it is here or soon will be.
-    pub(super) async fn hold(&self, client: &mut Client, framing: Framing) -> Result<Held, Failed> {
-        self.welcome(client).await?;
-        let mut held = Held { content: Vec::new(), is_whole: framing.is_empty(), framing };
-        let is_small = matches!(framing, Framing::Length(bytes) if bytes <= HELD_MAX);
-        while !held.is_whole && (is_small || client.source.has_unread()) {
-            let portion = self.next_of(client).await?;
-            let Portion { buffer, content, is_last, .. } = portion;
-            held.content.extend_from_slice(&buffer.bytes()[content]);
-            client.source.give_back(buffer);
-            held.is_whole = is_last;
-        }
-        self.is_sent.set(held.is_whole);
-        Ok(held)
-    }
-
-    /// Tells a client that waits for it to send its body.
-    async fn welcome(&self, client: &mut Client) -> Result<(), Failed> {
-        let is_awaited = self.head.expects_continue() && !client.source.has_unread();
-        if is_awaited && !client.source.body.is_done() {
-            let said = client.writer.write_bytes(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await;
-            said.map_err(|_| Failed::Gone)?;
-        }
-        Ok(())
-    }
-
-    async fn next_of(&self, client: &mut Client) -> Result<Portion, Failed> {
-        self.wait_for_client();
-        let next = client.source.next(&self.shard.pool, &self.live.up, || self.must_end()).await;
-        next.map_err(|lost| match lost {
-            Lost::Malformed(bad) => Failed::Malformed(bad.0),
-            Lost::Called => self.live.ending().map_or(Failed::Gone, Failed::Ended),
-            Lost::Ended | Lost::Io(_) => Failed::Gone,
-        })
-    }
-
-    fn wait_for_client(&self) {
-        self.live.deadline.set(self.shard.now().plus_ms(SILENT_MS));
-    }
-
     /// Sends the rest of a body as it comes, until all has gone or nobody wants more. A client that leaves ends the exchange.
     pub(super) async fn upload(&self, client: &mut super::Source, writer: &mut Writer, mut outlet: Outlet) {
         while !self.is_over.get() {
             let is_over = || self.is_over.get() || self.must_end();
             let portion = match client.next(&self.shard.pool, &self.live.up, is_over).await {
                 Ok(portion) => portion,
-                Err(Lost::Malformed(bad)) => {
-                    self.fault.set(Some(bad.0));
-                    return self.live.down.call();
-                }
+                Err(Lost::Malformed(bad)) => return self.break_off(bad.0),
                 Err(Lost::Called) => return,
                 Err(Lost::Ended | Lost::Io(_)) if self.is_over.get() => return,
                 Err(Lost::Ended | Lost::Io(_)) => return self.live.forsake(),
             };
             self.note_progress();
+            // A provider might read another model in what comes behind the first.
+            let content = &portion.buffer.bytes()[portion.content.clone()];
+            if let Err(Failed::Malformed(what)) = self.says.borrow_mut().read(content) {
+                return self.break_off(what);
+            }
             let is_last = portion.is_last;
             let writing = self.live.up.writing();
             let (sent, buffer) = outlet.send(writer, portion).await;
@@ -96,5 +174,11 @@ impl Exchange<'_> {
                 return self.is_sent.set(true);
             }
         }
+    }
+
+    /// The body makes no sense: nothing more of it goes up, and the client is told.
+    fn break_off(&self, what: &'static str) {
+        self.fault.set(Some(what));
+        self.live.down.call();
     }
 }

@@ -8,8 +8,13 @@ use tokenist_core::http::pass::passes_down;
 use tokenist_core::http::write::{HeadWriter, HeaderName, HeaderValue};
 use tokenist_core::http::{RequestHead, ResponseHead};
 use tokenist_core::key::ProviderKey;
+use tokenist_core::money::NanoUsd;
+use tokenist_core::verdict::Remaining;
 
+const LEFT_TOKENS: HeaderName = HeaderName::literal("x-ratelimit-remaining-tokens");
+const LEFT_DOLLARS: HeaderName = HeaderName::literal("x-ratelimit-remaining-dollars");
 const LENGTH: HeaderName = HeaderName::literal("Content-Length");
+const ENCODINGS: HeaderName = HeaderName::literal("Accept-Encoding");
 const CODING: HeaderName = HeaderName::literal("Transfer-Encoding");
 
 /// The request as the provider sees it: its own path, and the query as it came, less what is for tokenist; of the headers
@@ -21,12 +26,18 @@ pub(super) fn request(
     key: &ProviderKey,
     rules: &IdentityRules,
     framing: Framing,
+    is_metered: bool,
 ) -> Vec<u8> {
     let method = HeaderName::parse(&head.method).expect("it was read from a head");
     let mut wire = HeadWriter::request(&method, &target(head, path, rules));
     wire.line(&HeaderName::literal("Host"), &provider.host_header());
     provider.auth.write(key, &mut wire);
-    for header in head.headers.0.iter().filter(|header| goes_upstream(header, provider)) {
+    if is_metered {
+        // What is compressed could not be read in passing.
+        wire.line(&ENCODINGS, &HeaderValue::literal("identity"));
+    }
+    let passed = head.headers.0.iter().filter(|header| goes_upstream(header, provider));
+    for header in passed.filter(|header| !is_metered || !header.name.is(ENCODINGS.as_str())) {
         wire.line(&header.name, &header.value);
     }
     match framing {
@@ -42,19 +53,53 @@ fn has_body(head: &RequestHead) -> bool {
     matches!(&*head.method, "POST" | "PUT" | "PATCH") || head.headers.get("content-length").is_some()
 }
 
+/// How a client is told where an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Chunked,
+    /// As the provider states it.
+    Stated,
+    /// By the end of the connection.
+    Unknown,
+}
+
+fn dollars(amount: NanoUsd) -> HeaderValue {
+    let text = amount.exact().to_string();
+    HeaderValue::parse(text.trim_start_matches('$')).expect("a number can be written")
+}
+
 /// The answer's head as the client sees it: whole, but for what concerns the provider's connection, would lead the client
-/// past us, or is the operator's secret.
-pub(super) fn answer(head: &ResponseHead, blot: &Blot, is_chunked: bool, keeps: bool) -> Vec<u8> {
+/// past us, or is the operator's secret; and with what is `left` of the caller's own limits in place of the operator's.
+pub(super) fn answer(
+    head: &ResponseHead,
+    blot: &Blot,
+    length: Length,
+    keeps: bool,
+    left: Remaining,
+) -> Vec<u8> {
     let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
     let connection = if keeps { Connection::KeepAlive } else { Connection::Close };
     connection.write(&mut wire);
-    for header in blot.headers(&head.headers).0.iter().filter(|header| passes_down(&header.name)) {
+    let left = [
+        (LEFT_TOKENS, left.tokens.map(HeaderValue::from)),
+        (LEFT_DOLLARS, left.cost.map(|cost| dollars(cost.max(NanoUsd::ZERO)))),
+    ];
+    let is_ours =
+        |name: &HeaderName| left.iter().any(|(ours, value)| value.is_some() && name.is(ours.as_str()));
+    let clean = blot.headers(&head.headers);
+    for header in clean.0.iter().filter(|header| passes_down(&header.name) && !is_ours(&header.name)) {
         wire.line(&header.name, &header.value);
     }
-    if is_chunked {
-        wire.line(&CODING, &HeaderValue::literal("chunked"));
-    } else if let Some(length) = head.headers.0.iter().find(|header| header.is("content-length")) {
-        wire.line(&length.name, &length.value);
+    for (name, value) in &left {
+        value.iter().for_each(|value| wire.line(name, value));
+    }
+    match length {
+        Length::Chunked => wire.line(&CODING, &HeaderValue::literal("chunked")),
+        Length::Stated => {
+            let stated = head.headers.0.iter().filter(|header| header.is("content-length"));
+            stated.for_each(|length| wire.line(&length.name, &length.value));
+        }
+        Length::Unknown => {}
     }
     wire.end()
 }

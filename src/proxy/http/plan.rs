@@ -1,0 +1,121 @@
+//! What is to be asked of which provider: the body as far as it has to be known, the model in it, and who serves that.
+//!
+//! Start at [`plan`].
+
+use super::metered::Reading;
+use super::upload::{self, Held, Says};
+use super::{Client, Failed};
+use crate::live::Live;
+use crate::local::Destination;
+use crate::shard::Shard;
+use std::rc::Rc;
+use tokenist_core::api::{Asked, Endpoint, ModelIn};
+use tokenist_core::close_reason::CloseReason;
+use tokenist_core::http::RequestHead;
+use tokenist_core::http::body::Framing;
+use tokenist_core::id::Model;
+use tokenist_core::key::ProviderKey;
+use tokenist_core::provider::RequestRoute;
+
+/// What goes up. Which provider it goes to, [`Live`] knows.
+pub(super) struct Plan<'a> {
+    pub(super) own_key: Option<ProviderKey>,
+    /// The path at the provider.
+    pub(super) path: String,
+    pub(super) held: Held,
+    /// In what the rest of the body is read.
+    pub(super) says: Says<'a>,
+    /// How the answer is read, if it is metered.
+    pub(super) reading: Option<Reading>,
+}
+
+/// Holds as much of the body as is needed, and chooses the provider.
+pub(super) async fn plan<'a>(
+    shard: &Rc<Shard>,
+    live: &Rc<Live>,
+    head: &RequestHead,
+    client: &mut Client,
+    framing: Framing,
+    destination: &'a Destination,
+    own_key: Option<ProviderKey>,
+) -> Result<Plan<'a>, Failed> {
+    begin(shard, live);
+    let mut says = destination.route().map_or(Says::Nothing, |route| Says::of(route.first().1, head));
+    let mut held = upload::hold(shard, live, head, client, framing, &mut says).await?;
+    let route = match destination {
+        Destination::Api(route) => route,
+        Destination::Unmetered(provider, path) => {
+            let path = path.clone();
+            may_ask(shard, live, *provider, own_key.is_some()).map_err(Failed::Refused)?;
+            return Ok(Plan { own_key, path, held, says, reading: None });
+        }
+    };
+    let asked = says.asked(&held.content);
+    let model = named(route.first().1, &asked).map_err(Failed::Refused)?;
+    let index = choose(shard, live, route, model.as_ref(), own_key.is_some());
+    let index = index.inspect_err(|reason| note(shard, live, reason)).map_err(Failed::Refused)?;
+    let (api, endpoint) = route.at(index);
+    let path = endpoint.path.clone();
+    let reading = endpoint.is_metered().then(|| {
+        let with_usage = Some(endpoint).filter(|_| shard.config.include_usage && held.is_whole);
+        let with_usage = with_usage.and_then(|endpoint| endpoint.with_usage(&held.content));
+        let hides_usage = with_usage.is_some();
+        if let Some(content) = with_usage {
+            held.content = content;
+        }
+        Reading { api, endpoint: endpoint.clone(), asked, hides_usage }
+    });
+    Ok(Plan { own_key, path, held, says, reading })
+}
+
+/// From now on it is swept, can be ended, and is seen if it lasts.
+fn begin(shard: &Shard, live: &Live) {
+    live.relaying.set(true);
+    live.under_way.set(true);
+    live.active_at.set(shard.now());
+}
+
+/// The model that a request names, in its path or in its body.
+fn named(endpoint: &Endpoint, asked: &Asked) -> Result<Option<Model>, CloseReason> {
+    let is_in_body = matches!(endpoint.model_in(), ModelIn::Json | ModelIn::Multipart);
+    let name = endpoint.model.as_ref().or(asked.model.as_ref().filter(|_| is_in_body));
+    match name.and_then(|name| Model::parse(name.as_bytes()).ok()) {
+        None if is_in_body && endpoint.is_metered() => {
+            Err(CloseReason::ModelMissing("the request's body has to, in the field `model`"))
+        }
+        model => Ok(model),
+    }
+}
+
+/// Which provider serves the model, if that may be used and the provider can be asked.
+fn choose(
+    shard: &Shard,
+    live: &Live,
+    route: &RequestRoute,
+    model: Option<&Model>,
+    has_own_key: bool,
+) -> Result<usize, CloseReason> {
+    let index = shard.config.routes.pick_for_request(route, model.map(Model::as_str), live.bounds())?;
+    if let Some(model) = model.filter(|model| shard.refuses(&shard.config.providers[index].name, model)) {
+        return Err(CloseReason::ModelUnpriced { model: model.as_str().into() });
+    }
+    may_ask(shard, live, index, has_own_key)?;
+    live.model.replace(model.cloned());
+    Ok(index)
+}
+
+/// Whether the provider can be asked: with the caller's key or with one of the operator's.
+fn may_ask(shard: &Shard, live: &Live, provider: usize, has_own_key: bool) -> Result<(), CloseReason> {
+    if !has_own_key && shard.config.providers[provider].keys.is_empty() {
+        return Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()));
+    }
+    live.provider.set(Some(provider));
+    Ok(())
+}
+
+/// Keeps for the operator that a caller was refused.
+fn note(shard: &Shard, live: &Live, reason: &CloseReason) {
+    if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
+        shard.refused(Some(identity), identity.key, client, reason);
+    }
+}

@@ -1,0 +1,333 @@
+//! What requests cost, and how limits and blocks end them: the provider is scripted, so each event is where the test wants it.
+
+mod raw;
+mod reckon;
+
+use raw::http::*;
+use raw::*;
+use reckon::{Bill, booked};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokenist_core::usage::Usage;
+use tokenist_kit::{PATIENCE, Tokenist, eventually};
+
+const MODEL: &str = "gpt-5-mini";
+const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: alice"];
+const PATH: &str = "POST /v1/chat/completions";
+const GENEROUS: (&str, &str) = ("limits.max_cost_usd", "-1");
+
+fn chat(more: &Value) -> String {
+    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+fn post(path: &str, body: &str) -> String {
+    let length = format!("Content-Length: {}", body.len());
+    request(
+        path,
+        &[&WHO[..], &[&length, "Content-Type: application/json", "Accept-Encoding: gzip, br"]].concat(),
+    ) + body
+}
+
+fn usage(input: u64, output: u64) -> Value {
+    json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output})
+}
+
+fn event(choices: &Value, usage: &Value) -> String {
+    let chunk = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": MODEL, "choices": choices, "usage": usage});
+    format!("data: {chunk}\n\n")
+}
+
+fn delta(text: &str) -> String {
+    event(&json!([{"index": 0, "delta": {"content": text}}]), &Value::Null)
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+const STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn json_answer(body: &Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[track_caller]
+fn agree(proxy: &Tokenist, usage: Usage) {
+    let wanted = Bill::stated(MODEL, usage);
+    let found = || booked(proxy, "alice").get(MODEL).copied().unwrap_or_default();
+    assert_eq!(eventually(PATIENCE, found, |found| *found == wanted), wanted);
+}
+
+fn stated(text_in: u64, text_out: u64, requests: u64) -> Usage {
+    Usage { text_in, text_out, requests, ..Usage::default() }
+}
+
+/// Everything that a chunked answer says.
+fn rest_of(wire: &mut Wire) -> String {
+    let mut said = Vec::new();
+    while let size @ 1.. = chunk_size(wire) {
+        said.extend(wire.read(size));
+        wire.expect(b"\r\n", "a chunk's end");
+    }
+    wire.expect(b"\r\n", "the end");
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn answers_in_json_are_booked_to_the_nano_dollar_and_tell_what_is_left() {
+    let provider = Upstream::start();
+    let proxy =
+        start(&provider.origin(), &[("limits.max_cost_usd", "1"), ("limits.max_total_tokens", "1000")]);
+    let mut app = Wire::connect(proxy.listen);
+    let mut server = None;
+    for turn in 0..3 {
+        app.send(post(PATH, &chat(&json!({}))));
+        let server = server.get_or_insert_with(|| provider.accept());
+        let asked = message(server);
+        assert_eq!(asked.body, chat(&json!({})).as_bytes(), "unaltered");
+        assert_eq!(asked.header("accept-encoding"), Some("identity"));
+        let answer =
+            json!({"id": format!("chatcmpl-{turn}"), "model": MODEL, "choices": [], "usage": usage(100, 7)});
+        server.send(
+            json_answer(&answer)
+                .replace("Content-Type", "x-ratelimit-remaining-tokens: 99999\r\nContent-Type"),
+        );
+        let told = message(&mut app);
+        assert_eq!(told.body, answer.to_string().as_bytes());
+        let left = format!("{}", 1000 - turn * 107);
+        assert_eq!(told.header("x-ratelimit-remaining-tokens"), Some(&*left));
+        assert!(
+            told.header("x-ratelimit-remaining-dollars")
+                .is_some_and(|left| left == "1.00" || left.starts_with("0.99"))
+        );
+    }
+    agree(&proxy, stated(300, 21, 3));
+}
+
+#[test]
+fn a_request_has_to_name_a_model_that_is_served() {
+    let provider = Upstream::start();
+    let proxy =
+        start(&provider.origin(), &[("http.body_max_before_model", "100000"), ("limits.models", "gpt-5*")]);
+    let long = "x".repeat(200_000);
+    for (body, status, code) in [
+        ("{}".to_owned(), 400, "model_missing"),
+        ("nonsense".to_owned(), 400, "model_missing"),
+        (String::new(), 400, "model_missing"),
+        (json!({"model": "other-1", "messages": []}).to_string(), 403, "model_not_allowed"),
+        (json!({"a": long, "model": MODEL}).to_string(), 413, "message_too_big"),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(post(PATH, &body));
+        let refused = message(&mut app);
+        assert_eq!((refused.status, &*refused.code()), (status, code), "{:?}", &body[..body.len().min(60)]);
+        assert_eq!(refused.header("x-should-retry"), Some("false"));
+        assert!(provider.poll().is_none());
+    }
+    // A long one that names it in time passes as it comes.
+    let body = format!("{{\"model\":\"{MODEL}\",\"messages\":[\"{long}\"]}}");
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &body));
+    let mut server = provider.accept();
+    assert_eq!(message(&mut server).body, body.as_bytes());
+    server.send(json_answer(&json!({"id": "1", "model": MODEL, "choices": [], "usage": usage(1, 1)})));
+    assert_eq!(message(&mut app).status, 200);
+}
+
+#[test]
+fn a_stream_passes_as_it_comes_and_states_its_usage_to_us_alone() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let mut app = Wire::connect(proxy.listen);
+    let wants_usage = json!({"stream": true, "stream_options": {"include_usage": true}});
+    for (body, shows) in [(chat(&json!({"stream": true})), false), (chat(&wants_usage), true)] {
+        app.send(post(PATH, &body));
+        let mut server = provider.accept();
+        let asked: Value = serde_json::from_slice(&message(&mut server).body).unwrap();
+        assert_eq!(asked["stream_options"]["include_usage"], true);
+        server.send(STREAM);
+        assert!(app.head().contains("text/event-stream"));
+        for text in ["one", "two"] {
+            server.send(chunk(&delta(text)));
+            let size = chunk_size(&mut app);
+            let wanted = if shows { delta(text) } else { delta(text).replace(",\"usage\":null", "") };
+            assert_eq!(String::from_utf8(app.read(size)).unwrap(), wanted, "at once, and as without usage");
+            app.read(2);
+        }
+        let last = event(&json!([]), &usage(50, 20));
+        let (half, other) = last.split_at(40);
+        server.send(chunk(half));
+        server.send(chunk(other) + &chunk("data: [DONE]\n\n") + "0\r\n\r\n");
+        let wanted = if shows { last.clone() } else { String::new() } + "data: [DONE]\n\n";
+        assert_eq!(rest_of(&mut app), wanted);
+    }
+    agree(&proxy, stated(100, 40, 2));
+}
+
+/// One user's two streams: the event that crosses the limit is the last of both.
+#[test]
+fn a_limit_ends_every_stream_of_its_user_behind_the_event_that_crosses_it() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS, ("limits.max_total_tokens", "1000")]);
+    let begin = |proxy: SocketAddr| {
+        let mut app = Wire::connect(proxy);
+        app.send(post(PATH, &chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))));
+        let mut server = provider.accept();
+        message(&mut server);
+        server.send(STREAM.to_owned() + &chunk(&delta("hello")));
+        app.head();
+        let size = chunk_size(&mut app);
+        app.read(size + 2);
+        (app, server)
+    };
+    let (mut other, mut other_server) = begin(proxy.listen);
+    let (mut app, mut server) = begin(proxy.listen);
+    let crossing = delta(&"word ".repeat(2_000));
+    server.send(chunk(&(crossing.clone() + &delta("never seen"))));
+    let said = rest_of(&mut app);
+    let error = said.strip_prefix(&*crossing).expect("the crossing event is delivered").trim();
+    let error: Value = serde_json::from_str(error.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(
+        (&error["error"]["code"], &error["error"]["type"]),
+        (&json!("token_limit_reached"), &json!("insufficient_quota"))
+    );
+    server.expect_end();
+    let said = rest_of(&mut other);
+    assert!(said.contains("token_limit_reached") && !said.contains("delta"), "{said}");
+    other_server.expect_end();
+    // The connection goes on, and the next request is judged.
+    app.send(post(PATH, &chat(&json!({}))));
+    let refused = message(&mut app);
+    assert_eq!((refused.status, &*refused.code()), (429, "token_limit_reached"));
+    assert_eq!((refused.header("x-should-retry"), refused.header("retry-after")), (Some("false"), None));
+}
+
+#[test]
+fn a_block_ends_a_stream_at_once_in_its_own_words() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send(STREAM.to_owned() + &chunk(&delta("hello")));
+    app.head();
+    let size = chunk_size(&mut app);
+    app.read(size + 2);
+    proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"}));
+    let said = rest_of(&mut app);
+    assert!(said.starts_with("data: {\"error\"") && said.contains("user_blocked"), "{said}");
+    server.expect_end();
+    let estimated = || booked(&proxy, "alice").get(MODEL).map(|bill| bill.usage.requests);
+    assert_eq!(eventually(PATIENCE, estimated, Option::is_some), Some(1), "what was generated is booked");
+}
+
+#[test]
+fn a_provider_that_breaks_off_a_stream_is_told_in_it_and_what_it_said_is_booked() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))));
+    let mut server = provider.accept();
+    message(&mut server);
+    let half = &delta("hello")[..30];
+    server.send(STREAM.to_owned() + &chunk(half));
+    app.head();
+    drop(server);
+    let said = rest_of(&mut app);
+    assert!(
+        said.starts_with(&format!("{half}\n\ndata: {{\"error\"")) && said.contains("upstream_failed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_client_that_leaves_is_charged_for_what_was_asked_and_said() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    for stream in [false, true] {
+        let before = booked(&proxy, "alice").get(MODEL).map_or(0, |bill| bill.usage.requests);
+        let mut app = Wire::connect(proxy.listen);
+        app.send(post(PATH, &chat(&json!({"stream": stream}))));
+        let mut server = provider.accept();
+        message(&mut server);
+        if stream {
+            server.send(STREAM.to_owned() + &chunk(&delta(&"word ".repeat(100))));
+            app.head();
+        }
+        drop(app);
+        server.expect_end();
+        let requests = || booked(&proxy, "alice").get(MODEL).map_or(0, |bill| bill.usage.requests);
+        assert_eq!(eventually(PATIENCE, requests, |found| *found > before), before + 1);
+    }
+    let bill = booked(&proxy, "alice")[MODEL];
+    assert!(bill.estimated == bill.cost && bill.usage.text_out >= 100 && bill.usage.text_in > 0, "{bill:?}");
+}
+
+#[test]
+fn what_is_known_and_costs_nothing_passes() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &chat(&json!({}))));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}");
+    let refused = message(&mut app);
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, Some("7")),
+        "a provider's no is the provider's"
+    );
+    assert!(booked(&proxy, "alice").is_empty());
+}
+
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let part = |(head, content): &(&str, &[u8])| {
+        [format!("--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes(), content, b"\r\n"]
+            .concat()
+    };
+    [parts.iter().flat_map(part).collect(), b"--edge--\r\n".to_vec()].concat()
+}
+
+#[test]
+fn a_form_names_its_model_wherever_that_stands() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let file = noise(5, 300_000);
+    let (sound, model) =
+        (("name=\"file\"; filename=\"a.wav\"", &*file), ("name=\"model\"", &b"whisper-1"[..]));
+    let ask = |body: &[u8]| {
+        let length = format!("Content-Length: {}", body.len());
+        let form = "Content-Type: multipart/form-data; boundary=edge";
+        let head = request("POST /v1/audio/transcriptions", &[&WHO[..], &[&length, form]].concat());
+        let mut app = Wire::connect(proxy.listen);
+        app.send([head.as_bytes(), body].concat());
+        app
+    };
+    for parts in [&[model, sound], &[sound, model]] {
+        let body = form(parts);
+        let mut app = ask(&body);
+        let mut server = provider.accept();
+        assert!(message(&mut server).body == body, "unaltered");
+        server.send(json_answer(&json!({"text": "hello", "usage": {"type": "duration", "seconds": 60}})));
+        assert_eq!(message(&mut app).status, 200);
+    }
+    let requests = || booked(&proxy, "alice").get("whisper-1").map_or(0, |bill| bill.usage.requests);
+    assert_eq!(eventually(PATIENCE, requests, |found| *found == 2), 2);
+    for (body, status, code) in [
+        (form(&[sound]), 400, "model_missing"),
+        (form(&[model, ("name=\"model\"", b"other")]), 400, "bad_request"),
+    ] {
+        let refused = message(&mut ask(&body));
+        assert_eq!((refused.status, &*refused.code()), (status, code));
+        assert!(provider.poll().is_none());
+    }
+}
