@@ -170,9 +170,7 @@ fn a_voice_agent_hears_a_pages_microphone_until_a_limit() {
     assert!(error["text"].as_str().is_some_and(|text| text.starts_with("Cost limit reached: $")), "{error}");
 }
 
-/// What `scripts/long/clients` runs as well.
 #[test]
-#[ignore = "seconds more, and its dialect is run by all tests"]
 fn a_transcriber_shows_its_key_in_the_query_and_hears_why_it_was_stopped() {
     let stage = stage(&[], &[("provider.dialect", "assemblyai"), ("limits.max_cost_usd", "0.000125")]);
     let key = stage.key_of("alice");

@@ -14,25 +14,38 @@ struct Program {
     /// What the proxy speaks.
     dialect: &'static str,
     model: &'static str,
-    /// All that it lets be set is the address: the path tells who speaks.
-    keyed: bool,
+    names_user: By,
 }
 
-const fn timed(file: &'static str, dialect: &'static str, model: &'static str, keyed: bool) -> Program {
-    Program { file, environment: "timed", dialect, model, keyed }
+/// What tells who speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Header,
+    /// A key in front of the path: all that it lets be set is the address.
+    Path,
+    /// A key in the place of the provider's.
+    Key,
 }
 
-const DEEPGRAM: Program = timed("deepgram_sync.py", "deepgram", "nova-3", false);
-const ASSEMBLYAI: Program = timed("assemblyai_sync.py", "assemblyai", "u3-rt-pro", true);
-const ELEVENLABS: Program = timed("elevenlabs_agent.py", "elevenlabs", "convai", true);
-const SPEECHMATICS: Program = timed("speechmatics_async.py", "speechmatics", "enhanced", false);
-const MISTRAL: Program = timed("mistral_async.py", "mistral", "voxtral-mini-transcribe-realtime-2602", false);
+const fn timed(file: &'static str, dialect: &'static str, model: &'static str, names_user: By) -> Program {
+    Program { file, environment: "timed", dialect, model, names_user }
+}
+
+const VOXTRAL: &str = "voxtral-mini-transcribe-realtime-2602";
+const DEEPGRAM: Program = timed("deepgram_sync.py", "deepgram", "nova-3", By::Header);
+const ASSEMBLYAI: Program = timed("assemblyai_sync.py", "assemblyai", "u3-rt-pro", By::Path);
+const ELEVENLABS: Program = timed("elevenlabs_agent.py", "elevenlabs", "convai", By::Path);
+const SPEECHMATICS: Program = timed("speechmatics_async.py", "speechmatics", "enhanced", By::Header);
+const MISTRAL: Program = timed("mistral_async.py", "mistral", VOXTRAL, By::Header);
+const NODE_DEEPGRAM: Program = timed("deepgram_listen.mjs", "deepgram", "nova-3", By::Header);
+const NODE_SPEECHMATICS: Program = timed("speechmatics_rt.mjs", "speechmatics", "enhanced", By::Key);
+const NODE_MISTRAL: Program = timed("mistral_rt.mjs", "mistral", VOXTRAL, By::Header);
 const INTERACTIONS: Program = Program {
     file: "interactions_async.py",
     environment: "google",
     dialect: "gemini",
     model: "unknown",
-    keyed: false,
+    names_user: By::Header,
 };
 
 /// Sound that each of them sends in the end: four pieces of half a second.
@@ -51,11 +64,13 @@ fn stage(program: &Program, settings: &[(&str, &str)]) -> Stage {
 /// Runs a client to its end, with these words of its environment, and gives what it says it heard.
 fn run(stage: &Stage, program: &Program, user: &str, words: &[(&str, &str)]) -> Value {
     let mut client = stage.client(program.file, program.environment);
-    let mut base_url = stage.origin(false);
-    if program.keyed {
-        base_url = format!("{base_url}/k/{}", stage.key_of(user));
+    let (mut base_url, mut key) = (stage.origin(false), KEY.to_owned());
+    match program.names_user {
+        By::Header => {}
+        By::Path => base_url = format!("{base_url}/k/{}", stage.key_of(user)),
+        By::Key => key = stage.key_of(user),
     }
-    client.args([&base_url, user]).env("PROVIDER_KEY", KEY).env("GOOGLE_API_KEY", KEY);
+    client.args([&base_url, user]).env("PROVIDER_KEY", key).env("GOOGLE_API_KEY", KEY);
     client.envs(words.iter().copied());
     hear(client)
 }
@@ -76,6 +91,9 @@ fn every_client_is_counted_as_it_was_told_and_as_the_provider_delivered() {
         (ASSEMBLYAI, Some(1_000)),
         (SPEECHMATICS, None),
         (MISTRAL, Some(SOUND_MS)),
+        (NODE_DEEPGRAM, Some(SOUND_MS)),
+        (NODE_SPEECHMATICS, None),
+        (NODE_MISTRAL, Some(SOUND_MS)),
     ] {
         let (file, stage) = (program.file, stage(&program, &[]));
         let heard = run(&stage, &program, "alice", &[]);
@@ -134,6 +152,9 @@ fn every_author_sees_why_a_session_was_ended_in_its_middle() {
         (SPEECHMATICS, "0.00003", "cost_limit_reached", json!(4004)),
         (MISTRAL, "0.0001", "error", json!(4004)),
         (ELEVENLABS, "0.0013", "error", json!(4004)),
+        (NODE_DEEPGRAM, "0.00008", "Error", json!("cost_limit_reached")),
+        (NODE_SPEECHMATICS, "0.00003", "cost_limit_reached", json!(4004)),
+        (NODE_MISTRAL, "0.0001", "error", json!(4004)),
     ] {
         let (file, stage) = (program.file, stage(&program, &[("limits.max_cost_usd", limit)]));
         let stopped = run(&stage, &program, "alice", &slow);

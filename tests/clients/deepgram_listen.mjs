@@ -1,13 +1,12 @@
 // @deepgram/sdk: deepgram_listen.mjs BASE_URL USER, with the key in PROVIDER_KEY.
 
 import { DeepgramClient } from '@deepgram/sdk'
+import { failed, result, speak, tell } from './sound.mjs'
 
 const [base, user] = process.argv.slice(2)
-const { PROVIDER_KEY: apiKey, PIECES = 4, PAUSE_SECONDS = 0.05 } = process.env
-const result = { answers: 0, stated_ms: null, error: null }
 const socketBase = base.replace('http', 'ws')
 const environment = { base, production: socketBase, agent: socketBase, agentRest: base }
-const client = new DeepgramClient({ apiKey, environment })
+const client = new DeepgramClient({ apiKey: process.env.PROVIDER_KEY, environment })
 const socket = await client.listen.v1.connect({
   model: 'nova-3',
   encoding: 'linear16',
@@ -18,7 +17,7 @@ const socket = await client.listen.v1.connect({
 })
 const closed = new Promise((resolve) => {
   socket.on('close', ({ code, reason }) => {
-    if (code !== 1000) result.error = { ...result.error, code, text: reason }
+    if (code !== 1000) failed('close', code, reason)
     resolve()
   })
 })
@@ -26,15 +25,11 @@ socket.on('error', () => {})
 socket.on('message', (event) => {
   if (event.type === 'Results') result.answers += 1
   if (event.type === 'Metadata') result.stated_ms = event.duration * 1000
-  if (event.type === 'Error') result.error = { type: event.variant, ...result.error }
+  if (event.type === 'Error') failed('Error', event.variant, event.description)
 })
 socket.connect()
 await socket.waitForOpen()
-for (let i = 0; i < PIECES && !result.error; i++) {
-  socket.sendMedia(new Uint8Array(16_000))
-  await new Promise((resolve) => setTimeout(resolve, PAUSE_SECONDS * 1000))
-}
+await speak((sound) => socket.sendMedia(sound))
 if (!result.error) socket.sendCloseStream({ type: 'CloseStream' })
 await closed
-console.log(JSON.stringify(result))
-process.exit()
+tell()
