@@ -55,7 +55,7 @@ impl<E: Environment> Visit for ClientObserver<'_, E> {
                     // It would end what is under way without a figure, so the provider is told later.
                     let mut close = payload.to_vec();
                     unmask(&mut close, header.mask.unwrap_or_default(), 0);
-                    self.live.held_close.replace(Some(close));
+                    self.live.held_close.replace(Some(close.into()));
                     self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
                     return Act::StopBefore;
                 }

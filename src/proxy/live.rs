@@ -36,7 +36,8 @@ pub(crate) struct Direction {
     canceller: RefCell<Canceller>,
     /// Writes that were begun and ended: odd while one waits for whoever takes this direction.
     writes: Cell<u64>,
-    stall: Cell<Stall>,
+    /// There is one once a write was found waiting.
+    stall: Cell<Option<Box<Stall>>>,
     /// A read is pending that could give its buffer back.
     pub(crate) lent: Cell<bool>,
     /// The peer written to in this direction knows that the session ends, or cannot be told.
@@ -44,7 +45,7 @@ pub(crate) struct Direction {
 }
 
 /// A write that waits, as it looked when somebody looked.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Stall {
     /// Which write.
     write: u64,
@@ -136,11 +137,11 @@ pub struct Live {
     /// Until when the provider is heard out, once nobody is relayed for any more. See `linger`.
     pub(crate) linger_until: Cell<Option<Instant>>,
     /// The payload of the application's close, which the provider is told when it owes nothing more.
-    pub(crate) held_close: RefCell<Option<Vec<u8>>>,
+    pub(crate) held_close: RefCell<Option<Box<[u8]>>>,
     /// The session is attached to a call, and others may be.
     pub(crate) shares_call: Cell<bool>,
     has_place: Cell<bool>,
-    ending: RefCell<Option<CloseReason>>,
+    ending: OnceCell<Box<CloseReason>>,
     /// How the provider broke the protocol, for it to be told.
     pub(crate) violation: Cell<Option<Violation>>,
     /// The close code that downstream was given or gave.
@@ -225,21 +226,23 @@ impl Direction {
         if !self.waits() {
             return Taking::Free;
         }
-        let (write, last) = (self.writes.get(), self.stall.get());
-        if write != last.write {
-            let stall = Stall { write, taken_bytes: handle.taken_bytes(), looked_at: now, vain: 0 };
-            self.stall.set(stall);
-        } else if now.since(last.looked_at) >= ping_ms {
+        let write = self.writes.get();
+        let mut stall = self.stall.take().unwrap_or_default();
+        if write != stall.write {
+            *stall = Stall { write, taken_bytes: handle.taken_bytes(), looked_at: now, vain: 0 };
+        } else if now.since(stall.looked_at) >= ping_ms {
             let taken_bytes = handle.taken_bytes();
-            let vain = if taken_bytes == last.taken_bytes { last.vain.saturating_add(1) } else { 0 };
-            self.stall.set(Stall { write, taken_bytes, looked_at: now, vain });
+            let vain = if taken_bytes == stall.taken_bytes { stall.vain.saturating_add(1) } else { 0 };
+            *stall = Stall { write, taken_bytes, looked_at: now, vain };
         }
-        if self.stall.get().vain >= 3 { Taking::Stuck } else { Taking::Waits }
+        let taking = if stall.vain >= 3 { Taking::Stuck } else { Taking::Waits };
+        self.stall.set(Some(stall));
+        taking
     }
 
     /// Waits for `read`, which stays pending when the pump is called instead.
-    pub(crate) async fn until<F: Future>(&self, mut read: Pin<&mut F>) -> Woken<F::Output> {
-        poll_fn(|context| {
+    pub(crate) fn until<F: Future>(&self, mut read: Pin<&mut F>) -> impl Future<Output = Woken<F::Output>> {
+        poll_fn(move |context| {
             if self.called.take() {
                 return Poll::Ready(Woken::Called);
             }
@@ -254,7 +257,6 @@ impl Direction {
                 }
             }
         })
-        .await
     }
 }
 
@@ -293,7 +295,7 @@ impl Live {
             held_close: RefCell::new(None),
             shares_call: Cell::new(false),
             has_place: Cell::new(false),
-            ending: RefCell::new(None),
+            ending: OnceCell::new(),
             violation: Cell::new(None),
             close_code: Cell::new(None),
         }
@@ -333,7 +335,7 @@ impl Live {
 
     /// Asks the session to end for this reason, and to be done by then. The first reason stands.
     pub(crate) fn end(&self, ending: CloseReason, by: Instant) {
-        self.ending.borrow_mut().get_or_insert(ending);
+        self.ending.get_or_init(|| Box::new(ending));
         self.end_by(by);
         self.linger_until.set(self.linger_until.get().map(|until| until.min(by)));
         self.down.call();
@@ -346,11 +348,11 @@ impl Live {
     }
 
     pub fn ending(&self) -> Option<CloseReason> {
-        self.ending.borrow().clone()
+        self.ending.get().map(|ending| CloseReason::clone(ending))
     }
 
     pub fn is_ending(&self) -> bool {
-        self.ending.borrow().is_some()
+        self.ending.get().is_some()
     }
 
     /// Takes a place among the user's sessions, which [`Live::leave_place`] gives back.

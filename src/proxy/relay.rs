@@ -22,7 +22,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Opcode, Violation};
 use tokenist_core::ws::track::{Sender, Track};
-use tokenist_core::ws::walk::{Outcome, Visit, Walker};
+use tokenist_core::ws::walk::{Outcome, Visit, Walked, Walker};
 
 /// What a provider is told when we end a session, unless it broke the protocol.
 const CLOSE_NORMAL: u16 = 1000;
@@ -44,7 +44,8 @@ fn pumps<'a>(shard: &'a Shard, live: &'a Live, ends: Ends, owed: &'a Owed<'a>) -
         shard,
         live,
         reader: from.0,
-        head: Some((from.1, from.2)),
+        buffer: Some(from.1),
+        filled: from.2,
         outlet: FrameSink {
             live,
             direction,
@@ -72,8 +73,9 @@ struct Pump<'a> {
     shard: &'a Shard,
     live: &'a Live,
     reader: Reader,
-    /// A buffer and how much of it came with the head, until the pump runs.
-    head: Option<(Buffer, usize)>,
+    /// None while nothing is in it and nothing comes. It is kept here and not in a future, which would hold it twice.
+    buffer: Option<Buffer>,
+    filled: usize,
     outlet: FrameSink<'a>,
 }
 
@@ -98,48 +100,36 @@ struct FrameSink<'a> {
 
 impl Pump<'_> {
     async fn run(&mut self, visitor: &mut impl Visit) {
-        let (mut buffer, filled) = self.head.take().unzip();
-        let mut filled = filled.unwrap_or_default();
         loop {
             // What came with the head is relayed before anything is read.
-            if let Some(full) = buffer.take_if(|_| filled > 0 && !self.outlet.finished) {
-                let rest;
-                (rest, filled) = self.forward(full, filled, visitor).await;
-                buffer = Some(rest);
+            if self.filled > 0 && !self.outlet.finished {
+                self.forward(visitor).await;
             }
             if self.live.is_ending() {
                 Box::pin(self.outlet.send_close()).await;
             }
             if self.live.leaving.get() || self.live.lingers() {
                 Box::pin(self.outlet.part()).await;
-                if let Some(heard) = buffer.take_if(|_| filled > 0 && self.outlet.hears_out()) {
-                    let rest;
-                    (rest, filled) = self.hear_out(heard, filled, visitor);
-                    buffer = Some(rest);
+                if self.filled > 0 && self.outlet.hears_out() {
+                    self.hear_out(visitor);
                 }
             }
             if self.outlet.finished && !self.outlet.hears_out() {
-                filled = 0;
+                self.filled = 0;
             }
-            let result;
-            (result, buffer) = self.read(buffer, filled).await;
-            match result {
-                Ok(count @ 1..) => filled += count,
-                Err(error) if is_cancelled(&error) => buffer = buffer.filter(|_| filled > 0),
+            match self.read().await {
+                Ok(count @ 1..) => self.filled += count,
+                Err(error) if is_cancelled(&error) => drop(self.buffer.take_if(|_| self.filled == 0)),
                 end => return Box::pin(self.on_eof(end.err())).await,
             }
         }
     }
 
-    /// Shows what is in the buffer and writes as much of it as may go on. Gives back what is left.
-    async fn forward(
-        &mut self,
-        mut buffer: Buffer,
-        filled: usize,
-        visitor: &mut impl Visit,
-    ) -> (Buffer, usize) {
+    /// Shows what is in the buffer and writes as much of it as may go on. Keeps what is left.
+    async fn forward(&mut self, visitor: &mut impl Visit) {
+        let Some(mut buffer) = self.buffer.take() else { return };
         self.shard.note_read();
-        let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..filled], visitor);
+        let walked = self.outlet.walker.walk(&mut buffer.bytes_mut()[..self.filled], visitor);
         if walked.forward > 0 {
             let result;
             let FrameSink { direction, writer, .. } = &mut self.outlet;
@@ -151,7 +141,7 @@ impl Pump<'_> {
                 Err(error) => self.lost_reader(&error),
             }
         }
-        buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
+        self.keep(buffer, &walked);
         match walked.outcome {
             Outcome::Go => {}
             Outcome::Stopped => {
@@ -163,7 +153,13 @@ impl Pump<'_> {
             self.heard_close();
             self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
         }
-        (buffer, walked.filled - walked.seen)
+    }
+
+    /// What was not seen yet stays at the buffer's beginning.
+    fn keep(&mut self, mut buffer: Buffer, walked: &Walked) {
+        buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
+        self.filled = walked.filled - walked.seen;
+        self.buffer = Some(buffer);
     }
 
     /// The side that is read here has said goodbye. A provider that has tells no usage any more.
@@ -173,11 +169,12 @@ impl Pump<'_> {
         }
     }
 
-    /// Shows what is in the buffer, of which nothing goes on any more. Gives back what is left.
-    fn hear_out(&mut self, mut buffer: Buffer, filled: usize, visitor: &mut impl Visit) -> (Buffer, usize) {
+    /// Shows what is in the buffer, of which nothing goes on any more. Keeps what is left.
+    fn hear_out(&mut self, visitor: &mut impl Visit) {
+        let Some(mut buffer) = self.buffer.take() else { return };
         self.shard.note_read();
-        let walked = self.outlet.walker.walk_on(&mut buffer.bytes_mut()[..filled], visitor);
-        buffer.bytes_mut().copy_within(walked.seen..walked.filled, 0);
+        let walked = self.outlet.walker.walk_on(&mut buffer.bytes_mut()[..self.filled], visitor);
+        self.keep(buffer, &walked);
         if let Outcome::Violated(_) = walked.outcome {
             self.outlet.broken = true;
             self.live.silent.set(true);
@@ -188,34 +185,29 @@ impl Pump<'_> {
         if self.outlet.owed.is_settled() {
             self.live.up.call();
         }
-        (buffer, walked.filled - walked.seen)
     }
 
     /// Reads once; without a buffer it waits for something to come before it takes one. While it waits, it does
     /// what it is called for: pings, and the words that end a session.
-    async fn read(&mut self, buffer: Option<Buffer>, filled: usize) -> (io::Result<usize>, Option<Buffer>) {
-        let Pump { shard, live, reader, outlet, .. } = self;
-        let taken = match buffer {
-            Some(buffer) => Ok(buffer),
-            None => match outlet.attend(pin!(reader.readable())).await {
-                Ok(()) => shard.pool.take(),
-                Err(error) => Err(error),
-            },
+    async fn read(&mut self) -> io::Result<usize> {
+        let buffer = match self.buffer.take() {
+            Some(buffer) => buffer,
+            None => {
+                self.outlet.attend(pin!(self.reader.readable())).await?;
+                self.shard.pool.take()?
+            }
         };
-        let buffer = match taken {
-            Ok(buffer) => buffer,
-            Err(error) => return (Err(error), None),
-        };
-        let direction = outlet.direction;
-        direction.lent.set(filled == 0);
-        let (result, buffer) =
-            outlet.attend(pin!(reader.read(buffer, filled, direction.cancel_handle()))).await;
+        let direction = self.outlet.direction;
+        direction.lent.set(self.filled == 0);
+        let coming = self.reader.read(buffer, self.filled, direction.cancel_handle());
+        let (result, buffer) = self.outlet.attend(pin!(coming)).await;
         direction.lent.set(false);
         if result.is_ok() {
-            direction.heard_at.set(shard.now());
+            direction.heard_at.set(self.shard.now());
         }
-        debug_assert!(live.relaying.get(), "pumps run in relay only");
-        (result, Some(buffer))
+        debug_assert!(self.live.relaying.get(), "pumps run in relay only");
+        self.buffer = Some(buffer);
+        result
     }
 
     /// The side that is read here sent what cannot be understood: it is told what that was. A provider that does so has

@@ -36,12 +36,15 @@ pub(crate) struct Buffer {
     pool: Pool,
 }
 
-/// The unfilled rest of a buffer, for a read that may fill it up to `end`.
+/// The unfilled rest of a buffer, for a read that may fill it up to `end`. Small numbers, because a read that waits holds
+/// them several times.
 pub(crate) struct Unfilled {
     pub(crate) buffer: Buffer,
-    pub(crate) filled: usize,
-    pub(crate) end: usize,
+    filled: u32,
+    end: u32,
 }
+
+const _: () = assert!(BUFFER_BYTES <= u32::MAX as usize, "a place in a buffer is a small number");
 
 /// A filled part of a buffer, for a write.
 pub(crate) struct Filled {
@@ -121,14 +124,26 @@ impl Drop for Buffer {
     }
 }
 
+impl Unfilled {
+    pub(crate) fn new(buffer: Buffer, filled: usize, end: usize) -> Unfilled {
+        debug_assert!(filled <= end && end <= BUFFER_BYTES, "{filled}..{end} lies in a buffer");
+        Unfilled { buffer, filled: filled as u32, end: end as u32 }
+    }
+
+    /// What was filled before the read.
+    pub(crate) fn filled(&self) -> usize {
+        self.filled as usize
+    }
+}
+
 // SAFETY: the memory does not move with the value and is initialised throughout.
 unsafe impl IoBufMut for Unfilled {
     fn write_ptr(&mut self) -> *mut u8 {
-        self.buffer.bytes_mut()[self.filled..self.end].as_mut_ptr()
+        self.buffer.bytes_mut()[self.filled as usize..self.end as usize].as_mut_ptr()
     }
 
     fn bytes_total(&mut self) -> usize {
-        self.end - self.filled
+        (self.end - self.filled) as usize
     }
 
     unsafe fn set_init(&mut self, _bytes: usize) {}

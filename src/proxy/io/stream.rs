@@ -31,20 +31,38 @@ pub(crate) fn split(stream: TcpStream, handle: &ShutdownHandle) -> io::Result<(R
 impl Reader {
     /// Reads into what is free of `buffer` behind `filled`. `Ok(0)` is the end of the stream; there must be room.
     /// A cancelled read fails with [`is_cancelled`] and loses nothing.
-    pub(crate) async fn read(
+    pub(crate) fn read(
         &mut self,
-        buffer: Buffer,
+        mut buffer: Buffer,
         filled: usize,
         cancel: CancelHandle,
-    ) -> (io::Result<usize>, Buffer) {
+    ) -> impl Future<Output = (io::Result<usize>, Buffer)> {
         debug_assert!(filled < BUFFER_BYTES, "a read needs room");
-        match self {
-            Reader::Plain(half) => {
-                let (result, room) =
-                    half.cancelable_read(Unfilled { buffer, filled, end: BUFFER_BYTES }, cancel).await;
-                (result, room.buffer)
+        // An `async fn` would hold its arguments twice while it waits.
+        async move {
+            match self {
+                Reader::Plain(half) => {
+                    let room = Unfilled::new(buffer, filled, BUFFER_BYTES);
+                    let (result, room) = half.cancelable_read(room, cancel).await;
+                    (result, room.buffer)
+                }
+                // Here, and no future of its own within this one: a session that waits would carry it.
+                Reader::Tls(reader) => loop {
+                    if let Some(taken) = reader.take(&mut buffer.bytes_mut()[filled..]) {
+                        return (taken, buffer);
+                    }
+                    let room = match reader.room() {
+                        Ok(room) => room,
+                        Err(error) => return (Err(error), buffer),
+                    };
+                    let (result, room) = reader.raw.cancelable_read(room, cancel.clone()).await;
+                    reader.received(room, *result.as_ref().unwrap_or(&0));
+                    // A peer that leaves without saying so has left all the same.
+                    if !matches!(result, Ok(1..)) {
+                        return (result, buffer);
+                    }
+                },
             }
-            Reader::Tls(reader) => reader.read(buffer, filled, cancel).await,
         }
     }
 

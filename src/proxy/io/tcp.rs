@@ -76,11 +76,15 @@ pub(crate) async fn write_filled(
     buffer: Buffer,
     range: Range<usize>,
 ) -> (io::Result<()>, Buffer) {
-    let mut filled = Filled { buffer, range };
-    match half.send_now(&filled.buffer.bytes()[filled.range.clone()], 0) {
-        Ok(sent) => filled.range.start += sent,
-        Err(error) => return (Err(error), filled.buffer),
+    match half.send_now(&buffer.bytes()[range.clone()], 0) {
+        Ok(sent) if sent == range.len() => (Ok(()), buffer),
+        // Boxed, because it is rare and a session that waits should be small.
+        Ok(sent) => Box::pin(write_rest(half, Filled { buffer, range: range.start + sent..range.end })).await,
+        Err(error) => (Err(error), buffer),
     }
+}
+
+async fn write_rest(half: &mut WriteHalf, mut filled: Filled) -> (io::Result<()>, Buffer) {
     while !filled.range.is_empty() {
         let (result, returned) = half.send(filled).await;
         filled = returned;

@@ -71,7 +71,7 @@ async fn shake_hands(
         if filled == BUFFER_BYTES {
             return Err(invalid("its TLS handshake is too long"));
         }
-        let unfilled = Unfilled { buffer, filled, end: BUFFER_BYTES };
+        let unfilled = Unfilled::new(buffer, filled, BUFFER_BYTES);
         let (result, unfilled) = read.cancelable_read(unfilled, Canceller::new().handle()).await;
         buffer = unfilled.buffer;
         match result? {

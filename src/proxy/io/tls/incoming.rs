@@ -1,13 +1,13 @@
 //! The reading half: records become plaintext.
 //!
-//! Start at [`TlsReader::read`]. Invariant: what the socket gave is in a buffer of this half, in the reader's, or was
+//! Start at [`TlsReader::take`]. Invariant: what the socket gave is in a buffer of this half, in the reader's, or was
 //! handed out, so a read that is cancelled loses nothing. [`Incoming`] is pure.
 
 use super::record::{self, Fault, Opener, malformed, unexpected};
 use super::{Shared, invalid};
 use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Unfilled};
 use crate::io::tcp;
-use monoio::io::{CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
+use monoio::io::OwnedReadHalf;
 use monoio::net::TcpStream;
 use rustls::{AlertDescription, ContentType, HandshakeType};
 use std::io;
@@ -20,7 +20,7 @@ const VAIN_MAX: u32 = 32;
 const MESSAGE_MAX: usize = 0xffff;
 
 pub(crate) struct TlsReader {
-    raw: OwnedReadHalf<TcpStream>,
+    pub(crate) raw: OwnedReadHalf<TcpStream>,
     incoming: Incoming,
 }
 
@@ -54,38 +54,27 @@ impl TlsReader {
         TlsReader { raw, incoming }
     }
 
-    pub(crate) async fn read(
-        &mut self,
-        mut buffer: Buffer,
-        filled: usize,
-        cancel: CancelHandle,
-    ) -> (io::Result<usize>, Buffer) {
-        loop {
-            match self.incoming.take(&mut buffer.bytes_mut()[filled..]) {
-                Ok(0) if !self.incoming.is_closed() => {}
-                Ok(count) => return (Ok(count), buffer),
-                Err(fault) => return (Err(invalid(fault)), buffer),
-            }
-            match self.receive(cancel.clone()).await {
-                // A peer that leaves without saying so has left all the same.
-                Ok(0) => return (Ok(0), buffer),
-                Ok(_) => {}
-                Err(error) => return (Err(error), buffer),
-            }
+    /// What has come and is opened, moved into `room`; `None` if the socket has to give more first.
+    pub(crate) fn take(&mut self, room: &mut [u8]) -> Option<io::Result<usize>> {
+        match self.incoming.take(room) {
+            Ok(0) if !self.incoming.is_closed() => None,
+            taken => Some(taken.map_err(invalid)),
         }
+    }
+
+    /// Where the socket puts what comes next, to be given back by [`TlsReader::received`].
+    pub(crate) fn room(&mut self) -> io::Result<Unfilled> {
+        self.incoming.room()
+    }
+
+    pub(crate) fn received(&mut self, room: Unfilled, count: usize) {
+        let filled = room.filled() + count;
+        self.incoming.received(room.buffer, filled);
     }
 
     /// Waits until a read would give something, without a buffer.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         if self.incoming.is_ready() { Ok(()) } else { tcp::readable(&self.raw).await }
-    }
-
-    async fn receive(&mut self, cancel: CancelHandle) -> io::Result<usize> {
-        let room = self.incoming.room()?;
-        let start = room.filled;
-        let (result, Unfilled { buffer, .. }) = self.raw.cancelable_read(room, cancel).await;
-        self.incoming.received(buffer, start + result.as_ref().unwrap_or(&0));
-        result
     }
 }
 
@@ -110,7 +99,7 @@ impl Incoming {
         }
         let end = BUFFER_BYTES - BUFFER_BYTES % self.record_bytes;
         debug_assert!(range.len() < end, "a record fits a buffer more than twice");
-        Ok(Unfilled { buffer, filled: range.len(), end })
+        Ok(Unfilled::new(buffer, range.len(), end))
     }
 
     pub(super) fn received(&mut self, buffer: Buffer, filled: usize) {

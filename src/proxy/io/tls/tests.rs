@@ -146,8 +146,8 @@ impl Pair {
     /// Gives ours what came from the network.
     fn receive(&mut self, bytes: &[u8]) {
         let mut room = self.incoming.room().unwrap();
-        let end = room.filled + bytes.len();
-        room.buffer.bytes_mut()[room.filled..end].copy_from_slice(bytes);
+        let end = room.filled() + bytes.len();
+        room.buffer.bytes_mut()[end - bytes.len()..end].copy_from_slice(bytes);
         self.incoming.received(room.buffer, end);
     }
 
@@ -459,7 +459,7 @@ fn a_read_that_is_cancelled_loses_nothing() {
         let (Reader::Plain(raw), _writer) = stream::split(stream, &ShutdownHandle::default()).unwrap() else {
             unreachable!("it is plain");
         };
-        let mut reader = super::TlsReader::new(raw, pair.incoming);
+        let mut reader = Reader::Tls(Box::new(super::TlsReader::new(raw, pair.incoming)));
         let (mut buffer, mut filled, mut cancelled) = (Pool::default().take().unwrap(), 0, 0);
         for part in wire.chunks(97) {
             // Cancelled before anything is there, and when a part of a record is.
