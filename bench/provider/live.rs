@@ -5,8 +5,8 @@
 use super::Shard;
 use super::audit::{Booking, Fact};
 use super::formula::audio_ms;
-use super::openai::OpenAi;
-use super::refusal::{Credential, Refusal};
+use super::numbered::Numbered;
+use super::refusal::Credential;
 use super::session::response::{self as course, Response, WORDS};
 use super::session::{Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
@@ -55,18 +55,6 @@ impl Dialect for Live {
 
     fn serves(path: &str) -> bool {
         path.ends_with("/live/sessions")
-    }
-
-    fn key(request: &Request) -> Option<String> {
-        OpenAi::key(request)
-    }
-
-    fn admit(credential: Credential) -> Result<(), Refusal> {
-        OpenAi::admit(credential)
-    }
-
-    fn refusal(refusal: &Refusal) -> Value {
-        OpenAi::refusal(refusal)
     }
 
     fn open(shard: &Shard, _: &Request, _: Credential, _: &Sim) -> Opening<Live> {
@@ -249,19 +237,10 @@ impl Session<Live> {
         self.tell_seconds("session.closed", json!({"reason": "close_requested"}));
         self.close(1000, "");
     }
+}
 
-    fn tell_error(&self, code: &str, message: &str) {
-        let error = json!({"type": "invalid_request_error", "code": code, "message": message, "param": null});
-        self.emit(&self.sim, "error", json!({"error": error}));
-    }
-
-    fn emit(&self, sim: &Sim, kind: &str, body: Value) {
-        self.send(sim, &self.event(kind, body));
-    }
-
-    fn event(&self, kind: &str, body: Value) -> Vec<u8> {
-        let number = self.dialect.events.get() + 1;
-        self.dialect.events.set(number);
-        super::openai::written(kind, &format!("event_{number}"), self.sim.type_last, &body)
+impl Numbered for Live {
+    fn events(&self) -> &Cell<u64> {
+        &self.events
     }
 }

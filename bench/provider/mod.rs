@@ -14,6 +14,7 @@ mod gemini;
 mod handshake;
 mod interactions;
 mod live;
+mod numbered;
 mod openai;
 mod refusal;
 mod responses;

@@ -9,7 +9,7 @@ mod response;
 use super::Shard;
 use super::audit::{Booking, Fact};
 use super::formula::{Turn, audio_ms};
-use super::refusal::{Credential, Refusal};
+use super::refusal::Credential;
 use super::session::response::Response;
 use super::session::{Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
@@ -73,30 +73,6 @@ impl Dialect for OpenAi {
 
     fn serves(path: &str) -> bool {
         ["/realtime", "/echo", "/realtime/session"].iter().any(|end| path.ends_with(end))
-    }
-
-    fn key(request: &Request) -> Option<String> {
-        let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let in_protocol = || {
-            let offered = request.header("sec-websocket-protocol").unwrap_or_default();
-            offered.split(',').find_map(|protocol| protocol.trim().strip_prefix("openai-insecure-api-key."))
-        };
-        let basic = || request.header("authorization").and_then(|value| value.strip_prefix("Basic "));
-        bearer.or_else(|| request.header("api-key")).or_else(basic).or_else(in_protocol).map(str::to_owned)
-    }
-
-    fn admit(credential: Credential) -> Result<(), Refusal> {
-        match credential {
-            Credential::Right => Ok(()),
-            Credential::Wrong | Credential::Missing => {
-                Err(Refusal::new(401, "invalid_api_key", "Incorrect API key provided."))
-            }
-        }
-    }
-
-    fn refusal(refusal: &Refusal) -> Value {
-        json!({"error": {"type": "invalid_request_error", "code": refusal.code, "message": refusal.message,
-            "param": null}})
     }
 
     fn open(shard: &Shard, request: &Request, _: Credential, sim: &Sim) -> Opening<OpenAi> {

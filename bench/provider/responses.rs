@@ -3,8 +3,7 @@
 
 use super::Shard;
 use super::audit::{Booking, Fact};
-use super::openai::OpenAi;
-use super::refusal::{Credential, Refusal};
+use super::refusal::Credential;
 use super::session::response::{self as course, Response, WORDS};
 use super::session::{Dialect, Opening, Session};
 use super::sim::{Sim, Status, UsageForm};
@@ -50,18 +49,6 @@ impl Dialect for Responses {
 
     fn serves(path: &str) -> bool {
         path.ends_with("/responses")
-    }
-
-    fn key(request: &Request) -> Option<String> {
-        OpenAi::key(request)
-    }
-
-    fn admit(credential: Credential) -> Result<(), Refusal> {
-        OpenAi::admit(credential)
-    }
-
-    fn refusal(refusal: &Refusal) -> Value {
-        OpenAi::refusal(refusal)
     }
 
     fn open(shard: &Shard, _: &Request, _: Credential, _: &Sim) -> Opening<Responses> {

@@ -10,7 +10,7 @@ use super::Shard;
 use super::audit::{Booking, Fact};
 use super::conversation::{Asked, Conversation};
 use super::frame;
-use super::refusal::{Credential, Refusal};
+use super::refusal::{self, Credential, Refusal};
 use super::sim::{Fault, Point, Sim, UsageForm};
 use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
@@ -48,11 +48,22 @@ pub(super) trait Dialect: Debug + Sized + 'static {
     /// Whether a path, without slashes at its end, is one of this protocol's.
     fn serves(path: &str) -> bool;
     /// The key that a request shows.
-    fn key(request: &Request) -> Option<String>;
+    fn key(request: &Request) -> Option<String> {
+        refusal::usual_key(request)
+    }
     /// Says no to a credential in HTTP, where the protocol does so.
-    fn admit(credential: Credential) -> Result<(), Refusal>;
+    fn admit(credential: Credential) -> Result<(), Refusal> {
+        match credential {
+            Credential::Right => Ok(()),
+            Credential::Wrong | Credential::Missing => {
+                Err(Refusal::new(401, "invalid_api_key", "Incorrect API key provided."))
+            }
+        }
+    }
     /// The body that tells a refusal in HTTP.
-    fn refusal(refusal: &Refusal) -> Value;
+    fn refusal(refusal: &Refusal) -> Value {
+        refusal.usual_body()
+    }
     /// A session of its own number begins.
     fn open(shard: &Shard, request: &Request, credential: Credential, sim: &Sim) -> Opening<Self>;
 

@@ -3,8 +3,8 @@
 use super::Shard;
 use super::audit::{Booking, Fact};
 use super::formula::audio_ms;
-use super::openai::OpenAi;
-use super::refusal::{Credential, Refusal};
+use super::numbered::Numbered;
+use super::refusal::Credential;
 use super::session::response::{Response, WORDS};
 use super::session::{Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
@@ -34,18 +34,6 @@ impl Dialect for Translation {
 
     fn serves(path: &str) -> bool {
         path.ends_with("/realtime/translations")
-    }
-
-    fn key(request: &Request) -> Option<String> {
-        OpenAi::key(request)
-    }
-
-    fn admit(credential: Credential) -> Result<(), Refusal> {
-        OpenAi::admit(credential)
-    }
-
-    fn refusal(refusal: &Refusal) -> Value {
-        OpenAi::refusal(refusal)
     }
 
     fn open(shard: &Shard, request: &Request, _: Credential, sim: &Sim) -> Opening<Translation> {
@@ -138,19 +126,10 @@ impl Session<Translation> {
         self.emit(&self.sim, "session.closed", closed);
         self.close(1000, "");
     }
+}
 
-    fn tell_error(&self, code: &str, message: &str) {
-        let error = json!({"type": "invalid_request_error", "code": code, "message": message, "param": null});
-        self.emit(&self.sim, "error", json!({"error": error}));
-    }
-
-    fn emit(&self, sim: &Sim, kind: &str, body: Value) {
-        self.send(sim, &self.event(kind, body));
-    }
-
-    fn event(&self, kind: &str, body: Value) -> Vec<u8> {
-        let number = self.dialect.events.get() + 1;
-        self.dialect.events.set(number);
-        super::openai::written(kind, &format!("event_{number}"), self.sim.type_last, &body)
+impl Numbered for Translation {
+    fn events(&self) -> &Cell<u64> {
+        &self.events
     }
 }
