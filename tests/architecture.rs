@@ -1,6 +1,8 @@
 //! The walls between the crates and within them: who may import whom, what the core may not know, that modules form no
 //! circle, that functions are short, and that every file is in use.
 
+#[path = "architecture/dialects.rs"]
+mod dialects;
 #[path = "architecture/functions.rs"]
 mod functions;
 #[path = "architecture/modules.rs"]

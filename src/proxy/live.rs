@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::dialect::{Dialect, OpenaiRealtime};
+use tokenist_core::dialect::{self, Dialect};
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::meter::Carried;
 use tokenist_core::models::Models;
@@ -269,7 +269,7 @@ impl Live {
             http: Cell::new(Http::No),
             resumable: OnceCell::new(),
             client: Cell::new(None),
-            dialect: Cell::new(&OpenaiRealtime),
+            dialect: Cell::new(dialect::usual()),
             provider: Cell::new(None),
             model: RefCell::new(None),
             operators_key: Cell::new(None),
