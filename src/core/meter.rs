@@ -95,6 +95,8 @@ pub struct Reading {
     pub booked: Vec<Metered>,
     /// The provider has given the application this to resume the session by.
     pub handle: Option<Handle>,
+    /// By this others may attach to the session, and see what it uses.
+    pub call: Option<Box<str>>,
 }
 
 /// What a connection leaves to one that resumes its session: what the provider states again is not counted again, and what
@@ -139,6 +141,8 @@ pub struct Counts {
 pub trait Claims: fmt::Debug {
     /// Whether what bears this hash is this session's to meter: exactly one of them is told so.
     fn claim(&self, hash: u64) -> bool;
+    /// It is this session's, whoever has claimed it.
+    fn take(&self, hash: u64);
 }
 
 /// Responses of one session that may be under way at once; past it the one that was quiet longest is booked by
@@ -230,6 +234,8 @@ pub struct Meter {
     running: Option<Box<Running>>,
     /// Where others see the same responses.
     claims: Option<Box<dyn Claims>>,
+    /// They are attached to this one.
+    is_owner: bool,
 }
 
 impl Meter {
@@ -269,6 +275,7 @@ impl Meter {
             context: None,
             running: rates.sound_is_billed.then(Box::default),
             claims: None,
+            is_owner: false,
         }
     }
 
@@ -284,6 +291,18 @@ impl Meter {
     /// From now on this meters only what it may claim.
     pub fn share(&mut self, claims: Box<dyn Claims>) {
         self.claims = Some(claims);
+    }
+
+    /// Others may see what this session uses, and from now on are told that it is this one's.
+    pub fn lend(&mut self, claims: Box<dyn Claims>) {
+        let open = self.live.iter().flat_map(|live| &live.open).filter_map(|open| open.id.as_deref());
+        open.for_each(|id| claims.take(response_hash(id)));
+        (self.claims, self.is_owner) = (Some(claims), true);
+    }
+
+    /// Whether others see what it uses.
+    pub fn is_seen(&self) -> bool {
+        self.claims.is_some()
     }
 
     /// What is left to a connection that resumes the session now.
@@ -454,6 +473,8 @@ impl Meter {
             ClientEvent::Billed { usage } => {
                 let billed = self.item(None, None, usage, &Terms::default(), prices, now);
                 self.live.get_or_insert_default().overdue.absorb(billed);
+                // So that it is asked for at once.
+                self.running.get_or_insert_default();
             }
         }
     }
@@ -478,7 +499,7 @@ impl Meter {
     /// Whether the provider will state how long the session was once it is asked to end it.
     fn awaits_time(&self) -> bool {
         let is_open = self.running.as_ref().is_some_and(|running| running.is_open(self.sent_ms()));
-        is_open && self.speaks.cancel(None).is_some()
+        is_open && self.speaks.cancel(None).is_some() && self.may_meter(total_hash(SESSION_TIME))
     }
 
     /// Whether something has begun that is not over.
@@ -518,30 +539,46 @@ impl Meter {
         }
         if let Some(context) = self.context.take().filter(|_| self.only_transcribes) {
             let sound_ms = context.uncommitted_ms(self.input_rate, self.detects_turns);
-            settled.absorb(self.book_sound(sound_ms, prices, now));
+            settled.absorb(self.book_sound(sound_ms, 1, prices, now));
         }
         settled
     }
 
-    /// Whether time is billed as it passes.
+    /// Whether time is billed as it passes, or what the application says.
     #[inline]
     pub fn is_timed(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Books the time that is billed as it passes, every few seconds, and charges what of it is not stated yet: call it
-    /// whenever there is occasion.
+    /// Books the time that is billed as it passes, every few seconds, and charges what of it is not stated yet; and what else the
+    /// application has added that is billed: call it whenever there is occasion.
     pub fn elapse(&mut self, prices: &PriceTable, now: Now) -> Reading {
         let is_due = self.running.as_ref().is_some_and(|running| running.is_due(now.instant));
         let mut reading = if is_due { self.book_elapsed(prices, now) } else { Reading::default() };
         reading.absorb(self.charge_ahead(prices, now));
-        reading
+        reading.absorb(self.book_written(prices, now));
+        self.reading(reading)
+    }
+
+    /// Whether all that is heard is written down, and nobody has stated what that costs.
+    fn writes_all(&self) -> bool {
+        let is_stated = self.live.as_ref().is_some_and(|live| live.stated.is_some());
+        self.only_transcribes && self.speaks.rates().sound_is_read_as_it_comes && !is_stated
+    }
+
+    /// Books what has been written down so, in pieces.
+    fn book_written(&mut self, prices: &PriceTable, now: Now) -> Reading {
+        let rate = self.input_rate;
+        let taken = |context: &mut Box<Context>| context.take_sound(WRITTEN_EACH_MS, rate);
+        let sound_ms = if self.writes_all() { self.context.as_mut().map_or(0, taken) } else { 0 };
+        self.book_sound(sound_ms, 0, prices, now)
     }
 
     /// How long the session is by estimate, where that is billed.
     fn estimated_ms(&self, now: Now) -> Option<u64> {
         let running = self.running.as_ref()?;
-        running.estimated_ms(self.sent_ms(), now.instant)
+        let ms = running.estimated_ms(self.sent_ms(), now.instant)?;
+        (self.is_owner || self.may_meter(total_hash(SESSION_TIME))).then_some(ms)
     }
 
     /// How long the sound is that was sent, where that is billed and can be told by its bytes.
@@ -583,6 +620,10 @@ impl Meter {
         prices: &PriceTable,
         now: Now,
     ) -> Reading {
+        if !self.may_meter(total_hash(key)) {
+            self.counts.duplicate += 1;
+            return Reading::default();
+        }
         let (model, price) = self.priced(model, prices, now);
         let running = self.running.get_or_insert_default();
         let growth = running.state(total_hash(key), usage, &price, terms);
@@ -693,7 +734,16 @@ impl Meter {
             ProviderEvent::Transcribed { item, content_index, usage } => {
                 self.transcribed(item.as_deref(), content_index, usage, prices, now)
             }
+            ProviderEvent::Searched { searches } => {
+                if let Some(open) = self.open(None, false, prices, now) {
+                    open.searches = open.searches.max(u32::try_from(searches).unwrap_or(u32::MAX));
+                }
+                Reading::default()
+            }
             ProviderEvent::Resumable { handle } => Reading { handle: Some(handle), ..Reading::default() },
+            ProviderEvent::Joinable { call } => {
+                Reading { call: Some(Box::from(&*call)), ..Reading::default() }
+            }
         };
         self.reading(reading)
     }
@@ -728,6 +778,12 @@ impl Meter {
         self.output_rate = settings.output_rate.unwrap_or(self.output_rate);
         self.input_rate = settings.input_rate.unwrap_or(self.input_rate);
         self.only_transcribes = settings.only_transcribes.unwrap_or(self.only_transcribes);
+        if self.writes_all() {
+            self.running.get_or_insert_default();
+        }
+        if let Some(terms) = settings.terms {
+            self.tariff.bill_on(&terms);
+        }
         self.detects_turns = settings.detects_turns.unwrap_or(self.detects_turns);
         if let Some(bytes) = settings.text_bytes {
             let before = std::mem::replace(&mut self.settings_bytes, bytes);
@@ -835,13 +891,19 @@ impl Meter {
             input: (self.estimate != EstimateMode::Off).then(|| Box::new(input)),
             input_charge,
             input_is_charged: false,
+            searches: 0,
             apart,
             is_finished: false,
         }
     }
 
     fn may_meter(&self, hash: u64) -> bool {
-        self.claims.as_ref().is_none_or(|claims| claims.claim(hash))
+        match &self.claims {
+            Some(claims) if self.is_owner => claims.take(hash),
+            Some(claims) => return claims.claim(hash),
+            None => {}
+        }
+        true
     }
 
     fn context(&mut self) -> &mut Context {
@@ -943,7 +1005,9 @@ impl Meter {
         prices: &PriceTable,
         now: Now,
     ) -> (Option<Model>, Arc<Price>) {
-        let model = model.and_then(named).or_else(|| self.models.of_session().cloned());
+        let session = || self.models.of_session().cloned();
+        let unnamed = || self.speaks.dialect()?.unnamed_model().map(Model::from);
+        let model = model.and_then(named).or_else(session).or_else(unnamed);
         let price = self.tariff.price(name_of(model.as_ref()), prices, now.wall);
         (model, price)
     }
@@ -1044,19 +1108,19 @@ impl Meter {
     fn book_unheard(&mut self, unheard: Unheard, prices: &PriceTable, now: Now) -> Reading {
         let Unheard { hash, sound_ms } = unheard;
         self.live.get_or_insert_default().remember(hash);
-        if self.may_meter(hash) { self.book_sound(sound_ms, prices, now) } else { Reading::default() }
+        if self.may_meter(hash) { self.book_sound(sound_ms, 1, prices, now) } else { Reading::default() }
     }
 
-    fn book_sound(&mut self, sound_ms: u64, prices: &PriceTable, now: Now) -> Reading {
+    fn book_sound(&mut self, sound_ms: u64, requests: u64, prices: &PriceTable, now: Now) -> Reading {
         if sound_ms == 0 || self.estimate == EstimateMode::Off || self.models.transcription.is_none() {
             return Reading::default();
         }
         let model = name_of(self.models.transcription.as_ref());
         let usage = match self.tariff.price(model, prices, now.wall).bills_time() {
-            true => Usage { duration_ms: sound_ms, requests: 1, ..Usage::default() },
+            true => Usage { duration_ms: sound_ms, requests, ..Usage::default() },
             false => {
                 let audio_in = sound_ms.div_ceil(self.speaks.rates().heard_ms_per_token);
-                Usage { audio_in, requests: 1, ..Usage::default() }
+                Usage { audio_in, requests, ..Usage::default() }
             }
         };
         self.book_transcription(usage, Basis::Estimated, prices, now)
@@ -1092,6 +1156,7 @@ impl Meter {
             Some(usage) => (usage, Basis::Stated),
             None => (response.usage(), Basis::Estimated),
         };
+        let usage = Usage { searches: usage.searches.max(response.searches.into()), ..usage };
         let latency_ms = response.began_at.map(|began_at| now.instant.since(began_at));
         let foreseen = response.foreseen();
         let price = self.tariff.price(name_of(response.model.as_ref()), prices, now.wall);
@@ -1143,6 +1208,7 @@ impl Reading {
         self.foreseen += other.foreseen;
         self.booked.extend(other.booked);
         self.handle = other.handle.or(self.handle.take());
+        self.call = other.call.or(self.call.take());
     }
 }
 
@@ -1189,6 +1255,10 @@ enum Basis {
 
 /// The total that elapsed time is kept under.
 const CLOCK: &str = "elapsed time";
+
+/// What is written down is booked in pieces of so long: what a limit on it can be passed by. It is a whole number of bytes in
+/// base64 at every usual rate.
+const WRITTEN_EACH_MS: u64 = 6_000;
 
 /// A provider's word for a model, if it is fit to be a name.
 fn named(word: Cow<'_, str>) -> Option<Model> {

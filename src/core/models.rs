@@ -36,6 +36,14 @@ impl Models {
         self.0.is_none()
     }
 
+    /// The model that the list names, if it names one alone.
+    pub fn only(&self) -> Option<&str> {
+        match self.patterns() {
+            [Pattern::Name(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// How closely the list names this model, if it does.
     pub fn fit(&self, model: &str) -> Option<Fit> {
         match self.is_any() {
@@ -160,6 +168,11 @@ mod tests {
     fn a_model_is_named_exactly_by_its_beginning_or_not() {
         let models = Models::parse(" gpt-realtime, gpt-realtime-2*,gpt-* ,").unwrap();
         assert_eq!(models.to_string(), "gpt-realtime, gpt-realtime-2*, gpt-*");
+        let only = |list| Models::parse(list).unwrap().only().map(str::to_owned);
+        assert_eq!(
+            (only("gpt-realtime").as_deref(), only("gpt-*"), only("a, b"), only("")),
+            (Some("gpt-realtime"), None, None, None)
+        );
         for (model, fit) in [
             ("gpt-realtime", Some(Fit::Name)),
             ("gpt-realtime-2.1", Some(Fit::Beginning(14))),

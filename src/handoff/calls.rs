@@ -37,6 +37,15 @@ impl Calls {
     /// Whether this is `owner`'s to meter. Of all sessions that ask about the same thing the first is told so, and is
     /// again whenever it asks.
     pub fn claim(&self, what: &impl Hash, owner: SessionId, now: Instant) -> bool {
+        self.enter(what, owner, now, false)
+    }
+
+    /// From now on this is `owner`'s, whoever has claimed it.
+    pub fn take(&self, what: &impl Hash, owner: SessionId, now: Instant) {
+        self.enter(what, owner, now, true);
+    }
+
+    fn enter(&self, what: &impl Hash, owner: SessionId, now: Instant, is_taken: bool) -> bool {
         let hash = self.hasher.hash_one(what);
         let (print, owner) = (hash >> 32, self.hasher.hash_one(owner) & OWNER_MASK);
         let second = (now.0 / 1_000) & SECOND_MASK;
@@ -50,7 +59,7 @@ impl Calls {
                 if packed == 0 || age_seconds >= HOLDS_SECONDS {
                     free = free.or(Some((slot, packed)));
                 } else if packed >> 32 == print {
-                    if (packed >> SECOND_BITS) & OWNER_MASK != owner {
+                    if !is_taken && (packed >> SECOND_BITS) & OWNER_MASK != owner {
                         return false;
                     }
                     own = Some((slot, packed));
@@ -94,6 +103,8 @@ mod tests {
         let later = NOW.plus_ms(HOLDS_SECONDS * 1_000);
         assert!(calls.claim(&("rtc_1", 0), other, later), "nobody has asked for long");
         assert!(!calls.claim(&("rtc_1", 0), one, later));
+        calls.take(&("rtc_1", 0), one, later);
+        assert!(calls.claim(&("rtc_1", 0), one, later) && !calls.claim(&("rtc_1", 0), other, later));
     }
 
     #[test]

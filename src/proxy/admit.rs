@@ -287,7 +287,9 @@ async fn greet(
     match chosen {
         Ok((opening, provider)) => {
             let mut asked = Asked::by(&head, route.dialect);
-            asked.models.session = opening.model.clone();
+            // Who attaches to something names none, and there may be one alone that it can be.
+            let only = || shard.config.routes.models(live.provider.get()?).only().map(Model::from);
+            asked.models.session = opening.model.clone().or_else(only);
             asked.call = opening.call.clone();
             let opening = Some(opening);
             Ok(Some(Admitted { head, websocket_key, route, provider, own_key, asked, opening, end }))

@@ -34,6 +34,10 @@ impl<E: Environment> Claims for Claimant<E> {
     fn claim(&self, hash: u64) -> bool {
         self.shard.links.calls.claim(&(&*self.call, hash), self.session, self.shard.time().instant)
     }
+
+    fn take(&self, hash: u64) {
+        self.shard.links.calls.take(&(&*self.call, hash), self.session, self.shard.time().instant);
+    }
 }
 
 impl Asked {

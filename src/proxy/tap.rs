@@ -3,6 +3,7 @@
 //! Start at [`Tap::visit`]. Invariants: no byte is changed; every event that carries usage is counted, also one
 //! that a limit keeps from being forwarded.
 
+use crate::asked::Claimant;
 use crate::config::Provider;
 use crate::environment::{Environment, System};
 use crate::live::{CUT_OFF, Live};
@@ -84,7 +85,13 @@ impl<E: Environment> Tap<E> {
     /// The provider has taken the session: what its request tells.
     pub(crate) fn start(&mut self, target: &str) {
         self.now = self.shard.time();
-        let reading = self.meter.start(target, &self.shard.prices.load(), self.now);
+        let mut reading = self.meter.start(target, &self.shard.prices.load(), self.now);
+        let call = reading.call.take();
+        // It has only been attached to what goes on without it.
+        self.live.shares_call.set(self.live.shares_call.get() || call.is_some());
+        if let Some(claimant) = call.map(|call| self.claimant(call)) {
+            self.meter.share(claimant);
+        }
         self.book(reading);
         self.note_time();
     }
@@ -217,6 +224,9 @@ impl<E: Environment> Tap<E> {
 
     fn read(&mut self, event: &[u8]) -> Act {
         let mut reading = self.meter.read(event, &self.shard.prices.load(), self.now);
+        if let Some(call) = reading.call.take().filter(|_| !self.meter.is_seen()) {
+            self.meter.lend(self.claimant(call));
+        }
         let (handle, has_booked) = (reading.handle.take(), !reading.booked.is_empty());
         let act = self.book(reading);
         if handle.is_some() || has_booked && self.live.shared().is_some() {
@@ -227,6 +237,11 @@ impl<E: Environment> Tap<E> {
             Act::Pass => self.judge_model(),
             act => act,
         }
+    }
+
+    /// What it claims among all that see the session of this name.
+    fn claimant(&self, call: Box<str>) -> Box<Claimant<E>> {
+        Box::new(Claimant { call, session: self.live.id(), shard: Rc::clone(&self.shard) })
     }
 
     /// Ends the session if its model has become one that is not allowed. What the provider calls the model that was asked for

@@ -8,8 +8,8 @@ const FOLDER: &str = "src/core/dialect";
 const REGISTRY: &str = "src/core/dialect/mod.rs";
 const LINES_MAX: usize = 400;
 
-/// Who may name a dialect besides: what configures them, and the headers that go up, whoever reads them.
-const KNOWING: [&str; 3] = ["src/config.rs", "src/config/", "src/core/http/pass.rs"];
+/// Who may name a dialect besides: what configures them, what they speak over HTTP, and the headers that go up, whoever reads them.
+const KNOWING: [&str; 4] = ["src/config.rs", "src/config/", "src/core/api/", "src/core/http/pass.rs"];
 /// Names that are words of their own.
 const WORDS: [&str; 3] = ["openai", "duration", "Duration"];
 

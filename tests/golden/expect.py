@@ -44,6 +44,9 @@ PRICES = {
     "voxtral-mini-transcribe-realtime-3-0": (None,) * 8 + ("0.008",),
     "gemini-3.8-flash": ("0.75", "0.075", "3.75", None, None, None, None, None, None),
     "gemini-3.8-live": ("0.75", None, "4.5", "3", None, "12", "1", None, None),
+    "gemini-3.5-transcribe-live": ("3.5", None, "21", "3.5", None, None, None, None, None),
+    "grok-4.3": ("1.25", "0.2", "2.5", None, None, None, None, None, None),
+    "grok-transcribe": (None,) * 8 + ("0.0033333",),
 }
 KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in", "audio_out", "image_in", "cached_image_in")
 
@@ -52,7 +55,7 @@ KINDS = ("text_in", "cached_text_in", "text_out", "audio_in", "cached_audio_in",
 # search of the web; and models whose text is free beside their sound.
 TIERS = {("gpt-6.1-sol", "priority"): 2}
 WRITES = {"gpt-6.1-sol": ("2.5", "5")}
-SEARCH = "0.01"
+SEARCH, GOOGLE_SEARCH = "0.01", "0.014"
 FREE_BESIDE_SOUND = {"qwen-audio-3.1-realtime-flash"}
 
 
@@ -78,7 +81,7 @@ def cost(model, usage, tier=None):
         if price is None:
             price, known = FALLBACK[index], False
         total += fresh[kind] * Fraction(price) * 1000
-    total = total * TIERS.get((model, tier), 1) + usage.get("searches", 0) * Fraction(SEARCH) * 10**9
+    total = total * TIERS.get((model, tier), 1) + usage.get("searches", 0) * Fraction(GOOGLE_SEARCH if model.startswith("gemini") else SEARCH) * 10**9
     # Of Gemini, video costs what images do.
     if usage.get("video_in"):
         total += usage["video_in"] * Fraction(row[6]) * 1000
@@ -244,17 +247,64 @@ def gemini(usage):
 
 
 def run_gemini(lines):
-    """Every usage is a booking of its own; the application's lines begin with `> `."""
-    model, booked = None, []
+    """Every usage is a booking of its own, with the queries that the web was searched for in its turn; the application's lines
+    begin with `> `."""
+    model, booked, searches = None, [], 0
     for line in lines:
         event = json.loads(line.removeprefix("> "))
+        queries = event.get("serverContent", {}).get("groundingMetadata", {}).get("webSearchQueries", [])
+        searches = max(searches, len(queries))
         if "setup" in event:
             model = event["setup"]["model"].removeprefix("models/")
         if "usageMetadata" in event:
-            usage = gemini(event["usageMetadata"])
+            usage = gemini(event["usageMetadata"]) | ({"searches": searches} if searches else {})
+            searches = 0
             nano, known = cost(model, usage)
             booked.append({"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": known})
     return booked
+
+
+def run_written(lines):
+    """Sound that is written down, whose cost nobody states: 25 tokens a second, booked in pieces of six seconds and at the end."""
+    model, characters, booked = "gemini-3.5-transcribe-live", 0, []
+    whole = 6 * 32000 * 4 // 3
+
+    def book(characters, requests):
+        usage = blank() | {"audio_in": ceil(Fraction(characters * 3, 4 * 32000) * 25), "requests": requests}
+        nano, known = cost(model, usage)
+        booked.append({"model": model, "usage": usage, "cost_nano": nano, "estimated": True, "known_price": known})
+
+    for line in lines:
+        characters += len(json.loads(line.removeprefix("> ")).get("realtimeInput", {}).get("audio", {}).get("data", ""))
+        if characters >= whole:
+            book(characters // whole * whole, 0)
+            characters %= whole
+    book(characters, 1)
+    return booked
+
+
+def run_speech(lines):
+    """Characters of text as they are sent, in dollars per million; an end of the provider's is a request."""
+    model, booked = None, []
+    for line in lines:
+        if line.startswith("? "):
+            asked = dict(parse_qsl(urlsplit(line[2:]).query))
+            model = asked.get("model_id", asked.get("model"))
+            continue
+        event = json.loads(line.removeprefix("> "))
+        row = lambda usage, nano: {"model": model, "usage": usage, "cost_nano": nano, "estimated": False, "known_price": True}
+        if line.startswith("> "):
+            model = event.get("model_id", model)
+            text = event.get("transcript", event.get("text", ""))
+            if text.strip():
+                nano = ceil(len(text) * Fraction(SPOKEN[model]) * 1000)
+                booked.append(row(blank() | {"characters_in": len(text), "requests": 0}, nano))
+        elif event.get("type") in ("done", "speech.audio.done") or event.get("isFinal"):
+            booked.append(row(blank(), 0))
+    return booked
+
+
+SPOKEN = {"sonic-3": "50", "sonic-turbo": "50", "eleven_v4_turbo": "40", "voxtral-mini-tts-2603": "16"}
 
 
 def run_translation(lines):
@@ -303,8 +353,10 @@ def grown(model, seconds, before):
 
 def run_live(lines):
     """The greatest of the seconds so far, and each delegated Response once by its id."""
-    model, so_far, over, booked = None, blank() | {"requests": 0}, set(), []
+    model, so_far, over, booked = "gpt-live-1", blank() | {"requests": 0}, set(), []
     for line in lines:
+        if line.startswith("? "):
+            continue
         event = json.loads(line.removeprefix("> "))
         if event["type"] == "session.started":
             model = event["session"]["model"]
@@ -313,9 +365,12 @@ def run_live(lines):
             so_far, row = grown(model, seconds, so_far)
             booked.append(row)
         response = event.get("event", {}).get("response", {})
-        if response.get("usage") and response["id"] not in over:
+        if response.get("usage") and event["event"]["type"] != "response.created" and response["id"] not in over:
             over.add(response["id"])
-            booked.append(booking(response["model"], responses(response["usage"])))
+            usage = responses(response["usage"])
+            searches = response.get("tool_usage", {}).get("web_search", {}).get("num_requests", 0)
+            usage |= {"searches": searches} if searches else {}
+            booked.append(booking(response["model"], usage, cost(response["model"], usage, response.get("service_tier"))[0]))
         decision = event.get("event", {}).get("decision", {})
         if decision.get("usage") and decision["id"] not in over:
             over.add(decision["id"])
@@ -371,6 +426,7 @@ READ = ("session.updated", "response.created", "response.done", "input_audio_buf
 
 # Where a provider's protocol says what, by how a transcript's name begins: see `run_timed`.
 TIMED = {
+    "xai_stt": {"model": "grok-transcribe"},
     "deepgram_agent": {"model": "voice-agent"},
     "deepgram": {"model": "base", "sound": "binary", "end": ("Metadata", ["duration"], ["channels"])},
     "assemblyai": {"model": "universal-streaming-english", "named": "speech_model", "begin": "Begin",
@@ -403,8 +459,7 @@ def run_timed(of, lines):
             asked = dict(parse_qsl(urlsplit(rest).query))
             form |= {key: asked[key] for key in ("encoding", "sample_rate", "channels", "multichannel") if key in asked}
             model = asked.get(of.get("named", "model"), model) if "agent" not in rest else model
-            if asked.get("language") == "multi" and model == "nova-3":
-                model = "nova-3-multilingual-streaming"
+            is_multi = asked.get("language") == "multi" and model in ("nova-3", "nova-3-general")
             began = None if "begin" in of else clock
         elif mark == "# ":
             sound_bytes += int(rest)
@@ -431,7 +486,8 @@ def run_timed(of, lines):
     else:
         ms = clock - began
     usage = blank() | {"duration_ms": ms}
-    nano, known = cost(model, usage)
+    # The language is a term: what it costs is another price of the same model.
+    nano, known = cost("nova-3-multilingual-streaming" if is_multi else model, usage)
     return [{"model": model, "usage": usage, "cost_nano": nano, "estimated": stated is None, "known_price": known}]
 
 
@@ -457,10 +513,16 @@ def run_interactions(lines):
 
 
 READERS = (
+    ("gemini_live_transcribe", run_written),
     ("gemini", run_gemini),
+    ("cartesia_speech", run_speech),
+    ("elevenlabs_speech", run_speech),
+    ("mistral_speech", run_speech),
     ("translation", run_translation),
     ("gpt_live", run_live),
     ("responses_ws", run_responses),
+    ("xai_responses", run_responses),
+    ("xai_stt", partial(run_timed, TIMED["xai_stt"])),
     ("xai", run_xai),
     ("interactions", run_interactions),
     *((start, partial(run_timed, of)) for start, of in TIMED.items()),

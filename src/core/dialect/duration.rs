@@ -10,12 +10,14 @@ mod words;
 
 pub(super) use self::presets::{
     ASSEMBLYAI, ASSEMBLYAI_AGENT, CARTESIA, CARTESIA_AGENT, DEEPGRAM, DEEPGRAM_AGENT, ELEVENLABS_AGENT,
-    MISTRAL, PLAIN, SPEECHMATICS,
+    MISTRAL, PLAIN, SPEECHMATICS, XAI_STT,
 };
 pub use self::words::Words;
 
+use super::error_form::filled;
 use super::fields::{Type, type_under, value_at};
 use super::openai_usage::milliseconds;
+use super::tail::tail_of;
 use super::{
     Address, AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest,
     SESSION_TIME, Settings,
@@ -60,8 +62,8 @@ pub struct Asked {
     /// The first of these that is there.
     pub model: &'static [&'static str],
     pub model_default: &'static str,
-    /// Models that are another one where a parameter has a value.
-    pub variants: &'static [Variant],
+    /// Parameters that say on which terms it is billed, each with the name of that term.
+    pub terms: &'static [(&'static str, &'static str)],
     pub encoding: &'static str,
     /// Empty: none, so that the length of sound cannot be told.
     pub encoding_default: &'static str,
@@ -72,15 +74,6 @@ pub struct Asked {
     pub each_channel: &'static str,
     /// The event that asks the provider to end the session and to state its time; `None` where it states none.
     pub end: Option<&'static str>,
-}
-
-/// A model under one name that is billed under another.
-#[derive(Debug)]
-pub struct Variant {
-    pub model: &'static str,
-    pub parameter: &'static str,
-    pub value: &'static str,
-    pub billed_as: &'static str,
 }
 
 /// What the provider says.
@@ -119,8 +112,7 @@ impl Dialect for Duration {
     }
 
     fn path(&self, path: &str) -> Option<String> {
-        let path = path.trim_end_matches('/');
-        self.paths.iter().find_map(|own| own_part(path, own)).map(str::to_owned)
+        tail_of(path, self.paths).map(str::to_owned)
     }
 
     fn address(&self, path: &str) -> Option<Address> {
@@ -202,11 +194,7 @@ impl Dialect for Duration {
     }
 
     fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
-        let form = self.told.error.filter(|_| reason.has_event())?;
-        let message = serde_json::Value::from(reason.message()).to_string();
-        let filled = form.replace("{code}", reason.code());
-        let filled = filled.replace("{close_code}", &reason.close_code().to_string());
-        Some(filled.replace("{message}", &message[1..message.len() - 1]))
+        self.told.error.filter(|_| reason.has_event()).map(|form| filled(form, reason))
     }
 }
 
@@ -243,12 +231,11 @@ impl Asked {
         let mut said = self.model.iter().filter_map(|name| find(name));
         let named = said.find(|name| !name.is_empty());
         let model = named.unwrap_or(Cow::Borrowed(self.model_default));
-        let is_so = |variant: &&Variant| {
-            variant.model == model && find(variant.parameter).is_some_and(|value| value == variant.value)
-        };
-        let variant = self.variants.iter().find(is_so).map(|variant| Cow::Borrowed(variant.billed_as));
+        let said = self.terms.iter().filter_map(|(name, term)| Some((*term, find(name)?)));
+        let terms = said.fold(Terms::default(), |terms, (term, value)| terms.with(term, value));
         Settings {
-            model: Some(variant.unwrap_or(model)),
+            model: Some(model),
+            terms: (!terms.is_empty()).then_some(terms),
             input_rate: Some(self.rate(find)),
             ..Settings::default()
         }
@@ -297,16 +284,6 @@ impl Stated {
         let times = if self.times.is_empty() { 1.0 } else { number(self.times).unwrap_or(1.0).max(1.0) };
         Some(milliseconds(number(self.seconds)? * times))
     }
-}
-
-/// The end of a path that is this one, if it is.
-fn own_part<'a>(path: &'a str, own: &str) -> Option<&'a str> {
-    let Some(before) = own.strip_suffix('*') else {
-        return path.ends_with(own).then(|| &path[path.len() - own.len()..]);
-    };
-    let at = path.rfind(before)?;
-    let word = &path[at + before.len()..];
-    (!word.is_empty() && !word.contains('/')).then(|| &path[at..])
 }
 
 /// The first parameter of this name.

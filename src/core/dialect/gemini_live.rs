@@ -7,7 +7,7 @@
 mod client;
 
 use super::fields::{object, raw};
-use super::google_usage::{Details, GoogleUsage};
+use super::google_usage::{Details, GoogleUsage, tier};
 use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Handle, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest,
@@ -116,7 +116,7 @@ fn after<'a>(bytes: &'a [u8], tokens: &[&[u8]]) -> Option<&'a [u8]> {
 }
 
 fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
-    let (mut usage, mut is_finished, mut handle) = (None, false, None);
+    let (mut usage, mut terms, mut is_finished, mut handle) = (None, Terms::default(), false, None);
     let mut fields = Fields::of(event);
     for field in fields.by_ref() {
         match &*field.key.bytes() {
@@ -125,20 +125,22 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
                     match &*part.key.bytes() {
                         b"modelTurn" => read_turn(part, found),
                         b"turnComplete" => is_finished = matches!(part.value, Value::Plain(b"true")),
+                        b"groundingMetadata" => read_grounding(part, found),
                         _ => {}
                     }
                 }
             }
             b"toolCall" => found(output(OutputKind::Text, raw(field).len())),
-            b"usageMetadata" if !field.cut => usage = object(field).and_then(self::usage),
+            b"usageMetadata" if !field.cut => {
+                usage = object(field).and_then(self::usage);
+                terms = object(field).map(tier).unwrap_or_default();
+            }
             b"sessionResumptionUpdate" if !field.cut => handle = self::handle(field, b"newhandle"),
             _ => {}
         }
     }
     match usage {
-        Some(usage) => {
-            found(ProviderEvent::Done { response: None, usage: Some(usage), terms: Terms::default() })
-        }
+        Some(usage) => found(ProviderEvent::Done { response: None, usage: Some(usage), terms }),
         None if fields.end() != Some(End::Closed) => found(ProviderEvent::Unreadable),
         None if is_finished => found(ProviderEvent::Finished),
         None => {}
@@ -146,6 +148,17 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
     // Behind the usage, which is of what the handle resumes.
     if let Some(handle) = handle {
         found(ProviderEvent::Resumable { handle });
+    }
+}
+
+/// What the web was searched for, each query by itself.
+fn read_grounding<'a>(grounding: Field<'a>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
+    let mut fields = object(grounding).into_iter().flatten();
+    let queries =
+        fields.find(|field| field.key.is("webSearchQueries")).and_then(|field| field.value.elements());
+    match queries.into_iter().flatten().count() {
+        0 => {}
+        searches => found(ProviderEvent::Searched { searches: searches as u64 }),
     }
 }
 

@@ -126,6 +126,11 @@ fn read<'a>(event: &'a [u8], found: &mut dyn FnMut(ProviderEvent<'a>)) {
             }
             let response = Some(INTERACTION);
             found(ProviderEvent::Begun { response, model: None, output_rate: None, apart: false });
+            let ids = ["interaction_id", "interaction.id"];
+            let id = ids.iter().find_map(|path| value_at(Fields::of(event), path)?.text());
+            if let Some(id) = id.filter(|id| !id.raw.is_empty()) {
+                found(ProviderEvent::Joinable { call: id.decode() });
+            }
         }
         name if TELLING.contains(&name) => {
             let stated =

@@ -1,8 +1,10 @@
 //! What Google's usage objects state, whichever of its protocols words them: counts, and details by modality that need not add
 //! up to them.
 
+use super::fields::{find, text};
 use super::stated::{Parts, Stated};
-use crate::json::{Field, Text, Value};
+use crate::json::{Field, Fields, Text, Value};
+use crate::terms::Terms;
 use crate::usage::Usage;
 
 /// The numbers of one usage object. Thoughts and what tools were prompted with come on top of the counts of prompt and
@@ -65,6 +67,16 @@ impl GoogleUsage {
         usage.reasoning_out = thoughts;
         let tools = Stated { input: self.tool_count, input_parts: self.tools.parts(), ..Stated::default() };
         Some(Usage { requests: 0, ..tools.usage() } + usage)
+    }
+}
+
+/// The tier by which a `usageMetadata` was billed, where it was another one than the usual.
+pub(super) fn tier(fields: Fields<'_>) -> Terms<'static> {
+    let traffic = find(fields, "trafficType").and_then(text).unwrap_or_default();
+    let is_of = |(mark, _): &&(&str, &str)| traffic.ends_with(mark);
+    match [("PRIORITY", "priority"), ("FLEX", "flex")].iter().find(is_of) {
+        Some((_, tier)) => Terms::default().with("service_tier", *tier),
+        None => Terms::default(),
     }
 }
 

@@ -1,11 +1,16 @@
 //! GPT-Live (`/v1/live/sessions`): one session of speech both ways, billed by its seconds, which are stated as a running total;
 //! and what it delegates, Responses and decisions, each billed at a model of its own.
 //!
-//! The model is in the client's first event. Paused seconds count like others: whether they are weighted is not known.
+//! The model is in the client's first event; who attaches to a session, or forks one, names none (`joined`). Paused seconds count like others: whether they are weighted is not known.
+
+mod joined;
+
+pub use self::joined::GptLiveJoined;
 
 use super::fields::{Type, find, object, text, type_of};
 use super::openai_realtime::{OpenaiRealtime, session};
-use super::openai_usage::{milliseconds, usage};
+use super::openai_usage::milliseconds;
+use super::responses_over::Over;
 use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings,
 };
@@ -59,12 +64,15 @@ impl Dialect for GptLive {
         match kind {
             Kind::Other => {}
             Kind::Begun => {
+                let id = told.session.clone().and_then(|session| find(session, "id")).and_then(text);
                 tell_session(told.session, found);
+                id.into_iter().for_each(|call| found(ProviderEvent::Joinable { call }));
                 found(ProviderEvent::Ahead { grows: true });
             }
             Kind::Changed => tell_session(told.session, found),
             Kind::Time { is_last } => match told.usage.and_then(seconds) {
                 Some(usage) => {
+                    tell_session(told.session, found);
                     found(ProviderEvent::Total {
                         key: SESSION_TIME.into(),
                         model: None,
@@ -78,8 +86,8 @@ impl Dialect for GptLive {
                 None if !is_whole => found(ProviderEvent::Unreadable),
                 None => {}
             },
-            Kind::Delegated => match told.event.and_then(delegated) {
-                Some(item) => found(item),
+            Kind::Delegated => match told.event {
+                Some(event) => tell_delegated(event, found),
                 None if !is_whole => found(ProviderEvent::Unreadable),
                 None => {}
             },
@@ -171,27 +179,33 @@ fn seconds(usage: Fields<'_>) -> Option<Usage> {
 }
 
 /// What a delegated Response or a decision has used, once it is over.
-fn delegated(event: Fields<'_>) -> Option<ProviderEvent<'_>> {
-    let body = event.filter(|field| field.key.is("response") || field.key.is("decision")).last()?;
-    let (mut id, mut model, mut used, mut tier) = (None, None, None, None);
-    for field in object(body)? {
+fn tell_delegated<'a>(event: Fields<'a>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
+    let (mut kind, mut body) = (None, None);
+    for field in event {
         match &*field.key.bytes() {
-            b"id" => id = text(field),
-            b"model" => model = text(field),
-            b"usage" => used = object(field).and_then(usage),
-            b"service_tier" => tier = text(field),
+            b"type" => kind = text(field),
+            b"response" | b"decision" => body = Some(field),
             _ => {}
         }
     }
-    let mut terms = Terms::default();
-    if let Some(tier) = tier {
-        terms = terms.with("service_tier", tier);
+    let is_over = kind.is_none_or(|kind| OVER.iter().any(|end| kind.ends_with(end)));
+    let Some((body, fields)) = body.filter(|_| is_over).and_then(|body| Some((body, object(body)?))) else {
+        return;
+    };
+    let over = Over::of(fields);
+    let pictures = over.pictures();
+    let terms = match body.key.is("decision") {
+        true => over.terms.with("endpoint", "decisions"),
+        false => over.terms,
+    };
+    if let Some(usage) = over.usage {
+        found(ProviderEvent::Item { id: over.id, model: over.model, usage, terms });
     }
-    if body.key.is("decision") {
-        terms = terms.with("endpoint", "decisions");
-    }
-    Some(ProviderEvent::Item { id, model, usage: used?, terms })
+    pictures.into_iter().for_each(found);
 }
+
+/// How the names of events end that are the last of what was delegated.
+const OVER: [&str; 4] = [".completed", ".incomplete", ".failed", ".cancelled"];
 
 #[cfg(test)]
 mod tests;

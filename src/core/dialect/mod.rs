@@ -6,6 +6,7 @@
 //! to it. `README.md` beside this file tells how to add one.
 
 pub mod duration;
+mod error_form;
 pub(crate) mod fields;
 mod gemini_live;
 pub(crate) mod google_interactions;
@@ -16,13 +17,16 @@ mod openai_like;
 mod openai_realtime;
 mod openai_translation;
 pub(crate) mod openai_usage;
+mod responses_over;
 mod responses_ws;
+mod spoken_text;
 pub(crate) mod stated;
+mod tail;
 mod xai;
 
 pub use self::gemini_live::GeminiLive;
 pub use self::google_interactions::GoogleInteractions;
-pub use self::gpt_live::GptLive;
+pub use self::gpt_live::{GptLive, GptLiveJoined};
 pub use self::openai_like::OpenaiLike;
 pub use self::openai_like::words::{BadWord, Words};
 pub use self::openai_realtime::OpenaiRealtime;
@@ -56,7 +60,7 @@ pub struct Family {
 pub static FAMILIES: &[Family] = &[
     Family {
         name: "openai",
-        dialects: &[&OpenaiRealtime, &OpenaiTranslation, &GptLive, &ResponsesWs],
+        dialects: &[&OpenaiRealtime, &OpenaiTranslation, &GptLive, &GptLiveJoined, &ResponsesWs],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["openai", "https://api.openai.com", "OPENAI_API_KEY"],
@@ -77,7 +81,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "azure",
-        dialects: &[&openai_like::AZURE, &OpenaiTranslation, &GptLive, &ResponsesWs],
+        dialects: &[&openai_like::AZURE, &OpenaiTranslation, &GptLive, &GptLiveJoined, &ResponsesWs],
         like: Some(&openai_like::AZURE),
         auth: AuthScheme::ApiKey,
         defaults: ["azure", "", "AZURE_OPENAI_API_KEY"],
@@ -91,7 +95,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "xai",
-        dialects: &[&Xai],
+        dialects: &[&Xai, &ResponsesWs, &duration::XAI_STT],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["xai", "https://api.x.ai", "XAI_API_KEY"],
@@ -140,14 +144,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "elevenlabs",
-        dialects: &[&duration::ELEVENLABS_AGENT],
+        dialects: &[&duration::ELEVENLABS_AGENT, &spoken_text::ELEVENLABS],
         like: None,
         auth: AuthScheme::Header("header:xi-api-key"),
         defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
     },
     Family {
         name: "cartesia",
-        dialects: &[&duration::CARTESIA, &duration::CARTESIA_AGENT],
+        dialects: &[&duration::CARTESIA, &duration::CARTESIA_AGENT, &spoken_text::CARTESIA],
         like: None,
         auth: AuthScheme::Header("header:X-API-Key"),
         defaults: ["cartesia", "https://api.cartesia.ai", "CARTESIA_API_KEY"],
@@ -161,7 +165,7 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "mistral",
-        dialects: &[&duration::MISTRAL],
+        dialects: &[&duration::MISTRAL, &spoken_text::MISTRAL],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["mistral", "https://api.mistral.ai", "MISTRAL_API_KEY"],
@@ -190,6 +194,11 @@ impl Family {
     pub fn route(&self, path: &str) -> Option<(&'static dyn Dialect, String)> {
         self.dialects.iter().find_map(|dialect| Some((*dialect, dialect.path(path)?)))
     }
+}
+
+/// In what a session is spoken to before it is known what it speaks.
+pub fn usual() -> &'static dyn Dialect {
+    FAMILIES[0].dialects[0]
 }
 
 /// The body of a refusal in HTTP, as OpenAI words it, which is what SDKs show.
@@ -312,9 +321,17 @@ pub enum ProviderEvent<'a> {
         content_index: u64,
         usage: Option<Usage>,
     },
+    /// The web was searched so often for the response that is under way; of several such figures the greatest holds.
+    Searched {
+        searches: u64,
+    },
     /// Another connection may go on with the session by this.
     Resumable {
         handle: Handle,
+    },
+    /// Others may attach to the session by this, and see what it uses as well.
+    Joinable {
+        call: Cow<'a, str>,
     },
 }
 
@@ -355,6 +372,8 @@ pub struct Settings<'a> {
     pub only_transcribes: Option<bool>,
     /// The provider finds out by itself when somebody speaks.
     pub detects_turns: Option<bool>,
+    /// On which all of the session is billed.
+    pub terms: Option<Terms<'a>>,
 }
 
 /// What the beginning of an event of the application tells.
@@ -509,6 +528,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 
     /// Where the application names its model.
     fn model_is_in(&self) -> ModelSource;
+
+    /// What is billed where nobody has named a model, as those do not who attach to what was begun elsewhere; `None` where it
+    /// cannot be told.
+    fn unnamed_model(&self) -> Option<&'static str> {
+        None
+    }
 
     /// What the request for a session, a path with its query, tells of it: its model above all, where that stands under a name
     /// of the dialect's own, and that time is billed from its beginning.

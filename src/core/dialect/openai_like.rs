@@ -9,7 +9,9 @@ pub(super) use self::presets::{AZURE, AZURE_VOICE_LIVE, ELEVENLABS, INWORLD, PLA
 use super::fields::{find, object, text};
 use super::openai_realtime::{Kind, OpenaiRealtime, kind_of_name, peek, read};
 use super::openai_usage::usage;
-use super::{ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, Settings};
+use super::{
+    AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, Settings,
+};
 use crate::close_reason::CloseReason;
 use crate::json::{Field, Fields};
 use std::borrow::Cow;
@@ -132,7 +134,9 @@ impl OpenaiLike {
 
     fn settings<'a>(&self, settings: Settings<'a>) -> Settings<'a> {
         let transcription_model = settings.transcription_model.filter(|_| self.transcribes_apart);
+        let own_rate = |rate| if rate == AudioRate::PCM16_24KHZ { self.rates.input } else { rate };
         Settings {
+            input_rate: settings.input_rate.map(own_rate),
             model: settings.model.map(|model| self.model(model)),
             transcription_model: transcription_model.map(|model| self.model(model)),
             ..settings

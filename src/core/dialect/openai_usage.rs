@@ -21,6 +21,7 @@ pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
                 stated.output_parts = parts(object(field));
             }
             b"seconds" => stated.duration_ms = field.value.number().map(milliseconds),
+            b"characters" => stated.characters = count,
             _ => {}
         }
     }

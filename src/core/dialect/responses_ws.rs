@@ -5,16 +5,14 @@
 
 mod client;
 
-use super::fields::{find, object, text};
+use super::fields::{find, object};
 use super::openai_realtime::{Kind, OpenaiRealtime, peek, read};
-use super::openai_usage::{tools, usage};
+use super::responses_over::Over;
 use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, OutputKind, Peek, ProviderEvent, Rates, Rest, openai_error,
 };
 use crate::close_reason::CloseReason;
 use crate::json::Fields;
-use crate::terms::Terms;
-use crate::usage::Usage;
 use std::borrow::Cow;
 
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +49,7 @@ impl Dialect for ResponsesWs {
                 // What it reads is what it was asked with: there is no conversation that all share.
                 found(ProviderEvent::Begun { response, model, output_rate: None, apart: true });
             }
-            ProviderEvent::Done { response, .. } => found(ended(event, response)),
+            ProviderEvent::Done { response, .. } => ended(event, response, found),
             told => found(told),
         }
     }
@@ -91,37 +89,15 @@ fn kind_of(name: &[u8]) -> Kind {
 }
 
 /// The end of a response. One that failed and states no usage is nothing, unless it has said something.
-fn ended<'a>(event: &'a [u8], response: Option<Cow<'a, str>>) -> ProviderEvent<'a> {
-    let mut end = End::default();
+fn ended<'a>(event: &'a [u8], response: Option<Cow<'a, str>>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
     let body = find(Fields::of(event), "response").and_then(object);
-    body.into_iter().flatten().for_each(|field| match &*field.key.bytes() {
-        b"usage" if !field.cut => end.usage = object(field).and_then(usage),
-        b"tool_usage" if !field.cut => end.tools = object(field).map(tools).unwrap_or_default(),
-        b"service_tier" => end.tier = text(field),
-        b"status" => end.failed = text(field).as_deref() == Some("failed"),
-        _ => {}
-    });
-    match end.usage {
-        None if end.failed => ProviderEvent::Dropped { response },
-        usage => {
-            let usage = usage.map(|usage| usage + end.tools);
-            let terms = Terms::default();
-            let terms = match end.tier {
-                Some(tier) => terms.with("service_tier", tier),
-                None => terms,
-            };
-            ProviderEvent::Done { response, usage, terms }
-        }
+    let over = body.map(Over::of).unwrap_or_default();
+    let pictures = over.pictures();
+    match over.usage {
+        None if over.failed => found(ProviderEvent::Dropped { response }),
+        usage => found(ProviderEvent::Done { response, usage, terms: over.terms }),
     }
-}
-
-#[derive(Debug, Default)]
-struct End<'a> {
-    usage: Option<Usage>,
-    /// On top of it.
-    tools: Usage,
-    tier: Option<Cow<'a, str>>,
-    failed: bool,
+    pictures.into_iter().for_each(found);
 }
 
 #[cfg(test)]

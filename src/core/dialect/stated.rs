@@ -12,6 +12,7 @@ pub(crate) struct Stated {
     pub(crate) input_parts: Parts,
     pub(crate) output_parts: Parts,
     pub(crate) duration_ms: Option<u64>,
+    pub(crate) characters: Option<u64>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -73,6 +74,7 @@ impl Stated {
             cache_write_in: input.cache_write.unwrap_or(0),
             cache_write_long_in: input.cache_write_long.unwrap_or(0),
             duration_ms: self.duration_ms.unwrap_or(0),
+            characters_in: self.characters.unwrap_or(0),
             requests: 1,
             ..Usage::default()
         };

@@ -192,6 +192,14 @@ impl Context {
         if detects_turns && self.speech.is_none() { 0 } else { rate.base64_ms(self.buffered_bytes) }
     }
 
+    /// Takes what is in the buffer out of it, in pieces of so long: how long they are in all.
+    pub(super) fn take_sound(&mut self, each_ms: u64, rate: AudioRate) -> u64 {
+        let sound_ms = rate.base64_ms(self.buffered_bytes) / each_ms * each_ms;
+        let bytes = sound_ms.saturating_mul(u64::from(rate.bytes_per_second)) / 750;
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+        sound_ms
+    }
+
     pub(super) fn add(&mut self, item: Option<u64>, content: Content, rate: AudioRate) {
         self.put(item, Amount::of(content, rate));
     }

@@ -68,6 +68,8 @@ pub(super) struct Open {
     /// What that costs, where estimates count; charged already, or only foreseen.
     pub(super) input_charge: Charge,
     pub(super) input_is_charged: bool,
+    /// How often the web was searched for it, as far as that is told beside its usage.
+    pub(super) searches: u32,
     /// It is no part of the conversation.
     pub(super) apart: bool,
     /// It has said all, and its usage may follow.

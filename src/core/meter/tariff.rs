@@ -38,6 +38,8 @@ pub(super) struct Tariff {
 /// Prices that were looked up, while they hold.
 #[derive(Debug, Default)]
 struct Known {
+    /// On which the session is billed, besides those of its provider.
+    terms: Terms<'static>,
     reign: Reign,
     prices: Vec<(Box<str>, Arc<Price>)>,
 }
@@ -48,6 +50,12 @@ const MODELS_MAX: usize = 8;
 impl Tariff {
     pub(super) fn new(billing: Billing) -> Tariff {
         Tariff { billing, known: None }
+    }
+
+    /// From now on all is billed on these terms as well.
+    pub(super) fn bill_on(&mut self, terms: &Terms<'_>) {
+        let terms = Terms::default().and(terms);
+        self.known = Some(Box::new(Known { terms, ..Known::default() }));
     }
 
     /// What a model costs at a time.
@@ -61,7 +69,10 @@ impl Tariff {
             return Arc::clone(price);
         }
         let Standing { provider, terms } = &*self.billing.0;
-        let price = table.price_on(provider, model, terms, at);
+        let price = match known.terms.is_empty() {
+            true => table.price_on(provider, model, terms, at),
+            false => table.price_on(provider, model, &terms.and(&known.terms), at),
+        };
         if known.prices.len() == MODELS_MAX {
             known.prices.remove(0);
         }

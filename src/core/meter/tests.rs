@@ -412,6 +412,10 @@ impl Claims for Shared {
     fn claim(&self, hash: u64) -> bool {
         *self.0.borrow_mut().entry(hash).or_insert(self.1) == self.1
     }
+
+    fn take(&self, hash: u64) {
+        self.0.borrow_mut().insert(hash, self.1);
+    }
 }
 
 #[test]
@@ -451,6 +455,23 @@ fn of_the_sessions_of_one_call_one_meters_each_response() {
         session.booked.iter().map(|metered| metered.usage.text_out + metered.usage.duration_ms).collect()
     };
     assert_eq!((outputs(&one), outputs(&other)), (vec![10, 3_000, 20, 40], vec![30]));
+}
+
+#[test]
+fn who_is_attached_to_a_session_has_nothing_that_the_session_has_itself() {
+    let shared = Shared::default();
+    let [mut one, mut attached] = [1, 2].map(|_| Session::of(EstimateMode::Enforce));
+    one.see(&created("a"));
+    attached.meter.share(Box::new(Shared(shared.0.clone(), 2)));
+    // It has heard of another one first, and yet that is not its own.
+    attached.see(&created("b"));
+    one.meter.lend(Box::new(Shared(shared.0.clone(), 1)));
+    attached.see(&done("a", json!(10)));
+    for id in ["a", "b", "c"] {
+        one.see(&done(id, json!(10)));
+    }
+    attached.see(&done("c", json!(10)));
+    assert_eq!((one.booked.len(), attached.booked.len()), (3, 0));
 }
 
 #[test]

@@ -43,6 +43,105 @@ fn golden_transcripts_cost_what_they_should() {
     }
 }
 
+/// Ways in which a server may write the same event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Reversed,
+    Spaced,
+    /// Each key with an escape in it.
+    Escaped,
+    /// Whole numbers as fractions, or as texts.
+    Fractions,
+    Texts,
+    /// With fields that nobody knows, and in them what looks like usage.
+    Wider,
+}
+
+#[test]
+fn what_is_stated_costs_the_same_however_it_is_written() {
+    use Writing::{Escaped, Fractions, Reversed, Spaced, Texts, Wider};
+    for transcript in transcripts() {
+        let text = fs::read_to_string(&transcript).unwrap();
+        let stated = |lines: Vec<String>| -> Vec<Value> {
+            let booked =
+                run(&transcript, lines.iter().map(String::as_str), EstimateMode::Enforce, Shown::Whole);
+            booked.iter().filter(|metered| !metered.estimated).map(row).collect()
+        };
+        let expected = stated(text.lines().map(str::to_owned).collect());
+        for writing in [Reversed, Spaced, Escaped, Fractions, Texts, Wider] {
+            let lines = text.lines().map(|line| rewritten(line, writing)).collect();
+            assert_eq!(stated(lines), expected, "{} {writing:?}", transcript.display());
+        }
+    }
+}
+
+/// Wherever it breaks off, within an event or between two, charges add up and nothing is booked twice: see [`run`].
+#[test]
+fn a_session_that_is_cut_anywhere_costs_no_more_than_the_whole_and_what_is_under_way() {
+    for transcript in transcripts() {
+        let text = fs::read_to_string(&transcript).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let stated = |lines: &[&str]| -> i64 {
+            let booked = run(&transcript, lines.iter().copied(), EstimateMode::Enforce, Shown::Whole);
+            booked.iter().filter(|metered| !metered.estimated).map(|metered| metered.cost.0).sum()
+        };
+        let whole = stated(&lines);
+        for count in 1..lines.len() {
+            let last = lines[count];
+            // Time passes and sound comes whole.
+            let is_event = !last.starts_with(['@', '#']);
+            let cut = if is_event { last.floor_char_boundary(last.len() / 2) } else { 0 };
+            let half = [&lines[..count], &[&last[..cut]]].concat();
+            for part in [&lines[..count], &half[..]] {
+                assert!(stated(part) <= whole, "{} at {count}", transcript.display());
+            }
+        }
+    }
+}
+
+/// A line of a transcript with its event in another writing, if it is one.
+fn rewritten(line: &str, writing: Writing) -> String {
+    let (mark, event) = if line.starts_with("> ") { line.split_at(2) } else { ("", line) };
+    match serde_json::from_str::<Value>(event) {
+        Ok(Value::Object(fields)) => format!("{mark}{}", written(&Value::Object(fields), writing)),
+        _ => line.to_owned(),
+    }
+}
+
+fn written(value: &Value, writing: Writing) -> String {
+    let space = if writing == Writing::Spaced { "\n\t " } else { "" };
+    match value {
+        Value::Object(fields) => {
+            let field = |(key, value): (&String, &Value)| {
+                let key = match (writing, key.chars().next()) {
+                    (Writing::Escaped, Some(first)) => {
+                        format!("\\u{:04x}{}", u32::from(first), &key[first.len_utf8()..])
+                    }
+                    _ => key.clone(),
+                };
+                format!("{space}\"{key}\"{space}:{space}{}{space}", written(value, writing))
+            };
+            let mut all: Vec<String> = fields.iter().map(field).collect();
+            match writing {
+                Writing::Reversed => all.reverse(),
+                Writing::Wider => all.insert(
+                    0,
+                    r#""new":{"type":"response.done","usage":{"seconds":9,"input_tokens":9}}"#.into(),
+                ),
+                _ => {}
+            }
+            format!("{{{}{space}}}", all.join(","))
+        }
+        Value::Array(elements) => {
+            let all: Vec<String> = elements.iter().map(|element| written(element, writing)).collect();
+            format!("[{space}{}{space}]", all.join(","))
+        }
+        Value::Number(number) if number.is_u64() && writing == Writing::Fractions => format!("{number}.0"),
+        Value::Number(number) if writing == Writing::Texts => format!("\"{number}\""),
+        other => other.to_string(),
+    }
+}
+
 /// How an event comes to the meter first.
 #[derive(Clone, Copy, Debug)]
 enum Shown {
@@ -68,6 +167,8 @@ const DIALECTS: &[(&str, &str, &str)] = &[
     ("assemblyai", "assemblyai", ""),
     ("elevenlabs", "elevenlabs", ""),
     ("cartesia", "cartesia", ""),
+    ("xai_stt", "xai", ""),
+    ("xai_responses", "xai", "/v1/responses"),
     ("speechmatics", "speechmatics", ""),
     ("mistral", "mistral", ""),
     ("interactions", "gemini", ""),

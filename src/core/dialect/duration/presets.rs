@@ -1,13 +1,13 @@
 //! The protocols that come with the product: what each provider calls what, and how it says that a session ends.
 
-use super::{Asked, Bills, Duration, Stated, Told, Variant};
+use super::{Asked, Bills, Duration, Stated, Told};
 
 /// Parameters of the query, under the names that most providers use.
 const IN_QUERY: Asked = Asked {
     event: None,
     model: &["model"],
     model_default: "unknown",
-    variants: &[],
+    terms: &[],
     encoding: "encoding",
     encoding_default: "",
     sample_rate: "sample_rate",
@@ -41,12 +41,7 @@ pub(in super::super) const DEEPGRAM: Duration = Duration {
     bills: Bills::Binary,
     asked: Asked {
         model_default: "base",
-        variants: &[Variant {
-            model: "nova-3",
-            parameter: "language",
-            value: "multi",
-            billed_as: "nova-3-multilingual-streaming",
-        }],
+        terms: &[("language", "language")],
         channels: "channels",
         each_channel: "multichannel",
         end: Some(r#"{"type":"CloseStream"}"#),
@@ -57,6 +52,15 @@ pub(in super::super) const DEEPGRAM: Duration = Duration {
         error: Some(DEEPGRAM_ERROR),
         ..SILENT
     },
+};
+
+/// What nobody has told of is how its sound comes, so that its connection is billed.
+pub(in super::super) const XAI_STT: Duration = Duration {
+    name: "xai_stt",
+    paths: &["/v1/stt"],
+    bills: Bills::Connection,
+    asked: Asked { model_default: "grok-transcribe", ..IN_QUERY },
+    told: SILENT,
 };
 
 /// What it costs follows from the models that its settings name; they are one price here.
@@ -126,7 +130,7 @@ pub(in super::super) const CARTESIA: Duration = Duration {
 
 pub(in super::super) const CARTESIA_AGENT: Duration = Duration {
     name: "cartesia_agent",
-    paths: &["/agents/websocket/*", "/agents/stream/*"],
+    paths: &["/v1/agents/websocket/*", "/v1/agents/stream/*", "/agents/websocket/*", "/agents/stream/*"],
     bills: Bills::Connection,
     asked: Asked { model: &[], model_default: "line-agent", ..IN_QUERY },
     told: SILENT,

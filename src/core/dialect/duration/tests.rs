@@ -71,7 +71,7 @@ fn a_query_says_which_model_it_is_and_how_much_sound_a_byte_is() {
         (
             &DEEPGRAM,
             "/v1/listen?language=multi&model=nova-3&encoding=mulaw&sample_rate=8000",
-            (model("nova-3-multilingual-streaming"), Some(8_000), true),
+            (model("nova-3"), Some(8_000), true),
         ),
         (&DEEPGRAM, "/v1/listen?language=multi&model=nova-2", (model("nova-2"), Some(0), true)),
         (&DEEPGRAM, "/v1/listen?encoding=opus&sample_rate=48000", (model("base"), Some(0), true)),
@@ -89,6 +89,21 @@ fn a_query_says_which_model_it_is_and_how_much_sound_a_byte_is() {
     ] {
         assert_eq!(started(dialect, target), wanted, "{target}");
     }
+}
+
+#[test]
+fn a_language_is_a_term_of_its_price() {
+    let terms = |target: &'static str| {
+        let mut terms = None;
+        DEEPGRAM.start(target, &mut |event| {
+            if let ProviderEvent::Session(settings) = event {
+                terms = settings.terms.map(|terms| terms.to_string());
+            }
+        });
+        terms
+    };
+    assert_eq!(terms("/v1/listen?model=nova-3&language=multi").as_deref(), Some("language=multi"));
+    assert_eq!(terms("/v1/listen?model=nova-3"), None);
 }
 
 #[test]

@@ -62,6 +62,11 @@ fn setup(setup: Field<'_>, unseen_bytes: u64) -> Settings<'_> {
         }
     }
     settings.text_bytes = Some(text_bytes);
+    // Nobody states what these use.
+    if settings.model.as_ref().is_some_and(|model| model.contains("-transcribe")) {
+        settings.transcription_model.clone_from(&settings.model);
+        settings.only_transcribes = Some(true);
+    }
     settings
 }
 

@@ -138,3 +138,27 @@ proptest! {
         GeminiLive.peek(&bytes, Rest::Nothing);
     }
 }
+
+#[test]
+fn each_query_that_the_web_was_searched_for_counts_and_so_does_the_tier() {
+    let grounded = |metadata: &str| {
+        let event = format!(r#"{{"serverContent":{{"groundingMetadata":{metadata},"turnComplete":true}}}}"#);
+        told(event.as_bytes()).iter().map(|event| format!("{event:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(grounded(r#"{"webSearchQueries":["a","b \"c\""]}"#), ["Searched { searches: 2 }", "Finished"]);
+    for nothing in
+        [r#"{"webSearchQueries":[]}"#, r#"{"groundingChunks":[{"webSearchQueries":["a"]}]}"#, "null"]
+    {
+        assert_eq!(grounded(nothing), ["Finished"], "{nothing}");
+    }
+    let tier = |traffic: &str| {
+        let event = format!(r#"{{"usageMetadata":{{"promptTokenCount":1,"trafficType":"{traffic}"}}}}"#);
+        match &told(event.as_bytes())[..] {
+            [ProviderEvent::Done { terms, .. }] => terms.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(tier("ON_DEMAND_PRIORITY"), "service_tier=priority");
+    assert_eq!(tier("ON_DEMAND_FLEX"), "service_tier=flex");
+    assert_eq!((tier("ON_DEMAND"), tier("PROVISIONED_THROUGHPUT")), (String::new(), String::new()));
+}

@@ -37,7 +37,11 @@ fn a_frame_tells_what_stands_in_it_be_it_one_event_or_several() {
     let done = |usage| ProviderEvent::Done { response: Some(INTERACTION), usage, terms: Terms::default() };
     let some = |text_in, text_out| Some(Usage { text_in, text_out, requests: 1, ..Usage::default() });
     for (frame, wanted) in [
-        (r#"{"event_type":"interaction.created","interaction_id":"int_1"}"#, vec![begun()]),
+        (
+            r#"{"event_type":"interaction.created","interaction_id":"int_1"}"#,
+            vec![begun(), ProviderEvent::Joinable { call: "int_1".into() }],
+        ),
+        (r#"{"event_type":"interaction.created","interaction_id":""}"#, vec![begun()]),
         (r#"{"event_type":"interaction.connected","interaction_id":"int_1"}"#, vec![]),
         (
             r#"{"events":[{"event_type":"step.start","index":0},{"event_type":"step.delta","index":0,"delta":{"type":"text","text":"abc"}},

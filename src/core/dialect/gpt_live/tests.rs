@@ -50,7 +50,7 @@ fn seconds_are_a_running_total_which_the_close_confirms() {
     assert!(total.contains("duration_ms: 63000") && ahead == "Ahead { grows: false }", "{total} {ahead}");
     assert_eq!(told(&json!({"type": "session.closed", "reason": "connection_lost"})).len(), 0);
     let started = json!({"type": "session.started", "session": {"id": "l", "model": "gpt-live-1.1"}});
-    assert_eq!(told(&started)[1..], ["Ahead { grows: true }"]);
+    assert_eq!(told(&started)[1..], ["Joinable { call: \"l\" }", "Ahead { grows: true }"]);
 }
 
 #[test]
@@ -66,6 +66,8 @@ fn what_is_delegated_counts_once_it_is_over_at_its_own_model() {
         assert!(item.contains(part), "{part}: {item}");
     }
     assert_eq!(told(&response("response.created", Value::Null)).len(), 0);
+    let nothing = json!({"input_tokens": 0, "output_tokens": 0});
+    assert_eq!(told(&response("response.in_progress", nothing)).len(), 0, "it is not over");
     let delta = json!({"type": "response.event", "event": {"type": "response.output_text.delta", "delta": "\"usage\":{}"}});
     assert_eq!(told(&delta).len(), 0);
     let decision = json!({"type": "decision.event", "event": {"type": "decision.completed",

@@ -173,3 +173,17 @@ fn a_word_that_makes_no_sense_is_told_by_its_key() {
     let same = |family: &'static Family| std::ptr::eq(Words::default().applied(family).unwrap(), family);
     assert!(FAMILIES.iter().all(same));
 }
+
+#[test]
+fn speech_is_billed_by_characters_where_its_usage_says_so() {
+    let event = r#"{"type":"response.done","response":{"id":"r","usage":{"characters":12}}}"#;
+    let usage = Usage { characters_in: 12, requests: 1, ..Usage::default() };
+    assert_eq!(usage_of(&QWEN_OMNI, event), Some(usage));
+}
+
+#[test]
+fn pcm_comes_at_the_rate_that_a_work_alike_is_known_for() {
+    let updated = r#"{"type":"session.updated","session":{"model":"m","input_audio_format":"pcm16"}}"#;
+    assert!(told(&QWEN_OMNI, updated)[0].contains("input_rate: Some(AudioRate { bytes_per_second: 32000 })"));
+    assert!(told(&AZURE, updated)[0].contains("input_rate: Some(AudioRate { bytes_per_second: 48000 })"));
+}

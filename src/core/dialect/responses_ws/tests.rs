@@ -41,7 +41,9 @@ fn its_end_states_what_was_used_on_which_terms() {
     let tools =
         json!({"web_search": {"num_requests": 2}, "image_gen": {"input_tokens": 5, "output_tokens": 7}});
     let response = json!({"id": "r", "status": "completed", "service_tier": "priority", "usage": usage, "tool_usage": tools});
-    let done = end("response.completed", response);
+    let event = json!({"type": "response.completed", "response": response});
+    let [done, pictures] = &told(&event)[..] else { panic!() };
+    assert!(pictures.contains("r pictures") && pictures.contains("image_out: 7"), "{pictures}");
     for part in [
         "Done",
         "text_in: 2000",
@@ -51,8 +53,7 @@ fn its_end_states_what_was_used_on_which_terms() {
         "text_out: 300",
         "reasoning_out: 120",
         "searches: 2",
-        "image_in: 5",
-        "image_out: 7",
+        "image_in: 0",
         "priority",
     ] {
         assert!(done.contains(part), "{part}: {done}");
