@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn chunks_that_two_parsers_could_read_differently_are_refused() {
         let long = [b"1;".to_vec(), vec![b'x'; ASIDE_BYTES_MAX as usize]].concat();
-        let trailers = [b"0\r\n".to_vec(), b"T: v\r\n".repeat(ASIDE_BYTES_MAX as usize / 5)].concat();
+        let trailers = [b"0\r\n".to_vec(), b"T: v\r\n".repeat(ASIDE_BYTES_MAX as usize / 4)].concat();
         for bad in [
             &b"3\nabc\r\n0\r\n\r\n"[..],
             b"3\r\nabc\n0\r\n\r\n",
@@ -440,7 +440,8 @@ mod tests {
             &long,
             &trailers,
         ] {
-            assert!(read(Framing::Chunked, &[bad]).is_err(), "{:?}", String::from_utf8_lossy(bad));
+            let shown = String::from_utf8_lossy(&bad[..bad.len().min(40)]);
+            assert!(read(Framing::Chunked, &[bad]).is_err(), "{shown:?}");
         }
     }
 
