@@ -202,3 +202,28 @@ fn an_agent_that_is_written_to_is_counted_by_the_clock_and_stopped_at_a_limit() 
         assert_eq!(stage.provider.audit()["handshake_count"], 2, "who is over the limit reaches no provider");
     }
 }
+
+#[test]
+fn a_key_that_is_shown_in_two_places_is_one_and_neither_goes_up() {
+    let stage = stage("azure_voice_live", &[]);
+    let talk = |user: &str| {
+        let mut client = stage.client("voicelive.mjs", "venv");
+        client.args([&stage.origin(true), &stage.key_of(user)]);
+        hear(client)
+    };
+    let heard = talk("alice");
+    assert_eq!(json!([heard["error"], heard["responses"]]), json!([null, 4]), "{heard}");
+    let booked = agree(&stage.proxy, "alice", &stage.provider, "-");
+    let tokens: u64 = booked.values().map(|bill| bill.usage.total_tokens()).sum();
+    assert_eq!(tokens, heard["input_tokens"].as_u64().unwrap() + heard["output_tokens"].as_u64().unwrap());
+    let text = stage.provider.audit()["handshakes"].to_string();
+    assert!(text.matches(KEY).count() == 1 && !text.contains("ug_"), "{text}");
+
+    let limit = json!({"maxTotalTokens": 300});
+    assert_eq!(stage.proxy.post("/admin/users/bob/threshold", &limit).status, 200);
+    let stopped = talk("bob");
+    // Of any close it tells that the connection was lost.
+    let told = json!([stopped["error"], stopped["close_code"]]);
+    assert_eq!(told, json!(["token_limit_reached", 1006]), "{stopped}");
+    assert!(stopped["responses"].as_u64().is_some_and(|count| (1..4).contains(&count)), "{stopped}");
+}

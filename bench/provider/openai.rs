@@ -141,7 +141,7 @@ impl Dialect for OpenAi {
     }
 
     fn tellable(session: &Session<OpenAi>, usage: Usage) -> Usage {
-        session.dialect.names.tellable(usage)
+        session.dialect.front.usage_names(session.dialect.names).tellable(usage)
     }
 
     fn booking(session: &Session<OpenAi>, response: &Response<OpenAi>) -> Option<Booking> {

@@ -49,6 +49,11 @@ impl Front {
         matches!(self, Front::OpenAi | Front::AzurePreview | Front::Inworld)
     }
 
+    /// In which names it tells usage: Voice Live in today's, whatever it calls events.
+    pub(super) fn usage_names(self, names: Names) -> Names {
+        if self == Front::VoiceLive { Names::Ga } else { names }
+    }
+
     /// What is billed for a response with this usage: at xAI the time as well that was said in it.
     pub(super) fn billed(self, usage: Usage) -> Usage {
         let duration_ms = if self == Front::Xai { 50 * usage.audio_out } else { 0 };
@@ -69,7 +74,7 @@ impl Session<OpenAi> {
     /// Places a usage in a `response.done` body, as this front does it or as it is asked to.
     pub(super) fn tell_usage(&self, body: &mut Value, form: UsageForm, usage: &Usage) {
         let front = self.dialect.front;
-        let mut told = event::usage(usage, self.dialect.names);
+        let mut told = event::usage(usage, front.usage_names(self.dialect.names));
         if front == Front::Xai {
             let mut state = self.dialect.state.borrow_mut();
             state.billed_ms += front.billed(*usage).duration_ms;
