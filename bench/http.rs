@@ -93,6 +93,43 @@ pub(crate) async fn read_body(inbound: &mut Inbound, length: usize) -> io::Resul
     Ok(body)
 }
 
+/// Reads the body of a request, in chunks or of a length that it tells.
+pub(crate) async fn read_request_body(inbound: &mut Inbound, request: &Request) -> io::Result<Vec<u8>> {
+    let is_chunked =
+        request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+    if !is_chunked {
+        let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        return read_body(inbound, length).await;
+    }
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(inbound).await?;
+        let length = line.split(';').next().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
+        let length = length.filter(|length| body.len() + length <= BODY_BYTES_MAX);
+        match length.ok_or(io::ErrorKind::InvalidData)? {
+            0 => break,
+            length => body.extend(read_body(inbound, length).await?),
+        }
+        read_line(inbound).await?;
+    }
+    // Trailers, up to an empty line.
+    while !read_line(inbound).await?.is_empty() {}
+    Ok(body)
+}
+
+async fn read_line(inbound: &mut Inbound) -> io::Result<String> {
+    loop {
+        if let Some(at) = memchr::memmem::find(inbound.unread(), b"\r\n") {
+            let line = String::from_utf8_lossy(&inbound.unread()[..at]).into_owned();
+            inbound.advance(at + 2);
+            return Ok(line);
+        }
+        if inbound.unread().len() > HEAD_BYTES_MAX || !inbound.fill().await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
 async fn read_head(inbound: &mut Inbound) -> io::Result<Option<usize>> {
     loop {
         if let Some(at) = memchr::memmem::find(inbound.unread(), b"\r\n\r\n") {

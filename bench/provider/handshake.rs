@@ -27,7 +27,7 @@ pub(super) fn refuse<D: Dialect>(refusal: &Refusal) -> Vec<u8> {
     http::json_response(refusal.status, &headers, &D::refusal(refusal).to_string())
 }
 
-fn sim(shard: &Shard, request: &Request) -> Result<Sim, Refusal> {
+pub(super) fn sim(shard: &Shard, request: &Request) -> Result<Sim, Refusal> {
     let mut sim = shard.options.sim.clone();
     let words = [
         request.path.trim_end_matches('/').ends_with("/echo").then(|| "load=echo".to_owned()),
@@ -41,7 +41,7 @@ fn sim(shard: &Shard, request: &Request) -> Result<Sim, Refusal> {
     Ok(sim)
 }
 
-fn credential(shard: &Shard, shown: Option<String>) -> Credential {
+pub(super) fn credential(shard: &Shard, shown: Option<String>) -> Credential {
     match (shown, &shard.options.key) {
         (None, _) => Credential::Missing,
         (Some(shown), Some(expected)) if shown == *expected => Credential::Right,

@@ -3,11 +3,12 @@
 //!
 //! Start at [`start`]: one thread a shard, each with its own listener on one port. A connection is read in
 //! [`connection`] and goes by its path to a dialect, which is a file here (`openai`, `gemini` and so on) and says the words; all
-//! else is common: `handshake`, then `session`, in it one `response` after the other, with the counts of `formula`.
-//! `sim` names all that can be asked for.
+//! else is common: `handshake`, then `session`, in it one `response` after the other, with the counts of `formula`. What is
+//! asked for without an upgrade is an `exchange`. `sim` names all that can be asked for.
 
 mod audit;
 mod conversation;
+mod exchange;
 mod formula;
 mod frame;
 mod gemini;
@@ -29,6 +30,7 @@ use crate::link::{self, Bytes, Outbox};
 use crate::ws::Inbound;
 use audit::Audit;
 use conversation::Conversation;
+use exchange::Api;
 pub(crate) use formula::splitmix64;
 use gemini::Gemini;
 use interactions::Interactions;
@@ -221,15 +223,21 @@ async fn connection(shard: Rc<Shard>, stream: TcpStream, tls: Option<Arc<ServerC
 }
 
 async fn converse(shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>) -> io::Result<()> {
-    let Some(request) = http::read_request(inbound).await? else { return Ok(()) };
-    if !http::is_upgrade(&request) {
-        let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-        http::read_body(inbound, length).await?;
-        outbox.put(Bytes::Owned(answer(shard, &request)));
-        return Ok(());
+    while let Some(request) = http::read_request(inbound).await? {
+        if http::is_upgrade(&request) {
+            shard.audit().handshake(&request);
+            return route(shard, &request, inbound, outbox).await;
+        }
+        let body = http::read_request_body(inbound, &request).await?;
+        let Some(api) = Api::of(&request) else {
+            outbox.put(Bytes::Owned(answer(shard, &request)));
+            return Ok(());
+        };
+        if !exchange::answer(shard, api, (&request, &body), inbound, outbox).await {
+            return Ok(());
+        }
     }
-    shard.audit().handshake(&request);
-    route(shard, &request, inbound, outbox).await
+    Ok(())
 }
 
 /// By its path to its dialect. OpenAI's take what ends with `/realtime`, so theirs are looked at last.

@@ -34,7 +34,10 @@ WORDS) in what is written to Gemini:
            deaf (what would end a response is not heard)
            OpenAI: nameless (no event names the model)  same_ids (every response is resp_1)  type_last (the event's type
            stands at its end)  Gemini: compact (no blanks and lines)
- load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS";
+ load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS
+Over HTTP (chat completions, responses, embeddings, messages, generateContent), of x-sim, of ?sim= and of metadata.sim: chunks
+pace=speech|MS usage=once|null|absent|empty text_in= cached_text= text_out= reasoning= split=N bytewise model=NAME delay_ms=N silent
+refuse=STATUS[:RETRY_AFTER_SECONDS], and of faults die reset stall runaway. ?audit= and metadata.audit say whom the audit counts.";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sim {

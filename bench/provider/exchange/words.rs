@@ -1,0 +1,260 @@
+//! What each API says in an answer: at its beginning, with each piece, at its end, or all at once.
+
+use super::{Form, Reply, UsageForm};
+use crate::http::Request;
+use serde_json::{Value, json};
+use tokenist_core::usage::Usage;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::provider) enum Api {
+    Chat,
+    Responses,
+    Embeddings,
+    Messages,
+    Generate,
+}
+
+/// What every piece says.
+const WORDS: &str = "Some words. ";
+
+impl Api {
+    /// Which API a request is for.
+    pub(in crate::provider) fn of(request: &Request) -> Option<Api> {
+        let path = request.path.trim_end_matches('/');
+        if request.method != "POST" {
+            return None;
+        }
+        let method = path.rsplit(':').next().unwrap_or_default();
+        match path {
+            _ if path.ends_with("/chat/completions") => Some(Api::Chat),
+            _ if path.ends_with("/responses") => Some(Api::Responses),
+            _ if path.ends_with("/embeddings") => Some(Api::Embeddings),
+            _ if path.ends_with("/v1/messages") => Some(Api::Messages),
+            _ if ["generateContent", "streamGenerateContent"].contains(&method) => Some(Api::Generate),
+            _ => None,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Api::Chat => "chatcmpl",
+            Api::Responses => "resp",
+            Api::Embeddings => "emb",
+            Api::Messages => "msg",
+            Api::Generate => "gen",
+        }
+    }
+
+    pub(super) fn model(self, request: &Request, asked: &Value) -> Option<String> {
+        match self {
+            Api::Generate => {
+                let name = request.path.rsplit_once(':')?.0.rsplit('/').next()?;
+                Some(name.to_owned())
+            }
+            _ => asked["model"].as_str().map(str::to_owned),
+        }
+    }
+
+    pub(super) fn form(self, request: &Request, asked: &Value) -> Form {
+        let streams = match self {
+            Api::Generate => request.path.ends_with(":streamGenerateContent"),
+            Api::Embeddings => false,
+            _ => asked["stream"] == true,
+        };
+        let is_array = self == Api::Generate && request.parameter("alt").as_deref() != Some("sse");
+        match (streams, is_array) {
+            (false, _) => Form::Whole,
+            (true, true) => Form::Array,
+            (true, false) => Form::Events,
+        }
+    }
+
+    pub(super) fn states_usage(self, asked: &Value) -> bool {
+        self != Api::Chat || asked["stream_options"]["include_usage"] == true
+    }
+
+    /// What of a usage it can tell.
+    pub(super) fn tellable(self, usage: Usage) -> Usage {
+        match self {
+            Api::Embeddings => Usage { text_in: usage.text_in, requests: 1, ..Usage::default() },
+            _ => usage,
+        }
+    }
+
+    pub(super) fn whole(self, reply: &Reply, usage: &Usage) -> Value {
+        let text = WORDS.repeat(reply.sim.chunks as usize);
+        let mut body = match self {
+            Api::Chat => {
+                json!({"id": reply.id, "object": "chat.completion", "created": 1_796_000_000, "model": reply.model,
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+            }
+            Api::Responses => response(reply, "completed", &text),
+            Api::Embeddings => json!({"object": "list", "model": reply.model,
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]}),
+            Api::Messages => {
+                json!({"id": reply.id, "type": "message", "role": "assistant", "model": reply.model,
+                "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null})
+            }
+            Api::Generate => piece(reply, &text, true),
+        };
+        self.state(reply, usage, &mut body);
+        body
+    }
+
+    pub(super) fn begin(self, reply: &Reply) -> String {
+        match self {
+            Api::Chat => event(None, &chunk(reply, json!({"role": "assistant", "content": ""}), Value::Null)),
+            Api::Responses => {
+                let body = json!({"type": "response.created", "sequence_number": 0,
+                    "response": response(reply, "in_progress", "")});
+                event(Some("response.created"), &body)
+            }
+            Api::Messages => {
+                let usage = reply.usage(0);
+                let message = json!({"id": reply.id, "type": "message", "role": "assistant", "model": reply.model,
+                    "content": [], "stop_reason": null, "stop_sequence": null,
+                    "usage": {"input_tokens": usage.text_in - usage.cached_text_in,
+                        "cache_read_input_tokens": usage.cached_text_in, "output_tokens": 1}});
+                let block = json!({"type": "content_block_start", "index": 0,
+                    "content_block": {"type": "text", "text": ""}});
+                event(Some("message_start"), &json!({"type": "message_start", "message": message}))
+                    + &event(Some("content_block_start"), &block)
+            }
+            Api::Generate if reply.form == Form::Array => "[".to_owned(),
+            Api::Generate | Api::Embeddings => String::new(),
+        }
+    }
+
+    /// The piece that follows so many others; `usage` is what there is with it.
+    pub(super) fn chunk(self, reply: &Reply, before: u64, usage: &Usage) -> String {
+        match self {
+            Api::Chat => event(None, &chunk(reply, json!({"content": WORDS}), Value::Null)),
+            Api::Responses => {
+                let body = json!({"type": "response.output_text.delta", "sequence_number": before + 1,
+                    "item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": [], "delta": WORDS});
+                event(Some("response.output_text.delta"), &body)
+            }
+            Api::Messages => {
+                let body = json!({"type": "content_block_delta", "index": 0,
+                    "delta": {"type": "text_delta", "text": WORDS}});
+                event(Some("content_block_delta"), &body)
+            }
+            Api::Generate => {
+                let is_last = before + 1 == u64::from(reply.sim.chunks);
+                let mut body = piece(reply, WORDS, is_last);
+                self.state(reply, usage, &mut body);
+                match reply.form {
+                    Form::Array if before > 0 => format!(",\r\n{body}"),
+                    Form::Array => body.to_string(),
+                    Form::Events | Form::Whole => event(None, &body),
+                }
+            }
+            Api::Embeddings => String::new(),
+        }
+    }
+
+    pub(super) fn end(self, reply: &Reply, usage: &Usage) -> String {
+        const DONE: &str = "data: [DONE]\n\n";
+        match self {
+            Api::Chat => {
+                let mut stop = chunk(reply, json!({}), Value::Null);
+                stop["choices"][0]["finish_reason"] = "stop".into();
+                let mut last = chunk(reply, Value::Null, Value::Null);
+                self.state(reply, usage, &mut last);
+                let last = if reply.states_usage { event(None, &last) } else { String::new() };
+                event(None, &stop) + &last + DONE
+            }
+            Api::Responses => {
+                let mut body = response(reply, "completed", &WORDS.repeat(reply.sim.chunks as usize));
+                self.state(reply, usage, &mut body);
+                let body = json!({"type": "response.completed", "sequence_number": 99, "response": body});
+                event(Some("response.completed"), &body)
+            }
+            Api::Messages => {
+                let mut delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}});
+                self.state(reply, usage, &mut delta);
+                event(Some("content_block_stop"), &json!({"type": "content_block_stop", "index": 0}))
+                    + &event(Some("message_delta"), &delta)
+                    + &event(Some("message_stop"), &json!({"type": "message_stop"}))
+            }
+            Api::Generate if reply.form == Form::Array => "]".to_owned(),
+            Api::Generate | Api::Embeddings => String::new(),
+        }
+    }
+
+    /// Puts the usage where the API has it, in the form that was asked for.
+    fn state(self, reply: &Reply, usage: &Usage, body: &mut Value) {
+        let name = if self == Api::Generate { "usageMetadata" } else { "usage" };
+        body[name] = match reply.sim.usage {
+            UsageForm::Null => Value::Null,
+            UsageForm::Empty => json!({}),
+            UsageForm::Absent => {
+                body.as_object_mut().map(|body| body.remove(name));
+                return;
+            }
+            _ => self.usage(usage),
+        };
+    }
+
+    fn usage(self, usage: &Usage) -> Value {
+        let Usage { text_in, cached_text_in, text_out, reasoning_out, .. } = *usage;
+        match self {
+            Api::Chat => {
+                json!({"prompt_tokens": text_in, "completion_tokens": text_out, "total_tokens": text_in + text_out,
+                "prompt_tokens_details": {"cached_tokens": cached_text_in, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": reasoning_out, "audio_tokens": 0}})
+            }
+            Api::Responses => super::super::responses::usage(usage),
+            Api::Embeddings => json!({"prompt_tokens": text_in, "total_tokens": text_in}),
+            Api::Messages => {
+                json!({"input_tokens": text_in - cached_text_in, "cache_creation_input_tokens": 0,
+                "cache_read_input_tokens": cached_text_in, "output_tokens": text_out,
+                "output_tokens_details": {"thinking_tokens": reasoning_out}, "service_tier": "standard"})
+            }
+            Api::Generate => json!({"promptTokenCount": text_in, "cachedContentTokenCount": cached_text_in,
+                "candidatesTokenCount": text_out - reasoning_out, "thoughtsTokenCount": reasoning_out,
+                "totalTokenCount": text_in + text_out}),
+        }
+    }
+}
+
+fn event(name: Option<&str>, body: &Value) -> String {
+    let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
+    format!("{name}data: {body}\n\n")
+}
+
+/// Of chat completions; without a delta it has no choice.
+fn chunk(reply: &Reply, delta: Value, usage: Value) -> Value {
+    let choices = match delta {
+        Value::Null => json!([]),
+        delta => json!([{"index": 0, "delta": delta, "finish_reason": null}]),
+    };
+    let mut chunk = json!({"id": reply.id, "object": "chat.completion.chunk", "created": 1_796_000_000,
+        "model": reply.model, "choices": choices});
+    if reply.states_usage {
+        chunk["usage"] = usage;
+    }
+    chunk
+}
+
+fn response(reply: &Reply, status: &str, text: &str) -> Value {
+    let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
+    let output = match text {
+        "" => json!([]),
+        _ => {
+            json!([{"type": "message", "id": "msg_1", "role": "assistant", "status": status, "content": content}])
+        }
+    };
+    json!({"id": reply.id, "object": "response", "created_at": 1_796_000_000, "model": reply.model, "status": status,
+        "output": output, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "service_tier": "default",
+        "usage": null})
+}
+
+/// Of generateContent.
+fn piece(reply: &Reply, text: &str, is_last: bool) -> Value {
+    let mut candidate = json!({"content": {"role": "model", "parts": [{"text": text}]}, "index": 0});
+    if is_last {
+        candidate["finishReason"] = "STOP".into();
+    }
+    json!({"candidates": [candidate], "modelVersion": reply.model, "responseId": reply.id})
+}
