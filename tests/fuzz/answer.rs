@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What the pieces tell, and what a client that did not ask for usage sees.
-fn told(api: &dyn Api, endpoint: &Endpoint, kind: &str, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
+fn told(api: &'static dyn Api, endpoint: &Endpoint, kind: &str, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     let prices = PriceTable::builtin();
     let mut meter = Meter::of_api(api, "openai".into(), Models::default(), EstimateMode::Enforce);
     let asked = endpoint.asked(b"{\"model\":\"m\",\"input\":\"a text to be read\"}");

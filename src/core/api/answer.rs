@@ -5,8 +5,9 @@
 //! a response is told to be over once.
 
 use super::skim::Skim;
+use super::sound::rate_of;
 use super::sse::{EventStream, Stretch};
-use super::{Asked, Call, Endpoint, ProviderEvent, openai};
+use super::{Asked, Call, Endpoint, ProviderEvent};
 use crate::close_reason::CloseReason;
 use crate::dialect::{AudioRate, OutputDelta, OutputKind};
 use crate::json::Fields;
@@ -169,7 +170,7 @@ impl Answer {
         let framing = match () {
             () if kind.starts_with("text/event-stream") => Framing::Events(EventStream::new()),
             () if kind.contains("json") || kind.is_empty() => Framing::Json,
-            () => Framing::Opaque { bytes: 0, rate: openai::rate_of(&kind) },
+            () => Framing::Opaque { bytes: 0, rate: rate_of(&kind) },
         };
         let is_refused = !(200..300).contains(&status);
         let mut progress = Progress { asked, ..Progress::default() };

@@ -23,6 +23,7 @@ mod multipart;
 mod openai;
 mod request;
 mod skim;
+mod sound;
 mod sse;
 
 pub use self::answer::{Answer, Piece};

@@ -5,8 +5,6 @@ mod chat;
 mod others;
 mod responses;
 
-pub(super) use audio::rate_of;
-
 use super::{Api, Call, Endpoint, ModelIn};
 use crate::close_reason::CloseReason;
 use crate::dialect::{AudioRate, Rates, http_body};

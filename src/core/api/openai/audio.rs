@@ -8,7 +8,7 @@ use super::super::{Call, ModelIn};
 use super::RATES;
 use crate::dialect::fields::{self, find, object};
 use crate::dialect::openai_usage::{milliseconds, usage};
-use crate::dialect::{AudioRate, Content, http_body};
+use crate::dialect::{Content, http_body};
 use crate::json::Fields;
 use crate::usage::Usage;
 
@@ -96,15 +96,4 @@ fn read_transcription(event: &Event<'_>, progress: &mut Progress) {
         requests: 1,
         ..Usage::default()
     });
-}
-
-/// How much sound a byte of an answer of this type is; of what is compressed rather too much.
-pub(in crate::api) fn rate_of(content_type: &str) -> AudioRate {
-    let bytes_per_second = match content_type.split(';').next().unwrap_or_default().trim() {
-        "audio/pcm" | "audio/wav" | "audio/x-wav" | "audio/l16" => 48_000,
-        "audio/flac" => 24_000,
-        "audio/opus" | "audio/ogg" => 6_000,
-        _ => 12_000,
-    };
-    AudioRate { bytes_per_second }
 }
