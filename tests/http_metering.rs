@@ -114,8 +114,8 @@ fn answers_in_json_are_booked_to_the_nano_dollar_and_tell_what_is_left() {
 #[test]
 fn a_request_has_to_name_a_model_that_is_served() {
     let provider = Upstream::start();
-    let proxy =
-        start(&provider.origin(), &[("http.body_max_before_model", "100000"), ("limits.models", "gpt-5*")]);
+    let short = ("http.body_max_before_model", "100000");
+    let proxy = start(&provider.origin(), &[short, ("limits.models", "gpt-5*")]);
     let long = "x".repeat(200_000);
     for (body, status, code) in [
         ("{}".to_owned(), 400, "model_missing"),
@@ -123,6 +123,8 @@ fn a_request_has_to_name_a_model_that_is_served() {
         (String::new(), 400, "model_missing"),
         (json!({"model": "other-1", "messages": []}).to_string(), 403, "model_not_allowed"),
         (json!({"a": long, "model": MODEL}).to_string(), 413, "message_too_big"),
+        // Behind what was read another model could stand.
+        (json!({"model": MODEL, "z": long}).to_string(), 413, "message_too_big"),
     ] {
         let mut app = Wire::connect(proxy.listen);
         app.send(post(PATH, &body));
@@ -131,7 +133,8 @@ fn a_request_has_to_name_a_model_that_is_served() {
         assert_eq!(refused.header("x-should-retry"), Some("false"));
         assert!(provider.poll().is_none());
     }
-    // A long one that names it in time passes as it comes.
+    // A long one that names it in time passes as it comes, where any model may be used.
+    let proxy = start(&provider.origin(), &[short]);
     let body = format!("{{\"model\":\"{MODEL}\",\"messages\":[\"{long}\"]}}");
     let mut app = Wire::connect(proxy.listen);
     app.send(post(PATH, &body));

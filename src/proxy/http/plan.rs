@@ -54,6 +54,9 @@ pub(super) async fn plan<'a>(
     let model = named(route.first().1, &asked).map_err(Failed::Refused)?;
     let index = choose(shard, live, route, model.as_ref(), own_key.is_some());
     let index = index.inspect_err(|reason| note(shard, live, reason)).map_err(Failed::Refused)?;
+    if !held.is_whole && says.may_name_another() && is_bound(shard, live, index) {
+        return Err(Failed::Refused(CloseReason::MessageTooBig { max_bytes: shard.config.body_max_bytes }));
+    }
     let (api, endpoint) = route.at(index);
     let path = endpoint.path.clone();
     let reading = endpoint.is_metered().then(|| {
@@ -85,6 +88,11 @@ fn named(endpoint: &Endpoint, asked: &Asked) -> Result<Option<Model>, CloseReaso
         }
         model => Ok(model),
     }
+}
+
+/// Whether a list says which models may be used.
+fn is_bound(shard: &Shard, live: &Live, provider: usize) -> bool {
+    !live.bounds().is_empty() || !shard.config.routes.models(provider).is_any()
 }
 
 /// Which provider serves the model, if that may be used and the provider can be asked.

@@ -67,6 +67,11 @@ impl<'a> Says<'a> {
         }
     }
 
+    /// Whether a provider might read another model in what was not held, and nobody would notice.
+    pub(super) fn may_name_another(&self) -> bool {
+        matches!(self, Says::Json { names_model: true, .. })
+    }
+
     /// How much is held until the model is known, where it has to be.
     fn held_max(&self, shard: &Shard) -> Option<u64> {
         match self {
