@@ -13,6 +13,7 @@ mod change_feed;
 #[cfg(feature = "redis")]
 mod keys;
 #[cfg(feature = "redis")]
+mod nodes;
 mod redis;
 #[cfg(feature = "redis")]
 mod round;

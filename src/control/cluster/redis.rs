@@ -8,15 +8,14 @@
 //! lie on two sides.
 
 use super::keys;
+use super::nodes::Nodes;
 use crate::run::Run;
 use crate::twin::Twin;
 use futures_util::future::{try_join, try_join_all};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
-use redis::cluster_async::ClusterConnection;
+use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture,
-    RedisResult, Script, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script,
+    ServerErrorKind, Value,
 };
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -160,10 +159,6 @@ const ABSENCE_MS: u64 = 2_000;
 const SILENCE_MS: u64 = 10_000;
 /// Settings that are kept for instances that missed them.
 const CHANGES_MAX: usize = 10_000;
-/// How often a question to a cluster is asked that it cannot answer while it is rearranged, and the pause in between.
-const CLUSTER_RETRIES: u32 = 4;
-const CLUSTER_PAUSE_MS: u64 = 20;
-
 /// Where Redis is.
 pub(super) struct Servers {
     /// Each of one cluster, or the only one.
@@ -175,7 +170,7 @@ pub(super) struct Servers {
 #[derive(Clone)]
 pub(super) enum Connection {
     One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    Cluster(Box<Nodes>),
 }
 
 /// What a bucket held: by writer, its figures as text.
@@ -205,7 +200,8 @@ impl Servers {
                     return match is_clustered(&mut connection).await? {
                         false => Ok(Connection::One(connection)),
                         true => {
-                            Ok(Connection::Cluster(self.cluster(patience)?.get_async_connection().await?))
+                            let nodes = Nodes::connect(&self.uris, client, config, patience).await?;
+                            Ok(Connection::Cluster(Box::new(nodes)))
                         }
                     };
                 }
@@ -213,14 +209,6 @@ impl Servers {
             }
         }
         Err(failure.expect("a uri names at least one server"))
-    }
-
-    fn cluster(&self, patience: Duration) -> RedisResult<ClusterClient> {
-        // Whatever else fails is tried again by us, a little later.
-        let builder =
-            ClusterClientBuilder::new(self.uris.iter().map(String::as_str)).retries(CLUSTER_RETRIES);
-        let builder = builder.min_retry_wait(CLUSTER_PAUSE_MS).max_retry_wait(2 * CLUSTER_PAUSE_MS);
-        builder.connection_timeout(super::DEADLINE).response_timeout(patience).build()
     }
 }
 
@@ -279,19 +267,8 @@ impl Connection {
             }
             async move { self.run::<Vec<Held>>(&EXCHANGE, &buckets, &args).await }
         };
-        match try_join_all(contribution.counts.chunks(at_once).map(some)).await {
-            Ok(held) => Ok(held.into_iter().flatten().collect()),
-            // The slot is on its way to another node. What that node is asked for it is asked in two words, `ASKING`
-            // and the question, between which another question must not come: so one after another.
-            Err(error) if at_once == 1 && error.is_cluster_error() => {
-                let mut held = Vec::new();
-                for question in contribution.counts.chunks(at_once).map(some) {
-                    held.extend(question.await?);
-                }
-                Ok(held)
-            }
-            Err(error) => Err(error),
-        }
+        let held = try_join_all(contribution.counts.chunks(at_once).map(some)).await?;
+        Ok(held.into_iter().flatten().collect())
     }
 
     /// Says which run counts under the writer's name, unless another does.
@@ -339,7 +316,7 @@ impl Connection {
         let mut add = redis::cmd("XADD");
         add.arg(keys::CHANGE_FEED).arg("MAXLEN").arg("~").arg(CHANGES_MAX).arg("*");
         add.arg("from").arg(writer).arg("facts").arg(changes);
-        add.query_async(&mut self.clone()).await
+        self.ask(&add).await
     }
 
     /// What was added to that stream after `after`, waiting for it up to `patience`, if there is any.
@@ -350,7 +327,7 @@ impl Connection {
             read.arg("BLOCK").arg(patience.as_millis() as u64);
         }
         read.arg("STREAMS").arg(keys::CHANGE_FEED).arg(after);
-        read.query_async(&mut self.clone()).await
+        self.ask(&read).await
     }
 
     /// Runs a script by its name, and says it whole to one that has not heard it: `SCRIPT LOAD` would be one more
@@ -361,44 +338,23 @@ impl Connection {
         keys: &[String],
         args: &[String],
     ) -> RedisResult<T> {
-        let ask = |verb: &str, program: &str| {
-            let mut ask = redis::cmd(verb);
-            ask.arg(program).arg(keys.len()).arg(keys).arg(args);
-            ask
+        let question = |verb: &str, program: &str| {
+            let mut question = redis::cmd(verb);
+            question.arg(program).arg(keys.len()).arg(keys).arg(args);
+            question
         };
-        match ask("EVALSHA", &program.name).query_async(&mut self.clone()).await {
+        match self.ask(&question("EVALSHA", &program.name)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                ask("EVAL", program.text).query_async(&mut self.clone()).await
+                self.ask(&question("EVAL", program.text)).await
             }
             answer => answer,
         }
     }
-}
 
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+    async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> RedisResult<T> {
         match self {
-            Connection::One(connection) => connection.req_packed_command(cmd),
-            Connection::Cluster(connection) => connection.req_packed_command(cmd),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Connection::One(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Connection::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Connection::One(connection) => connection.get_db(),
-            Connection::Cluster(connection) => connection.get_db(),
+            Connection::One(connection) => question.query_async(&mut connection.clone()).await,
+            Connection::Cluster(nodes) => Ok(redis::from_redis_value(nodes.ask(question).await?)?),
         }
     }
 }

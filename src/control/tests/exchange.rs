@@ -223,6 +223,11 @@ fn a_slot_that_moves_between_nodes_is_no_loss() {
     spend_and_see("before");
     from.begin_move(&key, &to);
     spend_and_see("in between");
+    // Whoever comes now asks for all of a day, of which nearly nothing is on either side.
+    let late = Plane::start(&from, &limit);
+    let third = late.admit("alice");
+    eventually(|| (used(&third) == 60).then_some(()));
+    assert_eq!(wait(late.control.handle.stats()).unwrap().redis_failure, None);
     from.end_move(&key, &to);
     spend_and_see("after");
 }
