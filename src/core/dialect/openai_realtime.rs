@@ -122,22 +122,28 @@ impl Kind {
 pub(super) fn peek(event: &[u8], rest: Rest, kind_of: impl Fn(&[u8]) -> Kind) -> Peek<'_> {
     let head = &event[..event.len().min(HEAD_BYTES_MAX)];
     let event_bytes = event.len() as u64 + rest.bytes();
-    match json::leading_text(head, b"{\"type\":\"").map(&kind_of) {
-        Some(Kind::OutputDelta(kind)) => match peek_delta(head, event_bytes, kind) {
+    const OPENING: &[u8] = b"{\"type\":\"";
+    let Some(name) = json::leading_text(head, OPENING) else {
+        return peek_with_care(head, event_bytes, kind_of);
+    };
+    match kind_of(name) {
+        Kind::OutputDelta(kind) => match peek_delta(head, OPENING.len() + name.len(), event_bytes, kind) {
             Some(piece) => Peek::OutputDelta(piece),
             None => peek_with_care(head, event_bytes, kind_of),
         },
-        Some(kind) => kind.sign().unwrap_or(Peek::Nothing),
-        None => peek_with_care(head, event_bytes, kind_of),
+        kind => kind.sign().unwrap_or(Peek::Nothing),
     }
 }
 
-/// A piece as OpenAI writes it: no white space, no escapes in the id, nothing but the text at the end.
+/// A piece as OpenAI writes it: no white space, no escapes in the id, nothing but the text at the end. Its type ends at
+/// `type_end`.
 #[inline]
-fn peek_delta(head: &[u8], event_bytes: u64, kind: OutputKind) -> Option<OutputDelta<'_>> {
+fn peek_delta(head: &[u8], type_end: usize, event_bytes: u64, kind: OutputKind) -> Option<OutputDelta<'_>> {
     static RESPONSE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"response_id\":\""));
     static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"delta\":\""));
-    let after_id = json::text_after(head, &RESPONSE_ID)?;
+    let behind_type = &head[type_end..];
+    let after_id =
+        response_id_in_order(behind_type).or_else(|| json::text_after(behind_type, &RESPONSE_ID))?;
     let id = json::plain_text(after_id).filter(|id| !id.is_empty())?;
     let seen = json::text_after(&after_id[id.len()..], &DELTA)?;
     let unseen_bytes = event_bytes.saturating_sub(head.len() as u64);
@@ -146,7 +152,16 @@ fn peek_delta(head: &[u8], event_bytes: u64, kind: OutputKind) -> Option<OutputD
         // All the rest but for the closing `"}`.
         None => seen.len() as u64 + unseen_bytes.saturating_sub(2),
     };
-    Some(OutputDelta { response: Some(Cow::Borrowed(std::str::from_utf8(id).ok()?)), kind, bytes })
+    // Sliced, so that its two words are not read as one right after they were written, which would stall.
+    let response = &std::str::from_utf8(id).ok()?[..id.len()];
+    Some(OutputDelta { response: Some(Cow::Borrowed(response)), kind, bytes })
+}
+
+/// The text of the response's id, where the event's own is all that stands between it and the type: a search takes longer.
+#[inline]
+fn response_id_in_order(behind_type: &[u8]) -> Option<&[u8]> {
+    let event_id = behind_type.strip_prefix(b"\",\"event_id\":\"")?;
+    event_id[json::plain_text(event_id)?.len()..].strip_prefix(b"\",\"response_id\":\"")
 }
 
 /// Any order of keys, white space and escapes.
