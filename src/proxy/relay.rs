@@ -42,7 +42,6 @@ pub(crate) async fn relay(shard: &Shard, live: &Live, ends: Box<Ends>, tap: &mut
 fn pumps<'a>(shard: &'a Shard, live: &'a Live, ends: Ends, owed: &'a Owed<'a>) -> (Pump<'a>, Pump<'a>) {
     let pump = |sender, from: (Reader, Buffer, usize), writer, direction| Pump {
         shard,
-        live,
         reader: from.0,
         buffer: Some(from.1),
         filled: from.2,
@@ -71,7 +70,6 @@ fn pumps<'a>(shard: &'a Shard, live: &'a Live, ends: Ends, owed: &'a Owed<'a>) -
 /// One direction: what is read, walked and written.
 struct Pump<'a> {
     shard: &'a Shard,
-    live: &'a Live,
     reader: Reader,
     /// None while nothing is in it and nothing comes. It is kept here and not in a future, which would hold it twice.
     buffer: Option<Buffer>,
@@ -105,10 +103,10 @@ impl Pump<'_> {
             if self.filled > 0 && !self.outlet.finished {
                 self.forward(visitor).await;
             }
-            if self.live.is_ending() {
+            if self.outlet.live.is_ending() {
                 Box::pin(self.outlet.send_close()).await;
             }
-            if self.live.leaving.get() || self.live.lingers() {
+            if self.outlet.live.leaving.get() || self.outlet.live.lingers() {
                 Box::pin(self.outlet.part()).await;
                 if self.filled > 0 && self.outlet.hears_out() {
                     self.hear_out(visitor);
@@ -145,13 +143,16 @@ impl Pump<'_> {
         match walked.outcome {
             Outcome::Go => {}
             Outcome::Stopped => {
-                debug_assert!(self.live.is_ending() || self.live.lingers(), "a stop has a reason");
+                debug_assert!(
+                    self.outlet.live.is_ending() || self.outlet.live.lingers(),
+                    "a stop has a reason"
+                );
             }
             Outcome::Violated(violation) => self.violated(violation),
         }
         if self.outlet.walker.is_closed() {
             self.heard_close();
-            self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+            self.outlet.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
         }
     }
 
@@ -165,7 +166,7 @@ impl Pump<'_> {
     /// The side that is read here has said goodbye. A provider that has tells no usage any more.
     fn heard_close(&self) {
         if self.outlet.sender == Sender::Server {
-            self.live.silent.set(true);
+            self.outlet.live.silent.set(true);
         }
     }
 
@@ -177,13 +178,13 @@ impl Pump<'_> {
         self.keep(buffer, &walked);
         if let Outcome::Violated(_) = walked.outcome {
             self.outlet.broken = true;
-            self.live.silent.set(true);
+            self.outlet.live.silent.set(true);
         }
         if self.outlet.walker.has_seen_close() {
             self.heard_close();
         }
         if self.outlet.owed.is_settled() {
-            self.live.up.call();
+            self.outlet.live.up.call();
         }
     }
 
@@ -205,7 +206,7 @@ impl Pump<'_> {
         if result.is_ok() {
             direction.heard_at.set(self.shard.now());
         }
-        debug_assert!(self.live.relaying.get(), "pumps run in relay only");
+        debug_assert!(self.outlet.live.relaying.get(), "pumps run in relay only");
         self.buffer = Some(buffer);
         result
     }
@@ -223,18 +224,18 @@ impl Pump<'_> {
                 violation => CloseReason::Protocol(violation.describe()),
             },
             Sender::Server => {
-                self.live.violation.set(Some(violation));
+                self.outlet.live.violation.set(Some(violation));
                 self.failed(Cause::Violated(violation))
             }
         };
-        self.shard.end(self.live, ending);
+        self.shard.end(self.outlet.live, ending);
     }
 
     /// A failure of the provider: counted, logged, and how the application is told.
     fn failed(&self, cause: Cause) -> CloseReason {
         self.shard.counters.add(Metric::UpstreamFailures, 1);
         let error = SessionError::new(Side::Upstream, Phase::Relay, cause);
-        tracing::warn!(session = %self.live.id(), %error, "session failed");
+        tracing::warn!(session = %self.outlet.live.id(), %error, "session failed");
         error.close_reason()
     }
 
@@ -243,31 +244,36 @@ impl Pump<'_> {
         let shard = self.shard;
         match self.outlet.sender {
             Sender::Server => {
-                self.live.silent.set(true);
-                self.live.up.call();
+                self.outlet.live.silent.set(true);
+                self.outlet.live.up.call();
                 // A provider that leaves without a close frame has failed, unless it was asked to go.
-                if !self.outlet.walker.is_closed() && !self.live.leaving.get() && !self.live.is_ending() {
+                if !self.outlet.walker.is_closed()
+                    && !self.outlet.live.leaving.get()
+                    && !self.outlet.live.is_ending()
+                {
                     let cause = error.map_or(Cause::Malformed("it left without a close frame"), Cause::Io);
-                    shard.end(self.live, self.failed(cause));
+                    shard.end(self.outlet.live, self.failed(cause));
                 }
                 self.outlet.broken = true;
-                if self.live.is_ending() {
+                if self.outlet.live.is_ending() {
                     self.outlet.send_close().await;
                 }
                 self.outlet.finish().await;
-                self.live.end_by(shard.now().plus_ms(shard.config.close_ms));
+                self.outlet.live.end_by(shard.now().plus_ms(shard.config.close_ms));
             }
             Sender::Client => {
-                let is_gone =
-                    error.is_some() || self.live.is_ending() || self.live.lingers() || self.live.gone.get();
-                self.live.leaving.set(true);
+                let is_gone = error.is_some()
+                    || self.outlet.live.is_ending()
+                    || self.outlet.live.lingers()
+                    || self.outlet.live.gone.get();
+                self.outlet.live.leaving.set(true);
                 if !is_gone {
                     // It may still listen.
-                    self.live.end_by(shard.now().plus_ms(shard.config.half_close_ms));
+                    self.outlet.live.end_by(shard.now().plus_ms(shard.config.half_close_ms));
                     self.outlet.let_finish().await;
                 }
-                if is_gone || self.live.gone.get() || self.live.is_ending() {
-                    self.live.forsake();
+                if is_gone || self.outlet.live.gone.get() || self.outlet.live.is_ending() {
+                    self.outlet.live.forsake();
                     self.outlet.wind_up().await;
                 } else {
                     self.outlet.finish().await;
@@ -279,15 +285,15 @@ impl Pump<'_> {
 
     /// The side that is written here takes no more.
     fn lost_reader(&mut self, error: &io::Error) {
-        tracing::debug!(session = %self.live.id(), side = ?self.outlet.sender, %error, "a peer takes no more");
+        tracing::debug!(session = %self.outlet.live.id(), side = ?self.outlet.sender, %error, "a peer takes no more");
         self.outlet.finished = true;
         match self.outlet.sender {
             // The application is gone, and nobody is left to relay for.
-            Sender::Server => self.live.forsake(),
+            Sender::Server => self.outlet.live.forsake(),
             // The provider may have more to say.
             Sender::Client => {
                 self.outlet.mark_notified();
-                self.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
+                self.outlet.live.end_by(self.shard.now().plus_ms(self.shard.config.close_ms));
             }
         }
     }

@@ -56,12 +56,12 @@ async fn life(
     arrival: Box<Arrival>,
     tap: &mut Option<Tap>,
 ) -> Result<Option<Box<Arrival>>, SessionError> {
+    // Each phase is boxed, so that a connection carries the size of the one that it is in.
     if let Arrival::Kept(kept) = &*arrival
-        && !http::keep::wait(shard, live, kept).await
+        && !Box::pin(http::keep::wait(shard, live, kept)).await
     {
         return Ok(None);
     }
-    // The phases before relay are boxed, so that a session in relay does not carry their size.
     let admitted = match Box::pin(admit::admit(shard, live, *arrival)).await? {
         Outcome::Answered => return Ok(None),
         Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, tap, *asking)).await,
@@ -69,7 +69,7 @@ async fn life(
     };
     let Some(connected) = Box::pin(connect::connect(shard, live, *admitted)).await? else { return Ok(None) };
     let (tap, ends) = begin(shard, live, tap, *connected);
-    relay::relay(shard, live, ends, tap).await;
+    Box::pin(relay::relay(shard, live, ends, tap)).await;
     Ok(None)
 }
 
