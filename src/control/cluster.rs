@@ -14,6 +14,7 @@ mod change_feed;
 mod keys;
 #[cfg(feature = "redis")]
 mod nodes;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod round;
