@@ -5,32 +5,32 @@
 //! the tokens of what was booked, and what was foreseen to nothing, once [`Meter::settle`] has been called; no response
 //! is booked twice.
 
+mod client;
 mod context;
+mod elapsed;
 mod open;
+mod outcome;
+mod responses;
 mod running;
 mod tariff;
+mod transcriptions;
 
 use self::context::Context;
-use self::open::{Asked, Open, Responses, Unheard, item_hash, response_hash, total_hash, transcription_hash};
-use self::running::{Growth, Running};
+use self::open::{Asked, Responses, item_hash, response_hash, total_hash, transcription_hash};
+use self::running::Running;
 use self::tariff::Tariff;
 use crate::api::{Api, Asked as AskedOver};
-use crate::dialect::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, Handle, OutputDelta, Peek, ProviderEvent, Rates, Rest,
-    SESSION_TIME, Settings,
-};
+use crate::dialect::{AudioRate, Dialect, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings};
 use crate::id::Model;
-use crate::metric::Metric;
-use crate::money::NanoUsd;
 use crate::price::{Price, PriceTable};
 use crate::terms::Terms;
 use crate::time::Now;
 use crate::usage::Usage;
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::{AddAssign, Sub};
 use std::sync::Arc;
 
+pub use self::outcome::{Charge, Counts, Metered, Reading};
 pub use self::tariff::Billing;
 
 /// What to do with what a response has generated before its usage is known.
@@ -77,64 +77,12 @@ pub enum Chosen {
     Unseen,
 }
 
-/// An amount for accounts. Negative where a provider's figure replaces a higher estimate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Charge {
-    pub cost: NanoUsd,
-    pub tokens: i64,
-}
-
-/// What came of an event, or of the end: charge the first, foresee the second, report the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// What all that is booked costs, less what was charged for it before.
-    pub charge: Charge,
-    /// What responses under way read by estimate. It warns, and is taken back when their end is known; until then it
-    /// ends nobody, for the provider may have most of it in its cache.
-    pub foreseen: Charge,
-    pub booked: Vec<Metered>,
-    /// The provider has given the application this to resume the session by.
-    pub handle: Option<Handle>,
-    /// By this others may attach to the session, and see what it uses.
-    pub call: Option<Box<str>>,
-}
-
 /// What a connection leaves to one that resumes its session: what the provider states again is not counted again, and what
 /// the next response reads follows from what was stated last.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
     stated: Option<Box<Usage>>,
     running: Option<Box<Running>>,
-}
-
-/// A response or a transcription that is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metered {
-    /// The model it was priced at.
-    pub model: Model,
-    pub usage: Usage,
-    pub cost: NanoUsd,
-    /// The provider stated no usage.
-    pub estimated: bool,
-    /// The cost comes from the model's own price list, not from the fallback.
-    pub known_price: bool,
-    /// From the response's first sign.
-    pub latency_ms: Option<u64>,
-}
-
-/// What happened since [`Meter::take_counts`] was last called.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Booked with the provider's usage.
-    pub metered: u32,
-    /// Ignored, because booked before.
-    pub duplicate: u32,
-    /// Booked by estimate.
-    pub estimated: u32,
-    /// Should have had usage, but was too large or unreadable or had none.
-    pub unmetered: u32,
-    /// Booked at least in part at the fallback price; also counted above.
-    pub unpriced: u32,
 }
 
 /// Which of several sessions meters what all of them see, as those do that are attached to one call.
@@ -391,94 +339,6 @@ impl Meter {
         reading
     }
 
-    /// Looks at the first bytes of an event of the application, as [`Meter::peek`] does at the provider's.
-    #[inline]
-    pub fn peek_client(&mut self, head: &[u8], event_bytes: u64) -> ClientPeeked {
-        let Some(dialect) = self.speaks.dialect() else { return ClientPeeked::Pass };
-        match dialect.peek_client(head, event_bytes) {
-            ClientPeek::Nothing => ClientPeeked::Pass,
-            ClientPeek::Whole => ClientPeeked::Collect,
-            ClientPeek::Sound { bytes } => {
-                self.context().append(bytes);
-                ClientPeeked::Length
-            }
-        }
-    }
-
-    /// More of the event of the application that was peeked at last, if its length was not known then.
-    pub fn grow_client(&mut self, bytes: u64) {
-        self.context().append(bytes);
-    }
-
-    /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
-    pub fn hears_binary(&self) -> bool {
-        self.speaks.dialect().is_some_and(|dialect| dialect.hears_binary())
-    }
-
-    /// So much sound of the application, as it is and not in base64.
-    pub fn hear(&mut self, bytes: u64) {
-        self.heard_bytes = self.heard_bytes.saturating_add(bytes);
-    }
-
-    /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is. Tells which
-    /// model it has the provider use from now on.
-    pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Chosen {
-        let mut chosen = Chosen::Nothing;
-        let Some(dialect) = self.speaks.dialect() else { return chosen };
-        dialect.read_client(event, event_bytes, &mut |event| {
-            if let ClientEvent::Setup(settings) = &event {
-                chosen = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
-            }
-            self.apply_client(event, prices, now);
-        });
-        chosen
-    }
-
-    fn apply_client(&mut self, event: ClientEvent<'_>, prices: &PriceTable, now: Now) {
-        let rate = self.input_rate;
-        match event {
-            ClientEvent::Nothing | ClientEvent::Attach { .. } => {}
-            ClientEvent::Sound { bytes } => self.context().append(bytes),
-            ClientEvent::ClearSound => self.context().clear(),
-            ClientEvent::CommitSound => self.context().ask_commit(),
-            ClientEvent::AddItem { item, content } => {
-                let item = item.as_deref().map(item_hash);
-                self.context().add(item, content, rate);
-            }
-            ClientEvent::DeleteItem { item } => self.context().delete(item.as_deref().map(item_hash)),
-            ClientEvent::TruncateItem { item, sound_ms } => {
-                self.context().truncate(item.as_deref().map(item_hash), sound_ms);
-            }
-            ClientEvent::Respond { apart, input } => {
-                let settings_bytes = self.settings_bytes;
-                let input = input
-                    .map(|content| Context::input_of(self.speaks.rates(), content, rate, settings_bytes));
-                let asked = &mut self.live.get_or_insert_default().asked;
-                if asked.len() < AWAITED_MAX {
-                    asked.push_back(Asked { apart, input });
-                }
-            }
-            ClientEvent::Choose { model, transcription_model } => {
-                if !self.model_is_stated {
-                    self.set_model(model.and_then(named), prices, now);
-                }
-                let transcription = self.models.transcription.take();
-                self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
-            }
-            ClientEvent::Setup(settings) => {
-                self.model_is_named = false;
-                self.take_settings(*settings, prices, now);
-            }
-            ClientEvent::Resume { .. } => {}
-            ClientEvent::Billed { usage } => {
-                let billed = self.item(None, None, usage, &Terms::default(), prices, now);
-                self.live.get_or_insert_default().overdue.absorb(billed);
-                // So that it is asked for at once.
-                self.running.get_or_insert_default();
-            }
-        }
-    }
-
     /// Nobody hears the responses any more. What they have read is charged from now on, as what they say is.
     pub fn abandon(&mut self) -> Reading {
         self.abandoned = true;
@@ -544,106 +404,6 @@ impl Meter {
         settled
     }
 
-    /// Whether time is billed as it passes, or what the application says.
-    #[inline]
-    pub fn is_timed(&self) -> bool {
-        self.running.is_some()
-    }
-
-    /// Books the time that is billed as it passes, every few seconds, and charges what of it is not stated yet; and what else the
-    /// application has added that is billed: call it whenever there is occasion.
-    pub fn elapse(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        let is_due = self.running.as_ref().is_some_and(|running| running.is_due(now.instant));
-        let mut reading = if is_due { self.book_elapsed(prices, now) } else { Reading::default() };
-        reading.absorb(self.charge_ahead(prices, now));
-        reading.absorb(self.book_written(prices, now));
-        self.reading(reading)
-    }
-
-    /// Whether all that is heard is written down, and nobody has stated what that costs.
-    fn writes_all(&self) -> bool {
-        let is_stated = self.live.as_ref().is_some_and(|live| live.stated.is_some());
-        self.only_transcribes && self.speaks.rates().sound_is_read_as_it_comes && !is_stated
-    }
-
-    /// Books what has been written down so, in pieces.
-    fn book_written(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        let rate = self.input_rate;
-        let taken = |context: &mut Box<Context>| context.take_sound(WRITTEN_EACH_MS, rate);
-        let sound_ms = if self.writes_all() { self.context.as_mut().map_or(0, taken) } else { 0 };
-        self.book_sound(sound_ms, 0, prices, now)
-    }
-
-    /// How long the session is by estimate, where that is billed.
-    fn estimated_ms(&self, now: Now) -> Option<u64> {
-        let running = self.running.as_ref()?;
-        let ms = running.estimated_ms(self.sent_ms(), now.instant)?;
-        (self.is_owner || self.may_meter(total_hash(SESSION_TIME))).then_some(ms)
-    }
-
-    /// How long the sound is that was sent, where that is billed and can be told by its bytes.
-    fn sent_ms(&self) -> Option<u64> {
-        let rate = self.input_rate;
-        let is_told = self.speaks.rates().sound_is_billed && rate != AudioRate::UNKNOWN;
-        let in_base64 = || self.context.as_ref().map_or(0, |sent| sent.uncommitted_ms(rate, false));
-        is_told.then(|| in_base64().saturating_add(rate.ms(self.heard_bytes)))
-    }
-
-    /// Charges the session's time ahead of what is stated of it, or books it if nothing was for long.
-    fn charge_ahead(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        let Some(ms) = self.estimated_ms(now) else { return Reading::default() };
-        if self.running.as_mut().is_some_and(|running| running.is_unstated(now.instant)) {
-            return self.book_ahead(prices, now);
-        }
-        if self.estimate != EstimateMode::Enforce {
-            return Reading::default();
-        }
-        let (_, price) = self.priced(None, prices, now);
-        let running = self.running.as_mut();
-        let charge = running.map(|running| running.charge_ahead(ms, total_hash(SESSION_TIME), &price));
-        Reading { charge: charge.unwrap_or_default(), ..Reading::default() }
-    }
-
-    /// Books the session's time as far as it is known by estimate alone.
-    fn book_ahead(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        let Some(ms) = self.estimated_ms(now) else { return Reading::default() };
-        let usage = Usage { duration_ms: ms, requests: 1, ..Usage::default() };
-        self.total((SESSION_TIME, None), (usage, &Terms::default()), Basis::Estimated, prices, now)
-    }
-
-    /// A running total has come to this.
-    fn total(
-        &mut self,
-        (key, model): (&str, Option<Cow<'_, str>>),
-        (usage, terms): (Usage, &Terms<'_>),
-        basis: Basis,
-        prices: &PriceTable,
-        now: Now,
-    ) -> Reading {
-        if !self.may_meter(total_hash(key)) {
-            self.counts.duplicate += 1;
-            return Reading::default();
-        }
-        let (model, price) = self.priced(model, prices, now);
-        let running = self.running.get_or_insert_default();
-        let growth = running.state(total_hash(key), usage, &price, terms);
-        let ahead = if key == SESSION_TIME { running.take_ahead(now.instant) } else { Charge::default() };
-        let mut reading = self.book_growth(model, growth, basis);
-        reading.charge = reading.charge - ahead;
-        reading
-    }
-
-    fn book_elapsed(&mut self, prices: &PriceTable, now: Now) -> Reading {
-        if self.running.is_none() {
-            return self.reading(Reading::default());
-        }
-        let (model, price) = self.priced(None, prices, now);
-        let running = self.running.as_mut();
-        let growth = running.and_then(|running| running.elapse(now.instant, total_hash(CLOCK), &price));
-        let booked = self.book_growth(model, growth, Basis::Stated);
-        self.reading(booked)
-    }
-
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
@@ -694,12 +454,7 @@ impl Meter {
             ProviderEvent::Item { id, model, usage, terms } => {
                 self.item(id.as_deref(), model, usage, &terms, prices, now)
             }
-            ProviderEvent::Clock { runs } => {
-                let (model, price) = self.priced(None, prices, now);
-                let running = self.running.get_or_insert_default();
-                let growth = running.set_clock(runs, now.instant, total_hash(CLOCK), &price);
-                self.book_growth(model, growth, Basis::Stated)
-            }
+            ProviderEvent::Clock { runs } => self.set_clock(runs, prices, now),
             ProviderEvent::Ahead { grows } => {
                 let charged = self.running.get_or_insert_default().set_ahead(grows, now.instant);
                 Reading { charge: Charge::default() - charged, ..Reading::default() }
@@ -748,30 +503,6 @@ impl Meter {
         self.reading(reading)
     }
 
-    /// A response has begun, at a model of its own if it names one.
-    fn begun(
-        &mut self,
-        id: Option<&str>,
-        model: Option<Cow<'_, str>>,
-        output_rate: Option<AudioRate>,
-        apart: bool,
-        prices: &PriceTable,
-        now: Now,
-    ) {
-        self.forget_booked(id);
-        let price = model.and_then(named).map(|model| {
-            let price = self.tariff.price(model.as_str(), prices, now.wall);
-            (model, price)
-        });
-        let fresh = |open: &&mut Open| open.audio_bytes == 0;
-        if let Some(open) = self.open(id, apart, prices, now).filter(fresh) {
-            open.output_rate = output_rate.unwrap_or(open.output_rate);
-            if let Some((model, price)) = price {
-                (open.model, open.price) = (Some(model), price);
-            }
-        }
-    }
-
     fn take_settings(&mut self, settings: Settings<'_>, prices: &PriceTable, now: Now) {
         self.models.transcription =
             settings.transcription_model.and_then(named).or(self.models.transcription.take());
@@ -796,13 +527,6 @@ impl Meter {
         self.set_model(model, prices, now);
     }
 
-    /// A response begins: if its id was used before, it is another one all the same.
-    fn forget_booked(&mut self, id: Option<&str>) {
-        if let (Some(id), Some(live)) = (id, &mut self.live) {
-            live.forget(response_hash(id));
-        }
-    }
-
     fn set_model(&mut self, model: Option<Model>, prices: &PriceTable, now: Now) {
         let Some(model) = model else { return };
         for open in self.live.iter_mut().flat_map(|live| &mut live.open) {
@@ -812,89 +536,6 @@ impl Meter {
             }
         }
         self.models.session = Some(model);
-    }
-
-    /// The open response of an id, opened if it is new; `None` if it is over already. What bears no id belongs to the
-    /// response that was touched last: servers without ids run one at a time.
-    fn open(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Option<&mut Open> {
-        let live = self.live.get_or_insert_default();
-        if id.is_none() && live.open.last().is_some_and(|open| open.is_finished) {
-            // The next one begins, and the usage of this one never came.
-            let finished = live.open.pop();
-            self.overdue(finished, prices, now);
-        }
-        let live = self.live.get_or_insert_default();
-        let found = live.open.iter().rposition(|open| id.is_none() || open.id.as_deref() == id);
-        if let Some(index) = found {
-            let last = live.open.len() - 1;
-            live.open[index..].rotate_left(usize::from(index < last));
-        } else {
-            let hash = id.map(response_hash);
-            if hash.is_some_and(|hash| live.has_booked(hash)) {
-                return None;
-            }
-            if let Some(hash) = hash.filter(|hash| !self.may_meter(*hash)) {
-                let live = self.live.get_or_insert_default();
-                live.remember(hash);
-                live.take_asked(apart);
-                return None;
-            }
-            let live = self.live.get_or_insert_default();
-            if live.open.len() == OPEN_MAX {
-                let quiet = live.open.remove(0);
-                self.overdue(Some(quiet), prices, now);
-            }
-            let mut open = self.begin(id, apart, prices, now);
-            let live = self.live.get_or_insert_default();
-            live.overdue.foreseen += open.input_charge;
-            if self.abandoned {
-                live.overdue.absorb(open.charge_input());
-            }
-            live.open.push(open);
-        }
-        self.live.as_mut()?.open.last_mut()
-    }
-
-    /// Books a response by its estimate where nothing can be answered.
-    fn overdue(&mut self, response: Option<Open>, prices: &PriceTable, now: Now) {
-        let Some(response) = response else { return };
-        let reading = self.book_response(response, None, &Terms::default(), prices, now);
-        self.live.get_or_insert_default().overdue.absorb(reading);
-    }
-
-    /// A response that is foreseen to read what there is to be read now.
-    fn begin(&mut self, id: Option<&str>, apart: bool, prices: &PriceTable, now: Now) -> Open {
-        let price = self.tariff.price(name_of(self.models.session.as_ref()), prices, now.wall);
-        let asked = self.live.as_mut().and_then(|live| live.take_asked(apart));
-        let (settings_bytes, rate) = (self.settings_bytes, self.input_rate);
-        let context = self.context();
-        if !apart {
-            context.begin(rate);
-        }
-        let of_its_own = asked.filter(|_| apart).and_then(|asked| asked.input);
-        let input = of_its_own.unwrap_or_else(|| context.input(settings_bytes));
-        let input_charge = match self.estimate {
-            EstimateMode::Enforce => Charge::of(price.plain_cost(&input), &input),
-            EstimateMode::Observe | EstimateMode::Off => Charge::default(),
-        };
-        Open {
-            id: id.map(Box::from),
-            price,
-            model: self.models.session.clone(),
-            began_at: Some(now.instant),
-            output_rate: self.output_rate,
-            said_ms_per_token: self.speaks.rates().said_ms_per_token,
-            audio_bytes: 0,
-            text_bytes: 0,
-            said_at_least: (0, 0),
-            charged: Charge::default(),
-            input: (self.estimate != EstimateMode::Off).then(|| Box::new(input)),
-            input_charge,
-            input_is_charged: false,
-            searches: 0,
-            apart,
-            is_finished: false,
-        }
     }
 
     fn may_meter(&self, hash: u64) -> bool {
@@ -908,94 +549,6 @@ impl Meter {
 
     fn context(&mut self) -> &mut Context {
         self.context.get_or_insert_with(|| Box::new(Context::new(self.speaks.rates())))
-    }
-
-    fn add(&mut self, piece: &OutputDelta<'_>, prices: &PriceTable, now: Now) -> Charge {
-        let estimate = self.estimate;
-        if estimate == EstimateMode::Off {
-            return Charge::default();
-        }
-        let Some(open) = self.open(piece.response.as_deref(), false, prices, now) else {
-            return Charge::default();
-        };
-        let charge = open.grow(piece.kind, piece.bytes, estimate);
-        if let Some(live) = &mut self.live {
-            live.growing = Some(piece.kind);
-        }
-        charge
-    }
-
-    fn done(
-        &mut self,
-        id: Option<&str>,
-        usage: Option<Usage>,
-        terms: &Terms<'_>,
-        prices: &PriceTable,
-        now: Now,
-    ) -> Reading {
-        let live = self.live.get_or_insert_default();
-        live.growing = None;
-        if id.is_some_and(|id| live.has_booked(response_hash(id))) || live.is_repeated(usage.as_ref()) {
-            self.counts.duplicate += 1;
-            return Reading::default();
-        }
-        let of_id = live.open.iter().position(|open| id.is_none() || open.id.as_deref() == id);
-        let found = of_id.or_else(|| live.open.iter().position(|open| open.id.is_none()));
-        let mut response = match found {
-            Some(index) => live.open.remove(index),
-            None => {
-                if let Some(hash) = id.map(response_hash).filter(|hash| !self.may_meter(*hash)) {
-                    self.live.get_or_insert_default().remember(hash);
-                    self.counts.duplicate += 1;
-                    return Reading::default();
-                }
-                let unseen = self.begin(id, false, prices, now);
-                self.live.get_or_insert_default().overdue.foreseen += unseen.input_charge;
-                Open { began_at: None, ..unseen }
-            }
-        };
-        response.id = response.id.or_else(|| id.map(Box::from));
-        self.book_response(response, usage, terms, prices, now)
-    }
-
-    /// A response is over, of which nobody states what it was. Characters are those of the request, and no guess.
-    fn measured(
-        &mut self,
-        id: Option<&str>,
-        usage: Usage,
-        terms: &Terms<'_>,
-        prices: &PriceTable,
-        now: Now,
-    ) -> Reading {
-        let Some(open) = self.open(id, true, prices, now) else { return Reading::default() };
-        let usage = open.price.measured(usage);
-        if usage.characters_in > 0 {
-            return self.done(id, Some(usage), terms, prices, now);
-        }
-        open.measure(usage);
-        self.done(id, None, terms, prices, now)
-    }
-
-    /// A response has come to nothing; what it was said to read was not billed then, unless it has said something.
-    fn dropped(&mut self, id: Option<&str>, prices: &PriceTable, now: Now) -> Reading {
-        let live = self.live.get_or_insert_default();
-        let is_it = |open: &Open| open.id.as_deref() == id && open.tokens() == (0, 0);
-        let Some(index) = live.open.iter().position(is_it) else {
-            let is_open = live.open.iter().any(|open| open.id.as_deref() == id);
-            return match is_open {
-                true => self.done(id, None, &Terms::default(), prices, now),
-                false => Reading::default(),
-            };
-        };
-        let dropped = live.open.remove(index);
-        if let Some(id) = id {
-            live.remember(response_hash(id));
-        }
-        Reading {
-            charge: Charge::default() - dropped.charged,
-            foreseen: Charge::default() - dropped.foreseen(),
-            ..Reading::default()
-        }
     }
 
     /// A model that is named here, else the session's, with its price.
@@ -1042,134 +595,6 @@ impl Meter {
         }
     }
 
-    /// Books what a running sum has grown by.
-    fn book_growth(&mut self, model: Option<Model>, growth: Option<Growth>, basis: Basis) -> Reading {
-        let Some(Growth { usage, cost, price }) = growth else { return Reading::default() };
-        let metered = Metered { cost, ..self.book(model, &price, usage, &Terms::default(), basis) };
-        Reading {
-            charge: Charge::of(metered.cost, &metered.usage),
-            booked: vec![metered],
-            ..Reading::default()
-        }
-    }
-
-    /// What was said is an item now, and will be written down where that was asked for.
-    fn committed(&mut self, item: Option<&str>, prices: &PriceTable, now: Now) -> Reading {
-        let rate = self.input_rate;
-        let sound_ms = self.context().commit(item.map(item_hash), rate);
-        let Some(item) = item.filter(|_| sound_ms > 0 && self.models.transcription.is_some()) else {
-            return Reading::default();
-        };
-        if self.estimate == EstimateMode::Off {
-            return Reading::default();
-        }
-        let live = self.live.get_or_insert_default();
-        let oldest = if live.unheard.len() == AWAITED_MAX { live.unheard.pop_front() } else { None };
-        live.unheard.push_back(Unheard { hash: transcription_hash(item, 0), sound_ms });
-        oldest.map(|oldest| self.book_unheard(oldest, prices, now)).unwrap_or_default()
-    }
-
-    fn transcribed(
-        &mut self,
-        item: Option<&str>,
-        content_index: u64,
-        usage: Option<Usage>,
-        prices: &PriceTable,
-        now: Now,
-    ) -> Reading {
-        let hash = item.map(|item| transcription_hash(item, content_index));
-        let live = self.live.get_or_insert_default();
-        let unheard = hash.and_then(|hash| live.take_unheard(hash));
-        if hash.is_some_and(|hash| live.has_booked(hash)) {
-            self.counts.duplicate += 1;
-            return Reading::default();
-        }
-        let Some(usage) = usage else {
-            // As the beta does: what was heard of the speech is all there is to go by.
-            return match unheard {
-                Some(unheard) => self.book_unheard(unheard, prices, now),
-                None => {
-                    self.counts.unmetered += 1;
-                    Reading::default()
-                }
-            };
-        };
-        if let Some(hash) = hash {
-            live.remember(hash);
-            if !self.may_meter(hash) {
-                self.counts.duplicate += 1;
-                return Reading::default();
-            }
-        }
-        self.book_transcription(usage, Basis::Stated, prices, now)
-    }
-
-    /// Books what was said and not written down, as if it had been.
-    fn book_unheard(&mut self, unheard: Unheard, prices: &PriceTable, now: Now) -> Reading {
-        let Unheard { hash, sound_ms } = unheard;
-        self.live.get_or_insert_default().remember(hash);
-        if self.may_meter(hash) { self.book_sound(sound_ms, 1, prices, now) } else { Reading::default() }
-    }
-
-    fn book_sound(&mut self, sound_ms: u64, requests: u64, prices: &PriceTable, now: Now) -> Reading {
-        if sound_ms == 0 || self.estimate == EstimateMode::Off || self.models.transcription.is_none() {
-            return Reading::default();
-        }
-        let model = name_of(self.models.transcription.as_ref());
-        let usage = match self.tariff.price(model, prices, now.wall).bills_time() {
-            true => Usage { duration_ms: sound_ms, requests, ..Usage::default() },
-            false => {
-                let audio_in = sound_ms.div_ceil(self.speaks.rates().heard_ms_per_token);
-                Usage { audio_in, requests, ..Usage::default() }
-            }
-        };
-        self.book_transcription(usage, Basis::Estimated, prices, now)
-    }
-
-    fn book_transcription(&mut self, usage: Usage, basis: Basis, prices: &PriceTable, now: Now) -> Reading {
-        let model = self.models.transcription.clone();
-        let price = self.tariff.price(name_of(model.as_ref()), prices, now.wall);
-        let metered = self.book(model, &price, usage, &Terms::default(), basis);
-        let charge = Charge::of(metered.cost, &metered.usage);
-        Reading { charge, booked: vec![metered], ..Reading::default() }
-    }
-
-    /// Books a response that is not among the open ones any more, at what it costs now.
-    fn book_response(
-        &mut self,
-        response: Open,
-        usage: Option<Usage>,
-        terms: &Terms<'_>,
-        prices: &PriceTable,
-        now: Now,
-    ) -> Reading {
-        if let Some(id) = &response.id {
-            self.live.get_or_insert_default().remember(response_hash(id));
-        }
-        if !response.apart {
-            let said = response.tokens();
-            self.context().finish(usage.as_ref(), said);
-            let live = self.live.get_or_insert_default();
-            live.stated = usage.map(Box::new).or(live.stated.take());
-        }
-        let (usage, basis) = match usage {
-            Some(usage) => (usage, Basis::Stated),
-            None => (response.usage(), Basis::Estimated),
-        };
-        let usage = Usage { searches: usage.searches.max(response.searches.into()), ..usage };
-        let latency_ms = response.began_at.map(|began_at| now.instant.since(began_at));
-        let foreseen = response.foreseen();
-        let price = self.tariff.price(name_of(response.model.as_ref()), prices, now.wall);
-        let metered = self.book(response.model, &price, usage, terms, basis);
-        let metered = Metered { latency_ms, ..metered };
-        Reading {
-            charge: Charge::of(metered.cost, &metered.usage) - response.charged,
-            foreseen: Charge::default() - foreseen,
-            booked: vec![metered],
-            ..Reading::default()
-        }
-    }
-
     fn book(
         &mut self,
         model: Option<Model>,
@@ -1202,63 +627,12 @@ impl Meter {
     }
 }
 
-impl Reading {
-    fn absorb(&mut self, other: Reading) {
-        self.charge += other.charge;
-        self.foreseen += other.foreseen;
-        self.booked.extend(other.booked);
-        self.handle = other.handle.or(self.handle.take());
-        self.call = other.call.or(self.call.take());
-    }
-}
-
-impl Charge {
-    fn of(cost: NanoUsd, usage: &Usage) -> Charge {
-        Charge { cost, tokens: i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX) }
-    }
-}
-
-impl AddAssign for Charge {
-    fn add_assign(&mut self, other: Charge) {
-        self.cost += other.cost;
-        self.tokens = self.tokens.saturating_add(other.tokens);
-    }
-}
-
-impl Sub for Charge {
-    type Output = Charge;
-    fn sub(self, other: Charge) -> Charge {
-        Charge { cost: self.cost - other.cost, tokens: self.tokens.saturating_sub(other.tokens) }
-    }
-}
-
-impl Counts {
-    /// For adding them to the process's counters.
-    pub fn by_metric(&self) -> [(Metric, u64); 5] {
-        [
-            (Metric::EventsMetered, self.metered),
-            (Metric::EventsDuplicate, self.duplicate),
-            (Metric::EventsEstimated, self.estimated),
-            (Metric::EventsUnmetered, self.unmetered),
-            (Metric::EventsUnpriced, self.unpriced),
-        ]
-        .map(|(metric, count)| (metric, u64::from(count)))
-    }
-}
-
 /// Where a usage comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Basis {
     Stated,
     Estimated,
 }
-
-/// The total that elapsed time is kept under.
-const CLOCK: &str = "elapsed time";
-
-/// What is written down is booked in pieces of so long: what a limit on it can be passed by. It is a whole number of bytes in
-/// base64 at every usual rate.
-const WRITTEN_EACH_MS: u64 = 6_000;
 
 /// A provider's word for a model, if it is fit to be a name.
 fn named(word: Cow<'_, str>) -> Option<Model> {

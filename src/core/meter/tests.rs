@@ -1,5 +1,7 @@
+use super::open::Open;
 use super::*;
 use crate::dialect::{HEAD_BYTES_MAX, OpenaiRealtime};
+use crate::money::NanoUsd;
 use crate::time::{HOUR_MS, Instant, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,0 +1,98 @@
+//! What the application says: what it asks for, and what it adds to what is read.
+
+use super::open::{Asked, item_hash};
+use super::{AWAITED_MAX, Chosen, ClientPeeked, Context, Meter, named};
+use crate::dialect::{ClientEvent, ClientPeek};
+use crate::price::PriceTable;
+use crate::terms::Terms;
+use crate::time::Now;
+
+impl Meter {
+    /// Looks at the first bytes of an event of the application, as [`Meter::peek`] does at the provider's.
+    #[inline]
+    pub fn peek_client(&mut self, head: &[u8], event_bytes: u64) -> ClientPeeked {
+        let Some(dialect) = self.speaks.dialect() else { return ClientPeeked::Pass };
+        match dialect.peek_client(head, event_bytes) {
+            ClientPeek::Nothing => ClientPeeked::Pass,
+            ClientPeek::Whole => ClientPeeked::Collect,
+            ClientPeek::Sound { bytes } => {
+                self.context().append(bytes);
+                ClientPeeked::Length
+            }
+        }
+    }
+
+    /// More of the event of the application that was peeked at last, if its length was not known then.
+    pub fn grow_client(&mut self, bytes: u64) {
+        self.context().append(bytes);
+    }
+
+    /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
+    pub fn hears_binary(&self) -> bool {
+        self.speaks.dialect().is_some_and(|dialect| dialect.hears_binary())
+    }
+
+    /// So much sound of the application, as it is and not in base64.
+    pub fn hear(&mut self, bytes: u64) {
+        self.heard_bytes = self.heard_bytes.saturating_add(bytes);
+    }
+
+    /// An event of the application that was asked for, or its beginning; `event_bytes` is how long all of it is. Tells which
+    /// model it has the provider use from now on.
+    pub fn read_client(&mut self, event: &[u8], event_bytes: u64, prices: &PriceTable, now: Now) -> Chosen {
+        let mut chosen = Chosen::Nothing;
+        let Some(dialect) = self.speaks.dialect() else { return chosen };
+        dialect.read_client(event, event_bytes, &mut |event| {
+            if let ClientEvent::Setup(settings) = &event {
+                chosen = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
+            }
+            self.apply_client(event, prices, now);
+        });
+        chosen
+    }
+
+    fn apply_client(&mut self, event: ClientEvent<'_>, prices: &PriceTable, now: Now) {
+        let rate = self.input_rate;
+        match event {
+            ClientEvent::Nothing | ClientEvent::Attach { .. } => {}
+            ClientEvent::Sound { bytes } => self.context().append(bytes),
+            ClientEvent::ClearSound => self.context().clear(),
+            ClientEvent::CommitSound => self.context().ask_commit(),
+            ClientEvent::AddItem { item, content } => {
+                let item = item.as_deref().map(item_hash);
+                self.context().add(item, content, rate);
+            }
+            ClientEvent::DeleteItem { item } => self.context().delete(item.as_deref().map(item_hash)),
+            ClientEvent::TruncateItem { item, sound_ms } => {
+                self.context().truncate(item.as_deref().map(item_hash), sound_ms);
+            }
+            ClientEvent::Respond { apart, input } => {
+                let settings_bytes = self.settings_bytes;
+                let input = input
+                    .map(|content| Context::input_of(self.speaks.rates(), content, rate, settings_bytes));
+                let asked = &mut self.live.get_or_insert_default().asked;
+                if asked.len() < AWAITED_MAX {
+                    asked.push_back(Asked { apart, input });
+                }
+            }
+            ClientEvent::Choose { model, transcription_model } => {
+                if !self.model_is_stated {
+                    self.set_model(model.and_then(named), prices, now);
+                }
+                let transcription = self.models.transcription.take();
+                self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
+            }
+            ClientEvent::Setup(settings) => {
+                self.model_is_named = false;
+                self.take_settings(*settings, prices, now);
+            }
+            ClientEvent::Resume { .. } => {}
+            ClientEvent::Billed { usage } => {
+                let billed = self.item(None, None, usage, &Terms::default(), prices, now);
+                self.live.get_or_insert_default().overdue.absorb(billed);
+                // So that it is asked for at once.
+                self.running.get_or_insert_default();
+            }
+        }
+    }
+}
