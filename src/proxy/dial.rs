@@ -5,7 +5,6 @@ use crate::error::{Cause, Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::io::buffer::Buffer;
 use crate::io::stream::{self, End, Reader, Writer};
-use crate::io::tls;
 use crate::live::Live;
 use crate::race;
 use crate::shard::Shard;
@@ -109,7 +108,7 @@ async fn line(shard: &Shard, live: &Live, provider: &Provider) -> Result<(Reader
     let config = Arc::clone(&**config.load());
     let name = ServerName::try_from(provider.host.clone())
         .map_err(|_| Cause::Malformed("its name is not a host name"))?;
-    Ok(tls::connect(plain, config, name, &shard.pool).await?)
+    Ok(stream::connect_tls(plain, config, name, &shard.pool).await?)
 }
 
 /// Sends a provider's refusal to the client: `head`, and the body as it comes, with what is to be blotted out of it.

@@ -7,7 +7,7 @@ use crate::error::{Phase, SessionError, Side};
 use crate::head::{NoHead, read_head};
 use crate::io::buffer::Buffer;
 use crate::io::stream::{self, Reader, Writer};
-use crate::io::tls::{self, Scheme};
+use crate::io::tls::Scheme;
 use crate::live::Live;
 use crate::refuse;
 use crate::shard::Shard;
@@ -115,7 +115,7 @@ async fn accept(
     if scheme == Scheme::Tls {
         let Some(config) = &shard.config.tls else { return Ok(None) };
         let config = Arc::clone(&**config.load());
-        plain = tls::accept(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
+        plain = stream::accept_tls(plain, early.take(), config, &shard.pool).await.map_err(failed)?;
     }
     let origin = Origin { peer: peer.ip(), client: live.client.get().unwrap_or(peer.ip()), scheme };
     Ok(Some(Line { reader: plain.0, writer: plain.1, early, origin }))

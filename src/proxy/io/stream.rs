@@ -2,14 +2,17 @@
 //!
 //! A read lends its buffer and is never dropped while it is pending: what ends it is [`ShutdownHandle::shut_down`].
 
-use crate::io::buffer::{BUFFER_BYTES, Buffer, Unfilled};
+use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Unfilled};
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::tcp::{self, WriteHalf};
-use crate::io::tls::{TlsReader, TlsWriter};
+use crate::io::tls::{self, TlsReader, TlsWriter};
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
 use monoio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 pub(crate) enum Reader {
     Plain(OwnedReadHalf<TcpStream>),
@@ -26,6 +29,38 @@ pub(crate) fn split(stream: TcpStream, handle: &ShutdownHandle) -> io::Result<(R
     handle.arm(&stream);
     let (read, write) = tcp::split(stream)?;
     Ok((Reader::Plain(read), Writer::Plain(write)))
+}
+
+/// Shakes hands as the server that a client has connected to. `early` is what was read of the connection already, with
+/// how much that is.
+pub(crate) async fn accept_tls(
+    plain: (Reader, Writer),
+    early: Option<(Buffer, usize)>,
+    config: Arc<ServerConfig>,
+    pool: &Pool,
+) -> io::Result<(Reader, Writer)> {
+    tls::accept(halves(plain), early, config, pool).await.map(secured)
+}
+
+/// Shakes hands with the server called `name`.
+pub(crate) async fn connect_tls(
+    plain: (Reader, Writer),
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    pool: &Pool,
+) -> io::Result<(Reader, Writer)> {
+    tls::connect(halves(plain), config, name, pool).await.map(secured)
+}
+
+fn halves(plain: (Reader, Writer)) -> (OwnedReadHalf<TcpStream>, WriteHalf) {
+    let (Reader::Plain(read), Writer::Plain(write)) = plain else {
+        unreachable!("TLS is put on plain connections only");
+    };
+    (read, write)
+}
+
+fn secured((reader, writer): (TlsReader, TlsWriter)) -> (Reader, Writer) {
+    (Reader::Tls(Box::new(reader)), Writer::Tls(Box::new(writer)))
 }
 
 impl Reader {

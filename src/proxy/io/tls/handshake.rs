@@ -8,9 +8,9 @@ use super::outgoing::TlsWriter;
 use super::record::{self, Opener, Sealer};
 use super::{Schedule, Shared, invalid};
 use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool, Unfilled};
-use crate::io::stream::{Reader, Writer};
-use crate::io::tcp;
-use monoio::io::{CancelableAsyncReadRent, Canceller};
+use crate::io::tcp::{self, WriteHalf};
+use monoio::io::{CancelableAsyncReadRent, Canceller, OwnedReadHalf};
+use monoio::net::TcpStream;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -23,35 +23,33 @@ use std::sync::Arc;
 /// Shakes hands as the server that a client has connected to. `early` is what was read of the connection already, with
 /// how much that is.
 pub(crate) async fn accept(
-    plain: (Reader, Writer),
+    plain: (OwnedReadHalf<TcpStream>, WriteHalf),
     early: Option<(Buffer, usize)>,
     config: Arc<ServerConfig>,
     pool: &Pool,
-) -> io::Result<(Reader, Writer)> {
+) -> io::Result<(TlsReader, TlsWriter)> {
     let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
     shake_hands(plain, early, Handshake::new(Side::Server(connection)), pool).await
 }
 
 /// Shakes hands with the server called `name`.
 pub(crate) async fn connect(
-    plain: (Reader, Writer),
+    plain: (OwnedReadHalf<TcpStream>, WriteHalf),
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     pool: &Pool,
-) -> io::Result<(Reader, Writer)> {
+) -> io::Result<(TlsReader, TlsWriter)> {
     let connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
     shake_hands(plain, None, Handshake::new(Side::Client(connection)), pool).await
 }
 
 async fn shake_hands(
-    plain: (Reader, Writer),
+    plain: (OwnedReadHalf<TcpStream>, WriteHalf),
     early: Option<(Buffer, usize)>,
     mut handshake: Handshake,
     pool: &Pool,
-) -> io::Result<(Reader, Writer)> {
-    let (Reader::Plain(mut read), Writer::Plain(mut write)) = plain else {
-        unreachable!("TLS is put on plain connections only");
-    };
+) -> io::Result<(TlsReader, TlsWriter)> {
+    let (mut read, mut write) = plain;
     let (mut buffer, mut filled) = match early {
         Some(early) => early,
         None => (pool.take()?, 0),
@@ -81,9 +79,7 @@ async fn shake_hands(
     }
     let (opener, sealer, shared) = handshake.agreed().map_err(invalid)?;
     let incoming = Incoming::new(opener, Rc::clone(&shared), pool.clone(), (buffer, filled));
-    let reader = TlsReader::new(read, incoming);
-    let writer = TlsWriter::new(write, sealer, shared, pool.clone());
-    Ok((Reader::Tls(Box::new(reader)), Writer::Tls(Box::new(writer))))
+    Ok((TlsReader::new(read, incoming), TlsWriter::new(write, sealer, shared, pool.clone())))
 }
 
 /// A handshake under way.

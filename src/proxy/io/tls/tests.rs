@@ -4,7 +4,7 @@ use super::handshake::{Handshake, Side};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::record::Fault;
-use super::{accept, client_config, connect, server_config};
+use super::{client_config, server_config};
 use crate::io::allocations;
 use crate::io::buffer::{BUFFER_BYTES, Pool};
 use crate::io::shut_down::ShutdownHandle;
@@ -402,8 +402,8 @@ async fn ends(configs: &Configs, pool: &Pool) -> [(Reader, Writer); 2] {
     let client = stream::split(client.unwrap(), &handle).unwrap();
     let server = stream::split(server.unwrap().0, &handle).unwrap();
     let (client, server) = monoio::join!(
-        connect(client, Arc::clone(&configs.client), name(), pool),
-        accept(server, None, Arc::clone(&configs.server), pool)
+        stream::connect_tls(client, Arc::clone(&configs.client), name(), pool),
+        stream::accept_tls(server, None, Arc::clone(&configs.server), pool)
     );
     [client.unwrap(), server.unwrap()]
 }
