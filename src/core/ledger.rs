@@ -149,10 +149,11 @@ pub struct Ledger {
     holders: HolderIndex,
     keys: Keys,
     catalog: BTreeMap<EntryId, Stamped<Entry>>,
-    /// In an order, as all that is listed, so that a list may be made a portion at a time.
-    sessions: BTreeMap<SessionId, LiveSession>,
+    /// In an order, as all that is listed, so that a list may be made a portion at a time. Boxed, for a tree's nodes are half
+    /// empty where what comes is in order.
+    sessions: BTreeMap<SessionId, Box<LiveSession>>,
     /// Those that are over and may be resumed.
-    ended_sessions: HashMap<SessionId, LiveSession>,
+    ended_sessions: HashMap<SessionId, Box<LiveSession>>,
     /// Users that are blocked, and holders with a limit of their own, so that they are not looked for among all.
     blocked: BTreeMap<UserId, Slot>,
     bound: BTreeMap<Holder, Slot>,
@@ -371,7 +372,7 @@ impl Ledger {
         let id = opened.session;
         if self.sessions.len() < self.config.sessions_max || self.sessions.contains_key(&id) {
             let ended = &mut self.ended_sessions;
-            let begun = || ended.remove(&id).unwrap_or_else(|| LiveSession::new(opened));
+            let begun = || ended.remove(&id).unwrap_or_else(|| Box::new(LiveSession::new(opened)));
             self.sessions.entry(id).or_insert_with(begun).connections += 1;
         }
     }
@@ -384,11 +385,11 @@ impl Ledger {
         if session.connections > 0 {
             return;
         }
-        let Some(session) = self.sessions.remove(&closed.session) else { return };
-        let record = session.clone().end(closed);
+        let Some(mut session) = self.sessions.remove(&closed.session) else { return };
+        let record = LiveSession::clone(&session).end(closed);
         if may_resume {
-            let ended_at = Some(record.closed.at);
-            self.ended_sessions.insert(record.closed.session, LiveSession { ended_at, ..session });
+            session.ended_at = Some(record.closed.at);
+            self.ended_sessions.insert(record.closed.session, session);
         }
         if self.pending.sessions.len() < self.config.details_max {
             self.pending.sessions.push(record);
@@ -604,11 +605,11 @@ impl Ledger {
     /// Live sessions in order of id, from the first that comes after `after`.
     pub fn sessions_after(&self, after: Option<SessionId>) -> impl Iterator<Item = &LiveSession> {
         let from = after.map_or(Unbounded, Excluded);
-        self.sessions.range((from, Unbounded)).map(|(_, session)| session)
+        self.sessions.range((from, Unbounded)).map(|(_, session)| &**session)
     }
 
     pub fn session(&self, session: SessionId) -> Option<&LiveSession> {
-        self.sessions.get(&session)
+        self.sessions.get(&session).map(Box::as_ref)
     }
 
     pub fn session_count(&self) -> usize {

@@ -58,7 +58,8 @@ struct Rows {
     holders: HashMap<Holder, HolderState>,
     keys: HashMap<KeyHash, Stamped<Key>>,
     events: BTreeMap<Serial, Event>,
-    sessions: BTreeMap<(Timestamp, SessionId), SessionRecord>,
+    /// Boxed, for a tree's nodes are half empty where what comes is in order.
+    sessions: BTreeMap<(Timestamp, SessionId), Box<SessionRecord>>,
     /// Under which time each of them is.
     session_ends: HashMap<SessionId, Timestamp>,
     logs: BTreeMap<(Timestamp, Arc<str>), Log>,
@@ -178,7 +179,7 @@ impl Rows {
             before => {
                 before.map(|end| self.sessions.remove(&(*end, session)));
                 self.session_ends.insert(session, at);
-                self.sessions.insert((at, session), record.clone());
+                self.sessions.insert((at, session), Box::new(record.clone()));
             }
         }
     }
@@ -243,7 +244,9 @@ impl Reader for Memory {
 
     fn sessions(&mut self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
         let slot = |session: &SessionRecord| (session.closed.at, Serial(session.closed.session.0));
-        Ok(self.rows(|rows| pick(rows.sessions.values(), filter, |session| &session.opened.identity, slot)))
+        Ok(self.rows(|rows| {
+            pick(rows.sessions.values().map(Box::as_ref), filter, |session| &session.opened.identity, slot)
+        }))
     }
 
     fn logs(&mut self, filter: &Filter) -> Result<Vec<Log>, StoreError> {
