@@ -75,7 +75,8 @@ fn live(proxy: &Tokenist, count: u64) -> Vec<Value> {
 fn past(proxy: &Tokenist, user: &str, requests: &[u64]) -> Vec<Value> {
     let path = format!("/admin/sessions/past?user={user}");
     let look = || proxy.get(&path)["sessions"].as_array().cloned().unwrap_or_default();
-    let has_all = |records: &Vec<Value>| records.iter().map(|record| &record["usage"]["requests"]).eq(requests);
+    let has_all =
+        |records: &Vec<Value>| records.iter().map(|record| &record["usage"]["requests"]).eq(requests);
     let records = eventually(PATIENCE, look, has_all);
     assert!(has_all(&records), "{requests:?} requests: {records:?}");
     records
