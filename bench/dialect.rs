@@ -12,7 +12,7 @@ pub(crate) enum Dialect {
     Translation,
     /// GPT-Live.
     GptLive,
-    /// OpenAI Responses over WebSocket.
+    /// OpenAI Responses, over WebSocket or, at http://, over HTTP.
     Responses,
     /// OpenAI Realtime as Azure serves it.
     Azure,
@@ -38,6 +38,20 @@ pub(crate) enum Dialect {
     Speechmatics,
     /// Mistral's transcription.
     Mistral,
+    /// OpenAI's chat completions, over HTTP.
+    Chat,
+    /// Anthropic's Messages, over HTTP.
+    Messages,
+    /// Google's generateContent, over HTTP.
+    Generate,
+}
+
+/// What a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    WebSocket,
+    /// A connection with one request after the other.
+    Http,
 }
 
 impl Dialect {
@@ -61,6 +75,9 @@ impl Dialect {
             Dialect::Cartesia => "/stt/websocket",
             Dialect::Speechmatics => "/v2",
             Dialect::Mistral => "/v1/audio/transcriptions/realtime",
+            Dialect::Chat => "/v1/chat/completions",
+            Dialect::Messages => "/v1/messages",
+            Dialect::Generate => "/v1beta/models",
         }
     }
 
@@ -70,18 +87,49 @@ impl Dialect {
             Dialect::Openai | Dialect::Azure => "gpt-realtime-2.1",
             Dialect::Translation => "gpt-realtime-translate",
             Dialect::GptLive => "gpt-live-1",
-            Dialect::Responses => "gpt-6-sol",
+            Dialect::Responses | Dialect::Chat => "gpt-6-sol",
             Dialect::Xai => "grok-voice-latest",
             Dialect::QwenOmni => "qwen-audio-3.1-realtime-flash",
             Dialect::Inworld => "gpt-realtime-mini",
             Dialect::Gemini => "gemini-3.8-live",
-            Dialect::Interactions => "gemini-3.8-flash",
+            Dialect::Interactions | Dialect::Generate => "gemini-3.8-flash",
+            Dialect::Messages => "claude-sonnet-5-5",
             Dialect::Deepgram => "nova-3",
             Dialect::Assemblyai => "universal-3.6-pro-realtime",
             Dialect::Elevenlabs => "convai",
             Dialect::Cartesia => "ink-2",
             Dialect::Speechmatics => "enhanced",
             Dialect::Mistral => "voxtral-mini-transcribe-realtime-2602",
+        }
+    }
+
+    /// What is at an address of this scheme.
+    pub(crate) fn over(self, scheme: &str) -> Result<Over, String> {
+        let is_http = scheme.starts_with("http");
+        match self {
+            Dialect::Chat | Dialect::Messages | Dialect::Generate if !is_http => {
+                Err(format!("{scheme}://: {self:?} is spoken at http:// or https://"))
+            }
+            Dialect::Chat | Dialect::Messages | Dialect::Generate => Ok(Over::Http),
+            Dialect::Responses if is_http => Ok(Over::Http),
+            _ => Ok(Over::WebSocket),
+        }
+    }
+
+    /// Over HTTP: what stands behind the path, and in the query.
+    pub(crate) fn method(self, model: &str, is_streamed: bool) -> (String, &'static str) {
+        match (self, is_streamed) {
+            (Dialect::Generate, true) => (format!("/{model}:streamGenerateContent"), "alt=sse"),
+            (Dialect::Generate, false) => (format!("/{model}:generateContent"), ""),
+            _ => (String::new(), ""),
+        }
+    }
+
+    /// Over HTTP: what a request must say besides its credential.
+    pub(crate) fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Dialect::Messages => &[("anthropic-version", "2023-06-01")],
+            _ => &[],
         }
     }
 
@@ -116,11 +164,11 @@ impl Dialect {
     /// The header that holds the key.
     pub(crate) fn credential(self, key: &str) -> String {
         match self {
-            Dialect::Gemini | Dialect::Interactions => format!("x-goog-api-key: {key}"),
+            Dialect::Gemini | Dialect::Interactions | Dialect::Generate => format!("x-goog-api-key: {key}"),
             Dialect::Deepgram => format!("authorization: Token {key}"),
             Dialect::Assemblyai => format!("authorization: {key}"),
             Dialect::Elevenlabs => format!("xi-api-key: {key}"),
-            Dialect::Cartesia => format!("x-api-key: {key}"),
+            Dialect::Cartesia | Dialect::Messages => format!("x-api-key: {key}"),
             Dialect::Azure => format!("api-key: {key}"),
             _ => format!("authorization: Bearer {key}"),
         }

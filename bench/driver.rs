@@ -1,16 +1,18 @@
 //! Who says a scenario: opens its sessions, keeps the measured window, ends everything in bounded time.
 //!
-//! Start at [`run`]. What a session does once it is open is in `talk`.
+//! Start at [`run`]. What a session does once it is open is in `talk`, or in `ask`.
 
-use crate::beat::Beat;
-use crate::link::{self, Bytes, HangUp, Outbox, Signal};
+use crate::dialect::Over;
+use crate::link::HangUp;
+use crate::opening::{OPEN_WAIT, Open, say_goodbye};
+use crate::run::{Edge, Run};
 use crate::scenario::{Kind, Scenario};
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use crate::target::{NONCE, Target};
-use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, TEXT, close_payload};
-use crate::{http, runtime, talk};
-use std::cell::{Cell, RefCell};
+use crate::target::Target;
+use crate::ws::CLOSE;
+use crate::{ask, runtime, talk};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Barrier;
@@ -18,52 +20,12 @@ use std::time::{Duration, Instant};
 
 /// Handshakes in flight while sessions are opened ahead of the window.
 const OPENING_MAX: usize = 64;
-const OPEN_WAIT: Duration = Duration::from_secs(10);
 /// How long sessions may take to end after the window.
 const END_WAIT: Duration = Duration::from_secs(15);
 /// Between the last session's opening and the window, so that what is measured is steady.
 const SETTLE: Duration = Duration::from_millis(300);
 /// What the last closes need.
 const CLOSING: Duration = Duration::from_millis(50);
-/// A send so much after its due time is counted as late.
-const LATE: Duration = Duration::from_millis(2);
-
-/// The measured window's beginning and end, told to whoever measures processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Edge {
-    Start,
-    End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Opening,
-    Measuring,
-    Over,
-}
-
-/// What the sessions of one thread share.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) scenario: Scenario,
-    pub(crate) target: Target,
-    pub(crate) tally: RefCell<Tally>,
-    pub(crate) beat: Rc<Beat>,
-    phase: Cell<Phase>,
-    /// When the window began.
-    start: Cell<Instant>,
-    changed: Signal,
-    live: Cell<usize>,
-    outboxes: RefCell<Vec<Rc<Outbox>>>,
-}
-
-/// A session that is open: its greeting has been read.
-#[derive(Debug)]
-pub(crate) struct Open {
-    pub(crate) inbound: Inbound,
-    pub(crate) outbox: Rc<Outbox>,
-    pub(crate) greeting: Vec<u8>,
-}
 
 /// Runs a scenario on `thread_count` threads. `edge` is called once at each edge of the window.
 pub(crate) fn run(
@@ -72,6 +34,10 @@ pub(crate) fn run(
     thread_count: usize,
     edge: &(dyn Fn(Edge) + Sync),
 ) -> io::Result<(Tally, Duration)> {
+    if !scenario.kind.goes_over(target.over) {
+        let spoken = format!("{:?} at {:?} goes over {:?}", target.handshake.dialect, target, target.over);
+        return Err(io::Error::other(format!("{spoken}, and {:?} does not", scenario.kind)));
+    }
     let barrier = Barrier::new(thread_count);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
@@ -105,27 +71,25 @@ async fn run_thread(
     sessions: Vec<usize>,
     on_edge: &dyn Fn(Edge),
 ) -> io::Result<(Tally, Duration)> {
-    let run = Rc::new(Run {
-        scenario,
-        target,
-        tally: RefCell::default(),
-        beat: Beat::start()?,
-        phase: Cell::new(Phase::Opening),
-        start: Cell::new(Instant::now()),
-        changed: Signal::default(),
-        live: Cell::new(0),
-        outboxes: RefCell::default(),
-    });
+    let run = Run::start(scenario, target)?;
     match run.scenario.kind {
+        _ if run.target.over == Over::Http => {
+            let lines = ask::open_all(&run, sessions).await;
+            monoio::time::sleep(SETTLE).await;
+            run.begin(on_edge);
+            for (index, line) in lines {
+                run.spawn(ask::requests(run.clone(), index, line));
+            }
+        }
         // These open sessions as part of what is measured.
         Kind::Churn | Kind::Turns => {
             run.begin(on_edge);
             for index in sessions {
-                run.spawn(index, None);
+                spawn(&run, index, None);
             }
         }
-        Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Idle => {
-            run.open_all(sessions).await;
+        Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Idle | Kind::Ask | Kind::Stream => {
+            open_all(&run, sessions).await;
             monoio::time::sleep(SETTLE).await;
             run.begin(on_edge);
         }
@@ -133,11 +97,13 @@ async fn run_thread(
     let window = Duration::from_secs_f64(run.scenario.seconds);
     // Turns may be done before the time is; anything else that ends early has failed and is counted as such.
     match run.scenario.kind {
-        Kind::Turns => drop(monoio::time::timeout(window, run.everybody_left()).await),
+        Kind::Turns | Kind::Ask | Kind::Stream => {
+            drop(monoio::time::timeout(window, run.everybody_left()).await)
+        }
         _ => monoio::time::sleep(window).await,
     }
     let window = run.finish(on_edge);
-    run.end().await;
+    end(&run).await;
     let tally = run.tally.take();
     drop(run);
     // Closing a file is an operation of the ring like any other: the runtime has to live to see it done.
@@ -145,245 +111,83 @@ async fn run_thread(
     Ok((tally, window))
 }
 
-impl Run {
-    pub(crate) fn measuring(&self) -> bool {
-        self.phase.get() == Phase::Measuring
-    }
-
-    /// Whether a session may begin something new.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.phase.get() != Phase::Over
-    }
-
-    /// The window begins.
-    fn begin(&self, on_edge: &dyn Fn(Edge)) {
-        on_edge(Edge::Start);
-        self.start.set(Instant::now());
-        self.phase.set(Phase::Measuring);
-        self.changed.ring();
-    }
-
-    /// The window is over; returns how long it was.
-    fn finish(&self, on_edge: &dyn Fn(Edge)) -> Duration {
-        let window = self.start.get().elapsed();
-        self.phase.set(Phase::Over);
-        on_edge(Edge::End);
-        self.changed.ring();
-        window
-    }
-
-    async fn open_all(self: &Rc<Run>, sessions: Vec<usize>) {
-        let waiting = Rc::new(RefCell::new(sessions));
-        let openers: Vec<_> = (0..OPENING_MAX)
-            .map(|_| {
-                let (run, waiting) = (self.clone(), waiting.clone());
-                monoio::spawn(async move {
-                    loop {
-                        let next = waiting.borrow_mut().pop();
-                        let Some(index) = next else { return };
-                        if let Some(open) = run.open(index, Instant::now()).await {
-                            run.spawn(index, Some(open));
-                        }
-                    }
-                })
-            })
-            .collect();
-        for opener in openers {
-            opener.await;
-        }
-    }
-
-    /// Starts a session's task, with an open session or with none yet.
-    fn spawn(self: &Rc<Run>, index: usize, open: Option<Open>) {
-        self.live.set(self.live.get() + 1);
-        let run = self.clone();
-        monoio::spawn(async move {
-            match (run.scenario.kind, open) {
-                (Kind::Churn, _) => run.churn(index).await,
-                (Kind::Turns, _) => {
+async fn open_all(run: &Rc<Run>, sessions: Vec<usize>) {
+    let waiting = Rc::new(RefCell::new(sessions));
+    let openers: Vec<_> = (0..OPENING_MAX)
+        .map(|_| {
+            let (run, waiting) = (run.clone(), waiting.clone());
+            monoio::spawn(async move {
+                loop {
+                    let next = waiting.borrow_mut().pop();
+                    let Some(index) = next else { return };
                     if let Some(open) = run.open(index, Instant::now()).await {
-                        talk::turns(&run, index, open).await;
+                        spawn(&run, index, Some(open));
                     }
                 }
-                (_, Some(open)) => talk::listen(&run, index, open).await,
-                (_, None) => {}
-            }
-            run.live.set(run.live.get() - 1);
-            run.changed.ring();
-        });
+            })
+        })
+        .collect();
+    for opener in openers {
+        opener.await;
     }
+}
 
-    /// Opens a session that was due at `due`; counts it, or why it failed.
-    pub(crate) async fn open(&self, index: usize, due: Instant) -> Option<Open> {
-        let handle = (self.scenario.resume > 0).then_some("");
-        let open = self.connect(index, handle).await?;
-        let mut tally = self.tally.borrow_mut();
-        tally.sessions_opened += 1;
-        tally.connect.record(due.elapsed());
-        Some(open)
-    }
-
-    /// Another connection, which goes on with the session that it has the handle of; likewise.
-    pub(crate) async fn resume(&self, index: usize, handle: &str) -> Option<Open> {
-        let open = self.connect(index, Some(handle)).await?;
-        self.tally.borrow_mut().sessions_resumed += 1;
-        Some(open)
-    }
-
-    async fn connect(&self, index: usize, handle: Option<&str>) -> Option<Open> {
-        let word = match monoio::time::timeout(OPEN_WAIT, self.shake_hands(index, handle)).await {
-            Ok(Ok(open)) => return Some(open),
-            Ok(Err(error)) => format!("open: {error}"),
-            Err(_) => "open: timed out".to_owned(),
-        };
-        self.tally.borrow_mut().error(&word);
-        None
-    }
-
-    async fn shake_hands(&self, index: usize, handle: Option<&str>) -> io::Result<Open> {
-        let link = link::connect(self.target.address, self.target.tls.clone()).await?;
-        let mut inbound = Inbound::new(link.read);
-        let outbox = Outbox::start(link.write);
-        let user = self.user(index);
-        let upgrade = self.target.upgrade(&user, self.scenario.query(&user).as_deref());
-        outbox.put(Bytes::Owned(upgrade));
-        match self.greeting(&mut inbound, &outbox, handle).await {
-            Ok(greeting) => {
-                if self.scenario.kind != Kind::Churn {
-                    self.outboxes.borrow_mut().push(outbox.clone());
+/// Starts a session's task, with an open session or with none yet.
+fn spawn(run: &Rc<Run>, index: usize, open: Option<Open>) {
+    let task_run = run.clone();
+    run.spawn(async move {
+        let run = task_run;
+        match (run.scenario.kind, open) {
+            (Kind::Churn, _) => churn(&run, index).await,
+            (Kind::Turns, _) => {
+                if let Some(open) = run.open(index, Instant::now()).await {
+                    talk::turns(&run, index, open).await;
                 }
-                Ok(Open { inbound, outbox, greeting })
             }
-            Err(error) => {
-                outbox.hang_up(HangUp::Fin);
-                Err(error)
-            }
+            (_, Some(open)) => talk::listen(&run, index, open).await,
+            (_, None) => {}
         }
-    }
+    });
+}
 
-    async fn greeting(
-        &self,
-        inbound: &mut Inbound,
-        outbox: &Outbox,
-        handle: Option<&str>,
-    ) -> io::Result<Vec<u8>> {
-        upgraded(inbound).await?;
-        if let Some(message) = self.target.first_message(handle) {
-            let mut frame = Vec::new();
-            End::Client.frame(FIN | TEXT, message.as_bytes(), &mut frame);
-            outbox.put(Bytes::Owned(frame));
+/// Opens and closes sessions: at the scenario's rate, or one after the other.
+async fn churn(run: &Run, index: usize) {
+    let schedule = Schedule::shared(run.scenario.rate, run.scenario.sessions, index);
+    for act in 0.. {
+        let due = match schedule {
+            Some(schedule) => run.due(schedule, act).await,
+            None => run.goes_on().then(Instant::now),
+        };
+        let Some(due) = due else { return };
+        let Some(Open { mut inbound, outbox, .. }) = run.open(index, due).await else {
+            // A target that refuses at once must not turn this into a spin.
+            monoio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        say_goodbye(&outbox);
+        let farewell = async {
+            while matches!(inbound.message().await, Ok(Some(message)) if message.opcode != CLOSE) {}
+        };
+        if monoio::time::timeout(OPEN_WAIT, farewell).await.is_err() {
+            run.tally.borrow_mut().error("close: timed out");
         }
-        if self.target.handshake.dialect.is_silent() {
-            return Ok(Vec::new());
-        }
-        let greeting = first_message(inbound).await?;
-        match self.target.handshake.dialect.is_greeting(&greeting) {
-            true => Ok(greeting),
-            false => Err(io::Error::other("no greeting")),
-        }
+        outbox.hang_up(HangUp::Fin);
     }
+}
 
-    pub(crate) fn user(&self, index: usize) -> String {
-        format!("user-{}", index % self.scenario.users)
-    }
-
-    /// Opens and closes sessions: at the scenario's rate, or one after the other.
-    async fn churn(&self, index: usize) {
-        let schedule = Schedule::shared(self.scenario.rate, self.scenario.sessions, index);
-        for act in 0.. {
-            let due = match schedule {
-                Some(schedule) => self.due(schedule, act).await,
-                None => self.goes_on().then(Instant::now),
-            };
-            let Some(due) = due else { return };
-            let Some(Open { mut inbound, outbox, .. }) = self.open(index, due).await else {
-                // A target that refuses at once must not turn this into a spin.
-                monoio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            say_goodbye(&outbox);
-            let farewell = async {
-                while matches!(inbound.message().await, Ok(Some(message)) if message.opcode != CLOSE) {}
-            };
-            if monoio::time::timeout(OPEN_WAIT, farewell).await.is_err() {
-                self.tally.borrow_mut().error("close: timed out");
-            }
+async fn end(run: &Run) {
+    if run.scenario.kind != Kind::Turns {
+        for outbox in run.outboxes.borrow().iter() {
+            say_goodbye(outbox);
             outbox.hang_up(HangUp::Fin);
         }
     }
-
-    /// Waits for the next act's due time; `None` once the window is over.
-    pub(crate) async fn due(&self, schedule: Schedule, act: u64) -> Option<Instant> {
-        self.changed.until(|| (self.phase.get() != Phase::Opening).then_some(())).await;
-        let due = self.beat.on_beat(self.start.get() + schedule.due(act));
-        if due.duration_since(self.start.get()).as_secs_f64() > self.scenario.seconds {
-            return None;
-        }
-        self.beat.until(due).await;
-        if !self.goes_on() {
-            return None;
-        }
-        if due.elapsed() > LATE {
-            self.tally.borrow_mut().late_sends += 1;
-        }
-        Some(due)
+    if monoio::time::timeout(END_WAIT, run.everybody_left()).await.is_err() {
+        run.tally.borrow_mut().error("end: sessions did not end");
     }
-
-    async fn everybody_left(&self) {
-        self.changed.until(|| (self.live.get() == 0).then_some(())).await;
+    for outbox in run.outboxes.borrow().iter() {
+        outbox.hang_up(HangUp::Fin);
     }
-
-    async fn end(&self) {
-        if self.scenario.kind != Kind::Turns {
-            for outbox in self.outboxes.borrow().iter() {
-                say_goodbye(outbox);
-                outbox.hang_up(HangUp::Fin);
-            }
-        }
-        if monoio::time::timeout(END_WAIT, self.everybody_left()).await.is_err() {
-            self.tally.borrow_mut().error("end: sessions did not end");
-        }
-        for outbox in self.outboxes.borrow().iter() {
-            outbox.hang_up(HangUp::Fin);
-        }
-    }
-}
-
-/// Reads the answer to the upgrade and the first event.
-pub(crate) async fn greeting(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
-    upgraded(inbound).await?;
-    first_message(inbound).await
-}
-
-async fn upgraded(inbound: &mut Inbound) -> io::Result<()> {
-    let response = http::read_response(inbound).await?;
-    if response.status != 101 {
-        return Err(io::Error::other(format!("HTTP {}", response.status)));
-    }
-    let accept = tungstenite::handshake::derive_accept_key(NONCE.as_bytes());
-    if response.header("sec-websocket-accept") != Some(accept.as_str()) {
-        return Err(io::Error::other("wrong sec-websocket-accept"));
-    }
-    Ok(())
-}
-
-async fn first_message(inbound: &mut Inbound) -> io::Result<Vec<u8>> {
-    loop {
-        match inbound.message().await? {
-            Some(message) if matches!(message.opcode, TEXT | BINARY) => return Ok(message.payload.to_vec()),
-            Some(message) if message.opcode == CLOSE => {
-                return Err(io::Error::other(format!("closed with {}", message.close_reason().0)));
-            }
-            Some(_) => {}
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-pub(crate) fn say_goodbye(outbox: &Outbox) {
-    let mut frame = Vec::new();
-    End::Client.frame(FIN | CLOSE, &close_payload(1000, ""), &mut frame);
-    outbox.put(Bytes::Owned(frame));
 }
 
 #[cfg(test)]
@@ -639,6 +443,76 @@ mod tests {
                 let is_timed = scenario.starts_with("ping") || scenario.starts_with("speech");
                 assert_eq!(tally.latency.count() > 0, is_timed, "{dialect:?} {scenario}");
             }
+        }
+    }
+
+    #[test]
+    fn over_http_the_audit_equals_what_the_users_were_told() {
+        let dialects = [Dialect::Chat, Dialect::Responses, Dialect::Messages, Dialect::Generate];
+        for sim in ["", "split=7", "bytewise,cached_text=3,text_in=20"] {
+            let provider = Provider::start(sim);
+            for url in [provider.plain(), provider.tls()].map(|url| url.replace("ws", "http")) {
+                for (dialect, kind) in dialects.iter().flat_map(|of| [(*of, "ask"), (*of, "stream")]) {
+                    let scenario =
+                        format!("{kind},sessions=6,users=3,turns=4,chunks=5,period_ms=0,seconds=20");
+                    let tally = provider.load_of(dialect, &url, &scenario);
+                    let case = format!("{dialect:?} {kind} {sim} {url}");
+                    assert_eq!((tally.turns, tally.error_count()), (24, 0), "{case}: {:?}", tally.errors);
+                    assert_eq!(tally.sessions_opened, 6, "{case}: connections are kept");
+                    let audit = provider.audit();
+                    for (user, models) in &tally.users {
+                        let told = models[dialect.model()];
+                        assert_eq!(told, usage(&audit["by_key"][user][dialect.model()]), "{case} {user}");
+                    }
+                    assert_eq!((tally.users.len(), &audit["totals"]["responses"]), (3, &24.into()), "{case}");
+                    // The event that ends a Response says it all again.
+                    let said = if dialect == Dialect::Responses { 6 } else { 5 };
+                    assert_eq!(tally.event.count(), if kind == "stream" { 24 * said } else { 0 }, "{case}");
+                    assert_eq!((tally.first.count(), tally.latency.count()), (24, 24), "{case}");
+                    provider.request("POST /audit/reset");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn over_http_connections_are_kept_or_not_and_refusals_are_told() {
+        let provider = Provider::start("");
+        let url = provider.plain().replace("ws", "http");
+        let tally = provider.load_of(Dialect::Chat, &url, "idle,sessions=5,seconds=0.1");
+        assert_eq!(
+            (tally.sessions_opened, tally.usage().requests, tally.error_count()),
+            (5, 5, 0),
+            "{:?}",
+            tally.errors
+        );
+        let tally = provider.load_of(Dialect::Chat, &url, "churn,sessions=2,rate=40,seconds=0.5");
+        assert_eq!(tally.error_count(), 0, "{:?}", tally.errors);
+        assert!(tally.turns > 1 && tally.sessions_opened == tally.usage().requests, "{tally:?}");
+        let tally = provider.load_of(
+            Dialect::Chat,
+            &format!("{url}?sim=refuse:429"),
+            "ask,sessions=2,turns=1,seconds=9",
+        );
+        assert_eq!((tally.errors.get("HTTP 429"), tally.turns), (Some(&2), 0));
+        let cut = provider.load_of(
+            Dialect::Chat,
+            &format!("{url}?sim=die@end"),
+            "stream,sessions=2,turns=1,seconds=9",
+        );
+        assert_eq!((cut.error_count(), cut.turns), (2, 0), "{:?}", cut.errors);
+    }
+
+    #[test]
+    fn a_scenario_that_is_not_spoken_there_is_refused() {
+        let provider = Provider::start("");
+        for (dialect, url, scenario) in [
+            (Dialect::Openai, provider.plain(), "ask"),
+            (Dialect::Chat, provider.plain().replace("ws", "http"), "ping"),
+        ] {
+            let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers: Vec::new() };
+            let target = Target::parse(&url, Reach::Loopback, None, handshake).unwrap();
+            assert!(run(&Scenario::parse(scenario).unwrap(), &target, 1, &|_| {}).is_err(), "{scenario}");
         }
     }
 

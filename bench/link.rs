@@ -4,8 +4,11 @@
 //! Invariant: one send to the kernel per parcel (or per piece, where a parcel asks to be split), so that who
 //! reads the other end sees the shapes that were asked for.
 
-use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::BufResult;
+use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
 use monoio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
@@ -101,7 +104,7 @@ impl Link {
     async fn handshake(&mut self) -> io::Result<()> {
         let Some(tls) = self.read.tls.clone() else { return Ok(()) };
         loop {
-            self.write.flush().await?;
+            self.write.flush_tls().await?;
             if !tls.borrow().is_handshaking() {
                 return Ok(());
             }
@@ -180,6 +183,54 @@ async fn append(
     (result, slice.into_inner())
 }
 
+/// Into any buffer.
+impl AsyncReadRent for ReadHalf {
+    async fn read<T: IoBufMut>(&mut self, into: T) -> BufResult<usize, T> {
+        let Some(tls) = self.tls.clone() else { return self.raw.read(into).await };
+        if let Err(error) = self.decrypted(&tls).await {
+            return (Err(error), into);
+        }
+        let (result, into) = AsyncReadRent::read(&mut &self.plain[..], into).await;
+        self.plain.drain(..*result.as_ref().unwrap_or(&0));
+        (result, into)
+    }
+
+    async fn readv<T: IoVecBufMut>(&mut self, into: T) -> BufResult<usize, T> {
+        (Err(io::ErrorKind::Unsupported.into()), into)
+    }
+}
+
+/// From any buffer.
+impl AsyncWriteRent for WriteHalf {
+    async fn write<T: IoBuf>(&mut self, bytes: T) -> BufResult<usize, T> {
+        let Some(tls) = self.tls.clone() else { return self.raw.write(bytes).await };
+        let written = tls.borrow_mut().writer().write(as_slice(&bytes));
+        match self.flush_tls().await {
+            Ok(()) => (written, bytes),
+            Err(error) => (Err(error), bytes),
+        }
+    }
+
+    async fn writev<T: IoVecBuf>(&mut self, bytes: T) -> BufResult<usize, T> {
+        (Err(io::ErrorKind::Unsupported.into()), bytes)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        shut_down(self.fd, libc::SHUT_WR);
+        Ok(())
+    }
+}
+
+#[allow(unsafe_code, reason = "monoio tells a buffer's bytes by pointer and length alone")]
+fn as_slice<T: IoBuf>(bytes: &T) -> &[u8] {
+    // SAFETY: a buffer's first `bytes_init` bytes from `read_ptr` are initialised, and stay while it is borrowed.
+    unsafe { std::slice::from_raw_parts(bytes.read_ptr(), bytes.bytes_init()) }
+}
+
 impl WriteHalf {
     async fn send(&mut self, bytes: Bytes, split_bytes: usize) -> io::Result<()> {
         let length = bytes.as_slice().len();
@@ -198,7 +249,7 @@ impl WriteHalf {
         match (&self.tls, bytes) {
             (Some(tls), bytes) => {
                 tls.borrow_mut().writer().write_all(&bytes.as_slice()[start..end])?;
-                self.flush().await?;
+                self.flush_tls().await?;
                 Ok(bytes)
             }
             (None, Bytes::Owned(owned)) => {
@@ -213,7 +264,7 @@ impl WriteHalf {
     }
 
     /// Sends the cipher text that waits in the connection, if any.
-    async fn flush(&mut self) -> io::Result<()> {
+    async fn flush_tls(&mut self) -> io::Result<()> {
         let Some(tls) = self.tls.clone() else { return Ok(()) };
         let mut cipher = Vec::new();
         {

@@ -1,10 +1,12 @@
 //! `tokload`: a load generator and a simulated provider.
 //!
-//! `provider/` is the other end. A run goes `scenario` (what is said) → `driver` (who says it, and the measured
-//! window) → `talk` (one session, in the words of a `dialect`) with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it
-//! over proxies and reads their `process`. `link`, `ws`, `http` and `tls` carry bytes for both ends.
+//! `provider/` is the other end. A run goes `scenario` (what is said) → `driver` (who says it) over a `run` (the measured
+//! window, and what is shared) → `talk` (one session that is `opening`, in the words of a `dialect`) or `ask` (one connection of
+//! HTTP), with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it over proxies and reads their `process`.
+//! `link`, `ws`, `http` and `tls` carry bytes for both ends; what is asked over HTTP monoio-http writes and reads.
 
 mod admin;
+mod ask;
 mod audit;
 mod beat;
 mod clock;
@@ -13,9 +15,11 @@ mod dialect;
 mod driver;
 mod http;
 mod link;
+mod opening;
 mod pair;
 mod process;
 mod provider;
+mod run;
 mod runtime;
 mod scenario;
 mod schedule;
@@ -58,8 +62,10 @@ enum Command {
     #[command(after_help = sim::HELP)]
     Provider(ProviderArguments),
     /// Runs one scenario against one target.
+    #[command(after_help = scenario::HELP)]
     Run(RunArguments),
     /// Runs scenarios direct and through proxies in turn, and compares what each costs.
+    #[command(after_help = scenario::HELP)]
     Pair(PairArguments),
     /// Compares the simulated provider's own count with tokenist's, per user and model; fails if they differ.
     Audit(AuditArguments),
@@ -118,17 +124,17 @@ struct LoadArguments {
 
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// ws:// or wss:// and where; the path is the dialect's usual one, such as /v1/realtime, unless given.
+    /// ws:// or wss://, over HTTP http:// or https://, and where; the path is the dialect's usual one, such as /v1/realtime, unless given.
     #[arg(long)]
     url: String,
-    /// ping, speech, saturate, idle, churn or turns; also with fields, as in ping,sessions=5,rate=100.
+    /// ping, speech, saturate, idle, churn or turns, over HTTP ask, stream, idle or churn; also with fields, as in ping,sessions=5,rate=100.
     #[arg(long)]
     scenario: String,
     #[arg(long)]
     sessions: Option<usize>,
     #[arg(long)]
     seconds: Option<f64>,
-    /// A second over all sessions: pings, turns, or in churn sessions.
+    /// A second over all sessions: pings, turns, requests, or in churn sessions.
     #[arg(long)]
     rate: Option<f64>,
     #[arg(long)]

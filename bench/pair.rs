@@ -3,8 +3,9 @@
 //! Start at [`run`]. Rounds go around all targets, so that whatever drifts on the machine drifts for all.
 //! Medians over the rounds are compared; added latency is a target's less the direct one's.
 
-use crate::driver::{self, Edge};
+use crate::driver;
 use crate::process::{Pid, Reading};
+use crate::run::Edge;
 use crate::scenario::{Kind, Scenario};
 use crate::summary::{self, round};
 use crate::target::Target;
@@ -103,10 +104,27 @@ fn measure(
                 figures.insert("cpu_share", cpu_ns / window.as_nanos() as f64);
             }
         }
+        Kind::Ask | Kind::Stream => {
+            let requests = tally.turns as f64;
+            figures.insert("requests_per_second", requests / window.as_secs_f64());
+            figures.insert("events_per_second", tally.messages_received as f64 / window.as_secs_f64());
+            if measured {
+                figures.insert("cpu_us_per_request", cpu_ns / 1_000.0 / requests.max(1.0));
+                let events = tally.messages_received as f64;
+                figures.insert("cpu_us_per_event", cpu_ns / 1_000.0 / events.max(1.0));
+                figures.insert("cpu_share", cpu_ns / window.as_nanos() as f64);
+            }
+        }
     }
-    if tally.latency.count() > 0 {
-        figures.insert("latency_us_p50", tally.latency.us(0.5));
-        figures.insert("latency_us_p99", tally.latency.us(0.99));
+    for (latency, [p50, p99]) in [
+        (&tally.latency, ["latency_us_p50", "latency_us_p99"]),
+        (&tally.first, ["first_us_p50", "first_us_p99"]),
+        (&tally.event, ["event_us_p50", "event_us_p99"]),
+    ] {
+        if latency.count() > 0 {
+            figures.insert(p50, latency.us(0.5));
+            figures.insert(p99, latency.us(0.99));
+        }
     }
     figures.insert("errors", tally.error_count() as f64);
     raw["figures"] = rounded(&figures);
@@ -120,7 +138,14 @@ fn compare(plan: &Plan<'_>, scenario: &Scenario, rounds: &[Vec<(Figures, Value)>
         plan.contenders.iter().position(|contender| contender.pids.is_empty()).map(|at| medians[at].clone());
     if let Some(direct) = direct {
         for (figures, _) in medians.iter_mut().zip(plan.contenders).filter(|(_, one)| !one.pids.is_empty()) {
-            for (added, from) in [("added_us_p50", "latency_us_p50"), ("added_us_p99", "latency_us_p99")] {
+            for (added, from) in [
+                ("added_us_p50", "latency_us_p50"),
+                ("added_us_p99", "latency_us_p99"),
+                ("added_first_us_p50", "first_us_p50"),
+                ("added_first_us_p99", "first_us_p99"),
+                ("added_event_us_p50", "event_us_p50"),
+                ("added_event_us_p99", "event_us_p99"),
+            ] {
                 if let (Some(through), Some(without)) = (figures.get(from).copied(), direct.get(from)) {
                     figures.insert(added, through - without);
                 }

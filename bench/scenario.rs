@@ -1,8 +1,23 @@
 //! What is said in a run: how many sessions, what each sends and expects, for how long.
 
+use crate::dialect::Over;
 use crate::provider::sim::SEND_BYTES;
 use serde::Serialize;
 use std::fmt;
+
+/// What `tokload run --help` says of them.
+pub(crate) const HELP: &str = "\
+Scenarios, as KIND,FIELD=VALUE,…; all take sessions= seconds= users=, and those with acts rate= (a second over all sessions):
+ ping      event_bytes=  events that the provider echoes; latency of the round trip
+ speech    event_bytes= period_ms= down, up_bytes= up_ms= up; latency of the way down
+ saturate  event_bytes= send_bytes=  events down as fast as they can be taken
+ turns     turns= resume=  whole turns; latency of each
+ ask       chunks= event_bytes= period_ms= up_bytes= turns=  over HTTP: kept connections, one request after the other on each,
+           answered whole with so many pieces of text of so many bytes; latency from when it was due to its end, first byte
+ stream    the same, answered as a stream of events; also the latency of each event from when it was said
+ idle      open sessions; over HTTP kept connections, each of which has had one answer
+ churn     sessions opened and closed; over HTTP each with one request
+Over HTTP are chat, messages and generate, and responses at http:// or https://. users= share out the connections.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +34,10 @@ pub(crate) enum Kind {
     Churn,
     /// Whole turns: audio in, commit, response, usage.
     Turns,
+    /// Over HTTP: requests that are answered whole.
+    Ask,
+    /// Over HTTP: requests whose answers are streams of events.
+    Stream,
 }
 
 /// A run's plan. Its text form is `kind,key=value,…` with the field names below.
@@ -27,19 +46,23 @@ pub(crate) struct Scenario {
     pub(crate) kind: Kind,
     pub(crate) sessions: usize,
     pub(crate) seconds: f64,
-    /// Acts a second over all sessions: pings, or sessions in churn. In churn 0 is as fast as `sessions` loops can.
+    /// Acts a second over all sessions: pings, requests, or sessions in churn. 0 is, but for pings, as fast as `sessions` loops
+    /// can.
     pub(crate) rate: f64,
+    /// Over HTTP that of the text in each piece of an answer.
     pub(crate) event_bytes: usize,
     /// In saturate the provider puts as many events into one send as fit into this, and at least one.
     pub(crate) send_bytes: usize,
-    /// Between two events down, in speech.
+    /// Between two events down, in speech and over HTTP.
     pub(crate) period_ms: u64,
-    /// Size of an event up and time between two, in speech.
+    /// The pieces of an answer over HTTP.
+    pub(crate) chunks: u32,
+    /// Size of an event up and time between two, in speech. Over HTTP the size of what is asked.
     pub(crate) up_bytes: usize,
     pub(crate) up_ms: u64,
     /// Sessions are shared out over so many users.
     pub(crate) users: usize,
-    /// Turns that each session takes, unless the time ends first; 0 is no end.
+    /// Turns or requests that each session takes, unless the time ends first; 0 is no end.
     pub(crate) turns: u64,
     /// Turns after which a session goes on on another connection; 0 is never. OpenAI Realtime has no such thing.
     pub(crate) resume: u64,
@@ -54,6 +77,8 @@ impl Kind {
             "idle" => Kind::Idle,
             "churn" => Kind::Churn,
             "turns" => Kind::Turns,
+            "ask" => Kind::Ask,
+            "stream" => Kind::Stream,
             _ => return None,
         })
     }
@@ -66,6 +91,17 @@ impl Kind {
             Kind::Idle => "idle",
             Kind::Churn => "churn",
             Kind::Turns => "turns",
+            Kind::Ask => "ask",
+            Kind::Stream => "stream",
+        }
+    }
+
+    /// Whether it can be said in this way.
+    pub(crate) fn goes_over(self, over: Over) -> bool {
+        match self {
+            Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Turns => over == Over::WebSocket,
+            Kind::Ask | Kind::Stream => over == Over::Http,
+            Kind::Idle | Kind::Churn => true,
         }
     }
 }
@@ -81,6 +117,7 @@ impl Scenario {
             event_bytes: 8_192,
             send_bytes: SEND_BYTES,
             period_ms: 40,
+            chunks: 20,
             up_bytes: 3_200,
             up_ms: 100,
             users: 10,
@@ -94,6 +131,8 @@ impl Scenario {
             Kind::Idle => Scenario { sessions: 2_000, seconds: 2.0, ..base },
             Kind::Churn => Scenario { sessions: 32, ..base },
             Kind::Turns => base,
+            Kind::Ask => Scenario { event_bytes: 60, period_ms: 0, up_bytes: 1_000, ..base },
+            Kind::Stream => Scenario { event_bytes: 60, up_bytes: 1_000, ..base },
         }
     }
 
@@ -120,6 +159,7 @@ impl Scenario {
             "event_bytes" => self.event_bytes = value.parse().ok()?,
             "send_bytes" => self.send_bytes = value.parse().ok()?,
             "period_ms" => self.period_ms = value.parse().ok()?,
+            "chunks" => self.chunks = value.parse().ok()?,
             "up_bytes" => self.up_bytes = value.parse().ok()?,
             "up_ms" => self.up_ms = value.parse().ok()?,
             "users" => self.users = value.parse().ok().filter(|&users| users > 0)?,
@@ -137,6 +177,10 @@ impl Scenario {
             Kind::Saturate => Some(format!("load=blast:{}:{}", self.event_bytes, self.send_bytes)),
             Kind::Speech => Some(format!("load=speech:{}:{}", self.event_bytes, self.period_ms)),
             Kind::Turns => Some(format!("audit={user}")),
+            Kind::Ask | Kind::Stream => {
+                let Scenario { chunks, event_bytes, period_ms, .. } = self;
+                Some(format!("audit={user}&load=words:{chunks}:{event_bytes}:{period_ms}"))
+            }
             Kind::Idle | Kind::Churn => None,
         }
     }
@@ -156,6 +200,11 @@ impl fmt::Display for Scenario {
                 " · {} B each {} ms down, {} B each {} ms up",
                 self.event_bytes, self.period_ms, self.up_bytes, self.up_ms
             ),
+            Kind::Ask | Kind::Stream => {
+                let Scenario { chunks, event_bytes, period_ms, rate, .. } = self;
+                write!(f, " · {chunks} × {event_bytes} B each {period_ms} ms")?;
+                if *rate > 0.0 { write!(f, " · {rate}/s") } else { Ok(()) }
+            }
             Kind::Idle | Kind::Churn | Kind::Turns => Ok(()),
         }
     }
@@ -172,6 +221,8 @@ mod tests {
             Scenario { event_bytes: 300, sessions: 8, seconds: 1.5, ..Scenario::of(Kind::Saturate) };
         assert_eq!(scenario, expected);
         assert_eq!(scenario.query("u").unwrap(), "load=blast:300:65536");
+        let scenario = Scenario::parse("stream,chunks=9,period_ms=0").unwrap();
+        assert_eq!(scenario.query("u").unwrap(), "audit=u&load=words:9:60:0");
         for text in
             ["", "sleep", "ping,rate", "ping,seconds=-1", "ping,users=0", "ping,colour=red", "ping,resume=1"]
         {

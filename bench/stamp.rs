@@ -5,6 +5,8 @@
 use std::time::{Duration, Instant};
 
 const STAMP_DIGITS: usize = 20;
+/// Stands before a stamp in text.
+const AT: &str = "stamp ";
 
 /// An event in a dialect's words, with room for a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +70,12 @@ impl Form {
 
     /// The stamp of an event made by [`Form::event`]; `None` for any other bytes.
     pub(crate) fn read(self, event: &[u8]) -> Option<Stamp> {
-        let digits = event.get(self.head.len()..self.head.len() + STAMP_DIGITS)?;
-        std::str::from_utf8(digits).ok()?.parse().ok().map(Stamp)
+        read(event.get(self.head.len()..self.head.len() + STAMP_DIGITS)?)
     }
+}
+
+fn read(digits: &[u8]) -> Option<Stamp> {
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Stamp)
 }
 
 /// A moment of this machine's monotonic clock.
@@ -84,6 +89,20 @@ impl Stamp {
             Some(ahead) => ns + ahead.as_nanos() as u64,
             None => ns.saturating_sub((now - at).as_nanos() as u64),
         })
+    }
+
+    /// Text of `bytes` bytes, or as few as hold it, that says it.
+    pub(crate) fn in_words(self, bytes: usize) -> String {
+        let mut words = format!("{AT}{:0width$}", self.0, width = STAMP_DIGITS);
+        words.extend(std::iter::repeat_n(" said", bytes.saturating_sub(words.len()).div_ceil(5)));
+        words.truncate(bytes.max(AT.len() + STAMP_DIGITS));
+        words
+    }
+
+    /// The first that an event's text says.
+    pub(crate) fn of_words(event: &[u8]) -> Option<Stamp> {
+        let digits = memchr::memmem::find(event, AT.as_bytes())? + AT.len();
+        read(event.get(digits..digits + STAMP_DIGITS)?)
     }
 
     pub(crate) fn now() -> Stamp {
@@ -122,6 +141,17 @@ mod tests {
                 assert!(json.pointer(place).is_some(), "{json}");
             }
             assert_eq!(form.read(b"{}"), None);
+        }
+    }
+
+    #[test]
+    fn text_is_of_the_size_asked_for_and_keeps_its_stamp() {
+        for bytes in [0, 25, 26, 27, 31, 300] {
+            let (stamp, text) = (Stamp::now(), Stamp::now().in_words(bytes));
+            assert_eq!(text.len(), bytes.max(26), "{text}");
+            let event = serde_json::json!({"delta": stamp.in_words(bytes)}).to_string();
+            assert_eq!(Stamp::of_words(event.as_bytes()), Some(stamp));
+            assert_eq!(Stamp::of_words(&event.as_bytes()[..20]), None);
         }
     }
 }

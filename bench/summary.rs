@@ -51,6 +51,8 @@ pub(crate) fn figures(scenario: &Scenario, tally: &Tally, window: Duration) -> V
         "turns": tally.turns,
         "late_sends": tally.late_sends,
         "latency_us": latency(&tally.latency),
+        "first_us": latency(&tally.first),
+        "event_us": latency(&tally.event),
         "connect_us": latency(&tally.connect),
         "error_count": tally.error_count(),
         "errors": tally.errors,
@@ -85,7 +87,12 @@ pub(crate) fn text(figures: &Value, scenario: &Scenario) -> String {
         figures["error_count"],
         figures["late_sends"],
     );
-    for (name, key) in [("latency", "latency_us"), ("connect", "connect_us")] {
+    for (name, key) in [
+        ("latency", "latency_us"),
+        ("first byte", "first_us"),
+        ("event", "event_us"),
+        ("connect", "connect_us"),
+    ] {
         let of = &figures[key];
         if !of.is_null() {
             let parts =

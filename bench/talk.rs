@@ -10,8 +10,9 @@ mod timed;
 mod translation;
 
 use crate::dialect::Dialect;
-use crate::driver::{Open, Run, say_goodbye};
 use crate::link::{Bytes, HangUp, Outbox};
+use crate::opening::{Open, say_goodbye};
+use crate::run::Run;
 use crate::scenario::Kind;
 use crate::schedule::Schedule;
 use crate::stamp::Stamp;
@@ -19,12 +20,12 @@ use crate::tally::Tally;
 use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, Message, PING, PONG, TEXT};
 use base64::Engine;
 use gemini::Gemini;
-#[cfg(test)]
-pub(crate) use gemini::told;
+pub(crate) use gemini::told as told_by_gemini;
 use interactions::Interactions;
 use live::Live;
 use openai::OpenAi;
 use responses::Responses;
+pub(crate) use responses::told as told_by_responses;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ pub(crate) async fn listen(run: &Rc<Run>, index: usize, open: Open) {
     match run.scenario.kind {
         Kind::Ping => drop(monoio::spawn(ping(run.clone(), index, outbox.clone()))),
         Kind::Speech => drop(monoio::spawn(speak(run.clone(), index, outbox.clone()))),
-        Kind::Saturate | Kind::Idle | Kind::Churn | Kind::Turns => {}
+        Kind::Saturate | Kind::Idle | Kind::Churn | Kind::Turns | Kind::Ask | Kind::Stream => {}
     }
     let heard = match run.scenario.kind {
         Kind::Saturate => skim(run, &mut inbound, &outbox).await,

@@ -21,9 +21,13 @@ pub(crate) struct Tally {
     /// Sent more than two beats after they were due.
     pub(crate) late_sends: u64,
     pub(crate) turns: u64,
-    /// From when a message was due to when it was here.
+    /// From when a message was due to when it was here; over HTTP from when a request was due to its answer's end.
     pub(crate) latency: Latency,
-    /// From when a session was due to its `session.created`.
+    /// Over HTTP: from when a request was due to the first byte of its answer's body.
+    pub(crate) first: Latency,
+    /// Over HTTP: from when an event was said to when it was here.
+    pub(crate) event: Latency,
+    /// From when a session was due to its `session.created`; over HTTP to when it was connected.
     pub(crate) connect: Latency,
     /// What went wrong, by word.
     pub(crate) errors: BTreeMap<String, u64>,
@@ -97,6 +101,8 @@ impl AddAssign for Tally {
         self.late_sends += other.late_sends;
         self.turns += other.turns;
         self.latency.0 += other.latency.0;
+        self.first.0 += other.first.0;
+        self.event.0 += other.event.0;
         self.connect.0 += other.connect.0;
         for (word, count) in other.errors {
             *self.errors.entry(word).or_default() += count;

@@ -1,6 +1,7 @@
 //! Where load goes: a URL, resolved once, with what each session says in its handshake.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Over};
+use ::http::Request;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    pub(crate) over: Over,
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     authority: String,
     path: String,
@@ -36,7 +38,8 @@ pub(crate) enum Reach {
 pub(crate) const NONCE: &str = "dG9rbG9hZCBhc2tzIGl0IQ==";
 
 impl Target {
-    /// Parses and resolves `ws://host[:port][/path][?query]`, or the same with wss, http or https.
+    /// Parses and resolves `ws://host[:port][/path][?query]`, or the same with wss, http or https. What is spoken both over HTTP
+    /// and over a WebSocket, the scheme says how.
     pub(crate) fn parse(
         url: &str,
         reach: Reach,
@@ -50,6 +53,7 @@ impl Target {
             "wss" | "https" => (true, 443),
             _ => return Err(format!("{scheme}:// is not understood; use ws:// or wss://")),
         };
+        let over = handshake.dialect.over(scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -69,6 +73,7 @@ impl Target {
         };
         Ok(Target {
             address,
+            over,
             tls,
             authority: authority.to_owned(),
             path: if path.is_empty() || path == "/" { handshake.dialect.path() } else { path }.to_owned(),
@@ -80,6 +85,30 @@ impl Target {
     /// What a session says before it is greeted, if anything.
     pub(crate) fn first_message(&self, handle: Option<&str>) -> Option<String> {
         self.handshake.dialect.first_message(&self.handshake.model, &self.path, handle)
+    }
+
+    /// The head of a request over HTTP.
+    pub(crate) fn request(
+        &self,
+        user: &str,
+        is_streamed: bool,
+        words: Option<&str>,
+    ) -> Result<Request<()>, ::http::Error> {
+        let Handshake { dialect, model, key, headers } = &self.handshake;
+        let (method, of_method) = dialect.method(model, is_streamed);
+        let queries = [of_method, words.unwrap_or_default(), &self.query];
+        let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
+        let credential = dialect.credential(key);
+        let mut request = Request::post(format!("{}{method}?{query}", self.path))
+            .header("host", &self.authority)
+            .header("content-type", "application/json")
+            .header("x-user-id", user);
+        let more = dialect.headers().iter().copied();
+        let more = more.chain(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        for (name, value) in credential.split_once(": ").into_iter().chain(more) {
+            request = request.header(name, value);
+        }
+        request.body(())
     }
 
     /// The request that opens a session.
@@ -143,6 +172,29 @@ mod tests {
         );
         assert!(head.ends_with("x-user-id: user-1\r\nx-a: b\r\n\r\n"));
         assert_eq!(parse("ws://127.0.0.1", Reach::Loopback).unwrap().address.port(), 80);
+    }
+
+    #[test]
+    fn over_http_a_url_becomes_requests() {
+        let of = |dialect: Dialect, url: &str, is_streamed| {
+            let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers: Vec::new() };
+            let target = Target::parse(url, Reach::Loopback, None, handshake)?;
+            let request = target.request("user-1", is_streamed, Some("audit=a")).unwrap();
+            Ok::<_, String>((target.over, request.uri().to_string(), request.headers().clone()))
+        };
+        let url = "http://127.0.0.1:81";
+        let (over, uri, headers) = of(Dialect::Responses, url, true).unwrap();
+        assert_eq!((over, uri.as_str()), (Over::Http, "/v1/responses?audit=a"));
+        assert_eq!(headers["authorization"], "Bearer k");
+        assert_eq!(headers["x-user-id"], "user-1");
+        assert_eq!(of(Dialect::Responses, "ws://127.0.0.1:81", true).unwrap().0, Over::WebSocket);
+        let (_, uri, headers) = of(Dialect::Generate, &format!("{url}?a=b"), true).unwrap();
+        assert_eq!(uri, "/v1beta/models/m:streamGenerateContent?alt=sse&audit=a&a=b");
+        assert_eq!(headers["x-goog-api-key"], "k");
+        let (_, uri, _) = of(Dialect::Generate, &format!("{url}/p/g/v1/models"), false).unwrap();
+        assert_eq!(uri, "/p/g/v1/models/m:generateContent?audit=a");
+        assert!(of(Dialect::Messages, url, true).unwrap().2.contains_key("anthropic-version"));
+        assert!(of(Dialect::Chat, "ws://127.0.0.1", true).unwrap_err().contains("http://"));
     }
 
     #[test]

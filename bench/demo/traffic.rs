@@ -5,8 +5,8 @@
 
 use super::people::Person;
 use super::random::Random;
-use crate::driver::{greeting, say_goodbye};
 use crate::link::{self, Bytes, HangUp, Outbox};
+use crate::opening::{greeting, say_goodbye};
 use crate::runtime;
 use crate::target::Target;
 use crate::ws::{CLOSE, End, FIN, Inbound, PING, PONG, TEXT};

@@ -14,11 +14,13 @@ use super::handshake;
 use super::openai::OpenAi;
 use super::refusal::{Credential, Refusal};
 use super::session::QUEUED_BYTES;
-use super::sim::{Fault, Pace, Point, Sim, UsageForm};
+use super::sim::{Fault, Load, Pace, Point, Sim, UsageForm};
 use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
+use crate::stamp::Stamp;
 use crate::ws::Inbound;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 use tokenist_core::usage::Usage;
@@ -90,6 +92,9 @@ impl Reply {
             let refusal = Refusal::new(status, "simulated_refusal", "The request was refused on command.");
             return Err(Refusal { retry_after_seconds, ..refusal });
         }
+        if let Some(Load::Words { chunks, period_ms, .. }) = sim.load {
+            (sim.chunks, sim.pace) = (chunks, Pace::Millis(period_ms));
+        }
         let model = sim.model.clone().or_else(|| api.model(request, &asked));
         let model = model.ok_or_else(|| Refusal::new(400, "missing_model", "The request names no model."))?;
         let index = shard.next_index(None);
@@ -107,6 +112,14 @@ impl Reply {
             key,
             sim,
         })
+    }
+
+    /// What a piece says that is said now.
+    fn words(&self) -> Cow<'static, str> {
+        match self.sim.load {
+            Some(Load::Words { text_bytes, .. }) => Stamp::now().in_words(text_bytes).into(),
+            _ => words::WORDS.into(),
+        }
     }
 
     fn usage(&self, chunks: u64) -> Usage {

@@ -11,7 +11,7 @@ use super::audit::{Booking, Fact};
 use super::conversation::{Asked, Conversation};
 use super::frame;
 use super::refusal::{self, Credential, Refusal};
-use super::sim::{Fault, Point, Sim, UsageForm};
+use super::sim::{Fault, Load, Point, Sim, UsageForm};
 use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
 use crate::stamp;
@@ -114,6 +114,9 @@ pub(super) struct Opening<D> {
 
 /// A form of usage that a protocol has no words for is refused like a word that nobody knows.
 pub(super) fn understood<D: Dialect>(sim: &Sim) -> Result<(), String> {
+    if let Some(load @ Load::Words { .. }) = sim.load {
+        return Err(format!("not understood here: load {load:?}"));
+    }
     match D::FORMS.contains(&sim.usage) {
         true => Ok(()),
         false => Err(format!("not understood here: usage {:?}", sim.usage)),

@@ -35,6 +35,7 @@ WORDS) in what is written to Gemini:
            OpenAI: nameless (no event names the model)  same_ids (every response is resp_1)  type_last (the event's type
            stands at its end)  Gemini: compact (no blanks and lines)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS
+           over HTTP: load=words:CHUNKS:BYTES:MS (so many pieces of so many bytes, each with the moment of its sending)
 Over HTTP (chat completions, responses, embeddings, messages, generateContent), of x-sim, of ?sim= and of metadata.sim: chunks
 pace=speech|MS usage=once|null|absent|empty text_in= cached_text= text_out= reasoning= split=N bytewise model=NAME delay_ms=N silent
 refuse=STATUS[:RETRY_AFTER_SECONDS], and of faults die reset stall runaway. ?audit= and metadata.audit say whom the audit counts.";
@@ -184,6 +185,12 @@ pub(crate) enum Load {
     },
     Speech {
         event_bytes: usize,
+        period_ms: u64,
+    },
+    /// Of an answer over HTTP: how many pieces of how many bytes of text, and how long after the one before each is said.
+    Words {
+        chunks: u32,
+        text_bytes: usize,
         period_ms: u64,
     },
 }
@@ -350,6 +357,11 @@ impl Load {
             ["speech", bytes, ms] => Load::Speech {
                 event_bytes: bytes.parse().ok()?,
                 period_ms: ms.parse().ok().filter(|&ms| ms > 0)?,
+            },
+            ["words", chunks, bytes, ms] => Load::Words {
+                chunks: chunks.parse().ok()?,
+                text_bytes: bytes.parse().ok()?,
+                period_ms: ms.parse().ok()?,
             },
             _ => return None,
         })

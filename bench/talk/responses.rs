@@ -52,7 +52,7 @@ impl Speaker for Responses {
 }
 
 /// The counts of a Response's usage.
-pub(super) fn told(usage: &Value) -> Usage {
+pub(crate) fn told(usage: &Value) -> Usage {
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     Usage {
         text_in: count(&usage["input_tokens"]),

@@ -15,7 +15,7 @@ pub(in crate::provider) enum Api {
 }
 
 /// What every piece says.
-const WORDS: &str = "Some words. ";
+pub(super) const WORDS: &str = "Some words. ";
 
 impl Api {
     /// Which API a request is for.
@@ -82,7 +82,7 @@ impl Api {
     }
 
     pub(super) fn whole(self, reply: &Reply, usage: &Usage) -> Value {
-        let text = WORDS.repeat(reply.sim.chunks as usize);
+        let text = reply.words().repeat(reply.sim.chunks as usize);
         let mut body = match self {
             Api::Chat => {
                 json!({"id": reply.id, "object": "chat.completion", "created": 1_796_000_000, "model": reply.model,
@@ -128,20 +128,20 @@ impl Api {
     /// The piece that follows so many others; `usage` is what there is with it.
     pub(super) fn chunk(self, reply: &Reply, before: u64, usage: &Usage) -> String {
         match self {
-            Api::Chat => event(None, &chunk(reply, json!({"content": WORDS}), Value::Null)),
+            Api::Chat => event(None, &chunk(reply, json!({"content": reply.words()}), Value::Null)),
             Api::Responses => {
                 let body = json!({"type": "response.output_text.delta", "sequence_number": before + 1,
-                    "item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": [], "delta": WORDS});
+                    "item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": [], "delta": reply.words()});
                 event(Some("response.output_text.delta"), &body)
             }
             Api::Messages => {
                 let body = json!({"type": "content_block_delta", "index": 0,
-                    "delta": {"type": "text_delta", "text": WORDS}});
+                    "delta": {"type": "text_delta", "text": reply.words()}});
                 event(Some("content_block_delta"), &body)
             }
             Api::Generate => {
                 let is_last = before + 1 == u64::from(reply.sim.chunks);
-                let mut body = piece(reply, WORDS, is_last);
+                let mut body = piece(reply, &reply.words(), is_last);
                 self.state(reply, usage, &mut body);
                 match reply.form {
                     Form::Array if before > 0 => format!(",\r\n{body}"),
@@ -165,7 +165,7 @@ impl Api {
                 event(None, &stop) + &last + DONE
             }
             Api::Responses => {
-                let mut body = response(reply, "completed", &WORDS.repeat(reply.sim.chunks as usize));
+                let mut body = response(reply, "completed", &reply.words().repeat(reply.sim.chunks as usize));
                 self.state(reply, usage, &mut body);
                 let body = json!({"type": "response.completed", "sequence_number": 99, "response": body});
                 event(Some("response.completed"), &body)

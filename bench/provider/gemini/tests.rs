@@ -8,7 +8,7 @@ use crate::provider::formula::{Spoken, Turn};
 use crate::provider::sim::Sim;
 use crate::provider::{self, Bound};
 use crate::runtime;
-use crate::talk::told;
+use crate::talk::told_by_gemini as told;
 use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, TEXT, close_payload};
 use serde_json::{Value, json};
 use std::rc::Rc;

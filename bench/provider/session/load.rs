@@ -35,6 +35,7 @@ pub(super) async fn run<D: Dialect>(
             ));
             discard(inbound, outbox).await
         }
+        Load::Words { .. } => unreachable!("it is refused at the handshake"),
     }
 }
 
