@@ -28,6 +28,8 @@ pub struct Answer {
     head: Vec<u8>,
     progress: Progress,
     told: Told,
+    /// Events that were whole.
+    events: u64,
     /// The body is over.
     is_over: bool,
 }
@@ -184,6 +186,7 @@ impl Answer {
             head: Vec::new(),
             progress,
             told: Told::default(),
+            events: 0,
             is_over: false,
         }
     }
@@ -262,6 +265,7 @@ impl Answer {
         self.tell(found);
         self.skim.restart();
         self.head.clear();
+        self.events += 1;
     }
 
     /// The body is over; `is_whole` if it has come to its own end, and was not cut off or left.
@@ -366,7 +370,7 @@ impl Answer {
     /// where there is no stream, and nothing can be told.
     pub fn ending(&self, reason: &CloseReason) -> Option<String> {
         match self.framing {
-            Framing::Events(_) => Some((self.call.ending)(reason)),
+            Framing::Events(_) => Some((self.call.ending)(reason, self.events)),
             Framing::Array { is_empty, .. } => {
                 Some(format!("{}{}]", if is_empty { "" } else { "," }, (self.call.error)(reason)))
             }

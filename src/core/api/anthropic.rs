@@ -220,7 +220,7 @@ fn usage_of(figures: &Figures) -> Option<Usage> {
     })
 }
 
-fn ending(reason: &CloseReason) -> String {
+fn ending(reason: &CloseReason, _: u64) -> String {
     format!("event: error\ndata: {}\n\n", error(reason))
 }
 

@@ -178,7 +178,7 @@ fn tier_of(traffic: &str) -> Option<&'static str> {
     ["priority", "flex"].into_iter().find(|tier| traffic.to_ascii_lowercase().ends_with(tier))
 }
 
-fn ending(reason: &CloseReason) -> String {
+fn ending(reason: &CloseReason, _: u64) -> String {
     format!("data: {}\n\n", error(reason))
 }
 

@@ -89,8 +89,8 @@ struct Call {
     /// What of an answer, or of an event of it, is wanted.
     wanted: &'static [Wanted],
     read: fn(&Event<'_>, &mut Progress),
-    /// The bytes that end a stream of events.
-    ending: fn(&CloseReason) -> String,
+    /// The bytes that end a stream behind so many events.
+    ending: fn(&CloseReason, u64) -> String,
     /// The element that ends an array of them.
     error: fn(&CloseReason) -> String,
 }
@@ -106,7 +106,7 @@ impl Call {
         ask: Asked::of,
         wanted: &[],
         read: |_, _| {},
-        ending: |_| String::new(),
+        ending: |_, _| String::new(),
         error: |_| String::new(),
     };
 }

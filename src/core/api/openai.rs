@@ -96,6 +96,6 @@ fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
 }
 
 /// An event that ends a stream: SDKs raise an error over an object in its data, and over nothing else.
-fn ending(reason: &CloseReason) -> String {
+fn ending(reason: &CloseReason, _: u64) -> String {
     format!("data: {}\n\n", http_body(reason))
 }

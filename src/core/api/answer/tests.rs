@@ -142,6 +142,18 @@ fn a_stream_is_ended_behind_an_event() {
     let reason = CloseReason::LimitReached { measure, window: WindowKind::Daily, resets_at: None };
     let ending = answer.ending(&reason).unwrap();
     assert!(ending.starts_with("data: {\"error\":{") && ending.ends_with("}\n\n"), "{ending}");
+
+    // An event of Responses has a number, the first one 0.
+    let (_, endpoint) = self::endpoint("openai", "POST", "/v1/responses");
+    let mut answer = Answer::new(&endpoint, Asked::default(), 200, |_| Some(SSE));
+    for number in 0..3 {
+        let ending = answer.ending(&reason).unwrap();
+        let data = ending.strip_prefix("event: error\ndata: ").unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!((&data["type"], &data["sequence_number"]), (&"error".into(), &number.into()));
+        assert!(data["error"]["code"] == "token_limit_reached", "{data}");
+        answer.read(b"event: x\ndata: {}\n\n", &mut |_| {});
+    }
 }
 
 /// Bytes that are nearly an answer.

@@ -26,7 +26,7 @@ fn messages_are_found_behind_any_prefix_and_counting_is_free() {
 fn an_ending_is_an_error_in_its_form() {
     let measure = crate::close_reason::Measure::Tokens { used: 2, limit: 1 };
     let reason = CloseReason::LimitReached { measure, window: WindowKind::Daily, resets_at: None };
-    let ending = ending(&reason);
+    let ending = ending(&reason, 1);
     let data =
         ending.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
     let event: Json = serde_json::from_str(data).unwrap();

@@ -89,7 +89,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
     }
 }
 
-fn ending(reason: &CloseReason) -> String {
+fn ending(reason: &CloseReason, _: u64) -> String {
     let error = json!({"code": reason.code(), "message": reason.message()});
     format!("event: error\ndata: {}\n\n", json!({"event_type": "error", "error": error}))
 }

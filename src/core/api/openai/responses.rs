@@ -100,7 +100,9 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
     }
 }
 
-fn ending(reason: &CloseReason) -> String {
+/// Events are numbered from 0; some SDKs take none without its number.
+fn ending(reason: &CloseReason, number: u64) -> String {
     let error = http_body(reason);
-    format!("event: error\ndata: {{\"type\":\"error\",{}\n\n", error.trim_start_matches('{'))
+    let error = error.trim_start_matches('{');
+    format!("event: error\ndata: {{\"type\":\"error\",\"sequence_number\":{number},{error}\n\n")
 }
