@@ -3,6 +3,9 @@
 //!
 //! Start at [`answer`]. What an API says for itself is in `words`; paces, faults and the audit are common to all of them.
 
+mod asked;
+mod event;
+mod media;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -19,7 +22,7 @@ use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
 use crate::stamp::Stamp;
 use crate::ws::Inbound;
-use serde_json::Value;
+use asked::Asked;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,7 +40,8 @@ struct Reply {
     sim: Sim,
     turn: Turn,
     form: Form,
-    /// A stream states its usage only if it was asked to.
+    asked: Asked,
+    /// Some answers never do, and some streams only if they were asked to.
     states_usage: bool,
 }
 
@@ -47,6 +51,8 @@ enum Form {
     Whole,
     Events,
     Array,
+    /// As they come, until they end.
+    Bytes,
 }
 
 /// Answers a request; whether another one may follow on the connection.
@@ -72,16 +78,16 @@ pub(super) async fn answer(
     }
     match reply.form {
         Form::Whole => reply.tell_whole(shard, outbox),
-        Form::Events | Form::Array => reply.tell_in_pieces(shard, inbound, outbox).await,
+        Form::Events | Form::Array | Form::Bytes => reply.tell_in_pieces(shard, inbound, outbox).await,
     }
 }
 
 impl Reply {
     fn of(shard: &Shard, api: Api, request: &Request, body: &[u8]) -> Result<Reply, Refusal> {
-        let asked: Value = serde_json::from_slice(body)
-            .map_err(|error| Refusal::new(400, "invalid_json", &format!("The body is not JSON: {error}")))?;
+        let asked = Asked::of(request, body).map_err(|error| Refusal::new(400, "invalid_body", &error))?;
+        let fields = &asked.fields;
         let mut sim = handshake::sim(shard, request)?;
-        if let Some(words) = asked["metadata"]["sim"].as_str() {
+        if let Some(words) = fields["metadata"]["sim"].as_str() {
             sim = sim.with(words).map_err(|error| Refusal::new(400, "sim", &error))?;
         }
         let credential = handshake::credential(shard, key(request));
@@ -95,16 +101,18 @@ impl Reply {
         if let Some(Load::Words { chunks, period_ms, .. }) = sim.load {
             (sim.chunks, sim.pace) = (chunks, Pace::Millis(period_ms));
         }
-        let model = sim.model.clone().or_else(|| api.model(request, &asked));
+        let model = sim.model.clone().or_else(|| api.model(request, fields));
         let model = model.ok_or_else(|| Refusal::new(400, "missing_model", "The request names no model."))?;
         let index = shard.next_index(None);
-        let audit = request.parameter("audit").or(asked["metadata"]["audit"].as_str().map(str::to_owned));
+        let audit = request.parameter("audit").or(fields["metadata"]["audit"].as_str().map(str::to_owned));
         let key = audit.unwrap_or_else(|| "-".to_owned());
         let id = format!("{}-{index:08x}", api.name());
         shard.audit().opened(&id, &key, &model);
+        let form = api.form(request, fields);
         Ok(Reply {
-            form: api.form(request, &asked),
-            states_usage: api.states_usage(&asked),
+            form,
+            states_usage: api.states_usage(form, fields),
+            asked,
             turn: Turn { seed: shard.options.seed, session: index, turn: 1 },
             api,
             id,
@@ -118,37 +126,34 @@ impl Reply {
     fn words(&self) -> Cow<'static, str> {
         match self.sim.load {
             Some(Load::Words { text_bytes, .. }) => Stamp::now().in_words(text_bytes).into(),
-            _ => words::WORDS.into(),
+            _ => event::WORDS.into(),
         }
     }
 
     fn usage(&self, chunks: u64) -> Usage {
         let usage = self.turn.response(Spoken { text_out_chunks: chunks, ..Spoken::default() });
-        self.api.tellable(self.sim.fix(super::responses::of_text(usage)))
+        self.api.tellable(self, super::responses::of_text(usage), chunks)
     }
 
     /// What the audit counts if the end of it leaves.
     fn fact(&self, usage: Usage) -> Fact {
-        let states = self.form == Form::Whole || self.states_usage;
         match self.sim.usage {
-            UsageForm::Once if !states => Fact::ResponseWithoutUsage(usage),
+            UsageForm::Once if !self.states_usage => Fact::ResponseWithoutUsage(usage),
             form => Fact::told_by(form, usage),
         }
     }
 
     fn tell_whole(&self, shard: &Rc<Shard>, outbox: &Rc<Outbox>) -> bool {
         let usage = self.usage(u64::from(self.sim.chunks));
-        let body = self.api.whole(self, &usage).to_string();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let body = self.api.whole(self, &usage);
+        let (kind, length) = (self.api.content_type(self), body.len());
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
         self.send_last(shard, outbox, format!("{head}{body}").into_bytes(), usage);
         !self.sim.faults_at(Point::Done).any(|fault| hang_up(fault, outbox))
     }
 
     async fn tell_in_pieces(&self, shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>) -> bool {
-        let kind = if self.form == Form::Events { "text/event-stream" } else { "application/json" };
+        let kind = self.api.content_type(self);
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
         outbox.put(Bytes::Owned(head.into_bytes()));
         self.put(outbox, &self.api.begin(self));

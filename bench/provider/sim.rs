@@ -36,7 +36,8 @@ WORDS) in what is written to Gemini:
            stands at its end)  Gemini: compact (no blanks and lines)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS
            over HTTP: load=words:CHUNKS:BYTES:MS (so many pieces of so many bytes, each with the moment of its sending)
-Over HTTP (chat completions, responses, embeddings, messages, generateContent), of x-sim, of ?sim= and of metadata.sim: chunks
+Over HTTP (chat completions, responses, embeddings, speech, transcriptions, pictures, decisions, messages, generateContent), of
+x-sim, of ?sim= and of metadata.sim: chunks
 pace=speech|MS usage=once|null|absent|empty text_in= cached_text= text_out= reasoning= split=N bytewise model=NAME delay_ms=N silent
 refuse=STATUS[:RETRY_AFTER_SECONDS], and of faults die reset stall runaway. ?audit= and metadata.audit say whom the audit counts.";
 

@@ -1,15 +1,22 @@
 //! What is said is what the product reads: each API in each of its forms.
 
+use super::media::Media;
 use super::*;
+use serde_json::json;
 use tokenist_core::api::{Answer, of_family};
 use tokenist_core::dialect::{ProviderEvent, family};
 
-const PATHS: [(Api, &str, &str); 5] = [
+const PATHS: [(Api, &str, &str); 10] = [
     (Api::Chat, "openai", "/v1/chat/completions"),
     (Api::Responses, "openai", "/v1/responses"),
     (Api::Embeddings, "openai", "/v1/embeddings"),
     (Api::Messages, "anthropic", "/v1/messages"),
     (Api::Generate, "gemini", "/v1beta/models/m:streamGenerateContent"),
+    (Api::Media(Media::Speech), "openai", "/v1/audio/speech"),
+    (Api::Media(Media::Transcription), "openai", "/v1/audio/transcriptions"),
+    (Api::Media(Media::Picture), "openai", "/v1/images/generations"),
+    (Api::Media(Media::PictureEdit), "openai", "/v1/images/edits"),
+    (Api::Media(Media::Decision), "openai", "/v1/decisions"),
 ];
 
 fn reply(api: Api, form: Form, session: u64) -> Reply {
@@ -21,13 +28,23 @@ fn reply(api: Api, form: Form, session: u64) -> Reply {
         sim: Sim::default(),
         turn: Turn { seed: 7, session, turn: 1 },
         form,
+        asked: Asked { fields: json!({"input": "some words", "n": 2, "questions": ["q?"]}), sound_ms: 1_500 },
         states_usage: true,
+    }
+}
+
+fn speaks(api: Api, form: Form) -> bool {
+    match form {
+        Form::Whole => api != Api::Media(Media::Speech),
+        Form::Events => api != Api::Embeddings && api != Api::Media(Media::Decision),
+        Form::Array => api == Api::Generate,
+        Form::Bytes => false,
     }
 }
 
 fn said(reply: &Reply, usage: &Usage) -> String {
     if reply.form == Form::Whole {
-        return reply.api.whole(reply, usage).to_string();
+        return reply.api.whole(reply, usage);
     }
     let chunks = (0..u64::from(reply.sim.chunks)).map(|before| {
         let so_far = reply.usage(before + 1);
@@ -45,12 +62,7 @@ fn what_is_said_is_read_as_what_was_used() {
             (Form::Events, "text/event-stream"),
             (Form::Array, "application/json"),
         ] {
-            let is_spoken = match form {
-                Form::Whole => true,
-                Form::Events => api != Api::Embeddings,
-                Form::Array => api == Api::Generate,
-            };
-            for session in (1..20).filter(|_| is_spoken) {
+            for session in (1..20).filter(|_| speaks(api, form)) {
                 let reply = reply(api, form, session);
                 let usage = reply.usage(u64::from(reply.sim.chunks));
                 let text = said(&reply, &usage);

@@ -1,5 +1,7 @@
 //! What each API says in an answer: at its beginning, with each piece, at its end, or all at once.
 
+use super::event::event;
+use super::media::Media;
 use super::{Form, Reply, UsageForm};
 use crate::http::Request;
 use serde_json::{Value, json};
@@ -12,10 +14,8 @@ pub(in crate::provider) enum Api {
     Embeddings,
     Messages,
     Generate,
+    Media(Media),
 }
-
-/// What every piece says.
-pub(super) const WORDS: &str = "Some words. ";
 
 impl Api {
     /// Which API a request is for.
@@ -31,7 +31,7 @@ impl Api {
             _ if path.ends_with("/embeddings") => Some(Api::Embeddings),
             _ if path.ends_with("/v1/messages") => Some(Api::Messages),
             _ if ["generateContent", "streamGenerateContent"].contains(&method) => Some(Api::Generate),
-            _ => None,
+            _ => Media::of(path).map(Api::Media),
         }
     }
 
@@ -42,6 +42,7 @@ impl Api {
             Api::Embeddings => "emb",
             Api::Messages => "msg",
             Api::Generate => "gen",
+            Api::Media(media) => media.name(),
         }
     }
 
@@ -57,6 +58,7 @@ impl Api {
 
     pub(super) fn form(self, request: &Request, asked: &Value) -> Form {
         let streams = match self {
+            Api::Media(media) => return media.form(asked),
             Api::Generate => request.path.ends_with(":streamGenerateContent"),
             Api::Embeddings => false,
             _ => asked["stream"] == true,
@@ -69,19 +71,36 @@ impl Api {
         }
     }
 
-    pub(super) fn states_usage(self, asked: &Value) -> bool {
-        self != Api::Chat || asked["stream_options"]["include_usage"] == true
-    }
-
-    /// What of a usage it can tell.
-    pub(super) fn tellable(self, usage: Usage) -> Usage {
+    pub(super) fn states_usage(self, form: Form, asked: &Value) -> bool {
         match self {
-            Api::Embeddings => Usage { text_in: usage.text_in, requests: 1, ..Usage::default() },
-            _ => usage,
+            Api::Chat => form == Form::Whole || asked["stream_options"]["include_usage"] == true,
+            Api::Media(media) => media.states_usage(form, asked),
+            _ => true,
         }
     }
 
-    pub(super) fn whole(self, reply: &Reply, usage: &Usage) -> Value {
+    /// What it bills, of what the formula says of text, after so many chunks.
+    pub(super) fn tellable(self, reply: &Reply, text: Usage, chunks: u64) -> Usage {
+        match self {
+            Api::Embeddings => {
+                let text_in = reply.sim.fix(text).text_in;
+                Usage { text_in, requests: 1, ..Usage::default() }
+            }
+            Api::Media(media) => reply.sim.fix(media.usage(reply, text, chunks)),
+            _ => reply.sim.fix(text),
+        }
+    }
+
+    pub(super) fn content_type(self, reply: &Reply) -> &'static str {
+        match (reply.form, self) {
+            (Form::Events, _) => "text/event-stream",
+            (_, Api::Media(media)) => media.content_type(reply),
+            _ => "application/json",
+        }
+    }
+
+    /// A whole body.
+    pub(super) fn whole(self, reply: &Reply, usage: &Usage) -> String {
         let text = reply.words().repeat(reply.sim.chunks as usize);
         let mut body = match self {
             Api::Chat => {
@@ -96,9 +115,13 @@ impl Api {
                 "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null})
             }
             Api::Generate => piece(reply, &text, true),
+            Api::Media(media) => media.whole(reply),
         };
+        if !reply.states_usage {
+            return body["text"].as_str().unwrap_or_default().to_owned();
+        }
         self.state(reply, usage, &mut body);
-        body
+        body.to_string()
     }
 
     pub(super) fn begin(self, reply: &Reply) -> String {
@@ -113,15 +136,14 @@ impl Api {
                 let usage = reply.usage(0);
                 let message = json!({"id": reply.id, "type": "message", "role": "assistant", "model": reply.model,
                     "content": [], "stop_reason": null, "stop_sequence": null,
-                    "usage": {"input_tokens": usage.text_in - usage.cached_text_in,
-                        "cache_read_input_tokens": usage.cached_text_in, "output_tokens": 1}});
+                    "usage": messages_usage(&Usage { text_out: 1, reasoning_out: 0, ..usage })});
                 let block = json!({"type": "content_block_start", "index": 0,
                     "content_block": {"type": "text", "text": ""}});
                 event(Some("message_start"), &json!({"type": "message_start", "message": message}))
                     + &event(Some("content_block_start"), &block)
             }
             Api::Generate if reply.form == Form::Array => "[".to_owned(),
-            Api::Generate | Api::Embeddings => String::new(),
+            Api::Generate | Api::Embeddings | Api::Media(_) => String::new(),
         }
     }
 
@@ -146,9 +168,10 @@ impl Api {
                 match reply.form {
                     Form::Array if before > 0 => format!(",\r\n{body}"),
                     Form::Array => body.to_string(),
-                    Form::Events | Form::Whole => event(None, &body),
+                    Form::Events | Form::Whole | Form::Bytes => event(None, &body),
                 }
             }
+            Api::Media(media) => media.chunk(reply, before),
             Api::Embeddings => String::new(),
         }
     }
@@ -177,6 +200,7 @@ impl Api {
                     + &event(Some("message_delta"), &delta)
                     + &event(Some("message_stop"), &json!({"type": "message_stop"}))
             }
+            Api::Media(media) => media.end(reply, |body| self.state(reply, usage, body)),
             Api::Generate if reply.form == Form::Array => "]".to_owned(),
             Api::Generate | Api::Embeddings => String::new(),
         }
@@ -192,11 +216,11 @@ impl Api {
                 body.as_object_mut().map(|body| body.remove(name));
                 return;
             }
-            _ => self.usage(usage),
+            _ => self.usage(reply, usage),
         };
     }
 
-    fn usage(self, usage: &Usage) -> Value {
+    fn usage(self, reply: &Reply, usage: &Usage) -> Value {
         let Usage { text_in, cached_text_in, text_out, reasoning_out, .. } = *usage;
         match self {
             Api::Chat => {
@@ -206,21 +230,23 @@ impl Api {
             }
             Api::Responses => super::super::responses::usage(usage),
             Api::Embeddings => json!({"prompt_tokens": text_in, "total_tokens": text_in}),
-            Api::Messages => {
-                json!({"input_tokens": text_in - cached_text_in, "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": cached_text_in, "output_tokens": text_out,
-                "output_tokens_details": {"thinking_tokens": reasoning_out}, "service_tier": "standard"})
-            }
+            Api::Messages => messages_usage(usage),
             Api::Generate => json!({"promptTokenCount": text_in, "cachedContentTokenCount": cached_text_in,
                 "candidatesTokenCount": text_out - reasoning_out, "thoughtsTokenCount": reasoning_out,
                 "totalTokenCount": text_in + text_out}),
+            Api::Media(media) => media.stated(reply, usage),
         }
     }
 }
 
-fn event(name: Option<&str>, body: &Value) -> String {
-    let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
-    format!("{name}data: {body}\n\n")
+/// Of Messages, which leaves out of the input what was read from the cache or written to it.
+fn messages_usage(usage: &Usage) -> Value {
+    let written = usage.cache_write_in + usage.cache_write_long_in;
+    json!({"input_tokens": usage.text_in - usage.cached_text_in - written, "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": usage.cache_write_in,
+            "ephemeral_1h_input_tokens": usage.cache_write_long_in},
+        "cache_read_input_tokens": usage.cached_text_in, "output_tokens": usage.text_out,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_out}, "service_tier": "standard"})
 }
 
 /// Of chat completions; without a delta it has no choice.
