@@ -85,6 +85,25 @@ fn every_client_is_counted_as_it_was_told_and_as_the_provider_delivered() {
     clean(&audit["handshakes"]);
 }
 
+/// As a page of ours would show it: by TLS, with the model's older name, of the `ws` package and of the runtime's own WebSocket.
+#[test]
+fn a_websocket_with_a_header_is_all_that_node_needs() {
+    let stage = stage(&[]);
+    for native in [false, true] {
+        let user = format!("native-{native}");
+        let mut client = stage.client("ws.mjs", "venv");
+        client.args([&format!("{}/v1", stage.origin(true)), &user]).envs(native.then_some(("NATIVE", "1")));
+        client.env("OPENAI_API_KEY", KEY).env("MODEL", "gpt-4o-realtime-preview");
+        let heard = hear(client);
+        assert_eq!((&heard["error"], &heard["responses"]), (&Value::Null, &json!(RESPONSES)), "{heard}");
+        let counted = stage.counted(&user, RESPONSES + 2);
+        assert!(counted.iter().any(|model| model["model"] == "gpt-4o-realtime-preview"), "{counted:?}");
+        let told = json!([heard["input_tokens"], heard["output_tokens"]]);
+        let counted = ["/usage/inputTokens", "/usage/outputTokens"].map(|name| sum(&counted, name));
+        assert_eq!(json!(counted), told, "{heard}");
+    }
+}
+
 /// Nothing of ours went to the provider, and the caller's key in one form only.
 fn clean(handshakes: &Value) {
     let handshakes = handshakes.as_array().expect("the provider has seen handshakes");
