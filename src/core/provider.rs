@@ -143,8 +143,8 @@ impl Routes {
         let is_meant = |served: &Served| named.is_none_or(|name| *served.name == *name);
         let meant = self.0.iter().enumerate().filter(|(_, served)| is_meant(served));
         let found = meant.filter_map(|(index, served)| {
-            let mut apis = api::of_family(served.family).iter();
-            apis.find_map(|api| Some((index, *api, api.endpoint(method, rest)?)))
+            let mut apis = api::of_family(served.family);
+            apis.find_map(|api| Some((index, api, api.endpoint(method, rest)?)))
         });
         let mut candidates: Vec<_> = found.collect();
         let model_in = candidates.first()?.2.model_in();

@@ -24,7 +24,7 @@ const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) }
 fuzz_target!(|bytes: &[u8]| {
     let Some((head, body)) = bytes.split_at_checked(4) else { return };
     let (family_name, path) = ENDPOINTS[usize::from(head[0]) % ENDPOINTS.len()];
-    let api = of_family(family(family_name).unwrap())[0];
+    let api = of_family(family(family_name).unwrap()).next().unwrap();
     let endpoint = api.endpoint("POST", path).unwrap();
     let kind = KINDS[usize::from(head[1]) % KINDS.len()];
     let split = (usize::from(head[2]) * 256 + usize::from(head[3])) % (body.len() + 1);

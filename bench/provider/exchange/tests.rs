@@ -75,7 +75,7 @@ fn what_is_said_is_read_as_what_was_used() {
 
 /// The usage that an answer states.
 fn read(family_name: &str, path: &str, kind: &'static str, text: &str) -> Option<Usage> {
-    let api = of_family(family(family_name).unwrap())[0];
+    let api = of_family(family(family_name).unwrap()).next().unwrap();
     let endpoint = api.endpoint("POST", path).unwrap();
     let mut answer = Answer::new(&endpoint, Default::default(), 200, |_| Some(kind));
     let mut stated = None;

@@ -34,7 +34,7 @@ pub use self::request::Asked;
 use self::answer::{Event, Progress};
 use self::skim::Wanted;
 use crate::close_reason::CloseReason;
-use crate::dialect::{Family, ProviderEvent, Rates};
+use crate::dialect::{ApiName, Family, ProviderEvent, Rates};
 use std::fmt;
 
 /// The words of one provider's HTTP endpoints.
@@ -54,15 +54,15 @@ pub trait Api: fmt::Debug + Send + Sync {
 }
 
 /// The APIs of a provider's family.
-pub fn of_family(family: &Family) -> &'static [&'static dyn Api] {
-    const OPENAI: &[&dyn Api] = &[&openai::OpenaiHttp];
-    const GOOGLE: &[&dyn Api] = &[&google::GoogleHttp];
-    const ANTHROPIC: &[&dyn Api] = &[&anthropic::AnthropicHttp];
-    match family.name {
-        "openai" | "azure" | "xai" | "openai_like" | "mistral" | "qwen_omni" => OPENAI,
-        "gemini" => GOOGLE,
-        "anthropic" => ANTHROPIC,
-        _ => &[],
+pub fn of_family(family: &Family) -> impl Iterator<Item = &'static dyn Api> {
+    family.apis.iter().map(|name| of(*name))
+}
+
+fn of(name: ApiName) -> &'static dyn Api {
+    match name {
+        ApiName::Openai => &openai::OpenaiHttp,
+        ApiName::Google => &google::GoogleHttp,
+        ApiName::Anthropic => &anthropic::AnthropicHttp,
     }
 }
 

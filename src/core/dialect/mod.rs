@@ -48,7 +48,9 @@ pub struct Family {
     /// As a configuration calls it.
     pub name: &'static str,
     pub dialects: &'static [&'static dyn Dialect],
-    /// Of them the one that a configuration may say more of ([`Words`]).
+    /// What is spoken over HTTP.
+    pub apis: &'static [ApiName],
+    /// Of the dialects the one that a configuration may say more of ([`Words`]).
     pub like: Option<&'static OpenaiLike>,
     pub auth: AuthScheme,
     /// What a configuration that names the family alone means, in this order: the provider's name, which prices are listed
@@ -56,11 +58,20 @@ pub struct Family {
     pub defaults: [&'static str; 3],
 }
 
+/// The words of HTTP endpoints, which `api` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiName {
+    Openai,
+    Google,
+    Anthropic,
+}
+
 /// All that a configuration may name.
 pub static FAMILIES: &[Family] = &[
     Family {
         name: "openai",
         dialects: &[&OpenaiRealtime, &OpenaiTranslation, &GptLive, &GptLiveJoined, &ResponsesWs],
+        apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["openai", "https://api.openai.com", "OPENAI_API_KEY"],
@@ -68,6 +79,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "gemini",
         dialects: &[&GeminiLive, &GoogleInteractions],
+        apis: &[ApiName::Google],
         like: None,
         auth: AuthScheme::Google,
         defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
@@ -75,6 +87,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "anthropic",
         dialects: &[],
+        apis: &[ApiName::Anthropic],
         like: None,
         auth: AuthScheme::Header("header:x-api-key"),
         defaults: ["anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"],
@@ -82,6 +95,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "azure",
         dialects: &[&openai_like::AZURE, &OpenaiTranslation, &GptLive, &GptLiveJoined, &ResponsesWs],
+        apis: &[ApiName::Openai],
         like: Some(&openai_like::AZURE),
         auth: AuthScheme::ApiKey,
         defaults: ["azure", "", "AZURE_OPENAI_API_KEY"],
@@ -89,6 +103,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "azure_voice_live",
         dialects: &[&openai_like::AZURE_VOICE_LIVE],
+        apis: &[],
         like: Some(&openai_like::AZURE_VOICE_LIVE),
         auth: AuthScheme::ApiKey,
         defaults: ["azure-voice-live", "", "AZURE_VOICELIVE_API_KEY"],
@@ -96,6 +111,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "xai",
         dialects: &[&Xai, &ResponsesWs, &duration::XAI_STT],
+        apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["xai", "https://api.x.ai", "XAI_API_KEY"],
@@ -103,6 +119,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "qwen_omni",
         dialects: &[&openai_like::QWEN_OMNI],
+        apis: &[ApiName::Openai],
         like: Some(&openai_like::QWEN_OMNI),
         auth: AuthScheme::Bearer,
         defaults: ["qwen", "https://dashscope-intl.aliyuncs.com", "DASHSCOPE_API_KEY"],
@@ -110,6 +127,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "inworld",
         dialects: &[&openai_like::INWORLD],
+        apis: &[],
         like: Some(&openai_like::INWORLD),
         auth: AuthScheme::Basic,
         defaults: ["inworld", "https://api.inworld.ai", "INWORLD_API_KEY"],
@@ -117,6 +135,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "elevenlabs_realtime",
         dialects: &[&openai_like::ELEVENLABS],
+        apis: &[],
         like: Some(&openai_like::ELEVENLABS),
         auth: AuthScheme::Header("header:xi-api-key"),
         defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
@@ -124,6 +143,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "openai_like",
         dialects: &[&openai_like::PLAIN],
+        apis: &[ApiName::Openai],
         like: Some(&openai_like::PLAIN),
         auth: AuthScheme::Bearer,
         defaults: ["openai-like", "", "OPENAI_LIKE_API_KEY"],
@@ -131,6 +151,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "deepgram",
         dialects: &[&duration::DEEPGRAM, &duration::DEEPGRAM_AGENT],
+        apis: &[],
         like: None,
         auth: AuthScheme::Token,
         defaults: ["deepgram", "https://api.deepgram.com", "DEEPGRAM_API_KEY"],
@@ -138,6 +159,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "assemblyai",
         dialects: &[&duration::ASSEMBLYAI, &duration::ASSEMBLYAI_AGENT],
+        apis: &[],
         like: None,
         auth: AuthScheme::Bare,
         defaults: ["assemblyai", "https://streaming.assemblyai.com", "ASSEMBLYAI_API_KEY"],
@@ -145,6 +167,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "elevenlabs",
         dialects: &[&duration::ELEVENLABS_AGENT, &spoken_text::ELEVENLABS],
+        apis: &[],
         like: None,
         auth: AuthScheme::Header("header:xi-api-key"),
         defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
@@ -152,6 +175,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "cartesia",
         dialects: &[&duration::CARTESIA, &duration::CARTESIA_AGENT, &spoken_text::CARTESIA],
+        apis: &[],
         like: None,
         auth: AuthScheme::Header("header:X-API-Key"),
         defaults: ["cartesia", "https://api.cartesia.ai", "CARTESIA_API_KEY"],
@@ -159,6 +183,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "speechmatics",
         dialects: &[&duration::SPEECHMATICS],
+        apis: &[],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["speechmatics", "https://eu2.rt.speechmatics.com", "SPEECHMATICS_API_KEY"],
@@ -166,6 +191,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "mistral",
         dialects: &[&duration::MISTRAL, &spoken_text::MISTRAL],
+        apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["mistral", "https://api.mistral.ai", "MISTRAL_API_KEY"],
@@ -173,6 +199,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "duration",
         dialects: &[&duration::PLAIN],
+        apis: &[],
         like: None,
         auth: AuthScheme::Bearer,
         defaults: ["duration", "", "DURATION_API_KEY"],

@@ -87,9 +87,8 @@ fn booked(exchange: &Value, split: Split, mode: EstimateMode) -> Vec<Metered> {
 fn endpoint(exchange: &Value) -> (&'static dyn Api, &'static str, Endpoint) {
     let text = |name: &str| exchange[name].as_str().unwrap();
     let family = family(text("family")).unwrap();
-    let of =
-        |api: &&'static dyn Api| api.endpoint(text("method"), text("path")).map(|endpoint| (*api, endpoint));
-    let (api, endpoint) = of_family(family).iter().find_map(of).unwrap();
+    let of = |api: &'static dyn Api| Some((api, api.endpoint(text("method"), text("path"))?));
+    let (api, endpoint) = of_family(family).find_map(of).unwrap();
     (api, family.defaults[0], endpoint)
 }
 

@@ -105,6 +105,7 @@ impl Dialect for Toy {
 }
 
 static TOYS: Family = Family {
+    apis: &[],
     name: "toy",
     dialects: &[&Toy],
     like: None,

@@ -14,8 +14,8 @@ const SSE: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
 fn endpoint(family_name: &str, method: &str, path: &str) -> (&'static dyn Api, Endpoint) {
-    let apis = of_family(family(family_name).unwrap());
-    apis.iter().find_map(|api| Some((*api, api.endpoint(method, path)?))).unwrap()
+    let mut apis = of_family(family(family_name).unwrap());
+    apis.find_map(|api| Some((api, api.endpoint(method, path)?))).unwrap()
 }
 
 /// What an exchange comes to, with its body in these pieces.

@@ -6,7 +6,7 @@ use crate::dialect::family;
 
 /// The stream as the client sees it, with its bytes in these pieces.
 fn seen(pieces: &[&[u8]]) -> String {
-    let api = of_family(family("openai").unwrap())[0];
+    let api = of_family(family("openai").unwrap()).next().unwrap();
     let endpoint = api.endpoint("POST", "/v1/chat/completions").unwrap();
     let mut answer = Answer::new(&endpoint, Default::default(), 200, |_| Some("text/event-stream"));
     let (mut filter, mut out) = (UsageFilter::default(), Vec::new());
