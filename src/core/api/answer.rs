@@ -83,7 +83,7 @@ pub(super) struct Progress {
     pub(super) usage: Option<Usage>,
     /// What can be measured from outside, of each measure that could be billed, where the provider states nothing.
     pub(super) measured: Option<Usage>,
-    /// Billed beside the usage: a model of its own, and how much.
+    /// Billed beside the usage, at its own model's usual terms: that, and how much.
     pub(super) items: Vec<(Box<str>, Usage)>,
     /// Numbers that hold until they are stated anew.
     pub(super) figures: [Option<u64>; 8],
@@ -362,7 +362,7 @@ impl Answer {
         for (index, (model, usage)) in items.iter().enumerate() {
             let id = response.as_deref().map(|id| format!("{id}/{index}").into());
             let model = Some(Cow::Borrowed(&**model));
-            found(ProviderEvent::Item { id, model, usage: *usage, terms: terms() });
+            found(ProviderEvent::Item { id, model, usage: *usage, terms: Terms::default() });
         }
     }
 

@@ -17,7 +17,7 @@ mod openai_like;
 mod openai_realtime;
 mod openai_translation;
 pub(crate) mod openai_usage;
-mod responses_over;
+pub(crate) mod responses_over;
 mod responses_ws;
 mod spoken_text;
 pub(crate) mod stated;

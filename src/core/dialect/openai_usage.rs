@@ -63,7 +63,7 @@ fn parts(fields: Option<Fields<'_>>) -> Parts {
     parts
 }
 
-/// What the provider's own tools have used: searches, and pictures that were made.
+/// How often the provider's own tools have searched. What pictures cost has a model of its own.
 pub(crate) fn tools(fields: Fields<'_>) -> Usage {
     let mut used = Usage::default();
     for tool in fields {
@@ -74,10 +74,6 @@ pub(crate) fn tools(fields: Fields<'_>) -> Usage {
         match &*tool.key.bytes() {
             b"web_search" => used.searches += count("num_requests"),
             b"file_search" => used.file_searches += count("num_requests"),
-            b"image_gen" => {
-                used.image_in += count("input_tokens");
-                used.image_out += count("output_tokens");
-            }
             _ => {}
         }
     }

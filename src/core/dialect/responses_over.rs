@@ -9,8 +9,8 @@ use crate::terms::Terms;
 use crate::usage::Usage;
 use std::borrow::Cow;
 
-/// Who makes pictures where the tool does not say.
-const PAINTER: &str = "gpt-image-1";
+/// The model that makes pictures where the tool does not say.
+pub(crate) const PAINTER: &str = "gpt-image-1";
 
 #[derive(Debug, Default)]
 pub(super) struct Over<'a> {
@@ -60,13 +60,15 @@ impl<'a> Over<'a> {
     }
 
     fn take(&mut self, used: Fields<'a>) {
-        self.pictures = find(used.clone(), "image_gen").and_then(object).map(pictures).unwrap_or_default();
-        self.tools = Usage { image_in: 0, image_out: 0, ..tools(used) };
+        self.pictures = pictures(used.clone());
+        self.tools = tools(used);
     }
 }
 
-/// What pictures have used; of it that which no part names is text where they are asked for, and picture where they are made.
-fn pictures(fields: Fields<'_>) -> Usage {
+/// What pictures have used by a `tool_usage`; of it that which no part names is text where they are asked for, and picture where
+/// they are made.
+pub(crate) fn pictures(used: Fields<'_>) -> Usage {
+    let Some(fields) = find(used, "image_gen").and_then(object) else { return Usage::default() };
     let count = |name: &str| find(fields.clone(), name).and_then(|field| field.value.count()).unwrap_or(0);
     let part = |of: &str, name: &str| {
         let parts = find(fields.clone(), of).and_then(object);
@@ -85,8 +87,8 @@ fn pictures(fields: Fields<'_>) -> Usage {
     }
 }
 
-/// The model of the tool that makes pictures.
-fn painter<'a>(tools: Field<'a>) -> Option<Cow<'a, str>> {
+/// The model of the tool that makes pictures, by the `tools` of a response.
+pub(crate) fn painter<'a>(tools: Field<'a>) -> Option<Cow<'a, str>> {
     let tools = tools.value.elements().into_iter().flatten().filter_map(|(tool, _)| tool.fields());
     let named = |name: &str, of: &Fields<'a>| find(of.clone(), name).and_then(text);
     let mut painters = tools.filter(|tool| named("type", tool).as_deref() == Some("image_generation"));

@@ -110,6 +110,13 @@ def responses(exchange, asked):
     if last:
         searches = last.get("tool_usage", {}).get("web_search", {}).get("num_requests", 0)
         yield row(last["model"], openai(last["usage"]) | {"searches": searches}, last["service_tier"])
+        made = last.get("tool_usage", {}).get("image_gen", {})
+        if made.get("output_tokens"):
+            maker = next(tool["model"] for tool in last["tools"] if tool["type"] == "image_generation")
+            ins, outs = made["input_tokens_details"], made["output_tokens_details"]
+            pictures = row(maker, {"text_in": ins["text_tokens"], "image_in": ins["image_tokens"],
+                                   "text_out": outs["text_tokens"], "image_out": outs["image_tokens"]})
+            yield pictures | {"usage": pictures["usage"] | {"requests": 0}}
     elif exchange.get("cut"):
         yield row(asked["model"], {"text_in": tokens(asked["input"]), "text_out": tokens(said)}, guess=True)
 

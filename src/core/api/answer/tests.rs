@@ -19,6 +19,7 @@ fn endpoint(family_name: &str, method: &str, path: &str) -> (&'static dyn Api, E
 }
 
 /// What an exchange comes to, with its body in these pieces.
+#[derive(Clone, Copy)]
 struct Exchange<'a> {
     at: (&'a str, &'a str, &'a str),
     asked: &'a str,
@@ -129,6 +130,32 @@ fn a_body_states_its_usage_wherever_it_stands() {
     }
     let refused = Exchange { status: 400, ..plain };
     assert_eq!(refused.at_every_split(r#"{"error":{"message":"no","usage":{"prompt_tokens":9}}}"#), []);
+    // A provider that states what a refusal has used bills it.
+    for status in [400, 429, 500, 503] {
+        let refused = Exchange { status, ..refused };
+        let body = r#"{"error":{"message":"no"},"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+        assert_eq!(figures(&refused.at_every_split(body)), [(9, 2, false)], "{status}");
+    }
+}
+
+#[test]
+fn a_response_that_was_answered_where_it_was_asked_for_costs_nothing_when_it_is_looked_at() {
+    let again = Exchange { at: ("openai", "GET", "/v1/responses/r"), asked: "", kind: JSON, ..CHAT };
+    let usage = r#""usage":{"input_tokens":9,"output_tokens":3}"#;
+    for (background, booked) in [("", 1), (r#""background":true,"#, 1), (r#""background":false,"#, 0)] {
+        let response =
+            format!(r#"{{"id":"r","model":"gpt-6.1-sol",{background}"status":"completed",{usage}}}"#);
+        assert_eq!(again.at_every_split(&response).len(), booked, "{response}");
+        let event = format!(
+            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n"
+        );
+        let streamed = Exchange { kind: SSE, ..again };
+        assert_eq!(streamed.at_every_split(&event).len(), booked, "{event}");
+    }
+    let asked = r#"{"model":"gpt-6.1-sol","input":"1"}"#;
+    let first = Exchange { at: ("openai", "POST", "/v1/responses"), asked, kind: JSON, ..CHAT };
+    let response = format!(r#"{{"id":"r","background":false,"status":"completed",{usage}}}"#);
+    assert_eq!(figures(&first.at_every_split(&response)), [(9, 3, false)]);
 }
 
 #[test]

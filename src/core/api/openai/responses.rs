@@ -8,8 +8,9 @@ use super::super::{Call, ModelIn};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
 use crate::dialect::openai_usage::{tools, usage};
+use crate::dialect::responses_over::{PAINTER, painter, pictures};
 use crate::dialect::{Content, http_body};
-use crate::json::Fields;
+use crate::json::{Fields, Value};
 use crate::usage::Usage;
 
 pub(super) static CREATE: Call = Call {
@@ -37,15 +38,19 @@ const WANTED: &[Wanted] = &[
     value("id"),
     value("model"),
     value("status"),
+    value("background"),
     value("service_tier"),
     value("usage"),
     value("tool_usage"),
+    value("tools"),
     value("response.id"),
     value("response.model"),
     value("response.status"),
+    value("response.background"),
     value("response.service_tier"),
     value("response.usage"),
     value("response.tool_usage"),
+    value("response.tools"),
     text("output.content.text"),
     text("output.content.refusal"),
     text("output.summary.text"),
@@ -67,19 +72,26 @@ fn ask_again(_: &[u8]) -> Asked {
 
 fn read(event: &Event<'_>, progress: &mut Progress) {
     let (mut stated, mut used, mut status, mut kind) = (None, Usage::default(), None, None);
+    let (mut made, mut maker, mut was_answered) = (Usage::default(), None, false);
     for field in event.fields.clone() {
         match &*field.key.bytes() {
             b"type" => kind = fields::text(field),
             b"id" | b"response.id" => progress.name(fields::text(field)),
             b"model" | b"response.model" => progress.set_model(fields::text(field)),
             b"status" | b"response.status" => status = fields::text(field),
+            // It was answered where it was asked for, and is only looked at.
+            b"background" | b"response.background" => {
+                was_answered = progress.asked.in_background && matches!(field.value, Value::Plain(b"false"));
+            }
             b"service_tier" | b"response.service_tier" => {
                 progress.set_term("service_tier", fields::text(field));
             }
             b"usage" | b"response.usage" if !field.cut => stated = object(field).and_then(usage),
             b"tool_usage" | b"response.tool_usage" if !field.cut => {
                 used = object(field).map(tools).unwrap_or_default();
+                made = object(field).map(pictures).unwrap_or_default();
             }
+            b"tools" | b"response.tools" if !field.cut => maker = painter(field),
             _ => {}
         }
     }
@@ -91,11 +103,15 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
         (Some("response.completed" | "response.incomplete"), _) => Some(State::Over),
         _ => None,
     };
+    let ending = if was_answered { ending.and(Some(State::Elsewhere)) } else { ending };
     // One that failed is billed where that is stated.
     let is_stated = stated.is_some();
     let ending = ending.map(|state| if state == State::Failed && is_stated { State::Over } else { state });
     if let Some(state) = ending {
         progress.usage = stated.map(|usage| usage + used).or(progress.usage);
+        if made != Usage::default() {
+            progress.items = vec![(maker.as_deref().unwrap_or(PAINTER).into(), made)];
+        }
         progress.end(state);
     }
 }
