@@ -12,19 +12,10 @@ use std::time::Duration;
 use tokenist_kit::{PATIENCE, Tokenist, eventually};
 
 const MB: usize = 1 << 20;
-const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: alice"];
 
 /// A proxy that passes what it cannot meter.
 fn start_open(origin: &str) -> Tokenist {
     start(origin, &[("http.unmetered", "pass")])
-}
-
-fn ask(line: &str, headers: &[&str]) -> String {
-    request(line, &[&WHO[..], headers].concat())
-}
-
-fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 #[test]

@@ -12,7 +12,6 @@ use tokenist_core::usage::Usage;
 use tokenist_kit::{PATIENCE, Tokenist, eventually};
 
 const MODEL: &str = "gpt-5-mini";
-const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: alice"];
 const PATH: &str = "POST /v1/chat/completions";
 const GENEROUS: (&str, &str) = ("limits.max_cost_usd", "-1");
 
@@ -23,11 +22,7 @@ fn chat(more: &Value) -> String {
 }
 
 fn post(path: &str, body: &str) -> String {
-    let length = format!("Content-Length: {}", body.len());
-    request(
-        path,
-        &[&WHO[..], &[&length, "Content-Type: application/json", "Accept-Encoding: gzip, br"]].concat(),
-    ) + body
+    ask_json(path, &["Accept-Encoding: gzip, br"], body)
 }
 
 fn usage(input: u64, output: u64) -> Value {
@@ -43,19 +38,11 @@ fn delta(text: &str) -> String {
     event(&json!([{"index": 0, "delta": {"content": text}}]), &Value::Null)
 }
 
-fn chunk(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
-}
-
 const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-fn json_answer(body: &Value) -> String {
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+fn json_answer(body: &Value) -> Vec<u8> {
+    answer_of("application/json", None, body.to_string().as_bytes())
 }
 
 #[track_caller]
@@ -67,17 +54,6 @@ fn agree(proxy: &Tokenist, usage: Usage) {
 
 fn stated(text_in: u64, text_out: u64, requests: u64) -> Usage {
     Usage { text_in, text_out, requests, ..Usage::default() }
-}
-
-/// Everything that a chunked answer says.
-fn rest_of(wire: &mut Wire) -> String {
-    let mut said = Vec::new();
-    while let size @ 1.. = chunk_size(wire) {
-        said.extend(wire.read(size));
-        wire.expect(b"\r\n", "a chunk's end");
-    }
-    wire.expect(b"\r\n", "the end");
-    String::from_utf8(said).unwrap()
 }
 
 #[test]
@@ -95,10 +71,9 @@ fn answers_in_json_are_booked_to_the_nano_dollar_and_tell_what_is_left() {
         assert_eq!(asked.header("accept-encoding"), Some("identity"));
         let answer =
             json!({"id": format!("chatcmpl-{turn}"), "model": MODEL, "choices": [], "usage": usage(100, 7)});
-        server.send(
-            json_answer(&answer)
-                .replace("Content-Type", "x-ratelimit-remaining-tokens: 99999\r\nContent-Type"),
-        );
+        let limited = "x-ratelimit-remaining-tokens: 99999\r\nContent-Type";
+        let answered = String::from_utf8(json_answer(&answer)).unwrap();
+        server.send(answered.replace("Content-Type", limited));
         let told = message(&mut app);
         assert_eq!(told.body, answer.to_string().as_bytes());
         let left = format!("{}", 1000 - turn * 107);
@@ -307,17 +282,17 @@ fn a_form_names_its_model_wherever_that_stands() {
     let file = noise(5, 300_000);
     let (sound, model) =
         (("name=\"file\"; filename=\"a.wav\"", &*file), ("name=\"model\"", &b"whisper-1"[..]));
-    let ask = |body: &[u8]| {
+    let upload = |body: &[u8]| {
         let length = format!("Content-Length: {}", body.len());
         let form = "Content-Type: multipart/form-data; boundary=edge";
-        let head = request("POST /v1/audio/transcriptions", &[&WHO[..], &[&length, form]].concat());
+        let head = ask("POST /v1/audio/transcriptions", &[&length, form]);
         let mut app = Wire::connect(proxy.listen);
         app.send([head.as_bytes(), body].concat());
         app
     };
     for parts in [&[model, sound], &[sound, model]] {
         let body = form(parts);
-        let mut app = ask(&body);
+        let mut app = upload(&body);
         let mut server = provider.accept();
         assert!(message(&mut server).body == body, "unaltered");
         server.send(json_answer(&json!({"text": "hello", "usage": {"type": "duration", "seconds": 60}})));
@@ -329,7 +304,7 @@ fn a_form_names_its_model_wherever_that_stands() {
         (form(&[sound]), 400, "model_missing"),
         (form(&[model, ("name=\"model\"", b"other")]), 400, "bad_request"),
     ] {
-        let refused = message(&mut ask(&body));
+        let refused = message(&mut upload(&body));
         assert_eq!((refused.status, &*refused.code()), (status, code));
         assert!(provider.poll().is_none());
     }

@@ -1,6 +1,34 @@
 //! Requests and answers as their own heads frame them.
 
-use super::Wire;
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use super::{Wire, request};
+
+/// Who asks in these tests.
+pub(crate) const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: alice"];
+
+/// The head of a request of hers.
+pub(crate) fn ask(line: &str, headers: &[&str]) -> String {
+    request(line, &[&WHO[..], headers].concat())
+}
+
+/// A request of hers with a body in JSON.
+pub(crate) fn ask_json(line: &str, headers: &[&str], body: &str) -> String {
+    let length = format!("Content-Length: {}", body.len());
+    ask(line, &[&[&*length, "Content-Type: application/json"], headers].concat()) + body
+}
+
+pub(crate) fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A whole answer of this type and perhaps in a coding.
+pub(crate) fn answer_of(kind: &str, coding: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let coding = coding.map(|coding| format!("Content-Encoding: {coding}\r\n")).unwrap_or_default();
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{coding}Content-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
 
 /// An answer as its own head frames it, and what is left of the connection.
 #[derive(Debug)]
@@ -46,6 +74,21 @@ pub(crate) fn chunk_size(wire: &mut Wire) -> usize {
         line.extend(wire.read(1));
     }
     usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap()
+}
+
+/// Everything that a chunked answer says.
+pub(crate) fn rest_of(wire: &mut Wire) -> String {
+    let mut said = Vec::new();
+    while let size @ 1.. = chunk_size(wire) {
+        said.extend(wire.read(size));
+        wire.expect(b"\r\n", "a chunk's end");
+    }
+    wire.expect(b"\r\n", "the end");
+    String::from_utf8(said).unwrap()
+}
+
+pub(crate) fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
 }
 
 pub(crate) fn chunked(pieces: &[&[u8]]) -> Vec<u8> {

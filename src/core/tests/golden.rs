@@ -1,13 +1,16 @@
 //! Whole sessions, made up after real ones, with the usage and the cost that a second implementation
 //! (`tests/golden/expect.py`) works out for them, to the nano-dollar.
 
-use serde_json::{Value, json};
+mod transcript;
+
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokenist_core::dialect::{Dialect, HEAD_BYTES_MAX, Rest, family};
-use tokenist_core::meter::{Charge, ClientPeeked, EstimateMode, Meter, Metered, Models, Peeked, Reading};
+use tokenist_core::meter::{ClientPeeked, EstimateMode, Meter, Metered, Models, Peeked};
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::{Instant, Now, Timestamp};
+use tokenist_core::time::Now;
+use transcript::{NOW, Told, expected, folder, found, row};
 
 #[test]
 fn golden_transcripts_cost_what_they_should() {
@@ -15,13 +18,7 @@ fn golden_transcripts_cost_what_they_should() {
     assert!(transcripts.len() >= 12, "{transcripts:?}");
     for transcript in transcripts {
         let text = fs::read_to_string(&transcript).unwrap();
-        let expected = fs::read_to_string(transcript.with_extension("expected.json")).unwrap();
-        let mut expected: Value = serde_json::from_str(&expected).unwrap();
-        expected["booked"]
-            .as_array_mut()
-            .unwrap()
-            .iter_mut()
-            .for_each(|row| without_zeros(&mut row["usage"]));
+        let expected = expected(&transcript);
         for (mode, shown) in [
             (EstimateMode::Enforce, Shown::Whole),
             (EstimateMode::Enforce, Shown::Beginning),
@@ -35,10 +32,7 @@ fn golden_transcripts_cost_what_they_should() {
                 continue;
             }
             let booked = run(&transcript, text.lines(), mode, shown);
-            let total: i64 = booked.iter().map(|metered| metered.cost.0).sum();
-            let rows: Vec<Value> = booked.iter().map(row).collect();
-            let found = json!({"total_cost_nano": total, "booked": rows});
-            assert_eq!(found, expected, "{} {mode:?} {shown:?}", transcript.display());
+            assert_eq!(found(&booked), expected, "{} {mode:?} {shown:?}", transcript.display());
         }
     }
 }
@@ -197,46 +191,32 @@ fn run<'a>(
     let mut events = events.peekable();
     let (dialect, provider) = dialect_of(transcript, events.peek().unwrap());
     let mut meter = Meter::new(dialect, provider.into(), Models::default(), mode);
-    let mut charged = Charge::default();
-    let mut all = Reading::default();
-    let mut now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
+    let mut told = Told::default();
+    let mut now = NOW;
     for event in events {
         match event.split_at_checked(2) {
             Some(("@ ", ms)) => {
                 now = now.plus_ms(ms.parse().unwrap());
-                take(&mut all, meter.elapse(&prices, now));
+                told.take(meter.elapse(&prices, now));
                 continue;
             }
             _ => now = now.plus_ms(20),
         }
-        take(&mut all, meter.elapse(&prices, now));
+        told.take(meter.elapse(&prices, now));
         match event.split_at_checked(2) {
-            Some(("? ", target)) => take(&mut all, meter.start(target, &prices, now)),
+            Some(("? ", target)) => told.take(meter.start(target, &prices, now)),
             Some(("# ", bytes)) if meter.hears_binary() => meter.hear(bytes.parse().unwrap()),
             Some(("# ", _)) => {}
             Some(("> ", event)) => ask(&mut meter, event.as_bytes(), &prices, now),
-            _ => charged += tell(&mut meter, event, shown, &prices, now, &mut all),
+            _ => tell(&mut meter, event, shown, &prices, now, &mut told),
         }
     }
-    take(&mut all, meter.settle(&prices, now));
-    charged += all.charge;
-    let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
-    let cost = all.booked.iter().map(|metered| metered.cost).sum();
-    assert_eq!(charged, Charge { cost, tokens: tokens as i64 }, "charges add up to what is booked");
-    assert_eq!(all.foreseen, Charge::default(), "what was foreseen is taken back");
-    all.booked
+    told.take(meter.settle(&prices, now));
+    told.booked()
 }
 
-/// Shows the meter an event of the provider: what it charges at once.
-fn tell(
-    meter: &mut Meter,
-    event: &str,
-    shown: Shown,
-    prices: &PriceTable,
-    now: Now,
-    all: &mut Reading,
-) -> Charge {
-    let mut charged = Charge::default();
+/// Shows the meter an event of the provider.
+fn tell(meter: &mut Meter, event: &str, shown: Shown, prices: &PriceTable, now: Now, told: &mut Told) {
     let head = &event.as_bytes()[..event.len().min(HEAD_BYTES_MAX)];
     let unseen = (event.len() - head.len()) as u64;
     let (seen, rest) = match shown {
@@ -247,13 +227,12 @@ fn tell(
     };
     match meter.peek(seen, rest, prices, now) {
         Peeked::Pass => {}
-        Peeked::Charge(charge) => charged += charge,
-        Peeked::Collect => take(all, meter.read(event.as_bytes(), prices, now)),
+        Peeked::Charge(charge) => told.charge(charge),
+        Peeked::Collect => told.take(meter.read(event.as_bytes(), prices, now)),
     }
     if matches!(rest, Rest::Unknown) {
-        charged += meter.grow(unseen);
+        told.charge(meter.grow(unseen));
     }
-    charged
 }
 
 /// Shows the meter an event of the application.
@@ -263,31 +242,6 @@ fn ask(meter: &mut Meter, event: &[u8], prices: &PriceTable, now: Now) {
     }
 }
 
-fn take(all: &mut Reading, reading: Reading) {
-    all.charge += reading.charge;
-    all.foreseen += reading.foreseen;
-    all.booked.extend(reading.booked);
-}
-
-fn row(metered: &Metered) -> Value {
-    let mut usage = serde_json::to_value(metered.usage).unwrap();
-    without_zeros(&mut usage);
-    json!({
-        "model": metered.model.as_str(),
-        "usage": usage,
-        "cost_nano": metered.cost.0,
-        "estimated": metered.estimated,
-        "known_price": metered.known_price,
-    })
-}
-
-/// A kind that is not used need not be named.
-fn without_zeros(usage: &mut Value) {
-    usage.as_object_mut().unwrap().retain(|_, count| *count != 0);
-}
-
 fn transcripts() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
+    transcript::transcripts(&folder(""))
 }
