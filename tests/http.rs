@@ -6,6 +6,7 @@ mod raw;
 use raw::http::*;
 use raw::*;
 use serde_json::json;
+use std::io::Write;
 use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
@@ -228,6 +229,8 @@ fn what_could_be_read_in_two_ways_is_refused_before_a_provider_is_asked() {
         (&["Transfer-Encoding : chunked"], "0\r\n\r\n"),
         (&["Transfer-Encoding:\r\n chunked"], "0\r\n\r\n"),
         (&["Content-Length: 1\nX: y"], "a"),
+        (&["X: y\n", "Content-Length: 1"], "a"),
+        (&["X: y\rZ: w", "Content-Length: 1"], "a"),
         (&["Transfer-Encoding: chunked"], "4\nabcd\r\n0\r\n\r\n"),
         (&["Transfer-Encoding: chunked"], "4;a\nb\r\nabcd\r\n0\r\n\r\n"),
         (&["Transfer-Encoding: chunked"], "4\r\nabcde\r\n0\r\n\r\n"),
@@ -290,6 +293,103 @@ fn slow_ends_are_served_byte_by_byte() {
     assert_eq!(body, b"data: 1\n\ndata: 2\n\n", "before the provider has ended its answer");
     server.send("0\r\n\r\n");
     app.expect(b"0\r\n\r\n", "the end");
+}
+
+/// Wherever the body stops: while it is held, on its way to a provider that waits for it, and once that has answered.
+#[test]
+fn a_client_that_stops_in_its_body_is_told_so_unless_its_answer_has_begun() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("http.unmetered", "pass"), ("http.body_seconds", "1")]);
+    let json = "Content-Type: application/json";
+    for (line, begins) in [
+        ("POST /v1/chat/completions", "{\"model\":"),
+        ("POST /v1/files", ""),
+        ("POST /v1/files", "beginning"),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(ask(line, &["Content-Length: 100000", json]) + begins);
+        let mut server = (line == "POST /v1/files").then(|| provider.accept());
+        let refused = message(&mut app);
+        assert_eq!((refused.status, &*refused.code()), (408, "body_stalled"), "{line} {begins:?}");
+        assert_eq!(refused.header("connection"), Some("close"));
+        app.expect_end();
+        if let Some(server) = &mut server {
+            server.head();
+            server.expect(begins.as_bytes(), "what had come");
+            server.expect_end();
+        }
+    }
+    // Bytes that come slowly are no stop.
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask("POST /v1/files", &["Content-Length: 4"]));
+    for byte in [b"b", b"o", b"d", b"y"] {
+        thread::sleep(Duration::from_millis(600));
+        app.send(byte);
+    }
+    let mut server = provider.accept();
+    assert_eq!(message(&mut server).body, b"body");
+    server.send(ok("fine"));
+    assert_eq!(message(&mut app).body, b"fine");
+    // An answer that has begun is no place for another one.
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask("POST /v1/files", &["Content-Length: 100000"]) + "beginning");
+    let mut server = provider.accept();
+    server.head();
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    assert!(app.head().starts_with("HTTP/1.1 200"));
+    assert!(!String::from_utf8(app.rest()).unwrap().contains("HTTP/1.1"));
+    server.expect(b"beginning", "what had come");
+    server.expect_end();
+}
+
+/// A provider may take its time, but not for ever: before its answer the client is told, within it the answer has no end.
+#[test]
+fn a_provider_that_says_nothing_is_not_waited_for() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("http.unmetered", "pass"), ("http.answer_seconds", "1")]);
+    for said in ["", "HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 103 Early Hints\r\n\r\n"] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(ask("GET /v1/files", &[]));
+        let mut server = provider.accept();
+        server.head();
+        server.send(said);
+        let answer = message(&mut app);
+        assert_eq!((answer.status, &*answer.code()), (502, "upstream_failed"), "{said:?}");
+        server.expect_end();
+    }
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask("GET /v1/files", &[]));
+    let mut server = provider.accept();
+    server.head();
+    let chunks =
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n", "1\r\nb\r\n", "1\r\nc\r\n"];
+    for chunk in chunks {
+        thread::sleep(Duration::from_millis(600));
+        server.send(chunk);
+    }
+    assert!(app.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(app.rest(), b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n", "slow is not silent, and silent is no end");
+    server.expect_end();
+}
+
+/// It gets no more than fits on the way, and its request is ended when it takes nothing for long.
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_not_waited_for() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("http.unmetered", "pass"), ("proxy.ping_seconds", "1")]);
+    let before = settled_memory(&proxy);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask("GET /v1/files", &[]));
+    let mut server = provider.accept();
+    server.head();
+    let (length, piece) = (512 * MB, noise(4, MB));
+    server.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+    app.head();
+    let taken = (0..512).take_while(|_| server.stream.write_all(&piece).is_ok()).count();
+    assert!(taken < 256, "{taken} MB were taken for a client that takes none");
+    let grown = settled_memory(&proxy).saturating_sub(before);
+    assert!(grown < 4 * MB as u64, "{grown} bytes more");
+    assert!(app.rest().len() < length);
 }
 
 /// How a provider's end comes to the client, for each place where it can come.

@@ -113,6 +113,8 @@ pub(crate) struct Http {
     pub(crate) keep_alive_seconds: u64,
     /// How long the provider may say nothing before or within an answer; past it the client gets 502.
     pub(crate) answer_seconds: u64,
+    /// How long a client may send nothing of a body that is not whole; past it it gets 408.
+    pub(crate) body_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -343,6 +345,7 @@ impl Default for Http {
             include_usage: true,
             keep_alive_seconds: 75,
             answer_seconds: 600,
+            body_seconds: 60,
         }
     }
 }

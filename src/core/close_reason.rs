@@ -52,6 +52,10 @@ pub enum CloseReason {
     NotReading {
         seconds: u64,
     },
+    /// The client has sent nothing more of its request's body for `seconds`.
+    BodyStalled {
+        seconds: u64,
+    },
     TooManySessions {
         max_sessions: u32,
     },
@@ -84,7 +88,8 @@ impl CloseReason {
             CloseReason::LimitReached { .. } => 4004,
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
-            | CloseReason::NotReading { .. } => 4008,
+            | CloseReason::NotReading { .. }
+            | CloseReason::BodyStalled { .. } => 4008,
             CloseReason::TooManySessions { .. } => 4029,
             CloseReason::UpstreamFailed(_) => 4502,
             CloseReason::Overloaded(_) | CloseReason::LimitUnsure => 4503,
@@ -111,6 +116,7 @@ impl CloseReason {
             | CloseReason::Protocol(_)
             | CloseReason::NotText(_)
             | CloseReason::ModelMissing(_) => 400,
+            CloseReason::BodyStalled { .. } => 408,
             CloseReason::MessageTooBig { .. } => 413,
             CloseReason::UpstreamFailed(_) => 502,
             CloseReason::Overloaded(_) | CloseReason::LimitUnsure | CloseReason::Draining => 503,
@@ -130,6 +136,7 @@ impl CloseReason {
             CloseReason::SessionTooLong { .. } => "session_too_long",
             CloseReason::SessionIdle { .. } => "session_idle",
             CloseReason::NotReading { .. } => "not_reading",
+            CloseReason::BodyStalled { .. } => "body_stalled",
             CloseReason::TooManySessions { .. } => "too_many_sessions",
             CloseReason::Killed => "session_killed",
             CloseReason::UpstreamFailed(_) => "upstream_failed",
@@ -160,6 +167,7 @@ impl CloseReason {
             CloseReason::SessionTooLong { .. }
             | CloseReason::SessionIdle { .. }
             | CloseReason::NotReading { .. }
+            | CloseReason::BodyStalled { .. }
             | CloseReason::TooManySessions { .. }
             | CloseReason::UpstreamFailed(_)
             | CloseReason::Overloaded(_)
@@ -218,6 +226,9 @@ impl CloseReason {
             }
             CloseReason::NotReading { seconds } => {
                 format!("The application has read nothing for {seconds} seconds")
+            }
+            CloseReason::BodyStalled { seconds } => {
+                format!("Nothing more of the request's body has come for {seconds} seconds")
             }
             CloseReason::TooManySessions { max_sessions } => {
                 format!("Too many sessions at once: the limit is {max_sessions}")

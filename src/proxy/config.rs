@@ -68,6 +68,8 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// How long a provider may say nothing while a request is under way.
     pub answer_ms: u64,
+    /// How long a client may send nothing of a body that is not whole.
+    pub body_ms: u64,
     pub session_seconds: Option<u64>,
     pub idle_seconds: Option<u64>,
     /// A test hook: sessions of this user panic at their first frame from the provider.

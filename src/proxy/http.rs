@@ -214,10 +214,10 @@ impl Exchange<'_> {
         }
     }
 
-    /// A provider that was asked and not heard has read what it was asked all the same, unless it is what failed.
+    /// A provider that was asked all of it and not heard has read that all the same, unless it is what failed.
     fn charge_unanswered(&self, answered: &Answered) {
         let is_left = matches!(answered, Answered::Nothing(Failed::Gone | Failed::Ended(_)));
-        if is_left && self.is_asked.get() {
+        if is_left && self.is_asked.get() && self.is_sent.get() {
             self.charge_unread();
         }
     }

@@ -434,7 +434,7 @@ impl<E: Environment> Shard<E> {
         }
     }
 
-    /// Ends a request whose client is gone, or takes nothing of its answer; has operators see one that lasts.
+    /// Ends a request whose client is gone, or goes on neither with its body nor with the answer; has operators see one that lasts.
     fn look_after_request(&self, live: &Live) {
         if live.downstream.is_hung_up() {
             return live.forsake();
@@ -442,6 +442,10 @@ impl<E: Environment> Shard<E> {
         let now = self.now();
         if live.down.taking(&live.downstream, now, self.config.ping_ms) == Taking::Stuck {
             return self.give_up(live, Side::Downstream, "it takes nothing of what it is sent");
+        }
+        // What is lent to a read waits for the body.
+        if live.up.lent.get() && now.since(live.up.heard_at.get()) >= self.config.body_ms {
+            return self.end(live, CloseReason::BodyStalled { seconds: self.config.body_ms / 1000 });
         }
         if live.http.get() == Http::Running && now.since(live.opened_at.get()) >= LISTED_AFTER_MS {
             self.list(live);

@@ -158,6 +158,7 @@ impl Shape {
             include_usage: true,
             keep_alive_ms: 75_000,
             answer_ms: 600_000,
+            body_ms: 60_000,
             session_seconds: self.session_seconds,
             idle_seconds: self.idle_seconds,
             panic_user: None,

@@ -231,7 +231,7 @@ fn error(reason: &CloseReason) -> String {
         403 => "permission_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
-        400 => "invalid_request_error",
+        400 | 408 => "invalid_request_error",
         503 => "overloaded_error",
         _ => "api_error",
     };

@@ -188,6 +188,7 @@ fn error(reason: &CloseReason) -> String {
         400 | 413 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
+        408 => "DEADLINE_EXCEEDED",
         429 => "RESOURCE_EXHAUSTED",
         502 | 503 => "UNAVAILABLE",
         _ => "INTERNAL",

@@ -69,6 +69,7 @@ fn kind(reason: &CloseReason) -> &'static str {
         CloseReason::Protocol(_)
         | CloseReason::NotText(_)
         | CloseReason::MessageTooBig { .. }
+        | CloseReason::BodyStalled { .. }
         | CloseReason::ModelMissing(_) => "invalid_request_error",
         CloseReason::UpstreamFailed(_)
         | CloseReason::Overloaded(_)
@@ -106,6 +107,7 @@ mod tests {
             CloseReason::SessionTooLong { max_seconds: 1 },
             CloseReason::SessionIdle { idle_seconds: 1 },
             CloseReason::NotReading { seconds: 1 },
+            CloseReason::BodyStalled { seconds: 1 },
             CloseReason::TooManySessions { max_sessions: 1 },
             CloseReason::Killed,
             CloseReason::UpstreamFailed("it hung up".into()),

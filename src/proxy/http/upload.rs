@@ -10,13 +10,12 @@ use tokenist_core::api::{Asked, Endpoint, ModelIn, Multipart};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::RequestHead;
 use tokenist_core::http::body::Framing;
+use tokenist_core::time::Instant;
 
 /// A body up to this size is held, so that it can be sent again on another connection.
 const HELD_MAX: u64 = 64 * 1024;
 /// A form is held up to this size, because its model may stand behind a file.
 const FORM_MAX: u64 = 32 << 20;
-/// A client that says nothing for so long in the middle of its body is not waited for.
-pub(super) const SILENT_MS: u64 = 60_000;
 
 /// What was read of a body before anybody was asked.
 pub(crate) struct Held {
@@ -139,7 +138,8 @@ async fn welcome(head: &RequestHead, client: &mut Client) -> Result<(), Failed> 
 }
 
 async fn next_of(shard: &Shard, live: &Live, client: &mut Client) -> Result<Portion, Failed> {
-    live.deadline.set(shard.now().plus_ms(SILENT_MS));
+    live.deadline.set(Instant::MAX);
+    live.up.heard_at.set(shard.now());
     let next = client.source.next(&shard.pool, &live.up, || live.is_ending() || live.gone.get()).await;
     next.map_err(|lost| match lost {
         Lost::Malformed(bad) => Failed::Malformed(bad.0),
@@ -153,6 +153,7 @@ impl Exchange<'_> {
     pub(super) async fn upload(&self, client: &mut super::Source, writer: &mut Writer, mut outlet: Outlet) {
         while !self.is_over.get() {
             let is_over = || self.is_over.get() || self.must_end();
+            self.live.up.heard_at.set(self.shard.now());
             let portion = match client.next(&self.shard.pool, &self.live.up, is_over).await {
                 Ok(portion) => portion,
                 Err(Lost::Malformed(bad)) => return self.break_off(bad.0),
