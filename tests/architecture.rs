@@ -35,7 +35,9 @@ const WALLS: [Wall; 9] = [
         package: "tokenist-core",
         ours: &[],
         outside: Outside::Only(&[
+            "brotli-decompressor",
             "crc32fast",
+            "flate2",
             "httparse",
             "memchr",
             "serde",

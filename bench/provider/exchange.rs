@@ -6,6 +6,7 @@
 mod asked;
 mod event;
 mod media;
+mod packing;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -17,12 +18,13 @@ use super::handshake;
 use super::openai::OpenAi;
 use super::refusal::{Credential, Refusal};
 use super::session::QUEUED_BYTES;
-use super::sim::{Fault, Load, Pace, Point, Sim, UsageForm};
+use super::sim::{Coding, Fault, Load, Pace, Point, Sim, UsageForm};
 use crate::http::Request;
 use crate::link::{Bytes, Delivery, HangUp, Outbox};
 use crate::stamp::Stamp;
 use crate::ws::Inbound;
 use asked::Asked;
+use packing::Packer;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ struct Reply {
     asked: Asked,
     /// Some answers never do, and some streams only if they were asked to.
     states_usage: bool,
+    coding: Option<Coding>,
 }
 
 /// How the answer comes.
@@ -109,9 +112,15 @@ impl Reply {
         let id = format!("{}-{index:08x}", api.name());
         shard.audit().opened(&id, &key, &model);
         let form = api.form(request, fields);
+        let accepted = request.header("accept-encoding").unwrap_or_default();
+        let accepts = |coding: &Coding| {
+            let names = accepted.split(',').filter_map(|offer| offer.split(';').next());
+            sim.compress_unasked || names.into_iter().any(|name| name.trim() == coding.name())
+        };
         Ok(Reply {
             form,
             states_usage: api.states_usage(form, fields),
+            coding: sim.compress.filter(accepts),
             asked,
             turn: Turn { seed: shard.options.seed, session: index, turn: 1 },
             api,
@@ -145,40 +154,42 @@ impl Reply {
 
     fn tell_whole(&self, shard: &Rc<Shard>, outbox: &Rc<Outbox>) -> bool {
         let usage = self.usage(u64::from(self.sim.chunks));
-        let body = self.api.whole(self, &usage);
-        let (kind, length) = (self.api.content_type(self), body.len());
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
-        self.send_last(shard, outbox, format!("{head}{body}").into_bytes(), usage);
+        let mut packer = Packer::new(self.coding);
+        let mut body = packed(packer.pack(&self.api.whole(self, &usage)));
+        body.extend(packed(packer.finish()));
+        let head = self.head(self.api.content_type(self), &format!("content-length: {}", body.len()));
+        self.send_last(shard, outbox, [head, body].concat(), usage);
         !self.sim.faults_at(Point::Done).any(|fault| hang_up(fault, outbox))
     }
 
     async fn tell_in_pieces(&self, shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>) -> bool {
-        let kind = self.api.content_type(self);
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
-        outbox.put(Bytes::Owned(head.into_bytes()));
-        self.put(outbox, &self.api.begin(self));
+        outbox.put(Bytes::Owned(self.head(self.api.content_type(self), "transfer-encoding: chunked")));
+        let mut packer = Packer::new(self.coding);
+        self.put(outbox, &mut packer, &self.api.begin(self));
         let (mut said, half) = (0, u64::from(self.sim.chunks) / 2);
-        let mut is_cut = self.fail(Point::Created, inbound, outbox, &mut said).await;
+        let mut is_cut = self.fail(Point::Created, inbound, outbox, &mut packer, &mut said).await;
         while !is_cut && said < u64::from(self.sim.chunks) {
-            self.chunk(outbox, &mut said).await;
-            is_cut = said == half && self.fail(Point::Middle, inbound, outbox, &mut said).await;
+            self.chunk(outbox, &mut packer, &mut said).await;
+            is_cut = said == half && self.fail(Point::Middle, inbound, outbox, &mut packer, &mut said).await;
         }
-        is_cut = is_cut || self.fail(Point::End, inbound, outbox, &mut said).await;
+        is_cut = is_cut || self.fail(Point::End, inbound, outbox, &mut packer, &mut said).await;
         let usage = self.usage(said);
         if is_cut || !outbox.is_open() {
             shard.audit().count(&self.id, &self.key, &self.model, Fact::Undelivered(usage));
             return false;
         }
         let last = self.api.end(self, &usage);
-        let mut bytes = if last.is_empty() { Vec::new() } else { chunked(&last) };
+        let mut rest = if last.is_empty() { Vec::new() } else { packed(packer.pack(&last)) };
+        rest.extend(packed(packer.finish()));
+        let mut bytes = if rest.is_empty() { Vec::new() } else { chunked(&rest) };
         bytes.extend_from_slice(b"0\r\n\r\n");
         self.send_last(shard, outbox, bytes, usage);
         !self.sim.faults_at(Point::Done).any(|fault| hang_up(fault, outbox))
     }
 
-    async fn chunk(&self, outbox: &Rc<Outbox>, said: &mut u64) {
+    async fn chunk(&self, outbox: &Rc<Outbox>, packer: &mut Packer, said: &mut u64) {
         if outbox.room(QUEUED_BYTES).await {
-            self.put(outbox, &self.api.chunk(self, *said, &self.usage(*said + 1)));
+            self.put(outbox, packer, &self.api.chunk(self, *said, &self.usage(*said + 1)));
             *said += 1;
         }
         match self.sim.pace {
@@ -190,12 +201,19 @@ impl Reply {
     }
 
     /// Commits the faults that are due; whether nothing may follow.
-    async fn fail(&self, point: Point, inbound: &mut Inbound, outbox: &Rc<Outbox>, said: &mut u64) -> bool {
+    async fn fail(
+        &self,
+        point: Point,
+        inbound: &mut Inbound,
+        outbox: &Rc<Outbox>,
+        packer: &mut Packer,
+        said: &mut u64,
+    ) -> bool {
         for fault in self.sim.faults_at(point) {
             match fault {
                 Fault::Runaway => {
                     while outbox.is_open() {
-                        self.chunk(outbox, said).await;
+                        self.chunk(outbox, packer, said).await;
                         // So that others have their turn, and what is said can be told.
                         monoio::time::sleep(Duration::from_millis(1)).await;
                     }
@@ -212,10 +230,17 @@ impl Reply {
         false
     }
 
-    fn put(&self, outbox: &Rc<Outbox>, text: &str) {
+    fn put(&self, outbox: &Rc<Outbox>, packer: &mut Packer, text: &str) {
         if !text.is_empty() {
-            outbox.put_with(Bytes::Owned(chunked(text)), self.sim.split_bytes, None);
+            let chunk = chunked(&packed(packer.pack(text)));
+            outbox.put_with(Bytes::Owned(chunk), self.sim.split_bytes, None);
         }
+    }
+
+    fn head(&self, kind: &str, framing: &str) -> Vec<u8> {
+        let coding = self.coding.map(|coding| format!("content-encoding: {}\r\n", coding.name()));
+        let coding = coding.unwrap_or_default();
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{coding}{framing}\r\n\r\n").into_bytes()
     }
 
     /// The last bytes, with which the audit counts it.
@@ -244,8 +269,12 @@ fn hang_up(fault: &Fault, outbox: &Outbox) -> bool {
     true
 }
 
-fn chunked(text: &str) -> Vec<u8> {
-    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+fn packed(packed: std::io::Result<Vec<u8>>) -> Vec<u8> {
+    packed.expect("memory takes all that is written to it")
+}
+
+fn chunked(content: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
 }
 
 /// The key that a request shows, wherever a provider has it.

@@ -39,6 +39,7 @@ WORDS) in what is written to Gemini:
 Over HTTP (chat completions, responses, embeddings, speech, transcriptions, pictures, decisions, messages, generateContent), of
 x-sim, of ?sim= and of metadata.sim: chunks
 pace=speech|MS usage=once|null|absent|empty text_in= cached_text= text_out= reasoning= split=N bytewise model=NAME delay_ms=N silent
+compress=gzip|deflate|br[:unasked] (to clients that accept it, or to all)
 refuse=STATUS[:RETRY_AFTER_SECONDS], and of faults die reset stall runaway. ?audit= and metadata.audit say whom the audit counts.";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,27 @@ pub(crate) struct Sim {
     /// Messages that the service lays out in lines come in one.
     pub(crate) compact: bool,
     pub(crate) load: Option<Load>,
+    /// The coding of answers over HTTP, to whoever accepts it.
+    pub(crate) compress: Option<Coding>,
+    /// And to all others.
+    pub(crate) compress_unasked: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+}
+
+impl Coding {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Coding::Gzip => "gzip",
+            Coding::Deflate => "deflate",
+            Coding::Brotli => "br",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +248,8 @@ impl Default for Sim {
             type_last: false,
             compact: false,
             load: None,
+            compress: None,
+            compress_unasked: false,
         }
     }
 }
@@ -275,6 +299,13 @@ impl Sim {
             "same_ids" => self.same_ids = true,
             "type_last" => self.type_last = true,
             "compact" => self.compact = true,
+            "compress" => {
+                let (coding, manner) = value.split_once(':').map_or((value, None), |(c, m)| (c, Some(m)));
+                let mut codings = [Coding::Gzip, Coding::Deflate, Coding::Brotli].into_iter();
+                self.compress = Some(codings.find(|known| known.name() == coding)?);
+                self.compress_unasked =
+                    manner.map_or(Some(false), |manner| (manner == "unasked").then_some(true))?;
+            }
             "load" => self.load = Some(Load::parse(value)?),
             _ => match Kind::parse(key) {
                 Some(kind) => self.fixed.push((kind, value.parse().ok()?)),
@@ -438,6 +469,8 @@ mod tests {
         assert_eq!(sim.context, Some(Base { text: 20_000, audio: 500, cached_percent: 90 }));
         let sim = sim.with("load=speech:8192:40,refuse=429:3,close=1000").unwrap();
         assert_eq!(sim.load, Some(Load::Speech { event_bytes: 8192, period_ms: 40 }));
+        let packed = sim.with("compress=br:unasked").unwrap();
+        assert_eq!((packed.compress, packed.compress_unasked), (Some(Coding::Brotli), true));
         assert_eq!(sim.refuse, Some((429, Some(3))));
         assert_eq!(sim.faults.last(), Some(&(Point::Done, Fault::Close(1000, String::new()))));
     }
@@ -457,6 +490,8 @@ mod tests {
             "context=1:2:101",
             "refuse=429:x",
             "nonsense",
+            "compress=zstd",
+            "compress=gzip:now",
         ] {
             assert_eq!(Sim::default().with(word), Err(format!("not understood: {word:?}")));
         }

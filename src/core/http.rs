@@ -5,6 +5,7 @@
 
 pub mod blot;
 pub mod body;
+pub mod coding;
 pub mod pass;
 pub mod query;
 pub mod write;

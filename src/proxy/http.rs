@@ -36,6 +36,7 @@ use std::sync::Arc;
 use tokenist_core::api::Api;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::body::Framing;
+use tokenist_core::http::write::HeaderValue;
 use tokenist_core::http::{RequestHead, Version};
 use tokenist_core::key::ProviderKey;
 use upload::{Held, Says};
@@ -49,7 +50,8 @@ struct Exchange<'a> {
     path: &'a str,
     /// The caller's own; else one of the operator's goes upstream.
     own_key: Option<ProviderKey>,
-    is_metered: bool,
+    /// In which codings its answer is wanted, if that is metered.
+    codings: Option<HeaderValue>,
     /// In what the rest of its body is read.
     says: RefCell<Says<'a>>,
     /// How the answer is metered, until it comes.
@@ -100,7 +102,7 @@ pub(crate) async fn exchange(
         Err(failed) => return turn_down(shard, live, &head, client, destination.api(), failed).await,
     };
     let provider = Arc::clone(&shard.config.providers[live.provider.get().unwrap_or_default()]);
-    let is_metered = reading.is_some();
+    let codings = reading.as_ref().map(|reading| words::codings(&head, reading.must_be_plain()));
     let metering = reading.map(|reading| {
         let made = metered::tap(shard, live, &reading, Arc::clone(&provider));
         Metering { reading, tap: tap.insert(made) }
@@ -112,7 +114,7 @@ pub(crate) async fn exchange(
         provider,
         path: &path,
         own_key,
-        is_metered,
+        codings,
         says: RefCell::new(says),
         metering: Cell::new(metering),
         is_asked: Cell::new(false),

@@ -30,6 +30,7 @@ fn reply(api: Api, form: Form, session: u64) -> Reply {
         form,
         asked: Asked { fields: json!({"input": "some words", "n": 2, "questions": ["q?"]}), sound_ms: 1_500 },
         states_usage: true,
+        coding: None,
     }
 }
 

@@ -71,7 +71,8 @@ fn call(method: &str, own: &[&str]) -> Option<(&'static Call, Option<String>)> {
     }
     let (model, method) = own.last()?.split_once(':')?;
     let call = match method {
-        "generateContent" | "streamGenerateContent" => &GENERATE,
+        "generateContent" => &GENERATE,
+        "streamGenerateContent" => &STREAM,
         "embedContent" | "batchEmbedContents" => &EMBED,
         "countTokens" | "computeTokens" => &COUNT_TOKENS,
         _ => return None,
@@ -92,6 +93,7 @@ static GENERATE: Call = Call {
     ..Call::FREE
 };
 
+static STREAM: Call = Call { is_stream: true, ..GENERATE };
 static EMBED: Call = Call { name: "embeddings", ..GENERATE };
 static COUNT_TOKENS: Call =
     Call { name: "count_tokens", model_in: ModelIn::Path, ending, error, ..Call::FREE };
@@ -118,7 +120,7 @@ fn ask(body: &[u8]) -> Asked {
     };
     let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
     let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    // The path names the model, and whether the answer streams.
+    // The path names the model.
     Asked { content, ..Asked::default() }
 }
 
@@ -186,9 +188,9 @@ fn error(reason: &CloseReason) -> String {
     let code = reason.http_status();
     let status = match code {
         400 | 413 => "INVALID_ARGUMENT",
+        408 => "DEADLINE_EXCEEDED",
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
-        408 => "DEADLINE_EXCEEDED",
         429 => "RESOURCE_EXHAUSTED",
         502 | 503 => "UNAVAILABLE",
         _ => "INTERNAL",

@@ -10,7 +10,7 @@
 //! 1. [`of_family`], [`Api::endpoint`]; nothing of one that is not `metered` is read.
 //! 2. The model stands in [`Endpoint::model`], in the body, or is told by the answer alone ([`Endpoint::model_in`]).
 //! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Endpoint::with_usage`]; then
-//!    a [`UsageFilter`] stands behind the reader, and the answer has to come uncompressed.
+//!    a [`UsageFilter`] stands behind the reader, and the answer has to come in no coding.
 //! 4. `answer = Answer::new(…)` with the head; each piece of the body to [`Answer::read`], what it tells to `meter.take`.
 //! 5. At the end, however it comes, [`Answer::end`] and `meter.settle`. A stream that is to be ended before that: nothing
 //!    more behind a piece that ended an event, but [`Answer::ending`].
@@ -83,6 +83,8 @@ struct Call {
     model_in: ModelIn,
     is_metered: bool,
     is_repeatable: bool,
+    /// The answer comes in pieces, whatever the body asks for.
+    is_stream: bool,
     /// The header of an answer that tells the tier it was given.
     tier_header: Option<&'static str>,
     ask: fn(&[u8]) -> Asked,
@@ -102,6 +104,7 @@ impl Call {
         model_in: ModelIn::Answer,
         is_metered: false,
         is_repeatable: false,
+        is_stream: false,
         tier_header: None,
         ask: Asked::of,
         wanted: &[],
@@ -138,6 +141,11 @@ impl Endpoint {
     /// ([`Meter::share`](crate::meter::Meter::share)).
     pub fn is_repeatable(&self) -> bool {
         self.call.is_repeatable
+    }
+
+    /// Whether the answer to what is asked comes in pieces.
+    pub fn streams(&self, asked: &Asked) -> bool {
+        self.call.is_stream || asked.streams
     }
 
     pub fn model_in(&self) -> ModelIn {

@@ -1,44 +1,48 @@
 //! Whole exchanges over HTTP, made up after real ones, with the usage and the cost that a second implementation
-//! (`tests/golden/http/expect.py`) works out for them, to the nano-dollar, wherever their bytes are split.
+//! (`tests/golden/http/expect.py`) works out for them, to the nano-dollar, wherever their bytes are split, also in a coding.
 //!
 //! A line is an exchange: a request with `asked`, its JSON body, or a `form` with a file of `file_bytes` of sound; and an
 //! answer with `body`, or `body_bytes` of what nobody can read. `GOLDEN_HTTP` names another folder of such transcripts.
 
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+mod transcript;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use serde_json::Value;
+use std::io::Write;
+use std::path::PathBuf;
 use std::{env, fs};
 use tokenist_core::api::{Answer, Api, Asked, Endpoint, Multipart, of_family};
 use tokenist_core::dialect::family;
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Metered, Models, Reading};
+use tokenist_core::http::coding::{Coding, Decoder};
+use tokenist_core::meter::{EstimateMode, Meter, Metered, Models};
 use tokenist_core::price::PriceTable;
-use tokenist_core::time::{Instant, Now, Timestamp};
-
-const NOW: Now = Now { wall: Timestamp(1_795_000_000_000), instant: Instant(0) };
+use transcript::{NOW, Told, expected, folder, found, transcripts};
 
 #[test]
 fn golden_exchanges_cost_what_they_should_at_every_split() {
-    let transcripts = transcripts();
+    let folder = env::var_os("GOLDEN_HTTP").map_or(folder("http"), PathBuf::from);
+    let transcripts = transcripts(&folder);
     assert!(transcripts.len() >= 6, "{transcripts:?}");
     for transcript in transcripts {
         let text = fs::read_to_string(&transcript).unwrap();
-        let expected = fs::read_to_string(transcript.with_extension("expected.json")).unwrap();
-        let expected: Value = serde_json::from_str(&expected).unwrap();
-        let exchanges: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let mut total = 0;
-        let mut rows = Vec::new();
-        for exchange in &exchanges {
-            let whole = booked(exchange, Split::Nowhere, EstimateMode::Enforce);
-            let bytes = exchange["body"].as_str().map_or(0, str::len);
-            let splits = (0..bytes).map(Split::At).chain([Split::Everywhere]);
-            for split in splits {
-                assert_eq!(booked(exchange, split, EstimateMode::Enforce), whole, "{exchange} {split:?}");
+        let mut all = Vec::new();
+        for exchange in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            let whole = booked(&exchange, None, Split::Nowhere, EstimateMode::Enforce);
+            for coding in [None, Some(Coding::Gzip), Some(Coding::Deflate), Some(Coding::Brotli)] {
+                let splits = match exchange["body"].is_string() {
+                    true => 0..body(&exchange, coding).len(),
+                    false => 0..0,
+                };
+                for split in splits.map(Split::At).chain([Split::Everywhere]) {
+                    let found = booked(&exchange, coding, split, EstimateMode::Enforce);
+                    assert_eq!(found, whole, "{exchange} {coding:?} {split:?}");
+                }
             }
-            assert_eq!(booked(exchange, Split::Nowhere, EstimateMode::Observe), whole, "{exchange}");
-            total += whole.iter().map(|metered| metered.cost.0).sum::<i64>();
-            rows.extend(whole.iter().map(row));
+            assert_eq!(booked(&exchange, None, Split::Nowhere, EstimateMode::Observe), whole, "{exchange}");
+            all.extend(whole);
         }
-        let found = json!({"total_cost_nano": total, "booked": rows});
-        assert_eq!(found, expected, "{}", transcript.display());
+        assert_eq!(found(&all), expected(&transcript), "{}", transcript.display());
     }
 }
 
@@ -49,7 +53,7 @@ enum Split {
     Everywhere,
 }
 
-fn booked(exchange: &Value, split: Split, mode: EstimateMode) -> Vec<Metered> {
+fn booked(exchange: &Value, coding: Option<Coding>, split: Split, mode: EstimateMode) -> Vec<Metered> {
     let (api, provider, endpoint) = endpoint(exchange);
     if !endpoint.is_metered() {
         return Vec::new();
@@ -62,26 +66,36 @@ fn booked(exchange: &Value, split: Split, mode: EstimateMode) -> Vec<Metered> {
     meter.ask(&asked);
     let header = |name: &str| exchange["headers"][name].as_str();
     let mut answer = Answer::new(&endpoint, asked, exchange["status"].as_u64().unwrap() as u16, header);
-    let mut all = Reading::default();
-    let mut take = |reading: Reading| {
-        all.charge += reading.charge;
-        all.foreseen += reading.foreseen;
-        all.booked.extend(reading.booked);
-    };
-    let body = body(exchange);
-    for mut piece in pieces(&body, split) {
-        while !piece.is_empty() {
-            let read = answer.read(piece, &mut |event| take(meter.take(event, &prices, NOW)));
-            piece = &piece[read.bytes..];
+    let mut told = Told::default();
+    let mut decoder = coding.map(Decoder::new);
+    for piece in pieces(&body(exchange, coding), split) {
+        let mut read = |mut piece: &[u8]| {
+            while !piece.is_empty() {
+                let read = answer.read(piece, &mut |event| told.take(meter.take(event, &prices, NOW)));
+                piece = &piece[read.bytes..];
+            }
+        };
+        match &mut decoder {
+            None => read(piece),
+            Some(decoder) => decode(decoder, piece, &mut read),
         }
     }
-    answer.end(exchange["cut"] != true, &mut |event| take(meter.take(event, &prices, NOW)));
-    take(meter.settle(&prices, NOW));
-    let cost = all.booked.iter().map(|metered| metered.cost).sum();
-    let tokens: u64 = all.booked.iter().map(|metered| metered.usage.total_tokens()).sum();
-    assert_eq!(all.charge, Charge { cost, tokens: tokens as i64 }, "{exchange}");
-    assert_eq!(all.foreseen, Charge::default(), "{exchange}");
-    all.booked
+    answer.end(exchange["cut"] != true, &mut |event| told.take(meter.take(event, &prices, NOW)));
+    told.take(meter.settle(&prices, NOW));
+    told.booked()
+}
+
+/// Hands on what comes out of a piece, a little at a time.
+fn decode(decoder: &mut Decoder, mut coded: &[u8], read: &mut dyn FnMut(&[u8])) {
+    let mut plain = [0; 700];
+    loop {
+        let decoded = decoder.decode(coded, &mut plain).unwrap();
+        coded = &coded[decoded.taken..];
+        read(&plain[..decoded.written]);
+        if decoded.written < plain.len() {
+            return;
+        }
+    }
 }
 
 fn endpoint(exchange: &Value) -> (&'static dyn Api, &'static str, Endpoint) {
@@ -120,10 +134,28 @@ fn wave(bytes: u64) -> Vec<u8> {
     file
 }
 
-fn body(exchange: &Value) -> Vec<u8> {
-    match exchange["body"].as_str() {
+fn body(exchange: &Value, coding: Option<Coding>) -> Vec<u8> {
+    let body = match exchange["body"].as_str() {
         Some(body) => body.as_bytes().to_vec(),
         None => vec![0xff; exchange["body_bytes"].as_u64().unwrap() as usize],
+    };
+    match coding {
+        None => body,
+        Some(Coding::Gzip) => {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(&body).unwrap();
+            encoder.finish().unwrap()
+        }
+        Some(Coding::Deflate) => {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(&body).unwrap();
+            encoder.finish().unwrap()
+        }
+        Some(Coding::Brotli) => {
+            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4_096, 5, 20);
+            encoder.write_all(&body).unwrap();
+            encoder.into_inner()
+        }
     }
 }
 
@@ -133,23 +165,4 @@ fn pieces(body: &[u8], split: Split) -> Vec<&[u8]> {
         Split::At(at) => vec![&body[..at.min(body.len())], &body[at.min(body.len())..]],
         Split::Everywhere => body.chunks(1).collect(),
     }
-}
-
-fn row(metered: &Metered) -> Value {
-    let mut usage = serde_json::to_value(metered.usage).unwrap();
-    usage.as_object_mut().unwrap().retain(|name, count| *count != 0 || name == "requests");
-    json!({
-        "model": metered.model.as_str(),
-        "usage": usage,
-        "cost_nano": metered.cost.0,
-        "estimated": metered.estimated,
-        "known_price": metered.known_price,
-    })
-}
-
-fn transcripts() -> Vec<PathBuf> {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/http");
-    let folder = env::var_os("GOLDEN_HTTP").map_or(ours, PathBuf::from);
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
 }

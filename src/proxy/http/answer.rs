@@ -1,6 +1,6 @@
 //! A provider's answer on its way down: as it comes, in the framing that the client understands.
 
-use super::metered::{Look, Metered};
+use super::metered::{Look, Metered, Metering};
 use super::outlet::Outlet;
 use super::source::{Lost, Portion, Source};
 use super::upload::Says;
@@ -9,10 +9,10 @@ use super::{Exchange, Failed, may_keep};
 use crate::holders::Holders;
 use crate::io::buffer::Buffer;
 use crate::io::stream::Writer;
-use crate::upgrade::is_legible;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::BodyBlot;
 use tokenist_core::http::body::{Body, Framing};
+use tokenist_core::http::coding::Coding;
 use tokenist_core::http::{ResponseHead, Version};
 use tokenist_core::metric::Metric;
 
@@ -46,29 +46,37 @@ impl Exchange<'_> {
         source: &mut Source,
         writer: &mut Writer,
     ) -> Answered {
-        let framing = match self.checked(head) {
-            Ok(framing) => framing,
+        let (framing, coding) = match self.checked(head) {
+            Ok(checked) => checked,
             Err(reason) => return Answered::Nothing(self.failed_by(reason)),
         };
         source.body = Body::new(framing);
+        let blot = self.shard.blot(self.live);
+        let is_refusal = !(200..300).contains(&head.status) && !blot.is_empty();
         self.keeps.set(may_keep(self.shard, self.head) && self.is_sent.get());
-        let metered = self.metering.take().map(|mut metering| {
+        let metering = self.metering.take().map(|mut metering| {
             if let Says::Form(form) = &*self.says.borrow() {
                 metering.reading.asked = form.asked().clone();
             }
-            Metered::new(metering, head)
+            metering
         });
+        // What is to be changed, or may end between two events, goes on without its coding.
+        let must_be_plain =
+            |metering: &Metering<'_>| metering.reading.must_be_plain() || is_event_stream(head);
+        let is_undone = is_refusal || metering.as_ref().is_some_and(must_be_plain);
+        let undone = coding.filter(|_| is_undone && !framing.is_empty());
+        source.undo(undone);
+        let metered =
+            metering.map(|metering| Metered::new(metering, head, coding.filter(|_| undone.is_none())));
         let hides = metered.as_ref().is_some_and(Metered::hides);
-        let is_open = hides || matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let is_open = hides || undone.is_some() || matches!(framing, Framing::Chunked | Framing::UntilClose);
         let length = match self.head.version {
             _ if !is_open => Length::Stated,
             Version::Http11 => Length::Chunked,
             Version::Http10 => Length::Unknown,
         };
-        let blot = self.shard.blot(self.live);
         let left = self.live.holders.get().map(Holders::remaining).unwrap_or_default();
-        let head_down = words::answer(head, blot, length, self.keeps.get(), left);
-        let is_refusal = !(200..300).contains(&head.status) && !blot.is_empty();
+        let head_down = words::answer(head, blot, length, self.keeps.get(), left, undone.is_some());
         let clean = is_refusal.then(|| BodyBlot::new(blot, Framing::UntilClose));
         let outlet = Outlet::new(head_down, length == Length::Chunked);
         let mut passing = Passing { outlet, writer, metered, clean, is_open };
@@ -114,11 +122,11 @@ impl Exchange<'_> {
         }
     }
 
-    /// How the answer's body is framed.
+    /// How the answer's body is framed, and in which coding it comes.
     ///
     /// # Errors
     /// The answer is none that may be passed on: it cannot be read, leads the client past us, or could tell the operator's key.
-    fn checked(&self, head: &ResponseHead) -> Result<Framing, CloseReason> {
+    fn checked(&self, head: &ResponseHead) -> Result<(Framing, Option<Coding>), CloseReason> {
         let status = head.status;
         let failed = |why: String| CloseReason::UpstreamFailed(why.into());
         if (300..400).contains(&status) && status != 304 {
@@ -127,17 +135,20 @@ impl Exchange<'_> {
                 "it answered with a redirect ({status}), which is not followed: see provider.base_url"
             )));
         }
-        if status >= 400 && !self.shard.blot(self.live).is_empty() && !is_legible(head) {
+        let coding = Coding::of(&head.headers);
+        if status >= 400 && !self.shard.blot(self.live).is_empty() && coding.is_err() {
             return Err(failed(format!(
-                "it refused with status {status} and a compressed body, which is withheld"
+                "it refused with status {status} and a body in an unknown coding, which is withheld"
             )));
         }
-        if self.is_metered && status < 300 && !is_legible(head) {
+        if self.codings.is_some() && status < 300 && coding.is_err() {
             self.charge_unread();
-            return Err(failed("it compressed its answer, which so cannot be metered".to_owned()));
+            let why = "its answer is in a coding that was not asked for, and so cannot be metered";
+            return Err(failed(why.to_owned()));
         }
-        Framing::of_answer(head, &self.head.method)
-            .map_err(|bad| failed(format!("its answer cannot be read: {}", bad.0)))
+        let framing = Framing::of_answer(head, &self.head.method);
+        let framing = framing.map_err(|bad| failed(format!("its answer cannot be read: {}", bad.0)))?;
+        Ok((framing, coding.unwrap_or_default()))
     }
 
     fn client_is_gone(&self) -> Answered {
@@ -178,6 +189,11 @@ impl Exchange<'_> {
             Err(_) => self.client_is_gone(),
         }
     }
+}
+
+fn is_event_stream(head: &ResponseHead) -> bool {
+    let kind = head.headers.get("content-type").unwrap_or_default();
+    kind.to_ascii_lowercase().starts_with(b"text/event-stream")
 }
 
 impl Passing<'_> {

@@ -122,7 +122,10 @@ impl Exchange<'_> {
         let operators = index.map(|index| &provider.keys[index]);
         let key = self.own_key.as_ref().or(operators).expect("a request is admitted with a key or for one");
         let rules = &shard.config.identity;
-        (index, words::request(head, self.path, provider, key, rules, held.framing_up(), self.is_metered))
+        (
+            index,
+            words::request(head, self.path, provider, key, rules, held.framing_up(), self.codings.as_ref()),
+        )
     }
 
     /// Lets the key rest that the answer refuses; whether it does.

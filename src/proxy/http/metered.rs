@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokenist_core::api::{self, Answer, Api, Endpoint, Piece, UsageFilter};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::ResponseHead;
+use tokenist_core::http::coding::{Coding, Decoded, Decoder};
 use tokenist_core::meter::{Meter, Models};
 use tokenist_core::ws::walk::Act;
 
@@ -23,6 +24,13 @@ pub(crate) struct Reading {
     pub(crate) asked: api::Asked,
     /// The client has not asked for the event that states usage alone.
     pub(super) hides_usage: bool,
+}
+
+impl Reading {
+    /// Whether something may be taken out of the answer, or has to be put behind an event of it.
+    pub(super) fn must_be_plain(&self) -> bool {
+        self.hides_usage || self.endpoint.streams(&self.asked)
+    }
 }
 
 /// How an answer is read, and who is shown what it says.
@@ -53,6 +61,15 @@ pub(super) struct Metered<'a> {
     is_over: bool,
     /// Where the client has not asked for usage.
     filtered: Option<Filtered>,
+    /// Where it passes in its coding.
+    coded: Option<Coded>,
+}
+
+/// An answer that passes in its coding, as far as it can be read.
+enum Coded {
+    As(Box<Decoder>),
+    /// It is not what it says: what is to come is not known.
+    Illegible,
 }
 
 /// What goes on in place of what comes.
@@ -72,17 +89,33 @@ pub(super) struct Look {
 }
 
 impl<'a> Metered<'a> {
-    /// Of the answer under this head.
-    pub(super) fn new(metering: Metering<'a>, head: &ResponseHead) -> Metered<'a> {
+    /// Of the answer under this head, which passes in a coding or in none.
+    pub(super) fn new(metering: Metering<'a>, head: &ResponseHead, coding: Option<Coding>) -> Metered<'a> {
         let Metering { reading, tap } = metering;
         let header = |name: &str| head.headers.0.iter().find(|line| line.is(name))?.value.as_text();
         let answer = Answer::new(&reading.endpoint, reading.asked.clone(), head.status, header);
         let filtered = reading.hides_usage.then(Filtered::default);
-        Metered { answer, tap, is_within: false, is_over: false, filtered }
+        let coded = coding.map(|coding| Coded::As(Box::new(Decoder::new(coding))));
+        Metered { answer, tap, is_within: false, is_over: false, filtered, coded }
     }
 
     /// Reads content that came; with the last of it, whatever is known at the end alone.
     pub(super) fn look(&mut self, content: &[u8], is_last: bool) -> Look {
+        let (at, end) = match self.coded.take() {
+            None => self.look_at(content),
+            Some(coded) => (content.len(), self.look_behind(coded, content)),
+        };
+        if is_last {
+            self.end(true);
+        }
+        Look {
+            forward: end.unwrap_or(at),
+            ends: end.is_some() && !is_last || end.is_some_and(|end| end < at),
+        }
+    }
+
+    /// Reads content: how much there is, and where nothing goes on any more.
+    fn look_at(&mut self, content: &[u8]) -> (usize, Option<usize>) {
         let (mut at, mut end) = (0, None);
         while at < content.len() {
             if end.is_none() && !self.is_within && self.tap.may_begin() != Act::Pass {
@@ -103,13 +136,29 @@ impl<'a> Metered<'a> {
                 end = end.or(Some(at));
             }
         }
-        if is_last {
-            self.end(true);
+        (at, end)
+    }
+
+    /// Reads content in a coding, of which all goes on or nothing; where nothing goes on any more.
+    fn look_behind(&mut self, mut coded: Coded, mut content: &[u8]) -> Option<usize> {
+        let mut end = (!self.is_within && self.tap.may_begin() != Act::Pass).then_some(0);
+        let mut plain = [0; PLAIN_BYTES];
+        while let Coded::As(decoder) = &mut coded {
+            let Ok(Decoded { taken, written }) = decoder.decode(content, &mut plain) else {
+                tracing::warn!("an answer is not in the coding that it names: its usage is estimated");
+                coded = Coded::Illegible;
+                break;
+            };
+            content = &content[taken..];
+            let (_, stop) = self.look_at(&plain[..written]);
+            end = end.or(stop.map(|_| 0));
+            if written < plain.len() {
+                break;
+            }
         }
-        Look {
-            forward: end.unwrap_or(at),
-            ends: end.is_some() && !is_last || end.is_some_and(|end| end < at),
-        }
+        self.is_within = true;
+        self.coded = Some(coded);
+        end
     }
 
     fn read(&mut self, content: &[u8]) -> (Piece, Act) {
@@ -146,11 +195,14 @@ impl<'a> Metered<'a> {
 
     /// The bytes that tell a client why its stream ends here; `None` where nothing can be told.
     pub(super) fn ending(&self, reason: &CloseReason) -> Option<String> {
-        let ending = self.answer.ending(reason)?;
+        let ending = self.answer.ending(reason).filter(|_| self.coded.is_none())?;
         // What has begun is ended, if not completed.
         Some(if self.is_within { format!("\n\n{ending}") } else { ending })
     }
 }
+
+/// Of an answer in a coding, so much is read at a time.
+const PLAIN_BYTES: usize = 16 << 10;
 
 fn strictest(one: Act, other: Act) -> Act {
     let rank = |act: Act| match act {

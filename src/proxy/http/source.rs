@@ -3,6 +3,8 @@
 //! Start at [`Source::next`]. Invariant: what has come and belongs to nobody yet stays in the buffer, so the next message
 //! of the connection begins with it.
 
+mod undoing;
+
 use crate::io::buffer::{BUFFER_BYTES, Buffer, Pool};
 use crate::io::stream::{Reader, is_cancelled};
 use crate::live::{Direction, Woken};
@@ -10,7 +12,9 @@ use std::io;
 use std::ops::Range;
 use std::pin::pin;
 use tokenist_core::http::body::{BadBody, Body, Framing, Unframed};
+use tokenist_core::http::coding::Coding;
 use tokenist_core::http::{ResponseHead, head_end, response_head};
+use undoing::Undoing;
 
 /// What stands before a chunk fits here, so that chunk and all leave in one write.
 pub(crate) const HEADROOM: usize = 16;
@@ -21,6 +25,8 @@ pub(crate) struct Source {
     buffer: Option<Buffer>,
     /// What has come and was not taken.
     unread: Range<usize>,
+    /// What takes the coding off a body.
+    undoing: Option<Box<Undoing>>,
 }
 
 /// Content on its way, in the buffer that it came in.
@@ -48,7 +54,12 @@ impl Source {
     /// `ahead` is what was read already, in the front of a buffer.
     pub(crate) fn new(reader: Reader, ahead: Option<(Buffer, usize)>, framing: Framing) -> Source {
         let (buffer, filled) = ahead.unzip();
-        Source { reader, body: Body::new(framing), buffer, unread: 0..filled.unwrap_or(0) }
+        Source { reader, body: Body::new(framing), buffer, unread: 0..filled.unwrap_or(0), undoing: None }
+    }
+
+    /// From now on content comes without the coding it is in, if it is in one.
+    pub(crate) fn undo(&mut self, coding: Option<Coding>) {
+        self.undoing = coding.map(|coding| Box::new(Undoing::new(coding)));
     }
 
     /// Whether something has come that was not taken.
@@ -68,12 +79,36 @@ impl Source {
         direction: &Direction,
         is_over: impl Fn() -> bool,
     ) -> Result<Portion, Lost> {
+        let Some(mut undoing) = self.undoing.take() else {
+            return self.next_as_it_comes(pool, direction, &is_over).await;
+        };
+        let next = loop {
+            match undoing.next(self, pool) {
+                Ok(Some(portion)) => break Ok(portion),
+                Ok(None) => {}
+                Err(lost) => break Err(lost),
+            }
+            match self.next_as_it_comes(pool, direction, &is_over).await {
+                Ok(portion) => undoing.add(portion),
+                Err(lost) => break Err(lost),
+            }
+        };
+        self.undoing = Some(undoing);
+        next
+    }
+
+    async fn next_as_it_comes(
+        &mut self,
+        pool: &Pool,
+        direction: &Direction,
+        is_over: &impl Fn() -> bool,
+    ) -> Result<Portion, Lost> {
         loop {
             if self.body.is_done() {
                 return self.portion(pool, 0..0);
             }
             if self.unread.is_empty() {
-                match self.fill(pool, direction, &is_over).await {
+                match self.fill(pool, direction, is_over).await {
                     Err(Lost::Ended) if self.body.may_end() => {
                         self.body = Body::new(Framing::Length(0));
                         continue;
@@ -90,6 +125,13 @@ impl Source {
 
     /// The buffer of a portion that has gone on.
     pub(crate) fn give_back(&mut self, buffer: Buffer) {
+        if self.undoing.is_none() {
+            self.take_back(buffer);
+        }
+    }
+
+    /// The buffer of a portion as it came.
+    fn take_back(&mut self, buffer: Buffer) {
         self.buffer = Some(buffer).filter(|_| !self.unread.is_empty());
     }
 

@@ -4,6 +4,7 @@ use crate::config::{IdentityRules, Provider};
 use crate::upgrade::{Connection, goes_upstream, target};
 use tokenist_core::http::blot::Blot;
 use tokenist_core::http::body::Framing;
+use tokenist_core::http::coding::Coding;
 use tokenist_core::http::pass::passes_down;
 use tokenist_core::http::write::{HeadWriter, HeaderName, HeaderValue};
 use tokenist_core::http::{RequestHead, ResponseHead};
@@ -18,7 +19,7 @@ const ENCODINGS: HeaderName = HeaderName::literal("Accept-Encoding");
 const CODING: HeaderName = HeaderName::literal("Transfer-Encoding");
 
 /// The request as the provider sees it: its own path, and the query as it came, less what is for tokenist; of the headers
-/// those that the provider is known to want; `key` as the only credential.
+/// those that the provider is known to want; `key` as the only credential; `codings` in place of those that the client accepts.
 pub(super) fn request(
     head: &RequestHead,
     path: &str,
@@ -26,18 +27,15 @@ pub(super) fn request(
     key: &ProviderKey,
     rules: &IdentityRules,
     framing: Framing,
-    is_metered: bool,
+    codings: Option<&HeaderValue>,
 ) -> Vec<u8> {
     let method = HeaderName::parse(&head.method).expect("it was read from a head");
     let mut wire = HeadWriter::request(&method, &target(head, path, rules));
     wire.line(&HeaderName::literal("Host"), &provider.host_header());
     provider.auth.write(key, &mut wire);
-    if is_metered {
-        // What is compressed could not be read in passing.
-        wire.line(&ENCODINGS, &HeaderValue::literal("identity"));
-    }
+    codings.into_iter().for_each(|codings| wire.line(&ENCODINGS, codings));
     let passed = head.headers.0.iter().filter(|header| goes_upstream(header, provider));
-    for header in passed.filter(|header| !is_metered || !header.name.is(ENCODINGS.as_str())) {
+    for header in passed.filter(|header| codings.is_none() || !header.name.is(ENCODINGS.as_str())) {
         wire.line(&header.name, &header.value);
     }
     match framing {
@@ -46,6 +44,13 @@ pub(super) fn request(
         Framing::Chunked | Framing::UntilClose => wire.line(&CODING, &HeaderValue::literal("chunked")),
     }
     wire.end()
+}
+
+/// The codings that an answer is wanted in that is read in passing: of the client's those that can be read, and none where
+/// something may be taken out of it or put behind it.
+pub(super) fn codings(head: &RequestHead, must_be_plain: bool) -> HeaderValue {
+    let wanted = Coding::wanted(&head.headers).filter(|_| !must_be_plain);
+    wanted.and_then(|wanted| HeaderValue::parse(wanted).ok()).unwrap_or(HeaderValue::literal("identity"))
 }
 
 /// A request that could have a body says that it has none.
@@ -69,13 +74,15 @@ fn dollars(amount: NanoUsd) -> HeaderValue {
 }
 
 /// The answer's head as the client sees it: whole, but for what concerns the provider's connection, would lead the client
-/// past us, or is the operator's secret; and with what is `left` of the caller's own limits in place of the operator's.
+/// past us, or is the operator's secret; and with what is `left` of the caller's own limits in place of the operator's. If its
+/// coding `is_undone`, without that.
 pub(super) fn answer(
     head: &ResponseHead,
     blot: &Blot,
     length: Length,
     keeps: bool,
     left: Remaining,
+    is_undone: bool,
 ) -> Vec<u8> {
     let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
     let connection = if keeps { Connection::KeepAlive } else { Connection::Close };
@@ -87,7 +94,9 @@ pub(super) fn answer(
     let is_ours =
         |name: &HeaderName| left.iter().any(|(ours, value)| value.is_some() && name.is(ours.as_str()));
     let clean = blot.headers(&head.headers);
-    for header in clean.0.iter().filter(|header| passes_down(&header.name) && !is_ours(&header.name)) {
+    let is_gone = |name: &HeaderName| is_undone && name.is("content-encoding");
+    let passes = |name: &HeaderName| passes_down(name) && !is_ours(name) && !is_gone(name);
+    for header in clean.0.iter().filter(|header| passes(&header.name)) {
         wire.line(&header.name, &header.value);
     }
     for (name, value) in &left {

@@ -16,6 +16,7 @@ pub(super) static CREATE: Call = Call {
     model_in: ModelIn::Json,
     is_metered: true,
     is_repeatable: true,
+    is_stream: false,
     tier_header: Some("x-gemini-service-tier"),
     ask,
     wanted: WANTED,
