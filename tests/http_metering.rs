@@ -309,3 +309,65 @@ fn a_form_names_its_model_wherever_that_stands() {
         assert!(provider.poll().is_none());
     }
 }
+
+/// `TOKENIST_TEST_LARGE_MB` says how much, where more than a little is to be tried.
+#[test]
+fn what_is_metered_takes_no_memory_however_long_it_is() {
+    let megabytes = std::env::var("TOKENIST_TEST_LARGE_MB").map_or(128, |words| words.parse().unwrap());
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let before = settled_memory(&proxy);
+    // A stream whose usage is hidden, and one that passes as it is.
+    let wants_usage = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let piece = chunk(&delta(&"word ".repeat(13_107)));
+    for more in [json!({"stream": true}), wants_usage] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(post(PATH, &chat(&more)));
+        let mut server = provider.accept();
+        message(&mut server);
+        let (said, heard) = std::thread::scope(|scope| {
+            let saying = scope.spawn(|| {
+                server.send(STREAM);
+                let count = megabytes / 2 * (1 << 20) / piece.len();
+                (0..count).for_each(|_| server.send(&piece));
+                server.send(
+                    chunk(&event(&json!([]), &usage(50, 20))) + &chunk("data: [DONE]\n\n") + "0\r\n\r\n",
+                );
+                count * piece.len()
+            });
+            app.head();
+            let mut heard = 0;
+            while let size @ 1.. = chunk_size(&mut app) {
+                heard += app.read(size).len();
+                app.read(2);
+            }
+            (saying.join().unwrap(), heard)
+        });
+        assert!(heard > said / 100 * 98, "{heard} of {said}");
+    }
+    // A file that is to be written down, of which nothing but the length is of interest.
+    let mut app = Wire::connect(proxy.listen);
+    let head = form(&[("name=\"model\"", b"whisper-1"), ("name=\"file\"; filename=\"a.wav\"", b"")]);
+    let (head, end) = head.split_at(head.len() - "\r\n--edge--\r\n".len());
+    let (sound, count) = (noise(7, 1 << 20), megabytes);
+    let length = format!("Content-Length: {}", head.len() + count * sound.len() + end.len());
+    let kind = "Content-Type: multipart/form-data; boundary=edge";
+    app.send(ask("POST /v1/audio/transcriptions", &[&length, kind]));
+    app.send(head);
+    let mut server = provider.accept();
+    server.head();
+    server.expect(head, "the model");
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..count).for_each(|_| app.send(&sound)));
+        (0..count).for_each(|_| server.expect(&sound, "the file"));
+    });
+    app.send(end);
+    server.expect(end, "the end");
+    server.send(json_answer(&json!({"text": "hello", "usage": {"type": "duration", "seconds": 60}})));
+    assert_eq!(message(&mut app).status, 200);
+    let grown = settled_memory(&proxy).saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    let requests = |model: &str| booked(&proxy, "alice").get(model).map_or(0, |bill| bill.usage.requests);
+    let all = || (requests(MODEL), requests("whisper-1"));
+    assert_eq!(eventually(PATIENCE, all, |found| *found == (2, 1)), (2, 1));
+}
