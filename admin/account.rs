@@ -17,6 +17,7 @@ use tokenist_control::error::CommandError;
 use tokenist_control::handle::Handle;
 use tokenist_control::store::{Filter, RefusalFilter, UsageQuery};
 use tokenist_control::view::{KeyQuery, UserFilter, UserQuery};
+use tokenist_core::browser_token::RevokedToken;
 use tokenist_core::catalog::Kept;
 use tokenist_core::id::{Holder, OrgId};
 use tokenist_core::price::Listing;
@@ -78,7 +79,7 @@ async fn known_org(handle: &Handle, org: &OrgId) -> Result<bool, ApiError> {
 }
 
 async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
-    let (claims, tiers, logins, policies, rules, firings, prices, rounds, sign_outs, signing) = tokio::try_join!(
+    let (claims, tiers, logins, policies, rules, firings, prices, rounds, sign_outs, signing, tokens) = tokio::try_join!(
         is_kept::<Claim>(handle, org),
         is_kept::<OrgTier>(handle, org),
         is_kept::<Login>(handle, org),
@@ -89,8 +90,10 @@ async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandErro
         is_kept::<Everywhere>(handle, org),
         is_kept::<SignedOut>(handle, org),
         is_kept::<SigningKey>(handle, org),
+        is_kept::<RevokedToken>(handle, org),
     )?;
-    Ok(claims || tiers || logins || policies || rules || firings || prices || rounds || sign_outs || signing)
+    let settings = claims || tiers || logins || policies || rules || firings || prices;
+    Ok(settings || rounds || sign_outs || signing || tokens)
 }
 
 async fn is_kept<T: Kept>(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {

@@ -1,6 +1,7 @@
 //! Why tokenist itself ends or refuses a session, as data: WebSocket close code, HTTP status, word and sentence. How a
 //! provider's SDK is told is its dialect's business. A provider's own closes never pass through here.
 
+use crate::browser_token::TokenFault;
 use crate::limit::WindowKind;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
@@ -19,6 +20,16 @@ pub enum Measure {
 pub enum CloseReason {
     /// No credential, a bad one, or no usable user id.
     Unauthorized(Cow<'static, str>),
+    /// A browser's token that opens nothing here.
+    Token(TokenFault),
+    /// A page's event goes beyond what its token binds the session to.
+    BeyondToken {
+        what: String,
+    },
+    /// A page of this origin may not come in.
+    OriginRefused {
+        origin: Arc<str>,
+    },
     Blocked {
         reason: Option<Arc<str>>,
         expires_at: Option<Timestamp>,
@@ -80,8 +91,10 @@ impl CloseReason {
     /// The WebSocket close code.
     pub fn close_code(&self) -> u16 {
         match self {
-            CloseReason::Unauthorized(_) => 4001,
+            CloseReason::Unauthorized(_) | CloseReason::Token(_) => 4001,
             CloseReason::Blocked { .. }
+            | CloseReason::BeyondToken { .. }
+            | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
             | CloseReason::ModelUnpriced { .. } => 4003,
@@ -104,8 +117,10 @@ impl CloseReason {
     /// The HTTP status, where the client is answered before or instead of an upgrade.
     pub fn http_status(&self) -> u16 {
         match self {
-            CloseReason::Unauthorized(_) => 401,
+            CloseReason::Unauthorized(_) | CloseReason::Token(_) => 401,
             CloseReason::Blocked { .. }
+            | CloseReason::BeyondToken { .. }
+            | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
             | CloseReason::ModelUnpriced { .. } => 403,
@@ -128,6 +143,9 @@ impl CloseReason {
     pub fn code(&self) -> &'static str {
         match self {
             CloseReason::Unauthorized(_) => "unauthorized",
+            CloseReason::Token(fault) => fault.code(),
+            CloseReason::BeyondToken { .. } => "beyond_token",
+            CloseReason::OriginRefused { .. } => "origin_not_allowed",
             CloseReason::Blocked { .. } => "user_blocked",
             CloseReason::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
             CloseReason::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
@@ -175,6 +193,9 @@ impl CloseReason {
             | CloseReason::Draining
             | CloseReason::Internal => true,
             CloseReason::Unauthorized(_)
+            | CloseReason::Token(_)
+            | CloseReason::BeyondToken { .. }
+            | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
             | CloseReason::ModelUnpriced { .. }
@@ -200,6 +221,11 @@ impl CloseReason {
     pub fn message(&self) -> String {
         match self {
             CloseReason::Unauthorized(why) => format!("Not authorized: {why}"),
+            CloseReason::Token(fault) => format!("Not authorized: {fault}"),
+            CloseReason::BeyondToken { what } => format!("Not what this session's token is for: {what}"),
+            CloseReason::OriginRefused { origin } => {
+                format!("Pages of {origin} may not come in; an operator lists theirs in browser.origins")
+            }
             CloseReason::Blocked { reason: Some(reason), .. } => format!("User is blocked: {reason}"),
             CloseReason::Blocked { reason: None, .. } => "User is blocked".into(),
             CloseReason::LimitReached { measure: Measure::Cost { used, limit }, .. } => {

@@ -2,6 +2,7 @@
 //!
 //! A key is `ug_` and 64 hexadecimal digits, shown once. Its SHA-256 and its first characters are kept.
 
+use crate::browser_token::TOKEN_PREFIX;
 use crate::id::{KeyHash, OrgId, UserId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 /// What every tokenist key begins with.
 pub const KEY_PREFIX: &str = "ug_";
 /// What a credential begins with that is for tokenist, or for the app that made it, and goes to no provider: a
-/// tokenist key, or an ephemeral token.
-pub const OWN_PREFIXES: [&str; 2] = [KEY_PREFIX, "ek_"];
+/// tokenist key, or a token for browsers.
+pub const OWN_PREFIXES: [&str; 3] = [KEY_PREFIX, TOKEN_PREFIX, "auth_tokens/ek_"];
 /// How many characters of a key are kept to tell it by.
 pub const HINT_CHARS: usize = 12;
 

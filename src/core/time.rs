@@ -114,6 +114,34 @@ impl Timestamp {
         (at.date() == date).then_some(at)
     }
 
+    /// A moment of RFC 3339, such as `2026-11-23T10:00:00.5+01:00`; `None` for what is none or lies before 1970.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let (date, rest) = text.split_at_checked(10)?;
+        let rest = rest.strip_prefix(['T', 't', ' '])?;
+        let (clock, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-'])?);
+        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+        let two = |text: &str, below: u64| {
+            let is_number = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|number: &u64| is_number && *number < below)
+        };
+        let minutes = |text: &str| {
+            let (hour, minute) = text.split_once(':')?;
+            Some(two(hour, 24)? * HOUR_MS + two(minute, 60)? * MINUTE_MS)
+        };
+        let (hour_minute, second) = clock.split_at_checked(5)?;
+        let second = two(second.strip_prefix(':')?, 60)?;
+        let is_fraction =
+            (1..=9).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+        let ms: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok().filter(|_| is_fraction)?;
+        let at = Timestamp::parse_date(date)?.plus_ms(minutes(hour_minute)? + second * SECOND_MS + ms);
+        let ahead = || minutes(&zone[1..]);
+        match zone.as_bytes()[0] {
+            b'Z' | b'z' => (zone.len() == 1).then_some(at),
+            b'+' => Some(at.minus_ms(ahead()?)),
+            _ => Some(at.plus_ms(ahead()?)),
+        }
+    }
+
     /// The UTC calendar date, by the usual count of days from 1 March of year 0.
     pub fn date(self) -> Date {
         let days = self.0 / DAY_MS + 719_468;
@@ -185,6 +213,28 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Timestamp::parse_date(text).map(|at| at.to_string()).as_deref(), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_in_any_zone_and_nonsense_is_not() {
+        for (text, read) in [
+            ("2026-11-23T10:00:00Z", Some("2026-11-23T10:00:00.000Z")),
+            ("2026-11-23 10:00:00.123456+00:00", Some("2026-11-23T10:00:00.123Z")),
+            ("2026-11-23T10:00:00.5+01:30", Some("2026-11-23T08:30:00.500Z")),
+            ("2026-11-23T23:30:00-01:00", Some("2026-11-24T00:30:00.000Z")),
+            ("2026-11-23T24:00:00Z", None),
+            ("2026-11-23T10:60:00Z", None),
+            ("2026-11-23T10:00:00", None),
+            ("2026-11-23T10:00Z", None),
+            ("2026-11-23T10:00:00.Z", None),
+            ("2026-11-23T10:00:00Zulu", None),
+            ("2026-11-23T10:00:00+1", None),
+            ("2026-11-2310:00:00Z", None),
+            ("", None),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", None),
+        ] {
+            assert_eq!(Timestamp::parse(text).map(|at| at.to_string()).as_deref(), read, "{text}");
         }
     }
 

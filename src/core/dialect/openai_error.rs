@@ -56,8 +56,10 @@ fn object(reason: &CloseReason) -> Value {
 
 fn kind(reason: &CloseReason) -> &'static str {
     match reason {
-        CloseReason::Unauthorized(_) => "invalid_api_key",
+        CloseReason::Unauthorized(_) | CloseReason::Token(_) => "invalid_api_key",
         CloseReason::Blocked { .. }
+        | CloseReason::BeyondToken { .. }
+        | CloseReason::OriginRefused { .. }
         | CloseReason::Killed
         | CloseReason::ModelNotAllowed { .. }
         | CloseReason::ModelUnpriced { .. } => "account_deactivated",

@@ -168,7 +168,9 @@ pub fn subprotocols<'a>(offered: impl Iterator<Item = &'a str>) -> impl Iterator
 
 /// Whether a provider's header goes downstream.
 pub fn passes_down(name: &HeaderName) -> bool {
-    !HOP.iter().chain(&BINDING).any(|other| name.is(other))
+    // Which pages may read an answer of ours is not the provider's to say.
+    let tells_browsers = name.as_str().to_ascii_lowercase().starts_with("access-control-");
+    !tells_browsers && !HOP.iter().chain(&BINDING).any(|other| name.is(other))
 }
 
 #[cfg(test)]
@@ -281,6 +283,7 @@ mod tests {
             ("Alt-Svc", false),
             ("set-cookie", false),
             ("Connection", false),
+            ("Access-Control-Allow-Origin", false),
         ] {
             assert_eq!(passes_down(&HeaderName::parse(name).unwrap()), passes, "{name}");
         }
