@@ -31,11 +31,12 @@ use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
 use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
+use tokenist_core::origin::Origins;
 use tokenist_core::retention;
 use tokenist_core::rule::Rule;
 use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::reporter::HELD_MAX;
-use tokenist_proxy::{IdentityRules, Links, ServerConfig};
+use tokenist_proxy::{IdentityRules, Links, ServerConfig, Signer};
 use tracing_subscriber::EnvFilter;
 
 /// Orders that may wait for a shard; an admission is one.
@@ -154,8 +155,12 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
         calls: Arc::new(Calls::default()),
         boot: boot_bits(),
     };
+    let (token, signer) = operators(config, token, log)?;
     let proxy = tokenist_proxy::start(
-        proxy_config(config, &share, loaded.providers, in_force.tls.clone())?,
+        tokenist_proxy::Config {
+            signer,
+            ..proxy_config(config, &share, loaded.providers, in_force.tls.clone())?
+        },
         links,
         control.reports.clone(),
         mailboxes,
@@ -178,7 +183,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     };
     let settings = in_effect(config, shard_count, &proxy.cpus, &share);
     let admin = tokenist_admin::start(
-        admin_config(config, token, settings, &share, log)?,
+        admin_config(config, token, settings, &share)?,
         control.handle.clone(),
         telemetry,
     )
@@ -281,7 +286,23 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     of_token.into_iter().collect()
 }
 
-/// The configured token, or a fresh one that is printed this once.
+/// The operator's token, a fresh one that is printed this once if none is configured; and what signs pages' tokens by it, if
+/// nobody can guess it.
+fn operators(
+    config: &Config,
+    token: Option<OperatorToken>,
+    log: &Log,
+) -> anyhow::Result<(OperatorToken, Option<Signer>)> {
+    let signer = |text: &str| OperatorToken::weakness(text).is_none().then(|| Signer::of(text, now()));
+    if let Some(token) = token {
+        return Ok((token, signer(&config.admin.token)));
+    }
+    let fresh = tokenist_admin::generate_token();
+    log.line(&format!("tokenist: no admin.token is set; for this run it is {fresh}"));
+    Ok((OperatorToken::parse(&fresh).context("a generated token")?, signer(&fresh)))
+}
+
+/// The configured token.
 fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
     match config.admin.token.as_str() {
         "" => Ok(None),
@@ -316,19 +337,10 @@ fn in_effect(config: &Config, shard_count: usize, cpus: &[usize], share: &Share)
 
 fn admin_config(
     config: &Config,
-    token: Option<OperatorToken>,
+    token: OperatorToken,
     settings: Settings,
     share: &Share,
-    log: &Log,
 ) -> anyhow::Result<tokenist_admin::Config> {
-    let token = match token {
-        Some(token) => token,
-        None => {
-            let fresh = tokenist_admin::generate_token();
-            log.line(&format!("tokenist: no admin.token is set; for this run it is {fresh}"));
-            OperatorToken::parse(&fresh).context("a generated token")?
-        }
-    };
     let origins = config.admin.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     Ok(tokenist_admin::Config {
         listen: config.admin.listen.parse().context("admin.listen")?,
@@ -510,6 +522,8 @@ fn proxy_config(
         trusted_proxies: trusted_proxies(config),
         proxy_protocol: proxy.proxy_protocol,
         identity: IdentityRules { passthrough: config.identity.passthrough, query: config.identity.query },
+        signer: None,
+        origins: Origins::parse(&config.browser.origins).expect("it was checked when it was read"),
         refuse: match config.admission.refuse {
             Refuse::Close => tokenist_proxy::Refuse::Close,
             Refuse::Http => tokenist_proxy::Refuse::Http,

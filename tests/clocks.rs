@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tokenist_core::time::Timestamp;
-use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually, now_ms};
+use tokenist_kit::{
+    Client, Handshake, PATIENCE, Provider, Scratch, Signal, Tokenist, eventually, now_ms, request,
+};
 
 const SECOND_MS: i64 = 1_000;
 const HOUR_MS: i64 = 3_600 * SECOND_MS;
@@ -85,6 +87,35 @@ fn session_of(tokenist: &Tokenist, user: &str) -> Value {
     let sessions = tokenist.get("/admin/sessions");
     let sessions = sessions["sessions"].as_array().expect("a list").iter();
     sessions.clone().find(|session| session["userId"] == user).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_pages_token_is_good_where_the_clock_is_five_seconds_apart_and_no_further() {
+    let provider = Provider::start(&[]);
+    let keyed = [("provider.api_key_env", "OPERATORS_KEY"), ("OPERATORS_KEY", "sk-operator")];
+    let maker = Tokenist::start(&provider.origin(), &keyed);
+    let clock = WallClock::new();
+    let other = clock.start(&provider.origin(), &keyed);
+    let asked = json!({"session": {"model": "gpt-realtime"}, "expires_after": {"seconds": 60}}).to_string();
+    for (ahead_ms, code) in [
+        (60 * SECOND_MS, None),
+        (70 * SECOND_MS, Some("token_expired")),
+        (-4 * SECOND_MS, None),
+        (-60 * SECOND_MS, Some("token_not_yet_valid")),
+    ] {
+        clock.step(&other, ahead_ms);
+        let headers = [("Authorization", "Bearer sk-operator"), ("x-user-id", "alice")];
+        let given = request(maker.listen, "POST", "/v1/realtime/client_secrets", &headers, &asked).json();
+        let token = given["value"].as_str().unwrap_or_else(|| panic!("{given}"));
+        let handshake = Handshake { target: "/v1/realtime".into(), headers: Vec::new() };
+        let handshake = handshake.header("Authorization", &format!("Bearer {token}"));
+        let mut session = Client::open(other.listen, &handshake).expect("told in WebSocket terms");
+        match (session.hear_until("session.created"), code) {
+            (Ok(_), None) => session.leave(),
+            (Err(_), Some(code)) => assert_eq!(session.events[0]["error"]["code"], code, "{ahead_ms} ms"),
+            (heard, _) => panic!("{ahead_ms} ms: {heard:?} {:?}", session.events),
+        }
+    }
 }
 
 #[test]

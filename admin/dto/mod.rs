@@ -7,6 +7,7 @@
 mod accounts;
 mod audit;
 mod blocks;
+mod browser_tokens;
 mod explorer;
 mod history;
 mod keys;
@@ -31,6 +32,7 @@ mod users;
 pub(crate) use accounts::*;
 pub(crate) use audit::*;
 pub(crate) use blocks::*;
+pub(crate) use browser_tokens::*;
 pub(crate) use explorer::*;
 pub(crate) use history::*;
 pub(crate) use keys::*;

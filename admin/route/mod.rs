@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod blocks;
+mod browser_tokens;
 mod description;
 mod keys;
 mod limits;
@@ -104,6 +105,8 @@ fn admin_routes() -> OpenApiRouter<App> {
         .routes(routes!(usage::read_overview))
         .routes(routes!(usage::explore_usage))
         .routes(routes!(keys::rotate_key))
+        .routes(routes!(browser_tokens::list_revoked_tokens))
+        .routes(routes!(browser_tokens::revoke_token))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::list_past_sessions))
         .routes(routes!(sessions::close_session))

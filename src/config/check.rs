@@ -10,6 +10,7 @@ use tokenist_core::client::TrustedProxies;
 use tokenist_core::http::pass::PassList;
 use tokenist_core::id;
 use tokenist_core::models::Models;
+use tokenist_core::origin::Origins;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use tokenist_core::terms::Terms;
 
@@ -23,6 +24,7 @@ pub(super) fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     Models::parse(&config.limits.models).map_err(|what| wrong(at, format!("limits.models: {what}")))?;
     check_store(at, &config.store)?;
     check_origins(at, config)?;
+    Origins::parse(&config.browser.origins).map_err(|what| wrong(at, format!("browser.origins: {what}")))?;
     check_names(at, config)?;
     config.provider.iter().try_for_each(|provider| check_provider(at, provider))
 }

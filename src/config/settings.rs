@@ -15,6 +15,7 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     pub(crate) admission: Admission,
     pub(crate) http: Http,
+    pub(crate) browser: Browser,
     pub(crate) admin: Admin,
     pub(crate) store: Store,
     pub(crate) limits: Limits,
@@ -115,6 +116,13 @@ pub(crate) struct Http {
     pub(crate) answer_seconds: u64,
     /// How long a client may send nothing of a body that is not whole; past it it gets 408.
     pub(crate) body_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Browser {
+    /// Origins whose pages may come to the data port, separated by commas; `*` for any, empty for none.
+    pub(crate) origins: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

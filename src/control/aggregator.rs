@@ -13,6 +13,7 @@ mod resumption;
 mod slots;
 mod speaking;
 mod turn;
+mod uses;
 mod views;
 
 use self::cluster::ClusterSync;
@@ -20,6 +21,7 @@ use self::journal::Journal;
 use self::resumption::Resumptions;
 use self::slots::{Asked, Slots};
 pub(crate) use self::turn::{Obeyed, Turn};
+use self::uses::Uses;
 use self::views::{holding_block, session_view};
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
@@ -76,6 +78,7 @@ pub struct Aggregator {
     slots: Slots,
     journal: Journal,
     resumptions: Resumptions,
+    uses: Uses,
     reports_applied: u64,
     details_lost: u64,
 }
@@ -103,6 +106,7 @@ impl Aggregator {
             slots: Slots::default(),
             journal: Journal::default(),
             resumptions: Resumptions::default(),
+            uses: Uses::default(),
             reports_applied: 0,
             details_lost: 0,
         }
@@ -166,6 +170,7 @@ impl Aggregator {
             }
             Report::Resumable { handle, session } => self.note_handle(handle, session),
             Report::Resume { shard, ticket, handle } => self.answer_resumption(shard, ticket, handle),
+            Report::Show { shard, ticket, token } => self.answer_show(shard, ticket, &token, now),
             Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
                 self.attend_to(Asked::Admission { shard, ticket, admission }, now);
@@ -425,6 +430,7 @@ impl Aggregator {
     /// Puts an entry into the catalog, or changes or removes it.
     pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), CommandError> {
         let id = entry.id.clone();
+        self.end_revoked(&entry);
         self.ledger.set_entry(entry, now).map_err(|Full| CommandError::CatalogFull)?;
         self.announce_entry(&id);
         if *id.kind == *Listing::KIND {
@@ -464,7 +470,10 @@ impl Aggregator {
                     is_new
                 }
                 SettingUpdate::Key(key) => self.ledger.adopt_key(key, now),
-                SettingUpdate::Entry(entry) => self.ledger.adopt_entry(entry),
+                SettingUpdate::Entry(entry) => {
+                    self.end_revoked(&entry.value);
+                    self.ledger.adopt_entry(entry)
+                }
             };
             adopted += usize::from(is_new);
         }

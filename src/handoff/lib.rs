@@ -23,7 +23,9 @@ pub use counters::Counters;
 pub use heartbeat::Heartbeat;
 pub use lane::{Lane, LaneState};
 pub use mailbox::{Mailbox, Sender, mailbox};
-pub use message::{Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender, UserUsage};
+pub use message::{
+    Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender, Shown, ShownToken, UserUsage,
+};
 pub use notifier::Notifier;
 pub use published::Published;
 pub use refusals::Refusals;

@@ -4,10 +4,13 @@ use crate::account::Account;
 use crate::resumable::{HandleHash, Resumable};
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
+use tokenist_core::browser_token::TokenId;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::journal::Upto;
 use tokenist_core::limit::AccountState;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
+use tokenist_core::models::Models;
+use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::Used;
 
 /// From a shard to the aggregator.
@@ -25,6 +28,12 @@ pub enum Report {
         shard: usize,
         ticket: u64,
         handle: HandleHash,
+    },
+    /// A page shows a token. Answered by [`Order::Admission`], likewise, with [`Answer::Shown`].
+    Show {
+        shard: usize,
+        ticket: u64,
+        token: ShownToken,
     },
     /// A connection whose session is open already has resumed it.
     Opened(Opened),
@@ -58,7 +67,30 @@ pub enum Admission {
         name: Option<Arc<str>>,
     },
     /// The caller that shows this key wants to know what the user has used that it speaks for. Nothing changes by it.
-    Question { key: KeyHash, user: Option<UserId> },
+    Question { key: KeyHash, user: Option<UserId>, org: Option<OrgId> },
+    /// Likewise, of one whose word was taken for who the user is.
+    Standing(Arc<Identity>),
+}
+
+/// A token that was read and is in time.
+#[derive(Clone, Debug)]
+pub struct ShownToken {
+    pub id: TokenId,
+    /// How many sessions it opens, where one more is to be counted.
+    pub uses: Option<u32>,
+    /// Until when that is remembered.
+    pub until: Timestamp,
+}
+
+/// What the aggregator knows of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It was counted where that was asked.
+    Good,
+    Revoked,
+    UsedUp,
+    /// There are more tokens that are counted than may be.
+    Full,
 }
 
 /// The accounts that a session charges, and the user it is for after a key's binding was applied.
@@ -84,6 +116,8 @@ pub struct UserUsage {
     pub state: AccountState,
     /// What all instances have counted in the limit's window, as far as is known.
     pub used: Used,
+    /// The lists of models that bind the user's sessions under this key.
+    pub models: Vec<Models>,
 }
 
 /// The aggregator's answer.
@@ -93,6 +127,7 @@ pub enum Answer {
     Usage(Box<UserUsage>),
     /// The session that a handle resumes. `None`: it is not known, or not any more.
     Resumed(Option<Arc<Resumable>>),
+    Shown(Shown),
     KeyRefused(KeyRefusal),
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,
@@ -125,6 +160,8 @@ pub enum Order {
     Release,
     /// End this one session (4003).
     Close(SessionId),
+    /// End the sessions that this token has opened.
+    Revoke(TokenId),
     /// Accept no more; end what is left when `deadline_ms` have passed.
     Drain {
         deadline_ms: u64,

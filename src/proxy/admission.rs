@@ -7,10 +7,13 @@ use monoio::time::{Duration, timeout};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
+use tokenist_core::browser_token::{Claims, TokenFault};
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::id::{Identity, KeyHash, UserId};
+use tokenist_core::id::Identity;
 use tokenist_core::key::ProviderKey;
-use tokenist_handoff::{Admission, Admitted, Answer, HandleHash, KeyRefusal, Report, Resumable, UserUsage};
+use tokenist_handoff::{
+    Admission, Admitted, Answer, HandleHash, KeyRefusal, Report, Resumable, Shown, ShownToken, UserUsage,
+};
 
 /// How long the aggregator may take over an unknown user.
 const ADMISSION_WAIT: Duration = Duration::from_secs(5);
@@ -31,23 +34,35 @@ pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, Clo
         return Err(CloseReason::Overloaded(BEHIND.into()));
     }
     let Caller { credential, user, org, feature, conversation, email, name } = caller;
-    let key = match credential {
-        Credential::Key(key) => key,
-        Credential::Own(own_key) => {
-            let Some(user) = user else {
-                return Err(CloseReason::Unauthorized("the x-user-id header is missing".into()));
-            };
-            let identity = Arc::new(Identity { user, org, feature, conversation, email, name, key: None });
-            let holders = match shard.accounts.known(&identity) {
-                Some(holders) => holders,
-                None => holders_of(ask(shard, Admission::Identity(Arc::clone(&identity))).await?),
-            };
-            return Ok(Found { identity, holders, own_key: Some(own_key) });
+    let (key, own_key) = match &credential {
+        Credential::Key(key) => (Some(*key), None),
+        Credential::Own(own_key) => (None, Some(own_key.clone())),
+        Credential::Token(claims) => {
+            show(shard, claims, None).await?;
+            (claims.key, None)
         }
+    };
+    let Some(key) = key else {
+        let Some(user) = user else {
+            return Err(CloseReason::Unauthorized("the x-user-id header is missing".into()));
+        };
+        let identity = Arc::new(Identity { user, org, feature, conversation, email, name, key: None });
+        let holders = match shard.accounts.known(&identity) {
+            Some(holders) => holders,
+            None => holders_of(ask(shard, Admission::Identity(Arc::clone(&identity))).await?),
+        };
+        return Ok(Found { identity, holders, own_key });
     };
     let admission =
         Admission::Key { key, user, org, feature: feature.clone(), email: email.clone(), name: name.clone() };
-    let admitted = ask(shard, admission).await?;
+    let is_token = matches!(credential, Credential::Token(_));
+    let admitted = match answer(shard, admission).await? {
+        Answer::Admitted(admitted) => admitted,
+        Answer::KeyRefused(KeyRefusal::Unknown | KeyRefusal::Ended) if is_token => {
+            return Err(CloseReason::Token(TokenFault::KeyEnded));
+        }
+        other => return Err(refusal(&other)),
+    };
     let (user, org) = (admitted.user_id.clone(), admitted.org_id.clone());
     let identity = Identity { user, org, feature, conversation, email, name, key: Some(key) };
     Ok(Found { identity: Arc::new(identity), holders: holders_of(admitted), own_key: None })
@@ -58,14 +73,25 @@ fn holders_of(admitted: Admitted) -> Holders {
     Holders { user, org, feature, key }
 }
 
-/// How the user stands whom a key speaks for. Nothing changes by the question.
-pub(crate) async fn user_usage(
-    shard: &Rc<Shard>,
-    key: KeyHash,
-    user: Option<UserId>,
-) -> Result<UserUsage, CloseReason> {
-    match answer(shard, Admission::Question { key, user }).await? {
+/// How the user stands whom a question is about. Nothing changes by it.
+pub(crate) async fn user_usage(shard: &Rc<Shard>, question: Admission) -> Result<UserUsage, CloseReason> {
+    match answer(shard, question).await? {
         Answer::Usage(usage) => Ok(*usage),
+        other => Err(refusal(&other)),
+    }
+}
+
+/// Has the aggregator look whether a token was revoked, and count one more session where it opens so many and no more.
+pub(crate) async fn show(shard: &Rc<Shard>, claims: &Claims, uses: Option<u32>) -> Result<(), CloseReason> {
+    let token = ShownToken { id: claims.id.clone(), uses, until: claims.last_moment() };
+    let answer = put(shard, |ticket| Report::Show { shard: shard.index, ticket, token }).await;
+    match answer.ok_or_else(|| CloseReason::Overloaded(BEHIND.into()))? {
+        Answer::Shown(Shown::Good) => Ok(()),
+        Answer::Shown(Shown::Revoked) => Err(CloseReason::Token(TokenFault::Revoked)),
+        Answer::Shown(Shown::UsedUp) => Err(CloseReason::Token(TokenFault::UsedUp)),
+        Answer::Shown(Shown::Full) => {
+            Err(CloseReason::Overloaded("more tokens are counted than may be".into()))
+        }
         other => Err(refusal(&other)),
     }
 }
@@ -114,7 +140,7 @@ fn refusal(answer: &Answer) -> CloseReason {
         ),
         Answer::Full => CloseReason::Overloaded("the ledger holds as many users as it may".into()),
         Answer::Unread => CloseReason::Overloaded("what was used before could not be read in time".into()),
-        Answer::Admitted(_) | Answer::Usage(_) | Answer::Resumed(_) => {
+        Answer::Admitted(_) | Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_) => {
             unreachable!("the aggregator answers what it was asked")
         }
     }

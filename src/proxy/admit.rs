@@ -5,8 +5,10 @@
 use crate::admission::{self, Found};
 use crate::arrival::Arrival;
 use crate::asked::Asked;
-use crate::authn::{self, Caller};
+use crate::authn::{self, Caller, Credential};
+use crate::browser;
 use crate::config::Provider;
+use crate::cors;
 use crate::error::{Phase, SessionError, Side};
 use crate::io::stream::End;
 use crate::io::tls::Scheme;
@@ -22,6 +24,7 @@ use monoio::time::{Duration, sleep};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokenist_core::browser_token::TokenFault;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::ModelSource;
 use tokenist_core::http::RequestHead;
@@ -65,13 +68,18 @@ pub(crate) async fn admit(
     live: &Rc<Live>,
     arrival: Arrival,
 ) -> Result<Outcome, SessionError> {
-    let Some((request, mended)) = request::read(shard, live, arrival).await? else {
+    let Some((mut request, mended)) = request::read(shard, live, arrival).await? else {
         return Ok(Outcome::Answered);
     };
     live.client.set(Some(client::of_request(&shard.config, request.origin.client, &request.head)));
+    if let Some(answer) = cors::preflight(shard, &request.head) {
+        refuse::respond(shard, live, request.reader, request.writer, answer).await;
+        return Ok(Outcome::Answered);
+    }
+    cors::note(shard, live, &request.head);
     if let Some(destination) = local::destination(shard, &request.head) {
         live.http.set(Http::Running);
-        let verdict = verdict(shard, live, &request.head, mended).await;
+        let verdict = verdict(shard, live, &mut request.head, mended).await;
         return Ok(Outcome::Request(Box::new(Asking { request, destination, verdict })));
     }
     let admitted = admit_session(shard, live, request, mended).await?;
@@ -82,13 +90,27 @@ pub(crate) async fn admit(
 async fn verdict(
     shard: &Rc<Shard>,
     live: &Live,
-    head: &RequestHead,
+    head: &mut RequestHead,
     mended: Result<(), CloseReason>,
 ) -> Result<Option<ProviderKey>, CloseReason> {
     let client = live.client.get().expect("a request comes from somewhere");
-    let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity));
+    let read = |token: &str| shard.read_token(token);
+    let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity, read));
     note_caller(shard, live, head, client);
-    judge(shard, live, caller?, client).await
+    let caller = caller?;
+    let token = match &caller.credential {
+        Credential::Token(claims) => Some(claims),
+        Credential::Key(_) | Credential::Own(_) => None,
+    };
+    match token {
+        Some(_) if live.is_request() => return Err(CloseReason::Token(TokenFault::SessionsAlone)),
+        _ if live.is_request() => {}
+        _ => cors::refusal(shard, head, token.is_some()).map_or(Ok(()), Err)?,
+    }
+    if let Some(claims) = token {
+        browser::bind(live, head, claims)?;
+    }
+    judge(shard, live, caller, client).await
 }
 
 /// A request for a session. `None`: it was answered.
@@ -98,7 +120,7 @@ async fn admit_session(
     request: Request,
     mended: Result<(), CloseReason>,
 ) -> Result<Option<Admitted>, SessionError> {
-    let Request { head, reader, writer, buffer, filled, path_key, origin } = request;
+    let Request { mut head, reader, writer, buffer, filled, path_key, origin } = request;
     if usage::is_asked(&head) {
         let answer = match mended {
             Ok(()) => usage::answer(shard, &head).await,
@@ -130,14 +152,15 @@ async fn admit_session(
     };
     live.dialect.set(route.dialect);
     let end = End { reader, writer, buffer, filled };
-    let own_key = verdict(shard, live, &head, mended).await;
+    let own_key = verdict(shard, live, &mut head, mended).await;
     let asked = Asked::by(&head, route.dialect);
     let refused = |reason| (reason, Some(&*websocket_key));
     match own_key {
         Err(reason) => turn_down(shard, live, end, &head, refused(reason)).await,
         Ok(own_key) => match route.dialect.model_is_in() {
             ModelSource::Url => {
-                match choose(shard, live, &route, asked.models.of_session(), own_key.is_some()) {
+                let chosen = choose(shard, live, &route, asked.models.of_session(), own_key.is_some());
+                match spend(shard, live, chosen).await {
                     Ok(provider) => Ok(Some(Admitted {
                         head,
                         websocket_key,
@@ -255,9 +278,7 @@ fn choose(
             Ok(provider)
         }
         Err(reason) => {
-            if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
-                shard.refused(Some(identity), identity.key, client, &reason);
-            }
+            note(shard, live, &reason);
             Err(reason)
         }
     }
@@ -278,8 +299,8 @@ async fn greet(
     let (read, end) = opening::read(shard, live, end, route.dialect).await;
     let chosen = match read {
         Ok(Some(opening)) => {
-            let provider = attach(shard, live, &route, &opening, own_key.is_some()).await;
-            provider.map(|provider| (opening, provider)).map_err(opening::Failure::Refused)
+            let attached = attach(shard, live, &route, opening, own_key.is_some()).await;
+            attached.map_err(opening::Failure::Refused)
         }
         Ok(None) => Err(opening::Failure::Gone),
         Err(reason) => Err(opening::Failure::Refused(reason)),
@@ -305,20 +326,38 @@ async fn attach(
     shard: &Rc<Shard>,
     live: &Live,
     route: &Route,
-    opening: &Opening,
+    opening: Opening,
     has_own_key: bool,
-) -> Result<Arc<Provider>, CloseReason> {
+) -> Result<(Opening, Arc<Provider>), CloseReason> {
+    let opening =
+        browser::impose(live, route.dialect, opening).inspect_err(|reason| note(shard, live, reason))?;
     let provider = choose(shard, live, route, opening.model.as_ref(), has_own_key)?;
     if let Some(handle) = &opening.handle {
         resumption::join(shard, live, &provider.name, handle).await;
     }
     if live.has_place() {
-        return Ok(provider);
+        return spend(shard, live, Ok(provider)).await.map(|provider| (opening, provider));
     }
     let max_sessions = live.holders.get().and_then(|holders| holders.user.state().limit.max_sessions);
     let reason = too_many(max_sessions);
-    if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
-        shard.refused(Some(identity), identity.key, client, &reason);
-    }
+    note(shard, live, &reason);
     Err(reason)
+}
+
+/// Counts a use of the token that the session was opened with, if it was and a provider may be dialled.
+async fn spend(
+    shard: &Rc<Shard>,
+    live: &Live,
+    chosen: Result<Arc<Provider>, CloseReason>,
+) -> Result<Arc<Provider>, CloseReason> {
+    let provider = chosen?;
+    let spent = browser::spend(shard, live).await;
+    spent.inspect_err(|reason| note(shard, live, reason)).map(|()| provider)
+}
+
+/// Keeps for the operator that a caller was refused.
+fn note(shard: &Shard, live: &Live, reason: &CloseReason) {
+    if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
+        shard.refused(Some(identity), identity.key, client, reason);
+    }
 }

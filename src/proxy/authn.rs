@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use tokenist_core::authority::Mute;
+use tokenist_core::browser_token::{Claims, TokenFault};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::pass::{self, is_key_scheme, key_of_subprotocol};
 use tokenist_core::http::query::{self, Parameter};
@@ -41,6 +42,8 @@ pub(crate) enum Credential {
     Key(KeyHash),
     /// The caller's own provider key, to be passed through.
     Own(ProviderKey),
+    /// What a browser's token says.
+    Token(Box<Claims>),
 }
 
 /// Never shows a key.
@@ -49,6 +52,7 @@ impl fmt::Debug for Credential {
         match self {
             Credential::Key(hash) => hash.fmt(f),
             Credential::Own(_) => f.write_str("Own(…)"),
+            Credential::Token(claims) => write!(f, "Token({})", claims.id),
         }
     }
 }
@@ -72,12 +76,17 @@ impl Caller {
         match self.credential {
             Credential::Key(key) => Some(key),
             Credential::Own(_) => None,
+            Credential::Token(ref claims) => claims.key,
         }
     }
 }
 
-/// Finds out who is calling, or says what is missing or malformed.
-pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller, CloseReason> {
+/// Finds out who is calling, or says what is missing or malformed. `read` says what a browser's token does.
+pub(crate) fn caller(
+    head: &RequestHead,
+    rules: &IdentityRules,
+    read: impl FnOnce(&str) -> Result<Claims, TokenFault>,
+) -> Result<Caller, CloseReason> {
     if head.path().split('/').any(|piece| pass::holds_own_key(&decoded(piece))) {
         return Err(unauthorized(IN_PATH));
     }
@@ -90,11 +99,9 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
     let credential = match credential(head)? {
         None => return Err(unauthorized("no API key was sent; put one in `Authorization: Bearer …`")),
         Some(key) if key.starts_with(KEY_PREFIX) => Credential::Key(hash(&key)),
+        Some(key) if is_own(&key) => return bearer_of(read(&key).map_err(CloseReason::Token)?, head),
         Some(_) if !rules.passthrough => {
             return Err(unauthorized("only tokenist keys (ug_…) are accepted here"));
-        }
-        Some(key) if is_own(&key) => {
-            return Err(unauthorized(EPHEMERAL));
         }
         Some(key) => Credential::Own(ProviderKey::parse(&key).ok_or_else(|| unauthorized(BAD_KEY))?),
     };
@@ -116,6 +123,19 @@ pub(crate) fn caller(head: &RequestHead, rules: &IdentityRules) -> Result<Caller
         conversation: claim("x-conversation-id", None, id::read)?.map(Arc::from),
         email: claim("x-user-email", None, id::read_email)?.map(Arc::from),
         name: claim("x-user-name", None, id::read_name)?.map(Arc::from),
+    })
+}
+
+/// The caller that a token speaks for, whatever else its page claims.
+fn bearer_of(claims: Claims, head: &RequestHead) -> Result<Caller, CloseReason> {
+    Ok(Caller {
+        user: claims.user.clone(),
+        org: claims.org.clone(),
+        feature: claims.feature.clone(),
+        conversation: claim(head, "x-conversation-id", None, id::read)?.map(Arc::from),
+        email: None,
+        name: None,
+        credential: Credential::Token(Box::new(claims)),
     })
 }
 
@@ -351,7 +371,6 @@ const IN_PATH: &str =
     "a tokenist key stands in `Authorization: Bearer …`, or in front of the path: /k/ug_…/v1/realtime";
 const NO_PATH_KEY: &str = "what stands behind /k/ in the path is no tokenist key (ug_…)";
 const TWO_KEYS: &str = "it shows two different tokenist keys; send one of them";
-const EPHEMERAL: &str = "ephemeral tokens (ek_…) go to no provider; use a provider's key or a tokenist key";
 const BAD_KEY: &str = "the API key holds a blank, a control character or one that is not ASCII";
 
 #[cfg(test)]
@@ -368,10 +387,13 @@ mod tests {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let head = request_head(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap();
         let (head, mended) = mended(head, rules);
-        let caller = mended.and_then(|()| caller(&head, rules)).map_err(|ending| ending.message())?;
+        let caller = mended
+            .and_then(|()| caller(&head, rules, |_| Err(TokenFault::Foreign)))
+            .map_err(|ending| ending.message())?;
         let key = match caller.credential {
             Credential::Key(_) => "ug".into(),
             Credential::Own(key) => key.reveal().to_owned(),
+            Credential::Token(_) => unreachable!("none is read here"),
         };
         Ok((key, caller.user.map_or("-".into(), |user| user.to_string())))
     }
@@ -497,6 +519,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_malformed_is_said() {
         let key = "Authorization: Bearer sk-1";
+        let foreign = TokenFault::Foreign.to_string();
         for (target, headers, rules, why) in [
             ("/", vec!["x-user-id: a"], OPEN, "no API key was sent; put one in `Authorization: Bearer …`"),
             (
@@ -544,7 +567,9 @@ mod tests {
             ("/?key=%", vec!["x-user-id: a"], OPEN, "the query parameter key is not valid percent-encoding"),
             ("/", vec!["api-key: sk 1", "x-user-id: a"], OPEN, BAD_KEY),
             ("/", vec!["Authorization: Bearer schlüssel", "x-user-id: a"], OPEN, BAD_KEY),
-            ("/", vec!["Authorization: Bearer ek_1", "x-user-id: a"], OPEN, EPHEMERAL),
+            ("/", vec!["Authorization: Bearer ek_1", "x-user-id: a"], OPEN, &foreign),
+            ("/?access_token=auth_tokens/ek_1", vec![], OPEN, &foreign),
+            ("/", vec!["Authorization: Bearer ek_1"], IdentityRules { passthrough: false, ..OPEN }, &foreign),
             ("/x/ug_1/v1", vec![key, "x-user-id: a"], OPEN, IN_PATH),
             ("/x/%75g_1/v1", vec![key, "x-user-id: a"], OPEN, IN_PATH),
             (

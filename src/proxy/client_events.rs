@@ -9,6 +9,8 @@ use crate::live::Live;
 use crate::pings::PING;
 use crate::shard::Shard;
 use crate::tap::Tap;
+use crate::tokens::{Binding, beyond};
+use tokenist_core::close_reason::CloseReason;
 use tokenist_core::meter::ClientPeeked;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{Header, Opcode, unmask};
@@ -30,7 +32,7 @@ pub struct ClientObserver<'a, E = System> {
 
 impl<'a, E: Environment> ClientObserver<'a, E> {
     pub fn new(shard: &'a Shard<E>, live: &'a Live, owed: &'a Owed<'a, E>) -> ClientObserver<'a, E> {
-        ClientObserver { shard, live, owed, requests: Requests::new(owed) }
+        ClientObserver { shard, live, owed, requests: Requests::new(live, owed) }
     }
 }
 
@@ -64,6 +66,10 @@ impl<E: Environment> Visit for ClientObserver<'_, E> {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 self.live.active_at.set(self.shard.now());
                 let act = self.requests.see(header, payload, part);
+                if let Some(reason) = self.requests.refused.take() {
+                    self.shard.end(self.live, reason);
+                    return Act::Break;
+                }
                 self.owed.tap(Tap::elapse);
                 if act != Act::Pass {
                     return act;
@@ -87,6 +93,10 @@ fn is_ours(header: &Header, payload: &[u8]) -> bool {
 #[derive(Debug)]
 struct Requests<'a, E> {
     owed: &'a Owed<'a, E>,
+    /// What binds the page's events, all of which are read then.
+    token: Option<&'a Binding>,
+    /// Why the event that was seen last may not go on.
+    refused: Option<CloseReason>,
     /// The message under way is sound as it is.
     is_sound: bool,
     /// A message that comes in several frames or parts.
@@ -105,8 +115,9 @@ struct Gathering {
 }
 
 impl<'a, E: Environment> Requests<'a, E> {
-    fn new(owed: &'a Owed<'a, E>) -> Requests<'a, E> {
-        Requests { owed, is_sound: false, gathering: None }
+    fn new(live: &'a Live, owed: &'a Owed<'a, E>) -> Requests<'a, E> {
+        let token = live.token.get().map(|token| &**token).filter(|token| token.bounds.is_some());
+        Requests { owed, token, refused: None, is_sound: false, gathering: None }
     }
 
     /// A part of a message, as it is on the wire, and whether it may go on. One that may not is never completed.
@@ -137,7 +148,15 @@ impl<'a, E: Environment> Requests<'a, E> {
         act
     }
 
-    fn whole(&self, header: &Header, payload: &[u8]) -> Act {
+    fn whole(&mut self, header: &Header, payload: &[u8]) -> Act {
+        if let Some(token) = self.token {
+            let mut event = payload.to_vec();
+            open(&mut event, header, 0);
+            self.refused = token.refuses(&event);
+            if self.refused.is_some() {
+                return Act::Break;
+            }
+        }
         let mut head = [0; HEAD_BYTES];
         let seen = payload.len().min(HEAD_BYTES);
         head[..seen].copy_from_slice(&payload[..seen]);
@@ -152,7 +171,7 @@ impl<'a, E: Environment> Requests<'a, E> {
     }
 
     fn gather(
-        &self,
+        &mut self,
         gathering: &mut Gathering,
         header: &Header,
         payload: &[u8],
@@ -160,7 +179,15 @@ impl<'a, E: Environment> Requests<'a, E> {
         message_bytes: Option<u64>,
         last: bool,
     ) -> Act {
-        gathering.keep(header, payload, part);
+        gathering.keep(header, payload, part, self.token.is_some());
+        if let Some(token) = self.token.filter(|_| last) {
+            let is_whole = gathering.bytes.len() as u64 == gathering.message_bytes;
+            let long = || beyond(format!("an event of it has {EVENT_BYTES_MAX} bytes at most"));
+            self.refused = if is_whole { token.refuses(&gathering.bytes) } else { Some(long()) };
+            if self.refused.is_some() {
+                return Act::Break;
+            }
+        }
         match gathering.peeked {
             Some(ClientPeeked::Length) => self.owed.tap(|tap| tap.grow_client(payload.len() as u64)),
             Some(ClientPeeked::Pass | ClientPeeked::Collect) => {}
@@ -184,12 +211,13 @@ impl<'a, E: Environment> Requests<'a, E> {
 }
 
 impl Gathering {
-    fn keep(&mut self, header: &Header, payload: &[u8], part: Part) {
+    fn keep(&mut self, header: &Header, payload: &[u8], part: Part, all: bool) {
         if matches!(part, Part::Whole | Part::First) {
             self.frame_bytes = 0;
         }
         let kept_max = match self.peeked {
             None | Some(ClientPeeked::Collect) => EVENT_BYTES_MAX,
+            Some(ClientPeeked::Length | ClientPeeked::Pass) if all => EVENT_BYTES_MAX,
             Some(ClientPeeked::Length | ClientPeeked::Pass) => 0,
         };
         let room = kept_max.saturating_sub(self.bytes.len()).min(payload.len());

@@ -1,5 +1,6 @@
 //! What the data plane is told at start. Every bound of the plane is here.
 
+use crate::tokens::Signer;
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use tokenist_core::http::write::HeaderValue;
 use tokenist_core::id::UserId;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::meter::{Billing, EstimateMode};
+use tokenist_core::origin::Origins;
 use tokenist_core::provider::Routes;
 use tokenist_handoff::Published;
 
@@ -53,6 +55,10 @@ pub struct Config {
     /// Users and keys whose accounts a shard remembers.
     pub account_cache_max: usize,
     pub identity: IdentityRules,
+    /// What signs browsers' tokens; `None`: it could be guessed.
+    pub signer: Option<Signer>,
+    /// Whose pages may come in.
+    pub origins: Origins,
     /// Whose word is taken for where a request comes from.
     pub trusted_proxies: TrustedProxies,
     /// Whether connections from those begin with a header of the PROXY protocol.

@@ -20,7 +20,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::metric::Metric;
-use tokenist_core::ws::frame;
+use tokenist_core::ws::frame::{self, Opcode};
 
 /// A session whose ends are both there.
 pub(crate) struct Connected {
@@ -28,7 +28,8 @@ pub(crate) struct Connected {
     pub(crate) target: String,
     pub(crate) asked: Asked,
     pub(crate) provider: Arc<Provider>,
-    /// The client's first event, if it was read before the dial. It is on its way.
+    /// What the provider was told before all else: the client's first event, if it was read before the dial, or the
+    /// settings of its token.
     pub(crate) opening: Option<Vec<u8>>,
     pub(crate) ends: Ends,
 }
@@ -62,7 +63,13 @@ pub(crate) async fn connect(
         }
         None => {
             switch(shard, live, &mut admitted, &answer.head, &upstream).await.map_err(failed)?;
-            None
+            let prelude = live.token.get().and_then(|token| token.prelude());
+            if let Some(event) = &prelude {
+                let words = frame::write(Opcode::Text, event.as_bytes(), Some(live.mask_key()));
+                let sent = upstream.writer.write_bytes(words).await;
+                sent.map_err(|error| SessionError::new(Side::Upstream, Phase::Dial, error))?;
+            }
+            prelude.map(String::into_bytes)
         }
     };
     let Admitted { head, asked, provider, end: downstream, .. } = admitted;
@@ -76,6 +83,7 @@ async fn dial_with_keys(shard: &Shard, live: &Live, admitted: &Admitted) -> Resu
     let Admitted { head, websocket_key, route, provider, own_key, .. } = admitted;
     let chosen = live.provider.get().unwrap_or_default();
     let (ring, (dialect, path)) = (&shard.key_rings[chosen], route.at(chosen));
+    let path = live.token.get().map_or(path, |token| token.path(path));
     let path = dialect.path_of_session(path, live.id().0);
     let mut left = provider.keys.len();
     loop {

@@ -8,6 +8,7 @@ mod answer;
 mod dial;
 pub(crate) mod keep;
 mod metered;
+mod mint;
 mod outlet;
 mod plan;
 mod refusal;
@@ -18,10 +19,12 @@ mod words;
 use crate::admit::Asking;
 use crate::arrival::{Arrival, Kept, Origin};
 use crate::config::Provider;
+use crate::cors;
 use crate::error::{Phase, SessionError, Side};
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::Writer;
 use crate::live::Live;
+use crate::local::Destination;
 use crate::refuse;
 use crate::request::Request;
 use crate::shard::Shard;
@@ -93,6 +96,9 @@ pub(crate) async fn exchange(
     };
     let ahead = Some((buffer, filled)).filter(|_| filled > 0);
     let mut client = Client { source: Source::new(reader, ahead, framing), writer, origin };
+    if let (Destination::Mint(form), Ok(own_key)) = (&destination, &verdict) {
+        return mint::answer(shard, live, &head, client, *form, own_key.clone()).await;
+    }
     let planned = match verdict {
         Ok(own_key) => plan::plan(shard, live, &head, &mut client, framing, &destination, own_key).await,
         Err(reason) => Err(Failed::Refused(reason)),
@@ -155,7 +161,7 @@ async fn turn_down(
         }
     };
     live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
-    let said = client.writer.write_bytes(words).await;
+    let said = client.writer.write_bytes(cors::tell(live, words)).await;
     said.map_err(|error| SessionError::new(Side::Downstream, Phase::Relay, error))?;
     let next = close_or_keep(shard, live, client, keeps).await;
     match failed {

@@ -5,6 +5,7 @@
 
 use crate::holders::Holders;
 use crate::io::shut_down::ShutdownHandle;
+use crate::tokens::Binding;
 use monoio::io::{CancelHandle, Canceller};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{self, Dialect};
+use tokenist_core::http::write::HeaderValue;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::meter::Carried;
 use tokenist_core::models::Models;
@@ -105,6 +107,10 @@ pub struct Live {
     pub(crate) operators_key: Cell<Option<usize>>,
     /// By whom refusals are counted, once the head is read.
     pub(crate) caller: OnceCell<CallerMark>,
+    /// What a page has opened it with.
+    pub(crate) token: OnceCell<Box<Binding>>,
+    /// The origin of the page that may read its answer, if there are such pages and it is one.
+    pub(crate) page: OnceCell<Option<Box<HeaderValue>>>,
     /// The provider owes something that it has begun.
     pub(crate) under_way: Cell<bool>,
     /// When time was last charged, where time is billed.
@@ -274,6 +280,8 @@ impl Live {
             model: RefCell::new(None),
             operators_key: Cell::new(None),
             caller: OnceCell::new(),
+            token: OnceCell::new(),
+            page: OnceCell::new(),
             under_way: Cell::new(false),
             timed_at: Cell::new(None),
             is_storming: Cell::new(false),
@@ -362,9 +370,11 @@ impl Live {
         taken
     }
 
-    /// Lists of its holders that its model has to be on.
+    /// Lists of its holders, and of its token, that its model has to be on.
     pub(crate) fn bounds(&self) -> Vec<Models> {
-        self.holders.get().map(Holders::models).unwrap_or_default()
+        let of_holders = self.holders.get().map(Holders::models).unwrap_or_default();
+        let of_token = self.token.get().and_then(|token| token.models());
+        of_holders.into_iter().chain(of_token).collect()
     }
 
     pub(crate) fn leave_place(&self) {

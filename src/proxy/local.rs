@@ -6,6 +6,7 @@ use crate::shard::Shard;
 use crate::{upgrade, usage};
 use serde_json::json;
 use tokenist_core::api::Api;
+use tokenist_core::browser_token::Form;
 use tokenist_core::dialect::Address;
 use tokenist_core::http::RequestHead;
 use tokenist_core::provider::{NoRoute, RequestRoute, Route, path};
@@ -17,13 +18,15 @@ pub(crate) enum Destination {
     Api(RequestRoute),
     /// To the provider of this index, and the path there.
     Unmetered(usize, String),
+    /// To nobody: it asks for a token for a page.
+    Mint(Form),
 }
 
 impl Destination {
     pub(crate) fn route(&self) -> Option<&RequestRoute> {
         match self {
             Destination::Api(route) => Some(route),
-            Destination::Unmetered(..) => None,
+            Destination::Unmetered(..) | Destination::Mint(_) => None,
         }
     }
 
@@ -40,6 +43,9 @@ pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destinati
     let routes = &shard.config.routes;
     if head.wants_websocket() || is_ours() || usage::is_asked(head) || routes.address(&path).is_some() {
         return None;
+    }
+    if let Some(form) = Form::of(&head.method, &path) {
+        return Some(Destination::Mint(form));
     }
     if let Some(route) = routes.of_request(&head.method, &path) {
         return Some(Destination::Api(route));

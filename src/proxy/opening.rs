@@ -18,7 +18,7 @@ use tokenist_core::dialect::{ClientEvent, Dialect, Handle};
 use tokenist_core::http::blot::Blot;
 use tokenist_core::http::{Headers, RequestHead};
 use tokenist_core::id::Model;
-use tokenist_core::ws::frame::{Header, Opcode, unmask};
+use tokenist_core::ws::frame::{self, Header, Opcode, unmask};
 
 /// The longest first event.
 const BYTES_MAX: usize = 1 << 20;
@@ -35,6 +35,19 @@ pub(crate) struct Opening {
     pub(crate) wire: Vec<u8>,
     /// What they say.
     pub(crate) event: Vec<u8>,
+}
+
+impl Opening {
+    /// The same with another event in the place of the client's.
+    pub(crate) fn instead(
+        self,
+        dialect: &'static dyn Dialect,
+        event: String,
+        mask: [u8; 4],
+    ) -> Result<Opening, CloseReason> {
+        let wire = frame::write(Opcode::Text, event.as_bytes(), Some(mask));
+        named(dialect, wire, event.into_bytes())
+    }
 }
 
 /// Why a session ends before its model is known.
@@ -180,7 +193,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tokenist_core::dialect::GeminiLive;
-    use tokenist_core::ws::frame;
 
     const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
     const SETUP: &[u8] = br#"{"setup":{"model":"models/gemini-3.8-live"}}"#;

@@ -4,6 +4,7 @@
 
 use crate::arrival::{Accepted, Arrival};
 use crate::config::Refuse;
+use crate::cors;
 use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::{self, Reader, Writer};
 use crate::io::tcp;
@@ -58,13 +59,17 @@ pub(crate) async fn refuse(
 
 /// In WebSocket terms, or in HTTP for clients that are set to it or storm.
 pub(crate) async fn say(shard: &Shard, live: &Live, writer: &mut Writer, refused: Refused<'_>, storms: bool) {
+    let is_foreign = matches!(refused.reason, CloseReason::OriginRefused { .. });
     let in_http = match shard.config.refuse {
+        _ if is_foreign => true,
         Refuse::Close => false,
         Refuse::Http => true,
         Refuse::Auto => storms,
     };
     let said = match refused.websocket_key {
-        Some(_) if in_http => writer.write_bytes(in_http_words(shard, refused.reason)).await,
+        Some(_) if in_http => {
+            writer.write_bytes(cors::tell(live, in_http_words(shard, refused.reason))).await
+        }
         key => say_close(live, writer, refused, key).await,
     };
     if let Err(error) = said {
@@ -124,7 +129,7 @@ pub(crate) async fn answer_malformed(
 
 pub(crate) async fn respond(shard: &Shard, live: &Live, reader: Reader, mut writer: Writer, answer: Vec<u8>) {
     live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
-    if let Err(error) = writer.write_bytes(answer).await {
+    if let Err(error) = writer.write_bytes(cors::tell(live, answer)).await {
         tracing::trace!(session = %live.id(), %error, "an answer could not be told");
     }
     finish(shard, live, reader, writer).await;

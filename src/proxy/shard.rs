@@ -22,6 +22,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
+use tokenist_core::browser_token::{Claims, TokenFault, TokenId};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
@@ -148,6 +149,7 @@ impl<E: Environment> Shard<E> {
                 Order::Sweep => self.sweep(),
                 Order::Release => self.accounts.release(),
                 Order::Close(session) => self.kill(session),
+                Order::Revoke(token) => self.end_token(&token),
                 Order::Drain { deadline_ms } => self.drain(deadline_ms),
             }
         }
@@ -190,6 +192,21 @@ impl<E: Environment> Shard<E> {
                 self.end(live, CloseReason::Killed);
             }
         });
+    }
+
+    /// Ends what a token has opened that was revoked.
+    fn end_token(&self, token: &TokenId) {
+        self.each(|live| {
+            if live.token.get().is_some_and(|opened_with| opened_with.claims.id == *token) {
+                self.end(live, CloseReason::Token(TokenFault::Revoked));
+            }
+        });
+    }
+
+    /// What a token says that is in time.
+    pub(crate) fn read_token(&self, token: &str) -> Result<Claims, TokenFault> {
+        let signer = self.config.signer.as_ref().ok_or(TokenFault::Foreign)?;
+        signer.read(token, self.time().wall)
     }
 
     /// Takes in no session more, and ends those that there are within this time.
@@ -495,6 +512,9 @@ impl<E: Environment> Shard<E> {
                 config.session_seconds.filter(|max| now.since(live.opened_at.get()) >= max * 1000)
             {
                 self.end(live, CloseReason::SessionTooLong { max_seconds });
+            }
+            if live.token.get().is_some_and(|token| token.is_over(self.now.get().wall)) {
+                self.end(live, CloseReason::Token(TokenFault::Expired));
             }
             let quiet_ms = now.since(live.active_at.get());
             if let Some(idle_seconds) = config.idle_seconds.filter(|max| quiet_ms >= max * 1000) {

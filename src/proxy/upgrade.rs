@@ -221,6 +221,7 @@ mod tests {
     use crate::authn::Credential;
     use proptest::prelude::*;
     use tokenist_core::auth_scheme::AuthScheme;
+    use tokenist_core::browser_token::TokenFault;
     use tokenist_core::http::pass::PassList;
     use tokenist_core::http::{head_end, request_head, response_head};
 
@@ -244,11 +245,13 @@ mod tests {
     fn sent(target: &str, headers: &str) -> Result<Vec<u8>, String> {
         let head = request_head(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes());
         let (head, mended) = authn::mended(head.map_err(|error| error.to_string())?, &OPEN);
-        let caller = mended.and_then(|()| authn::caller(&head, &OPEN)).map_err(|ending| ending.message())?;
+        let caller = mended
+            .and_then(|()| authn::caller(&head, &OPEN, |_| Err(TokenFault::Foreign)))
+            .map_err(|ending| ending.message())?;
         let provider = provider();
         let key = match caller.credential {
             Credential::Own(key) => key,
-            Credential::Key(_) => provider.keys[0].clone(),
+            Credential::Key(_) | Credential::Token(_) => provider.keys[0].clone(),
         };
         Ok(request(&head, &head.path(), &provider, WEBSOCKET_KEY, &key, &OPEN))
     }

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// The operator's token of every tokenist that is started here.
-pub const TOKEN: &str = "operator-token-of-the-tests";
+pub const TOKEN: &str = "operator-token-of-the-tests-0123456789";
 
 #[derive(Debug)]
 pub struct Tokenist {

@@ -147,7 +147,9 @@ impl World {
                 }
                 Arrival::KeyRefused(refusal)
             }
-            Some(Answer::Usage(_) | Answer::Resumed(_)) => panic!("{} asked for nothing else", identity.user),
+            Some(Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_)) => {
+                panic!("{} asked for nothing else", identity.user)
+            }
             Some(Answer::Full) => {
                 assert!(self.shape.is_small, "there is a slot for everybody");
                 self.coverage.note("session refused: ledger full");

@@ -56,6 +56,7 @@ pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
         Report::Charged(delta, _) => Some(delta),
         Report::Admit { .. }
         | Report::Resume { .. }
+        | Report::Show { .. }
         | Report::Opened(_)
         | Report::Closed(_)
         | Report::Resumable { .. }

@@ -11,6 +11,7 @@ use tokenist_core::limit::{Limit, Mode, OnRedisDown, WindowKind};
 use tokenist_core::meter::{Billing, EstimateMode};
 use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
+use tokenist_core::origin::Origins;
 use tokenist_core::provider::{Routes, Served};
 use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse, Unmetered};
 
@@ -150,6 +151,8 @@ impl Shape {
             held_max: self.held_max,
             account_cache_max: self.cache_max,
             identity: IdentityRules { passthrough: true, query: false },
+            signer: None,
+            origins: Origins::default(),
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
             refuse: Refuse::Auto,

@@ -31,7 +31,7 @@ enum Opens {
 use Opens::*;
 
 /// What is declared of each operation. One that is not here fails the test: say who may open it, and why.
-const DECLARED: [(&str, Opens); 69] = [
+const DECLARED: [(&str, Opens); 71] = [
     ("begin_session", All),
     ("read_health", All),
     ("read_openapi", All),
@@ -53,6 +53,7 @@ const DECLARED: [(&str, Opens); 69] = [
     ("list_policies", Viewers),
     ("list_prices", Viewers),
     ("list_refusals", Viewers),
+    ("list_revoked_tokens", Viewers),
     ("list_rule_triggers", Viewers),
     ("list_rules", Viewers),
     ("list_sessions", Viewers),
@@ -79,6 +80,7 @@ const DECLARED: [(&str, Opens); 69] = [
     ("remove_limit", Operators),
     ("remove_policy", Operators),
     ("remove_rule", Operators),
+    ("revoke_token", Operators),
     ("rotate_key", Operators),
     ("set_limit", Operators),
     ("set_threshold", Operators),

@@ -238,7 +238,7 @@ impl Aggregator {
         match asked {
             Asked::Admission { shard, ticket, admission } => {
                 let key = match &admission {
-                    Admission::Identity(identity) => identity.key,
+                    Admission::Identity(identity) | Admission::Standing(identity) => identity.key,
                     Admission::Key { key, .. } | Admission::Question { key, .. } => Some(*key),
                 };
                 let answer = self.admit(&admission, now);
@@ -267,7 +267,9 @@ impl Aggregator {
             ));
         }
         let need = match asked {
-            Asked::Admission { admission: Admission::Question { .. }, .. } => Need::Look,
+            Asked::Admission { admission: Admission::Question { .. } | Admission::Standing(_), .. } => {
+                Need::Look
+            }
             Asked::Admission { .. } => Need::Act,
             Asked::Command(command) => command.need(),
         };
@@ -330,9 +332,11 @@ impl Aggregator {
     /// The users whose membership has to be known before the holders can be told.
     fn heard_of(&self, asked: &Asked) -> Vec<Holder> {
         let (key, user) = match asked {
-            Asked::Admission { admission: Admission::Identity(_), .. } => return Vec::new(),
+            Asked::Admission { admission: Admission::Identity(_) | Admission::Standing(_), .. } => {
+                return Vec::new();
+            }
             Asked::Admission { admission: Admission::Key { key, user, .. }, .. }
-            | Asked::Admission { admission: Admission::Question { key, user }, .. } => {
+            | Asked::Admission { admission: Admission::Question { key, user, .. }, .. } => {
                 (Some(*key), user.as_ref())
             }
             Asked::Command(command) => match command.call() {

@@ -10,12 +10,14 @@ use tokenist_core::authority::{Membership, Mute, Speaker, space_of, speak};
 use tokenist_core::id::{Holder, Identity, KeyHash, OrgId, UserId};
 use tokenist_core::key::Key;
 use tokenist_core::ledger::Full;
+use tokenist_core::models::Models;
+use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Admission, Answer, KeyRefusal, UserUsage};
 
 impl Aggregator {
     pub(super) fn admit(&mut self, admission: &Admission, now: Timestamp) -> Answer {
-        if let Admission::Key { key, user, .. } | Admission::Question { key, user } = admission {
+        if let Admission::Key { key, user, .. } | Admission::Question { key, user, .. } = admission {
             let found = match self.key_for_sessions(key, now) {
                 Ok(found) => found,
                 Err(refusal) => return Answer::KeyRefused(refusal),
@@ -30,7 +32,7 @@ impl Aggregator {
         let identity = identity.into_owned();
         match admission {
             Admission::Identity(_) | Admission::Key { .. } => self.admit_identity(&identity, now),
-            Admission::Question { key, .. } => self.usage_of(key, identity.user, now),
+            Admission::Question { .. } | Admission::Standing(_) => self.usage_of(&identity, now),
         }
         .unwrap_or(Answer::Full)
     }
@@ -42,10 +44,13 @@ impl Aggregator {
         now: Timestamp,
     ) -> Option<Cow<'a, Identity>> {
         let identity = match admission {
-            Admission::Identity(identity) => return Some(Cow::Borrowed(identity)),
-            Admission::Question { key, user } => {
+            Admission::Identity(identity) | Admission::Standing(identity) => {
+                return Some(Cow::Borrowed(identity));
+            }
+            Admission::Question { key, user, org } => {
                 let found = self.key_for_sessions(key, now).ok()?;
-                Identity::of(self.speaker(found, user.as_ref(), None).ok()?.user)
+                let Speaker { user, org } = self.speaker(found, user.as_ref(), org.as_ref()).ok()?;
+                Identity { org, key: Some(*key), ..Identity::of(user) }
             }
             Admission::Key { key, user, org, feature, email, name } => {
                 let found = self.key_for_sessions(key, now).ok()?;
@@ -76,8 +81,10 @@ impl Aggregator {
     }
 
     /// No holder becomes known by a question.
-    fn usage_of(&mut self, key: &KeyHash, user_id: UserId, now: Timestamp) -> Result<Answer, Full> {
+    fn usage_of(&mut self, identity: &Identity, now: Timestamp) -> Result<Answer, Full> {
+        let user_id = identity.user.clone();
         let holder = Holder::User(user_id.clone());
+        let models = self.models_of(identity);
         let record = match self.visitor(&holder) {
             Some(record) => record,
             None => {
@@ -85,10 +92,21 @@ impl Aggregator {
                 self.ledger.record(slot)
             }
         };
-        let is_of_space = self.ledger.key(key).is_some_and(|key| space_of(key).is_some());
+        let key = identity.key.as_ref().and_then(|key| self.ledger.key(key));
+        let is_of_space = key.is_some_and(|key| space_of(key).is_some());
         let shown_id = if is_of_space { user_id.bare() } else { user_id.as_str() }.into();
         let (state, used) = (record.account_state().clone(), record.counted());
-        Ok(Answer::Usage(Box::new(UserUsage { user_id, shown_id, state, used })))
+        Ok(Answer::Usage(Box::new(UserUsage { user_id, shown_id, state, used, models })))
+    }
+
+    /// The lists of models that bind these holders.
+    fn models_of(&self, identity: &Identity) -> Vec<Models> {
+        let of_record = |record: &Record| record.account_state().limit.models.clone();
+        let of_holder = |holder: Holder| match self.ledger.find(&holder) {
+            Some(slot) => Some(of_record(self.ledger.record(slot))),
+            None => self.visitor(&holder).map(of_record),
+        };
+        identity.holders().filter_map(of_holder).filter(|models| !models.is_any()).collect()
     }
 
     fn key_for_sessions(&self, hash: &KeyHash, now: Timestamp) -> Result<&Key, KeyRefusal> {

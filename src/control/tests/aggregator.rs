@@ -547,7 +547,7 @@ fn who_asks_what_a_user_has_used_changes_nothing() {
     wait(handle.set_key(Key { account: Some("login_1".into()), ..key(3) })).unwrap();
     let usage = |number: u8, user: &str| {
         let (key, user) = (KeyHash([number; 32]), Some(UserId::from(user)));
-        bench.ask(0, Admission::Question { key, user });
+        bench.ask(0, Admission::Question { key, user, org: None });
         match bench.order(0) {
             Order::Admission { answer: Answer::Usage(usage), .. } => Some(usage),
             Order::Admission { answer: Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign)), .. } => None,

@@ -6,6 +6,7 @@ use super::source::{Lost, Portion, Source};
 use super::upload::Says;
 use super::words::{self, Length};
 use super::{Exchange, Failed, may_keep};
+use crate::cors;
 use crate::holders::Holders;
 use crate::io::buffer::Buffer;
 use crate::io::stream::Writer;
@@ -77,6 +78,7 @@ impl Exchange<'_> {
         };
         let left = self.live.holders.get().map(Holders::remaining).unwrap_or_default();
         let head_down = words::answer(head, blot, length, self.keeps.get(), left, undone.is_some());
+        let head_down = cors::tell(self.live, head_down);
         let clean = is_refusal.then(|| BodyBlot::new(blot, Framing::UntilClose));
         let outlet = Outlet::new(head_down, length == Length::Chunked);
         let mut passing = Passing { outlet, writer, metered, clean, is_open };

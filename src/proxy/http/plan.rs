@@ -44,6 +44,7 @@ pub(super) async fn plan<'a>(
     let mut held = upload::hold(shard, live, head, client, framing, &mut says).await?;
     let route = match destination {
         Destination::Api(route) => route,
+        Destination::Mint(_) => unreachable!("no provider is asked for a token"),
         Destination::Unmetered(provider, path) => {
             let path = path.clone();
             may_ask(shard, live, *provider, own_key.is_some()).map_err(Failed::Refused)?;

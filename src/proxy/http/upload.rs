@@ -127,6 +127,29 @@ pub(super) async fn hold(
     Ok(held)
 }
 
+/// Reads all of a body that nobody else is to have.
+pub(super) async fn hold_all(
+    shard: &Shard,
+    live: &Live,
+    head: &RequestHead,
+    client: &mut Client,
+    max_bytes: u64,
+) -> Result<Vec<u8>, Failed> {
+    welcome(head, client).await?;
+    let mut content = Vec::new();
+    loop {
+        let portion = next_of(shard, live, client).await?;
+        content.extend_from_slice(&portion.buffer.bytes()[portion.content.clone()]);
+        client.source.give_back(portion.buffer);
+        if content.len() as u64 > max_bytes {
+            return Err(Failed::Refused(CloseReason::MessageTooBig { max_bytes }));
+        }
+        if portion.is_last {
+            return Ok(content);
+        }
+    }
+}
+
 /// Tells a client that waits for it to send its body.
 async fn welcome(head: &RequestHead, client: &mut Client) -> Result<(), Failed> {
     let is_awaited = head.expects_continue() && !client.source.has_unread();

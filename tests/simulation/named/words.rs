@@ -114,7 +114,7 @@ fn is_refused(world: &mut World) {
 fn is_asked(world: &mut World) {
     let globex = Some(cast::org(GLOBEX - FIRST_ORG));
     world.sets_key(0, 0, key(world, 0, None, globex));
-    let question = Admission::Question { key: cast::hash(0), user: Some(cast::user(BOB)) };
+    let question = Admission::Question { key: cast::hash(0), user: Some(cast::user(BOB)), org: None };
     let (known, now) = (world.ledger(0).known_count(), world.wall);
     let asked = Report::Admit { shard: 0, ticket: u64::MAX, admission: question };
     world.process_mut(0).aggregator.report(asked, now);
