@@ -7,6 +7,7 @@ mod reckon;
 use reckon::agree;
 use serde_json::{Value, json};
 use tokenist_kit::clients::{Stage, hear};
+use tokenist_kit::request;
 
 const OPERATORS_KEY: &str = "sk-the-operators-key";
 const RESPONSES: u64 = 4;
@@ -59,9 +60,73 @@ fn limit(stage: &Stage, user: &str, limit: &Value) {
 fn clean(handshakes: &Value) {
     let text = handshakes.to_string();
     assert_eq!(text.matches(OPERATORS_KEY).count(), 1, "{text}");
-    for ours in ["ug_", "origin", "cookie", "insecure"] {
+    for ours in ["ug_", "ek_", "origin", "cookie", "insecure"] {
         assert!(!text.contains(ours), "{ours} went upstream: {text}");
     }
+}
+
+/// A token for a page of this user, whose sessions use this model.
+fn token_of(stage: &Stage, user: &str, model: &str) -> String {
+    let bearer = format!("Bearer {}", stage.key_of(user));
+    let asked = json!({"session": {"type": "realtime", "model": model}}).to_string();
+    let headers = [("Authorization", &*bearer)];
+    let answer = request(stage.proxy.listen, "POST", "/v1/realtime/client_secrets", &headers, &asked);
+    answer.json()["value"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
+}
+
+const ANY_PAGE: (&str, &str) = ("browser.origins", "*");
+
+#[test]
+fn a_page_that_holds_nothing_but_a_token_is_counted_to_its_user_and_keeps_to_its_model() {
+    for (words, page) in [
+        ("chunks=4", "page_realtime.mjs"),
+        ("binary,fragment=700", "page_realtime.mjs"),
+        ("chunks=4", "page_agents.mjs"),
+    ] {
+        let stage = stage(&["--sim", words], &[ANY_PAGE]);
+        assert_whole(&stage, &run(&stage, page, &token_of(&stage, "alice", "gpt-realtime")));
+    }
+    let stage = stage(&[], &[ANY_PAGE]);
+    let other = run(&stage, "page_realtime.mjs", &token_of(&stage, "alice", "gpt-realtime-2.1"));
+    assert_eq!(json!([other["error"], other["close_code"]]), json!(["model_not_allowed", 4003]), "{other}");
+    assert_eq!(stage.provider.audit()["handshake_count"], 0);
+}
+
+#[test]
+fn a_page_with_a_token_is_stopped_at_its_users_limit_and_shows_what_is_left() {
+    let stage = stage(&[], &[ANY_PAGE]);
+    limit(&stage, "bob", &json!({"maxTotalTokens": 300}));
+    let token = token_of(&stage, "bob", "gpt-realtime");
+    let left = |tokens: &Value| json!({"status": 200, "user": "bob", "remaining": {"cost_usd": null, "tokens": tokens}, "models": ["gpt-realtime"]});
+    assert_eq!(run(&stage, "page_left.mjs", &token), left(&json!(300)));
+    let stopped = run(&stage, "page_realtime.mjs", &token);
+    assert_eq!(
+        json!([stopped["error"], stopped["close_code"]]),
+        json!(["token_limit_reached", 4004]),
+        "{stopped}"
+    );
+    assert_eq!(run(&stage, "page_left.mjs", &token), left(&json!(0)));
+}
+
+#[test]
+fn openai_python_and_openai_node_ask_for_a_token_and_speak_with_it() {
+    for (file, tls) in [("openai_token.py", false), ("openai_token.mjs", true)] {
+        let stage = stage(&["--sim", "chunks=2"], &[]);
+        let mut client = stage.client(file, "venv");
+        client
+            .args([&format!("{}/v1", stage.origin(tls)), "alice"])
+            .env("OPENAI_API_KEY", stage.key_of("alice"));
+        assert_whole(&stage, &hear(client));
+    }
+}
+
+#[test]
+fn google_genai_asks_for_a_token_with_which_a_page_speaks() {
+    let stage = stage(&[], &[("provider.dialect", "gemini"), ANY_PAGE]);
+    let mut client = stage.client("gemini_token.py", "google");
+    client.args([&stage.origin(false), &stage.key_of("alice")]);
+    let name = hear(client)["name"].as_str().expect("a token's name").to_owned();
+    assert_whole(&stage, &run(&stage, "page_gemini.mjs", &name));
 }
 
 #[test]

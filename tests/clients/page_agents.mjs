@@ -7,8 +7,9 @@ export default (origin, key) =>
   new Promise((resolve, reject) => {
     const conversation = new Conversation()
     // A key that is no `ek_…` is let out of a page only so.
-    const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true })
-    const session = new RealtimeSession(new RealtimeAgent({ name: 'Assistant' }), { transport })
+    const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: !key.startsWith('ek_') })
+    // It names a model in each of its `session.update`s.
+    const session = new RealtimeSession(new RealtimeAgent({ name: 'Assistant' }), { transport, model: MODEL })
     session.on('transport_event', (event) => {
       for (const reply of conversation.hear(event)) transport.sendEvent(reply)
       if (conversation.over) session.close()
