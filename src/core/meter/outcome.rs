@@ -44,7 +44,7 @@ pub struct Metered {
     pub latency_ms: Option<u64>,
 }
 
-/// What happened since [`Meter::take_counts`] was last called.
+/// What happened since [`take_counts`](super::Meter::take_counts) was last called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Booked with the provider's usage.
