@@ -15,7 +15,7 @@ pub fn write(bytes: &[u8]) -> String {
     text
 }
 
-/// `None` for what [`write`] never writes.
+/// `None` for what [`write()`] never writes.
 pub fn read(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     for four in text.as_bytes().chunks(4) {
