@@ -173,7 +173,10 @@ fn override_by(
             continue;
         };
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
-        let Some(known) = schema.get(&section) else { continue };
+        let Some(known) = schema.get(&section) else {
+            refuse_misspelt(&name, &section, &key, schema)?;
+            continue;
+        };
         let known = match known {
             Value::Array(tables) => tables.first().and_then(Value::as_table),
             known => known.as_table(),
@@ -201,6 +204,18 @@ fn override_by(
         slot.expect("checked above").insert(key, value);
     }
     Ok(())
+}
+
+/// A section that there is none of is another program's, unless one almost of its name has the key.
+fn refuse_misspelt(name: &str, section: &str, key: &str, schema: &Table) -> Result<(), ConfigError> {
+    let has_key = |known: &Value| match known {
+        Value::Array(tables) => tables.iter().any(|table| table.get(key).is_some()),
+        known => known.get(key).is_some(),
+    };
+    let alike =
+        schema.iter().find(|(known, value)| strsim::jaro_winkler(known, section) > 0.9 && has_key(value));
+    let meant = alike.map(|(known, _)| format!("TOKENIST_{known}_{key}").to_uppercase());
+    meant.map_or(Ok(()), |meant| Err(wrong(name, unknown("key", name, [meant].iter()))))
 }
 
 fn read_as(default: &Value, text: &str) -> Result<Value, String> {
@@ -337,7 +352,7 @@ mod tests {
             ),
             (
                 "[[provider]]\nbase_url = \"api.openai.com\"",
-                "tokenist.toml: provider.base_url = \"api.openai.com\" is not http(s)://host[:port]",
+                "tokenist.toml: provider.base_url = \"api.openai.com\" of openai is not http(s)://host[:port] with no path behind",
             ),
             (
                 "[proxy]\ntrusted_proxies = \"10.0.0.0/8, lb\"",
@@ -363,7 +378,7 @@ mod tests {
             ),
             (
                 "[[provider]]\ndialect = \"azure\"",
-                "tokenist.toml: provider.base_url = \"\" is not http(s)://host[:port]",
+                "tokenist.toml: provider.base_url = \"\" of azure is not http(s)://host[:port] with no path behind",
             ),
             (
                 "[[provider]]\nauth = \"xi-api-key\"",
@@ -397,6 +412,10 @@ mod tests {
         assert_eq!(
             check("", &[("TOKENIST_PROXY_LISTN", "x")]).unwrap_err(),
             "TOKENIST_PROXY_LISTN: unknown key `TOKENIST_PROXY_LISTN`; did you mean `TOKENIST_PROXY_LISTEN`?"
+        );
+        assert_eq!(
+            check("", &[("TOKENIST_LIMIT_MAX_COST_USD", "1")]).unwrap_err(),
+            "TOKENIST_LIMIT_MAX_COST_USD: unknown key `TOKENIST_LIMIT_MAX_COST_USD`; did you mean `TOKENIST_LIMITS_MAX_COST_USD`?"
         );
         assert_eq!(
             check("", &[("TOKENIST_PROXY_TICK_MS", "x")]).unwrap_err(),
@@ -460,11 +479,11 @@ mod tests {
             ("[admin]\ntoken = [\"very-secret-token\"]", "admin.token must be a text"),
             (
                 "[[provider]]\nbase_url = \"https://u:very-secret@api.example\"",
-                "provider.base_url = \"https://(set)@api.example\" is not http(s)://host[:port]",
+                "provider.base_url = \"https://(set)@api.example\" of openai is not http(s)://host[:port]",
             ),
             (
                 "[[provider]]\nbase_url = \"https://api.example/v1?key=very-secret\"",
-                "provider.base_url = \"https://api.example/v1\" is not http(s)://host[:port]",
+                "provider.base_url = \"https://api.example/v1\" of openai is not http(s)://host[:port]",
             ),
             ("[[provider]]\nbase_url = \"https://u:very-secret\"", "provider.base_url = \"https://(set)\""),
             (

@@ -78,12 +78,17 @@ fn run(log: &Log) -> anyhow::Result<()> {
             let config = load(file)?;
             serve::check(&config)?;
             serve::warnings(&config).iter().for_each(|warning| log.line(&format!("tokenist: {warning}")));
-            writeln!(io::stdout(), "{}", config::effective(&config)).context("standard output")
+            print(&config::effective(&config))
         }
-        Command::Prices(what) => {
-            writeln!(io::stdout(), "{}", prices::run(what, tokenist_control::clock::system_time(), load)?)
-                .context("standard output")
-        }
+        Command::Prices(what) => print(&prices::run(what, tokenist_control::clock::system_time(), load)?),
         Command::Serve(file) => serve::serve(&load(file)?, log),
+    }
+}
+
+/// To standard output; a reader that has seen enough is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output"),
     }
 }

@@ -574,6 +574,8 @@ fn a_request_that_lasts_is_seen_and_can_be_ended() {
     server.expect_end();
     let left = eventually(PATIENCE, listed, |sessions| sessions.is_empty());
     assert!(left.is_empty(), "{left:?}");
+    let past = || proxy.get("/admin/sessions/past")["sessions"][0]["closeCode"].clone();
+    assert_eq!(eventually(PATIENCE, past, |code| !code.is_null()), 4003, "as a session's");
 }
 
 #[test]

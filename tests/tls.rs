@@ -149,6 +149,21 @@ fn who_does_not_speak_tls_or_is_slow_about_it_shakes_nothing() {
     client.leave();
 }
 
+#[test]
+fn whoever_speaks_tls_to_the_plain_port_is_told_at_once_and_so_is_the_operator() {
+    let provider = Provider::start(&[]);
+    let proxy = Tokenist::start(&provider.origin(), &[("proxy.head_seconds", "3600")]);
+    let mut socket = TcpStream::connect(proxy.listen).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("proxy.tls_listen"), "{answer}");
+    let log =
+        eventually(PATIENCE, || proxy.output(), |log| log.contains("a client spoke TLS to proxy.listen"));
+    assert!(log.contains("see proxy.tls_listen"), "{log}");
+}
+
 /// However it ends, it ends.
 fn expect_end(mut stream: impl Read) {
     match stream.read_to_end(&mut Vec::new()) {

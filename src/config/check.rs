@@ -200,7 +200,13 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), ConfigError> {
     Models::parse(&provider.models).map_err(|what| wrong(at, format!("provider.models: {what}")))?;
     Origin::parse(&provider.base_url).ok_or_else(|| {
         let shown = tokenist_core::uri::shown(&provider.base_url);
-        wrong(at, format!("provider.base_url = {shown:?} is not http(s)://host[:port]"))
+        wrong(
+            at,
+            format!(
+                "provider.base_url = {shown:?} of {} is not http(s)://host[:port] with no path behind",
+                provider.name
+            ),
+        )
     })?;
     if !variables(&provider.api_key_env).all(is_variable) {
         // It may be the key itself.

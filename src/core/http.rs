@@ -62,13 +62,15 @@ pub enum HeadError {
     Malformed(&'static str),
     /// There are two of a header or parameter of which readers take either.
     Twice(&'static str),
+    /// What comes is a TLS handshake.
+    Tls,
 }
 
 impl HeadError {
     pub fn http_status(self) -> u16 {
         match self {
             HeadError::TooBig => 431,
-            HeadError::Malformed(_) | HeadError::Twice(_) => 400,
+            HeadError::Malformed(_) | HeadError::Twice(_) | HeadError::Tls => 400,
         }
     }
 }
@@ -82,12 +84,21 @@ impl fmt::Display for HeadError {
             ),
             HeadError::Malformed(what) => write!(f, "The request's header is malformed: {what}"),
             HeadError::Twice(name) => write!(f, "The request gives {name} twice: send it once"),
+            HeadError::Tls => f.write_str(
+                "This port speaks plain HTTP, and a TLS handshake came: dial that of `proxy.tls_listen`",
+            ),
         }
     }
 }
 
+/// The first byte of a connection on which TLS is spoken (RFC 8446 §5.1); no head begins with it.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// Where the head that starts at `bytes[0]` ends: the index after its empty line. `Ok(None)` if it goes on.
 pub fn head_end(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    if bytes.first() == Some(&TLS_HANDSHAKE) {
+        return Err(HeadError::Tls);
+    }
     match memchr::memmem::find(bytes, b"\r\n\r\n") {
         Some(at) if at + 4 <= HEAD_BYTES_MAX => Ok(Some(at + 4)),
         Some(_) => Err(HeadError::TooBig),

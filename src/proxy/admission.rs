@@ -29,6 +29,14 @@ pub(crate) struct Found {
     pub(crate) own_key: Option<ProviderKey>,
 }
 
+/// A tokenist key, at a provider for which the operator has set no key.
+pub(crate) fn no_key(provider: &str) -> CloseReason {
+    let why = format!(
+        "a tokenist key opens nothing at {provider}: its operator has set no key for that provider here"
+    );
+    CloseReason::Unauthorized(why.into())
+}
+
 pub(crate) async fn find(shard: &Rc<Shard>, caller: Caller) -> Result<Found, CloseReason> {
     if shard.is_behind() {
         return Err(CloseReason::Overloaded(BEHIND.into()));

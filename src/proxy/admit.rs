@@ -265,9 +265,7 @@ fn choose(
         }
         match has_own_key || !provider.keys.is_empty() {
             true => Ok((index, Arc::clone(provider))),
-            false => {
-                Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()))
-            }
+            false => Err(admission::no_key(&provider.name)),
         }
     });
     match chosen {

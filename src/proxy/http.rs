@@ -44,6 +44,9 @@ use tokenist_core::http::{RequestHead, Version};
 use tokenist_core::key::ProviderKey;
 use upload::{Held, Says};
 
+/// As a WebSocket's close says it (RFC 6455 §7.4.1): a request's record has the same codes as a session's.
+const CLOSE_NORMAL: u16 = 1000;
+
 /// What is known of a request.
 struct Exchange<'a> {
     shard: &'a Rc<Shard>,
@@ -157,6 +160,7 @@ async fn turn_down(
         Failed::Malformed(what) => refusal::malformed(shard, what),
         Failed::Refused(reason) | Failed::Ended(reason) | Failed::Upstream(reason) => {
             shard.counters.refuse(reason.code());
+            live.close_code.set(Some(reason.close_code()));
             refusal::words(shard, api, reason, keeps)
         }
     };
@@ -209,6 +213,9 @@ impl Exchange<'_> {
         if self.live.gone.get() {
             tracing::debug!(request = %self.live.id(), "the client is gone");
             return Err(Failed::Gone);
+        }
+        if matches!(answered, Answered::Whole | Answered::Closed) && self.live.close_code.get().is_none() {
+            self.live.close_code.set(Some(CLOSE_NORMAL));
         }
         match answered {
             Answered::Whole => Ok(self.keeps.get()),

@@ -15,7 +15,7 @@ use crate::{authn, client, dial};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::http::{RequestHead, request_head};
+use tokenist_core::http::{HeadError, RequestHead, request_head};
 use tokenist_core::metric::Metric;
 use tokenist_core::provider::path::take_key;
 
@@ -69,6 +69,10 @@ pub(crate) async fn read(
         Ok(read) => read,
         Err((NoHead::Session(error), _)) => return Err(error),
         Err((NoHead::Refused(error), _)) => {
+            if error == HeadError::Tls {
+                let peer = origin.client;
+                tracing::warn!(%peer, "a client spoke TLS to proxy.listen, which is for plain HTTP; see proxy.tls_listen");
+            }
             refuse::answer_malformed(shard, live, reader, writer, error).await;
             return Ok(None);
         }

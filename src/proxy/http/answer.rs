@@ -184,6 +184,7 @@ impl Exchange<'_> {
 
     /// Tells the reason in the words of the stream, if it has some.
     async fn end_with(&self, passing: &mut Passing<'_>, reason: &CloseReason) -> Answered {
+        self.live.close_code.set(Some(reason.close_code()));
         let words = passing.metered.as_ref().filter(|_| passing.is_open);
         let Some(words) = words.and_then(|metered| metered.ending(reason)) else { return Answered::Cut };
         match passing.say(words.as_bytes(), true).await {

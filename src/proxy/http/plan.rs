@@ -5,6 +5,7 @@
 use super::metered::Reading;
 use super::upload::{self, Held, Says};
 use super::{Client, Failed};
+use crate::admission;
 use crate::live::Live;
 use crate::local::Destination;
 use crate::shard::Shard;
@@ -116,7 +117,7 @@ fn choose(
 /// Whether the provider can be asked: with the caller's key or with one of the operator's.
 fn may_ask(shard: &Shard, live: &Live, provider: usize, has_own_key: bool) -> Result<(), CloseReason> {
     if !has_own_key && shard.config.providers[provider].keys.is_empty() {
-        return Err(CloseReason::Unauthorized("this proxy holds no provider key for tokenist keys".into()));
+        return Err(admission::no_key(&shard.config.providers[provider].name));
     }
     live.provider.set(Some(provider));
     Ok(())
