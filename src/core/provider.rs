@@ -31,7 +31,7 @@ pub struct Routes(Vec<Served>);
 /// Where a request may go, as far as its path tells.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The providers that could serve it; never empty.
+    /// The providers that could serve it, those first whose own the path is; never empty.
     candidates: Vec<Candidate>,
     /// What the first of them speaks: in it a session is refused for which none is chosen.
     pub dialect: &'static dyn Dialect,
@@ -48,7 +48,7 @@ struct Candidate {
 /// Where a request for no session may go, as far as its method and path tell.
 #[derive(Clone, Debug)]
 pub struct RequestRoute {
-    /// The providers that could serve it, by index; never empty.
+    /// The providers that could serve it, by index, those first whose own the path is; never empty.
     candidates: Vec<(usize, &'static dyn Api, Endpoint)>,
 }
 
@@ -131,6 +131,7 @@ impl Routes {
                 Some(Candidate { index, dialect, path })
             })
             .collect();
+        candidates.sort_by_key(|candidate| !self.0[candidate.index].family.is_at_home(rest));
         let dialect = candidates.first().ok_or(NoRoute::UnknownPath)?.dialect;
         // Where the model is named has to be known before a provider is chosen.
         candidates.retain(|candidate| candidate.dialect.model_is_in() == dialect.model_is_in());
@@ -147,6 +148,7 @@ impl Routes {
             apis.find_map(|api| Some((index, api, api.endpoint(method, rest)?)))
         });
         let mut candidates: Vec<_> = found.collect();
+        candidates.sort_by_key(|(index, ..)| !self.0[*index].family.is_at_home(rest));
         let model_in = candidates.first()?.2.model_in();
         // Where the model is named has to be known before a provider is chosen.
         candidates.retain(|(_, _, endpoint)| endpoint.model_in() == model_in);
@@ -201,7 +203,7 @@ impl Routes {
             return Err(reason);
         }
         let fitting = candidates.filter_map(|index| Some((index, served(index).fit(model)?)));
-        // Of equals the first that is configured.
+        // Of equals the first: the one whose path it is, else the one that is configured first.
         Ok(fitting.rev().max_by_key(|(_, fit)| *fit).map_or(first, |(index, _)| index))
     }
 }
@@ -271,6 +273,31 @@ mod tests {
         {
             let (spoken, at) = route.at(index);
             assert_eq!((spoken.name(), at), (dialect, path));
+        }
+    }
+
+    #[test]
+    fn of_equals_azure_goes_first_on_its_own_paths_and_last_on_others() {
+        for (rows, azure) in [
+            ([("openai", "openai", ""), ("azure", "azure", ""), ("xai", "xai", "")], 1),
+            ([("azure", "azure", ""), ("openai", "openai", ""), ("xai", "xai", "")], 0),
+        ] {
+            let (routes, openai) = (routes(&rows), 1 - azure);
+            let deployment = "/openai/deployments/mine/chat/completions";
+            for (path, wanted) in [
+                (deployment, azure),
+                ("/openai/v1/responses", azure),
+                ("/v1/chat/completions", openai),
+                ("/v1/responses", openai),
+            ] {
+                let route = routes.of_request("POST", path).unwrap();
+                assert_eq!(routes.pick_for_request(&route, Some("mine"), Vec::new()), Ok(wanted), "{path}");
+            }
+            for (path, wanted) in
+                [("/openai/v1/realtime", azure), ("/openai/realtime", azure), ("/v1/realtime", openai)]
+            {
+                assert_eq!(picked(&routes, path, Some("mine"), &[]), Ok(wanted), "{path}");
+            }
         }
     }
 

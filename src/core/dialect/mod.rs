@@ -217,6 +217,11 @@ impl Family {
         self.dialects.iter().find_map(|dialect| dialect.address(path))
     }
 
+    /// Whether a path that others take as well is written as this family's own: Azure's have `/openai/` in them, and no others.
+    pub fn is_at_home(&self, path: &str) -> bool {
+        path.contains("/openai/") == (self.name == "azure")
+    }
+
     /// Which dialect takes a path, and the path at the provider.
     pub fn route(&self, path: &str) -> Option<(&'static dyn Dialect, String)> {
         self.dialects.iter().find_map(|dialect| Some((*dialect, dialect.path(path)?)))
