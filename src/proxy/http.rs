@@ -157,7 +157,12 @@ async fn turn_down(
     let keeps = matches!(failed, Failed::Refused(_)) && may_keep(shard, head) && client.source.is_here();
     let words = match &failed {
         Failed::Gone => return Ok(None),
-        Failed::Malformed(what) => refusal::malformed(shard, what),
+        Failed::Malformed(what) => {
+            refusal::bad_request(shard, &format!("The request's body is malformed: {what}"))
+        }
+        Failed::Unmeterable(what) => {
+            refusal::bad_request(shard, &format!("The request cannot be metered: {what}"))
+        }
         Failed::Refused(reason) | Failed::Ended(reason) | Failed::Upstream(reason) => {
             shard.counters.refuse(reason.code());
             live.close_code.set(Some(reason.close_code()));
@@ -252,6 +257,8 @@ enum Failed {
     Gone,
     /// Its body is malformed.
     Malformed(&'static str),
+    /// It asks for an answer in which nobody could read what it uses.
+    Unmeterable(&'static str),
     /// Nothing was asked of a provider.
     Refused(CloseReason),
     /// We ended it.

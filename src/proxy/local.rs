@@ -8,7 +8,7 @@ use serde_json::json;
 use tokenist_core::api::Api;
 use tokenist_core::browser_token::Form;
 use tokenist_core::dialect::Address;
-use tokenist_core::http::RequestHead;
+use tokenist_core::http::{RequestHead, query};
 use tokenist_core::provider::{NoRoute, RequestRoute, Route, path};
 
 /// Where a request goes that is for no session.
@@ -50,9 +50,27 @@ pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destinati
     if let Some(route) = routes.of_request(&head.method, &path) {
         return Some(Destination::Api(route));
     }
-    let passes = shard.config.unmetered == Unmetered::Pass && routes.of_path(&path).is_err();
+    let is_metered =
+        |path: &str| routes.of_request(&head.method, path).is_some() || routes.of_path(path).is_ok();
+    let passes =
+        shard.config.unmetered == Unmetered::Pass && !readings(&path).iter().any(|path| is_metered(path));
     let (provider, path) = routes.unmetered(&path).ok().filter(|_| passes)?;
     Some(Destination::Unmetered(provider, path.to_owned()))
+}
+
+/// As what a provider might read a path: without dot segments, parameters and what is encoded, and in lower case.
+fn readings(path: &str) -> [String; 3] {
+    let decoded = query::decode(&path.replace('+', "%2B")).unwrap_or_else(|| path.to_owned());
+    let mut words: Vec<&str> = Vec::new();
+    for word in decoded.split(['/', '\\']).map(|word| word.split(';').next().unwrap_or_default()) {
+        match word {
+            "" | "." => {}
+            ".." => drop(words.pop()),
+            word => words.push(word),
+        }
+    }
+    let plain = format!("/{}", words.join("/"));
+    [path.to_owned(), plain.to_ascii_lowercase(), plain]
 }
 
 /// Where a request for a session leads; `Err` is the answer to any other.

@@ -44,10 +44,14 @@ pub struct Piece {
 
 #[derive(Debug)]
 enum Framing {
+    /// Which of the next three, its first byte tells: what an answer says of itself is not always so.
+    Undecided {
+        says_events: bool,
+    },
     Events(EventStream),
-    /// One value in JSON or an array of them; which one, its first byte tells.
-    Json,
+    /// One in JSON.
     Value,
+    /// Of those.
     /// `open` while an element is.
     Array {
         open: bool,
@@ -59,6 +63,9 @@ enum Framing {
         rate: AudioRate,
     },
 }
+
+/// What may stand before all else, and is no part of it (UTF-8's).
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// The data that ends a stream and is no JSON.
 const DONE: &[u8] = b"[DONE]";
@@ -169,9 +176,11 @@ impl Answer {
     ) -> Answer {
         let call = endpoint.call;
         let kind = header("content-type").unwrap_or_default().to_ascii_lowercase();
+        let says_events = kind.starts_with("text/event-stream");
         let framing = match () {
-            () if kind.starts_with("text/event-stream") => Framing::Events(EventStream::new()),
-            () if kind.contains("json") || kind.is_empty() => Framing::Json,
+            () if says_events || kind.contains("json") || kind.is_empty() || !call.may_be_bytes => {
+                Framing::Undecided { says_events }
+            }
             () => Framing::Opaque { bytes: 0, rate: rate_of(&kind) },
         };
         let is_refused = !(200..300).contains(&status);
@@ -209,11 +218,13 @@ impl Answer {
                 *unread += bytes.len() as u64;
                 within(bytes.len())
             }
-            Framing::Json => {
-                let blank = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(bytes.len());
+            Framing::Undecided { .. } => {
+                let is_blank = |byte: &u8| byte.is_ascii_whitespace() || BYTE_ORDER_MARK.contains(byte);
+                let blank = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
                 match bytes.get(blank) {
                     Some(b'[') => self.framing = Framing::Array { open: false, is_empty: true },
-                    Some(_) => self.framing = Framing::Value,
+                    Some(b'{') => self.framing = Framing::Value,
+                    Some(_) => self.framing = Framing::Events(EventStream::new()),
                     None => {}
                 }
                 within(blank + usize::from(bytes.get(blank) == Some(&b'[')))
@@ -257,7 +268,9 @@ impl Answer {
             let (is_whole_answer, unread_bytes, rate) = match self.framing {
                 Framing::Opaque { bytes, rate } => (true, bytes, rate),
                 Framing::Value => (true, 0, AudioRate::UNKNOWN),
-                Framing::Events(_) | Framing::Json | Framing::Array { .. } => (false, 0, AudioRate::UNKNOWN),
+                Framing::Events(_) | Framing::Undecided { .. } | Framing::Array { .. } => {
+                    (false, 0, AudioRate::UNKNOWN)
+                }
             };
             let event = Event { fields: self.skim.fields(), is_whole_answer, unread_bytes, rate };
             (self.call.read)(&event, &mut self.progress);
@@ -274,7 +287,7 @@ impl Answer {
             Framing::Value | Framing::Opaque { .. } => true,
             Framing::Array { open, .. } => open,
             Framing::Events(_) => !self.head.is_empty(),
-            Framing::Json => false,
+            Framing::Undecided { .. } => false,
         };
         if has_rest {
             self.end_event(found);
@@ -366,15 +379,22 @@ impl Answer {
         }
     }
 
+    /// Whether events come, as far as is known yet.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.framing, Framing::Events(_))
+    }
+
     /// The bytes that tell a client why a stream ends here, behind the end of an event and before the end of the body; `None`
     /// where there is no stream, and nothing can be told.
     pub fn ending(&self, reason: &CloseReason) -> Option<String> {
         match self.framing {
-            Framing::Events(_) => Some((self.call.ending)(reason, self.events)),
+            Framing::Events(_) | Framing::Undecided { says_events: true } => {
+                Some((self.call.ending)(reason, self.events))
+            }
             Framing::Array { is_empty, .. } => {
                 Some(format!("{}{}]", if is_empty { "" } else { "," }, (self.call.error)(reason)))
             }
-            Framing::Json | Framing::Value | Framing::Opaque { .. } => None,
+            Framing::Undecided { .. } | Framing::Value | Framing::Opaque { .. } => None,
         }
     }
 }

@@ -6,11 +6,13 @@ mod interactions;
 use super::answer::{Event, Progress, State};
 use super::request::{Asked, content};
 use super::skim::{Wanted, audio, presence, text, value};
-use super::{Api, Call, Endpoint, ModelIn};
+use super::{Api, Call, Endpoint, ModelIn, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
 use crate::dialect::google_usage::{Details, GoogleUsage};
 use crate::dialect::{AudioRate, Content, Rates};
+use crate::http::RequestHead;
+use crate::http::query::Parameter;
 use crate::json::Fields;
 use crate::usage::Usage;
 use serde_json::json;
@@ -30,12 +32,28 @@ impl Api for GoogleHttp {
         let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
         let first = words.iter().rposition(|word| is_version(word));
         let (version, own) = first.map_or(("v1beta", &words[..]), |at| (words[at], &words[at + 1..]));
-        let (call, model) = call(method, own)?;
+        let (call, model) = call(method, own).filter(|_| own.iter().all(|word| is_name(word)))?;
         Some(Endpoint { call, path: format!("/{version}/{}", own.join("/")), model })
     }
 
     fn rates(&self) -> &'static Rates {
         &RATES
+    }
+
+    fn hinders(&self, head: &RequestHead) -> Option<&'static str> {
+        let is_mask = |parameter: Parameter<'_>| {
+            let name = parameter.name().trim_start_matches('$').to_ascii_lowercase();
+            match &*name {
+                "callback" | "fields" => true,
+                "alt" => !matches!(parameter.value(), "" | "json" | "sse"),
+                _ => false,
+            }
+        };
+        let is_hindered = head.headers.get("x-goog-fieldmask").is_some() || head.query().any(is_mask);
+        is_hindered.then_some(
+            "what is used cannot be read in answers that the parameters `fields`, `callback` or `alt`, or the header \
+             X-Goog-FieldMask, change: leave them out",
+        )
     }
 
     fn error_body(&self, reason: &CloseReason) -> String {

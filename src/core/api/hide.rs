@@ -72,12 +72,19 @@ fn data_lines(event: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.filter_map(|(at, line)| Some((at + DATA.len(), line.strip_prefix(DATA)?)))
 }
 
+/// What a chunk with usage says besides, if it is there for nothing else.
+const BESIDES: [&str; 8] =
+    [USAGE, "id", "object", "created", "model", "choices", "service_tier", "system_fingerprint"];
+
 /// Whether it is the chunk that is there for nothing else.
 fn states_usage(event: &[u8]) -> bool {
     let is_it = |data: &[u8]| {
+        let says_more = Fields::of(data).any(|field| !BESIDES.iter().any(|name| field.key.is(name)));
         let has_usage = find(Fields::of(data), USAGE).is_some_and(|usage| usage.value.fields().is_some());
         let choices = find(Fields::of(data), "choices").map(|choices| choices.value);
-        has_usage && choices.and_then(Value::elements).is_none_or(|mut choices| choices.next().is_none())
+        has_usage
+            && !says_more
+            && choices.and_then(Value::elements).is_none_or(|mut choices| choices.next().is_none())
     };
     data_lines(event).any(|(_, data)| is_it(data))
 }

@@ -35,6 +35,7 @@ use self::answer::{Event, Progress};
 use self::skim::Wanted;
 use crate::close_reason::CloseReason;
 use crate::dialect::{ApiName, Family, ProviderEvent, Rates};
+use crate::http::RequestHead;
 use std::fmt;
 
 /// The words of one provider's HTTP endpoints.
@@ -48,6 +49,11 @@ pub trait Api: fmt::Debug + Send + Sync {
 
     /// What an estimate assumes of sound and images.
     fn rates(&self) -> &'static Rates;
+
+    /// What a request asks for that would keep the answer from being metered, and what to do; `None`: nothing.
+    fn hinders(&self, _head: &RequestHead) -> Option<&'static str> {
+        None
+    }
 
     /// The body of an answer that refuses a request, in JSON. Its status is [`CloseReason::http_status`].
     fn error_body(&self, reason: &CloseReason) -> String;
@@ -85,6 +91,8 @@ struct Call {
     is_repeatable: bool,
     /// The answer comes in pieces, whatever the body asks for.
     is_stream: bool,
+    /// The answer may be something else than JSON, and is measured by its length then.
+    may_be_bytes: bool,
     /// The header of an answer that tells the tier it was given.
     tier_header: Option<&'static str>,
     ask: fn(&[u8]) -> Asked,
@@ -105,6 +113,7 @@ impl Call {
         is_metered: false,
         is_repeatable: false,
         is_stream: false,
+        may_be_bytes: false,
         tier_header: None,
         ask: Asked::of,
         wanted: &[],
@@ -112,6 +121,13 @@ impl Call {
         ending: |_, _| String::new(),
         error: |_| String::new(),
     };
+}
+
+/// Whether a word of a path is a name, as ids, models and deployments are: a provider cannot take it for a path, or for several
+/// words.
+fn is_name(word: &str) -> bool {
+    let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@~-".contains(&byte);
+    word.bytes().all(is_in_name) && word.bytes().any(|byte| byte != b'.')
 }
 
 /// Where a request names its model.
@@ -141,6 +157,12 @@ impl Endpoint {
     /// ([`Meter::share`](crate::meter::Meter::share)).
     pub fn is_repeatable(&self) -> bool {
         self.call.is_repeatable
+    }
+
+    /// Whether what it answers is made for this request alone, and so is new whatever its id. What runs in the background may
+    /// have been answered to another request before.
+    pub fn answers_anew(&self, asked: &Asked) -> bool {
+        self.call.model_in != ModelIn::Answer && !asked.in_background
     }
 
     /// Whether the answer to what is asked comes in pieces.

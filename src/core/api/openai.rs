@@ -5,7 +5,7 @@ mod chat;
 mod others;
 mod responses;
 
-use super::{Api, Call, Endpoint, ModelIn};
+use super::{Api, Call, Endpoint, ModelIn, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::{AudioRate, Rates, http_body};
 
@@ -79,11 +79,12 @@ fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     let wanted: Vec<&str> = tail.split('/').collect();
     let (before, own) = words.split_at_checked(words.len().checked_sub(wanted.len())?)?;
-    let fits = own.iter().zip(&wanted).all(|(word, wanted)| *wanted == "*" || word == wanted);
+    let fits =
+        own.iter().zip(&wanted).all(|(word, wanted)| word == wanted || *wanted == "*" && is_name(word));
     let own = own.join("/");
     let (path, model) = match before {
         _ if !fits => return None,
-        [.., "openai", "deployments", deployment] => {
+        [.., "openai", "deployments", deployment] if is_name(deployment) => {
             (format!("/openai/deployments/{deployment}/{own}"), Some((*deployment).to_owned()))
         }
         [.., "openai", "v1"] => (format!("/openai/v1/{own}"), None),

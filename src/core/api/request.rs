@@ -31,12 +31,25 @@ impl Asked {
         for field in Fields::of(body) {
             match &*field.key.bytes() {
                 b"model" => asked.model = text(field).map(Into::into),
-                b"stream" => asked.streams = is_true(field),
-                b"background" => asked.in_background = is_true(field),
+                b"stream" => asked.streams = is_truthy(field),
                 _ => {}
             }
         }
         asked
+    }
+}
+
+/// Whether what is asked for is to run in the background, where that can be asked for.
+pub(super) fn runs_in_background(body: &[u8]) -> bool {
+    find(Fields::of(body), "background").is_some_and(is_truthy)
+}
+
+/// As servers take it that are not strict: 1 and "true" as well.
+fn is_truthy(field: Field<'_>) -> bool {
+    match field.value {
+        Value::Plain(plain) => !matches!(plain, b"false" | b"null" | b"0"),
+        Value::Text(text) => matches!(&*text.decode(), "true" | "True" | "1" | "yes" | "on"),
+        Value::Object(_) | Value::Array(_) => false,
     }
 }
 

@@ -13,10 +13,17 @@ use crate::io::shut_down::ShutdownHandle;
 use crate::io::stream::Writer;
 use crate::keys::is_about_key;
 use crate::upstreams::Upstream;
+use std::io;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::ResponseHead;
 use tokenist_core::http::body::{BadBody, Framing};
 use tokenist_core::metric::Metric;
+use tokenist_core::time::Instant;
+
+/// A provider that had closed a kept connection tells so when it is sent something; one that takes longer has read it.
+const CLOSED_BEFORE_MS: u64 = 250;
+/// So much of a body is sent at once.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A connection to the provider on which a request may go.
 struct Line<'a> {
@@ -50,11 +57,12 @@ impl Exchange<'_> {
             };
             let mut outlet = Outlet::new(wire, false);
             // Where it takes no more it may have answered already.
-            let sent = outlet.send_bytes(&mut line.writer, &held.content, true).await;
+            let sent = self.send_held(&mut outlet, &mut line.writer, &held.content, true).await;
+            let sent_at = self.shard.time().instant;
             self.is_asked.set(true);
             let head = match self.answer_head(&mut line.source).await {
                 Ok(head) => head,
-                Err(Lost::Ended | Lost::Io(_)) if self.may_repeat(&line) => {
+                Err(Lost::Ended | Lost::Io(_)) if self.may_repeat(&line, sent_at) => {
                     may_reuse = false;
                     continue;
                 }
@@ -84,12 +92,15 @@ impl Exchange<'_> {
             Err(failed) => return Answered::Nothing(failed),
         };
         let mut outlet = Outlet::new(wire, held.framing == Framing::Chunked);
-        if let Err(error) = outlet.send_bytes(&mut line.writer, &held.content, false).await {
-            return Answered::Nothing(self.failed(Lost::Io(error)));
-        }
+        // Where it takes no more it may have answered already.
+        let sent = self.send_held(&mut outlet, &mut line.writer, &held.content, false).await;
         self.is_asked.set(true);
         let (source, writer) = (&mut client.source, &mut client.writer);
-        let uploading = self.upload(source, &mut line.writer, outlet);
+        let uploading = async {
+            if sent.is_ok() {
+                self.upload(source, &mut line.writer, outlet).await;
+            }
+        };
         let answering = async {
             let answered = match self.answer_head(&mut line.source).await {
                 Ok(head) => {
@@ -170,9 +181,30 @@ impl Exchange<'_> {
         self.live.deadline.set(self.shard.now().plus_ms(self.shard.config.answer_ms));
     }
 
-    /// Whether it cannot have seen the request: it had closed the connection before.
-    fn may_repeat(&self, line: &Line<'_>) -> bool {
-        !line.is_new && !line.source.has_unread() && !self.must_end()
+    /// Whether it cannot have seen the request: it had closed the connection before, which shows at once.
+    fn may_repeat(&self, line: &Line<'_>, sent_at: Instant) -> bool {
+        let shows_at_once = self.shard.time().instant.since(sent_at) < CLOSED_BEFORE_MS;
+        shows_at_once && !line.is_new && !line.source.has_unread() && !self.must_end()
+    }
+
+    /// Sends what is held of the body, in pieces: it may take long, as long as it goes on.
+    async fn send_held(
+        &self,
+        outlet: &mut Outlet,
+        writer: &mut Writer,
+        content: &[u8],
+        is_all: bool,
+    ) -> io::Result<()> {
+        let mut left = content;
+        loop {
+            self.note_progress();
+            let (piece, rest) = left.split_at(left.len().min(PIECE_BYTES));
+            outlet.send_bytes(writer, piece, is_all && rest.is_empty()).await?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            left = rest;
+        }
     }
 
     /// Why there is no answer, or no more of it.

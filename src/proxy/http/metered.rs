@@ -47,7 +47,11 @@ pub(super) fn tap(shard: &Rc<Shard>, live: &Rc<Live>, reading: &Reading, provide
     meter.ask(asked);
     if endpoint.is_repeatable() {
         let call = format!("{}/{}", provider.name, api.name()).into();
-        meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) }));
+        let claims = Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) });
+        match endpoint.answers_anew(asked) {
+            true => meter.lend(claims),
+            false => meter.share(claims),
+        }
     }
     Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider)
 }
@@ -130,7 +134,10 @@ impl<'a> Metered<'a> {
                 end = end.or(Some(from));
             }
             if let Some(Filtered { filter, visible }) = self.filtered.as_mut().filter(|_| end.is_none()) {
-                filter.pass(&content[from..at], piece.ends_event, visible);
+                match self.answer.is_stream() {
+                    true => filter.pass(&content[from..at], piece.ends_event, visible),
+                    false => visible.extend(&content[from..at]),
+                }
             }
             if piece.ends_event && !matches!(act, Act::Pass | Act::Swallow) {
                 end = end.or(Some(at));

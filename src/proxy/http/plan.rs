@@ -52,6 +52,11 @@ pub(super) async fn plan<'a>(
             return Ok(Plan { own_key, path, held, says, reading: None });
         }
     };
+    if route.first().1.is_metered()
+        && let Some(what) = route.first().0.hinders(head).or_else(|| compressed(head))
+    {
+        return Err(Failed::Unmeterable(what));
+    }
     let asked = says.asked(&held.content);
     let model = named(route.first().1, &asked).map_err(Failed::Refused)?;
     let index = choose(shard, live, route, model.as_ref(), own_key.is_some());
@@ -78,6 +83,13 @@ fn begin(shard: &Shard, live: &Live) {
     live.relaying.set(true);
     live.under_way.set(true);
     live.active_at.set(shard.now());
+}
+
+/// What is asked for in a coding is read by the provider alone.
+fn compressed(head: &RequestHead) -> Option<&'static str> {
+    let coding =
+        head.headers.get("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    coding.map(|_| "what a compressed body asks for cannot be read: send it without Content-Encoding")
 }
 
 /// The model that a request names, in its path or in its body.

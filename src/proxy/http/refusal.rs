@@ -29,10 +29,10 @@ pub(super) fn words(
 }
 
 /// The request's body is not what its head says.
-pub(super) fn malformed(shard: &Shard, what: &str) -> Vec<u8> {
+pub(super) fn bad_request(shard: &Shard, message: &str) -> Vec<u8> {
     shard.counters.refuse(BAD_REQUEST);
     let error = json!({"error": {
         "type": "invalid_request_error", "code": BAD_REQUEST, "param": null,
-        "message": format!("The request's body is malformed: {what}")}});
+        "message": message}});
     upgrade::answer(400, &error.to_string(), &[("x-should-retry", "false".to_owned())])
 }

@@ -1,7 +1,7 @@
 //! Interactions over HTTP: one body, or a stream whose last event holds it; each event may state what was used so far.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, content};
+use super::super::request::{Asked, content, runs_in_background};
 use super::super::skim::{Wanted, audio, presence, text, value};
 use super::super::{Call, ModelIn};
 use crate::close_reason::CloseReason;
@@ -17,6 +17,7 @@ pub(super) static CREATE: Call = Call {
     is_metered: true,
     is_repeatable: true,
     is_stream: false,
+    may_be_bytes: false,
     tier_header: Some("x-gemini-service-tier"),
     ask,
     wanted: WANTED,
@@ -54,7 +55,8 @@ fn ask(body: &[u8]) -> Asked {
     let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
     let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
     let asked = Asked::of(body);
-    Asked { content, model: asked.model.map(|model| last_word(model.into()).into_owned()), ..asked }
+    let model = asked.model.map(|model| last_word(model.into()).into_owned());
+    Asked { content, model, in_background: runs_in_background(body), ..asked }
 }
 
 /// Nothing is told of it until it is over, for it may be asked for once more.

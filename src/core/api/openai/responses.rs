@@ -2,7 +2,7 @@
 //! states its usage once it is over.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, content};
+use super::super::request::{Asked, content, runs_in_background};
 use super::super::skim::{Wanted, text, value};
 use super::super::{Call, ModelIn};
 use crate::close_reason::CloseReason;
@@ -62,7 +62,7 @@ fn ask(body: &[u8]) -> Asked {
     let reads = |name: &[u8]| matches!(name, b"input" | b"instructions" | b"tools" | b"text");
     let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
     let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    Asked { content, ..Asked::of(body) }
+    Asked { content, in_background: runs_in_background(body), ..Asked::of(body) }
 }
 
 /// Nothing is told of it until it is over, for it may be asked for once more.
