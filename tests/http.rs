@@ -47,6 +47,62 @@ fn requests_on_one_connection_go_up_on_one_connection() {
 }
 
 #[test]
+fn a_provider_that_has_read_a_request_is_not_asked_twice() {
+    let provider = Upstream::start();
+    let proxy = start_open(&provider.origin());
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask("GET /v1/files", &[]));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send(ok("one"));
+    message(&mut app);
+    app.send(ask("GET /v1/files", &[]));
+    message(&mut server);
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    drop(server);
+    assert_eq!(message(&mut app).status, 502);
+    assert!(provider.poll().is_none(), "it is not asked again");
+}
+
+#[test]
+fn a_body_may_take_longer_than_a_dial_as_long_as_it_goes_on() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("proxy.dial_seconds", "1")]);
+    let body = format!(r#"{{"model":"gpt-5-mini","input":"{}"}}"#, "x".repeat(7 << 20));
+    let mut app = Wire::connect(proxy.listen);
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut server = provider.accept();
+            std::thread::sleep(std::time::Duration::from_millis(2_500));
+            assert_eq!(message(&mut server).body, body.as_bytes());
+            server
+        });
+        app.send(ask_json("POST /v1/responses", &[], &body));
+        let mut server = server.join().unwrap();
+        server.send(answer_of("application/json", None, b"{}"));
+        assert_eq!(message(&mut app).status, 200);
+    });
+}
+
+#[test]
+fn a_metered_path_that_is_spelled_otherwise_does_not_pass_unmetered() {
+    let provider = Upstream::start();
+    let proxy = start_open(&provider.origin());
+    for path in [
+        "/v1/./embeddings",
+        "/v1/x/../embeddings",
+        "/v1/embeddings;a=b",
+        "/V1/embeddings",
+        "/v1%2Fembeddings",
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(ask_json(&format!("POST {path}"), &[], r#"{"model":"m","input":"x"}"#));
+        assert_eq!(message(&mut app).status, 404, "{path}");
+    }
+    assert!(provider.poll().is_none());
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_turn() {
     let provider = Upstream::start();
     let proxy = start_open(&provider.origin());

@@ -102,3 +102,14 @@ fn a_restart_forgets_who_has_booked_a_response_and_nothing_else() {
     settled(&proxy, 0, 1);
     assert_eq!((all("alice"), all("bob")), (json!(1), json!(1)));
 }
+
+#[test]
+fn what_is_made_for_a_request_is_new_whatever_its_id() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("limits.max_cost_usd", "-1")]);
+    let body = json!({"model": MODEL, "input": "hi"}).to_string();
+    for user in ["alice", "bob", "alice"] {
+        exchange(&proxy, &provider, user, "POST /v1/responses", &body, &response("resp_same", "completed"));
+    }
+    settled(&proxy, 2, 1);
+}

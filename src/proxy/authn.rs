@@ -239,7 +239,7 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     if let Some((_, written)) = twice {
         return Err(HeadError::Twice(written));
     }
-    for known in CREDENTIAL_PARAMETERS {
+    for known in CREDENTIAL_PARAMETERS.iter().chain(&MODEL_PARAMETERS) {
         let named = |parameter: &Parameter<'_>| parameter.name().eq_ignore_ascii_case(known);
         if head.query().filter(named).count() > 1 {
             return Err(HeadError::Twice(known));

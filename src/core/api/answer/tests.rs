@@ -97,6 +97,26 @@ fn a_stream_states_its_usage_behind_its_choices() {
 }
 
 #[test]
+fn an_answer_is_read_as_what_it_is_whatever_its_type_says() {
+    let value = r#"{"id":"c","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
+    let stream = format!("data: {value}\n\ndata: [DONE]\n\n");
+    for body in [value.to_owned(), format!("\u{feff}{value}"), format!(" \n{value}"), stream] {
+        for kind in [SSE, JSON, "text/plain", "application/octet-stream", ""] {
+            let booked = Exchange { kind, ..CHAT }.at_every_split(&body);
+            assert_eq!(figures(&booked), [(9, 3, false)], "{kind}: {body}");
+        }
+    }
+}
+
+#[test]
+fn only_what_can_run_in_the_background_is_elsewhere_for_it() {
+    let asked = r#"{"model":"gpt-4.1-mini","stream":true,"background":true,"messages":[{"role":"user","content":"12345678"}]}"#;
+    let body = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"123456789\"}}]}\n\n";
+    let cut = Exchange { is_whole: false, asked, ..CHAT };
+    assert_eq!(figures(&cut.at_every_split(body)), [(2, 3, true)]);
+}
+
+#[test]
 fn a_stream_that_states_nothing_is_estimated() {
     let body =
         "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"123456789\"}}]}\n\ndata: [DONE]\n\n";

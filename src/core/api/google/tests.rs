@@ -44,6 +44,7 @@ fn a_path_names_the_model_and_is_told_from_a_list_of_models() {
         ("POST", "/v1beta/interactions", Some(("interactions", "/v1beta/interactions", None))),
         ("GET", "/v1beta/interactions/i", Some(("interactions", "/v1beta/interactions/i", None))),
         ("POST", "/v1beta/models/m:predict", None),
+        ("POST", "/v1beta/models/a%2Fb:generateContent", None),
         ("POST", "/v1/models", None),
         (
             "GET",
@@ -78,5 +79,23 @@ fn thoughts_count_once_wherever_they_are_counted() {
     ] {
         let Usage { text_in, text_out, reasoning_out, .. } = usage(json);
         assert_eq!((text_in, (text_out, reasoning_out)), (10, out), "{json}");
+    }
+}
+
+#[test]
+fn what_would_hide_usage_is_told() {
+    for (line, hinders) in [
+        ("?alt=sse&key=k", false),
+        ("?alt=json", false),
+        ("?alt=proto", true),
+        ("?%24alt=proto", true),
+        ("?fields=candidates", true),
+        ("?$callback=f", true),
+        ("?field=x", false),
+        (" HTTP/1.1\r\nx-goog-fieldmask: candidates\r\nx: ?", true),
+    ] {
+        let head = format!("POST /v1/models/m:generateContent{line} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let head = crate::http::request_head(head.as_bytes()).unwrap();
+        assert_eq!(GoogleHttp.hinders(&head).is_some(), hinders, "{line}");
     }
 }

@@ -43,6 +43,11 @@ fn a_client_that_did_not_ask_sees_neither_usage_nor_that_there_is_none() {
             "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1}}\n\n",
             "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1}}\n\n",
         ),
+        // What says something else as well is the client's to see.
+        (
+            "data: {\"choices\":[],\"error\":{},\"usage\":{\"prompt_tokens\":1}}\n\n",
+            "data: {\"choices\":[],\"error\":{},\"usage\":{\"prompt_tokens\":1}}\n\n",
+        ),
         ("data: {\"choices\":[{\"usage\":null}]}\n\n", "data: {\"choices\":[{\"usage\":null}]}\n\n"),
         ("data: {\"id\":", "data: {\"id\":"),
     ] {
