@@ -143,7 +143,7 @@ fn what_a_token_is_bound_to_holds_from_the_start_and_a_page_widens_nothing() {
         assert_eq!(ending(&mut session), told("beyond_token", 4003), "{wider}");
     }
     for target in
-        ["/v1/realtime?model=gpt-realtime-2.1", "/v1/realtime?model=gpt-realtime&model=gpt-realtime-2.1"]
+        ["/v1/realtime?model=gpt-realtime-2.1", "/v1/realtime?model=gpt-realtime&deployment=gpt-realtime-2.1"]
     {
         assert_eq!(refusal(&tokenist, &page(&token, target)), told("model_not_allowed", 4003), "{target}");
     }
