@@ -426,11 +426,12 @@ fn read_query<T: FromFields>(query: &str) -> Result<T, ApiError> {
             let sentence = format!("The query parameter {name} is not valid percent-encoding of UTF-8");
             return Err(ApiError::new(StatusCode::BAD_REQUEST, sentence));
         };
-        if values.contains_key(&name) {
+        if values.contains_key(&*name) {
             let message = format!("{name} is given twice: say it once");
-            return Err(ApiError::invalid(vec![Issue { path: vec![name], message, code: "custom" }]));
+            let path = vec![name.into_owned()];
+            return Err(ApiError::invalid(vec![Issue { path, message, code: "custom" }]));
         }
-        values.insert(name, Value::String(value));
+        values.insert(name.into_owned(), Value::String(value.into_owned()));
     }
     Fields::read(values, Source::Query)
 }

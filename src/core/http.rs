@@ -12,6 +12,7 @@ pub mod write;
 
 use httparse::{EMPTY_HEADER, Status};
 use query::Parameter;
+use std::borrow::Cow;
 use std::fmt;
 use write::{HeaderName, HeaderValue, Target};
 
@@ -166,15 +167,18 @@ impl RequestHead {
     }
 
     /// The target's path, with runs of slashes collapsed.
-    pub fn path(&self) -> String {
+    pub fn path(&self) -> Cow<'_, str> {
         let path = self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path);
+        if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+            return path.into();
+        }
         let mut collapsed = String::with_capacity(path.len());
         for c in path.chars() {
             if c != '/' || !collapsed.ends_with('/') {
                 collapsed.push(c);
             }
         }
-        collapsed
+        collapsed.into()
     }
 
     /// The parameters of its query, in order.
@@ -215,11 +219,14 @@ impl ResponseHead {
 
 impl Headers {
     fn of(lines: &[httparse::Header<'_>]) -> Result<Headers, HeadError> {
-        let header = |line: &httparse::Header<'_>| {
-            Ok(Header { name: HeaderName::parse(line.name)?, value: HeaderValue::parse(line.value)? })
-        };
-        let lines: Result<Vec<_>, write::Unwritable> = lines.iter().map(header).collect();
-        lines.map(Headers).map_err(|_| HeadError::Malformed("a header has a bad name or value"))
+        let bad = |_| HeadError::Malformed("a header has a bad name or value");
+        let mut headers = Vec::with_capacity(lines.len());
+        for line in lines {
+            let name = HeaderName::parse(line.name).map_err(bad)?;
+            let value = HeaderValue::parse(line.value).map_err(bad)?;
+            headers.push(Header { name, value });
+        }
+        Ok(Headers(headers))
     }
 
     /// The first value under `name`, which is lower-case, without the blanks around it.

@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::outcome::{Charge, Counts, Metered, Reading};
-pub use self::tariff::Billing;
+pub use self::tariff::{Billing, LookedUp};
 
 /// What to do with what a response has generated before its usage is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,6 +234,16 @@ impl Meter {
         dialect.start(target, &mut |event| reading.absorb(self.apply(event, prices, now)));
         self.model_is_named = false;
         reading
+    }
+
+    /// What another session of this provider has looked up need not be again.
+    pub fn begin_with(&mut self, known: LookedUp) {
+        self.tariff.begin_with(known);
+    }
+
+    /// What another session of this provider need not look up again.
+    pub fn looked_up(&self) -> Option<LookedUp> {
+        self.tariff.looked_up()
     }
 
     /// From now on this meters only what it may claim.

@@ -43,7 +43,7 @@ fn secrets(uri: &str) -> Vec<String> {
     let hosts = address.split(['/', '?', '#']).next().unwrap_or_default().split(',');
     let ports = hosts.filter_map(port).filter(|port| !is_number(port));
     let found = [before].into_iter().chain(passwords).chain(values.map(|(_, value)| value)).chain(ports);
-    let both = found.flat_map(|secret| [Some(secret.to_owned()), query::decode(secret)]);
+    let both = found.flat_map(|secret| [Some(secret.to_owned()), query::decode(secret).map(Cow::into_owned)]);
     both.flatten().filter(|secret| !secret.is_empty()).collect()
 }
 

@@ -7,7 +7,8 @@ use crate::config::IdentityRules;
 use aws_lc_rs::digest;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 use tokenist_core::authority::Mute;
 use tokenist_core::browser_token::{Claims, TokenFault};
 use tokenist_core::close_reason::CloseReason;
@@ -164,7 +165,7 @@ pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHe
 pub(crate) fn with_path_key(mut head: RequestHead) -> (RequestHead, Result<(), CloseReason>) {
     let path = head.path();
     let Some((key, rest)) = take_key(&path) else { return (head, Ok(())) };
-    let is_other = |shown: &String| *shown != key && is_own(shown);
+    let is_other = |shown: &Cow<'_, str>| *shown != key && is_own(shown);
     let outcome = match HeaderValue::parse(format!("Bearer {key}")) {
         Ok(_) if shown(&head).iter().any(is_other) => Err(unauthorized(TWO_KEYS)),
         Ok(value) if key.starts_with(KEY_PREFIX) => Ok(value),
@@ -201,33 +202,31 @@ fn is_own(key: &str) -> bool {
 }
 
 /// Every credential that a request shows.
-fn shown(head: &RequestHead) -> Vec<String> {
+fn shown(head: &RequestHead) -> Vec<Cow<'_, str>> {
     let in_query = head.query().filter(|parameter| is_credential(&parameter.name()));
-    let in_query =
-        in_query.filter_map(|parameter| query::decode(parameter.value())).map(|value| without_scheme(&value));
+    let in_query = in_query.filter_map(|parameter| query::decode(parameter.value())).map(without_scheme);
     let shown = bearer(head).into_iter().chain(plain(head)).chain(in_query);
-    shown.chain(subprotocols(head).map(str::to_owned)).filter(|key| !key.is_empty()).collect()
+    shown.chain(subprotocols(head).map(Cow::from)).filter(|key| !key.is_empty()).collect()
 }
 
 /// Whether a parameter of the query is for the provider.
 pub(crate) fn is_for_provider(parameter: Parameter<'_>, rules: &IdentityRules) -> bool {
     let name = parameter.name();
     let is_identity = rules.query && IDENTITY_PARAMETERS.contains(&&*name);
-    let holds_key =
-        [decoded(parameter.value()), name.clone().into_owned()].iter().any(|text| pass::holds_own_key(text));
+    let holds_key = pass::holds_own_key(&decoded(parameter.value())) || pass::holds_own_key(&name);
     !is_credential(&name) && !is_identity && !holds_key
 }
 
 /// What tells a caller who is refused from others: the user that it names and the credential that it shows, whatever
 /// they are worth. `None`: neither, so only its address does.
-pub(crate) fn mark(head: &RequestHead, rules: &IdentityRules) -> Option<KeyHash> {
+pub(crate) fn mark(head: &RequestHead, rules: &IdentityRules) -> Option<u64> {
+    static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let user = claim(head, "x-user-id", rules.query.then_some("user_id"), id::read).ok().flatten();
     let credential = credential(head).ok().flatten();
     if user.is_none() && credential.is_none() {
         return None;
     }
-    // A separator that neither can hold.
-    Some(hash(&format!("{}\n{}", user.unwrap_or_default(), credential.unwrap_or_default())))
+    Some(KEYED.hash_one((user, credential)))
 }
 
 /// Refuses a request of which two readers could take different credentials or hosts: one that has two of a name, or shows a
@@ -239,11 +238,10 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     if let Some((_, written)) = twice {
         return Err(HeadError::Twice(written));
     }
-    for known in CREDENTIAL_PARAMETERS.iter().chain(&MODEL_PARAMETERS) {
-        let named = |parameter: &Parameter<'_>| parameter.name().eq_ignore_ascii_case(known);
-        if head.query().filter(named).count() > 1 {
-            return Err(HeadError::Twice(known));
-        }
+    let names: Vec<_> = head.query().map(Parameter::name).collect();
+    let is_twice = |known: &&&str| names.iter().filter(|name| name.eq_ignore_ascii_case(known)).count() > 1;
+    if let Some(known) = CREDENTIAL_PARAMETERS.iter().chain(&MODEL_PARAMETERS).find(is_twice) {
+        return Err(HeadError::Twice(known));
     }
     if subprotocols(head).count() > 1 {
         return Err(HeadError::Twice("the subprotocol of an API key"));
@@ -261,15 +259,15 @@ fn is_credential(name: &str) -> bool {
 }
 
 /// As it came if it cannot be decoded.
-fn decoded(text: &str) -> String {
-    query::decode(text).unwrap_or_else(|| text.to_owned())
+fn decoded(text: &str) -> Cow<'_, str> {
+    query::decode(text).unwrap_or(text.into())
 }
 
 /// The first credential of the request, in the order SDKs mean them. It is printable ASCII without blanks.
-fn credential(head: &RequestHead) -> Result<Option<String>, CloseReason> {
+fn credential(head: &RequestHead) -> Result<Option<Cow<'_, str>>, CloseReason> {
     let key = match bearer(head).or_else(|| plain(head).next()) {
         Some(key) => Some(key),
-        None => credential_of_query(head)?.or_else(|| subprotocols(head).next().map(str::to_owned)),
+        None => credential_of_query(head)?.or_else(|| subprotocols(head).next().map(Cow::from)),
     };
     match key.filter(|key| !key.is_empty()) {
         Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => Err(unauthorized(BAD_KEY)),
@@ -278,20 +276,20 @@ fn credential(head: &RequestHead) -> Result<Option<String>, CloseReason> {
 }
 
 /// What `Authorization` holds, behind a scheme that is known or alone.
-fn bearer(head: &RequestHead) -> Option<String> {
-    let value = String::from_utf8_lossy(head.headers.get("authorization")?);
-    match value.split_once(' ') {
-        Some((scheme, key)) => is_key_scheme(scheme).then(|| key.trim().to_owned()),
-        None => (!is_key_scheme(&value)).then(|| value.into_owned()),
-    }
+fn bearer(head: &RequestHead) -> Option<Cow<'_, str>> {
+    let value = head.headers.get("authorization")?;
+    let is_scheme = |word: &[u8]| std::str::from_utf8(word).is_ok_and(is_key_scheme);
+    let key = match value.iter().position(|byte| *byte == b' ') {
+        Some(at) => value.get(at..).filter(|_| is_scheme(&value[..at]))?,
+        None => Some(value).filter(|value| !is_scheme(value))?,
+    };
+    Some(String::from_utf8_lossy(key.trim_ascii()))
 }
 
 /// What stands in the headers that hold a key and nothing else.
-fn plain(head: &RequestHead) -> impl Iterator<Item = String> {
+fn plain(head: &RequestHead) -> impl Iterator<Item = Cow<'_, str>> {
     let names = CREDENTIAL_HEADERS.iter().filter(|(name, _)| *name != "authorization");
-    names
-        .filter_map(|(name, _)| head.headers.get(name))
-        .map(|value| String::from_utf8_lossy(value).into_owned())
+    names.filter_map(|(name, _)| head.headers.get(name)).map(String::from_utf8_lossy)
 }
 
 /// The keys among the subprotocols that are offered.
@@ -310,17 +308,19 @@ fn offered(head: &RequestHead) -> impl Iterator<Item = (&str, Option<&str>)> {
     })
 }
 
-fn credential_of_query(head: &RequestHead) -> Result<Option<String>, CloseReason> {
+fn credential_of_query(head: &RequestHead) -> Result<Option<Cow<'_, str>>, CloseReason> {
     let Some(parameter) = head.query().find(|parameter| is_credential(&parameter.name())) else {
         return Ok(None);
     };
     let value = query::decode(parameter.value()).ok_or_else(|| broken_escape(&parameter.name()))?;
-    Ok(Some(without_scheme(&value)))
+    Ok(Some(without_scheme(value)))
 }
 
-fn without_scheme(value: &str) -> String {
-    let key = value.split_once(' ').filter(|(scheme, _)| is_key_scheme(scheme));
-    key.map_or(value, |(_, key)| key).to_owned()
+fn without_scheme(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value.split_once(' ').filter(|(scheme, _)| is_key_scheme(scheme)) {
+        Some((_, key)) => key.to_owned().into(),
+        None => value,
+    }
 }
 
 /// How what is claimed is read.
@@ -334,15 +334,15 @@ fn claim(
     read: Read,
 ) -> Result<Option<String>, CloseReason> {
     let mut values = head.headers.0.iter().filter(|line| line.is(header)).map(|line| line.value.as_bytes());
-    let checked = |bytes: &[u8], what: &str| match read(bytes) {
+    let checked = |bytes: &[u8], what: &dyn Fn() -> String| match read(bytes) {
         Ok(text) => Ok(Some(text.into_owned())),
-        Err(error) => Err(unauthorized(format!("{what} {error}"))),
+        Err(error) => Err(unauthorized(format!("{} {error}", what()))),
     };
     if let Some(value) = values.next() {
         if values.next().is_some() {
             return Err(unauthorized(format!("the {header} header is given twice")));
         }
-        return checked(value, &format!("the {header} header"));
+        return checked(value, &|| format!("the {header} header"));
     }
     let Some(name) = parameter else { return Ok(None) };
     let mut found = head.query().filter(|parameter| parameter.name() == name);
@@ -351,7 +351,7 @@ fn claim(
         return Err(unauthorized(format!("the query parameter {name} is given twice")));
     }
     let text = query::decode(first.value()).ok_or_else(|| broken_escape(name))?;
-    checked(text.as_bytes(), &format!("the query parameter {name}"))
+    checked(text.as_bytes(), &|| format!("the query parameter {name}"))
 }
 
 fn broken_escape(name: &str) -> CloseReason {

@@ -33,7 +33,7 @@ fn narrow(head: &mut RequestHead, claims: &Claims) -> Result<(), CloseReason> {
     let named: Vec<String> = head
         .query()
         .filter(|parameter| MODEL_PARAMETERS.contains(&&*parameter.name()))
-        .map(|parameter| query::decode(parameter.value()).unwrap_or_default())
+        .map(|parameter| query::decode(parameter.value()).unwrap_or_default().into_owned())
         .collect();
     if claims.opens == Opens::Transcription {
         if !named.is_empty() {

@@ -17,7 +17,7 @@ use std::task::{Poll, Waker};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{self, Dialect};
 use tokenist_core::http::write::HeaderValue;
-use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
+use tokenist_core::id::{Identity, Model, SessionId};
 use tokenist_core::meter::Carried;
 use tokenist_core::models::Models;
 use tokenist_core::time::Instant;
@@ -158,7 +158,7 @@ pub struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CallerMark {
     /// The user and the credential that it names.
-    Named(KeyHash),
+    Named(u64),
     Address(IpAddr),
 }
 

@@ -60,7 +60,8 @@ pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destinati
 
 /// As what a provider might read a path: without dot segments, parameters and what is encoded, and in lower case.
 fn readings(path: &str) -> [String; 3] {
-    let decoded = query::decode(&path.replace('+', "%2B")).unwrap_or_else(|| path.to_owned());
+    let escaped = path.replace('+', "%2B");
+    let decoded = query::decode(&escaped).unwrap_or(path.into());
     let mut words: Vec<&str> = Vec::new();
     for word in decoded.split(['/', '\\']).map(|word| word.split(';').next().unwrap_or_default()) {
         match word {

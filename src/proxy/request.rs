@@ -59,10 +59,13 @@ pub(crate) async fn read(
         return Ok(None);
     }
     let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
-    let (buffer, filled) = match early {
+    let (mut buffer, mut filled) = match early {
         Some(early) => early,
         None => (shard.pool.take().map_err(ours)?, 0),
     };
+    if filled == 0 {
+        filled = reader.read_now(&mut buffer);
+    }
     let cancel = live.up.cancel_handle();
     let read = read_head(&mut reader, buffer, filled, cancel, Side::Downstream, Phase::Admit).await;
     let (buffer, filled, end) = match read {

@@ -27,6 +27,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::message::{Delta, Opened};
+use tokenist_core::meter::LookedUp;
 use tokenist_core::metric::Metric;
 use tokenist_core::models::Models;
 use tokenist_core::price::PriceTable;
@@ -68,6 +69,8 @@ pub struct Shard<E = System> {
     tally: Tally,
     /// Of each provider.
     pub(crate) key_rings: Box<[KeyRing]>,
+    /// Of each provider: what its models cost, as far as a session has asked.
+    pub(crate) looked_up: Box<[RefCell<LookedUp>]>,
     environment: E,
     /// The time at the last tick: fresh enough for deadlines.
     now: Cell<Now>,
@@ -102,6 +105,7 @@ impl<E: Environment> Shard<E> {
             unpriced: RefCell::default(),
             tally: Tally::default(),
             key_rings: config.providers.iter().map(|provider| KeyRing::new(&provider.keys)).collect(),
+            looked_up: config.providers.iter().map(|_| RefCell::default()).collect(),
             now: Cell::new(now),
             read_at: Cell::new(now),
             environment,

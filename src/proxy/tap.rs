@@ -65,7 +65,15 @@ enum Wanted {
 }
 
 impl<E: Environment> Tap<E> {
-    pub(crate) fn new(shard: Rc<Shard<E>>, live: Rc<Live>, meter: Meter, provider: Arc<Provider>) -> Tap<E> {
+    pub(crate) fn new(
+        shard: Rc<Shard<E>>,
+        live: Rc<Live>,
+        mut meter: Meter,
+        provider: Arc<Provider>,
+    ) -> Tap<E> {
+        if let Some(looked_up) = live.provider.get().map(|index| &shard.looked_up[index]) {
+            meter.begin_with(looked_up.borrow().clone());
+        }
         let model = meter.model().cloned();
         let awaits_name = model.is_some();
         Tap {
@@ -101,6 +109,9 @@ impl<E: Environment> Tap<E> {
         self.now = now;
         let reading = self.meter.settle(&self.shard.prices.load(), now);
         self.book(reading);
+        if let (Some(index), Some(looked_up)) = (self.live.provider.get(), self.meter.looked_up()) {
+            self.shard.looked_up[index].replace(looked_up);
+        }
     }
 
     /// Looks at the first bytes of an event of the application.

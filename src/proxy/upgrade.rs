@@ -71,8 +71,8 @@ pub(crate) fn switching(
     if let Some(subprotocol) = subprotocol {
         wire.line(&SUBPROTOCOL, &checked(subprotocol));
     }
-    for header in blot.headers(provider).0.iter().filter(|header| passes_down(&header.name)) {
-        wire.line(&header.name, &header.value);
+    for (name, value) in blot.headers(provider).filter(|(name, _)| passes_down(name)) {
+        wire.line(name, &value);
     }
     wire.end()
 }
@@ -83,9 +83,9 @@ pub(crate) fn refusal(head: &ResponseHead, blot: &Blot) -> Vec<u8> {
     let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
     wire.line(&CONNECTION, &HeaderValue::literal("close"));
     let framing = ["content-length", "transfer-encoding"];
-    for header in blot.headers(&head.headers).0 {
-        if passes_down(&header.name) || framing.iter().any(|name| header.is(name)) {
-            wire.line(&header.name, &header.value);
+    for (name, value) in blot.headers(&head.headers) {
+        if passes_down(name) || framing.iter().any(|framing| name.is(framing)) {
+            wire.line(name, &value);
         }
     }
     wire.end()

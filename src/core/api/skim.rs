@@ -13,8 +13,9 @@ use memchr::memchr2;
 pub(crate) struct Wanted {
     path: &'static str,
     what: What,
-    /// Where each key of the path ends, and how many they are.
+    /// Where each key of the path ends, what it hashes to, and how many they are.
     ends: [u8; KEYS_MAX],
+    hashes: [u64; KEYS_MAX],
     keys: usize,
 }
 
@@ -24,21 +25,33 @@ const KEYS_MAX: usize = 6;
 impl Wanted {
     const fn new(path: &'static str, what: What) -> Wanted {
         let bytes = path.as_bytes();
-        let (mut ends, mut keys, mut at) = ([0; KEYS_MAX], 0, 0);
+        let (mut ends, mut hashes, mut keys, mut at) = ([0; KEYS_MAX], [FNV_BASIS; KEYS_MAX], 0, 0);
         while at <= bytes.len() {
             if at == bytes.len() || bytes[at] == b'.' {
                 ends[keys] = at as u8;
                 keys += 1;
+            } else {
+                hashes[keys] = hashed(hashes[keys], bytes[at]);
             }
             at += 1;
         }
-        Wanted { path, what, ends, keys }
+        Wanted { path, what, ends, hashes, keys }
     }
 
-    fn is_key(&self, index: usize, key: &[u8]) -> bool {
+    fn is_key(&self, index: usize, key: &[u8], hash: u64) -> bool {
+        if index >= self.keys || self.hashes[index] != hash {
+            return false;
+        }
         let from = index.checked_sub(1).map_or(0, |before| usize::from(self.ends[before]) + 1);
-        index < self.keys && self.path.as_bytes()[from..usize::from(self.ends[index])] == *key
+        self.path.as_bytes()[from..usize::from(self.ends[index])] == *key
     }
+}
+
+/// FNV-1a (RFC 9923): few keys of an answer are wanted, and nearly all others are told from these by it.
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+const fn hashed(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,7 +286,8 @@ impl Skim {
             return 0;
         }
         let key = crate::json::unescaped(&self.key);
-        let under = |index: &usize| self.wanted[*index].is_key(level.keys, &key);
+        let hash = key.iter().fold(FNV_BASIS, |hash, byte| hashed(hash, *byte));
+        let under = |index: &usize| self.wanted[*index].is_key(level.keys, &key, hash);
         indices(level.alive).filter(under).fold(0, |alive, index| alive | 1 << index)
     }
 
@@ -309,7 +323,7 @@ impl Skim {
     /// What becomes of a value that begins with this byte.
     fn sink(&mut self, byte: u8, alive: u64, keys: usize) -> Sink {
         for index in indices(alive) {
-            let Wanted { path, what, keys: wanted_keys, .. } = self.wanted[index];
+            let &Wanted { path, what, keys: wanted_keys, .. } = &self.wanted[index];
             if wanted_keys != keys {
                 continue;
             }

@@ -290,7 +290,7 @@ impl Stated {
 fn parameter<'a>(target: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let found =
         query::parameters(target).find(|parameter| !wanted.is_empty() && parameter.name() == wanted)?;
-    query::decode(found.value()).map(Cow::Owned)
+    query::decode(found.value())
 }
 
 fn is_among(names: &[&str], name: &[u8]) -> bool {

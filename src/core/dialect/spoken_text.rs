@@ -104,7 +104,7 @@ impl Dialect for SpokenText {
         let Named::Query { parameter, default } = self.model else { return };
         let named = query::parameters(target).find(|other| other.name() == parameter);
         let named = named.and_then(|named| query::decode(named.value())).filter(|name| !name.is_empty());
-        let model = Some(named.map_or(Cow::Borrowed(default), Cow::Owned));
+        let model = Some(named.unwrap_or(Cow::Borrowed(default)));
         found(ProviderEvent::Session(Box::new(Settings { model, ..Settings::default() })));
     }
 

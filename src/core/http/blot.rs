@@ -6,6 +6,7 @@ use super::body::{Body, Framing, Piece};
 use super::write::{HeaderName, HeaderValue};
 use super::{Header, Headers};
 use memchr::memmem;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Finds a secret as it is, percent-encoded or escaped as in JSON, wholly or in part, and in base64.
@@ -72,23 +73,22 @@ impl Blot {
     }
 
     /// A header's value without the secret.
-    pub fn value(&self, value: &HeaderValue) -> HeaderValue {
-        let mut bytes = value.as_bytes().to_vec();
-        match self.out_of(&mut bytes) {
-            true => HeaderValue::parse(bytes).expect("asterisks can be written"),
-            false => value.clone(),
+    pub fn value<'a>(&self, value: &'a HeaderValue) -> Cow<'a, HeaderValue> {
+        if self.spans(value.as_bytes()).is_empty() {
+            return Cow::Borrowed(value);
         }
+        let mut bytes = value.as_bytes().to_vec();
+        self.out_of(&mut bytes);
+        Cow::Owned(HeaderValue::parse(bytes).expect("asterisks can be written"))
     }
 
     /// Headers without the secret. A line whose name holds it goes.
-    pub fn headers(&self, headers: &Headers) -> Headers {
-        let is_clean = |name: &HeaderName| self.spans(name.as_str().as_bytes()).is_empty();
-        let clean = headers.0.iter().filter(|header| is_clean(&header.name));
-        Headers(
-            clean
-                .map(|header| Header { name: header.name.clone(), value: self.value(&header.value) })
-                .collect(),
-        )
+    pub fn headers<'a>(
+        &self,
+        headers: &'a Headers,
+    ) -> impl Iterator<Item = (&'a HeaderName, Cow<'a, HeaderValue>)> {
+        let is_clean = |header: &&Header| self.spans(header.name.as_str().as_bytes()).is_empty();
+        headers.0.iter().filter(is_clean).map(|header| (&header.name, self.value(&header.value)))
     }
 
     fn spans(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
@@ -102,7 +102,7 @@ impl Blot {
                 spans.push((at, at + length));
             }
         }
-        for part in &self.encoded {
+        for part in self.encoded.iter().filter(|part| part.len() <= bytes.len()) {
             spans.extend(memmem::find_iter(bytes, part).map(|at| (at, at + part.len())));
         }
         spans

@@ -95,8 +95,8 @@ impl PassList {
 
     /// Whether a client's header goes upstream. A credential never does by a pattern.
     pub fn passes(&self, name: &HeaderName) -> bool {
-        let name = name.as_str().to_ascii_lowercase();
-        !is_ours(&name) && self.0.iter().any(|pattern| pattern.covers(&name))
+        let name = name.as_str();
+        !is_ours(name) && self.0.iter().any(|pattern| pattern.covers(name))
     }
 }
 
@@ -123,21 +123,33 @@ impl Pattern {
 
     fn covers(&self, name: &str) -> bool {
         match self {
-            Pattern::Name(whole) => name == whole,
-            Pattern::Prefix(prefix) => {
-                name.starts_with(prefix.as_str()) && !SECRET_WORDS.iter().any(|word| name.contains(word))
-            }
+            Pattern::Name(whole) => name.eq_ignore_ascii_case(whole),
+            Pattern::Prefix(prefix) => begins_with(name, prefix) && !tells_of_a_secret(name),
         }
     }
 }
 
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+}
+
+fn tells_of_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 fn is_ours(name: &str) -> bool {
-    [&HOP[..], &CREDENTIALS, &IDENTITY, &PRIVATE].iter().any(|names| names.contains(&name))
+    let mut ours = [&HOP[..], &CREDENTIALS, &IDENTITY, &PRIVATE].into_iter().flatten();
+    ours.any(|our| our.eq_ignore_ascii_case(name))
 }
 
 /// Whether this names or is a credential that is not for a provider: a tokenist key or an ephemeral token, as a word of
 /// its own.
 pub fn holds_own_key(text: &str) -> bool {
+    // Each prefix has one, and little else that passes.
+    if !text.contains('_') {
+        return false;
+    }
     let mut words = text.split([' ', ',', ';', '=', '"', '\t']);
     words.any(|word| OWN_PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
 }
@@ -156,10 +168,7 @@ pub fn key_of_subprotocol(offer: &str) -> Option<&str> {
 /// `openai-insecure-api-key.…`, be it as the word behind `token`.
 pub fn subprotocols<'a>(offered: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let names_secret = |offer: &str| {
-        offer.split_once('.').is_some_and(|(name, _)| {
-            let name = name.to_ascii_lowercase();
-            is_key_scheme(&name) || SECRET_WORDS.iter().any(|word| name.contains(word))
-        })
+        offer.split_once('.').is_some_and(|(name, _)| is_key_scheme(name) || tells_of_a_secret(name))
     };
     offered
         .take_while(|offer| !is_key_scheme(offer))
@@ -169,7 +178,7 @@ pub fn subprotocols<'a>(offered: impl Iterator<Item = &'a str>) -> impl Iterator
 /// Whether a provider's header goes downstream.
 pub fn passes_down(name: &HeaderName) -> bool {
     // Which pages may read an answer of ours is not the provider's to say.
-    let tells_browsers = name.as_str().to_ascii_lowercase().starts_with("access-control-");
+    let tells_browsers = begins_with(name.as_str(), "access-control-");
     !tells_browsers && !HOP.iter().chain(&BINDING).any(|other| name.is(other))
 }
 

@@ -21,7 +21,7 @@ impl<'a> Parameter<'a> {
     pub fn name(self) -> Cow<'a, str> {
         let name = self.0.split('=').next().unwrap_or_default();
         match name.contains(['%', '+']) {
-            true => decode(name).map_or(name.into(), Cow::Owned),
+            true => decode(name).unwrap_or(name.into()),
             false => name.into(),
         }
     }
@@ -33,7 +33,10 @@ impl<'a> Parameter<'a> {
 }
 
 /// Decodes `%41` and `+` of a query value; `None` if it is not UTF-8 or an escape is broken.
-pub fn decode(value: &str) -> Option<String> {
+pub fn decode(value: &str) -> Option<Cow<'_, str>> {
+    if !value.contains(['%', '+']) {
+        return Some(value.into());
+    }
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {
@@ -46,7 +49,7 @@ pub fn decode(value: &str) -> Option<String> {
             byte => byte,
         });
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// The target of a client that appended a query to an address which had one: `/p?user_id=alice?model=m`. In a parameter

@@ -89,7 +89,7 @@ impl Target {
     pub fn parse(target: &str) -> Result<Target, Unwritable> {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         let writable = path.starts_with('/')
-            && !path.contains("://")
+            && !path.as_bytes().windows(3).any(|three| three == b"://")
             && !target.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f);
         if writable { Ok(Target(target.to_owned())) } else { Err(Unwritable) }
     }
@@ -106,6 +106,9 @@ impl fmt::Debug for Target {
     }
 }
 
+/// Few heads are longer.
+const HEAD_BYTES_USUAL: usize = 1024;
+
 /// One head that is being written.
 #[derive(Debug)]
 pub struct HeadWriter(Vec<u8>);
@@ -118,15 +121,20 @@ impl HeadWriter {
 
     /// A request with any method, which is a token as a header's name is.
     pub fn request(method: &HeaderName, target: &Target) -> HeadWriter {
-        HeadWriter(format!("{} {} HTTP/1.1\r\n", method.0, target.0).into_bytes())
+        let first = [method.as_str(), " ", target.as_str(), " HTTP/1.1\r\n"];
+        HeadWriter::begin(first.map(str::as_bytes))
     }
 
     /// An answer. A status has three digits.
     pub fn answer(status: u16, reason: &HeaderValue) -> HeadWriter {
         debug_assert!((100..1000).contains(&status), "a status has three digits");
-        let mut wire = format!("HTTP/1.1 {status} ").into_bytes();
-        wire.extend(reason.as_bytes());
-        wire.extend(b"\r\n");
+        let status = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+        HeadWriter::begin([b"HTTP/1.1 ", &status, b" ", reason.as_bytes(), b"\r\n"])
+    }
+
+    fn begin<const N: usize>(first_line: [&[u8]; N]) -> HeadWriter {
+        let mut wire = Vec::with_capacity(HEAD_BYTES_USUAL);
+        first_line.into_iter().for_each(|part| wire.extend_from_slice(part));
         HeadWriter(wire)
     }
 

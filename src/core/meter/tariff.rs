@@ -31,12 +31,15 @@ impl From<&str> for Billing {
 #[derive(Debug)]
 pub(super) struct Tariff {
     billing: Billing,
-    /// `None` until one is asked for, so that a session that only waits is small.
-    known: Option<Box<Known>>,
+    known: LookedUp,
 }
 
+/// Prices of a provider's models that one session has looked up, for the next one.
+#[derive(Clone, Debug, Default)]
+pub struct LookedUp(Option<Arc<Known>>);
+
 /// Prices that were looked up, while they hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// On which the session is billed, besides those of its provider.
     terms: Terms<'static>,
@@ -49,24 +52,36 @@ const MODELS_MAX: usize = 8;
 
 impl Tariff {
     pub(super) fn new(billing: Billing) -> Tariff {
-        Tariff { billing, known: None }
+        Tariff { billing, known: LookedUp::default() }
+    }
+
+    /// What another session of the provider has looked up need not be again.
+    pub(super) fn begin_with(&mut self, known: LookedUp) {
+        self.known = known;
+    }
+
+    /// What other sessions of the provider need not look up: nothing where this one is billed on terms of its own.
+    pub(super) fn looked_up(&self) -> Option<LookedUp> {
+        self.known.0.as_ref().filter(|known| known.terms.is_empty()).map(|_| self.known.clone())
     }
 
     /// From now on all is billed on these terms as well.
     pub(super) fn bill_on(&mut self, terms: &Terms<'_>) {
         let terms = Terms::default().and(terms);
-        self.known = Some(Box::new(Known { terms, ..Known::default() }));
+        self.known = LookedUp(Some(Arc::new(Known { terms, ..Known::default() })));
     }
 
     /// What a model costs at a time.
     pub(super) fn price(&mut self, model: &str, table: &PriceTable, at: Timestamp) -> Arc<Price> {
-        let known = self.known.get_or_insert_default();
+        let holding = self.known.0.as_ref().filter(|known| known.reign.holds(table, at));
+        let found = holding.and_then(|known| known.prices.iter().find(|(name, _)| **name == *model));
+        if let Some((_, price)) = found {
+            return Arc::clone(price);
+        }
+        let known = Arc::make_mut(self.known.0.get_or_insert_default());
         if !known.reign.holds(table, at) {
             known.prices.clear();
             known.reign = table.reign(at);
-        }
-        if let Some((_, price)) = known.prices.iter().find(|(name, _)| **name == *model) {
-            return Arc::clone(price);
         }
         let Standing { provider, terms } = &*self.billing.0;
         let price = match known.terms.is_empty() {
@@ -115,7 +130,29 @@ mod tests {
             let model = format!("gpt-4.1-{number}");
             assert!(!tariff.price(&model, &table, Timestamp(0)).known);
         }
-        assert_eq!(tariff.known.as_ref().unwrap().prices.len(), MODELS_MAX);
+        assert_eq!(tariff.known.0.as_ref().unwrap().prices.len(), MODELS_MAX);
         assert!(tariff.price("gpt-4.1", &table, Timestamp(0)).known);
+    }
+
+    #[test]
+    fn what_one_session_has_looked_up_is_the_next_ones_unless_its_terms_are_its_own() {
+        let table = PriceTable::default().with_rows("model,text_in\nm,1").unwrap();
+        let mut first = Tariff::new("x".into());
+        let price = first.price("m", &table, Timestamp(0));
+        let mut next = Tariff::new("x".into());
+        next.begin_with(first.looked_up().unwrap());
+        assert!(Arc::ptr_eq(&price, &next.price("m", &table, Timestamp(0))));
+        assert!(!next.price("other", &table, Timestamp(0)).known);
+        let prices = |tariff: &Tariff| tariff.looked_up()?.0.map(|known| known.prices.len());
+        assert_eq!(
+            [prices(&first), prices(&next)],
+            [Some(1), Some(2)],
+            "neither changes what the other knows"
+        );
+        let dearer = PriceTable::default().with_rows("model,text_in\nm,2").unwrap();
+        assert_eq!(cents(&next.price("m", &dearer, Timestamp(0))), 2, "another table says something else");
+        next.bill_on(&Terms::default().with("service_tier", "priority"));
+        next.price("m", &table, Timestamp(0));
+        assert_eq!(prices(&next), None);
     }
 }

@@ -60,7 +60,12 @@ impl Outlet {
     ) -> io::Result<()> {
         let (before, behind) = self.around(bytes.len(), is_last);
         match bytes.len() <= COPIED_MAX {
-            true => writer.write_bytes([&before, bytes, &behind].concat()).await,
+            true => {
+                let mut wire = before;
+                wire.extend_from_slice(bytes);
+                wire.extend_from_slice(&behind);
+                writer.write_bytes(wire).await
+            }
             false => {
                 writer.write_ahead(before).await?;
                 writer.write_bytes([bytes, &behind].concat()).await

@@ -16,8 +16,9 @@ use tokenist_core::http::coding::Coding;
 use tokenist_core::http::{ResponseHead, head_end, response_head};
 use undoing::Undoing;
 
-/// What stands before a chunk fits here, so that chunk and all leave in one write.
-pub(crate) const HEADROOM: usize = 16;
+/// What stands before a chunk fits here, and what a head has on its way down beyond what it had on its way here, so that all
+/// leave in one write.
+pub(crate) const HEADROOM: usize = 256;
 
 pub(crate) struct Source {
     pub(crate) reader: Reader,

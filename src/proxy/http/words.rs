@@ -93,11 +93,10 @@ pub(super) fn answer(
     ];
     let is_ours =
         |name: &HeaderName| left.iter().any(|(ours, value)| value.is_some() && name.is(ours.as_str()));
-    let clean = blot.headers(&head.headers);
     let is_gone = |name: &HeaderName| is_undone && name.is("content-encoding");
     let passes = |name: &HeaderName| passes_down(name) && !is_ours(name) && !is_gone(name);
-    for header in clean.0.iter().filter(|header| passes(&header.name)) {
-        wire.line(&header.name, &header.value);
+    for (name, value) in blot.headers(&head.headers).filter(|(name, _)| passes(name)) {
+        wire.line(name, &value);
     }
     for (name, value) in &left {
         value.iter().for_each(|value| wire.line(name, value));

@@ -101,6 +101,15 @@ impl Reader {
         }
     }
 
+    /// Reads what is here already into the front of `buffer`, which spares a round through the ring; how much that was. Nothing
+    /// may be had by [`Reader::read`] all the same, which also tells why.
+    pub(crate) fn read_now(&mut self, buffer: &mut Buffer) -> usize {
+        match self {
+            Reader::Plain(half) => tcp::read_now(half, buffer.bytes_mut()),
+            Reader::Tls(_) => 0,
+        }
+    }
+
     /// Waits until there is something to read, without a buffer.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {

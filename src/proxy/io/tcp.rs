@@ -64,6 +64,15 @@ pub(crate) async fn readable(half: &OwnedReadHalf<TcpStream>) -> io::Result<()> 
     stream.readable(false).await
 }
 
+/// Reads what is here already; 0 if that is nothing.
+pub(crate) fn read_now(half: &OwnedReadHalf<TcpStream>, room: &mut [u8]) -> usize {
+    // SAFETY: both halves live on this thread, and the borrow ends before either is used.
+    let fd = unsafe { (*half.0.get()).as_raw_fd() };
+    // SAFETY: `room` is writable through the call, and the half keeps its descriptor open.
+    let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// A write that takes nothing would never end.
 fn progress(written: usize) -> io::Result<usize> {
     if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }

@@ -43,7 +43,7 @@ impl Dialect for GptLiveJoined {
     fn start<'a>(&self, target: &'a str, found: &mut dyn FnMut(ProviderEvent<'a>)) {
         let path = target.split('?').next().unwrap_or_default();
         if let Some((_, id, "attach")) = parts(path) {
-            let call = query::decode(id).map_or(Cow::Borrowed(id), Cow::Owned);
+            let call = query::decode(id).unwrap_or(Cow::Borrowed(id));
             found(ProviderEvent::Joinable { call });
             found(ProviderEvent::Ahead { grows: true });
         }
