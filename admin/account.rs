@@ -20,6 +20,7 @@ use tokenist_control::view::{KeyQuery, UserFilter, UserQuery};
 use tokenist_core::browser_token::RevokedToken;
 use tokenist_core::catalog::Kept;
 use tokenist_core::id::{Holder, OrgId};
+use tokenist_core::kept_response::KeptResponse;
 use tokenist_core::price::Listing;
 use tokenist_core::rule::{Firings, Rule};
 use tokenist_core::verdict::Used;
@@ -79,7 +80,20 @@ async fn known_org(handle: &Handle, org: &OrgId) -> Result<bool, ApiError> {
 }
 
 async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {
-    let (claims, tiers, logins, policies, rules, firings, prices, rounds, sign_outs, signing, tokens) = tokio::try_join!(
+    let (
+        claims,
+        tiers,
+        logins,
+        policies,
+        rules,
+        firings,
+        prices,
+        rounds,
+        sign_outs,
+        signing,
+        tokens,
+        responses,
+    ) = tokio::try_join!(
         is_kept::<Claim>(handle, org),
         is_kept::<OrgTier>(handle, org),
         is_kept::<Login>(handle, org),
@@ -91,9 +105,10 @@ async fn is_in_catalog(handle: &Handle, org: &OrgId) -> Result<bool, CommandErro
         is_kept::<SignedOut>(handle, org),
         is_kept::<SigningKey>(handle, org),
         is_kept::<RevokedToken>(handle, org),
+        is_kept::<KeptResponse>(handle, org),
     )?;
     let settings = claims || tiers || logins || policies || rules || firings || prices;
-    Ok(settings || rounds || sign_outs || signing || tokens)
+    Ok(settings || rounds || sign_outs || signing || tokens || responses)
 }
 
 async fn is_kept<T: Kept>(handle: &Handle, org: &OrgId) -> Result<bool, CommandError> {

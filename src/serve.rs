@@ -538,6 +538,7 @@ fn proxy_config(
         keep_alive_ms: config.http.keep_alive_seconds * 1000,
         answer_ms: config.http.answer_seconds * 1000,
         body_ms: config.http.body_seconds * 1000,
+        background_ms: config.http.background_seconds * 1000,
         session_seconds: some(limits.session_seconds),
         idle_seconds: some(limits.idle_seconds),
         panic_user: std::env::var(PANIC_USER_VARIABLE).ok().map(|user| UserId::from(&*user)),

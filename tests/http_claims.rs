@@ -78,29 +78,162 @@ fn a_response_is_booked_once_by_whoever_hears_first_that_it_is_over_on_any_shard
     settled(&proxy, 2, 1);
 }
 
-/// What was booked outlives the process. Who had claimed it does not: what is asked for again behind a restart is booked
-/// again, as it is where a quarter of an hour lies between.
 #[test]
-fn a_restart_forgets_who_has_booked_a_response_and_nothing_else() {
+fn a_restart_forgets_neither_what_was_booked_nor_of_which_response() {
     let provider = Upstream::start();
     let folder = tokenist_kit::Scratch::new();
     let path = folder.path().to_str().unwrap().to_owned();
     let settings = [("store.path", path.as_str()), ("limits.max_cost_usd", "-1")];
     let mut proxy = start(&provider.origin(), &settings);
     background(&proxy, &provider, "alice", "resp_1");
+    background(&proxy, &provider, "alice", "resp_2");
     retrieved(&proxy, &provider, "alice", "resp_1", "completed");
     retrieved(&proxy, &provider, "bob", "resp_1", "completed");
     settled(&proxy, 1, 0);
+    for ends_in_peace in [true, false] {
+        if ends_in_peace {
+            proxy.signal(Signal::Terminate);
+            assert!(proxy.wait(PATIENCE).is_some_and(|status| status.success()));
+        } else {
+            proxy.kill();
+        }
+        proxy = start(&provider.origin(), &settings);
+        retrieved(&proxy, &provider, "bob", "resp_1", "completed");
+        retrieved(&proxy, &provider, "alice", "resp_1", "completed");
+        retrieved(&proxy, &provider, "alice", "resp_2", "completed");
+        let all = |user: &str| proxy.get(&format!("/admin/users/{user}/usage"))["usage"]["requests"].clone();
+        let found = || (all("alice"), all("bob"));
+        let wanted = (json!(2), json!(0));
+        assert_eq!(eventually(PATIENCE, found, |found| *found == wanted), wanted);
+    }
+}
+
+#[test]
+fn a_response_that_nobody_asks_for_is_booked_by_estimate_until_it_is_stated() {
+    let provider = Upstream::start();
+    let folder = tokenist_kit::Scratch::new();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let settings =
+        [("store.path", path.as_str()), ("limits.max_cost_usd", "-1"), ("http.background_seconds", "1")];
+    let mut proxy = start(&provider.origin(), &settings);
+    let text = "word ".repeat(160);
+    let body = json!({"model": MODEL, "input": text, "background": true}).to_string();
+    exchange(&proxy, &provider, "alice", "POST /v1/responses", &body, &response("resp_1", "queued"));
+    // A stream that is left goes on at the provider, and has said something.
+    let streamed = json!({"model": MODEL, "input": "", "background": true, "stream": true}).to_string();
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask_json("POST /v1/responses", &[], &streamed));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for event in [
+        json!({"type": "response.created", "response": {"id": "resp_2", "model": MODEL, "background": true, "status": "queued"}}),
+        json!({"type": "response.output_text.delta", "delta": "x".repeat(400)}),
+    ] {
+        server.send(chunk(&format!("data: {event}\n\n")));
+    }
+    app.head();
+    chunk_size(&mut app);
+    drop((app, server));
+    let estimated = Usage { text_in: 200, text_out: 100, requests: 2, ..Usage::default() };
+    let bill = || booked(&proxy, "alice").get(MODEL).copied().unwrap_or_default();
+    let found = eventually(PATIENCE, bill, |bill| bill.usage == estimated);
+    assert_eq!((found.usage, found.estimated), (estimated, found.cost));
+    // What is stated replaces it, once, also behind a restart.
+    retrieved(&proxy, &provider, "alice", "resp_1", "completed");
+    proxy.kill();
+    let mut proxy = start(&provider.origin(), &settings);
+    for id in ["resp_1", "resp_2", "resp_1", "resp_2"] {
+        retrieved(&proxy, &provider, "alice", id, "completed");
+    }
+    let all = || {
+        let usage = proxy.get("/admin/users/alice/usage")["usage"].clone();
+        ["requests", "inputTokens", "outputTokens"].map(|name| usage[name].as_u64().unwrap_or(0))
+    };
+    assert_eq!(eventually(PATIENCE, all, |all| *all == [2, 1_000, 140]), [2, 1_000, 140]);
     proxy.signal(Signal::Terminate);
     assert!(proxy.wait(PATIENCE).is_some_and(|status| status.success()));
+}
+
+#[test]
+fn a_response_that_came_to_nothing_costs_nothing_also_later() {
+    let provider = Upstream::start();
+    let settings = [("limits.max_cost_usd", "-1"), ("http.background_seconds", "1")];
     let proxy = start(&provider.origin(), &settings);
-    let all = |user: &str| proxy.get(&format!("/admin/users/{user}/usage"))["usage"]["requests"].clone();
-    assert_eq!(all("alice"), 1);
-    retrieved(&proxy, &provider, "bob", "resp_1", "completed");
-    retrieved(&proxy, &provider, "alice", "resp_1", "completed");
-    // Since the start.
-    settled(&proxy, 0, 1);
-    assert_eq!((all("alice"), all("bob")), (json!(1), json!(1)));
+    background(&proxy, &provider, "alice", "resp_1");
+    retrieved(&proxy, &provider, "alice", "resp_1", "cancelled");
+    background(&proxy, &provider, "alice", "resp_2");
+    // The second is booked by estimate, and the first, which is older, is not.
+    settled(&proxy, 1, 0);
+    retrieved(&proxy, &provider, "alice", "resp_1", "cancelled");
+    settled(&proxy, 1, 0);
+}
+
+const OPERATORS: &str = "sk-operator-0123456789";
+
+/// A key that speaks for this user.
+fn key_of(proxy: &Tokenist, user: &str) -> String {
+    let made = proxy.post("/admin/users", &json!({"userId": user})).json();
+    format!("Authorization: Bearer {}", made["apiKey"].as_str().unwrap())
+}
+
+#[test]
+fn under_the_operators_key_a_user_reaches_what_was_made_for_that_user_alone() {
+    let provider = Upstream::start();
+    let key = [("provider.api_key_env", "OPERATORS_KEY"), ("OPERATORS_KEY", OPERATORS)];
+    let proxy = start(&provider.origin(), &key);
+    let (alice, bob) = (key_of(&proxy, "alice"), key_of(&proxy, "bob"));
+    let ask = |credential: &str, line: &str, body: &str, answer: Option<&str>| {
+        let mut app = Wire::connect(proxy.listen);
+        let length = format!("Content-Length: {}", body.len());
+        app.send(request(line, &[credential, &length]) + body);
+        if let Some(answer) = answer {
+            let mut server = provider.accept();
+            message(&mut server);
+            let answered = answer_of("application/json", None, answer.as_bytes());
+            server.send(
+                String::from_utf8(answered).unwrap().replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"),
+            );
+        }
+        message(&mut app)
+    };
+    let chat = json!({"id": "chatcmpl-1", "model": MODEL, "choices": []}).to_string();
+    let asks_chat = json!({"model": MODEL, "messages": [], "store": true}).to_string();
+    let asks = |more: Value| {
+        let mut asked = json!({"model": MODEL, "input": "hi"});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        asked.to_string()
+    };
+    let at_once = response("resp_1", "completed").replace("\"background\":true", "\"background\":false");
+    assert_eq!(ask(&alice, "POST /v1/responses", &asks(json!({})), Some(&at_once)).status, 200);
+    let later = response("resp_2", "queued");
+    assert_eq!(
+        ask(&alice, "POST /v1/responses", &asks(json!({"background": true})), Some(&later)).status,
+        200
+    );
+    assert_eq!(ask(&alice, "POST /v1/chat/completions", &asks_chat, Some(&chat)).status, 200);
+    for line in [
+        "GET /v1/responses/resp_1",
+        "GET /v1/responses/resp_1/input_items",
+        "POST /v1/responses/resp_2/cancel",
+        "GET /v1/responses/resp_2?stream=true",
+        "GET /v1/chat/completions/chatcmpl-1",
+        "GET /v1/chat/completions/chatcmpl-1/messages",
+        "DELETE /v1/chat/completions/chatcmpl-1",
+        "DELETE /v1/responses/resp_2",
+    ] {
+        let refused = ask(&bob, line, "", None);
+        let text = String::from_utf8(refused.body).unwrap();
+        assert_eq!(refused.status, 404, "{line}: {text}");
+        assert!(text.contains("not found") && text.contains("invalid_request_error"), "{text}");
+        assert_eq!(ask(&alice, line, "", Some("{}")).status, 200, "{line}");
+    }
+    // What nobody has asked for here is the provider's to answer for.
+    assert_eq!(ask(&bob, "GET /v1/responses/resp_9", "", Some("{}")).status, 200);
+    let listed = ask(&alice, "GET /v1/chat/completions?limit=100", "", None);
+    assert_eq!((listed.status, listed.code().as_str()), (403, "list_not_allowed"));
+    let own = ["Authorization: Bearer sk-own", "x-user-id: alice"].join("\r\n");
+    assert_eq!(ask(&own, "GET /v1/chat/completions?limit=100", "", Some("{}")).status, 200);
 }
 
 #[test]

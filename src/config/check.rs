@@ -106,6 +106,7 @@ fn check_least(at: &str, config: &Config) -> Result<(), ConfigError> {
         ("http.keep_alive_seconds", config.http.keep_alive_seconds),
         ("http.answer_seconds", config.http.answer_seconds),
         ("http.body_seconds", config.http.body_seconds),
+        ("http.background_seconds", config.http.background_seconds),
         ("store.users_max", config.store.users_max as u64),
         ("store.commit_ms", config.store.commit_ms),
         ("store.instances_min", config.store.instances_min.into()),

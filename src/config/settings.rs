@@ -116,6 +116,8 @@ pub(crate) struct Http {
     pub(crate) answer_seconds: u64,
     /// How long a client may send nothing of a body that is not whole; past it it gets 408.
     pub(crate) body_seconds: u64,
+    /// How long nothing may be heard of a response in the background before it is booked by estimate.
+    pub(crate) background_seconds: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -354,6 +356,7 @@ impl Default for Http {
             keep_alive_seconds: 75,
             answer_seconds: 600,
             body_seconds: 60,
+            background_seconds: 3_600,
         }
     }
 }

@@ -9,6 +9,7 @@
 mod cluster;
 mod journal;
 mod limits;
+mod responses;
 mod resumption;
 mod slots;
 mod speaking;
@@ -18,6 +19,7 @@ mod views;
 
 use self::cluster::ClusterSync;
 use self::journal::Journal;
+use self::responses::Responses;
 use self::resumption::Resumptions;
 use self::slots::{Asked, Slots};
 pub(crate) use self::turn::{Obeyed, Turn};
@@ -78,6 +80,7 @@ pub struct Aggregator {
     slots: Slots,
     journal: Journal,
     resumptions: Resumptions,
+    responses: Responses,
     uses: Uses,
     reports_applied: u64,
     details_lost: u64,
@@ -106,6 +109,7 @@ impl Aggregator {
             slots: Slots::default(),
             journal: Journal::default(),
             resumptions: Resumptions::default(),
+            responses: Responses::default(),
             uses: Uses::default(),
             reports_applied: 0,
             details_lost: 0,
@@ -170,6 +174,10 @@ impl Aggregator {
             }
             Report::Resumable { handle, session } => self.note_handle(handle, session),
             Report::Resume { shard, ticket, handle } => self.answer_resumption(shard, ticket, handle),
+            Report::Find { shard, ticket, response, user } => {
+                self.answer_find(shard, ticket, &response, &user, now);
+            }
+            Report::Response(heard) => self.hear_of_response(*heard, now),
             Report::Show { shard, ticket, token } => self.answer_show(shard, ticket, &token, now),
             Report::Refused(rejected) => self.ledger.refuse(*rejected),
             Report::Admit { shard, ticket, admission } => {
@@ -188,6 +196,7 @@ impl Aggregator {
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp) {
         self.ledger.tick(now);
+        self.look_after_responses(now);
         self.look_after_room(now);
         self.journal.look();
         self.publish();
@@ -472,7 +481,10 @@ impl Aggregator {
                 SettingUpdate::Key(key) => self.ledger.adopt_key(key, now),
                 SettingUpdate::Entry(entry) => {
                     self.end_revoked(&entry.value);
-                    self.ledger.adopt_entry(entry)
+                    let id = entry.value.id.clone();
+                    let is_new = self.ledger.adopt_entry(entry);
+                    self.follow_response(&id);
+                    is_new
                 }
             };
             adopted += usize::from(is_new);

@@ -142,6 +142,7 @@ pub fn start(
     let ledger = Ledger::restore(config.ledger, restored, now);
     let (lane_count, replication) = (shards.len() + 1, store.replication());
     let mut aggregator = Aggregator::new(ledger, holders_max, shards, Arc::default(), replication.clone());
+    aggregator.count_as(&run.writer);
     rebook(&mut *store, &mut aggregator, now).map_err(io::Error::other)?;
     let lanes = aggregator.take_lanes(store.lanes(lane_count).map_err(io::Error::other)?);
     let supervisor = Supervisor::default();

@@ -23,6 +23,7 @@ pub mod http;
 pub mod id;
 pub mod journal;
 pub mod json;
+pub mod kept_response;
 pub mod key;
 pub mod last_minute;
 pub mod ledger;

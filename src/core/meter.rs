@@ -20,8 +20,11 @@ use self::open::{Asked, Responses, item_hash, response_hash, total_hash, transcr
 use self::running::Running;
 use self::tariff::Tariff;
 use crate::api::{Api, Asked as AskedOver};
-use crate::dialect::{AudioRate, Dialect, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings};
+use crate::dialect::{
+    AudioRate, Dialect, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings, TEXT_BYTES_PER_TOKEN,
+};
 use crate::id::Model;
+use crate::money::NanoUsd;
 use crate::price::{Price, PriceTable};
 use crate::terms::Terms;
 use crate::time::Now;
@@ -335,6 +338,37 @@ impl Meter {
     pub fn ask(&mut self, asked: &AskedOver) {
         let input = Context::input_of(self.speaks.rates(), asked.content, self.input_rate, 0);
         self.live.get_or_insert_default().asked.push_back(Asked { apart: true, input: Some(input) });
+    }
+
+    /// Of the response that is booked next, so much was booked before, by estimate: only what is more of it is booked.
+    pub fn discount(&mut self, usage: Usage, cost: NanoUsd) {
+        self.live.get_or_insert_default().booked_before = Some(Box::new((usage, cost)));
+    }
+
+    /// What a response that goes on elsewhere has used at least: what was asked, and what it has said so far. Nothing is
+    /// charged or booked by it.
+    pub fn estimate_elsewhere(
+        &mut self,
+        model: Option<Cow<'_, str>>,
+        text_bytes: u64,
+        prices: &PriceTable,
+        now: Now,
+    ) -> Metered {
+        let (model, price) = self.priced(model, prices, now);
+        let asked = self.live.as_ref().and_then(|live| live.asked.front()?.input).unwrap_or_default();
+        let text_out = text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN);
+        let usage = match self.estimate {
+            EstimateMode::Off => Usage { requests: 1, ..Usage::default() },
+            EstimateMode::Enforce | EstimateMode::Observe => Usage { text_out, requests: 1, ..asked },
+        };
+        Metered {
+            model: model.unwrap_or_else(|| Model::from(UNKNOWN_MODEL)),
+            usage,
+            cost: price.cost(&usage, &Terms::default()),
+            estimated: true,
+            known_price: price.covers(&usage, &Terms::default()),
+            latency_ms: None,
+        }
     }
 
     /// An event that was asked for but is too large to keep. What `head`, its beginning, tells is used; a response

@@ -24,7 +24,8 @@ pub use heartbeat::Heartbeat;
 pub use lane::{Lane, LaneState};
 pub use mailbox::{Mailbox, Sender, mailbox};
 pub use message::{
-    Admission, Admitted, Answer, KeyRefusal, Order, Report, ReportSender, Shown, ShownToken, UserUsage,
+    Admission, Admitted, Answer, FoundResponse, KeyRefusal, Order, Report, ReportSender, ResponseReport,
+    Shown, ShownToken, UserUsage,
 };
 pub use notifier::Notifier;
 pub use published::Published;

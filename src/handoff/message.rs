@@ -7,6 +7,7 @@ use tokenist_core::authority::Mute;
 use tokenist_core::browser_token::TokenId;
 use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::journal::Upto;
+use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::limit::AccountState;
 use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::models::Models;
@@ -35,6 +36,15 @@ pub enum Report {
         ticket: u64,
         token: ShownToken,
     },
+    /// A request names a response that its provider keeps. Answered by [`Order::Admission`], likewise, with
+    /// [`Answer::Response`].
+    Find {
+        shard: usize,
+        ticket: u64,
+        response: ResponseId,
+        user: UserId,
+    },
+    Response(Box<ResponseReport>),
     /// A connection whose session is open already has resumed it.
     Opened(Opened),
     /// Up to where the journal is written with it; `None`: it is not in the journal.
@@ -47,6 +57,27 @@ pub enum Report {
         session: Arc<Resumable>,
     },
     Refused(Box<Rejected>),
+}
+
+/// What is heard of a response that its provider keeps.
+#[derive(Clone, Debug)]
+pub enum ResponseReport {
+    /// It was answered to this user, and counted with that.
+    Answered { response: ResponseId, user: UserId },
+    /// It is under way. If nothing is heard of it for so long, this is to be booked, by estimate.
+    UnderWay { response: ResponseId, estimate: Delta, wait_ms: u64 },
+    /// What its provider states. It is charged. Up to where the journal is written with it, as in [`Report::Charged`].
+    Stated { response: ResponseId, delta: Delta, upto: Option<Upto> },
+    /// It has come to nothing.
+    Failed { response: ResponseId },
+}
+
+/// What the aggregator knows of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundResponse {
+    /// It was answered to another user.
+    pub is_anothers: bool,
+    pub counted: Counted,
 }
 
 /// A shard's end of the queue to the aggregator.
@@ -128,6 +159,7 @@ pub enum Answer {
     /// The session that a handle resumes. `None`: it is not known, or not any more.
     Resumed(Option<Arc<Resumable>>),
     Shown(Shown),
+    Response(FoundResponse),
     KeyRefused(KeyRefusal),
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use tokenist_core::authority::Mute;
 use tokenist_core::browser_token::{Claims, TokenFault};
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::id::Identity;
+use tokenist_core::id::{Identity, UserId};
+use tokenist_core::kept_response::ResponseId;
 use tokenist_core::key::ProviderKey;
 use tokenist_handoff::{
-    Admission, Admitted, Answer, HandleHash, KeyRefusal, Report, Resumable, Shown, ShownToken, UserUsage,
+    Admission, Admitted, Answer, FoundResponse, HandleHash, KeyRefusal, Report, Resumable, Shown, ShownToken,
+    UserUsage,
 };
 
 /// How long the aggregator may take over an unknown user.
@@ -104,6 +106,18 @@ pub(crate) async fn show(shard: &Rc<Shard>, claims: &Claims, uses: Option<u32>) 
     }
 }
 
+/// What is known of a response that a provider keeps.
+pub(crate) async fn find_response(
+    shard: &Rc<Shard>,
+    response: ResponseId,
+    user: UserId,
+) -> Result<FoundResponse, CloseReason> {
+    match put(shard, |ticket| Report::Find { shard: shard.index, ticket, response, user }).await {
+        Some(Answer::Response(found)) => Ok(found),
+        _ => Err(CloseReason::Overloaded(BEHIND.into())),
+    }
+}
+
 /// Asks the aggregator, who then knows the user, too.
 async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, CloseReason> {
     match answer(shard, admission).await? {
@@ -148,7 +162,11 @@ fn refusal(answer: &Answer) -> CloseReason {
         ),
         Answer::Full => CloseReason::Overloaded("the ledger holds as many users as it may".into()),
         Answer::Unread => CloseReason::Overloaded("what was used before could not be read in time".into()),
-        Answer::Admitted(_) | Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_) => {
+        Answer::Admitted(_)
+        | Answer::Usage(_)
+        | Answer::Resumed(_)
+        | Answer::Shown(_)
+        | Answer::Response(_) => {
             unreachable!("the aggregator answers what it was asked")
         }
     }

@@ -76,6 +76,8 @@ pub struct Config {
     pub answer_ms: u64,
     /// How long a client may send nothing of a body that is not whole.
     pub body_ms: u64,
+    /// How long nothing may be heard of a response in the background before it is booked by estimate.
+    pub background_ms: u64,
     pub session_seconds: Option<u64>,
     pub idle_seconds: Option<u64>,
     /// A test hook: sessions of this user panic at their first frame from the provider.

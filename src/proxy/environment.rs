@@ -6,10 +6,11 @@
 use crate::clock::Clock;
 use std::cell::RefCell;
 use std::fmt;
-use tokenist_core::journal;
+use tokenist_core::journal::{self, Call};
+use tokenist_core::kept_response::{ResponseId, Stage};
 use tokenist_core::message::Delta;
 use tokenist_core::time::Now;
-use tokenist_handoff::{Lane, Report, ReportSender};
+use tokenist_handoff::{Lane, Report, ReportSender, ResponseReport};
 
 pub trait Environment: 'static {
     fn now(&self) -> Now;
@@ -19,6 +20,16 @@ pub trait Environment: 'static {
 
     /// Sets down what was counted, so that it outlives the process; what is to be reported of it.
     fn set_down(&self, delta: Delta) -> Report;
+
+    /// As [`Environment::set_down`], for what a provider states of a response that it keeps.
+    fn set_down_stated(&self, delta: Delta, response: ResponseId) -> Report {
+        match self.set_down(delta) {
+            Report::Charged(delta, upto) => {
+                Report::Response(Box::new(ResponseReport::Stated { response, delta, upto }))
+            }
+            other => other,
+        }
+    }
 
     /// A tick has come: whether what kept the last from being set down is over.
     fn look(&self);
@@ -55,6 +66,13 @@ impl Environment for System {
         let mut lane = self.lane.borrow_mut();
         let upto = lane.as_mut().and_then(|lane| lane.append(|record| journal::write_delta(&delta, record)));
         Report::Charged(delta, upto)
+    }
+
+    fn set_down_stated(&self, delta: Delta, response: ResponseId) -> Report {
+        let call = Call { delta, log: None, ids: vec![response.mark(Stage::Stated)] };
+        let mut lane = self.lane.borrow_mut();
+        let upto = lane.as_mut().and_then(|lane| lane.append(|record| journal::write_call(&call, record)));
+        Report::Response(Box::new(ResponseReport::Stated { response, delta: call.delta, upto }))
     }
 
     fn look(&self) {

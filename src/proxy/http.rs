@@ -36,7 +36,7 @@ use source::Source;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use tokenist_core::api::Api;
+use tokenist_core::api::{Api, Reach};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::body::Framing;
 use tokenist_core::http::write::HeaderValue;
@@ -154,7 +154,9 @@ async fn turn_down(
     api: Option<&'static dyn Api>,
     failed: Failed,
 ) -> Result<Option<Box<Arrival>>, SessionError> {
-    let keeps = matches!(failed, Failed::Refused(_)) && may_keep(shard, head) && client.source.is_here();
+    let keeps = matches!(failed, Failed::Refused(_) | Failed::Told(..))
+        && may_keep(shard, head)
+        && client.source.is_here();
     let words = match &failed {
         Failed::Gone => return Ok(None),
         Failed::Malformed(what) => {
@@ -163,6 +165,7 @@ async fn turn_down(
         Failed::Unmeterable(what) => {
             refusal::bad_request(shard, &format!("The request cannot be metered: {what}"))
         }
+        Failed::Told(status, body) => refusal::told(shard, *status, body, keeps),
         Failed::Refused(reason) | Failed::Ended(reason) | Failed::Upstream(reason) => {
             shard.counters.refuse(reason.code());
             live.close_code.set(Some(reason.close_code()));
@@ -244,7 +247,9 @@ impl Exchange<'_> {
 
     /// Of the answer nothing will be read.
     fn charge_unread(&self) {
-        if let Some(metering) = self.metering.take() {
+        // What is only asked for again was counted where it was asked for.
+        let anew = |metering: &Metering<'_>| metering.reading.endpoint.reach() == Reach::Anew;
+        if let Some(metering) = self.metering.take().filter(anew) {
             self.shard.note_read();
             metering.tap.left_unanswered();
         }
@@ -261,6 +266,8 @@ enum Failed {
     Unmeterable(&'static str),
     /// Nothing was asked of a provider.
     Refused(CloseReason),
+    /// Likewise; the status and the body of the answer.
+    Told(u16, String),
     /// We ended it.
     Ended(CloseReason),
     Upstream(CloseReason),

@@ -26,6 +26,7 @@ use tokenist_core::browser_token::{Claims, TokenFault, TokenId};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
+use tokenist_core::kept_response::ResponseId;
 use tokenist_core::message::{Delta, Opened};
 use tokenist_core::meter::LookedUp;
 use tokenist_core::metric::Metric;
@@ -329,6 +330,11 @@ impl<E: Environment> Shard<E> {
     /// Reports what was counted. From here on it outlives the process, and nobody has heard of it yet.
     pub(crate) fn charged(&self, delta: Delta) {
         self.report(self.environment.set_down(delta));
+    }
+
+    /// As [`Shard::charged`], for what a provider states of a response that it keeps.
+    pub(crate) fn charged_as_stated(&self, delta: Delta, response: ResponseId) {
+        self.report(self.environment.set_down_stated(delta, response));
     }
 
     /// Whether a model is not served because no price is known for it.

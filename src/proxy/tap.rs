@@ -10,19 +10,21 @@ use crate::live::{CUT_OFF, Live};
 use crate::pings::PING;
 use crate::resumption;
 use crate::shard::Shard;
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{ProviderEvent, Rest};
-use tokenist_core::id::Model;
+use tokenist_core::id::{Identity, Model};
+use tokenist_core::kept_response::ResponseId;
 use tokenist_core::message::Delta;
-use tokenist_core::meter::{self, Chosen, ClientPeeked, Meter, Peeked, Reading};
+use tokenist_core::meter::{self, Chosen, ClientPeeked, Meter, Metered, Peeked, Reading};
 use tokenist_core::metric::Metric;
-use tokenist_core::time::Now;
+use tokenist_core::time::{Now, Timestamp};
 use tokenist_core::ws::frame::{Header, Opcode};
 use tokenist_core::ws::walk::{Act, HEAD_BYTES, Part, Visit};
-use tokenist_handoff::{Charge, ChargeOutcome};
+use tokenist_handoff::{Charge, ChargeOutcome, Report, ResponseReport};
 
 /// The longest event that is read in parts; a longer one that should carry usage counts as unmetered.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -42,6 +44,8 @@ pub struct Tap<E = System> {
     stopped: bool,
     /// That a limit will probably be reached was said.
     warned: bool,
+    /// What is over may be asked for again, also much later.
+    keeps_responses: bool,
     now: Now,
 }
 
@@ -86,6 +90,7 @@ impl<E: Environment> Tap<E> {
             gathering: None,
             stopped: false,
             warned: false,
+            keeps_responses: false,
             now: Now::default(),
         }
     }
@@ -156,10 +161,59 @@ impl<E: Environment> Tap<E> {
     /// What an answer in HTTP tells.
     pub(crate) fn told(&mut self, event: ProviderEvent<'_>) -> Act {
         self.now = self.shard.read_at.get();
+        let response = event.over().filter(|_| self.keeps_responses);
+        let response = response.map(|id| ResponseId::of(&self.provider.name, id));
         let reading = self.meter.take(event, &self.shard.prices.load(), self.now);
-        match self.book(reading) {
+        match self.book_of(reading, response) {
             Act::Pass => self.judge_model(),
             act => act,
+        }
+    }
+
+    /// What an answer in HTTP states may be asked for again later than anybody's claims last.
+    pub(crate) fn keeps_responses(&mut self, keeps: bool) {
+        self.keeps_responses = keeps;
+    }
+
+    /// The provider keeps this answer.
+    pub(crate) fn answered(&self, id: &str) {
+        let Some(identity) = self.live.identity.get().filter(|_| !self.keeps_responses) else { return };
+        let (response, user) = (ResponseId::of(&self.provider.name, id), identity.user.clone());
+        self.tell(ResponseReport::Answered { response, user });
+    }
+
+    /// A response goes on without this request, and has said so much text by now.
+    pub(crate) fn goes_on(&mut self, id: &str, model: Option<&str>, text_bytes: u64) {
+        let Some(identity) = self.live.identity.get() else { return };
+        let now = self.shard.time();
+        let model = model.map(Cow::Borrowed);
+        let metered = self.meter.estimate_elsewhere(model, text_bytes, &self.shard.prices.load(), now);
+        let estimate = self.delta(identity, metered, now.wall);
+        let response = ResponseId::of(&self.provider.name, id);
+        let wait_ms = self.shard.config.background_ms;
+        self.tell(ResponseReport::UnderWay { response, estimate, wait_ms });
+    }
+
+    /// A response that ran without a request has come to nothing.
+    pub(crate) fn failed(&self, id: &str) {
+        self.tell(ResponseReport::Failed { response: ResponseId::of(&self.provider.name, id) });
+    }
+
+    fn tell(&self, report: ResponseReport) {
+        self.shard.report(Report::Response(Box::new(report)));
+    }
+
+    fn delta(&self, identity: &Arc<Identity>, metered: Metered, at: Timestamp) -> Delta {
+        Delta {
+            at,
+            session: self.live.id(),
+            identity: Arc::clone(identity),
+            provider: Arc::clone(&self.provider.name),
+            model: metered.model,
+            usage: metered.usage,
+            cost: metered.cost,
+            estimated: metered.estimated,
+            latency_ms: metered.latency_ms,
         }
     }
 
@@ -284,6 +338,11 @@ impl<E: Environment> Tap<E> {
 
     /// Charges what the meter read and reports it.
     fn book(&mut self, reading: Reading) -> Act {
+        self.book_of(reading, None)
+    }
+
+    /// Likewise, of a response that its provider keeps.
+    fn book_of(&mut self, reading: Reading, response: Option<ResponseId>) -> Act {
         // The charge goes first: when a report is applied, the account must already hold it.
         let act = self.charge(reading.charge);
         self.foresee(reading.foreseen);
@@ -292,17 +351,11 @@ impl<E: Environment> Tap<E> {
             if !metered.known_price {
                 self.shard.warn_unpriced(&metered.model);
             }
-            self.shard.charged(Delta {
-                at: self.now.wall,
-                session: self.live.id(),
-                identity: Arc::clone(identity),
-                provider: Arc::clone(&self.provider.name),
-                model: metered.model,
-                usage: metered.usage,
-                cost: metered.cost,
-                estimated: metered.estimated,
-                latency_ms: metered.latency_ms,
-            });
+            let delta = self.delta(identity, metered, self.now.wall);
+            match &response {
+                Some(response) => self.shard.charged_as_stated(delta, response.clone()),
+                None => self.shard.charged(delta),
+            }
         }
         self.count();
         act

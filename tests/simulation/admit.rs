@@ -147,7 +147,7 @@ impl World {
                 }
                 Arrival::KeyRefused(refusal)
             }
-            Some(Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_)) => {
+            Some(Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_) | Answer::Response(_)) => {
                 panic!("{} asked for nothing else", identity.user)
             }
             Some(Answer::Full) => {

@@ -4,7 +4,7 @@ use crate::chance::Random;
 use crate::plant::Plant;
 use std::collections::VecDeque;
 use tokenist_core::message::Delta;
-use tokenist_handoff::Report;
+use tokenist_handoff::{Report, ResponseReport};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -54,9 +54,16 @@ impl Queue {
 pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
     match report {
         Report::Charged(delta, _) => Some(delta),
+        Report::Response(heard) => match &**heard {
+            ResponseReport::Stated { delta, .. } => Some(delta),
+            ResponseReport::Answered { .. }
+            | ResponseReport::UnderWay { .. }
+            | ResponseReport::Failed { .. } => None,
+        },
         Report::Admit { .. }
         | Report::Resume { .. }
         | Report::Show { .. }
+        | Report::Find { .. }
         | Report::Opened(_)
         | Report::Closed(_)
         | Report::Resumable { .. }

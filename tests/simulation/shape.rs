@@ -162,6 +162,7 @@ impl Shape {
             keep_alive_ms: 75_000,
             answer_ms: 600_000,
             body_ms: 60_000,
+            background_ms: 3_600_000,
             session_seconds: self.session_seconds,
             idle_seconds: self.idle_seconds,
             panic_user: None,

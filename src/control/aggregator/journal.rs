@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokenist_core::id::{Holder, Identity};
 use tokenist_core::journal::{self, Call, Item, LaneId, Upto};
+use tokenist_core::kept_response::{ResponseId, Stage};
 use tokenist_core::profile::Said;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Lane, LaneState};
@@ -80,7 +81,11 @@ impl Aggregator {
     pub fn rebook(&mut self, item: Item, upto: Upto, now: Timestamp) {
         let (delta, call) = match item {
             Item::Delta(delta) => (*delta, None),
-            Item::Call(call) => (call.delta, Some((call.ids, call.log))),
+            Item::Call(call) => match self.is_of_response(&call, now) {
+                Some(true) => (call.delta, None),
+                Some(false) => return self.journal.apply(Some(upto)),
+                None => (call.delta, Some((call.ids, call.log))),
+            },
         };
         let (identity, at) = (Arc::clone(&delta.identity), delta.at);
         let user = Holder::User(identity.user.clone());
@@ -98,6 +103,15 @@ impl Aggregator {
         }
         self.journal.apply(Some(upto));
         self.journal.rebooked += 1;
+    }
+
+    /// Whether what was counted of a response that its provider keeps is still to be counted; `None`: it is a call.
+    fn is_of_response(&mut self, call: &Call, now: Timestamp) -> Option<bool> {
+        let (id, stage) = call.ids.iter().find_map(|id| ResponseId::of_mark(id))?;
+        Some(match stage {
+            Stage::Estimated => self.note_estimated(&id, &call.delta, now),
+            Stage::Stated | Stage::UnderWay => self.note_stated(&id, &call.delta, now),
+        })
     }
 
     /// By whose right a call was reported: a key's, or without one an operator's.

@@ -17,6 +17,7 @@ use tokenist_core::authority::Mute;
 use tokenist_core::batch::Restored;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
+use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger;
 use tokenist_core::limit::{Block, Limit, WindowKind};
@@ -28,7 +29,10 @@ use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
 use tokenist_core::usage::Usage;
 use tokenist_core::verdict::Verdict;
-use tokenist_handoff::{Admission, Admitted, Answer, Charge, KeyRefusal, Mailbox, Order, Report, mailbox};
+use tokenist_handoff::{
+    Admission, Admitted, Answer, Charge, FoundResponse, KeyRefusal, Mailbox, Order, Report, ResponseReport,
+    mailbox,
+};
 
 /// A control plane with the shards' ends of its queues.
 struct Bench {
@@ -631,4 +635,57 @@ fn a_recorded_call_counts_at_once_for_live_sessions_too() {
     assert!(admitted.user.reached());
     assert!(matches!(bench.order(0), Order::Sweep));
     assert_eq!(admitted.user.used().cost, NanoUsd(100));
+}
+
+/// What the aggregator says of a response that this user asks for.
+fn found(bench: &Bench, response: &ResponseId, user: &str) -> FoundResponse {
+    bench.report(Report::Find { shard: 0, ticket: 7, response: response.clone(), user: user.into() });
+    match bench.order(0) {
+        Order::Admission { ticket: 7, answer: Answer::Response(found) } => found,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_stated_of_a_response_counts_once_and_a_second_charge_is_given_back() {
+    let bench = Bench::start(Config::default(), 64);
+    let alice = bench.admit(0, "alice");
+    let response = ResponseId::of("openai", "resp_1");
+    let heard = |heard| bench.report(Report::Response(Box::new(heard)));
+    let estimate = Delta { estimated: true, ..delta("alice", 5) };
+    heard(ResponseReport::UnderWay { response: response.clone(), estimate, wait_ms: 3_600_000 });
+    let of = |is_anothers, counted| FoundResponse { is_anothers, counted };
+    assert_eq!(found(&bench, &response, "alice"), of(false, Counted::Nothing));
+    assert_eq!(found(&bench, &response, "bob"), of(true, Counted::Nothing));
+    for _ in 0..2 {
+        alice.user.charge(Charge { cost: NanoUsd(60), tokens: 1 });
+        heard(ResponseReport::Stated { response: response.clone(), delta: delta("alice", 60), upto: None });
+    }
+    assert_eq!(found(&bench, &response, "alice"), of(false, Counted::All));
+    assert_eq!((bench.cost("alice"), alice.user.cost.charged()), (NanoUsd(60), 60));
+    // One that was counted with its answer.
+    let other = ResponseId::of("openai", "resp_2");
+    heard(ResponseReport::Answered { response: other.clone(), user: "alice".into() });
+    assert_eq!(found(&bench, &other, "alice"), of(false, Counted::All));
+    assert_eq!(found(&bench, &other, "bob"), of(true, Counted::All));
+    let unknown = ResponseId::of("azure", "resp_2");
+    assert_eq!(found(&bench, &unknown, "bob"), of(false, Counted::Nothing));
+}
+
+#[test]
+fn a_response_that_is_not_heard_of_is_booked_by_estimate_once() {
+    let bench = Bench::start(Config::default(), 64);
+    let alice = bench.admit(0, "alice");
+    let response = ResponseId::of("openai", "resp_1");
+    let heard = |heard| bench.report(Report::Response(Box::new(heard)));
+    let estimate = Delta { estimated: true, at: now(), ..delta("alice", 5) };
+    let usage = estimate.usage;
+    heard(ResponseReport::UnderWay { response: response.clone(), estimate: estimate.clone(), wait_ms: 0 });
+    let counted = || found(&bench, &response, "alice").counted;
+    eventually(|| (counted() == Counted::Estimate(usage, NanoUsd(5))).then_some(()));
+    // It may be told of again, by whoever has left its stream.
+    heard(ResponseReport::UnderWay { response: response.clone(), estimate, wait_ms: 0 });
+    heard(ResponseReport::Failed { response: response.clone() });
+    assert_eq!(counted(), Counted::Estimate(usage, NanoUsd(5)));
+    assert_eq!((bench.cost("alice"), alice.user.cost.charged()), (NanoUsd(5), 5));
 }

@@ -32,6 +32,8 @@ pub struct Answer {
     events: u64,
     /// The body is over.
     is_over: bool,
+    /// How much text was said of what goes on elsewhere.
+    said_elsewhere: u64,
 }
 
 /// How far an answer was read.
@@ -110,6 +112,8 @@ pub(super) enum State {
     Cut,
     /// It goes on elsewhere, and will be asked for again.
     Elsewhere,
+    /// It was answered to another request before, and is only looked at.
+    Before,
 }
 
 /// What of the progress the meter knows.
@@ -197,6 +201,7 @@ impl Answer {
             told: Told::default(),
             events: 0,
             is_over: false,
+            said_elsewhere: 0,
         }
     }
 
@@ -308,6 +313,9 @@ impl Answer {
         let Progress { state, usage, .. } = self.progress;
         let (text_bytes, audio_bytes) = self.skim.output();
         let says = text_bytes + audio_bytes > 0;
+        if self.is_elsewhere() && !self.told.over {
+            self.said_elsewhere = self.said_elsewhere.saturating_add(text_bytes);
+        }
         let is_sign = says || usage.is_some() || self.progress.response.is_some() || self.is_over;
         // What was refused costs nothing unless the provider says so, and that is known at its end.
         let is_refused = state == State::Failed && self.told.begun.is_none();
@@ -334,10 +342,31 @@ impl Answer {
     /// What runs in the background is told of when it is over: until then it may be asked for again.
     fn is_elsewhere(&self) -> bool {
         match self.progress.state {
-            State::Elsewhere => true,
+            State::Elsewhere | State::Before => true,
             State::UnderWay | State::Cut => self.progress.asked.in_background,
             State::Over | State::Failed => false,
         }
+    }
+
+    /// The id by which the provider keeps it, once that is known.
+    pub fn id(&self) -> Option<&str> {
+        self.progress.response.as_deref()
+    }
+
+    /// The model that answers, once that is known.
+    pub fn model(&self) -> Option<&str> {
+        self.progress.model.as_deref()
+    }
+
+    /// How many bytes of text it has said, if it is one that runs in the background and is not over, as far as is known.
+    pub fn said_so_far(&self) -> Option<u64> {
+        let goes_on = self.is_elsewhere() && self.progress.state != State::Before && !self.told.over;
+        goes_on.then_some(self.said_elsewhere)
+    }
+
+    /// Whether it ran in the background and has come to nothing.
+    pub fn has_failed_elsewhere(&self) -> bool {
+        self.progress.asked.in_background && self.progress.state == State::Failed
     }
 
     /// The response has begun, or its model is known now.

@@ -33,7 +33,7 @@ impl Api for AnthropicHttp {
             _ => return None,
         };
         let first = words.iter().rposition(|word| ["messages", "models"].contains(word))?;
-        Some(Endpoint { call, path: format!("/v1/{}", words[first..].join("/")), model: None })
+        Some(Endpoint { call, path: format!("/v1/{}", words[first..].join("/")), model: None, kept_id: None })
     }
 
     fn rates(&self) -> &'static Rates {

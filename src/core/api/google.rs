@@ -6,7 +6,7 @@ mod interactions;
 use super::answer::{Event, Progress, State};
 use super::request::{Asked, content};
 use super::skim::{Wanted, audio, presence, text, value};
-use super::{Api, Call, Endpoint, ModelIn, is_name};
+use super::{Api, Call, Endpoint, ModelIn, Reach, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
 use crate::dialect::google_usage::{Details, GoogleUsage};
@@ -33,7 +33,8 @@ impl Api for GoogleHttp {
         let first = words.iter().rposition(|word| is_version(word));
         let (version, own) = first.map_or(("v1beta", &words[..]), |at| (words[at], &words[at + 1..]));
         let (call, model) = call(method, own).filter(|_| own.iter().all(|word| is_name(word)))?;
-        Some(Endpoint { call, path: format!("/{version}/{}", own.join("/")), model })
+        let kept_id = own.get(1).filter(|_| call.reach == Reach::One).map(|id| (*id).to_owned());
+        Some(Endpoint { call, path: format!("/{version}/{}", own.join("/")), model, kept_id })
     }
 
     fn rates(&self) -> &'static Rates {
@@ -54,6 +55,11 @@ impl Api for GoogleHttp {
             "what is used cannot be read in answers that the parameters `fields`, `callback` or `alt`, or the header \
              X-Goog-FieldMask, change: leave them out",
         )
+    }
+
+    fn absent(&self, id: &str) -> String {
+        let message = format!("Interaction {id} not found.");
+        json!({"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}).to_string()
     }
 
     fn error_body(&self, reason: &CloseReason) -> String {

@@ -36,6 +36,7 @@ use self::skim::Wanted;
 use crate::close_reason::CloseReason;
 use crate::dialect::{ApiName, Family, ProviderEvent, Rates};
 use crate::http::RequestHead;
+use serde_json::json;
 use std::fmt;
 
 /// The words of one provider's HTTP endpoints.
@@ -53,6 +54,13 @@ pub trait Api: fmt::Debug + Send + Sync {
     /// What a request asks for that would keep the answer from being metered, and what to do; `None`: nothing.
     fn hinders(&self, _head: &RequestHead) -> Option<&'static str> {
         None
+    }
+
+    /// The body of an answer with status 404: under this id nothing is kept.
+    fn absent(&self, id: &str) -> String {
+        let message = format!("Nothing with id '{id}' was found.");
+        let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
+        json!({"error": error}).to_string()
     }
 
     /// The body of an answer that refuses a request, in JSON. Its status is [`CloseReason::http_status`].
@@ -80,6 +88,8 @@ pub struct Endpoint {
     pub path: String,
     /// The model, where the path names it.
     pub model: Option<String>,
+    /// By which id the provider keeps what the path names.
+    pub kept_id: Option<String>,
 }
 
 /// What is the same for all requests to an endpoint.
@@ -91,6 +101,9 @@ struct Call {
     is_repeatable: bool,
     /// The answer comes in pieces, whatever the body asks for.
     is_stream: bool,
+    /// Whether the provider keeps the answer under its id where the body does not say; `None`: it never does.
+    keeps: Option<bool>,
+    reach: Reach,
     /// The answer may be something else than JSON, and is measured by its length then.
     may_be_bytes: bool,
     /// The header of an answer that tells the tier it was given.
@@ -113,6 +126,8 @@ impl Call {
         is_metered: false,
         is_repeatable: false,
         is_stream: false,
+        keeps: None,
+        reach: Reach::Anew,
         may_be_bytes: false,
         tier_header: None,
         ask: Asked::of,
@@ -121,6 +136,17 @@ impl Call {
         ending: |_, _| String::new(),
         error: |_| String::new(),
     };
+}
+
+/// What of all that a provider keeps under the operator's key a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing that was there before.
+    Anew,
+    /// What is kept under the id in its path.
+    One,
+    /// All that anybody has had kept.
+    All,
 }
 
 /// Whether a word of a path is a name, as ids, models and deployments are: a provider cannot take it for a path, or for several
@@ -163,6 +189,16 @@ impl Endpoint {
     /// have been answered to another request before.
     pub fn answers_anew(&self, asked: &Asked) -> bool {
         self.call.model_in != ModelIn::Answer && !asked.in_background
+    }
+
+    pub fn reach(&self) -> Reach {
+        self.call.reach
+    }
+
+    /// Whether the provider keeps the answer to what is asked, so that it can be asked for again by its id.
+    pub fn keeps(&self, asked: &Asked) -> bool {
+        let keeps = self.call.keeps.map(|unless_said| asked.is_kept.unwrap_or(unless_said));
+        keeps.is_some_and(|keeps| keeps || asked.in_background)
     }
 
     /// Whether the answer to what is asked comes in pieces.

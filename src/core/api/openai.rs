@@ -5,9 +5,10 @@ mod chat;
 mod others;
 mod responses;
 
-use super::{Api, Call, Endpoint, ModelIn, is_name};
+use super::{Api, Call, Endpoint, ModelIn, Reach, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::{AudioRate, Rates, http_body};
+use serde_json::json;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenaiHttp;
@@ -24,6 +25,13 @@ impl Api for OpenaiHttp {
 
     fn rates(&self) -> &'static Rates {
         &RATES
+    }
+
+    fn absent(&self, id: &str) -> String {
+        let what = if id.starts_with("resp") { "Response" } else { "Chat completion" };
+        let message = format!("{what} with id '{id}' not found.");
+        let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
+        json!({"error": error}).to_string()
     }
 
     fn error_body(&self, reason: &CloseReason) -> String {
@@ -44,6 +52,8 @@ static RATES: Rates = Rates {
 /// Free of charge.
 static MODELS: Call = Call { name: "models", ending, error: http_body, ..Call::FREE };
 static FREE: Call = Call { name: "free", ..MODELS };
+static KEPT: Call = Call { reach: Reach::One, ..FREE };
+static ALL_KEPT: Call = Call { reach: Reach::All, ..FREE };
 static MODERATIONS: Call = Call { name: "moderations", model_in: ModelIn::Json, ..MODELS };
 
 /// Methods and paths behind `/v1`; `*` stands for one word. The first that fits is meant.
@@ -54,9 +64,9 @@ static CALLS: &[(&str, &str, &Call)] = &[
     ("POST", "responses/input_tokens", &FREE),
     ("POST", "responses/compact", &responses::COMPACT),
     ("POST", "responses/*/cancel", &responses::RETRIEVE),
-    ("GET", "responses/*/input_items", &FREE),
+    ("GET", "responses/*/input_items", &KEPT),
     ("GET", "responses/*", &responses::RETRIEVE),
-    ("DELETE", "responses/*", &FREE),
+    ("DELETE", "responses/*", &KEPT),
     ("POST", "embeddings", &others::EMBEDDINGS),
     ("POST", "decisions", &others::DECISIONS),
     ("POST", "moderations", &MODERATIONS),
@@ -66,10 +76,10 @@ static CALLS: &[(&str, &str, &Call)] = &[
     ("POST", "audio/speech", &audio::SPEECH),
     ("POST", "audio/transcriptions", &audio::TRANSCRIPTION),
     ("POST", "audio/translations", &audio::TRANSLATION),
-    ("GET", "chat/completions", &FREE),
-    ("GET", "chat/completions/*", &FREE),
-    ("GET", "chat/completions/*/messages", &FREE),
-    ("DELETE", "chat/completions/*", &FREE),
+    ("GET", "chat/completions", &ALL_KEPT),
+    ("GET", "chat/completions/*", &KEPT),
+    ("GET", "chat/completions/*/messages", &KEPT),
+    ("DELETE", "chat/completions/*", &KEPT),
     ("GET", "models", &MODELS),
     ("GET", "models/*", &MODELS),
 ];
@@ -81,6 +91,8 @@ fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
     let (before, own) = words.split_at_checked(words.len().checked_sub(wanted.len())?)?;
     let fits =
         own.iter().zip(&wanted).all(|(word, wanted)| word == wanted || *wanted == "*" && is_name(word));
+    let kept_id = own.iter().zip(&wanted).find(|(_, wanted)| **wanted == "*" && call.reach == Reach::One);
+    let kept_id = kept_id.map(|(id, _)| (*id).to_owned());
     let own = own.join("/");
     let (path, model) = match before {
         _ if !fits => return None,
@@ -93,7 +105,7 @@ fn endpoint(path: &str, tail: &str, call: &'static Call) -> Option<Endpoint> {
         [.., "v1"] | [] => (format!("/v1/{own}"), None),
         _ => return None,
     };
-    Some(Endpoint { call, path, model })
+    Some(Endpoint { call, path, model, kept_id })
 }
 
 /// An event that ends a stream: SDKs raise an error over an object in its data, and over nothing else.

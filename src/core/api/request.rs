@@ -14,6 +14,8 @@ pub struct Asked {
     pub lacks_usage: bool,
     /// The answer is to be asked for again later.
     pub in_background: bool,
+    /// Whether the provider is to keep the answer, if that is said.
+    pub is_kept: Option<bool>,
     /// What it reads.
     pub content: Content,
     /// Of a text that is to be spoken.
@@ -32,6 +34,7 @@ impl Asked {
             match &*field.key.bytes() {
                 b"model" => asked.model = text(field).map(Into::into),
                 b"stream" => asked.streams = is_truthy(field),
+                b"store" => asked.is_kept = Some(is_truthy(field)),
                 _ => {}
             }
         }

@@ -367,6 +367,18 @@ pub enum ProviderEvent<'a> {
     },
 }
 
+impl ProviderEvent<'_> {
+    /// The id of a response that is over by this and counts, if it has one.
+    pub fn over(&self) -> Option<&str> {
+        match self {
+            ProviderEvent::Done { response, .. } | ProviderEvent::Measured { response, .. } => {
+                response.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
 /// By which a session is resumed on another connection. It is a secret of the application, so it shows nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Handle(Box<str>);

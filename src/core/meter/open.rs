@@ -3,6 +3,7 @@
 use super::{BOOKED_MAX, Charge, EstimateMode, Reading};
 use crate::dialect::{AudioRate, OutputKind, TEXT_BYTES_PER_TOKEN};
 use crate::id::Model;
+use crate::money::NanoUsd;
 use crate::price::Price;
 use crate::time::Instant;
 use crate::usage::Usage;
@@ -16,7 +17,7 @@ pub(super) struct Responses {
     pub(super) open: Vec<Open>,
     /// Hashes of the ids that were booked; once full, a ring whose oldest is at `booked_at`.
     booked: Vec<u64>,
-    booked_at: usize,
+    booked_at: u8,
     /// What the last peeked at event adds to, if more of it comes.
     pub(super) growing: Option<OutputKind>,
     /// Booked where nothing could be answered; goes out with the next reading.
@@ -29,6 +30,8 @@ pub(super) struct Responses {
     pub(super) stated: Option<Box<Usage>>,
     /// That was on another connection, and nothing has come on this one.
     pub(super) repeatable: bool,
+    /// Of the next response so much was booked before, by estimate.
+    pub(super) booked_before: Option<Box<(Usage, NanoUsd)>>,
 }
 
 /// A response that the application asked for.
@@ -189,7 +192,7 @@ impl Responses {
 
     pub(super) fn forget(&mut self, hash: u64) {
         // What is oldest is first again, so that the ring goes on behind the last.
-        self.booked.rotate_left(std::mem::take(&mut self.booked_at));
+        self.booked.rotate_left(std::mem::take(&mut self.booked_at).into());
         self.booked.retain(|booked| *booked != hash);
     }
 
@@ -197,8 +200,8 @@ impl Responses {
         if self.booked.len() < BOOKED_MAX {
             self.booked.push(hash);
         } else {
-            self.booked[self.booked_at] = hash;
-            self.booked_at = (self.booked_at + 1) % BOOKED_MAX;
+            self.booked[usize::from(self.booked_at)] = hash;
+            self.booked_at = (self.booked_at + 1) % BOOKED_MAX as u8;
         }
     }
 }

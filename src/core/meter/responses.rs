@@ -3,6 +3,7 @@
 use super::open::{Open, response_hash};
 use super::{Basis, Charge, EstimateMode, Meter, Metered, OPEN_MAX, Reading, name_of, named};
 use crate::dialect::{AudioRate, OutputDelta};
+use crate::money::NanoUsd;
 use crate::price::PriceTable;
 use crate::terms::Terms;
 use crate::time::Now;
@@ -245,12 +246,20 @@ impl Meter {
         let foreseen = response.foreseen();
         let price = self.tariff.price(name_of(response.model.as_ref()), prices, now.wall);
         let metered = self.book(response.model, &price, usage, terms, basis);
-        let metered = Metered { latency_ms, ..metered };
+        let metered = self.without_before(Metered { latency_ms, ..metered });
         Reading {
             charge: Charge::of(metered.cost, &metered.usage) - response.charged,
             foreseen: Charge::default() - foreseen,
             booked: vec![metered],
             ..Reading::default()
         }
+    }
+
+    /// Less what was booked of it before. What is less than that stays booked, for no sum shrinks.
+    fn without_before(&mut self, metered: Metered) -> Metered {
+        let before = self.live.as_mut().and_then(|live| live.booked_before.take());
+        let Some((usage, cost)) = before.map(|before| *before) else { return metered };
+        let usage = metered.usage.zip(usage, u64::saturating_sub).clamped();
+        Metered { usage, cost: NanoUsd((metered.cost.0 - cost.0).max(0)), ..metered }
     }
 }

@@ -170,9 +170,11 @@ impl Exchange<'_> {
                 tracing::warn!(request = %self.live.id(), reason = reason.message(), "an answer broke off");
                 self.end_with(passing, &reason).await
             }
-            Failed::Gone | Failed::Malformed(_) | Failed::Unmeterable(_) | Failed::Refused(_) => {
-                Answered::Cut
-            }
+            Failed::Gone
+            | Failed::Malformed(_)
+            | Failed::Unmeterable(_)
+            | Failed::Refused(_)
+            | Failed::Told(..) => Answered::Cut,
         }
     }
 

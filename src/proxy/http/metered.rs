@@ -14,6 +14,7 @@ use tokenist_core::api::{self, Answer, Api, Endpoint, Piece, UsageFilter};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::ResponseHead;
 use tokenist_core::http::coding::{Coding, Decoded, Decoder};
+use tokenist_core::kept_response::Counted;
 use tokenist_core::meter::{Meter, Models};
 use tokenist_core::ws::walk::Act;
 
@@ -22,6 +23,8 @@ pub(crate) struct Reading {
     pub(crate) api: &'static dyn Api,
     pub(crate) endpoint: Endpoint,
     pub(crate) asked: api::Asked,
+    /// What was counted before of what is asked for.
+    pub(crate) counted: Counted,
     /// The client has not asked for the event that states usage alone.
     pub(super) hides_usage: bool,
 }
@@ -41,10 +44,13 @@ pub(super) struct Metering<'a> {
 
 /// What the answer to a request is shown to.
 pub(super) fn tap(shard: &Rc<Shard>, live: &Rc<Live>, reading: &Reading, provider: Arc<Provider>) -> Tap {
-    let Reading { api, endpoint, asked, .. } = reading;
+    let Reading { api, endpoint, asked, counted, .. } = reading;
     let models = Models { session: live.model.borrow().clone(), transcription: None };
     let mut meter = Meter::of_api(*api, provider.billing.clone(), models, shard.config.estimate);
     meter.ask(asked);
+    if let Counted::Estimate(usage, cost) = counted {
+        meter.discount(*usage, *cost);
+    }
     if endpoint.is_repeatable() {
         let call = format!("{}/{}", provider.name, api.name()).into();
         let claims = Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) });
@@ -53,7 +59,9 @@ pub(super) fn tap(shard: &Rc<Shard>, live: &Rc<Live>, reading: &Reading, provide
             false => meter.share(claims),
         }
     }
-    Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider)
+    let mut tap = Tap::new(Rc::clone(shard), Rc::clone(live), meter, provider);
+    tap.keeps_responses(asked.in_background);
+    tap
 }
 
 /// An answer that is read as it passes.
@@ -67,6 +75,18 @@ pub(super) struct Metered<'a> {
     filtered: Option<Filtered>,
     /// Where it passes in its coding.
     coded: Option<Coded>,
+    /// What is still to be told of what the provider keeps.
+    untold: Untold,
+}
+
+/// What is to be told of a response that its provider keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Untold {
+    /// That it is there, as soon as its id is known.
+    All,
+    /// How far it had come at the end, if it goes on without this request.
+    End,
+    Nothing,
 }
 
 /// An answer that passes in its coding, as far as it can be read.
@@ -96,11 +116,12 @@ impl<'a> Metered<'a> {
     /// Of the answer under this head, which passes in a coding or in none.
     pub(super) fn new(metering: Metering<'a>, head: &ResponseHead, coding: Option<Coding>) -> Metered<'a> {
         let Metering { reading, tap } = metering;
+        let untold = if reading.endpoint.keeps(&reading.asked) { Untold::All } else { Untold::Nothing };
         let header = |name: &str| head.headers.0.iter().find(|line| line.is(name))?.value.as_text();
         let answer = Answer::new(&reading.endpoint, reading.asked.clone(), head.status, header);
         let filtered = reading.hides_usage.then(Filtered::default);
         let coded = coding.map(|coding| Coded::As(Box::new(Decoder::new(coding))));
-        Metered { answer, tap, is_within: false, is_over: false, filtered, coded }
+        Metered { answer, tap, is_within: false, is_over: false, filtered, coded, untold }
     }
 
     /// Reads content that came; with the last of it, whatever is known at the end alone.
@@ -111,6 +132,9 @@ impl<'a> Metered<'a> {
         };
         if is_last {
             self.end(true);
+        }
+        if self.untold == Untold::All {
+            self.tell_id();
         }
         Look {
             forward: end.unwrap_or(at),
@@ -198,6 +222,28 @@ impl<'a> Metered<'a> {
         self.answer.end(is_whole, &mut |event| {
             tap.told(event);
         });
+        self.tell_end();
+    }
+
+    /// Tells of what the provider keeps, before the client can ask for it.
+    fn tell_id(&mut self) {
+        let Some(id) = self.answer.id() else { return };
+        self.untold = Untold::End;
+        match self.answer.said_so_far() {
+            Some(said) => self.tap.goes_on(id, self.answer.model(), said),
+            None => self.tap.answered(id),
+        }
+    }
+
+    fn tell_end(&mut self) {
+        let (Some(id), untold) = (self.answer.id(), self.untold) else { return };
+        match self.answer.said_so_far() {
+            Some(said) if said > 0 && untold == Untold::End => {
+                self.tap.goes_on(id, self.answer.model(), said);
+            }
+            _ if self.answer.has_failed_elsewhere() => self.tap.failed(id),
+            _ => {}
+        }
     }
 
     /// The bytes that tell a client why its stream ends here; `None` where nothing can be told.

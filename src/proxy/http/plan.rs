@@ -4,19 +4,21 @@
 
 use super::metered::Reading;
 use super::upload::{self, Held, Says};
-use super::{Client, Failed};
+use super::{Client, Failed, refusal};
 use crate::admission;
 use crate::live::Live;
 use crate::local::Destination;
 use crate::shard::Shard;
 use std::rc::Rc;
-use tokenist_core::api::{Asked, Endpoint, ModelIn};
+use tokenist_core::api::{Api, Asked, Endpoint, ModelIn, Reach};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::RequestHead;
 use tokenist_core::http::body::Framing;
 use tokenist_core::id::Model;
+use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::key::ProviderKey;
 use tokenist_core::provider::RequestRoute;
+use tokenist_handoff::FoundResponse;
 
 /// What goes up. Which provider it goes to, [`Live`] knows.
 pub(super) struct Plan<'a> {
@@ -65,17 +67,47 @@ pub(super) async fn plan<'a>(
         return Err(Failed::Refused(CloseReason::MessageTooBig { max_bytes: shard.config.body_max_bytes }));
     }
     let (api, endpoint) = route.at(index);
+    let counted = kept(shard, live, api, endpoint, own_key.is_some()).await?;
     let path = endpoint.path.clone();
-    let reading = endpoint.is_metered().then(|| {
+    let is_new = endpoint.is_metered() && counted != Counted::All;
+    let reading = is_new.then(|| {
         let with_usage = Some(endpoint).filter(|_| shard.config.include_usage && held.is_whole);
         let with_usage = with_usage.and_then(|endpoint| endpoint.with_usage(&held.content));
         let hides_usage = with_usage.is_some();
         if let Some(content) = with_usage {
             held.content = content;
         }
-        Reading { api, endpoint: endpoint.clone(), asked, hides_usage }
+        Reading { api, endpoint: endpoint.clone(), asked, counted, hides_usage }
     });
     Ok(Plan { own_key, path, held, says, reading })
+}
+
+/// What was counted before of what a request names that its provider keeps.
+///
+/// # Errors
+/// Under the operator's key it is all that anybody has had kept, or another user's: then it is as if it were not there.
+async fn kept(
+    shard: &Rc<Shard>,
+    live: &Live,
+    api: &dyn Api,
+    endpoint: &Endpoint,
+    has_own_key: bool,
+) -> Result<Counted, Failed> {
+    let (provider, identity) = (live.provider.get().unwrap_or_default(), live.identity.get());
+    match (endpoint.reach(), &endpoint.kept_id, identity) {
+        (Reach::All, ..) if !has_own_key => Err(Failed::Told(403, refusal::list_is_everybodys())),
+        (Reach::One, Some(id), Some(identity)) => {
+            let response = ResponseId::of(&shard.config.providers[provider].name, id);
+            let found = admission::find_response(shard, response, identity.user.clone()).await;
+            match found.map_err(Failed::Refused)? {
+                FoundResponse { is_anothers: true, .. } if !has_own_key => {
+                    Err(Failed::Told(404, api.absent(id)))
+                }
+                FoundResponse { counted, .. } => Ok(counted),
+            }
+        }
+        _ => Ok(Counted::Nothing),
+    }
 }
 
 /// From now on it is swept, can be ended, and is seen if it lasts.

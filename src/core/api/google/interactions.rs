@@ -3,7 +3,7 @@
 use super::super::answer::{Event, Progress, State};
 use super::super::request::{Asked, content, runs_in_background};
 use super::super::skim::{Wanted, audio, presence, text, value};
-use super::super::{Call, ModelIn};
+use super::super::{Call, ModelIn, Reach};
 use crate::close_reason::CloseReason;
 use crate::dialect::Content;
 use crate::dialect::fields::{self, last_word, object};
@@ -17,6 +17,8 @@ pub(super) static CREATE: Call = Call {
     is_metered: true,
     is_repeatable: true,
     is_stream: false,
+    keeps: Some(true),
+    reach: Reach::Anew,
     may_be_bytes: false,
     tier_header: Some("x-gemini-service-tier"),
     ask,
@@ -27,7 +29,8 @@ pub(super) static CREATE: Call = Call {
 };
 
 /// One that was begun before, or that is stopped.
-pub(super) static RETRIEVE: Call = Call { model_in: ModelIn::Answer, ask: ask_again, ..CREATE };
+pub(super) static RETRIEVE: Call =
+    Call { model_in: ModelIn::Answer, keeps: None, reach: Reach::One, ask: ask_again, ..CREATE };
 
 const WANTED: &[Wanted] = &[
     value("event_type"),
@@ -79,6 +82,8 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             _ => {}
         }
     }
+    // What a whole body is called says nothing, unless it is an error.
+    let kind = kind.filter(|kind| !event.is_whole_answer || kind == "error");
     let is_under_way = status.as_deref() == Some("in_progress");
     match kind.as_deref() {
         None if event.is_whole_answer && is_under_way => progress.end(State::Elsewhere),

@@ -14,6 +14,7 @@ pub(super) static CHAT: Call = Call {
     name: "chat_completions",
     model_in: ModelIn::Json,
     is_metered: true,
+    keeps: Some(false),
     ask,
     wanted: WANTED,
     read,

@@ -4,7 +4,7 @@
 use super::super::answer::{Event, Progress, State};
 use super::super::request::{Asked, content, runs_in_background};
 use super::super::skim::{Wanted, text, value};
-use super::super::{Call, ModelIn};
+use super::super::{Call, ModelIn, Reach};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
 use crate::dialect::openai_usage::{tools, usage};
@@ -18,6 +18,7 @@ pub(super) static CREATE: Call = Call {
     model_in: ModelIn::Json,
     is_metered: true,
     is_repeatable: true,
+    keeps: Some(true),
     ask,
     wanted: WANTED,
     read,
@@ -27,10 +28,11 @@ pub(super) static CREATE: Call = Call {
 };
 
 /// One that was made before, or that is stopped.
-pub(super) static RETRIEVE: Call = Call { model_in: ModelIn::Answer, ask: ask_again, ..CREATE };
+pub(super) static RETRIEVE: Call =
+    Call { model_in: ModelIn::Answer, keeps: None, reach: Reach::One, ask: ask_again, ..CREATE };
 
 /// A conversation made shorter.
-pub(super) static COMPACT: Call = Call { name: "responses_compact", ..CREATE };
+pub(super) static COMPACT: Call = Call { name: "responses_compact", keeps: None, ..CREATE };
 
 const WANTED: &[Wanted] = &[
     value("type"),
@@ -95,6 +97,8 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             _ => {}
         }
     }
+    // What a whole body is called says nothing, unless it is an error.
+    let kind = kind.filter(|kind| !event.is_whole_answer || kind == "error");
     // Only the body itself and the last event of a stream state what counts.
     let ending = match (kind.as_deref(), status.as_deref()) {
         (None, Some("queued" | "in_progress")) => Some(State::Elsewhere),
@@ -103,7 +107,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
         (Some("response.completed" | "response.incomplete"), _) => Some(State::Over),
         _ => None,
     };
-    let ending = if was_answered { ending.and(Some(State::Elsewhere)) } else { ending };
+    let ending = if was_answered { ending.and(Some(State::Before)) } else { ending };
     // One that failed is billed where that is stated.
     let is_stated = stated.is_some();
     let ending = ending.map(|state| if state == State::Failed && is_stated { State::Over } else { state });

@@ -1,0 +1,210 @@
+//! Responses that a provider keeps under an id, by which they are asked for again: whose each is, and whether it was counted.
+//!
+//! The catalog keeps those that were asked for in the background, for their usage is stated to a later request, if to any: so
+//! what is known of them outlives the process and is known to all instances. Invariant: a response is counted once by what its
+//! provider states, and before that once by estimate at most.
+
+use crate::catalog::Kept;
+use crate::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use crate::message::Delta;
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+use crate::usage::Usage;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A response's id with the name of its provider, as `provider/id`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResponseId(Arc<str>);
+
+/// Whether a response was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It is not over, as far as is known.
+    UnderWay,
+    /// It was not heard of for so long that its estimate was booked.
+    Estimated,
+    /// What its provider states was booked, or it came to nothing.
+    Stated,
+}
+
+/// A response that was asked for in the background.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptResponse {
+    pub stage: Stage,
+    pub user: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<OrgId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<Feature>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyHash>,
+    pub session: u64,
+    pub provider: Arc<str>,
+    pub model: Model,
+    /// By estimate, what it has used at least.
+    pub usage: Usage,
+    pub cost: NanoUsd,
+    pub at: Timestamp,
+    /// Then its estimate is booked, if nothing was heard of it.
+    pub due: Timestamp,
+    /// How long it may not be heard of.
+    pub wait_ms: u64,
+    /// Under whose name it was asked for: that instance books the estimate, and no other.
+    pub writer: Arc<str>,
+}
+
+/// What of a response was counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Nothing,
+    /// So much, by estimate.
+    Estimate(Usage, NanoUsd),
+    /// All of it.
+    All,
+}
+
+impl ResponseId {
+    pub fn of(provider: &str, id: &str) -> ResponseId {
+        ResponseId(format!("{provider}/{id}").into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How the journal names what was counted of it in this stage.
+    pub fn mark(&self, stage: Stage) -> Arc<str> {
+        let stage = if stage == Stage::Stated { STATED } else { ESTIMATED };
+        format!("{stage}{}", self.0).into()
+    }
+
+    /// What [`ResponseId::mark`] wrote.
+    pub fn of_mark(mark: &str) -> Option<(ResponseId, Stage)> {
+        let read = |prefix, stage| Some((ResponseId(mark.strip_prefix(prefix)?.into()), stage));
+        read(STATED, Stage::Stated).or_else(|| read(ESTIMATED, Stage::Estimated))
+    }
+}
+
+const STATED: &str = "response-stated/";
+const ESTIMATED: &str = "response-estimated/";
+
+impl From<&Arc<str>> for ResponseId {
+    fn from(id: &Arc<str>) -> ResponseId {
+        ResponseId(Arc::clone(id))
+    }
+}
+
+impl KeptResponse {
+    /// One for which this is to be booked if nothing is heard of it for so long.
+    pub fn under_way(delta: &Delta, wait_ms: u64, writer: &Arc<str>) -> KeptResponse {
+        let Identity { user, org, feature, conversation, email, name, key } = (*delta.identity).clone();
+        KeptResponse {
+            stage: Stage::UnderWay,
+            user,
+            org,
+            feature,
+            conversation,
+            email,
+            name,
+            key,
+            session: delta.session.0,
+            provider: Arc::clone(&delta.provider),
+            model: delta.model.clone(),
+            usage: delta.usage,
+            cost: delta.cost,
+            at: delta.at,
+            due: delta.at.plus_ms(wait_ms),
+            wait_ms,
+            writer: Arc::clone(writer),
+        }
+    }
+
+    /// It was heard of; `None`: that changes nothing worth to be set down.
+    pub fn heard_of(&self, now: Timestamp) -> Option<KeptResponse> {
+        let due = now.plus_ms(self.wait_ms);
+        let is_news = self.stage == Stage::UnderWay && due > self.due.plus_ms(self.wait_ms / 8);
+        is_news.then(|| KeptResponse { due, ..self.clone() })
+    }
+
+    /// What is to be booked of it by estimate.
+    pub fn estimate(&self, now: Timestamp) -> Delta {
+        let KeptResponse { user, org, feature, conversation, email, name, key, .. } = self.clone();
+        Delta {
+            at: now,
+            session: SessionId(self.session),
+            identity: Arc::new(Identity { user, org, feature, conversation, email, name, key }),
+            provider: Arc::clone(&self.provider),
+            model: self.model.clone(),
+            usage: self.usage,
+            cost: self.cost,
+            estimated: true,
+            latency_ms: None,
+        }
+    }
+
+    pub fn counted(&self) -> Counted {
+        match self.stage {
+            Stage::UnderWay => Counted::Nothing,
+            Stage::Estimated => Counted::Estimate(self.usage, self.cost),
+            Stage::Stated => Counted::All,
+        }
+    }
+}
+
+impl Kept for KeptResponse {
+    const KIND: &'static str = "response";
+
+    fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
+        self.org.as_ref().map(OrgId::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Entry;
+
+    #[test]
+    fn what_is_kept_says_again_what_is_to_be_booked() {
+        let identity = Identity { org: Some("acme".into()), ..Identity::of("alice".into()) };
+        let delta = Delta {
+            at: Timestamp(5),
+            session: SessionId(u64::MAX),
+            identity: Arc::new(identity),
+            provider: "openai".into(),
+            model: "gpt-5-mini".into(),
+            usage: Usage { text_in: 7, requests: 1, ..Usage::default() },
+            cost: NanoUsd(9),
+            estimated: true,
+            latency_ms: None,
+        };
+        let kept = KeptResponse::under_way(&delta, 80, &"one".into());
+        let entry = Entry::of("openai/resp_1", Some(&kept));
+        let read: KeptResponse = entry.read().unwrap();
+        assert_eq!(read, kept);
+        assert_eq!(read.estimate(Timestamp(5)), delta);
+        assert_eq!(read.heard_of(Timestamp(15)), None);
+        assert_eq!(read.heard_of(Timestamp(16)).map(|heard| heard.due), Some(Timestamp(96)));
+        assert_eq!((read.org("x"), read.counted()), (Some("acme"), Counted::Nothing));
+    }
+
+    #[test]
+    fn a_mark_tells_the_response_and_how_it_was_counted() {
+        let id = ResponseId::of("openai", "resp_1/x");
+        for stage in [Stage::Stated, Stage::Estimated] {
+            assert_eq!(ResponseId::of_mark(&id.mark(stage)), Some((id.clone(), stage)));
+        }
+        for other in ["", "openai/resp_1", "call-1", "response-stated"] {
+            assert_eq!(ResponseId::of_mark(other), None, "{other}");
+        }
+    }
+}
