@@ -228,6 +228,11 @@ fn under_the_operators_key_a_user_reaches_what_was_made_for_that_user_alone() {
         assert!(text.contains("not found") && text.contains("invalid_request_error"), "{text}");
         assert_eq!(ask(&alice, line, "", Some("{}")).status, 200, "{line}");
     }
+    // Nor is it gone on from.
+    let next = asks(json!({"previous_response_id": "resp_1"}));
+    let refused = ask(&bob, "POST /v1/responses", &next, None);
+    assert_eq!((refused.status, &*refused.code()), (400, "previous_response_not_found"));
+    assert_eq!(ask(&alice, "POST /v1/responses", &next, Some(&at_once)).status, 200);
     // What nobody has asked for here is the provider's to answer for.
     assert_eq!(ask(&bob, "GET /v1/responses/resp_9", "", Some("{}")).status, 200);
     let listed = ask(&alice, "GET /v1/chat/completions?limit=100", "", None);

@@ -310,6 +310,109 @@ fn a_form_names_its_model_wherever_that_stands() {
     }
 }
 
+/// A model that no list has, where a reader could see it beside one that is.
+#[test]
+fn a_model_that_only_another_reader_would_see_is_refused() {
+    let provider = Upstream::start();
+    let proxy =
+        start(&provider.origin(), &[("limits.models", "gpt-5*, whisper-1"), ("limits.max_cost_usd", "-1")]);
+    let refused = |request: Vec<u8>, what: &str| {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(request);
+        let refused = message(&mut app);
+        let text = String::from_utf8_lossy(&refused.body).into_owned();
+        assert_eq!((refused.status, &*refused.code()), (400, "bad_request"), "{what}: {text}");
+        assert!(provider.poll().is_none(), "{what}");
+        text
+    };
+    for body in [
+        r#"{"model":"gpt-5-mini","model":"other"}"#,
+        r#"{"model":"other","model":"gpt-5-mini"}"#,
+        r#"{"model":"gpt-5-mini","mod\u0065l":"other"}"#,
+        r#"{"model":"gpt-5-mini","Model":"other"}"#,
+        r#"{"MODEL":"other","model":"gpt-5-mini"}"#,
+        r#"{"model":"gpt-5-mini","stream":true,"stream":false}"#,
+        r#"{"model":"gpt-5-mini","\u017ftream":true}"#,
+    ] {
+        for path in [PATH, "POST /v1/responses", "POST /v1/embeddings"] {
+            let text = refused(post(path, body).into_bytes(), body);
+            assert!(text.contains("twice or in another spelling"), "{text}");
+        }
+    }
+    let body = r#"{"model":"gpt-5-mini","messages":[]}"#;
+    let head = |headers: &[&str], body: &[u8]| {
+        let length = format!("Content-Length: {}", body.len());
+        [ask(PATH, &[&[&*length], headers].concat()).as_bytes(), body].concat()
+    };
+    for headers in [
+        &["Content-Type: application/json", "Content-Type: multipart/form-data; boundary=x"][..],
+        &["Content-Type: multipart/form-data; boundary=x"],
+        &["Content-Type: application/x-www-form-urlencoded"],
+    ] {
+        let text = refused(head(headers, body.as_bytes()), &format!("{headers:?}"));
+        assert!(text.contains("Content-Type"), "{text}");
+    }
+    let sound = ("name=\"file\"; filename=\"a.mp3\"", &b"noise"[..]);
+    let model = ("name=\"model\"", &b"whisper-1"[..]);
+    let edge = "multipart/form-data; boundary=edge";
+    for (kind, parts) in [
+        (edge, vec![model, ("name*=utf-8''model", b"other"), sound]),
+        (edge, vec![model, ("\r\n name=\"model\"", b"other"), sound]),
+        (edge, vec![model, ("name=\"x\"; name=\"model\"", b"other"), sound]),
+        ("multipart/form-data; boundary=edge; boundary=other", vec![model, sound]),
+    ] {
+        let body = form(&parts);
+        let length = format!("Content-Length: {}", body.len());
+        let head = ask("POST /v1/audio/transcriptions", &[&length, &format!("Content-Type: {kind}")]);
+        refused([head.as_bytes(), &body].concat(), &format!("{kind} {:?}", parts[1].0));
+    }
+}
+
+/// What is longer than what is held passes as it comes, but for what would change how it is metered.
+#[test]
+fn a_long_body_says_first_what_is_metered() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("http.body_max_before_model", "100000"), GENEROUS]);
+    let long = "x".repeat(200_000);
+    for late in [r#""model":"other""#, r#""Model":"other""#, r#""stream":true"#, r#""stream_options":{}"#] {
+        let body = format!("{{\"model\":\"{MODEL}\",\"messages\":[\"{long}\"],{late}}}");
+        let mut app = Wire::connect(proxy.listen);
+        app.send(post(PATH, &body));
+        let mut server = provider.accept();
+        let refused = message(&mut app);
+        let text = String::from_utf8_lossy(&refused.body).into_owned();
+        assert_eq!((refused.status, &*refused.code()), (400, "bad_request"), "{late}: {text}");
+        assert!(text.contains("have to stand before what is long"), "{text}");
+        assert!(!String::from_utf8_lossy(&server.rest()).contains(late), "it did not go up whole");
+    }
+    // A stream is asked for its usage all the same.
+    let body =
+        format!("{{\"model\":\"{MODEL}\",\"stream\":true,\"messages\":[\"{long}\"],\"z\":{{\"model\":1}}}}");
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &body));
+    let mut server = provider.accept();
+    let asked: Value = serde_json::from_slice(&message(&mut server).body).unwrap();
+    assert_eq!((&asked["stream_options"]["include_usage"], &asked["z"]["model"]), (&json!(true), &json!(1)));
+    assert_eq!(asked["messages"][0], long);
+}
+
+#[test]
+fn a_response_counts_whatever_its_body_is_called() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let used = json!({"input_tokens": 500, "output_tokens": 40, "total_tokens": 540});
+    for (turn, kind) in ["response", "anything"].iter().enumerate() {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(post("POST /v1/responses", &json!({"model": MODEL, "input": "hi"}).to_string()));
+        let mut server = provider.accept();
+        message(&mut server);
+        server.send(json_answer(&json!({"type": kind, "id": format!("resp_{turn}"), "model": MODEL,
+            "status": "completed", "usage": used, "output": []})));
+        assert_eq!(message(&mut app).status, 200);
+    }
+    agree(&proxy, stated(1_000, 80, 2));
+}
+
 /// `TOKENIST_TEST_LARGE_MB` says how much, where more than a little is to be tried.
 #[test]
 fn what_is_metered_takes_no_memory_however_long_it_is() {

@@ -50,6 +50,10 @@ impl Api for GoogleHttp {
                 _ => false,
             }
         };
+        let collections = |word: &&str| COLLECTIONS.contains(word);
+        if head.path().split('/').filter(collections).count() > 1 {
+            return Some("its path names two models: name one");
+        }
         let is_hindered = head.headers.get("x-goog-fieldmask").is_some() || head.query().any(is_mask);
         is_hindered.then_some(
             "what is used cannot be read in answers that the parameters `fields`, `callback` or `alt`, or the header \
@@ -66,6 +70,9 @@ impl Api for GoogleHttp {
         error(reason)
     }
 }
+
+/// Behind which a path names a model.
+const COLLECTIONS: [&str; 3] = ["models", "tunedModels", "endpoints"];
 
 static RATES: Rates = Rates {
     input: AudioRate { bytes_per_second: 32_000 },
@@ -90,7 +97,7 @@ fn call(method: &str, own: &[&str]) -> Option<(&'static Call, Option<String>)> {
             return Some((&interactions::RETRIEVE, None));
         }
         ("GET", ["models"] | ["models", _]) => return Some((&MODELS, None)),
-        ("POST", [.., "models" | "tunedModels" | "endpoints", _]) => {}
+        ("POST", [.., collection, _]) if COLLECTIONS.contains(collection) => {}
         _ => return None,
     }
     let (model, method) = own.last()?.split_once(':')?;

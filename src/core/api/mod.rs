@@ -17,6 +17,7 @@
 
 mod answer;
 mod anthropic;
+mod behind;
 mod google;
 mod hide;
 mod multipart;
@@ -27,6 +28,7 @@ mod sound;
 mod sse;
 
 pub use self::answer::{Answer, Piece};
+pub use self::behind::Behind;
 pub use self::hide::UsageFilter;
 pub use self::multipart::Multipart;
 pub use self::request::Asked;
@@ -61,6 +63,11 @@ pub trait Api: fmt::Debug + Send + Sync {
         let message = format!("Nothing with id '{id}' was found.");
         let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
         json!({"error": error}).to_string()
+    }
+
+    /// Likewise, with status 400, of what a request goes on from.
+    fn absent_before(&self, id: &str) -> String {
+        self.absent(id)
     }
 
     /// The body of an answer that refuses a request, in JSON. Its status is [`CloseReason::http_status`].
@@ -101,6 +108,8 @@ struct Call {
     is_repeatable: bool,
     /// The answer comes in pieces, whatever the body asks for.
     is_stream: bool,
+    /// A stream of it states its usage only where that is asked for.
+    has_to_be_asked: bool,
     /// Whether the provider keeps the answer under its id where the body does not say; `None`: it never does.
     keeps: Option<bool>,
     reach: Reach,
@@ -126,6 +135,7 @@ impl Call {
         is_metered: false,
         is_repeatable: false,
         is_stream: false,
+        has_to_be_asked: false,
         keeps: None,
         reach: Reach::Anew,
         may_be_bytes: false,
@@ -215,7 +225,12 @@ impl Endpoint {
         (self.call.ask)(body)
     }
 
-    /// The body with `stream_options.include_usage` in it; `None` where there is nothing to inject: usage comes anyway, or it
+    /// What of a JSON body may not come behind these first bytes of it.
+    pub fn behind(&self, held: &[u8]) -> Behind {
+        Behind::new(held, !self.call.has_to_be_asked)
+    }
+
+    /// The body, or its beginning, with `stream_options.include_usage` in it; `None` where there is nothing to inject: usage comes anyway, or it
     /// was asked for.
     pub fn with_usage(&self, body: &[u8]) -> Option<Vec<u8>> {
         let asked = self.asked(body);

@@ -14,7 +14,7 @@ mod tests;
 
 #[derive(Debug)]
 pub struct Multipart {
-    /// A line break, two dashes and the boundary.
+    /// The second half of a line break, two dashes and the boundary.
     delimiter: Finder<'static>,
     place: Place,
     pending: Vec<u8>,
@@ -53,12 +53,14 @@ impl Multipart {
     pub fn of(content_type: &str) -> Option<Multipart> {
         let (kind, parameters) = content_type.split_once(';')?;
         kind.trim().eq_ignore_ascii_case("multipart/form-data").then_some(())?;
-        let boundary = parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty())?;
-        let delimiter = Finder::new(format!("\r\n--{boundary}").as_bytes()).into_owned();
+        let stated = Parameters::of(parameters);
+        let boundary = stated.one("boundary").filter(|boundary| !boundary.is_empty())?.to_owned();
+        let problem = stated.problem("boundary").map(|_| BOUNDARIES);
+        let delimiter = Finder::new(format!("\n--{boundary}").as_bytes()).into_owned();
         // The first boundary may have nothing before it.
         let pending = b"\r\n".to_vec();
         let (part, asked) = (Part::default(), Asked { images: 1, ..Asked::default() });
-        Some(Multipart { delimiter, place: Place::Body, pending, part, asked, problem: None })
+        Some(Multipart { delimiter, place: Place::Body, pending, part, asked, problem })
     }
 
     /// Reads on.
@@ -100,10 +102,14 @@ impl Multipart {
 
     fn body(&mut self) -> bool {
         let found = self.delimiter.find(&self.pending);
-        let kept = self.delimiter.needle().len() - 1;
-        let length = found.unwrap_or(self.pending.len().saturating_sub(kept));
+        let needle = self.delimiter.needle().len();
+        // What ends the line before a boundary is no part of what stands there; to some readers half of that is enough.
+        if found.is_some_and(|at| at == 0 || self.pending[at - 1] != b'\r') {
+            return self.give_up(LINE_ENDS);
+        }
+        let length = found.map_or(self.pending.len().saturating_sub(needle), |at| at - 1);
         self.part.add(&self.pending[..length]);
-        self.pending.drain(..found.map_or(length, |at| at + kept + 1));
+        self.pending.drain(..found.map_or(length, |at| at + needle));
         if found.is_some() {
             self.end_part();
             self.place = Place::Delimiter;
@@ -132,7 +138,10 @@ impl Multipart {
             return self.pending.len() > PART_HEAD_BYTES_MAX
                 && self.give_up("the head of a part of the form is too long");
         };
-        self.part = Part::of(&String::from_utf8_lossy(&self.pending[..end]));
+        match Part::of(&String::from_utf8_lossy(&self.pending[..end])) {
+            Ok(part) => self.part = part,
+            Err(problem) => return self.give_up(problem),
+        }
         // An empty part has its boundary at once, whose line break is this one.
         self.pending.drain(..end + 4);
         self.place = Place::Body;
@@ -140,7 +149,7 @@ impl Multipart {
     }
 
     fn give_up(&mut self, problem: &'static str) -> bool {
-        (self.place, self.problem) = (Place::Over, Some(problem));
+        (self.place, self.problem) = (Place::Over, self.problem.or(Some(problem)));
         true
     }
 
@@ -170,17 +179,35 @@ impl Multipart {
     }
 }
 
+/// Why readers could take a form for two.
+const BOUNDARIES: &str = "its Content-Type gives the boundary in two ways: give it once, without a backslash";
+const FOLDED: &str = "the head of a part of the form has a line that goes on in the next: write it as one";
+const LINE_ENDS: &str = "a line of the form ends without CR and LF: end each with both";
+const NAMED_TWICE: &str = "a part of the form gives its name in two ways: give it once, as name=\"…\"";
+const QUOTED: &str = "a part of the form has a quote within a quoted name: write it as %22";
+
 impl Part {
-    fn of(head: &str) -> Part {
-        let mut part = Part::default();
+    fn of(head: &str) -> Result<Part, &'static str> {
+        let mut part = None;
         for line in head.split("\r\n") {
+            if line.contains(['\r', '\n']) {
+                return Err(LINE_ENDS);
+            }
+            if line.starts_with([' ', '\t']) {
+                return Err(FOLDED);
+            }
             let Some((name, value)) = line.split_once(':') else { continue };
             if name.trim().eq_ignore_ascii_case("content-disposition") {
-                part.name = parameter(value, "name").unwrap_or_default();
-                part.is_file = ["filename", "filename*"].iter().any(|name| parameter(value, name).is_some());
+                let stated = Parameters::of(value);
+                if let Some(problem) = stated.problem("name").or(part.is_some().then_some(NAMED_TWICE)) {
+                    return Err(problem);
+                }
+                let is_file = ["filename", "filename*"].iter().any(|name| stated.one(name).is_some());
+                let name = stated.one("name").unwrap_or_default().to_owned();
+                part = Some(Part { name, is_file, ..Part::default() });
             }
         }
-        part
+        Ok(part.unwrap_or_default())
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -190,29 +217,55 @@ impl Part {
     }
 }
 
-/// The value of a parameter, such as `name="…"`, of a header's value.
-fn parameter(value: &str, wanted: &str) -> Option<String> {
-    let mut rest = value;
-    loop {
-        rest = rest.trim_start_matches([';', ' ', '\t']);
-        if rest.is_empty() {
-            return None;
-        }
-        let end = rest.find(['=', ';']).unwrap_or(rest.len());
-        let name = rest[..end].trim();
-        rest = &rest[end..];
-        let Some(value) = rest.strip_prefix('=') else { continue };
-        let (text, after) = match value.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted),
-            None => {
-                let end = value.find(';').unwrap_or(value.len());
-                (value[..end].trim().to_owned(), &value[end..])
+/// The parameters of a header's value, such as `name="…"`, in their order.
+#[derive(Debug, Default)]
+struct Parameters {
+    named: Vec<(String, String)>,
+    /// A quoted value holds a quote, which to some readers ends it.
+    is_quoted_within: bool,
+}
+
+impl Parameters {
+    fn of(value: &str) -> Parameters {
+        let mut found = Parameters::default();
+        let mut rest = value;
+        loop {
+            rest = rest.trim_start_matches([';', ' ', '\t']);
+            if rest.is_empty() {
+                return found;
             }
-        };
-        if name.eq_ignore_ascii_case(wanted) {
-            return Some(text);
+            let end = rest.find(['=', ';']).unwrap_or(rest.len());
+            let name = rest[..end].trim();
+            rest = &rest[end..];
+            let Some(value) = rest.strip_prefix('=') else { continue };
+            let (text, after) = match value.strip_prefix('"') {
+                Some(quoted) => unquoted(quoted),
+                None => {
+                    let end = value.find(';').unwrap_or(value.len());
+                    (value[..end].trim().to_owned(), &value[end..])
+                }
+            };
+            found.is_quoted_within |= text.contains('"');
+            found.named.push((name.to_ascii_lowercase(), text));
+            rest = after;
         }
-        rest = after;
+    }
+
+    /// The first of a name.
+    fn one(&self, wanted: &str) -> Option<&str> {
+        self.named.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    }
+
+    /// Why readers could take another value than the first for that of this name.
+    fn problem(&self, wanted: &str) -> Option<&'static str> {
+        let is_of = |(name, _): &&(String, String)| name.split('*').next() == Some(wanted);
+        let mut all = self.named.iter().filter(is_of);
+        let is_plain = all.next().is_none_or(|(name, _)| name == wanted) && all.next().is_none();
+        match (is_plain, self.is_quoted_within) {
+            (false, _) => Some(NAMED_TWICE),
+            (true, true) => Some(QUOTED),
+            (true, false) => None,
+        }
     }
 }
 

@@ -34,6 +34,13 @@ impl Api for OpenaiHttp {
         json!({"error": error}).to_string()
     }
 
+    fn absent_before(&self, id: &str) -> String {
+        let message = format!("Previous response with id '{id}' not found.");
+        let error = json!({"message": message, "type": "invalid_request_error", "param": "previous_response_id",
+            "code": "previous_response_not_found"});
+        json!({"error": error}).to_string()
+    }
+
     fn error_body(&self, reason: &CloseReason) -> String {
         http_body(reason)
     }

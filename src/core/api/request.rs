@@ -16,6 +16,8 @@ pub struct Asked {
     pub in_background: bool,
     /// Whether the provider is to keep the answer, if that is said.
     pub is_kept: Option<bool>,
+    /// By which id the provider keeps what it goes on from.
+    pub goes_on_from: Option<String>,
     /// What it reads.
     pub content: Content,
     /// Of a text that is to be spoken.
@@ -24,22 +26,77 @@ pub struct Asked {
     pub sound_ms: u64,
     /// How many pictures are to be made.
     pub images: u64,
+    /// Why it must go to no provider, which might read something else in it.
+    pub problem: Option<&'static str>,
 }
 
 impl Asked {
     /// The fields that requests of most providers have.
     pub(super) fn of(body: &[u8]) -> Asked {
         let mut asked = Asked::default();
+        let mut once = Once::default();
         for field in Fields::of(body) {
-            match &*field.key.bytes() {
+            let key = field.key.bytes();
+            asked.problem = asked.problem.or(once.note(&key, field.cut));
+            match &*key {
                 b"model" => asked.model = text(field).map(Into::into),
                 b"stream" => asked.streams = is_truthy(field),
+                b"previous_response_id" | b"previous_interaction_id" => {
+                    asked.goes_on_from = text(field).map(Into::into);
+                }
                 b"store" => asked.is_kept = Some(is_truthy(field)),
                 _ => {}
             }
         }
         asked
     }
+}
+
+/// Fields that say what is metered, each with what is wrong where one stands twice or in another spelling: of two, readers take
+/// either, and to some `Model` is `model`.
+pub(super) const ONCE: [(&str, &str); 7] = [
+    ("model", "it names `model` twice or in another spelling: name it once, in lower case"),
+    ("background", "it gives `background` twice or in another spelling: give it once, in lower case"),
+    ("previous_response_id", PREVIOUS),
+    ("previous_interaction_id", PREVIOUS),
+    ("stream", "it gives `stream` twice or in another spelling: give it once, in lower case"),
+    ("stream_options", "it gives `stream_options` twice or in another spelling: give it once, in lower case"),
+    ("store", "it gives `store` twice or in another spelling: give it once, in lower case"),
+];
+
+const PREVIOUS: &str =
+    "it gives what it goes on from twice or in another spelling: give it once, in lower case";
+
+/// What is wrong with a field that comes too late.
+pub(super) const TOO_LATE: &str = "`model`, `background`, `previous_response_id`, `stream`, `stream_options` and `store` have to stand before what is long in \
+    it: put them first, or have `http.body_max_before_model` raised";
+
+/// Which of those fields have come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Once {
+    seen: u8,
+}
+
+impl Once {
+    /// Takes the next key, unescaped, whose value may be cut off; what is wrong with it.
+    pub(super) fn note(&mut self, key: &[u8], is_cut: bool) -> Option<&'static str> {
+        let index = ONCE.iter().position(|(name, _)| is_alike(key, name))?;
+        let (name, problem) = ONCE[index];
+        let is_first = self.seen & (1 << index) == 0;
+        self.seen |= 1 << index;
+        let problem = (!is_first || key != name.as_bytes()).then_some(problem);
+        problem.or(is_cut.then_some(TOO_LATE))
+    }
+}
+
+/// Whether a reader that does not tell capitals takes the one for the other. Two letters beyond ASCII are an `s` and a `k` to
+/// some.
+pub(super) fn is_alike(key: &[u8], name: &str) -> bool {
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(name.as_bytes());
+    }
+    let folded = String::from_utf8_lossy(key).replace('\u{17f}', "s").replace('\u{212a}', "k");
+    folded.eq_ignore_ascii_case(name)
 }
 
 /// Whether what is asked for is to run in the background, where that can be asked for.

@@ -55,27 +55,34 @@ pub(super) async fn plan<'a>(
         }
     };
     if route.first().1.is_metered()
-        && let Some(what) = route.first().0.hinders(head).or_else(|| compressed(head))
+        && let Some(what) =
+            route.first().0.hinders(head).or_else(|| compressed(head)).or_else(|| mistyped(head, &says))
     {
         return Err(Failed::Unmeterable(what));
     }
     let asked = says.asked(&held.content);
+    if let Some(what) = asked.problem {
+        return Err(Failed::Malformed(what));
+    }
     let model = named(route.first().1, &asked).map_err(Failed::Refused)?;
     let index = choose(shard, live, route, model.as_ref(), own_key.is_some());
     let index = index.inspect_err(|reason| note(shard, live, reason)).map_err(Failed::Refused)?;
     if !held.is_whole && says.may_name_another() && is_bound(shard, live, index) {
         return Err(Failed::Refused(CloseReason::MessageTooBig { max_bytes: shard.config.body_max_bytes }));
     }
+    if !held.is_whole {
+        says.pass_behind(&held.content);
+    }
     let (api, endpoint) = route.at(index);
-    let counted = kept(shard, live, api, endpoint, own_key.is_some()).await?;
+    let counted = kept(shard, live, (api, endpoint), &asked, own_key.is_some()).await?;
     let path = endpoint.path.clone();
     let is_new = endpoint.is_metered() && counted != Counted::All;
     let reading = is_new.then(|| {
-        let with_usage = Some(endpoint).filter(|_| shard.config.include_usage && held.is_whole);
+        let with_usage = Some(endpoint).filter(|_| shard.config.include_usage);
         let with_usage = with_usage.and_then(|endpoint| endpoint.with_usage(&held.content));
         let hides_usage = with_usage.is_some();
         if let Some(content) = with_usage {
-            held.content = content;
+            held.replace(content);
         }
         Reading { api, endpoint: endpoint.clone(), asked, counted, hides_usage }
     });
@@ -89,23 +96,23 @@ pub(super) async fn plan<'a>(
 async fn kept(
     shard: &Rc<Shard>,
     live: &Live,
-    api: &dyn Api,
-    endpoint: &Endpoint,
+    (api, endpoint): (&dyn Api, &Endpoint),
+    asked: &Asked,
     has_own_key: bool,
 ) -> Result<Counted, Failed> {
-    let (provider, identity) = (live.provider.get().unwrap_or_default(), live.identity.get());
-    match (endpoint.reach(), &endpoint.kept_id, identity) {
-        (Reach::All, ..) if !has_own_key => Err(Failed::Told(403, refusal::list_is_everybodys())),
-        (Reach::One, Some(id), Some(identity)) => {
-            let response = ResponseId::of(&shard.config.providers[provider].name, id);
-            let found = admission::find_response(shard, response, identity.user.clone()).await;
-            match found.map_err(Failed::Refused)? {
-                FoundResponse { is_anothers: true, .. } if !has_own_key => {
-                    Err(Failed::Told(404, api.absent(id)))
-                }
-                FoundResponse { counted, .. } => Ok(counted),
-            }
-        }
+    let found = match (endpoint.reach(), &endpoint.kept_id, &asked.goes_on_from) {
+        (Reach::All, ..) if !has_own_key => return Err(Failed::Told(403, refusal::list_is_everybodys())),
+        (Reach::One, Some(id), _) => (id, 404, api.absent(id)),
+        (Reach::Anew, _, Some(id)) if !has_own_key => (id, 400, api.absent_before(id)),
+        _ => return Ok(Counted::Nothing),
+    };
+    let (id, status, absent) = found;
+    let Some(identity) = live.identity.get() else { return Ok(Counted::Nothing) };
+    let provider = &shard.config.providers[live.provider.get().unwrap_or_default()].name;
+    let found = admission::find_response(shard, ResponseId::of(provider, id), identity.user.clone()).await;
+    match found.map_err(Failed::Refused)? {
+        FoundResponse { is_anothers: true, .. } if !has_own_key => Err(Failed::Told(status, absent)),
+        FoundResponse { counted, .. } if endpoint.reach() == Reach::One => Ok(counted),
         _ => Ok(Counted::Nothing),
     }
 }
@@ -122,6 +129,17 @@ fn compressed(head: &RequestHead) -> Option<&'static str> {
     let coding =
         head.headers.get("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     coding.map(|_| "what a compressed body asks for cannot be read: send it without Content-Encoding")
+}
+
+/// Of two types a provider may take either, and what is written as a form is nothing but a form to it.
+fn mistyped(head: &RequestHead, says: &Says<'_>) -> Option<&'static str> {
+    if head.headers.count("content-type") > 1 {
+        return Some("it gives Content-Type twice: send it once");
+    }
+    let kind = head.headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
+    let is_form = kind.starts_with(b"multipart/") || kind.starts_with(b"application/x-www-form-urlencoded");
+    let is_json = matches!(says, Says::Json { names_model: true, .. });
+    (is_form && is_json).then_some("its body is read as JSON: send it with Content-Type: application/json")
 }
 
 /// The model that a request names, in its path or in its body.

@@ -6,7 +6,7 @@ use super::{Client, Exchange, Failed};
 use crate::io::stream::Writer;
 use crate::live::Live;
 use crate::shard::Shard;
-use tokenist_core::api::{Asked, Endpoint, ModelIn, Multipart};
+use tokenist_core::api::{Asked, Behind, Endpoint, ModelIn, Multipart};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::RequestHead;
 use tokenist_core::http::body::Framing;
@@ -34,11 +34,21 @@ pub(super) enum Says<'a> {
     Json {
         endpoint: &'a Endpoint,
         names_model: bool,
+        /// Where not all of it is held.
+        behind: Option<Box<Behind>>,
     },
     Form(Box<Multipart>),
 }
 
 impl Held {
+    /// Has this go up in place of what was held.
+    pub(super) fn replace(&mut self, content: Vec<u8>) {
+        if let Framing::Length(bytes) = &mut self.framing {
+            *bytes = *bytes - self.content.len() as u64 + content.len() as u64;
+        }
+        self.content = content;
+    }
+
     /// How the body is framed on its way up.
     pub(super) fn framing_up(&self) -> Framing {
         if self.is_whole { Framing::Length(self.content.len() as u64) } else { self.framing }
@@ -53,7 +63,7 @@ impl<'a> Says<'a> {
         match form {
             _ if !endpoint.is_metered() => Says::Nothing,
             Some(form) => Says::Form(Box::new(form)),
-            None => Says::Json { endpoint, names_model },
+            None => Says::Json { endpoint, names_model, behind: None },
         }
     }
 
@@ -71,6 +81,13 @@ impl<'a> Says<'a> {
         matches!(self, Says::Json { names_model: true, .. })
     }
 
+    /// The rest of the body passes as it comes, behind what is held.
+    pub(super) fn pass_behind(&mut self, held: &[u8]) {
+        if let Says::Json { endpoint, names_model: true, behind } = self {
+            *behind = Some(Box::new(endpoint.behind(held)));
+        }
+    }
+
     /// How much is held until the model is known, where it has to be.
     fn held_max(&self, shard: &Shard) -> Option<u64> {
         match self {
@@ -84,6 +101,10 @@ impl<'a> Says<'a> {
     pub(super) fn read(&mut self, content: &[u8]) -> Result<bool, Failed> {
         match self {
             Says::Nothing | Says::Json { names_model: false, .. } => Ok(false),
+            Says::Json { behind: Some(behind), .. } => match behind.read(content) {
+                Some(problem) => Err(Failed::Malformed(problem)),
+                None => Ok(false),
+            },
             Says::Json { .. } => Ok(true),
             Says::Form(form) => {
                 form.read(content);

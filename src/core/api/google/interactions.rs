@@ -17,6 +17,7 @@ pub(super) static CREATE: Call = Call {
     is_metered: true,
     is_repeatable: true,
     is_stream: false,
+    has_to_be_asked: false,
     keeps: Some(true),
     reach: Reach::Anew,
     may_be_bytes: false,

@@ -59,6 +59,22 @@ fn a_path_names_the_model_and_is_told_from_a_list_of_models() {
 }
 
 #[test]
+fn a_path_that_names_two_models_is_refused() {
+    for (path, is_refused) in [
+        ("/v1beta/models/a:generateContent", false),
+        ("/p/g/v1/projects/p/locations/l/publishers/google/models/a:generateContent", false),
+        ("/v1/projects/p/locations/l/endpoints/1:generateContent", false),
+        ("/v1beta/models/a/models/b:generateContent", true),
+        ("/v1beta/tunedModels/a/models/b:streamGenerateContent", true),
+    ] {
+        let head = crate::http::request_head(format!("POST {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        assert!(GoogleHttp.endpoint("POST", &head.path()).is_some(), "{path}");
+        let refused = GoogleHttp.hinders(&head);
+        assert_eq!(refused.is_some_and(|why| why.contains("two models")), is_refused, "{path}");
+    }
+}
+
+#[test]
 fn thoughts_count_once_wherever_they_are_counted() {
     let usage = |json: &str| read_usage(Fields::of(json.as_bytes()), &mut Progress::default()).unwrap();
     for (json, out) in [

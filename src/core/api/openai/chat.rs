@@ -14,6 +14,7 @@ pub(super) static CHAT: Call = Call {
     name: "chat_completions",
     model_in: ModelIn::Json,
     is_metered: true,
+    has_to_be_asked: true,
     keeps: Some(false),
     ask,
     wanted: WANTED,
