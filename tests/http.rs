@@ -711,3 +711,78 @@ fn what_cannot_be_metered_is_refused_unless_a_setting_says_otherwise() {
     assert!(answer.body.contains("http.unmetered"), "{}", answer.body);
     assert!(provider.poll().is_none());
 }
+
+/// What one end says of its connection, and whatever is written like a key of ours, stays here.
+#[test]
+fn what_is_for_a_connection_does_not_go_on() {
+    let provider = Upstream::start();
+    let proxy = start_open(&provider.origin());
+    let mut app = Wire::connect(proxy.listen);
+    let headers = [
+        "Connection: x-openai-one, keep-alive",
+        "x-openai-one: 1",
+        "x-openai-two: 2",
+        "OpenAI-Project: a/ug_0123",
+        "OpenAI-Organization: org%2Fug_0123456789abcdef0123456789abcdef",
+    ];
+    app.send(ask("GET /v1/files", &headers));
+    let mut server = provider.accept();
+    let asked = message(&mut server);
+    assert_eq!(["x-openai-one", "x-openai-two"].map(|name| asked.header(name)), [None, Some("2")]);
+    assert!(!asked.head.contains("ug_"), "{}", asked.head);
+    server
+        .send("HTTP/1.1 200 OK\r\nConnection: X-One\r\nX-One: 1\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\nok");
+    let answer = message(&mut app);
+    assert_eq!(["x-one", "x-two"].map(|name| answer.header(name)), [None, Some("2")]);
+    app.send(ask("DELETE /v1/files/1", &[]));
+    message(&mut server);
+    server.send("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nX-Two: 2\r\n\r\n");
+    let answer = app.head();
+    assert!(answer.contains("204") && !answer.to_ascii_lowercase().contains("content-length"), "{answer}");
+    app.send(ask("GET /v1/files", &[]));
+    assert!(message(&mut server).head.starts_with("GET"), "the connection goes on");
+    server.send(ok("ok"));
+    assert_eq!(message(&mut app).body, b"ok");
+    for (head, what) in [
+        (
+            "GET /v1/files HTTP/1.1\r\nAuthorization: Bearer sk-test\r\nx-user-id: alice\r\n\r\n".to_owned(),
+            "Host",
+        ),
+        (ask("GET /v1/files", &["Connection: content-type", "Content-Type: a"]), "Connection"),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(head);
+        let refused = message(&mut app);
+        assert_eq!(refused.status, 400);
+        assert!(String::from_utf8_lossy(&refused.body).contains(what), "{what}");
+    }
+    assert!(provider.poll().is_none());
+}
+
+/// A provider that answers before it has read the body, and reads no more of it, is heard.
+#[test]
+fn an_answer_that_comes_before_a_large_body_is_read_is_the_answer() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[("limits.max_cost_usd", "-1")]);
+    let body = json!({"model": "gpt-5-mini", "messages": ["x".repeat(7 * MB)]}).to_string();
+    let mut app = Wire::connect(proxy.listen);
+    app.send(ask_json("POST /v1/chat/completions", &[], &body));
+    let mut server = provider.accept();
+    server.head();
+    server.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge");
+    let answer = message(&mut app);
+    assert_eq!((answer.status, &*answer.body), (413, &b"large"[..]));
+}
+
+#[test]
+fn a_page_may_read_that_its_body_did_not_come() {
+    let provider = Upstream::start();
+    let settings = [("http.body_seconds", "1"), ("browser.origins", "https://app.example")];
+    let proxy = start(&provider.origin(), &settings);
+    let mut app = Wire::connect(proxy.listen);
+    let headers = ["Content-Length: 100000", "Content-Type: application/json", "Origin: https://app.example"];
+    app.send(ask("POST /v1/chat/completions", &headers) + "{\"model\":");
+    let refused = message(&mut app);
+    assert_eq!(refused.status, 408);
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
+}

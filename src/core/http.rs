@@ -245,6 +245,17 @@ impl Headers {
             .filter(|token| !token.is_empty())
     }
 
+    /// The headers that are for this connection alone, as `Connection` says. None that tells how a body is to be read ever is.
+    pub fn nominated(&self) -> Vec<&str> {
+        let is_option = |token: &str| OPTIONS.iter().any(|option| token.eq_ignore_ascii_case(option));
+        self.tokens("connection").filter(|token| !is_option(token) && !is_about_content(token)).collect()
+    }
+
+    /// Whether `Connection` takes away what tells how the body is to be read.
+    pub fn hides_content(&self) -> bool {
+        self.tokens("connection").any(is_about_content)
+    }
+
     /// How many lines there are under `name`, which is lower-case.
     pub fn count(&self, name: &str) -> usize {
         self.0.iter().filter(|header| header.is(name)).count()
@@ -275,6 +286,13 @@ impl Header {
     pub fn is(&self, name: &str) -> bool {
         self.name.is(name)
     }
+}
+
+/// What `Connection` says of the connection itself.
+const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
+
+fn is_about_content(name: &str) -> bool {
+    name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("content-"))
 }
 
 fn complete(parsed: Result<Status<usize>, httparse::Error>) -> Result<(), HeadError> {
@@ -356,6 +374,22 @@ mod tests {
             assert!(matches!(head(bad), Err(HeadError::Malformed(_))), "{bad:?}");
         }
         assert!(head("GET /v1/realtime?next=http://other/ HTTP/1.1\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn what_connection_names_is_for_it_alone() {
+        let of =
+            |value: &str| head(&format!("GET / HTTP/1.1\r\nConnection: {value}\r\n\r\n")).unwrap().headers;
+        for (value, nominated, hides) in [
+            ("keep-alive", vec![], false),
+            ("Keep-Alive, Upgrade,close", vec![], false),
+            ("x-a, close\r\nConnection: X-B", vec!["x-a", "X-B"], false),
+            ("Content-Type, x-a", vec!["x-a"], true),
+            ("\u{e9}ontent-type", vec!["\u{e9}ontent-type"], false),
+        ] {
+            let headers = of(value);
+            assert_eq!((headers.nominated(), headers.hides_content()), (nominated, hides), "{value}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::pass::{self, is_key_scheme, key_of_subprotocol};
 use tokenist_core::http::query::{self, Parameter};
 use tokenist_core::http::write::{HeaderName, HeaderValue};
-use tokenist_core::http::{HeadError, Header, RequestHead};
+use tokenist_core::http::{HeadError, Header, RequestHead, Version};
 use tokenist_core::id::{self, Feature, IdError, KeyHash, OrgId, SPACE_PREFIX, UserId};
 use tokenist_core::key::{KEY_PREFIX, OWN_PREFIXES, ProviderKey};
 use tokenist_core::provider::path::take_key;
@@ -238,6 +238,12 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     if let Some((_, written)) = twice {
         return Err(HeadError::Twice(written));
     }
+    if head.version == Version::Http11 && head.headers.get("host").is_none() {
+        return Err(HeadError::Malformed("it has no Host: send one"));
+    }
+    if head.headers.hides_content() {
+        return Err(HeadError::Malformed("its Connection names a header that is not for the connection"));
+    }
     let names: Vec<_> = head.query().map(Parameter::name).collect();
     let is_twice = |known: &&&str| names.iter().filter(|name| name.eq_ignore_ascii_case(known)).count() > 1;
     if let Some(known) = CREDENTIAL_PARAMETERS.iter().chain(&MODEL_PARAMETERS).find(is_twice) {
@@ -456,7 +462,8 @@ mod tests {
     fn two_credentials_of_a_name_are_refused_and_two_of_which_one_is_ours() {
         let refused = |target: &str, headers: &[&str]| {
             let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-            let head = request_head(format!("GET {target} HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap();
+            let head =
+                request_head(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes()).unwrap();
             refuse_ambiguous(&mended(head, &OPEN).0).map_err(|error| error.to_string())
         };
         let two =

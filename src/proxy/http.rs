@@ -204,9 +204,9 @@ async fn close_or_keep(
 impl Exchange<'_> {
     /// Asks the provider and passes its answer on.
     async fn ask(&self, client: &mut Client, held: &Held) -> Answered {
-        match held.is_whole {
+        match held.is_whole && held.content.len() <= dial::PIECE_BYTES {
             true => self.ask_with_all(client, held).await,
-            false => self.ask_while_it_comes(client, held).await,
+            false => self.ask_while_it_goes(client, held).await,
         }
     }
 

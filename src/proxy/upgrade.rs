@@ -38,7 +38,10 @@ pub(crate) fn request(
     wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
     wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
     provider.auth.write(key, &mut wire);
-    for header in head.headers.0.iter().filter(|header| goes_upstream(header, provider)) {
+    let nominated = head.headers.nominated();
+    let is_nominated = |header: &Header| nominated.iter().any(|name| header.is(name));
+    let passed = head.headers.0.iter().filter(|header| goes_upstream(header, provider));
+    for header in passed.filter(|header| !is_nominated(header)) {
         wire.line(&header.name, &header.value);
     }
     let mut offered = Vec::new();
@@ -71,7 +74,10 @@ pub(crate) fn switching(
     if let Some(subprotocol) = subprotocol {
         wire.line(&SUBPROTOCOL, &checked(subprotocol));
     }
-    for (name, value) in blot.headers(provider).filter(|(name, _)| passes_down(name)) {
+    let nominated = provider.nominated();
+    let passes =
+        |name: &HeaderName| passes_down(name) && !nominated.iter().any(|nominated| name.is(nominated));
+    for (name, value) in blot.headers(provider).filter(|(name, _)| passes(name)) {
         wire.line(name, &value);
     }
     wire.end()
@@ -83,8 +89,11 @@ pub(crate) fn refusal(head: &ResponseHead, blot: &Blot) -> Vec<u8> {
     let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
     wire.line(&CONNECTION, &HeaderValue::literal("close"));
     let framing = ["content-length", "transfer-encoding"];
+    let nominated = head.headers.nominated();
+    let passes =
+        |name: &HeaderName| passes_down(name) && !nominated.iter().any(|nominated| name.is(nominated));
     for (name, value) in blot.headers(&head.headers) {
-        if passes_down(name) || framing.iter().any(|framing| name.is(framing)) {
+        if passes(name) || framing.iter().any(|framing| name.is(framing)) {
             wire.line(name, &value);
         }
     }

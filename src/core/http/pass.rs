@@ -1,6 +1,7 @@
 //! Which headers pass through: of a client's those alone that a provider is known to want, of a provider's all but those
 //! that would lead the client past us.
 
+use super::query::decode;
 use super::write::HeaderName;
 use crate::key::OWN_PREFIXES;
 
@@ -144,14 +145,17 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Whether this names or is a credential that is not for a provider: a tokenist key or an ephemeral token, as a word of
-/// its own.
+/// its own, also where it is written with percent signs.
 pub fn holds_own_key(text: &str) -> bool {
     // Each prefix has one, and little else that passes.
-    if !text.contains('_') {
+    if !text.contains('_') && !text.contains('%') {
         return false;
     }
-    let mut words = text.split([' ', ',', ';', '=', '"', '\t']);
-    words.any(|word| OWN_PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
+    let separates = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '-');
+    let begins = |word: &str| OWN_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+    let decoded = if text.contains('%') { decode(text) } else { None };
+    let readings = [Some(text), decoded.as_deref()];
+    readings.into_iter().flatten().any(|text| text.split(separates).any(begins))
 }
 
 /// The key in a subprotocol by which a browser, which can send no headers, shows it: `openai-insecure-api-key.KEY`,
@@ -257,10 +261,22 @@ mod tests {
 
     #[test]
     fn a_key_of_ours_is_seen_as_a_word_and_in_no_other() {
-        for text in ["ug_1", "ek_1", "Bearer ug_1", "a=ek_1", "x, ug_1"] {
+        for text in [
+            "ug_1",
+            "ek_1",
+            "Bearer ug_1",
+            "a=ek_1",
+            "x, ug_1",
+            "a/ug_1",
+            "(ug_1)",
+            "a.ek_1",
+            "x:ug_1",
+            "a%2Fug_1",
+            "%75g_1",
+        ] {
             assert!(holds_own_key(text), "{text}");
         }
-        for text in ["", "debug_1", "week_1", "sk-ug_1", "UG_1"] {
+        for text in ["", "debug_1", "100%", "a%2Fdebug_1", "week_1", "sk-ug_1", "UG_1"] {
             assert!(!holds_own_key(text), "{text}");
         }
     }

@@ -22,8 +22,8 @@ use tokenist_core::time::Instant;
 
 /// A provider that had closed a kept connection tells so when it is sent something; one that takes longer has read it.
 const CLOSED_BEFORE_MS: u64 = 250;
-/// So much of a body is sent at once.
-const PIECE_BYTES: usize = 256 << 10;
+/// So much of a body is sent at once; a provider that takes no more of a longer one may have answered.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 /// A connection to the provider on which a request may go.
 struct Line<'a> {
@@ -84,44 +84,61 @@ impl Exchange<'_> {
         }
     }
 
-    /// Asks with a body that is still coming.
-    pub(super) async fn ask_while_it_comes(&self, client: &mut Client, held: &Held) -> Answered {
+    /// Asks with a body that is still coming, or is so long that a provider may answer before it has taken all of it.
+    pub(super) async fn ask_while_it_goes(&self, client: &mut Client, held: &Held) -> Answered {
+        for keys_left in (1..=self.provider.keys.len().max(1)).rev() {
+            if let Some(answered) = self.ask_beside(client, held, keys_left > 1).await {
+                return answered;
+            }
+        }
+        unreachable!("with the last key its answer is the answer")
+    }
+
+    /// `None`: the provider refuses the key, and another one may be tried.
+    async fn ask_beside(&self, client: &mut Client, held: &Held, may_try_another: bool) -> Option<Answered> {
         let (key, wire) = self.request(held);
         let mut line = match self.connect(false).await {
             Ok(line) => line,
-            Err(failed) => return Answered::Nothing(failed),
+            Err(failed) => return Some(Answered::Nothing(failed)),
         };
-        let mut outlet = Outlet::new(wire, held.framing == Framing::Chunked);
-        // Where it takes no more it may have answered already.
-        let sent = self.send_held(&mut outlet, &mut line.writer, &held.content, false).await;
+        let mut outlet = Outlet::new(wire, held.framing_up() == Framing::Chunked);
+        self.is_sent.set(false);
+        self.is_over.set(false);
         self.is_asked.set(true);
         let (source, writer) = (&mut client.source, &mut client.writer);
         let uploading = async {
-            if sent.is_ok() {
-                self.upload(source, &mut line.writer, outlet).await;
+            // Where it takes no more it may have answered already.
+            let is_all = held.is_whole;
+            match self.send_held(&mut outlet, &mut line.writer, &held.content, is_all).await {
+                Ok(()) if is_all => self.is_sent.set(true),
+                Ok(()) => self.upload(source, &mut line.writer, outlet).await,
+                Err(_) => {}
             }
         };
         let answering = async {
             let answered = match self.answer_head(&mut line.source).await {
+                Ok(head) if self.rests(key, &head) && may_try_another && self.is_sent.get() => None,
                 Ok(head) => {
-                    self.rests(key, &head);
                     let answered = self.pass(&head, &mut line.source, writer).await;
-                    (answered, Some(head))
+                    Some((answered, Some(head)))
                 }
-                Err(lost) => (Answered::Nothing(self.failed(lost)), None),
+                Err(lost) => Some((Answered::Nothing(self.failed(lost)), None)),
             };
             self.is_over.set(true);
-            self.live.up.call();
+            if !held.is_whole {
+                self.live.up.call();
+            }
             if !self.is_sent.get() {
                 self.live.upstream.shut_down();
             }
             answered
         };
-        let ((), (answered, head)) = monoio::join!(uploading, answering);
+        let ((), answered) = monoio::join!(uploading, answering);
+        let (answered, head) = answered?;
         if let Some(head) = head {
             self.keep(&head, line, &answered);
         }
-        answered
+        Some(answered)
     }
 
     /// The head of the request, with the operator's key that is in it, if one is.

@@ -34,7 +34,10 @@ pub(super) fn request(
     wire.line(&HeaderName::literal("Host"), &provider.host_header());
     provider.auth.write(key, &mut wire);
     codings.into_iter().for_each(|codings| wire.line(&ENCODINGS, codings));
-    let passed = head.headers.0.iter().filter(|header| goes_upstream(header, provider));
+    let nominated = head.headers.nominated();
+    let is_nominated = |name: &HeaderName| nominated.iter().any(|other| name.is(other));
+    let passed =
+        head.headers.0.iter().filter(|header| goes_upstream(header, provider) && !is_nominated(&header.name));
     for header in passed.filter(|header| codings.is_none() || !header.name.is(ENCODINGS.as_str())) {
         wire.line(&header.name, &header.value);
     }
@@ -94,7 +97,10 @@ pub(super) fn answer(
     let is_ours =
         |name: &HeaderName| left.iter().any(|(ours, value)| value.is_some() && name.is(ours.as_str()));
     let is_gone = |name: &HeaderName| is_undone && name.is("content-encoding");
-    let passes = |name: &HeaderName| passes_down(name) && !is_ours(name) && !is_gone(name);
+    let nominated = head.headers.nominated();
+    let is_nominated = |name: &HeaderName| nominated.iter().any(|other| name.is(other));
+    let passes =
+        |name: &HeaderName| passes_down(name) && !is_ours(name) && !is_gone(name) && !is_nominated(name);
     for (name, value) in blot.headers(&head.headers).filter(|(name, _)| passes(name)) {
         wire.line(name, &value);
     }
@@ -103,6 +109,8 @@ pub(super) fn answer(
     }
     match length {
         Length::Chunked => wire.line(&CODING, &HeaderValue::literal("chunked")),
+        // It has no body, whose length could be stated.
+        Length::Stated if head.status == 204 => {}
         Length::Stated => {
             let stated = head.headers.0.iter().filter(|header| header.is("content-length"));
             stated.for_each(|length| wire.line(&length.name, &length.value));
