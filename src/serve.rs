@@ -313,6 +313,11 @@ fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
 /// The configuration in force, with what this machine has made of it in the place of what was asked for.
 fn in_effect(config: &Config, shard_count: usize, cpus: &[usize], share: &Share) -> Settings {
     if config.proxy.pin && cpus.is_empty() {
+    if config.admin.token.is_empty() {
+        let of_token =
+            settings.iter_mut().find(|(section, key, _)| (&**section, &**key) == ("admin", "token"));
+        of_token.expect("it is a setting").2 = "(generated at the start)".into();
+    }
         tracing::info!(
             shard_count,
             "shards are not pinned: this process may use more or fewer CPUs than it has shards"
