@@ -4,11 +4,15 @@
 //! nearest one that they do, and an environment variable is read as the type its default has.
 
 mod check;
+mod form;
+mod places;
 mod settings;
 mod uri;
 
 pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers, Unmetered};
 
+use form::Setting;
+use places::Places;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tokenist_core::dialect;
@@ -17,7 +21,7 @@ use toml::{Table, Value};
 /// What is wrong, where, and how to mend it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ConfigError {
-    /// A file, an environment variable, or a key.
+    /// A file, with the line if it is known, or an environment variable.
     at: String,
     what: String,
 }
@@ -53,17 +57,18 @@ fn parse(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut table: Table = text.parse().map_err(|error| wrong(at, misread(text, &error)))?;
+    let mut places = Places::of_file(at, text);
     let schema = schema();
-    refuse_unknown(at, &table, &schema)?;
-    override_by(&mut table, environment, &schema)?;
+    refuse_unknown(&places, &table, &schema)?;
+    override_by(&mut table, environment, &schema, &mut places)?;
+    refuse_misformed(&places, &table, &schema)?;
     fill_in_dialects(&mut table);
-    refuse_odd_secrets(at, &table)?;
     let mut config: Config =
-        Value::Table(table).try_into().map_err(|error: toml::de::Error| wrong(at, error.to_string()))?;
+        Value::Table(table).try_into().map_err(|error: toml::de::Error| wrong(at, error.message()))?;
     if config.provider.is_empty() {
         config.provider.push(Provider::default());
     }
-    check::check(at, &config)?;
+    check::check(at, &config).map_err(|(error, index)| places.locate(error, index))?;
     Ok(config)
 }
 
@@ -88,21 +93,25 @@ fn misread(text: &str, error: &toml::de::Error) -> String {
     format!("no TOML at line {line}, column {column}: {}", error.message())
 }
 
-/// What is secret has to be a text, and is not repeated where it is none, as other values are.
-fn refuse_odd_secrets(at: &str, table: &Table) -> Result<(), ConfigError> {
+/// Refuses a value that is not of its setting's form. Of what may be a secret nothing is repeated.
+fn refuse_misformed(places: &Places, table: &Table, schema: &Table) -> Result<(), ConfigError> {
     for (section, value) in table {
-        let tables = match value {
-            Value::Array(tables) => tables.iter().filter_map(Value::as_table).collect(),
-            value => Vec::from_iter(value.as_table()),
-        };
-        let secrets = SECRETS.iter().filter(|(of, _)| of == section).map(|(_, key)| key);
-        for key in secrets {
-            if tables.iter().filter_map(|table| table.get(*key)).any(|value| !value.is_str()) {
-                return Err(wrong(at, format!("{section}.{key} must be a text, in quotes")));
+        let known = tables(&schema[section]).next().expect("the schema has one of each");
+        for (index, table) in tables(value).enumerate() {
+            for (key, value) in table {
+                let is_open = !SECRETS.contains(&(section, key));
+                let setting = Setting { section, key, default: &known[key], is_open };
+                setting.check(value).map_err(|what| wrong(places.of(section, index, key), what))?;
             }
         }
     }
     Ok(())
+}
+
+/// The tables of a section: one, or as many as there are of it.
+fn tables(section: &Value) -> impl Iterator<Item = &Table> {
+    let several = section.as_array().into_iter().flatten().filter_map(Value::as_table);
+    section.as_table().into_iter().chain(several)
 }
 
 /// The keys whose values may hold a secret.
@@ -120,28 +129,32 @@ fn schema() -> Table {
     Table::try_from(defaults).expect("the defaults are a table")
 }
 
-fn refuse_unknown(at: &str, table: &Table, schema: &Table) -> Result<(), ConfigError> {
+fn refuse_unknown(places: &Places, table: &Table, schema: &Table) -> Result<(), ConfigError> {
     for (section, value) in table {
+        let at = places.of(section, 0, "");
         let Some(known) = schema.get(section) else {
             return Err(wrong(at, unknown("section", section, schema.keys())));
         };
-        let (known, found) = match (known, value) {
-            (Value::Table(known), Value::Table(found)) => (known, vec![found]),
-            (Value::Array(known), Value::Array(found)) => {
-                let tables = found.iter().map(Value::as_table).collect::<Option<Vec<_>>>();
-                let known = known.first().and_then(Value::as_table);
-                (known.expect("the schema has one of each"), tables.unwrap_or_default())
-            }
-            (Value::Array(_), _) => {
-                return Err(wrong(at, format!("write `[[{section}]]`, in double brackets")));
-            }
-            _ => return Err(wrong(at, format!("write `[{section}]`, in single brackets"))),
+        let is_whole = match (known, value) {
+            (Value::Array(_), Value::Array(items)) => items.iter().all(Value::is_table),
+            (known, value) => known.same_type(value),
         };
-        if let Some(key) = found.iter().flat_map(|table| table.keys()).find(|key| !known.contains_key(*key)) {
+        if !is_whole {
             return Err(wrong(
                 at,
-                unknown("key", &format!("{section}.{key}"), keys_of(section, known).iter()),
+                match known {
+                    Value::Array(_) => format!("write `[[{section}]]`, in double brackets"),
+                    _ => format!("write `[{section}]`, in single brackets"),
+                },
             ));
+        }
+        let known = tables(known).next().expect("the schema has one of each");
+        let found =
+            tables(value).enumerate().flat_map(|(index, table)| table.keys().map(move |key| (index, key)));
+        if let Some((index, key)) = found.into_iter().find(|(_, key)| !known.contains_key(*key)) {
+            let names = keys_of(section, known);
+            let what = unknown("key", &format!("{section}.{key}"), names.iter());
+            return Err(wrong(places.of(section, index, key), what));
         }
     }
     Ok(())
@@ -166,6 +179,7 @@ fn override_by(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
     schema: &Table,
+    places: &mut Places,
 ) -> Result<(), ConfigError> {
     for (name, text) in environment {
         let Some((section, key)) = name.strip_prefix("TOKENIST_").and_then(|rest| rest.split_once('_'))
@@ -177,11 +191,7 @@ fn override_by(
             refuse_misspelt(&name, &section, &key, schema)?;
             continue;
         };
-        let known = match known {
-            Value::Array(tables) => tables.first().and_then(Value::as_table),
-            known => known.as_table(),
-        };
-        let known = known.expect("the schema is tables");
+        let known = tables(known).next().expect("the schema has one of each");
         let Some(default) = known.get(&key) else {
             let names = known
                 .keys()
@@ -201,6 +211,7 @@ fn override_by(
             }
             _ => table.entry(&section).or_insert_with(|| Value::Table(Table::new())).as_table_mut(),
         };
+        places.note(&section, 0, &key, name);
         slot.expect("checked above").insert(key, value);
     }
     Ok(())
@@ -322,73 +333,132 @@ mod tests {
         for (text, message) in [
             (
                 "[proxy]\nlisten_on = \"x\"",
-                "tokenist.toml: unknown key `proxy.listen_on`; did you mean `proxy.listen`?",
+                "tokenist.toml, line 2: unknown key `proxy.listen_on`; did you mean `proxy.listen`?",
             ),
-            ("[prox]\n", "tokenist.toml: unknown section `prox`; did you mean `proxy`?"),
+            ("[prox]\n", "tokenist.toml, line 1: unknown section `prox`; did you mean `proxy`?"),
             (
                 "[[provider]]\nurl = \"x\"",
-                "tokenist.toml: unknown key `provider.url`; did you mean `provider.base_url`?",
+                "tokenist.toml, line 2: unknown key `provider.url`; did you mean `provider.base_url`?",
             ),
-            ("[provider]\n", "tokenist.toml: write `[[provider]]`, in double brackets"),
-            ("[proxy]\ntick_ms = 0", "tokenist.toml: proxy.tick_ms must be at least 1"),
-            ("[[provider]]\nname = \"\"", "tokenist.toml: provider.name is empty"),
-            ("[[provider]]\nname = \"a \"", "tokenist.toml: provider.name is read as \"a\": write it so"),
+            ("[provider]\n", "tokenist.toml, line 1: write `[[provider]]`, in double brackets"),
+            ("[proxy]\ntick_ms = 0", "tokenist.toml, line 2: proxy.tick_ms must be at least 1"),
+            ("[[provider]]\nname = \"\"", "tokenist.toml, line 2: provider.name is empty"),
+            (
+                "[[provider]]\nname = \"a \"",
+                "tokenist.toml, line 2: provider.name is read as \"a\": write it so",
+            ),
             (
                 "[store]\nredis_uri = \"localhost:6379\"",
-                "tokenist.toml: store.redis_uri: is no Redis address; write redis://[user:password@]host[:port][/database]",
+                "tokenist.toml, line 2: store.redis_uri: is no Redis address; write redis://[user:password@]host[:port][/database]",
             ),
-            ("[store]\npath = \"\"", "tokenist.toml: store.path must name a folder for the ledger"),
+            ("[store]\npath = \"\"", "tokenist.toml, line 2: store.path must name a folder for the ledger"),
             (
                 "[store]\nkind = \"mongodb\"",
-                "tokenist.toml: store.kind = \"mongodb\" needs store.mongodb_uri, such as \"mongodb://host:27017/\"",
+                "tokenist.toml, line 2: store.kind = \"mongodb\" needs store.mongodb_uri, such as \"mongodb://host:27017/\"",
             ),
             (
                 "[store]\nmongodb_uri = \"mongodb://host/\"",
-                "tokenist.toml: store.mongodb_uri is used with store.kind = \"mongodb\" only; set that, or leave it out",
+                "tokenist.toml, line 2: store.mongodb_uri is used with store.kind = \"mongodb\" only; set that, or leave it out",
             ),
             (
                 "[proxy]\nlisten = \"here\"",
-                "tokenist.toml: proxy.listen = \"here\" is not an address and a port, such as \"127.0.0.1:8080\"",
+                "tokenist.toml, line 2: proxy.listen = \"here\" is not an address and a port, such as \"127.0.0.1:8080\"",
             ),
             (
                 "[[provider]]\nbase_url = \"api.openai.com\"",
-                "tokenist.toml: provider.base_url = \"api.openai.com\" of openai is not http(s)://host[:port] with no path behind",
+                "tokenist.toml, line 2: provider.base_url = \"api.openai.com\" of openai is not http(s)://host[:port] with no path behind",
             ),
             (
                 "[proxy]\ntrusted_proxies = \"10.0.0.0/8, lb\"",
-                "tokenist.toml: proxy.trusted_proxies: \"lb\" is no address and no network, such as 10.0.0.0/8 or 2001:db8::1",
+                "tokenist.toml, line 2: proxy.trusted_proxies: \"lb\" is no address and no network, such as 10.0.0.0/8 or 2001:db8::1",
             ),
             (
                 "[proxy]\nproxy_protocol = true",
-                "tokenist.toml: proxy.proxy_protocol needs proxy.trusted_proxies: the addresses of those that speak it",
+                "tokenist.toml, line 2: proxy.proxy_protocol needs proxy.trusted_proxies: the addresses of those that speak it",
             ),
             (
                 "[[provider]]\nheaders = \"x-trace, cookie\"",
-                "tokenist.toml: provider.headers: \"cookie\" is read or written by tokenist itself and never passes",
+                "tokenist.toml, line 2: provider.headers: \"cookie\" is read or written by tokenist itself and never passes",
             ),
             (
                 "[[provider]]\nterms = \"tier=flex\"",
-                "tokenist.toml: provider.terms: `tier=flex` is not NAME=VALUE with one of these names: service_tier, \
+                "tokenist.toml, line 2: provider.terms: `tier=flex` is not NAME=VALUE with one of these names: service_tier, \
                  processing, speed, inference_geo, endpoint, deployment, region, transport, state, language",
             ),
             (
                 "[[provider]]\ndialect = \"openai_like\"\nbase_url = \"http://h\"\nusage = \"response..usage\"",
-                "tokenist.toml: provider.usage: \"response..usage\" is no place in an event; write the keys that lead to it, \
+                "tokenist.toml, line 4: provider.usage: \"response..usage\" is no place in an event; write the keys that lead to it, \
                  such as \"response.usage\"",
             ),
             (
                 "[[provider]]\ndialect = \"azure\"",
-                "tokenist.toml: provider.base_url = \"\" of azure is not http(s)://host[:port] with no path behind",
+                "tokenist.toml, line 1: provider.base_url = \"\" of azure is not http(s)://host[:port] with no path behind",
             ),
             (
                 "[[provider]]\nauth = \"xi-api-key\"",
-                "tokenist.toml: provider.auth = \"xi-api-key\" is none of \"bearer\", \"api-key\", \"x-goog-api-key\", \
+                "tokenist.toml, line 2: provider.auth = \"xi-api-key\" is none of \"bearer\", \"api-key\", \"x-goog-api-key\", \
                  \"basic\", \"token\", \"bare\", \"header:NAME\"",
             ),
         ] {
             assert_eq!(check(text, &[]).unwrap_err(), message);
         }
-        assert!(check("[limits]\nwindow = \"hourly\"", &[]).unwrap_err().contains("rolling_24h"));
+    }
+
+    #[test]
+    fn a_value_of_another_form_is_refused_with_its_line_and_the_right_one() {
+        for (text, message) in [
+            (
+                "[proxy]\ntick_ms = \"fast\"",
+                "2: proxy.tick_ms = \"fast\" is not a whole number; write it without quotes, such as tick_ms = 100",
+            ),
+            (
+                "[limits]\nmax_cost_usd = \"5\"",
+                "2: limits.max_cost_usd = \"5\" is not a number; write it without quotes, such as max_cost_usd = 10.0",
+            ),
+            (
+                "[identity]\n\nquery = \"yes\"",
+                "3: identity.query = \"yes\" is not true or false; write it without quotes, such as query = false",
+            ),
+            (
+                "[proxy]\nlisten = 8080",
+                "2: proxy.listen = 8080 is no text; write it in quotes, such as listen = \"127.0.0.1:8080\"",
+            ),
+            (
+                "[[provider]]\n[[provider]]\nmodels = [\"gpt-4o\", \"gpt-realtime*\"]",
+                "3: provider.models is a list; write one text, of several with commas between, such as models = \
+                 \"gpt-4o, gpt-realtime*\"",
+            ),
+            (
+                "[limits]\nwindow = \"hourly\"",
+                "2: limits.window = \"hourly\" is none of \"daily\", \"monthly\", \"rolling_24h\", \"total\"",
+            ),
+            (
+                "[proxy]\nsession_max = -1",
+                "2: proxy.session_max = -1 is less than 0, the least that there is",
+            ),
+            (
+                "[store]\ninstances_min = 5000000000",
+                "2: store.instances_min = 5000000000 is more than 4294967295, the most that there is",
+            ),
+            ("provider = [\"openai\"]", "1: write `[[provider]]`, in double brackets"),
+            ("[[proxy]]", "1: write `[proxy]`, in single brackets"),
+        ] {
+            assert_eq!(check(text, &[]).unwrap_err(), format!("tokenist.toml, line {message}"));
+        }
+        for (name, text, message) in [
+            ("TOKENIST_LIMITS_MODE", "strict", "limits.mode = \"strict\" is none of \"enforce\", \"warn\""),
+            ("TOKENIST_PROXY_TICK_MS", "0", "proxy.tick_ms must be at least 1"),
+        ] {
+            let told = check("[proxy]\ntick_ms = 5", &[(name, text)]).unwrap_err();
+            assert_eq!(told, format!("{name}: {message}"));
+        }
+    }
+
+    #[test]
+    fn of_several_providers_the_line_of_the_wrong_one_is_told() {
+        let text = "[[provider]]\n[[provider]]\nname = \"b\"\nauth = \"none\"";
+        let told = check(text, &[]).unwrap_err();
+        assert!(told.starts_with("tokenist.toml, line 4: provider.auth"), "{told}");
     }
 
     #[test]
@@ -441,7 +511,7 @@ mod tests {
             let text = format!("[proxy]\nlisten = {proxy:?}\n[admin]\nlisten = {admin:?}");
             assert_eq!(
                 wrong(&text),
-                "tokenist.toml: proxy.listen and admin.listen are both on port 9000; each needs its own"
+                "tokenist.toml, line 2: proxy.listen and admin.listen are both on port 9000; each needs its own"
             );
         }
         let tls = "[proxy]\nlisten = \"127.0.0.1:9000\"\ntls_listen = \"0.0.0.0:9000\"\ntls_cert = \"c\"\ntls_key = \"k\"";

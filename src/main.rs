@@ -2,6 +2,7 @@
 //!
 //! No decision is made here.
 
+mod advice;
 mod config;
 mod cpu;
 mod descriptors;
@@ -77,7 +78,7 @@ fn run(log: &Log) -> anyhow::Result<()> {
         Command::Check(file) => {
             let config = load(file)?;
             serve::check(&config)?;
-            serve::warnings(&config).iter().for_each(|warning| log.line(&format!("tokenist: {warning}")));
+            advice::of(&config).iter().for_each(|told| log.line(&format!("tokenist: {told}")));
             print(&config::effective(&config))
         }
         Command::Prices(what) => print(&prices::run(what, tokenist_control::clock::system_time(), load)?),

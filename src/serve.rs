@@ -1,5 +1,6 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
+use crate::advice::{self, Advice};
 use crate::config::{self, Config, Driver, Refuse, StoreKind, Unmetered};
 use crate::descriptors::{self, Share};
 use crate::files::{InForce, Loaded, load, routes};
@@ -109,7 +110,12 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     log.take_all(filter, colours);
     tracing::info!("in force:\n{}", config::effective(config));
-    warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
+    for told in advice::of(config) {
+        match told {
+            Advice::Warn(text) => tracing::warn!("{text}"),
+            Advice::Tell(text) => tracing::info!("{text}"),
+        }
+    }
     let shard_count = match config.proxy.shard_count {
         0 => thread::available_parallelism().context("counting CPUs")?.get(),
         count => count,
@@ -273,19 +279,6 @@ fn announce(proxy: &tokenist_proxy::Proxy, admin: std::net::SocketAddr) -> anyho
     Ok(())
 }
 
-/// What an operator had better change, though it works.
-pub(crate) fn warnings(config: &Config) -> Vec<String> {
-    let token = &config.admin.token;
-    let weakness = (!token.is_empty()).then(|| OperatorToken::weakness(token)).flatten();
-    let of_token = weakness.map(|weakness| {
-        format!(
-            "admin.token {weakness}: whoever guesses it may do everything; set a random one, such as `openssl rand -hex 32` \
-             prints"
-        )
-    });
-    of_token.into_iter().collect()
-}
-
 /// The operator's token, a fresh one that is printed this once if none is configured; and what signs pages' tokens by it, if
 /// nobody can guess it.
 fn operators(
@@ -313,11 +306,6 @@ fn operator_token(config: &Config) -> anyhow::Result<Option<OperatorToken>> {
 /// The configuration in force, with what this machine has made of it in the place of what was asked for.
 fn in_effect(config: &Config, shard_count: usize, cpus: &[usize], share: &Share) -> Settings {
     if config.proxy.pin && cpus.is_empty() {
-    if config.admin.token.is_empty() {
-        let of_token =
-            settings.iter_mut().find(|(section, key, _)| (&**section, &**key) == ("admin", "token"));
-        of_token.expect("it is a setting").2 = "(generated at the start)".into();
-    }
         tracing::info!(
             shard_count,
             "shards are not pinned: this process may use more or fewer CPUs than it has shards"
@@ -325,6 +313,11 @@ fn in_effect(config: &Config, shard_count: usize, cpus: &[usize], share: &Share)
     }
     let pinned_to: Vec<String> = cpus.iter().map(usize::to_string).collect();
     let mut settings = config::in_force(config);
+    if config.admin.token.is_empty() {
+        let of_token =
+            settings.iter_mut().find(|(section, key, _)| (&**section, &**key) == ("admin", "token"));
+        of_token.expect("it is a setting").2 = "(generated at the start)".into();
+    }
     settings.retain(|(section, key, _)| {
         (&**section, &**key) != ("proxy", "shard_count") && (&**section, &**key) != ("proxy", "pin")
     });

@@ -259,6 +259,17 @@ fn check_finds_well_what_serves_and_leaves_no_trace() {
     let path = folder.to_str().expect("a plain name");
     let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &[("store.path", path)]);
     assert!(found_well && said.contains("[limits]"), "{said}");
+    let warned = "no key is set for openai (environment variable OPENAI_API_KEY): who shows a provider's key";
+    assert_eq!(said.matches(warned).count(), 1, "{said}");
+    let closed = [("store.path", path), ("identity.passthrough", "false")];
+    let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &closed);
+    assert!(
+        found_well && said.contains("(environment variable OPENAI_API_KEY): everything is refused"),
+        "{said}"
+    );
+    let with_key = [closed[0], closed[1], ("OPENAI_API_KEY", "sk-of-the-operator")];
+    let (found_well, said) = Tokenist::check("http://127.0.0.1:9", &with_key);
+    assert!(found_well && !said.contains("no key is set"), "{said}");
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 
     let provider = Provider::start(&[]);

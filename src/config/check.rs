@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration that is well formed, checked without the network.
 //!
-//! Start at [`check`]. What it says names the key and how to mend it.
+//! Start at [`check`]. What it says begins with the key, by which its place is found, and tells how to mend it.
 
 use super::settings::{Config, Provider, Store, StoreKind};
 use super::{ConfigError, Origin, variables, wrong};
@@ -14,7 +14,15 @@ use tokenist_core::origin::Origins;
 use tokenist_core::retention::ROLLUPS_DAYS_MIN;
 use tokenist_core::terms::Terms;
 
-pub(super) fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
+/// # Errors
+/// What is wrong, and with which of several sections.
+pub(super) fn check(at: &str, config: &Config) -> Result<(), (ConfigError, usize)> {
+    check_all(at, config).map_err(|error| (error, 0))?;
+    let mut providers = config.provider.iter().enumerate();
+    providers.try_for_each(|(index, provider)| check_provider(at, provider).map_err(|error| (error, index)))
+}
+
+fn check_all(at: &str, config: &Config) -> Result<(), ConfigError> {
     check_addresses(at, config)?;
     check_trusted_proxies(at, config)?;
     check_least(at, config)?;
@@ -25,8 +33,7 @@ pub(super) fn check(at: &str, config: &Config) -> Result<(), ConfigError> {
     check_store(at, &config.store)?;
     check_origins(at, config)?;
     Origins::parse(&config.browser.origins).map_err(|what| wrong(at, format!("browser.origins: {what}")))?;
-    check_names(at, config)?;
-    config.provider.iter().try_for_each(|provider| check_provider(at, provider))
+    check_names(at, config)
 }
 
 fn check_addresses(at: &str, config: &Config) -> Result<(), ConfigError> {
