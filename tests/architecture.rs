@@ -35,6 +35,7 @@ const WALLS: [Wall; 9] = [
         package: "tokenist-core",
         ours: &[],
         outside: Outside::Only(&[
+            "base64",
             "brotli-decompressor",
             "crc32fast",
             "flate2",

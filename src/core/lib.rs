@@ -10,7 +10,6 @@ pub mod api;
 pub mod audit;
 pub mod auth_scheme;
 pub mod authority;
-pub mod base64url;
 pub mod batch;
 pub mod browser_token;
 pub mod catalog;

@@ -116,13 +116,21 @@ fn a_token_of_elsewhere_is_told_from_one_that_was_altered() {
         ("ek_.", TokenFault::Foreign),
         (&format!("{said}."), TokenFault::Foreign),
         (&claims().write(|said| code(&said[1..])), TokenFault::Altered),
-        (&format!("{said}.{}", base64url::write(&[0; 32])), TokenFault::Altered),
+        (&format!("{said}.{}", URL_SAFE_NO_PAD.encode([0; 32])), TokenFault::Altered),
     ] {
         assert_eq!(read(token), Err(fault), "{token}");
     }
-    let newer = base64url::write(br#"{"id":"1","opens":"realtime","only_at_night":true}"#);
+    // A code has two bits behind its last byte.
+    let (rest, last) = token.split_at(token.len() - 1);
+    let next = last.bytes().map(|byte| char::from(byte + 1)).collect::<String>();
+    for otherwise in
+        [format!("{token}="), format!("{rest}{next}"), format!("{rest}+"), format!("{rest} {last}")]
+    {
+        assert_eq!(read(&otherwise), Err(TokenFault::Foreign), "{otherwise}");
+    }
+    let newer = URL_SAFE_NO_PAD.encode(br#"{"id":"1","opens":"realtime","only_at_night":true}"#);
     let said = format!("ek_{newer}");
-    let newer = format!("{said}.{}", base64url::write(&code(said.as_bytes())));
+    let newer = format!("{said}.{}", URL_SAFE_NO_PAD.encode(code(said.as_bytes())));
     assert_eq!(read(&newer), Err(TokenFault::Foreign));
 }
 
