@@ -53,6 +53,8 @@ pub struct Family {
     /// Of the dialects the one that a configuration may say more of ([`Words`]).
     pub like: Option<&'static OpenaiLike>,
     pub auth: AuthScheme,
+    /// What stands in the paths of this family and in no others', where it takes paths that others take as well.
+    pub path_mark: Option<&'static str>,
     /// What a configuration that names the family alone means, in this order: the provider's name, which prices are listed
     /// under; where it is; the environment variable that holds its key.
     pub defaults: [&'static str; 3],
@@ -74,6 +76,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["openai", "https://api.openai.com", "OPENAI_API_KEY"],
     },
     Family {
@@ -82,6 +85,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Google],
         like: None,
         auth: AuthScheme::Google,
+        path_mark: None,
         defaults: ["google", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"],
     },
     Family {
@@ -90,6 +94,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Anthropic],
         like: None,
         auth: AuthScheme::Header("header:x-api-key"),
+        path_mark: None,
         defaults: ["anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"],
     },
     Family {
@@ -98,6 +103,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: Some(&openai_like::AZURE),
         auth: AuthScheme::ApiKey,
+        path_mark: Some("/openai/"),
         defaults: ["azure", "", "AZURE_OPENAI_API_KEY"],
     },
     Family {
@@ -106,6 +112,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: Some(&openai_like::AZURE_VOICE_LIVE),
         auth: AuthScheme::ApiKey,
+        path_mark: None,
         defaults: ["azure-voice-live", "", "AZURE_VOICELIVE_API_KEY"],
     },
     Family {
@@ -114,6 +121,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["xai", "https://api.x.ai", "XAI_API_KEY"],
     },
     Family {
@@ -122,6 +130,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: Some(&openai_like::QWEN_OMNI),
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["qwen", "https://dashscope-intl.aliyuncs.com", "DASHSCOPE_API_KEY"],
     },
     Family {
@@ -130,6 +139,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: Some(&openai_like::INWORLD),
         auth: AuthScheme::Basic,
+        path_mark: None,
         defaults: ["inworld", "https://api.inworld.ai", "INWORLD_API_KEY"],
     },
     Family {
@@ -138,6 +148,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: Some(&openai_like::ELEVENLABS),
         auth: AuthScheme::Header("header:xi-api-key"),
+        path_mark: None,
         defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
     },
     Family {
@@ -146,6 +157,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: Some(&openai_like::PLAIN),
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["openai-like", "", "OPENAI_LIKE_API_KEY"],
     },
     Family {
@@ -154,6 +166,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Token,
+        path_mark: None,
         defaults: ["deepgram", "https://api.deepgram.com", "DEEPGRAM_API_KEY"],
     },
     Family {
@@ -162,6 +175,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Bare,
+        path_mark: None,
         defaults: ["assemblyai", "https://streaming.assemblyai.com", "ASSEMBLYAI_API_KEY"],
     },
     Family {
@@ -170,6 +184,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Header("header:xi-api-key"),
+        path_mark: None,
         defaults: ["elevenlabs", "https://api.elevenlabs.io", "ELEVENLABS_API_KEY"],
     },
     Family {
@@ -178,6 +193,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Header("header:X-API-Key"),
+        path_mark: None,
         defaults: ["cartesia", "https://api.cartesia.ai", "CARTESIA_API_KEY"],
     },
     Family {
@@ -186,6 +202,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["speechmatics", "https://eu2.rt.speechmatics.com", "SPEECHMATICS_API_KEY"],
     },
     Family {
@@ -194,6 +211,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[ApiName::Openai],
         like: None,
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["mistral", "https://api.mistral.ai", "MISTRAL_API_KEY"],
     },
     Family {
@@ -202,6 +220,7 @@ pub static FAMILIES: &[Family] = &[
         apis: &[],
         like: None,
         auth: AuthScheme::Bearer,
+        path_mark: None,
         defaults: ["duration", "", "DURATION_API_KEY"],
     },
 ];
@@ -217,9 +236,12 @@ impl Family {
         self.dialects.iter().find_map(|dialect| dialect.address(path))
     }
 
-    /// Whether a path that others take as well is written as this family's own: Azure's have `/openai/` in them, and no others.
+    /// Whether a path that others take as well is written as this family's own.
     pub fn is_at_home(&self, path: &str) -> bool {
-        path.contains("/openai/") == (self.name == "azure")
+        match self.path_mark {
+            Some(mark) => path.contains(mark),
+            None => !FAMILIES.iter().filter_map(|other| other.path_mark).any(|mark| path.contains(mark)),
+        }
     }
 
     /// Which dialect takes a path, and the path at the provider.

@@ -110,6 +110,7 @@ static TOYS: Family = Family {
     dialects: &[&Toy],
     like: None,
     auth: AuthScheme::Bearer,
+    path_mark: None,
     defaults: ["toy", "https://toy.example", "TOY_API_KEY"],
 };
 
