@@ -465,8 +465,8 @@ mod tests {
                         assert_eq!(told, usage(&audit["by_key"][user][dialect.model()]), "{case} {user}");
                     }
                     assert_eq!((tally.users.len(), &audit["totals"]["responses"]), (3, &24.into()), "{case}");
-                    // The event that ends a Response says it all again.
-                    let said = if dialect == Dialect::Responses { 6 } else { 5 };
+                    // The events that end a Response's text, its part, its item and itself say it all again.
+                    let said = if dialect == Dialect::Responses { 9 } else { 5 };
                     assert_eq!(tally.event.count(), if kind == "stream" { 24 * said } else { 0 }, "{case}");
                     assert_eq!((tally.first.count(), tally.latency.count()), (24, 24), "{case}");
                     provider.request("POST /audit/reset");

@@ -5,6 +5,7 @@
 
 mod asked;
 mod event;
+mod free;
 mod media;
 mod packing;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::link::{Bytes, Delivery, HangUp, Outbox};
 use crate::stamp::Stamp;
 use crate::ws::Inbound;
 use asked::Asked;
+pub(super) use free::answer as answer_free;
 use packing::Packer;
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -230,6 +230,10 @@ async fn converse(shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>)
         }
         let body = http::read_request_body(inbound, &request).await?;
         let Some(api) = Api::of(&request) else {
+            if let Some(told) = exchange::answer_free(shard, &request, &body) {
+                outbox.put(Bytes::Owned(told));
+                return Ok(());
+            }
             outbox.put(Bytes::Owned(answer(shard, &request)));
             return Ok(());
         };

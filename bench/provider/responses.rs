@@ -81,21 +81,28 @@ impl Dialect for Responses {
     }
 
     fn before_chunks(session: &Session<Responses>, response: &Response<Responses>) {
-        let item = json!({"id": format!("msg_{}", response.reply.id), "type": "message", "role": "assistant", "content": []});
+        let item = response.message("in_progress", json!([]));
         session.emit(response, "response.output_item.added", json!({"output_index": 0, "item": item}));
+        let mut at = response.place();
+        at["part"] = output_text("");
+        session.emit(response, "response.content_part.added", at);
     }
 
     fn chunk(session: &Session<Responses>, response: &Response<Responses>) {
-        let item = format!("msg_{}", response.reply.id);
-        let body =
-            json!({"item_id": item, "output_index": 0, "content_index": 0, "logprobs": [], "delta": WORDS});
+        let mut body = response.place();
+        (body["logprobs"], body["delta"]) = (json!([]), WORDS.into());
         session.emit(response, "response.output_text.delta", body);
     }
 
     fn after_chunks(session: &Session<Responses>, response: &Response<Responses>) {
-        let body = json!({"item_id": format!("msg_{}", response.reply.id), "output_index": 0, "content_index": 0,
-            "text": response.transcript()});
-        session.emit(response, "response.output_text.done", body);
+        let (mut text, mut part) = (response.place(), response.place());
+        let whole = output_text(&response.transcript());
+        text["text"] = whole["text"].clone();
+        session.emit(response, "response.output_text.done", text);
+        part["part"] = whole.clone();
+        session.emit(response, "response.content_part.done", part);
+        let item = response.message("completed", json!([whole]));
+        session.emit(response, "response.output_item.done", json!({"output_index": 0, "item": item}));
     }
 
     fn finish(session: &Session<Responses>, response: &Response<Responses>) {
@@ -104,8 +111,7 @@ impl Dialect for Responses {
         let mut object = session.object(
             response,
             status,
-            json!([{"type": "message", "content":
-            [{"type": "output_text", "text": response.transcript()}]}]),
+            json!([response.message(status, json!([output_text(&response.transcript())]))]),
         );
         object["incomplete_details"] = reason.map_or(Value::Null, |reason| json!({"reason": reason}));
         match response.sim.usage {
@@ -161,6 +167,17 @@ impl Dialect for Responses {
 }
 
 impl Response<Responses> {
+    /// Its message, with what is in it.
+    fn message(&self, status: &str, content: Value) -> Value {
+        json!({"id": format!("msg_{}", self.reply.id), "type": "message", "role": "assistant", "status": status,
+            "content": content})
+    }
+
+    /// Where its words stand.
+    fn place(&self) -> Value {
+        json!({"item_id": format!("msg_{}", self.reply.id), "output_index": 0, "content_index": 0})
+    }
+
     /// The event that ends it, its status, and why it is incomplete.
     fn ending(&self) -> (&'static str, &'static str, Option<&'static str>) {
         if self.reply.steered.get() && self.cancelled() {
@@ -259,6 +276,10 @@ fn written(kind: &str, stream: &Value, type_last: bool, mut body: Value) -> Vec<
     let kind = format!("\"type\":\"{kind}\"");
     fields.insert(if type_last { fields.len() } else { 0 }, kind);
     format!("{{{}}}", fields.join(",")).into_bytes()
+}
+
+fn output_text(text: &str) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
 }
 
 /// The usage object of a Response.

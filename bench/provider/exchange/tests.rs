@@ -6,12 +6,13 @@ use serde_json::json;
 use tokenist_core::api::{Answer, of_family};
 use tokenist_core::dialect::{ProviderEvent, family};
 
-const PATHS: [(Api, &str, &str); 10] = [
+const PATHS: [(Api, &str, &str); 11] = [
     (Api::Chat, "openai", "/v1/chat/completions"),
     (Api::Responses, "openai", "/v1/responses"),
     (Api::Embeddings, "openai", "/v1/embeddings"),
     (Api::Messages, "anthropic", "/v1/messages"),
     (Api::Generate, "gemini", "/v1beta/models/m:streamGenerateContent"),
+    (Api::GoogleEmbeddings, "gemini", "/v1beta/models/m:batchEmbedContents"),
     (Api::Media(Media::Speech), "openai", "/v1/audio/speech"),
     (Api::Media(Media::Transcription), "openai", "/v1/audio/transcriptions"),
     (Api::Media(Media::Picture), "openai", "/v1/images/generations"),
@@ -37,7 +38,7 @@ fn reply(api: Api, form: Form, session: u64) -> Reply {
 fn speaks(api: Api, form: Form) -> bool {
     match form {
         Form::Whole => api != Api::Media(Media::Speech),
-        Form::Events => api != Api::Embeddings && api != Api::Media(Media::Decision),
+        Form::Events => !matches!(api, Api::Embeddings | Api::GoogleEmbeddings | Api::Media(Media::Decision)),
         Form::Array => api == Api::Generate,
         Form::Bytes => false,
     }

@@ -14,6 +14,8 @@ pub(in crate::provider) enum Api {
     Embeddings,
     Messages,
     Generate,
+    /// Google's.
+    GoogleEmbeddings,
     Media(Media),
 }
 
@@ -31,6 +33,7 @@ impl Api {
             _ if path.ends_with("/embeddings") => Some(Api::Embeddings),
             _ if path.ends_with("/v1/messages") => Some(Api::Messages),
             _ if ["generateContent", "streamGenerateContent"].contains(&method) => Some(Api::Generate),
+            _ if ["embedContent", "batchEmbedContents"].contains(&method) => Some(Api::GoogleEmbeddings),
             _ => Media::of(path).map(Api::Media),
         }
     }
@@ -42,13 +45,14 @@ impl Api {
             Api::Embeddings => "emb",
             Api::Messages => "msg",
             Api::Generate => "gen",
+            Api::GoogleEmbeddings => "embed",
             Api::Media(media) => media.name(),
         }
     }
 
     pub(super) fn model(self, request: &Request, asked: &Value) -> Option<String> {
         match self {
-            Api::Generate => {
+            Api::Generate | Api::GoogleEmbeddings => {
                 let name = request.path.rsplit_once(':')?.0.rsplit('/').next()?;
                 Some(name.to_owned())
             }
@@ -60,7 +64,7 @@ impl Api {
         let streams = match self {
             Api::Media(media) => return media.form(asked),
             Api::Generate => request.path.ends_with(":streamGenerateContent"),
-            Api::Embeddings => false,
+            Api::Embeddings | Api::GoogleEmbeddings => false,
             _ => asked["stream"] == true,
         };
         let is_array = self == Api::Generate && request.parameter("alt").as_deref() != Some("sse");
@@ -82,7 +86,7 @@ impl Api {
     /// What it bills, of what the formula says of text, after so many chunks.
     pub(super) fn tellable(self, reply: &Reply, text: Usage, chunks: u64) -> Usage {
         match self {
-            Api::Embeddings => {
+            Api::Embeddings | Api::GoogleEmbeddings => {
                 let text_in = reply.sim.fix(text).text_in;
                 Usage { text_in, requests: 1, ..Usage::default() }
             }
@@ -110,6 +114,13 @@ impl Api {
             Api::Responses => response(reply, "completed", &text),
             Api::Embeddings => json!({"object": "list", "model": reply.model,
                 "data": [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]}),
+            Api::GoogleEmbeddings => {
+                let values = json!({"values": [0.25, -0.5]});
+                match reply.asked.fields["requests"].as_array() {
+                    Some(requests) => json!({"embeddings": vec![values; requests.len()]}),
+                    None => json!({"embedding": values}),
+                }
+            }
             Api::Messages => {
                 json!({"id": reply.id, "type": "message", "role": "assistant", "model": reply.model,
                 "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null})
@@ -128,9 +139,18 @@ impl Api {
         match self {
             Api::Chat => event(None, &chunk(reply, json!({"role": "assistant", "content": ""}), Value::Null)),
             Api::Responses => {
-                let body = json!({"type": "response.created", "sequence_number": 0,
-                    "response": response(reply, "in_progress", "")});
-                event(Some("response.created"), &body)
+                let response = response(reply, "in_progress", "");
+                let item = message("in_progress", json!([]));
+                numbered(
+                    0,
+                    [
+                        json!({"type": "response.created", "response": response}),
+                        json!({"type": "response.in_progress", "response": response}),
+                        json!({"type": "response.output_item.added", "output_index": 0, "item": item}),
+                        json!({"type": "response.content_part.added", "item_id": item["id"], "output_index": 0,
+                            "content_index": 0, "part": output_text("")}),
+                    ],
+                )
             }
             Api::Messages => {
                 let usage = reply.usage(0);
@@ -143,7 +163,7 @@ impl Api {
                     + &event(Some("content_block_start"), &block)
             }
             Api::Generate if reply.form == Form::Array => "[".to_owned(),
-            Api::Generate | Api::Embeddings | Api::Media(_) => String::new(),
+            Api::Generate | Api::Embeddings | Api::GoogleEmbeddings | Api::Media(_) => String::new(),
         }
     }
 
@@ -152,9 +172,9 @@ impl Api {
         match self {
             Api::Chat => event(None, &chunk(reply, json!({"content": reply.words()}), Value::Null)),
             Api::Responses => {
-                let body = json!({"type": "response.output_text.delta", "sequence_number": before + 1,
-                    "item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": [], "delta": reply.words()});
-                event(Some("response.output_text.delta"), &body)
+                let delta = json!({"type": "response.output_text.delta", "item_id": MESSAGE_ID, "output_index": 0,
+                    "content_index": 0, "logprobs": [], "delta": reply.words()});
+                numbered(BEGUN_BY + before, [delta])
             }
             Api::Messages => {
                 let body = json!({"type": "content_block_delta", "index": 0,
@@ -172,7 +192,7 @@ impl Api {
                 }
             }
             Api::Media(media) => media.chunk(reply, before),
-            Api::Embeddings => String::new(),
+            Api::Embeddings | Api::GoogleEmbeddings => String::new(),
         }
     }
 
@@ -188,10 +208,26 @@ impl Api {
                 event(None, &stop) + &last + DONE
             }
             Api::Responses => {
-                let mut body = response(reply, "completed", &reply.words().repeat(reply.sim.chunks as usize));
+                let text = reply.words().repeat(reply.sim.chunks as usize);
+                let mut body = response(reply, "completed", &text);
                 self.state(reply, usage, &mut body);
-                let body = json!({"type": "response.completed", "sequence_number": 99, "response": body});
-                event(Some("response.completed"), &body)
+                let part = output_text(&text);
+                let at = json!({"item_id": MESSAGE_ID, "output_index": 0, "content_index": 0});
+                let done = |kind: &str, name: &str, what: Value| {
+                    let mut done = at.clone();
+                    (done["type"], done[name]) = (kind.into(), what);
+                    done
+                };
+                let item = message("completed", json!([part]));
+                numbered(
+                    BEGUN_BY + u64::from(reply.sim.chunks),
+                    [
+                        done("response.output_text.done", "text", text.into()),
+                        done("response.content_part.done", "part", part),
+                        json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
+                        json!({"type": "response.completed", "response": body}),
+                    ],
+                )
             }
             Api::Messages => {
                 let mut delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}});
@@ -202,13 +238,14 @@ impl Api {
             }
             Api::Media(media) => media.end(reply, |body| self.state(reply, usage, body)),
             Api::Generate if reply.form == Form::Array => "]".to_owned(),
-            Api::Generate | Api::Embeddings => String::new(),
+            Api::Generate | Api::Embeddings | Api::GoogleEmbeddings => String::new(),
         }
     }
 
     /// Puts the usage where the API has it, in the form that was asked for.
     fn state(self, reply: &Reply, usage: &Usage, body: &mut Value) {
-        let name = if self == Api::Generate { "usageMetadata" } else { "usage" };
+        let is_google = matches!(self, Api::Generate | Api::GoogleEmbeddings);
+        let name = if is_google { "usageMetadata" } else { "usage" };
         body[name] = match reply.sim.usage {
             UsageForm::Null => Value::Null,
             UsageForm::Empty => json!({}),
@@ -234,9 +271,33 @@ impl Api {
             Api::Generate => json!({"promptTokenCount": text_in, "cachedContentTokenCount": cached_text_in,
                 "candidatesTokenCount": text_out - reasoning_out, "thoughtsTokenCount": reasoning_out,
                 "totalTokenCount": text_in + text_out}),
+            Api::GoogleEmbeddings => json!({"promptTokenCount": text_in,
+                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": text_in}]}),
             Api::Media(media) => media.stated(reply, usage),
         }
     }
+}
+
+/// The message of a Response.
+const MESSAGE_ID: &str = "msg_1";
+/// So many events come before a Response's first words.
+const BEGUN_BY: u64 = 4;
+
+/// Events of a Response, counted from a number on and called as their types say.
+fn numbered<const COUNT: usize>(first: u64, events: [Value; COUNT]) -> String {
+    let told = events.into_iter().zip(first..).map(|(mut body, number)| {
+        body["sequence_number"] = number.into();
+        event(body["type"].as_str(), &body)
+    });
+    told.collect()
+}
+
+fn output_text(text: &str) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
+}
+
+fn message(status: &str, content: Value) -> Value {
+    json!({"type": "message", "id": MESSAGE_ID, "role": "assistant", "status": status, "content": content})
 }
 
 /// Of Messages, which leaves out of the input what was read from the cache or written to it.
@@ -264,12 +325,9 @@ fn chunk(reply: &Reply, delta: Value, usage: Value) -> Value {
 }
 
 fn response(reply: &Reply, status: &str, text: &str) -> Value {
-    let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
     let output = match text {
         "" => json!([]),
-        _ => {
-            json!([{"type": "message", "id": "msg_1", "role": "assistant", "status": status, "content": content}])
-        }
+        _ => json!([message(status, json!([output_text(text)]))]),
     };
     json!({"id": reply.id, "object": "response", "created_at": 1_796_000_000, "model": reply.model, "status": status,
         "output": output, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "service_tier": "default",
