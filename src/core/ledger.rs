@@ -15,6 +15,9 @@
 //! beyond `details_max`, of which the newest are left out and counted.
 
 mod keys;
+mod lists;
+mod peers;
+mod rows;
 mod settings;
 mod slots;
 
@@ -22,13 +25,11 @@ pub use self::keys::KeyPosition;
 use self::keys::Keys;
 use crate::audit::Audit;
 use crate::batch::{
-    Batch, Event, Grain, HolderState, Log, Mark, Piece, Restored, Revision, Rollup, Serial, SessionRecord,
-    Stamped,
+    Batch, Event, Grain, HolderState, Log, Mark, Piece, Restored, Revision, SessionRecord, Stamped,
 };
 use crate::catalog::{Entry, EntryId};
-use crate::cluster::{Contribution, PeerTotals, Scope};
 pub use crate::holder_index::Slot;
-use crate::holder_index::{HolderEntry, HolderIndex, Tenure};
+use crate::holder_index::{HolderIndex, Tenure};
 use crate::id::{Holder, OrgId, SessionId, UserId};
 use crate::key::Key;
 use crate::last_minute::LastMinute;
@@ -41,7 +42,6 @@ use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
 use crate::window::BUCKET_MS;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// The bounds of a ledger.
@@ -493,54 +493,6 @@ impl Ledger {
         self.conclude(slot, consequence);
     }
 
-    /// Holders that were posted to, admitted, or have a session that began, since this was last asked.
-    pub fn take_touched(&mut self) -> Vec<Slot> {
-        let touched = std::mem::take(&mut self.touched);
-        for &slot in &touched {
-            self.holders.entry_mut(slot).is_touched = false;
-        }
-        touched
-    }
-
-    /// What this instance has counted for a holder. `None` where no limit binds it.
-    pub fn contribution(&mut self, slot: Slot, scope: Scope, now: Timestamp) -> Option<Contribution> {
-        if self.holders.entry(slot).is_vacant() {
-            return None;
-        }
-        self.advance(slot, now);
-        let record = &mut self.holders.entry_mut(slot).record;
-        let counts = record.contribution(scope);
-        (!counts.is_empty()).then(|| Contribution { holder: record.holder().clone(), of: None, counts })
-    }
-
-    /// What was merged of the peers' counts for a holder: they may be gone, and so may be what they had told.
-    pub fn contributions_of_peers(&self, slot: Slot) -> impl Iterator<Item = Contribution> {
-        let record = self.record(slot);
-        let contribution =
-            |(writer, counts)| Contribution { holder: record.holder().clone(), of: Some(writer), counts };
-        record.of_peers().into_iter().map(contribution)
-    }
-
-    /// Takes in what the peers have counted for a holder. `None` if it has been forgotten meanwhile.
-    pub fn merge(&mut self, holder: &Holder, totals: &[PeerTotals], now: Timestamp) -> Option<Slot> {
-        let slot = self.find(holder)?;
-        self.align(slot, now);
-        let consequence = self.holders.entry_mut(slot).record.merge(totals, now);
-        self.conclude(slot, consequence);
-        Some(slot)
-    }
-
-    /// From now on so many instances cannot reach each other, or, with `None`, can. A holder that is used is told at
-    /// once, all others in the next ticks.
-    pub fn partition(&mut self, instance_count: Option<u32>) {
-        if self.partition != instance_count {
-            self.partition = instance_count;
-            self.partition_epoch = self.partition_epoch.wrapping_add(1);
-            self.due = Timestamp(0);
-            self.walk = None;
-        }
-    }
-
     /// The slot of that number. Slots are numbered from zero.
     pub fn slot_at(&self, index: usize) -> Option<Slot> {
         self.holders.slot_at(index)
@@ -575,63 +527,13 @@ impl Ledger {
         &self.holders.entry(slot).record
     }
 
-    /// Users in order of id, from the first that comes after `after`. Strangers are not among them.
-    pub fn users_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
-        self.holders.users_after(after)
-    }
-
-    /// Holders that have a limit of their own, in order, from the first that comes after `after`.
-    pub fn bound_after(&self, after: Option<&Holder>) -> impl Iterator<Item = (&Holder, Slot)> {
-        let from = after.map_or(Unbounded, Excluded);
-        self.bound.range::<Holder, _>((from, Unbounded)).map(|(holder, &slot)| (holder, slot))
-    }
-
-    /// Users that are blocked, by an operator or a rule, in order of id, from the first that comes after `after`. Whose
-    /// block ends now is among them until the next tick.
-    pub fn blocked_after(&self, after: Option<&UserId>) -> impl Iterator<Item = (&UserId, Slot)> {
-        let from = after.map_or(Unbounded, Excluded);
-        self.blocked.range::<UserId, _>((from, Unbounded)).map(|(user, &slot)| (user, slot))
-    }
-
-    pub fn blocked_count(&self) -> usize {
-        self.blocked.len()
-    }
-
     /// A user's usage by org, feature and model since the process started.
     pub fn series(&self, user: Slot) -> &[Series] {
         &self.holders.entry(user).series
     }
 
-    /// Live sessions in order of id, from the first that comes after `after`.
-    pub fn sessions_after(&self, after: Option<SessionId>) -> impl Iterator<Item = &LiveSession> {
-        let from = after.map_or(Unbounded, Excluded);
-        self.sessions.range((from, Unbounded)).map(|(_, session)| &**session)
-    }
-
-    pub fn session(&self, session: SessionId) -> Option<&LiveSession> {
-        self.sessions.get(&session).map(Box::as_ref)
-    }
-
-    pub fn session_count(&self) -> usize {
-        self.sessions.len()
-    }
-
-    pub fn user_count(&self) -> usize {
-        self.holders.user_count()
-    }
-
-    /// Users, orgs, features and keys, but for strangers.
-    pub fn known_count(&self) -> usize {
-        self.holders.established_count()
-    }
-
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Events, session records and logs that did not reach the store because it was away for too long.
-    pub fn details_lost(&self) -> u64 {
-        self.details_lost
     }
 
     /// Slots whose state or ceilings changed since this was last asked.
@@ -652,41 +554,6 @@ impl Ledger {
         std::mem::take(&mut self.warnings)
     }
 
-    /// What is to be saved, if anything. The caller that takes it saves it.
-    pub fn take_batch(&mut self) -> Option<Batch> {
-        let mut batch = std::mem::take(&mut self.pending);
-        self.pending_log_bytes = 0;
-        batch.refusals = self.refusals.take_unsaved();
-        for slot in std::mem::take(&mut self.unsaved) {
-            let entry = self.holders.entry_mut(slot);
-            entry.is_unsaved = false;
-            take_rollups(entry, &mut batch.rollups);
-            batch.holders.extend(take_state(entry));
-        }
-        if batch.is_empty() {
-            return None;
-        }
-        self.batch += 1;
-        Some(batch)
-    }
-
-    /// Tells a record whether the peers can be reached, if that has changed.
-    fn align(&mut self, slot: Slot, now: Timestamp) {
-        let entry = self.holders.entry_mut(slot);
-        if std::mem::replace(&mut entry.partition_epoch, self.partition_epoch) != self.partition_epoch {
-            let consequence = entry.record.partition(self.partition, now);
-            self.conclude(slot, consequence);
-        }
-    }
-
-    fn touch(&mut self, slot: Slot) {
-        let entry = self.holders.entry_mut(slot);
-        if self.config.in_cluster && !entry.is_touched {
-            entry.is_touched = true;
-            self.touched.push(slot);
-        }
-    }
-
     fn post(&mut self, slot: Slot, counted: Counted, at: Timestamp, totals: &Totals, now: Timestamp) {
         self.align(slot, now);
         let entry = self.holders.use_entry(slot);
@@ -704,47 +571,6 @@ impl Ledger {
         self.touch(slot);
     }
 
-    fn note_series(&mut self, user: Slot, delta: &Delta, totals: &Totals, grain: Grain) {
-        let row = self.next_serial();
-        let entry = self.holders.entry_mut(user);
-        let found = entry.series.iter().position(|series| series.is_of(delta));
-        let index = found.unwrap_or_else(|| {
-            if entry.series.len() >= self.config.series_max {
-                let idle = (0..entry.series.len()).min_by_key(|&index| entry.series[index].totals.updated_at);
-                let mut left = entry.series.swap_remove(idle.expect("series_max is not zero"));
-                self.pending.rollups.extend(left.take_unsaved(&delta.identity.user));
-            }
-            if entry.series.is_empty() {
-                entry.series.reserve_exact(1); // Most users have one, and there may be a million of them.
-            }
-            entry.series.push(Series::new(delta, row, grain));
-            entry.series.len() - 1
-        });
-        let series = &mut entry.series[index];
-        if series.has_left(delta.at, grain) && self.pending.rollups.len() < self.config.rollups_max {
-            self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
-            series.begin_row(row, delta.at, grain);
-        }
-        series.add(totals);
-        self.save_later(user);
-    }
-
-    /// A row for a user that has no slot.
-    fn note_alone(&mut self, delta: &Delta, totals: &Totals, grain: Grain) {
-        let mut series = Series::new(delta, self.next_serial(), grain);
-        series.add(totals);
-        self.pending.rollups.extend(series.take_unsaved(&delta.identity.user));
-    }
-
-    fn save_later(&mut self, slot: Slot) {
-        let entry = self.holders.entry_mut(slot);
-        entry.saved_by = self.batch;
-        if !entry.is_unsaved {
-            entry.is_unsaved = true;
-            self.unsaved.push(slot);
-        }
-    }
-
     fn conclude(&mut self, slot: Slot, consequence: Consequence) {
         self.sweep |= consequence.sweep;
         let entry = self.holders.entry_mut(slot);
@@ -756,46 +582,6 @@ impl Ledger {
             self.warnings.push(Warning { holder: entry.record.holder().clone(), percent });
         }
         self.list(slot);
-    }
-
-    /// Brings the lists of blocked users and bound holders up to date.
-    fn list(&mut self, slot: Slot) {
-        let entry = self.holders.entry_mut(slot);
-        let (is_blocked, is_bound) =
-            (entry.record.account_state().block.is_some(), entry.record.own_limit().is_some());
-        if (entry.is_blocked, entry.is_bound) == (is_blocked, is_bound) {
-            return;
-        }
-        (entry.is_blocked, entry.is_bound) = (is_blocked, is_bound);
-        let holder = entry.record.holder();
-        match entry.is_bound {
-            true => drop(self.bound.insert(holder.clone(), slot)),
-            false => drop(self.bound.remove(holder)),
-        }
-        let Holder::User(user) = holder else { return };
-        match entry.is_blocked {
-            true => drop(self.blocked.insert(user.clone(), slot)),
-            false => drop(self.blocked.remove(user)),
-        }
-    }
-
-    /// A holder that is forgotten is listed no more.
-    fn strike_off(&mut self, slot: Slot) {
-        let entry = self.holders.entry(slot);
-        let holder = entry.record.holder();
-        if entry.is_bound {
-            self.bound.remove(holder);
-        }
-        if let Holder::User(user) = holder
-            && entry.is_blocked
-        {
-            self.blocked.remove(user);
-        }
-    }
-
-    fn next_serial(&mut self) -> Serial {
-        self.serial += 1;
-        Serial(self.serial)
     }
 }
 
@@ -810,17 +596,6 @@ fn renamed(state: &HolderState) -> Option<HolderState> {
 /// When that counts which an earlier process counted at `at`.
 fn restored_at(at: Timestamp, now: Timestamp) -> Timestamp {
     if at.since(now) <= STEP_BACK_MS { at } else { now }
-}
-
-fn take_rollups(entry: &mut HolderEntry, rollups: &mut Vec<Rollup>) {
-    if let Holder::User(user) = entry.record.holder() {
-        rollups.extend(entry.series.iter_mut().filter_map(|series| series.take_unsaved(user)));
-    }
-}
-
-fn take_state(entry: &mut HolderEntry) -> Option<HolderState> {
-    let unsaved = std::mem::take(&mut entry.profile_unsaved) | std::mem::take(&mut entry.binding_unsaved);
-    unsaved.then(|| entry.state())
 }
 
 fn next_bucket(now: Timestamp) -> Timestamp {

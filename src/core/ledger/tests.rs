@@ -3,7 +3,7 @@ mod slots;
 
 use super::*;
 use crate::batch::{Profile, Recalled};
-use crate::cluster::Writer;
+use crate::cluster::{PeerTotals, Scope, Writer};
 use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::authority::Membership;
+use crate::batch::{Rollup, Serial};
 use crate::close_reason::CloseReason;
 use crate::id::OrgId;
 use crate::key::Scopes;
