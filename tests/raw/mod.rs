@@ -24,6 +24,10 @@ pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The proof that the key in [`UPGRADE`] demands.
 const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// The headers of a user that is let in.
+pub(crate) const BEARER: &str = "Authorization: Bearer sk-test";
+pub(crate) const ALICE: &str = "x-user-id: alice";
+
 /// A connection with what was read of it and not yet looked at.
 pub(crate) struct Wire<S = TcpStream> {
     pub(crate) stream: S,
@@ -405,4 +409,26 @@ pub(crate) fn prose(seed: u32, count: usize) -> Vec<u8> {
 
 fn shown(bytes: &[u8]) -> String {
     format!("{} bytes: {:?}", bytes.len(), String::from_utf8_lossy(&bytes[..bytes.len().min(400)]))
+}
+
+/// The code in an HTTP refusal's error object.
+pub(crate) fn code(answer: &Answer) -> String {
+    let body: serde_json::Value =
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+    assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{body}");
+    body["error"]["code"].as_str().unwrap().to_owned()
+}
+
+/// A session from its opening to its close, to show that the shard still serves.
+pub(crate) fn serve_one(proxy: &Tokenist, provider: &Upstream) {
+    let (mut app, mut server) = provider.session(proxy.listen);
+    let (down, up) = (frame(TEXT, b"{\"type\":\"session.created\"}", None), frame(TEXT, b"{}", Some(KEY)));
+    server.send(&down);
+    app.expect(&down, "an event");
+    app.send(&up);
+    server.expect(&up, "an event");
+    app.send(close(1000, "", Some(KEY)));
+    assert_eq!(server.frame().close_code(), 1000);
+    server.send(close(1000, "", None));
+    assert_eq!(app.frame().close_code(), 1000);
 }
