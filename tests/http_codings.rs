@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use raw::http::*;
 use raw::*;
-use reckon::{Bill, audited, booked};
+use reckon::{Bill, GENEROUS, audited, booked};
 use serde_json::{Value, json};
 use std::io::Write;
 use tokenist_core::http::coding::{Coding, Decoder};
@@ -17,7 +17,6 @@ use tokenist_kit::{PATIENCE, Provider, Tokenist, eventually};
 
 const MODEL: &str = "gpt-5-mini";
 const CHAT: &str = "POST /v1/chat/completions";
-const GENEROUS: (&str, &str) = ("limits.max_cost_usd", "-1");
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 

@@ -5,7 +5,7 @@ mod reckon;
 
 use raw::http::*;
 use raw::*;
-use reckon::{Bill, booked};
+use reckon::{Bill, GENEROUS, booked};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokenist_core::usage::Usage;
@@ -13,7 +13,6 @@ use tokenist_kit::{PATIENCE, Tokenist, eventually};
 
 const MODEL: &str = "gpt-5-mini";
 const PATH: &str = "POST /v1/chat/completions";
-const GENEROUS: (&str, &str) = ("limits.max_cost_usd", "-1");
 
 fn chat(more: &Value) -> String {
     let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});

@@ -10,10 +10,15 @@ use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
-use tokenist_kit::{PATIENCE, Provider, Tokenist, eventually};
+use tokenist_kit::{Client, Handshake, PATIENCE, Provider, Tokenist, eventually};
 
 /// The model that [`tokenist_kit::Handshake::of`] asks for.
 pub(crate) const MODEL: &str = "gpt-realtime";
+
+/// Nobody is cut.
+pub(crate) const GENEROUS: (&str, &str) = ("limits.max_cost_usd", "-1");
+/// Long conversations, of which the cache holds nine tenths: a turn reads for 40 cents, or for 5 from the second on.
+pub(crate) const DEAR: &str = "context=20000:10000:90";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bill {
@@ -175,4 +180,21 @@ pub(crate) fn agree(
     let (booked, audited) = eventually(PATIENCE, look, |(booked, audited)| booked == audited);
     assert_eq!(booked, audited, "tokenist (left) and the provider (right) do not agree about {user}");
     booked
+}
+
+/// A session whose usage the provider keeps under the user's name.
+pub(crate) fn open(tokenist: &Tokenist, user: &str, sim: &str) -> Client {
+    let handshake = Handshake::of(user).parameter(&format!("audit={user}")).sim(sim);
+    Client::open(tokenist.listen, &handshake).unwrap_or_else(|answer| panic!("{answer:?}"))
+}
+
+/// Asks for responses one after the other and hears each to its end, also if its end is told twice.
+pub(crate) fn take_turns(client: &mut Client, sim: &str, count: usize) {
+    for _ in 0..count {
+        client.ask_response(sim);
+        let created = client.hear_until("response.created").expect("the response begins");
+        while client.hear_until("response.done").expect("the response ends")["response"]["id"]
+            != created["response"]["id"]
+        {}
+    }
 }
