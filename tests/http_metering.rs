@@ -9,7 +9,7 @@ use reckon::{Bill, GENEROUS, booked};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokenist_core::usage::Usage;
-use tokenist_kit::{PATIENCE, Tokenist, eventually};
+use tokenist_kit::{PATIENCE, Tokenist, eventually, request};
 
 const MODEL: &str = "gpt-5-mini";
 const PATH: &str = "POST /v1/chat/completions";
@@ -146,6 +146,39 @@ fn a_stream_passes_as_it_comes_and_states_its_usage_to_us_alone() {
         assert_eq!(rest_of(&mut app), wanted);
     }
     agree(&proxy, stated(100, 40, 2));
+}
+
+/// Before anything of it is booked, and nothing twice.
+#[test]
+fn what_a_stream_is_charged_so_far_is_shown_while_it_passes() {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[GENEROUS]);
+    let key =
+        proxy.post("/auth/api-keys", &json!({"name": "app", "userId": "alice"})).json()["apiKey"].clone();
+    let bearer = format!("Bearer {}", key.as_str().expect("a key"));
+    let me = || {
+        let answer = request(proxy.listen, "GET", "/v1/usage/me", &[("Authorization", &*bearer)], "");
+        answer.json()["used"]["tokens"].as_u64()
+    };
+    let shown = || {
+        let user = proxy.get("/admin/users/alice/usage");
+        [user["usage"]["totalTokens"].clone(), user["underWay"]["totalTokens"].clone()]
+            .map(|count| count.as_u64().expect("a count"))
+    };
+    let mut app = Wire::connect(proxy.listen);
+    app.send(post(PATH, &chat(&json!({"stream": true}))));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send(STREAM.to_owned() + &chunk(&delta(&"word ".repeat(800))));
+    app.head();
+    let [counted, under_way] = eventually(PATIENCE, shown, |[_, under_way]| *under_way >= 1_000);
+    assert!(counted == 0 && under_way >= 1_000, "{counted} and {under_way}");
+    assert_eq!(me(), Some(under_way));
+    assert!(proxy.get("/admin/users/alice/usage")["underWay"]["costUsd"].as_f64() > Some(0.0));
+    server.send(chunk(&event(&json!([]), &usage(50, 20))) + &chunk("data: [DONE]\n\n") + "0\r\n\r\n");
+    rest_of(&mut app);
+    assert_eq!(eventually(PATIENCE, shown, |shown| *shown == [70, 0]), [70, 0]);
+    assert_eq!(me(), Some(70));
 }
 
 /// One user's two streams: the event that crosses the limit is the last of both.

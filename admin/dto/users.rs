@@ -15,6 +15,7 @@ use tokenist_core::id::{self, OrgId, UserId};
 use tokenist_core::key::Scopes;
 use tokenist_core::limit::{Limit, WindowKind};
 use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::Used;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +30,8 @@ pub(crate) struct User {
     name: Option<String>,
     /// Over `period`.
     usage: Usage,
+    /// What responses under way are charged so far, by estimate. It is in `usage` once they are over.
+    under_way: UnderWay,
     period: Period,
     /// Where a range was asked for: its first hour.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +55,14 @@ pub(crate) struct User {
     block_entry: Option<BlockEntry>,
     /// Live sessions.
     sessions: u32,
+}
+
+/// Of this instance, by the limit's measures.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UnderWay {
+    cost_usd: f64,
+    total_tokens: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -337,6 +348,7 @@ impl User {
             from: None,
             to: None,
             usage: (&view.totals).into(),
+            under_way: UnderWay { cost_usd: view.under_way.cost.usd(), total_tokens: view.under_way.tokens },
             threshold: (&view.limit).into(),
             threshold_is_default: view.limit_is_default,
             resets_at: view.resets_at.map(|at| at.to_string()),
@@ -371,6 +383,7 @@ impl User {
             email: None,
             name: None,
             totals: Totals::default(),
+            under_way: Used::default(),
             limit: default.clone(),
             limit_is_default: true,
             resets_at: None,
@@ -482,6 +495,7 @@ mod tests {
                 estimated_cost: NanoUsd(0),
                 updated_at: Some(Timestamp(1_795_478_399_999)),
             },
+            under_way: Used { cost: NanoUsd(1_000_000), tokens: 7 },
             limit: Limit { max_cost: Some(NanoUsd(10_000_000_000)), ..Limit::default() },
             limit_is_default: true,
             resets_at: Some(Timestamp(86_400_000)),
@@ -495,6 +509,7 @@ mod tests {
                 "userId": "alice", "orgId": "acme", "email": null, "name": null,
                 "usage": {"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
                     "estimatedCostUsd": 0.0, "requests": 0, "lastUpdated": "2026-11-23T23:59:59.999Z"},
+                "underWay": {"costUsd": 0.001, "totalTokens": 7},
                 "period": "rolling_24h",
                 "threshold": {"maxCostUsd": 10.0, "window": "monthly"},
                 "thresholdIsDefault": true,

@@ -15,8 +15,8 @@ fn a_user_that_was_never_seen_has_used_nothing() {
         "estimatedCostUsd": 0.0, "requests": 0, "lastUpdated": null});
     let user = |period: &str| {
         json!({"userId": "a/b@c d", "orgId": null, "email": null, "name": null, "usage": zeros, "period": period,
-            "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true, "resetsAt": null, "limitReached": null,
-            "blocked": false, "blockEntry": null, "sessions": 0})
+            "underWay": {"costUsd": 0.0, "totalTokens": 0}, "threshold": {"maxCostUsd": 10.0, "window": "monthly"}, "thresholdIsDefault": true,
+            "resetsAt": null, "limitReached": null, "blocked": false, "blockEntry": null, "sessions": 0})
     };
     check(&plane, "GET /admin/users/a%2Fb%40c%20d/usage", 200, user("monthly"));
     check(&plane, "GET /admin/users/a%2Fb%40c%20d/usage?period=total", 200, user("total"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokenist_core::ledger::Slot;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::record::{Applied, Ceiling, Record};
+use tokenist_core::verdict::Used;
 use tokenist_handoff::account::{SHUT, UNLIMITED};
 use tokenist_handoff::{Account, Charge, Order, Sender};
 
@@ -17,6 +18,17 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn find(&self, slot: Slot) -> Option<&Arc<Account>> {
         self.by_slot.get(slot.index())?.as_ref()
+    }
+
+    /// What the holder's account is charged beyond what is counted of it: responses under way, as far as they have come, and
+    /// what is on its way here.
+    pub(crate) fn under_way(&self, slot: Slot, applied: Applied) -> Used {
+        let Some(account) = self.find(slot) else { return Used::default() };
+        let beyond = |charged: i64, applied: i64| charged.wrapping_sub(applied).max(0);
+        Used {
+            cost: NanoUsd(beyond(account.cost.charged(), applied.cost)),
+            tokens: beyond(account.tokens.charged(), applied.tokens).unsigned_abs(),
+        }
     }
 
     /// The holder's account, up to date. A new one starts as if everything applied so far had been charged to it.

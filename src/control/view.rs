@@ -27,6 +27,8 @@ pub struct UserView {
     pub name: Option<Arc<str>>,
     /// Over the window that was asked for.
     pub totals: Totals,
+    /// What responses under way here are charged so far, which is in no totals yet.
+    pub under_way: Used,
     /// The user's own limit, or the default where `limit_is_default`.
     pub limit: Limit,
     pub limit_is_default: bool,

@@ -13,6 +13,7 @@ use tokenist_core::ledger::Full;
 use tokenist_core::models::Models;
 use tokenist_core::record::Record;
 use tokenist_core::time::Timestamp;
+use tokenist_core::verdict::Used;
 use tokenist_handoff::{Admission, Answer, KeyRefusal, UserUsage};
 
 impl Aggregator {
@@ -85,17 +86,18 @@ impl Aggregator {
         let user_id = identity.user.clone();
         let holder = Holder::User(user_id.clone());
         let models = self.models_of(identity);
-        let record = match self.visitor(&holder) {
-            Some(record) => record,
+        let (record, under_way) = match self.visitor(&holder) {
+            Some(record) => (record, Used::default()),
             None => {
                 let (slot, _) = self.receive(&holder, now)?;
-                self.ledger.record(slot)
+                let record = self.ledger.record(slot);
+                (record, self.accounts.under_way(slot, record.applied()))
             }
         };
         let key = identity.key.as_ref().and_then(|key| self.ledger.key(key));
         let is_of_space = key.is_some_and(|key| space_of(key).is_some());
         let shown_id = if is_of_space { user_id.bare() } else { user_id.as_str() }.into();
-        let (state, used) = (record.account_state().clone(), record.counted());
+        let (state, used) = (record.account_state().clone(), record.counted().plus(under_way));
         Ok(Answer::Usage(Box::new(UserUsage { user_id, shown_id, state, used, models })))
     }
 

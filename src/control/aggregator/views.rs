@@ -259,7 +259,8 @@ impl Aggregator {
 
     pub(super) fn view(&self, record: &Record, window: Option<WindowKind>) -> UserView {
         let state = record.account_state();
-        let account = self.ledger.find(record.holder()).and_then(|slot| self.accounts.find(slot));
+        let slot = self.ledger.find(record.holder());
+        let account = slot.and_then(|slot| self.accounts.find(slot));
         UserView {
             user: user_id(record).clone(),
             org: record.profile.org.clone(),
@@ -267,6 +268,7 @@ impl Aggregator {
             email: record.profile.email.clone(),
             name: record.profile.name.clone(),
             totals: *record.totals(window.unwrap_or(state.limit.window)),
+            under_way: slot.map(|slot| self.accounts.under_way(slot, record.applied())).unwrap_or_default(),
             limit: state.limit.clone(),
             limit_is_default: record.own_limit().is_none(),
             resets_at: state.resets_at,
