@@ -21,6 +21,7 @@ pub(crate) struct Sessions {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Session {
+    /// Among past sessions it is `id`.
     session_id: String,
     user_id: String,
     #[schema(required)]
@@ -48,6 +49,7 @@ pub(crate) struct PastSessions {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastSession {
+    /// What was `sessionId` while it was live.
     id: String,
     user_id: String,
     #[schema(required)]
