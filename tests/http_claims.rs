@@ -219,6 +219,7 @@ fn under_the_operators_key_a_user_reaches_what_was_made_for_that_user_alone() {
         "GET /v1/responses/resp_2?stream=true",
         "GET /v1/chat/completions/chatcmpl-1",
         "GET /v1/chat/completions/chatcmpl-1/messages",
+        "POST /v1/chat/completions/chatcmpl-1",
         "DELETE /v1/chat/completions/chatcmpl-1",
         "DELETE /v1/responses/resp_2",
     ] {

@@ -96,6 +96,7 @@ fn call(method: &str, own: &[&str]) -> Option<(&'static Call, Option<String>)> {
         ("GET", ["interactions", _]) | ("POST", ["interactions", _, "cancel"]) => {
             return Some((&interactions::RETRIEVE, None));
         }
+        ("DELETE", ["interactions", _]) => return Some((&interactions::DELETE, None)),
         ("GET", ["models"] | ["models", _]) => return Some((&MODELS, None)),
         ("POST", [.., collection, _]) if COLLECTIONS.contains(collection) => {}
         _ => return None,

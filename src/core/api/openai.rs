@@ -86,6 +86,7 @@ static CALLS: &[(&str, &str, &Call)] = &[
     ("GET", "chat/completions", &ALL_KEPT),
     ("GET", "chat/completions/*", &KEPT),
     ("GET", "chat/completions/*/messages", &KEPT),
+    ("POST", "chat/completions/*", &KEPT),
     ("DELETE", "chat/completions/*", &KEPT),
     ("GET", "models", &MODELS),
     ("GET", "models/*", &MODELS),

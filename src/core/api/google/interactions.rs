@@ -33,6 +33,10 @@ pub(super) static CREATE: Call = Call {
 pub(super) static RETRIEVE: Call =
     Call { model_in: ModelIn::Answer, keeps: None, reach: Reach::One, ask: ask_again, ..CREATE };
 
+/// One that is to be kept no longer.
+pub(super) static DELETE: Call =
+    Call { name: "interactions", reach: Reach::One, error: super::error, ..Call::FREE };
+
 const WANTED: &[Wanted] = &[
     value("event_type"),
     value("id"),

@@ -43,6 +43,7 @@ fn a_path_names_the_model_and_is_told_from_a_list_of_models() {
         ("GET", "/v1/models/m", Some(("models", "/v1/models/m", None))),
         ("POST", "/v1beta/interactions", Some(("interactions", "/v1beta/interactions", None))),
         ("GET", "/v1beta/interactions/i", Some(("interactions", "/v1beta/interactions/i", None))),
+        ("DELETE", "/v1beta/interactions/i", Some(("interactions", "/v1beta/interactions/i", None))),
         ("POST", "/v1beta/models/m:predict", None),
         ("POST", "/v1beta/models/a%2Fb:generateContent", None),
         ("POST", "/v1/models", None),
