@@ -66,6 +66,8 @@ pub struct Decoder {
     /// The content is whole, as far as its coding can tell: there is none, or it has come to its end.
     is_whole: bool,
     is_begun: bool,
+    /// Behind its end something else has come, after which nothing counts.
+    is_padded: bool,
 }
 
 enum Engine {
@@ -100,7 +102,7 @@ impl Decoder {
                 StandardAlloc::default(),
             ))),
         };
-        Decoder { engine, is_whole: true, is_begun: false }
+        Decoder { engine, is_whole: true, is_begun: false, is_padded: false }
     }
 
     /// Decodes some of `coded` into `plain`. There may be more to write, also of nothing that is new, as long as `plain` was filled;
@@ -173,7 +175,9 @@ impl Decoder {
 
     /// Behind the end of the content: another member of gzip, or nothing that counts.
     fn behind(&mut self, coded: &[u8], plain: &mut [u8]) -> Result<Decoded, BadCoding> {
-        if let (Engine::Gzip(engine), Some(&GZIP_START)) = (&mut self.engine, coded.first()) {
+        self.is_padded |= coded.first().is_some_and(|first| *first != GZIP_START);
+        let goes_on = !self.is_padded && !coded.is_empty();
+        if let (Engine::Gzip(engine), true) = (&mut self.engine, goes_on) {
             *engine = Decompress::new_gzip(WINDOW_BITS);
             self.is_whole = false;
             return self.step(coded, plain);
