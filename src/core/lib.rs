@@ -6,6 +6,7 @@
 //! Invariant: nothing here opens a socket or a file, starts a thread or asks for the time, and no provider's
 //! bytes can make it fail.
 
+pub mod abridged;
 pub mod api;
 pub mod audit;
 pub mod auth_scheme;

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokenist_core::abridged::Abridged;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{ProviderEvent, Rest};
 use tokenist_core::id::{Identity, Model};
@@ -26,7 +27,8 @@ use tokenist_core::ws::frame::{Header, Opcode};
 use tokenist_core::ws::walk::{Act, HEAD_BYTES, Part, Visit};
 use tokenist_handoff::{Charge, ChargeOutcome, Report, ResponseReport};
 
-/// The longest event that is read in parts; a longer one that should carry usage counts as unmetered.
+/// What is kept at most of an event that comes in parts: of a longer one its long texts are cut short. One that should carry usage, and
+/// is too long even so, counts as unmetered.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
 pub struct Tap<E = System> {
@@ -51,8 +53,10 @@ pub struct Tap<E = System> {
 
 /// What is kept of a message until its end.
 struct Gathering {
-    /// The message so far, as long as it is worth keeping.
+    /// The message so far, as long as it is worth keeping and no longer than an event is kept.
     bytes: Vec<u8>,
+    /// The same of a longer one.
+    abridged: Option<Abridged>,
     message_bytes: u64,
     wanted: Wanted,
 }
@@ -440,7 +444,8 @@ impl<E: Environment> Tap<E> {
     /// fragmented message is not known before its end.
     fn begin(&mut self, header: &Header, payload: &[u8]) {
         let message_bytes = header.fin.then_some(header.payload_bytes);
-        let gathering = Gathering { bytes: Vec::new(), message_bytes: 0, wanted: Wanted::Unsure };
+        let gathering =
+            Gathering { bytes: Vec::new(), abridged: None, message_bytes: 0, wanted: Wanted::Unsure };
         let mut gathering = Box::new(gathering);
         self.gather(&mut gathering, payload, message_bytes, false);
         self.gathering = Some(gathering);
@@ -470,10 +475,14 @@ impl<E: Environment> Tap<E> {
             };
         }
         if last && gathering.wanted == Wanted::Whole {
-            if gathering.bytes.len() as u64 == gathering.message_bytes {
-                self.read(&gathering.bytes);
-            } else {
-                self.unmetered(&gathering.bytes);
+            match gathering.abridged.as_ref().map(Abridged::kept) {
+                None => {
+                    self.read(&gathering.bytes);
+                }
+                Some((event, true)) => {
+                    self.read(event);
+                }
+                Some((beginning, false)) => self.unmetered(beginning),
             }
         }
     }
@@ -527,12 +536,18 @@ impl<E: Environment> Tap<E> {
 impl Gathering {
     fn keep(&mut self, part: &[u8]) {
         self.message_bytes += part.len() as u64;
-        let kept_max = match self.wanted {
-            Wanted::Unsure | Wanted::Whole => EVENT_BYTES_MAX,
-            Wanted::Length | Wanted::Nothing => 0,
-        };
-        let room = kept_max.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(&part[..part.len().min(room)]);
+        if matches!(self.wanted, Wanted::Length | Wanted::Nothing) {
+            return;
+        }
+        if self.abridged.is_none() && self.bytes.len() + part.len() > EVENT_BYTES_MAX {
+            let mut abridged = Abridged::new(EVENT_BYTES_MAX);
+            abridged.read(&std::mem::take(&mut self.bytes));
+            self.abridged = Some(abridged);
+        }
+        match &mut self.abridged {
+            Some(abridged) => abridged.read(part),
+            None => self.bytes.extend_from_slice(part),
+        }
     }
 }
 
