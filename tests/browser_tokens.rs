@@ -142,11 +142,12 @@ fn what_a_token_is_bound_to_holds_from_the_start_and_a_page_widens_nothing() {
         session.say(&wider);
         assert_eq!(ending(&mut session), told("beyond_token", 4003), "{wider}");
     }
-    for target in
-        ["/v1/realtime?model=gpt-realtime-2.1", "/v1/realtime?model=gpt-realtime&deployment=gpt-realtime-2.1"]
-    {
+    for target in ["/v1/realtime?model=gpt-realtime-2.1", "/v1/realtime?deployment=gpt-realtime-2.1"] {
         assert_eq!(refusal(&tokenist, &page(&token, target)), told("model_not_allowed", 4003), "{target}");
     }
+    let two = page(&token, "/v1/realtime?model=gpt-realtime&deployment=gpt-realtime-2.1");
+    let answer = Client::open(tokenist.listen, &two).expect_err("it names two models");
+    assert!(answer.body.contains("its query names two models"), "{}", answer.body);
     assert_eq!(refusal(&tokenist, &page(&token, "/v1/realtime?call_id=rtc_1")), told("beyond_token", 4003));
     assert!(!provider.audit()["handshakes"].to_string().contains("2.1"), "no other model was asked for");
     // In pieces, and so long that only its end says what it asks for.

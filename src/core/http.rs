@@ -63,6 +63,8 @@ pub enum HeadError {
     Malformed(&'static str),
     /// There are two of a header or parameter of which readers take either.
     Twice(&'static str),
+    /// A parameter is one of which some readers do not know this spelling.
+    Spelled(&'static str),
     /// What comes is a TLS handshake.
     Tls,
 }
@@ -71,7 +73,7 @@ impl HeadError {
     pub fn http_status(self) -> u16 {
         match self {
             HeadError::TooBig => 431,
-            HeadError::Malformed(_) | HeadError::Twice(_) | HeadError::Tls => 400,
+            HeadError::Malformed(_) | HeadError::Twice(_) | HeadError::Spelled(_) | HeadError::Tls => 400,
         }
     }
 }
@@ -85,6 +87,9 @@ impl fmt::Display for HeadError {
             ),
             HeadError::Malformed(what) => write!(f, "The request's header is malformed: {what}"),
             HeadError::Twice(name) => write!(f, "The request gives {name} twice: send it once"),
+            HeadError::Spelled(name) => {
+                write!(f, "The request gives {name} in another spelling: write it so")
+            }
             HeadError::Tls => f.write_str(
                 "This port speaks plain HTTP, and a TLS handshake came: dial that of `proxy.tls_listen`",
             ),

@@ -6,6 +6,7 @@ use crate::shard::Shard;
 use std::fmt;
 use std::rc::Rc;
 use tokenist_core::dialect::{Dialect, ProviderEvent};
+use tokenist_core::http::query::Parameter;
 use tokenist_core::http::{RequestHead, query};
 use tokenist_core::id::{Model, SessionId};
 use tokenist_core::meter::{Claims, Models};
@@ -42,7 +43,10 @@ impl<E: Environment> Claims for Claimant<E> {
 
 impl Asked {
     pub(crate) fn by(head: &RequestHead, dialect: &dyn Dialect) -> Asked {
-        let is_transcription = head.query().any(|found| found.as_str() == "intent=transcription");
+        let intent = |found: Parameter<'_>| {
+            found.name() == "intent" && query::decode(found.value()).as_deref() == Some("transcription")
+        };
+        let is_transcription = head.query().any(intent);
         let by_name = || authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
         let model = told(head, dialect).or_else(by_name);
         // Who names a model begins a session of its own, whatever else it names.
@@ -91,6 +95,7 @@ mod tests {
             ("/openai/realtime?api-version=1&deployment=mine", Some("mine"), None),
             ("/v1/realtime?deployment=mine&model=gpt-realtime", Some("gpt-realtime"), None),
             ("/v1/realtime?intent=transcription&model=whisper-1", None, Some("whisper-1")),
+            ("/v1/realtime?intent=%74ranscription&model=whisper-1", None, Some("whisper-1")),
             ("/v1/realtime?model=&model=second", Some("second"), None),
             ("/v1/realtime?model=%0d%0aX", None, None),
             ("/v1/realtime?model=%ff", None, None),

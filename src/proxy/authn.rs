@@ -35,6 +35,10 @@ const SUBPROTOCOL_HEADER: &str = "sec-websocket-protocol";
 const IDENTITY_PARAMETERS: [&str; 3] = ["user_id", "org_id", "feature"];
 /// Where a URL names the model: OpenAI and its like, and Azure, whose deployments are called as operators like.
 pub(crate) const MODEL_PARAMETERS: [&str; 2] = ["model", "deployment"];
+/// The same of those who call it otherwise.
+const OTHER_MODEL_PARAMETERS: [&str; 2] = ["model_id", "speech_model"];
+/// Query parameters that say what a session is attached to, and what it is for.
+const PURPOSE_PARAMETERS: [&str; 2] = ["call_id", "intent"];
 
 /// What the caller showed.
 #[derive(Clone, PartialEq, Eq)]
@@ -245,10 +249,13 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
         return Err(HeadError::Malformed("its Connection names a header that is not for the connection"));
     }
     let names: Vec<_> = head.query().map(Parameter::name).collect();
-    let is_twice = |known: &&&str| names.iter().filter(|name| name.eq_ignore_ascii_case(known)).count() > 1;
-    if let Some(known) = CREDENTIAL_PARAMETERS.iter().chain(&MODEL_PARAMETERS).find(is_twice) {
+    let is_twice = |known: &&str| spellings(&names, known).count() > 1;
+    if let Some(known) = CREDENTIAL_PARAMETERS.into_iter().find(is_twice) {
         return Err(HeadError::Twice(known));
     }
+    let read = MODEL_PARAMETERS.into_iter().chain(OTHER_MODEL_PARAMETERS).chain(PURPOSE_PARAMETERS);
+    refuse_unclear(&names, read)?;
+    refuse_two_models(head)?;
     if subprotocols(head).count() > 1 {
         return Err(HeadError::Twice("the subprotocol of an API key"));
     }
@@ -256,6 +263,41 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     let tokenist = shown.iter().filter(|key| is_own(key)).count();
     match tokenist > 0 && tokenist < shown.len() {
         true => Err(HeadError::Malformed("it shows a tokenist key and another one; send one of them")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a request among whose parameters one of these is twice, or in another case than it is read in: to some that is another
+/// one.
+pub(crate) fn refuse_unclear(
+    said: &[Cow<'_, str>],
+    mut names: impl Iterator<Item = &'static str>,
+) -> Result<(), HeadError> {
+    let doubt = |known: &'static str| {
+        let mut found = spellings(said, known);
+        let first = found.next()?;
+        let is_twice = found.next().is_some();
+        (is_twice.then_some(HeadError::Twice(known)))
+            .or_else(|| (first != known).then_some(HeadError::Spelled(known)))
+    };
+    names.find_map(doubt).map_or(Ok(()), Err)
+}
+
+/// Those that are this name, in whatever case.
+fn spellings<'a>(said: &'a [Cow<'_, str>], known: &str) -> impl Iterator<Item = &'a str> {
+    said.iter().map(|name| &**name).filter(move |name| name.eq_ignore_ascii_case(known))
+}
+
+/// Refuses a request that names two models, one as this provider reads it and one as another does.
+fn refuse_two_models(head: &RequestHead) -> Result<(), HeadError> {
+    let names = || MODEL_PARAMETERS.iter().chain(&OTHER_MODEL_PARAMETERS);
+    let is_model =
+        |parameter: &Parameter<'_>| names().any(|name| parameter.name().eq_ignore_ascii_case(name));
+    let models = head.query().filter(is_model).map(|parameter| decoded(parameter.value()));
+    let mut named = models.filter(|model| !model.is_empty());
+    let first = named.next();
+    match named.any(|other| first.as_ref() != Some(&other)) {
+        true => Err(HeadError::Malformed("its query names two models; name one")),
         false => Ok(()),
     }
 }
@@ -468,6 +510,7 @@ mod tests {
         };
         let two =
             "The request's header is malformed: it shows a tokenist key and another one; send one of them";
+        let two_models = "The request's header is malformed: its query names two models; name one";
         let twice = |name: &str| format!("The request gives {name} twice: send it once");
         let bearer = "Authorization: Bearer sk-1";
         for (target, headers, why) in [
@@ -480,6 +523,13 @@ mod tests {
             ("/?key=a&key=b", vec![], twice("key")),
             ("/?key=a&%4Bey=b", vec![], twice("key")),
             ("/?key=a?key=b", vec![], twice("key")),
+            ("/?model=a&%6dodel=b", vec![], twice("model")),
+            ("/?model_id=a&MODEL_ID=a", vec![], twice("model_id")),
+            ("/?speech_model=a&speech_model=b", vec![], twice("speech_model")),
+            ("/?call_id=a&call_id=b", vec![], twice("call_id")),
+            ("/?MODEL=a", vec![], "The request gives model in another spelling: write it so".into()),
+            ("/?model=a&deployment=b", vec![], two_models.into()),
+            ("/?model_id=a&x=y&model=%62", vec![], two_models.into()),
             (
                 "/",
                 vec![
@@ -500,6 +550,7 @@ mod tests {
         }
         for (target, headers) in [
             ("/", vec![]),
+            ("/?model=a&deployment=%61&model_id=", vec![]),
             ("/?key=sk-2&authorization=Bearer%20sk-3", vec![bearer, "api-key: sk-4", "x-api-key:"]),
             ("/?key=ug_1", vec!["Authorization: Bearer ug_1", "api-key: ug_1"]),
             ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1"]),
