@@ -370,6 +370,127 @@ fn a_frame_that_names_a_model_which_is_not_served_never_reaches_the_provider_who
     }
 }
 
+/// Events of which one reader would find `gpt-6-luna`, or nothing, where another finds `gpt-6-sol`.
+fn doubtful_events() -> Vec<(&'static str, String)> {
+    let long = "x".repeat(1 << 21);
+    let create = r#""type":"response.create""#;
+    vec![
+        ("a type twice", format!(r#"{{"type":"x",{create},"model":"gpt-6-sol","input":"x"}}"#)),
+        ("a model twice", format!(r#"{{{create},"model":"gpt-6-luna","model":"gpt-6-sol"}}"#)),
+        ("a model before it", format!(r#"{{"model":"gpt-6-sol",{create},"model":"gpt-6-luna"}}"#)),
+        ("an escape", format!(r#"{{{create},"model":"gpt-6-luna","\u006dodel":"gpt-6-sol"}}"#)),
+        ("another case", format!(r#"{{{create},"Model":"gpt-6-sol"}}"#)),
+        ("a byte order mark", format!("\u{feff}{{{create},\"model\":\"gpt-6-sol\"}}")),
+        ("a list", format!(r#"[{{{create},"model":"gpt-6-sol"}}]"#)),
+        ("two objects", format!(r#"{{}}{{{create},"model":"gpt-6-sol"}}"#)),
+        ("far apart", format!(r#"{{{create},"model":"gpt-6-luna","input":"{long}","model":"gpt-6-sol"}}"#)),
+        ("a type far behind", format!(r#"{{"type":"x","input":"{long}","model":"gpt-6-sol",{create}}}"#)),
+    ]
+}
+
+/// Sends what is not taken to its end, and hears what is said of it.
+fn told_of(app: &mut Wire, wire: &[u8]) -> (String, u16) {
+    let (mut stream, sent) = (app.stream.try_clone().unwrap(), wire.to_vec());
+    let sender = std::thread::spawn(move || drop(std::io::Write::write_all(&mut stream, &sent)));
+    let error: Value = serde_json::from_slice(&app.frame().payload).unwrap();
+    let told = (error["error"]["code"].as_str().unwrap().to_owned(), app.frame().close_code());
+    app.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sender.join().unwrap();
+    told
+}
+
+#[test]
+fn a_frame_that_can_be_read_in_several_ways_never_reaches_the_provider_whole() {
+    let spoken = SPOKEN.iter().find(|spoken| spoken.transcript == "responses_ws").unwrap();
+    let provider = Upstream::start();
+    // What was asked for first is waited for by nobody.
+    let settings = [("provider.models", "gpt-6-luna"), ("metering.linger_seconds", "0")];
+    let proxy = start_for(spoken, &provider.origin(), &settings);
+    let opening = r#"> {"type":"response.create","model":"gpt-6-luna","input":"x"}"#;
+    for (how, event) in doubtful_events() {
+        let (first, rest) = event.as_bytes().split_at(event.len() / 2);
+        let fragments = [frame(TEXT & !FIN, first, Some(KEY)), frame(FIN, rest, Some(KEY))].concat();
+        for wire in
+            [frame(TEXT, event.as_bytes(), Some(KEY)), frame(BINARY, event.as_bytes(), Some(KEY)), fragments]
+        {
+            let mut lines = [opening].into_iter();
+            let Played { mut app, mut server } = Played::open(spoken, &proxy, &provider, "alice", &mut lines);
+            assert_eq!(told_of(&mut app, &wire), ("ambiguous_event".to_owned(), 1007), "{how}");
+            let heard = server.rest();
+            assert!(heard.len() < wire.len() || !heard.starts_with(&wire), "{how}: it came whole");
+        }
+        if event.len() < 1 << 20 {
+            let mut app = dial(&proxy, spoken.target, "alice");
+            assert_eq!(app.answer().status, 101);
+            let told = told_of(&mut app, &frame(TEXT, event.as_bytes(), Some(KEY)));
+            assert_eq!(told, ("ambiguous_event".to_owned(), 1007), "{how} at first");
+        }
+    }
+    assert!(provider.poll().is_none(), "none of them was the first that went up");
+    // However long it is, one that is clear passes.
+    let long = "x".repeat(1 << 21);
+    let event = format!(r#"{{"type":"response.create","model":"gpt-6-luna","input":"{long}"}}"#);
+    let Played { app, mut server } =
+        Played::open(spoken, &proxy, &provider, "alice", &mut [opening].into_iter());
+    let wire = frame(TEXT, event.as_bytes(), Some(KEY));
+    let (mut stream, sent) = (app.stream.try_clone().unwrap(), wire.clone());
+    let sender = std::thread::spawn(move || std::io::Write::write_all(&mut stream, &sent).unwrap());
+    server.expect(&wire, "a long one");
+    sender.join().unwrap();
+    assert!(!app.is_readable());
+}
+
+#[test]
+fn what_a_response_has_used_is_read_behind_whatever_it_quotes() {
+    let spoken = SPOKEN.iter().find(|spoken| spoken.transcript == "responses_ws").unwrap();
+    let provider = Upstream::start();
+    let proxy = start_for(spoken, &provider.origin(), &[]);
+    let input = "x".repeat(8_000);
+    let opening = &*format!(r#"> {{"type":"response.create","model":"gpt-6-luna","input":"{input}"}}"#);
+    let picture = format!(r#"{{"result":"{}"}}"#, "A".repeat(3 << 20));
+    // Nothing in it can be left out.
+    let numbers = format!("{}0", "0,".repeat(1 << 20));
+    for (user, quoted, unmetered) in [("picture", picture, 0.0), ("numbers", numbers, 1.0)] {
+        let Played { mut app, mut server } =
+            Played::open(spoken, &proxy, &provider, user, &mut [opening].into_iter());
+        let created = br#"{"type":"response.created","response":{"id":"r","model":"gpt-6-luna"}}"#;
+        server.send(frame(TEXT, created, None));
+        app.expect(&frame(TEXT, created, None), user);
+        let over = format!(
+            r#"{{"type":"response.completed","response":{{"id":"r","model":"gpt-6-luna","output":[{quoted}],"usage":{{"input_tokens":5,"output_tokens":9000}}}}}}"#
+        );
+        let wire = frame(TEXT, over.as_bytes(), None);
+        let (mut stream, sent) = (server.stream.try_clone().unwrap(), wire.clone());
+        let sender = std::thread::spawn(move || std::io::Write::write_all(&mut stream, &sent).unwrap());
+        app.expect(&wire, user);
+        sender.join().unwrap();
+        let path = format!("/admin/users/{user}/usage");
+        let ask = || proxy.get(&path)["usage"].clone();
+        let usage = eventually(PATIENCE, ask, |usage| usage["requests"] == 1);
+        assert_eq!(usage["estimatedCostUsd"] != 0.0, unmetered != 0.0, "{user}: {usage}");
+        assert_eq!(proxy.metric("tokenist_events_unmetered_total"), Some(unmetered), "{user}");
+    }
+}
+
+#[test]
+fn an_item_that_is_billed_is_counted_or_goes_nowhere() {
+    let spoken = SPOKEN.iter().find(|spoken| spoken.transcript == "xai").unwrap();
+    let provider = Upstream::start();
+    let proxy = start_for(spoken, &provider.origin(), &[]);
+    let create = r#""type":"conversation.item.create","item":{"type":"message","content":[{"type":"input_text","text":"a"}]}"#;
+    for event in [
+        format!("{{\"type\":\"x\",{create}}}"),
+        format!("\u{feff}{{{create}}}"),
+        format!("{{{create},\"item\":{{\"type\":\"function_call_output\"}}}}"),
+    ] {
+        let Played { mut app, mut server } =
+            Played::open(spoken, &proxy, &provider, "alice", &mut std::iter::empty());
+        let told = told_of(&mut app, &frame(TEXT, event.as_bytes(), Some(KEY)));
+        assert_eq!(told, ("ambiguous_event".to_owned(), 1007), "{event}");
+        assert!(!String::from_utf8_lossy(&server.frame().payload).contains("item.create"), "{event}");
+    }
+}
+
 #[test]
 fn whole_turns_of_every_dialect_are_counted_as_the_provider_counts_them() {
     for (dialect, spoken) in [

@@ -351,3 +351,112 @@ fn a_model_that_may_not_be_used_is_refused_before_the_provider_hears_of_it() {
     assert_eq!((&told["type"], &told["error_code"]), (&"Error".into(), &4003.into()), "{told}");
     assert!(provider.poll().is_none(), "nothing went up");
 }
+
+/// What a user is charged, once that is something.
+fn cost_of(proxy: &Tokenist, user: &str) -> f64 {
+    let path = format!("/admin/users/{user}/usage");
+    let ask = || proxy.get(&path)["usage"]["costUsd"].as_f64().unwrap();
+    eventually(PATIENCE, ask, |cost| *cost > 0.0)
+}
+
+#[test]
+fn what_the_application_sends_is_counted_wherever_it_stands_in_its_event() {
+    let provider = Upstream::start();
+    let text = "a".repeat(1_000);
+    let long = "x".repeat(1 << 21);
+    let proxy = start_as(&provider.origin(), "elevenlabs", &[]);
+    let target = "/v1/text-to-speech/voice_1/stream-input?model_id=eleven_v4";
+    let say = |user: &str, wire: Vec<u8>| {
+        let (mut app, mut server, _) = session(&proxy, &provider, target, user);
+        let (mut stream, sent) = (app.stream.try_clone().unwrap(), wire.clone());
+        let sender = std::thread::spawn(move || std::io::Write::write_all(&mut stream, &sent).unwrap());
+        server.expect(&wire, user);
+        sender.join().unwrap();
+        app.send(close(1000, "", Some(KEY)));
+        cost_of(&proxy, user)
+    };
+    let plain = say("plain", frame(TEXT, format!(r#"{{"text":"{text}"}}"#).as_bytes(), Some(KEY)));
+    for (user, event) in [
+        ("far", format!(r#"{{"pad":"{long}","text":"{text}"}}"#)),
+        ("marked", format!("\u{feff}{{\"text\":\"{text}\"}}")),
+        ("listed", format!(r#"[{{"text":"{text}"}}]"#)),
+        ("twice", format!(r#"{{"text":"{text}","text":" "}}"#)),
+    ] {
+        for (form, wire_of, _) in [FORMS[0], FORMS[5]] {
+            let user = format!("{user}-{form}");
+            let cost = say(&user, wire_of(TEXT, event.as_bytes(), Some(KEY)));
+            assert!(cost >= plain, "{user}: {cost} of {plain}");
+        }
+    }
+    let target = "/v1/text-to-speech/voice_1/stream-input?model_id=eleven_v4&model_id=eleven_v3";
+    let mut app = dial(&proxy, target, "alice", "xi-api-key: k");
+    assert_eq!(app.answer().status, 400, "two models");
+
+    let proxy = start_as(&provider.origin(), "mistral", &[]);
+    let sound = "A".repeat(32_000 * 4 / 3);
+    let pad = "x".repeat(300);
+    for (form, wire_of, _) in [FORMS[0], FORMS[5]] {
+        let target = "/v1/audio/transcriptions/realtime?model=voxtral-mini-transcribe-realtime-2602";
+        let (mut app, mut server, _) = session(&proxy, &provider, target, form);
+        let event = format!(r#"{{"type":"input_audio.append","pad":"{pad}","audio":"{sound}"}}"#);
+        let wire = wire_of(TEXT, event.as_bytes(), Some(KEY));
+        app.send(&wire);
+        server.expect(&wire, form);
+        server.send(close(1000, "", None));
+        booked(&proxy, form, 1);
+        assert!((999..=1_001).contains(&counted_ms(&proxy, form)), "{form}: {}", counted_ms(&proxy, form));
+    }
+}
+
+#[test]
+fn a_figure_that_nobody_can_have_used_takes_nothing_back() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider.origin(), "deepgram", &[]);
+    let target = "/v1/listen?model=nova-3&encoding=linear16&sample_rate=16000";
+    for (user, stated) in
+        [("negative", "-1"), ("negative-text", "\"-0.5\""), ("huge", "1e30"), ("no-number", "NaN")]
+    {
+        let (mut app, mut server, _) = session(&proxy, &provider, target, user);
+        app.send(seconds_of_sound(2));
+        server.expect(&seconds_of_sound(2), user);
+        let metadata = frame(TEXT, format!(r#"{{"type":"Metadata","duration":{stated}}}"#).as_bytes(), None);
+        server.send(&metadata);
+        app.expect(&metadata, user);
+        server.send(close(1000, "", None));
+        booked(&proxy, user, 1);
+        assert_eq!(counted_ms(&proxy, user), 2_000, "{user}");
+    }
+}
+
+#[test]
+fn no_later_word_of_the_application_makes_its_sound_shorter() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider.origin(), "deepgram", &[]);
+    let target = "/v2/listen?model=flux-general-en&encoding=linear16&sample_rate=16000&Sample_Rate=192000";
+    let answer = dial(&proxy, target, "alice", "Authorization: Token k").answer();
+    assert!(answer.status == 400 && answer.body.contains("gives sample_rate twice"), "{}", answer.body);
+    assert!(provider.poll().is_none(), "nothing went up");
+
+    let proxy = start_as(&provider.origin(), "speechmatics", &[]);
+    let begin = |rate: u32| {
+        let event = json!({"message": "StartRecognition", "transcription_config": {"operating_point": "standard"},
+            "audio_format": {"type": "raw", "encoding": "pcm_s16le", "sample_rate": rate}});
+        frame(TEXT, event.to_string().as_bytes(), Some(KEY))
+    };
+    for (user, rate, wanted_ms) in [("more", 192_000, 4_000), ("none", 0, 4_000), ("less", 8_000, 6_000)] {
+        let mut app = dial(&proxy, "/v2", user, "Authorization: Bearer k");
+        assert_eq!(app.answer().status, 101);
+        app.send(begin(16_000));
+        let mut server = provider.accept();
+        server.head();
+        server.send(switching(&[]));
+        server.expect(&begin(16_000), user);
+        for wire in [seconds_of_sound(2), begin(rate), seconds_of_sound(2)] {
+            app.send(&wire);
+            server.expect(&wire, user);
+        }
+        server.send(close(1000, "", None));
+        booked(&proxy, user, 1);
+        assert_eq!(counted_ms(&proxy, user), wanted_ms, "{user}");
+    }
+}

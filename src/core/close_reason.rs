@@ -51,6 +51,10 @@ pub enum CloseReason {
     },
     /// The first event of a session has to name the model, and did not.
     ModelMissing(&'static str),
+    /// An event that is judged by what it says could be read in several ways.
+    Ambiguous {
+        what: String,
+    },
     /// The session has lasted `max_seconds`.
     SessionTooLong {
         max_seconds: u64,
@@ -108,7 +112,7 @@ impl CloseReason {
             CloseReason::Overloaded(_) | CloseReason::LimitUnsure => 4503,
             CloseReason::Draining => 1001,
             CloseReason::Protocol(_) => 1002,
-            CloseReason::NotText(_) | CloseReason::ModelMissing(_) => 1007,
+            CloseReason::NotText(_) | CloseReason::ModelMissing(_) | CloseReason::Ambiguous { .. } => 1007,
             CloseReason::MessageTooBig { .. } => 1009,
             CloseReason::Internal => 1011,
         }
@@ -130,7 +134,8 @@ impl CloseReason {
             | CloseReason::NotReading { .. }
             | CloseReason::Protocol(_)
             | CloseReason::NotText(_)
-            | CloseReason::ModelMissing(_) => 400,
+            | CloseReason::ModelMissing(_)
+            | CloseReason::Ambiguous { .. } => 400,
             CloseReason::BodyStalled { .. } => 408,
             CloseReason::MessageTooBig { .. } => 413,
             CloseReason::UpstreamFailed(_) => 502,
@@ -151,6 +156,7 @@ impl CloseReason {
             CloseReason::LimitReached { measure: Measure::Tokens { .. }, .. } => "token_limit_reached",
             CloseReason::ModelNotAllowed { .. } | CloseReason::ModelUnpriced { .. } => "model_not_allowed",
             CloseReason::ModelMissing(_) => "model_missing",
+            CloseReason::Ambiguous { .. } => "ambiguous_event",
             CloseReason::SessionTooLong { .. } => "session_too_long",
             CloseReason::SessionIdle { .. } => "session_idle",
             CloseReason::NotReading { .. } => "not_reading",
@@ -200,6 +206,7 @@ impl CloseReason {
             | CloseReason::ModelNotAllowed { .. }
             | CloseReason::ModelUnpriced { .. }
             | CloseReason::ModelMissing(_)
+            | CloseReason::Ambiguous { .. }
             | CloseReason::Protocol(_)
             | CloseReason::NotText(_)
             | CloseReason::MessageTooBig { .. } => false,
@@ -244,6 +251,7 @@ impl CloseReason {
                 format!("Model {model} is not allowed: no price is known for it")
             }
             CloseReason::ModelMissing(why) => format!("No model is named: {why}"),
+            CloseReason::Ambiguous { what } => format!("An event can be read in several ways: {what}"),
             CloseReason::SessionTooLong { max_seconds } => {
                 format!("Session reached its limit of {max_seconds} seconds")
             }

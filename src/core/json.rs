@@ -241,7 +241,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A number, also one that is written as a string; negative ones are 0, since nothing can be un-used.
+    /// A number, also one that is written as a string; none that is negative, since nothing can be un-used.
     pub fn number(self) -> Option<f64> {
         let raw = match self {
             Value::Plain(raw) | Value::Text(Text { raw, escaped: false }) => raw,
@@ -250,7 +250,12 @@ impl<'a> Value<'a> {
         let text = std::str::from_utf8(raw).ok()?.trim_ascii();
         // Rust would also read `nan` and `infinity`, which are words here.
         text.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(())?;
-        text.parse::<f64>().ok().filter(|number| *number <= COUNT_MAX as f64).map(|number| number.max(0.0))
+        text.parse::<f64>().ok().filter(|number| (0.0..=COUNT_MAX as f64).contains(number))
+    }
+
+    /// Whether this should state how much of something was used, and states what nobody can have used.
+    pub fn misstates(self) -> bool {
+        self.number().is_none() && !matches!(self, Value::Plain(b"null"))
     }
 
     /// A whole number of something; fractions are rounded up.
@@ -418,7 +423,9 @@ mod tests {
             ("12.2", Some(13)),
             ("1.2e1", Some(12)),
             ("\"12\"", Some(12)),
-            ("-5", Some(0)),
+            ("-5", None),
+            ("-0.1", None),
+            ("-1e400", None),
             ("-0.0", Some(0)),
             ("999999999999", Some(999_999_999_999)),
             ("1e13", None),

@@ -18,6 +18,7 @@ pub mod client;
 pub mod close_reason;
 pub mod cluster;
 pub mod dialect;
+pub mod doubt;
 pub mod holder_index;
 pub mod http;
 pub mod id;

@@ -78,6 +78,8 @@ pub enum Chosen {
     Model(Model),
     /// It may name one where nobody has looked, or what it names is no model's name.
     Unseen,
+    /// More than one.
+    Several,
 }
 
 /// What a connection leaves to one that resumes its session: what the provider states again is not counted again, and what
@@ -551,7 +553,7 @@ impl Meter {
         self.models.transcription =
             settings.transcription_model.and_then(named).or(self.models.transcription.take());
         self.output_rate = settings.output_rate.unwrap_or(self.output_rate);
-        self.input_rate = settings.input_rate.unwrap_or(self.input_rate);
+        self.set_input_rate(settings.input_rate.unwrap_or(self.input_rate));
         self.only_transcribes = settings.only_transcribes.unwrap_or(self.only_transcribes);
         if self.writes_all() {
             self.running.get_or_insert_default();

@@ -90,6 +90,11 @@ impl fmt::Display for NoRoute {
 }
 
 impl Route {
+    /// The parameters of the query that any of the candidates reads.
+    pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.candidates.iter().flat_map(|candidate| candidate.dialect.parameters())
+    }
+
     /// What the candidate of this index speaks, and the path there.
     pub fn at(&self, index: usize) -> (&'static dyn Dialect, &str) {
         let chosen = self.candidates.iter().find(|candidate| candidate.index == index);

@@ -143,7 +143,9 @@ async fn admit_session(
             return Ok(None);
         }
     };
-    let websocket_key = match head.websocket_key() {
+    let names: Vec<_> = head.query().map(|parameter| parameter.name()).collect();
+    let clear = authn::refuse_unclear(&names, route.parameters());
+    let websocket_key = match clear.and_then(|()| head.websocket_key()) {
         Ok(key) => key.to_owned(),
         Err(error) => {
             refuse::answer_malformed(shard, live, reader, writer, error).await;

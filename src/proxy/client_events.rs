@@ -11,6 +11,7 @@ use crate::shard::Shard;
 use crate::tap::Tap;
 use crate::tokens::{Binding, beyond};
 use tokenist_core::close_reason::CloseReason;
+use tokenist_core::doubt::{Doubt, Keys, Scan};
 use tokenist_core::meter::ClientPeeked;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{Header, Opcode, unmask};
@@ -95,6 +96,8 @@ struct Requests<'a, E> {
     owed: &'a Owed<'a, E>,
     /// What binds the page's events, all of which are read then.
     token: Option<&'a Binding>,
+    /// By what an event is judged.
+    deciding: Keys,
     /// Why the event that was seen last may not go on.
     refused: Option<CloseReason>,
     /// The message under way is sound as it is.
@@ -112,12 +115,15 @@ struct Gathering {
     /// How much of the present frame's payload has been seen: masks go on over its parts.
     frame_bytes: usize,
     peeked: Option<ClientPeeked>,
+    /// Looks at all of it, as long as it may be judged.
+    scan: Option<Scan>,
 }
 
 impl<'a, E: Environment> Requests<'a, E> {
     fn new(live: &'a Live, owed: &'a Owed<'a, E>) -> Requests<'a, E> {
         let token = live.token.get().map(|token| &**token).filter(|token| token.bounds.is_some());
-        Requests { owed, token, refused: None, is_sound: false, gathering: None }
+        let deciding = owed.tap(|tap| tap.deciding());
+        Requests { owed, token, deciding, refused: None, is_sound: false, gathering: None }
     }
 
     /// A part of a message, as it is on the wire, and whether it may go on. One that may not is never completed.
@@ -135,7 +141,7 @@ impl<'a, E: Environment> Requests<'a, E> {
             return self.whole(header, payload);
         }
         let mut gathering = match first {
-            true => Box::default(),
+            true => Box::new(Gathering { scan: self.scan(), ..Gathering::default() }),
             false => match self.gathering.take() {
                 Some(gathering) => gathering,
                 None => return Act::Pass,
@@ -167,7 +173,22 @@ impl<'a, E: Environment> Requests<'a, E> {
         }
         let mut event = payload.to_vec();
         open(&mut event, header, 0);
-        self.owed.tap(|tap| tap.read_client(&event, event.len() as u64))
+        let judged = self.deciding.check(&event);
+        self.read(&event, event.len() as u64, judged)
+    }
+
+    /// What looks at an event that comes in parts; `None` where none is judged.
+    fn scan(&self) -> Option<Scan> {
+        (!self.deciding.is_empty()).then(|| Scan::of(self.deciding.clone()))
+    }
+
+    /// An event of which nothing is in doubt, or may not go on.
+    fn read(&mut self, event: &[u8], event_bytes: u64, judged: Result<(), Doubt>) -> Act {
+        if let Err(doubt) = judged {
+            self.refused = Some(CloseReason::Ambiguous { what: doubt.to_string() });
+            return Act::Break;
+        }
+        self.owed.tap(|tap| tap.read_client(event, event_bytes))
     }
 
     fn gather(
@@ -204,7 +225,10 @@ impl<'a, E: Environment> Requests<'a, E> {
             None => {}
         }
         match last && gathering.peeked == Some(ClientPeeked::Collect) {
-            true => self.owed.tap(|tap| tap.read_client(&gathering.bytes, gathering.message_bytes)),
+            true => {
+                let judged = gathering.scan.take().map_or(Ok(()), Scan::end);
+                self.read(&gathering.bytes, gathering.message_bytes, judged)
+            }
             false => Act::Pass,
         }
     }
@@ -224,6 +248,18 @@ impl Gathering {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(&payload[..room]);
         open(&mut self.bytes[from..], header, self.frame_bytes);
+        match &mut self.scan {
+            Some(_) if matches!(self.peeked, Some(ClientPeeked::Length | ClientPeeked::Pass)) => {
+                self.scan = None
+            }
+            Some(scan) => {
+                scan.read(&self.bytes[from..]);
+                let mut rest = payload[room..].to_vec();
+                open(&mut rest, header, self.frame_bytes + room);
+                scan.read(&rest);
+            }
+            None => {}
+        }
         self.frame_bytes += payload.len();
         self.message_bytes += payload.len() as u64;
     }

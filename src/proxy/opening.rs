@@ -126,15 +126,26 @@ async fn read_within(
 
 /// The first event with the model that it names.
 fn named(dialect: &'static dyn Dialect, wire: Vec<u8>, event: Vec<u8>) -> Result<Opening, CloseReason> {
+    if let Err(doubt) = dialect.deciding().check(&event) {
+        return Err(CloseReason::Ambiguous { what: doubt.to_string() });
+    }
     let (mut model, mut resumes, mut is_attached, mut call) = (None, None, false, None);
+    let mut begun = 0;
     dialect.read_client(&event, event.len() as u64, &mut |told| match told {
         ClientEvent::Setup(settings) => {
+            begun += 1;
             model = settings.model.and_then(|name| Model::parse(name.as_bytes()).ok());
         }
         ClientEvent::Resume { handle } => resumes = Some(handle),
-        ClientEvent::Attach { call: named } => (is_attached, call) = (true, named.map(Box::from)),
+        ClientEvent::Attach { call: named } => {
+            begun += 1;
+            (is_attached, call) = (true, named.map(Box::from));
+        }
         _ => {}
     });
+    if begun > 1 {
+        return Err(CloseReason::Ambiguous { what: "its first event begins several sessions".into() });
+    }
     match model.is_some() || is_attached {
         true => Ok(Opening { model, call, handle: resumes, wire, event }),
         false => Err(CloseReason::ModelMissing("its first event has to name one")),
@@ -192,7 +203,7 @@ fn first_message(wire: &[u8]) -> Result<Option<Message>, CloseReason> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tokenist_core::dialect::GeminiLive;
+    use tokenist_core::dialect::{GeminiLive, GoogleInteractions, GptLive, ResponsesWs};
 
     const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
     const SETUP: &[u8] = br#"{"setup":{"model":"models/gemini-3.8-live"}}"#;
@@ -248,9 +259,35 @@ mod tests {
             assert!(found == wanted.0 && message.contains(wanted.1), "{found} {message}");
         }
         assert!(matches!(first_message(&frame::write_close(1000, "", MASK)), Ok(Some(Message::Close))));
-        for nameless in [&b"{}"[..], br#"{"setup":{}}"#, br#"{"realtimeInput":{}}"#, b"hello"] {
+        for nameless in [&b"{}"[..], br#"{"setup":{}}"#, br#"{"realtimeInput":{}}"#] {
             let reason = named(&GeminiLive, Vec::new(), nameless.to_vec()).err().expect("it names no model");
             assert_eq!((reason.code(), reason.close_code()), ("model_missing", 1007));
+        }
+    }
+
+    #[test]
+    fn a_first_event_that_can_be_read_in_several_ways_is_none() {
+        let cases: [(&'static dyn Dialect, &str); 10] = [
+            (&GeminiLive, r#"{"setup":{"model":"a","model":"b"}}"#),
+            (&GeminiLive, r#"{"setup":{"model":"a"},"SETUP":{"model":"b"}}"#),
+            (&GeminiLive, "\u{feff}{\"setup\":{\"model\":\"a\"}}"),
+            (&GeminiLive, "hello"),
+            (&ResponsesWs, r#"{"type":"response.create","model":"a","\u006dodel":"b"}"#),
+            (&ResponsesWs, r#"{"type":"x","type":"response.create","model":"a"}"#),
+            (&ResponsesWs, r#"{"type":"response.create","Model":"b"}"#),
+            (&GptLive, r#"{"type":"session.start","session":{"model":"a"},"session":{"model":"b"}}"#),
+            (
+                &GoogleInteractions,
+                r#"{"events":[{"event_type":"interaction.create","model":"a"},{"event_type":"interaction.create","model":"b"}]}"#,
+            ),
+            (
+                &GoogleInteractions,
+                r#"{"events":[{"event_type":"interaction.create","model":"a"}],"event_type":"interaction.connect","id":"b"}"#,
+            ),
+        ];
+        for (dialect, event) in cases {
+            let reason = named(dialect, Vec::new(), event.into()).err().expect(event);
+            assert_eq!((reason.code(), reason.close_code()), ("ambiguous_event", 1007), "{event}");
         }
     }
 

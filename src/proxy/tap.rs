@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokenist_core::abridged::Abridged;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::{ProviderEvent, Rest};
+use tokenist_core::doubt::Keys;
 use tokenist_core::id::{Identity, Model};
 use tokenist_core::kept_response::ResponseId;
 use tokenist_core::message::Delta;
@@ -128,6 +129,11 @@ impl<E: Environment> Tap<E> {
         self.meter.peek_client(head, event_bytes)
     }
 
+    /// By what the application's events are judged.
+    pub(crate) fn deciding(&self) -> Keys {
+        self.meter.deciding()
+    }
+
     /// So much more comes of the one that was looked at last.
     pub(crate) fn grow_client(&mut self, bytes: u64) {
         self.meter.grow_client(bytes);
@@ -157,6 +163,10 @@ impl<E: Environment> Tap<E> {
             Chosen::Unseen => {
                 let why = "an event as long as this has to name one at its beginning";
                 self.shard.end(&self.live, CloseReason::ModelMissing(why));
+                Act::Break
+            }
+            Chosen::Several => {
+                self.shard.end(&self.live, CloseReason::Ambiguous { what: "it names several models".into() });
                 Act::Break
             }
         }

@@ -5,6 +5,7 @@
 //! stands there, for it is the provider who decides which of two counts.
 
 use super::Opens;
+use crate::doubt::{Keys, is_like};
 use crate::json::{End, Fields, Value};
 use serde_json::{Map, Value as Tree, json};
 
@@ -39,15 +40,17 @@ impl Bounds {
     pub fn check(&self, event: &[u8]) -> Result<(), String> {
         let mut fields = Fields::of(event);
         for field in fields.by_ref() {
-            match (&*field.key.bytes(), field.value) {
-                (b"session", value) => self.check_settings(value, &mut Vec::new())?,
-                (b"response", value) => self.check_response(value)?,
+            let key = field.key.decode();
+            match () {
+                () if is_like(&key, "session") => self.check_settings(field.value, &mut Vec::new())?,
+                () if is_like(&key, "response") => self.check_response(field.value)?,
                 // Of the one that there may be it was read before.
-                (b"setup", _) => return Err("it sets the session up again".into()),
-                _ => {}
+                () if is_like(&key, "setup") => return Err("it sets the session up again".into()),
+                () => {}
             }
         }
-        whole(fields.end())
+        whole(fields.end())?;
+        Keys::of(&["type"]).check(event).map_err(|doubt| doubt.to_string())
     }
 
     fn check_settings(&self, value: Value<'_>, path: &mut Vec<String>) -> Result<(), String> {
@@ -118,8 +121,9 @@ fn gather(settings: &Map<String, Tree>, path: &mut Vec<String>, rules: &mut Vec<
 
 /// Whether two paths lead to one setting.
 fn is_same(bound: &[String], said: &[String]) -> bool {
-    let is_output = |name: &String| OUTPUT_BOUNDS.contains(&&**name);
-    let same = |(bound, said): (&String, &String)| bound == said || is_output(bound) && is_output(said);
+    let is_output = |name: &String| OUTPUT_BOUNDS.iter().any(|bound| is_like(bound, name));
+    let same =
+        |(bound, said): (&String, &String)| is_like(bound, said) || is_output(bound) && is_output(said);
     bound.len() == said.len() && bound.iter().zip(said).all(same)
 }
 
@@ -204,6 +208,13 @@ mod tests {
             (r#"{"type":"session.update","session":{"model":null}}"#, Some("model is m")),
             (r#"{"session":{"m\u006fdel":"n"},"type":"session.update"}"#, Some("model is m")),
             (r#"{"session":{"model":"n"},"type":"session.update","session":{}}"#, Some("model is m")),
+            (r#"{"Session":{"Model":"n"},"type":"session.update"}"#, Some("Model is m")),
+            (r#"{"session":{"maxOutput_Tokens":101}}"#, Some("maxOutput_Tokens is at most 100")),
+            (r#"{"type":"x","type":"response.create"}"#, Some("it has `type` twice: send it once")),
+            (
+                r#"{"type":"response.create"}{"type":"session.update"}"#,
+                Some("it is not one JSON object in UTF-8: send nothing before or behind it"),
+            ),
             (
                 r#"{"type":"x","audio":"AA","type":"session.update","session":{"model":"n"}}"#,
                 Some("model is m"),

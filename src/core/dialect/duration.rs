@@ -15,7 +15,7 @@ pub(super) use self::presets::{
 pub use self::words::Words;
 
 use super::error_form::filled;
-use super::fields::{Type, type_under, value_at};
+use super::fields::{Type, find, type_under, value_at};
 use super::openai_usage::milliseconds;
 use super::tail::tail_of;
 use super::{
@@ -23,11 +23,19 @@ use super::{
     SESSION_TIME, Settings,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::http::query;
-use crate::json::{Fields, Value};
+use crate::json::{COUNT_MAX, Fields, Value};
 use crate::terms::Terms;
 use crate::usage::Usage;
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+/// Sound of more samples a second, or of more channels, there is none: who says so has its seconds reckoned as if nothing was said.
+const SAMPLE_RATE_MAX: u32 = 192_000;
+const CHANNELS_MAX: u32 = 16;
+/// Whatever else is said may be taken for true.
+const NOT_TRUE: [&str; 4] = ["", "0", "false", "no"];
 
 /// A protocol, as data.
 #[derive(Debug)]
@@ -64,13 +72,15 @@ pub struct Asked {
     pub model_default: &'static str,
     /// Parameters that say on which terms it is billed, each with the name of that term.
     pub terms: &'static [(&'static str, &'static str)],
+    /// What says that it is `raw`, or else a file whose form it tells itself, whatever is said of that; empty: nothing does.
+    pub kind: &'static str,
     pub encoding: &'static str,
     /// Empty: none, so that the length of sound cannot be told.
     pub encoding_default: &'static str,
     pub sample_rate: &'static str,
     pub sample_rate_default: u32,
     pub channels: &'static str,
-    /// Where this is `true` each channel is billed by itself.
+    /// Where this is true each channel is billed by itself.
     pub each_channel: &'static str,
     /// The event that asks the provider to end the session and to state its time; `None` where it states none.
     pub end: Option<&'static str>,
@@ -137,6 +147,20 @@ impl Dialect for Duration {
         self.asked.event.map_or(ModelSource::Url, |_| ModelSource::FirstEvent)
     }
 
+    fn deciding(&self) -> Keys {
+        let Asked { event, model, kind, encoding, sample_rate, .. } = self.asked;
+        let read = [self.told.kind, kind, encoding, sample_rate].into_iter().chain(model.iter().copied());
+        event.map_or_else(Keys::default, |_| Keys::of(&read.collect::<Vec<_>>()))
+    }
+
+    fn parameters(&self) -> Vec<&'static str> {
+        let Asked { event, model, terms, encoding, sample_rate, channels, each_channel, .. } = self.asked;
+        let form = [encoding, sample_rate, channels, each_channel].into_iter();
+        let terms = terms.iter().map(|(name, _)| *name);
+        let read = form.chain(terms).chain(model.iter().copied()).filter(|name| !name.is_empty());
+        read.filter(|_| event.is_none()).collect()
+    }
+
     fn start<'a>(&self, target: &'a str, found: &mut dyn FnMut(ProviderEvent<'a>)) {
         if self.asked.event.is_none() {
             found(ProviderEvent::Session(Box::new(self.asked.settings(|name| parameter(target, name)))));
@@ -171,17 +195,19 @@ impl Dialect for Duration {
     }
 
     fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        if let Bills::Base64 { event, field } = self.bills {
-            return self.peek_sound(head, event_bytes, event, field);
-        }
-        match (self.asked.event, self.type_of(head)) {
-            (Some(event), Type::Named(name)) if *name == *event.as_bytes() => ClientPeek::Whole,
-            (Some(_), Type::Unseen) => ClientPeek::Whole,
-            _ => ClientPeek::Nothing,
+        match (self.bills, self.asked.event) {
+            (Bills::Base64 { event, field }, _) => self.peek_sound(head, event_bytes, event, field),
+            // Sound is told apart by being binary; any of the others may turn out to ask for something.
+            (_, Some(_)) => ClientPeek::Whole,
+            (_, None) => ClientPeek::Nothing,
         }
     }
 
-    fn read_client<'a>(&self, event: &'a [u8], _event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        if let Bills::Base64 { event: name, field } = self.bills {
+            let bytes = self.sound_bytes(event, event_bytes, name, field);
+            return found(ClientEvent::Sound { bytes });
+        }
         let is_asking = |name: &str| self.type_of(event) == Type::Named(name.as_bytes().into());
         if self.asked.event.is_some_and(is_asking) {
             let settings = self.asked.settings(|name| text_at(event, name));
@@ -203,25 +229,34 @@ impl Duration {
         type_under(event, self.told.kind)
     }
 
-    /// Sound in base64 is told by its length; nothing else of an application counts then.
+    /// Sound in base64 is told by its length, as far as it fills the rest of its event. What else it may be is read.
     fn peek_sound(&self, head: &[u8], event_bytes: u64, event: &str, sound: &str) -> ClientPeek {
         let kind = self.told.kind;
         // What closes an event whose sound is cut here: `"}`, or its type as well.
         let mut closing_bytes = kind.len() + event.len() + 8;
-        let mut bytes = None;
         for field in Fields::of(head) {
             if field.key.is(kind) {
                 if !field.value.text().is_some_and(|name| name.is(event)) {
-                    return ClientPeek::Nothing;
+                    return ClientPeek::Whole;
                 }
                 closing_bytes = 2;
-            } else if field.key.is(sound) {
-                let behind = event_bytes.saturating_sub((head.len() + closing_bytes) as u64);
-                let unseen = if field.cut { behind } else { 0 };
-                bytes = field.value.text().map(|text| (text.raw.len() as u64).saturating_add(unseen));
+            } else if let Some(seen) = field.value.text().filter(|_| field.cut && field.key.is(sound)) {
+                let unseen = event_bytes.saturating_sub((head.len() + closing_bytes) as u64);
+                return ClientPeek::Sound { bytes: (seen.raw.len() as u64).saturating_add(unseen) };
             }
         }
-        bytes.map_or(ClientPeek::Nothing, |bytes| ClientPeek::Sound { bytes })
+        ClientPeek::Whole
+    }
+
+    /// How much sound is in an event. Where the provider may find another one, it is no more than all of it.
+    fn sound_bytes(&self, event: &[u8], event_bytes: u64, name: &'static str, sound: &'static str) -> u64 {
+        let is_whole = event_bytes <= event.len() as u64;
+        if !is_whole || Keys::of(&[self.told.kind, sound]).check(event).is_err() {
+            return event_bytes;
+        }
+        let is_sound = self.type_of(event) == Type::Named(name.as_bytes().into());
+        let sound = find(Fields::of(event), sound).filter(|_| is_sound).and_then(|field| field.value.text());
+        sound.map_or(0, |sound| sound.raw.len() as u64)
     }
 }
 
@@ -243,15 +278,19 @@ impl Asked {
 
     /// How much is billed for a byte of sound.
     fn rate<'a>(&self, find: impl Fn(&str) -> Option<Cow<'a, str>>) -> AudioRate {
-        let number = |name: &str, default: u32| {
-            let stated = find(name).and_then(|text| text.parse().ok()).filter(|number| *number > 0);
-            stated.unwrap_or(default)
+        let number = |name: &str, sensible: RangeInclusive<u32>, default: u32| {
+            let stated = find(name).and_then(|text| text.trim().parse::<f64>().ok());
+            stated.map(|number| number as u32).filter(|number| sensible.contains(number)).unwrap_or(default)
         };
         let encoding = find(self.encoding).unwrap_or(Cow::Borrowed(self.encoding_default));
-        let Some(sample_bytes) = sample_bytes(&encoding) else { return AudioRate::UNKNOWN };
-        let is_each = find(self.each_channel).is_some_and(|word| word == "true");
-        let channels = if is_each { 1 } else { number(self.channels, 1) };
-        let rate = number(self.sample_rate, self.sample_rate_default);
+        let is_raw = find(self.kind).is_none_or(|kind| kind == "raw");
+        let Some(sample_bytes) = sample_bytes(&encoding.to_ascii_lowercase()).filter(|_| is_raw) else {
+            return AudioRate::UNKNOWN;
+        };
+        let is_each =
+            find(self.each_channel).is_some_and(|word| !NOT_TRUE.contains(&&*word.to_ascii_lowercase()));
+        let channels = if is_each { 1 } else { number(self.channels, 1..=CHANNELS_MAX, 1) };
+        let rate = number(self.sample_rate, 1..=SAMPLE_RATE_MAX, self.sample_rate_default);
         AudioRate { bytes_per_second: sample_bytes.saturating_mul(rate).saturating_mul(channels) }
     }
 }
@@ -282,7 +321,8 @@ impl Stated {
     fn milliseconds(&self, fields: Fields<'_>) -> Option<u64> {
         let number = |name: &str| value_at(fields.clone(), name)?.number();
         let times = if self.times.is_empty() { 1.0 } else { number(self.times).unwrap_or(1.0).max(1.0) };
-        Some(milliseconds(number(self.seconds)? * times))
+        let seconds = number(self.seconds)? * times;
+        (seconds <= COUNT_MAX as f64).then(|| milliseconds(seconds))
     }
 }
 

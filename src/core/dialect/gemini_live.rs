@@ -13,6 +13,7 @@ use super::{
     ProviderEvent, Rates, Rest,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::{self, End, Field, Fields, Text, Value};
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -50,6 +51,10 @@ impl Dialect for GeminiLive {
 
     fn model_is_in(&self) -> ModelSource {
         ModelSource::FirstEvent
+    }
+
+    fn deciding(&self) -> Keys {
+        Keys::of(&["setup.model"]).spelled_freely()
     }
 
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
@@ -208,12 +213,17 @@ fn output<'a>(kind: OutputKind, bytes: usize) -> ProviderEvent<'a> {
     ProviderEvent::OutputDelta(OutputDelta { response: None, kind, bytes: bytes as u64 })
 }
 
+/// Without any of these nobody can tell what was used.
+const COUNTS: [&[u8]; 3] = [b"promptTokenCount", b"responseTokenCount", b"candidatesTokenCount"];
+
 /// Reads `usageMetadata`; `None` if there is no number in it.
 fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = GoogleUsage::default();
     for field in fields {
         let count = field.value.count();
-        match &*field.key.bytes() {
+        let key = field.key.bytes();
+        stated.is_misstated |= COUNTS.contains(&&*key) && field.value.misstates();
+        match &*key {
             b"promptTokenCount" => stated.prompt_count = count,
             b"responseTokenCount" | b"candidatesTokenCount" => {
                 stated.response_count = count.or(stated.response_count);

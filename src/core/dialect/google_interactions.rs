@@ -11,6 +11,7 @@ use super::{
     ProviderEvent, Rates, Rest, Settings,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::{End, Field, Fields, Text, Value};
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -51,6 +52,10 @@ impl Dialect for GoogleInteractions {
         ModelSource::FirstEvent
     }
 
+    fn deciding(&self) -> Keys {
+        Keys::of(&["event_type", "model", "id", "events.event_type", "events.model", "events.id"])
+    }
+
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
         match type_under(event, "event_type") {
             Type::Named(name) if *name == *DELTA => {
@@ -73,8 +78,13 @@ impl Dialect for GoogleInteractions {
         ClientPeek::Whole
     }
 
-    fn read_client<'a>(&self, event: &'a [u8], _event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+    fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
         for_each(event, &mut |event| read_client(event, found));
+        // What is not seen of it is put in, by its length.
+        let text_bytes = event_bytes.saturating_sub(event.len() as u64);
+        if text_bytes > 0 {
+            found(ClientEvent::AddItem { item: None, content: Content { text_bytes, ..Content::default() } });
+        }
     }
 
     /// An interaction goes on without those who are attached to it.
@@ -97,18 +107,15 @@ const TELLING: [&[u8]; 4] =
 /// Shows each event of a frame; whether the frame is whole.
 fn for_each<'a>(frame: &'a [u8], show: &mut dyn FnMut(&'a [u8])) -> bool {
     let mut fields = Fields::of(frame);
-    let mut is_batch = false;
     for field in fields.by_ref().filter(|field| field.key.is("events")) {
-        is_batch = true;
         for (event, _) in field.value.elements().into_iter().flatten() {
             if let Value::Object(raw) = event {
                 show(raw);
             }
         }
     }
-    if !is_batch {
-        show(frame);
-    }
+    // A frame of several may be one itself.
+    show(frame);
     fields.end() == Some(End::Closed)
 }
 
@@ -163,12 +170,17 @@ fn delta<'a>(event: Fields<'a>, unseen_bytes: u64) -> Option<OutputDelta<'a>> {
     Some(OutputDelta { response: Some(INTERACTION), kind, bytes })
 }
 
+/// Without any of these nobody can tell what was used.
+const COUNTS: [&[u8]; 2] = [b"total_input_tokens", b"total_output_tokens"];
+
 pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = GoogleUsage::default();
     let mut searches = 0;
     for field in fields {
         let count = field.value.count();
-        match &*field.key.bytes() {
+        let key = field.key.bytes();
+        stated.is_misstated |= COUNTS.contains(&&*key) && field.value.misstates();
+        match &*key {
             b"total_input_tokens" => stated.prompt_count = count,
             b"total_output_tokens" => stated.response_count = count,
             b"total_tokens" => stated.total_count = count,

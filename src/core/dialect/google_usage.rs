@@ -22,6 +22,8 @@ pub(crate) struct GoogleUsage {
     pub(crate) response: Details,
     pub(crate) cached: Details,
     pub(crate) tools: Details,
+    /// A count is one that nobody can have used.
+    pub(crate) is_misstated: bool,
 }
 
 impl GoogleUsage {
@@ -37,11 +39,12 @@ impl GoogleUsage {
         self
     }
 
-    /// `None` if there is no number in it.
+    /// `None` if there is no number in it, or one that nobody can have used.
     pub(crate) fn usage(mut self) -> Option<Usage> {
         let counts = [self.prompt_count, self.response_count, self.total_count, self.cached_count];
         let beside = [self.thought_count, self.tool_count];
-        counts.iter().chain(&beside).any(Option::is_some).then_some(())?;
+        let has_number = counts.iter().chain(&beside).any(Option::is_some);
+        (has_number && !self.is_misstated).then_some(())?;
         self.prompt.settle(self.prompt_count);
         self.response.settle(self.response_count);
         self.cached.settle(self.cached_count);

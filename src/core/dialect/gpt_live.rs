@@ -15,6 +15,7 @@ use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::{End, Fields};
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -42,6 +43,10 @@ impl Dialect for GptLive {
 
     fn model_is_in(&self) -> ModelSource {
         ModelSource::FirstEvent
+    }
+
+    fn deciding(&self) -> Keys {
+        Keys::of(&["type", "session.model"])
     }
 
     fn peek<'a>(&self, event: &'a [u8], _rest: Rest) -> Peek<'a> {
@@ -96,8 +101,8 @@ impl Dialect for GptLive {
 
     fn peek_client(&self, head: &[u8], _event_bytes: u64) -> ClientPeek {
         match type_of(head) {
-            Type::Named(name) if *name == *START => ClientPeek::Whole,
-            Type::Named(_) | Type::None | Type::Unseen => ClientPeek::Nothing,
+            Type::Named(name) if *name == *SOUND => ClientPeek::Nothing,
+            Type::Named(_) | Type::None | Type::Unseen => ClientPeek::Whole,
         }
     }
 
@@ -121,6 +126,8 @@ impl Dialect for GptLive {
 }
 
 const START: &[u8] = b"session.start";
+/// Nearly all that an application says.
+const SOUND: &[u8] = b"session.input_audio.append";
 
 fn tell_session<'a>(told: Option<Fields<'a>>, found: &mut dyn FnMut(ProviderEvent<'a>)) {
     if let Some(told) = told {

@@ -36,6 +36,7 @@ pub use self::xai::Xai;
 
 use crate::auth_scheme::AuthScheme;
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::Fields;
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -495,6 +496,8 @@ pub enum ClientEvent<'a> {
     /// Something that is billed as soon as it is said, at the session's model.
     Billed {
         usage: Usage,
+        /// It may be less.
+        is_estimate: bool,
     },
     /// The session is attached to something that was begun elsewhere, and whose model nobody names here.
     Attach {
@@ -599,6 +602,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// cannot be told.
     fn unnamed_model(&self) -> Option<&'static str> {
         None
+    }
+
+    /// The keys of the application's events that decide what they are, which model is used or what is billed by them. An event of which
+    /// [`Keys::check`] is in doubt goes nowhere, if [`Dialect::peek_client`] has it read.
+    fn deciding(&self) -> Keys {
+        Keys::default()
+    }
+
+    /// The parameters of the query that `start` reads, of which each may be there once.
+    fn parameters(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// What the request for a session, a path with its query, tells of it: its model above all, where that stands under a name

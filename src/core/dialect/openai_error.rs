@@ -72,7 +72,8 @@ fn kind(reason: &CloseReason) -> &'static str {
         | CloseReason::NotText(_)
         | CloseReason::MessageTooBig { .. }
         | CloseReason::BodyStalled { .. }
-        | CloseReason::ModelMissing(_) => "invalid_request_error",
+        | CloseReason::ModelMissing(_)
+        | CloseReason::Ambiguous { .. } => "invalid_request_error",
         CloseReason::UpstreamFailed(_)
         | CloseReason::Overloaded(_)
         | CloseReason::LimitUnsure

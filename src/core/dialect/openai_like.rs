@@ -13,6 +13,7 @@ use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, Settings,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::{Field, Fields};
 use std::borrow::Cow;
 
@@ -71,6 +72,10 @@ impl Dialect for OpenaiLike {
         if self.model_in.is_empty() { ModelSource::Url } else { ModelSource::FirstEvent }
     }
 
+    fn deciding(&self) -> Keys {
+        if self.model_in.is_empty() { Keys::default() } else { Keys::of(&["type"]).and(self.model_in) }
+    }
+
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
         peek(event, rest, |name| self.kind(name))
     }
@@ -98,7 +103,11 @@ impl Dialect for OpenaiLike {
     }
 
     fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        OpenaiRealtime.peek_client(head, event_bytes)
+        match OpenaiRealtime.peek_client(head, event_bytes) {
+            // It may name a model all the same.
+            ClientPeek::Nothing if !self.model_in.is_empty() => ClientPeek::Whole,
+            peek => peek,
+        }
     }
 
     fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {

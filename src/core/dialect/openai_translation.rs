@@ -8,6 +8,7 @@ use super::openai_realtime::{self, OpenaiRealtime};
 use super::openai_usage::milliseconds;
 use super::{ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME};
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::{End, Fields};
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -76,10 +77,19 @@ impl Dialect for OpenaiTranslation {
     }
 
     fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        OpenaiRealtime.peek_client(head, event_bytes)
+        match OpenaiRealtime.peek_client(head, event_bytes) {
+            // Sound is what is billed, and another reader may find some.
+            ClientPeek::Nothing => ClientPeek::Whole,
+            peek => peek,
+        }
     }
 
     fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        let is_whole = event_bytes <= event.len() as u64;
+        if !is_whole || Keys::of(&["type", "audio"]).check(event).is_err() {
+            // It is no longer than all of it.
+            return found(ClientEvent::Sound { bytes: event_bytes });
+        }
         OpenaiRealtime.read_client(event, event_bytes, &mut |event| {
             if let ClientEvent::Sound { .. } = event {
                 found(event);
@@ -163,8 +173,21 @@ mod tests {
         let peek = |event: &str| OpenaiTranslation.peek_client(event.as_bytes(), event.len() as u64);
         let sound = r#"{"type":"session.input_audio_buffer.append","audio":"AAAA"}"#;
         assert_eq!(peek(sound), ClientPeek::Sound { bytes: 4 });
-        assert_eq!(peek(r#"{"type":"session.close"}"#), ClientPeek::Nothing);
+        assert_eq!(peek(r#"{"type":"session.close"}"#), ClientPeek::Whole);
         let update = br#"{"type":"session.update","session":{"model":"m"}}"#;
         OpenaiTranslation.read_client(update, update.len() as u64, &mut |event| panic!("{event:?}"));
+        for doubtful in [
+            r#"{"type":"session.close","audio":"AAAA","type":"session.input_audio_buffer.append"}"#,
+            r#"{"type":"session.input_audio_buffer.append","audio":"AAAA","Audio":"AAAAAAAA"}"#,
+            "\u{feff}{\"type\":\"session.input_audio_buffer.append\",\"audio\":\"AAAA\"}",
+        ] {
+            let (mut heard, length) = (0, doubtful.len() as u64);
+            assert_ne!(peek(doubtful), ClientPeek::Nothing, "{doubtful}");
+            OpenaiTranslation.read_client(doubtful.as_bytes(), length, &mut |event| match event {
+                ClientEvent::Sound { bytes } => heard += bytes,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(heard, length, "{doubtful}");
+        }
     }
 }

@@ -5,12 +5,16 @@ use super::stated::{Parts, Stated};
 use crate::json::Fields;
 use crate::usage::Usage;
 
-/// Reads a `usage` object; `None` if there is no number in it.
+/// Reads a `usage` object; `None` if there is no number in it, or one that nobody can have used.
 pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     let mut stated = Stated::default();
     for field in fields {
         let count = field.value.count();
-        match &*field.key.bytes() {
+        let key = field.key.bytes();
+        if COUNTS.contains(&&*key) && field.value.misstates() {
+            return None;
+        }
+        match &*key {
             b"total_tokens" => stated.total = count,
             b"input_tokens" | b"prompt_tokens" => stated.input = count,
             b"output_tokens" | b"completion_tokens" => stated.output = count,
@@ -27,6 +31,10 @@ pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     }
     stated.has_number().then(|| stated.with_all_reasoning().usage())
 }
+
+/// Without any of these nobody can tell what was used.
+const COUNTS: [&[u8]; 6] =
+    [b"input_tokens", b"prompt_tokens", b"output_tokens", b"completion_tokens", b"seconds", b"characters"];
 
 /// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
 pub(crate) fn milliseconds(seconds: f64) -> u64 {

@@ -12,6 +12,7 @@ use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, OutputKind, Peek, ProviderEvent, Rates, Rest, openai_error,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::json::Fields;
 use std::borrow::Cow;
 
@@ -39,6 +40,10 @@ impl Dialect for ResponsesWs {
         ModelSource::FirstEvent
     }
 
+    fn deciding(&self) -> Keys {
+        Keys::of(&["type", "model"])
+    }
+
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
         peek(event, rest, kind_of)
     }
@@ -54,8 +59,9 @@ impl Dialect for ResponsesWs {
         }
     }
 
-    fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        client::peek(head, event_bytes)
+    /// Any of them may turn out to name a model.
+    fn peek_client(&self, _head: &[u8], _event_bytes: u64) -> ClientPeek {
+        ClientPeek::Whole
     }
 
     fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {

@@ -10,6 +10,7 @@ use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, Settings,
 };
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::http::query;
 use crate::json::{End, Field, Fields};
 use crate::terms::Terms;
@@ -100,6 +101,20 @@ impl Dialect for SpokenText {
         }
     }
 
+    fn deciding(&self) -> Keys {
+        match self.model {
+            Named::Query { .. } => Keys::default(),
+            Named::Events { field } => self.billing().and(&[field]),
+        }
+    }
+
+    fn parameters(&self) -> Vec<&'static str> {
+        match self.model {
+            Named::Query { parameter, .. } => vec![parameter],
+            Named::Events { .. } => Vec::new(),
+        }
+    }
+
     fn start<'a>(&self, target: &'a str, found: &mut dyn FnMut(ProviderEvent<'a>)) {
         let Named::Query { parameter, default } = self.model else { return };
         let named = query::parameters(target).find(|other| other.name() == parameter);
@@ -139,9 +154,17 @@ impl Dialect for SpokenText {
             let settings = Settings { model: said.model, ..Settings::default() };
             found(ClientEvent::Setup(Box::new(settings)));
         }
-        let characters_in = said.characters + if said.is_cut { unseen_bytes } else { 0 };
-        if is_text && characters_in > 0 {
-            found(ClientEvent::Billed { usage: Usage { characters_in, ..Usage::default() } });
+        // Where the provider may find another text, or one behind what is seen, it is no longer than all that.
+        let is_doubtful = unseen_bytes == 0 && self.billing().check(event).is_err();
+        let characters_in = match unseen_bytes {
+            0 if is_doubtful => event_bytes,
+            0 if is_text => said.characters,
+            0 => 0,
+            unseen_bytes => said.characters.saturating_add(unseen_bytes),
+        };
+        if characters_in > 0 {
+            let usage = Usage { characters_in, ..Usage::default() };
+            found(ClientEvent::Billed { usage, is_estimate: is_doubtful || unseen_bytes > 0 });
         }
     }
 
@@ -155,6 +178,14 @@ impl Dialect for SpokenText {
 }
 
 impl SpokenText {
+    /// The keys of an event that tell how much of it is billed.
+    fn billing(&self) -> Keys {
+        match self.events {
+            [] => Keys::default().and(&[self.text]),
+            _ => Keys::of(&["type"]).and(&[self.text]),
+        }
+    }
+
     /// Whether an event says that all so far was spoken; `None`: it breaks off before it says so or not.
     fn is_done(&self, event: &[u8]) -> Option<bool> {
         let mut fields = Fields::of(event);
@@ -173,8 +204,6 @@ struct Said<'a> {
     kind: Option<Cow<'a, str>>,
     model: Option<Cow<'a, str>>,
     characters: u64,
-    /// The text goes on behind what is seen.
-    is_cut: bool,
 }
 
 impl<'a> Said<'a> {
@@ -184,9 +213,7 @@ impl<'a> Said<'a> {
             match protocol.model {
                 Named::Events { field: name } if field.key.is(name) => said.model = text(field),
                 _ if field.key.is("type") => said.kind = text(field),
-                _ if field.key.is(protocol.text) => {
-                    (said.characters, said.is_cut) = (characters(field), field.cut);
-                }
+                _ if field.key.is(protocol.text) => said.characters = characters(field),
                 _ => {}
             }
         }
@@ -210,7 +237,7 @@ mod tests {
         let (mut model, mut characters) = (None, 0);
         protocol.read_client(event.as_bytes(), event_bytes, &mut |event| match event {
             ClientEvent::Setup(settings) => model = Some(settings.model.map(Cow::into_owned)),
-            ClientEvent::Billed { usage } => characters += usage.characters_in,
+            ClientEvent::Billed { usage, .. } => characters += usage.characters_in,
             other => panic!("{other:?}"),
         });
         (model, characters)
@@ -245,6 +272,34 @@ mod tests {
             "it may name a model behind that"
         );
         assert_eq!(said(&ELEVENLABS, r#"{"te\u0078t":"12"}"#, 18), (None, 2));
+    }
+
+    #[test]
+    fn a_text_that_another_reader_may_find_is_billed_by_the_length_of_its_event() {
+        for event in [
+            r#"{"text":"a long one","text":"a"}"#,
+            r#"{"Text":"in another case"}"#,
+            "\u{feff}{\"text\":\"behind a mark\"}",
+            r#"[{"text":"in a list"}]"#,
+            r#"{"text":["in a list"]}"#,
+        ] {
+            let bytes = event.len() as u64;
+            for protocol in [&ELEVENLABS, &MISTRAL] {
+                assert_eq!(said(protocol, event, bytes), (None, bytes), "{event}");
+            }
+            assert!(
+                CARTESIA.deciding().check(event.replace("ext", "ranscript").as_bytes()).is_err(),
+                "{event}"
+            );
+        }
+        let twice = r#"{"type":"session.update","text":"1234567890","type":"input_text.append"}"#;
+        let bytes = twice.len() as u64;
+        assert_eq!(said(&MISTRAL, twice, bytes), (None, bytes));
+        // Behind so much else that it is not seen.
+        let long = format!(r#"{{"pad":"{}"#, "x".repeat(100));
+        for protocol in [&ELEVENLABS, &MISTRAL] {
+            assert_eq!(said(protocol, &long, long.len() as u64 + 1_000), (None, 1_000));
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 //!
 //! Tokens are stated and cost nothing; what is said is written down at no price of its own.
 
-use super::fields::{find, object, text};
+use super::fields::{Type, find, object, text, type_of};
 use super::openai_realtime::{OpenaiRealtime, kind_of_name, peek, read};
 use super::openai_usage::milliseconds;
 use super::{
     ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings,
 };
 use crate::close_reason::CloseReason;
-use crate::json::Fields;
+use crate::doubt::Keys;
+use crate::json::{End, Fields, Value};
 use crate::terms::Terms;
 use crate::usage::Usage;
 
@@ -32,6 +33,10 @@ impl Dialect for Xai {
 
     fn model_is_in(&self) -> ModelSource {
         ModelSource::Url
+    }
+
+    fn deciding(&self) -> Keys {
+        Keys::of(&["type", "item.type", "item.content.type"])
     }
 
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
@@ -62,15 +67,26 @@ impl Dialect for Xai {
     }
 
     fn peek_client(&self, head: &[u8], event_bytes: u64) -> ClientPeek {
-        OpenaiRealtime.peek_client(head, event_bytes)
+        match OpenaiRealtime.peek_client(head, event_bytes) {
+            // It may add an item all the same.
+            ClientPeek::Nothing => ClientPeek::Whole,
+            peek => peek,
+        }
     }
 
     fn read_client<'a>(&self, event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+        let usage = Usage { items_in: 1, ..Usage::default() };
+        let mut fields = Fields::of(event);
+        fields.by_ref().for_each(drop);
+        let is_estimate = fields.end() != Some(End::Closed);
+        // What it is stands behind all that is seen of it.
+        if type_of(event) == Type::Unseen {
+            return found(ClientEvent::Billed { usage, is_estimate: true });
+        }
         OpenaiRealtime.read_client(event, event_bytes, &mut |told| match told {
             ClientEvent::AddItem { item, content } => {
-                if content.sound_bytes == 0 && !answers_call(event) {
-                    let usage = Usage { items_in: 1, ..Usage::default() };
-                    found(ClientEvent::Billed { usage });
+                if !is_free(event) {
+                    found(ClientEvent::Billed { usage, is_estimate });
                 }
                 found(ClientEvent::AddItem { item, content });
             }
@@ -100,11 +116,18 @@ fn billed_ms(event: &[u8]) -> Option<u64> {
     stated.map(milliseconds).max()
 }
 
-/// Whether the item that is added is what came of a call, which is free.
-fn answers_call(event: &[u8]) -> bool {
-    let item = find(Fields::of(event), "item").and_then(object);
-    let kind = item.and_then(|item| find(item, "type")).and_then(text);
-    kind.as_deref() == Some("function_call_output")
+/// Whether the item that is added is free: what came of a call, or sound and nothing else.
+fn is_free(event: &[u8]) -> bool {
+    let Some(item) = find(Fields::of(event), "item").and_then(object) else { return false };
+    let kind = find(item.clone(), "type").and_then(text);
+    let content = find(item, "content").filter(|content| !content.cut);
+    let mut parts = content.and_then(|content| content.value.elements()).into_iter().flatten().peekable();
+    let has_parts = parts.peek().is_some();
+    let is_sound = |(part, _): (Value<'_>, bool)| {
+        let kind = part.fields().and_then(|part| find(part, "type")).and_then(text);
+        matches!(kind.as_deref(), Some("input_audio" | "audio"))
+    };
+    kind.as_deref() == Some("function_call_output") || has_parts && parts.all(is_sound)
 }
 
 #[cfg(test)]
@@ -157,12 +180,20 @@ mod tests {
                 false,
             ),
             (json!({"type": "function_call_output", "call_id": "c", "output": "a"}), false),
+            (
+                json!({"type": "message", "content": [{"type": "input_text", "text": "a", "audio": "AA"}]}),
+                true,
+            ),
+            (
+                json!({"type": "message", "content": [{"type": "input_audio"}, {"type": "input_text", "text": "a"}]}),
+                true,
+            ),
         ] {
             let event = json!({"type": "conversation.item.create", "item": item}).to_string();
             let mut found = Vec::new();
             Xai.read_client(event.as_bytes(), event.len() as u64, &mut |event| found.push(event));
             let usage = Usage { items_in: 1, ..Usage::default() };
-            assert_eq!(found.contains(&ClientEvent::Billed { usage }), billed, "{event}");
+            assert_eq!(found.contains(&ClientEvent::Billed { usage, is_estimate: false }), billed, "{event}");
             assert!(matches!(found.last(), Some(ClientEvent::AddItem { .. })));
         }
     }

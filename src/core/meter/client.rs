@@ -1,8 +1,9 @@
 //! What the application says: what it asks for, and what it adds to what is read.
 
 use super::open::{Asked, item_hash};
-use super::{AWAITED_MAX, Chosen, ClientPeeked, Context, Meter, named};
+use super::{AWAITED_MAX, Basis, Charge, Chosen, ClientPeeked, Context, Meter, Reading, named};
 use crate::dialect::{ClientEvent, ClientPeek};
+use crate::doubt::Keys;
 use crate::price::PriceTable;
 use crate::terms::Terms;
 use crate::time::Now;
@@ -27,6 +28,11 @@ impl Meter {
         self.context().append(bytes);
     }
 
+    /// By what the application's events are judged; see [`Keys::check`].
+    pub fn deciding(&self) -> Keys {
+        self.speaks.dialect().map(|dialect| dialect.deciding()).unwrap_or_default()
+    }
+
     /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
     pub fn hears_binary(&self) -> bool {
         self.speaks.dialect().is_some_and(|dialect| dialect.hears_binary())
@@ -44,7 +50,12 @@ impl Meter {
         let Some(dialect) = self.speaks.dialect() else { return chosen };
         dialect.read_client(event, event_bytes, &mut |event| {
             if let ClientEvent::Setup(settings) = &event {
-                chosen = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
+                let named = settings.model.clone().and_then(named).map_or(Chosen::Unseen, Chosen::Model);
+                chosen = match std::mem::replace(&mut chosen, Chosen::Nothing) {
+                    Chosen::Nothing => named,
+                    before if before == named => before,
+                    _ => Chosen::Several,
+                };
             }
             self.apply_client(event, prices, now);
         });
@@ -82,13 +93,18 @@ impl Meter {
                 let transcription = self.models.transcription.take();
                 self.models.transcription = transcription.or_else(|| transcription_model.and_then(named));
             }
-            ClientEvent::Setup(settings) => {
+            ClientEvent::Setup(mut settings) => {
                 self.model_is_named = false;
+                settings.input_rate = settings.input_rate.map(|rate| self.asked_rate(rate));
                 self.take_settings(*settings, prices, now);
             }
             ClientEvent::Resume { .. } => {}
-            ClientEvent::Billed { usage } => {
-                let billed = self.item(None, None, usage, &Terms::default(), prices, now);
+            ClientEvent::Billed { usage, is_estimate } => {
+                let (model, price) = self.priced(None, prices, now);
+                let basis = if is_estimate { Basis::Estimated } else { Basis::Stated };
+                let metered = self.book(model, &price, usage, &Terms::default(), basis);
+                let charge = Charge::of(metered.cost, &metered.usage);
+                let billed = Reading { charge, booked: vec![metered], ..Reading::default() };
                 self.live.get_or_insert_default().overdue.absorb(billed);
                 // So that it is asked for at once.
                 self.running.get_or_insert_default();

@@ -54,7 +54,34 @@ impl Meter {
         let rate = self.input_rate;
         let is_told = self.speaks.rates().sound_is_billed && rate != AudioRate::UNKNOWN;
         let in_base64 = || self.context.as_ref().map_or(0, |sent| sent.uncommitted_ms(rate, false));
-        is_told.then(|| in_base64().saturating_add(rate.ms(self.heard_bytes)))
+        let before = || self.running.as_ref().map_or(0, |running| running.heard_ms);
+        is_told.then(|| before().saturating_add(in_base64()).saturating_add(rate.ms(self.heard_bytes)))
+    }
+
+    /// The form of sound that the application asks for. Once it has asked, no later word of it has a byte be less time: a provider
+    /// that takes no second word goes on with the first, and one that takes it may have billed by either.
+    pub(super) fn asked_rate(&mut self, rate: AudioRate) -> AudioRate {
+        let running = self.running.get_or_insert_default();
+        let is_first = !std::mem::replace(&mut running.form_is_asked, true);
+        let is_less = [rate, self.input_rate].contains(&AudioRate::UNKNOWN)
+            || rate.bytes_per_second > self.input_rate.bytes_per_second;
+        if is_first || !is_less { rate } else { self.input_rate }
+    }
+
+    /// Sound comes in this form from now on. What has come before stays as long as it was, where that is billed.
+    pub(super) fn set_input_rate(&mut self, rate: AudioRate) {
+        let before = self.input_rate;
+        let heard_ms = self.sent_ms().filter(|ms| rate != before && *ms > 0);
+        match heard_ms {
+            None => self.input_rate = rate,
+            // Its length could not be told any more.
+            Some(_) if rate == AudioRate::UNKNOWN => {}
+            Some(heard_ms) => {
+                self.running.get_or_insert_default().heard_ms = heard_ms;
+                (self.heard_bytes, self.input_rate) = (0, rate);
+                self.context().clear();
+            }
+        }
     }
 
     /// Charges the session's time ahead of what is stated of it, or books it if nothing was for long.

@@ -47,6 +47,10 @@ pub(super) struct Running {
     /// Since when time is billed that is not booked.
     clock: Option<Instant>,
     elapsed_ms: u64,
+    /// How long the sound was that came in a form which holds no more.
+    pub(super) heard_ms: u64,
+    /// The application has said in which form its sound comes.
+    pub(super) form_is_asked: bool,
     ahead: Ahead,
 }
 
@@ -119,6 +123,10 @@ impl Running {
 
     /// The session's time grows by the clock from now on, or no more. What was charged ahead is to be taken back.
     pub(super) fn set_ahead(&mut self, grows: bool, now: Instant) -> Charge {
+        // That it grows may be said again; it goes on from where it was.
+        if grows && self.ahead.since.is_some() && !self.ahead.is_over {
+            return Charge::default();
+        }
         self.ahead.since = grows.then_some(now);
         self.ahead.is_over = !grows;
         self.take_ahead(now)

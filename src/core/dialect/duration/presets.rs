@@ -8,6 +8,7 @@ const IN_QUERY: Asked = Asked {
     model: &["model"],
     model_default: "unknown",
     terms: &[],
+    kind: "",
     encoding: "encoding",
     encoding_default: "",
     sample_rate: "sample_rate",
@@ -145,6 +146,7 @@ pub(in super::super) const SPEECHMATICS: Duration = Duration {
         event: Some("StartRecognition"),
         model: &["transcription_config.model", "transcription_config.operating_point"],
         model_default: "standard",
+        kind: "audio_format.type",
         encoding: "audio_format.encoding",
         sample_rate: "audio_format.sample_rate",
         ..IN_QUERY

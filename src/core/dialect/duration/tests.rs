@@ -107,14 +107,21 @@ fn a_language_is_a_term_of_its_price() {
 }
 
 #[test]
-fn numbers_that_make_no_sense_are_the_usual_ones_and_no_rate_is_too_large() {
+fn numbers_that_make_no_sense_are_the_usual_ones() {
     for (query, rate) in [
         ("sample_rate=0", 32_000),
         ("sample_rate=-1", 32_000),
         ("sample_rate=x", 32_000),
-        ("sample_rate=4294967295&channels=9", u32::MAX),
+        ("sample_rate=4294967295&channels=9", 288_000),
+        ("sample_rate=192001", 32_000),
+        ("sample_rate=192000&channels=17", 384_000),
         ("channels=0", 32_000),
         ("sample_rate=%", 32_000),
+        ("sample_rate=8000.0", 16_000),
+        ("sample_rate=+8e3", 16_000),
+        ("sample_rate=inf", 32_000),
+        ("channels=2&multichannel=false", 64_000),
+        ("channels=2&multichannel=True", 32_000),
     ] {
         let target = format!("/v1/listen?encoding=linear16&{query}");
         assert_eq!(started(&DEEPGRAM, &target).1, Some(rate), "{query}");
@@ -151,13 +158,20 @@ fn a_first_event_says_it_where_there_is_such_a_one() {
             found("standard", 8_000),
         ),
         (r#"{"message":"StartRecognition","audio_format":{"type":"file"}}"#, found("standard", 0)),
+        (
+            r#"{"message":"StartRecognition","audio_format":{"type":"file","encoding":"pcm_f32le","sample_rate":192000}}"#,
+            found("standard", 0),
+        ),
         (r#"{"message":"EndOfStream","last_seq_no":7}"#, None),
         (r#"{"type":"StartRecognition"}"#, None),
         ("[]", None),
     ] {
         assert_eq!(asked(event), wanted, "{event}");
-        let peek = SPEECHMATICS.peek_client(event.as_bytes(), event.len() as u64);
-        assert_eq!(peek == ClientPeek::Whole, wanted.is_some(), "{event}");
+        assert_eq!(
+            SPEECHMATICS.peek_client(event.as_bytes(), event.len() as u64),
+            ClientPeek::Whole,
+            "{event}"
+        );
     }
     assert_eq!(SPEECHMATICS.peek_client(br#"{"a":1,"#, 4_000), ClientPeek::Whole);
     assert_eq!(DEEPGRAM.peek_client(br#"{"type":"KeepAlive"}"#, 20), ClientPeek::Nothing);
@@ -176,6 +190,14 @@ fn an_end_states_the_time_and_nothing_else_does() {
         (&DEEPGRAM, r#"{"type":"Metadata","duration":2.1,"channels":2}"#, stated(4_200)),
         (&DEEPGRAM, r#"{"channels":1,"duration":"1.1","type":"Metadata"}"#, stated(1_100)),
         (&DEEPGRAM, r#"{"type":"Metadata","duration":3}"#, stated(3_000)),
+        // What nobody can have used states nothing.
+        (&DEEPGRAM, r#"{"type":"Metadata","duration":-1}"#, vec![]),
+        (&DEEPGRAM, r#"{"type":"Metadata","duration":-1e300,"channels":-2}"#, vec![]),
+        (&DEEPGRAM, r#"{"type":"Metadata","duration":NaN}"#, vec![]),
+        (&DEEPGRAM, r#"{"type":"Metadata","duration":1e300}"#, vec![]),
+        (&DEEPGRAM, r#"{"type":"Metadata","duration":1e9,"channels":1e9}"#, vec![]),
+        (&ASSEMBLYAI, r#"{"type":"Termination","session_duration_seconds":"-3"}"#, vec![]),
+        (&MISTRAL, r#"{"type":"transcription.done","usage":{"prompt_audio_seconds":-7}}"#, vec![]),
         (&DEEPGRAM, r#"{"type":"Metadata","request_id":"r"}"#, vec![]),
         (&DEEPGRAM, r#"{"type":"Results","duration":2.0,"channel":{"type":"Metadata"}}"#, vec![]),
         (&DEEPGRAM, r#"{"type":"Results","transcript":"\"type\":\"Metadata\",\"duration\":9"}"#, vec![]),
@@ -224,24 +246,46 @@ fn what_the_provider_makes_of_the_form_of_sound_holds() {
     assert_eq!((settings.model.as_deref(), settings.input_rate), (None, Some(AudioRate::G711)));
 }
 
+/// How much sound is found in an event of Mistral's of which so much more is not seen.
+fn heard(event: &str, unseen: u64) -> u64 {
+    let (mut bytes, length) = (0, event.len() as u64 + unseen);
+    let peek = MISTRAL.peek_client(&event.as_bytes()[..event.len().min(256)], length);
+    assert_eq!(peek, ClientPeek::Whole, "{event}");
+    MISTRAL.read_client(event.as_bytes(), length, &mut |told| match told {
+        ClientEvent::Sound { bytes: more } => bytes += more,
+        other => panic!("{other:?}"),
+    });
+    bytes
+}
+
 #[test]
 fn sound_in_base64_is_told_by_its_length_alone() {
     let sound = "A".repeat(4_000);
-    for (event, wanted) in [
-        (format!(r#"{{"type":"input_audio.append","audio":"{sound}"}}"#), ClientPeek::Sound { bytes: 4_000 }),
-        (format!(r#"{{"audio":"{sound}","type":"input_audio.append"}}"#), ClientPeek::Sound { bytes: 4_000 }),
-        (r#"{"audio":"AAAA","type":"input_audio.append"}"#.to_owned(), ClientPeek::Sound { bytes: 4 }),
-        (r#"{"type":"input_audio.flush"}"#.to_owned(), ClientPeek::Nothing),
-        (format!(r#"{{"type":"session.update","audio":"{sound}"}}"#), ClientPeek::Nothing),
-        ("[]".to_owned(), ClientPeek::Nothing),
+    for event in [
+        format!(r#"{{"type":"input_audio.append","audio":"{sound}"}}"#),
+        format!(r#"{{"audio":"{sound}","type":"input_audio.append"}}"#),
     ] {
-        let head = &event.as_bytes()[..event.len().min(256)];
-        assert_eq!(
-            MISTRAL.peek_client(head, event.len() as u64),
-            wanted,
-            "{}",
-            &event[..event.len().min(60)]
-        );
+        let peek = MISTRAL.peek_client(&event.as_bytes()[..256], event.len() as u64);
+        assert_eq!(peek, ClientPeek::Sound { bytes: 4_000 }, "{}", &event[..60]);
+    }
+    let pad = "x".repeat(300);
+    for (event, wanted) in [
+        (r#"{"audio":"AAAA","type":"input_audio.append"}"#.to_owned(), 4),
+        (format!(r#"{{"type":"input_audio.append","pad":"{pad}","audio":"{sound}"}}"#), 4_000),
+        (format!(r#"{{"pad":"{pad}","audio":"{sound}","type":"input_audio.append"}}"#), 4_000),
+        (r#"{"type":"input_audio.flush"}"#.to_owned(), 0),
+        (format!(r#"{{"type":"session.update","audio":"{sound}"}}"#), 0),
+    ] {
+        assert_eq!(heard(&event, 0), wanted, "{}", &event[..event.len().min(60)]);
+    }
+    assert_eq!(heard(r#"{"type":"input_audio.append","pad":"x"#, 9_000), 9_037, "it is not seen whole");
+    for event in [
+        format!(r#"{{"type":"input_audio.append","audio":"AAAA","pad":"{pad}","audio":"{sound}"}}"#),
+        format!(r#"{{"type":"input_audio.flush","audio":"{sound}","type":"input_audio.append"}}"#),
+        format!("\u{feff}{{\"type\":\"input_audio.append\",\"audio\":\"{sound}\"}}"),
+        format!(r#"[{{"type":"input_audio.append","audio":"{sound}"}}]"#),
+    ] {
+        assert_eq!(heard(&event, 0), event.len() as u64, "as much as there may be: {}", &event[..60]);
     }
     assert!(DEEPGRAM.hears_binary() && SPEECHMATICS.hears_binary());
     assert!(!MISTRAL.hears_binary() && !ASSEMBLYAI.hears_binary());
@@ -269,6 +313,30 @@ fn an_end_of_ours_is_said_in_each_providers_own_form() {
     assert_eq!(mistral["error"], serde_json::json!({"message": message, "code": 4003}));
     assert_eq!(said(&ELEVENLABS_AGENT), None);
     assert_eq!(DEEPGRAM.error_event(&CloseReason::Protocol("x"), "event_1"), None);
+}
+
+#[test]
+fn what_decides_is_there_once() {
+    let keys = SPEECHMATICS.deciding();
+    for (event, is_clear) in [
+        (r#"{"message":"StartRecognition","transcription_config":{"operating_point":"standard"}}"#, true),
+        (
+            r#"{"message":"StartRecognition","transcription_config":{"model":"a"},"transcription_config":{"model":"b"}}"#,
+            false,
+        ),
+        (r#"{"message":"StartRecognition","transcription_config":{"model":"a","model":"b"}}"#, false),
+        (r#"{"message":"StartRecognition","audio_format":{"sample_rate":8000,"sample_rate":16000}}"#, false),
+        (r#"{"message":"EndOfStream","message":"StartRecognition"}"#, false),
+    ] {
+        assert_eq!(keys.check(event.as_bytes()).is_ok(), is_clear, "{event}");
+    }
+    assert!(DEEPGRAM.deciding().is_empty() && MISTRAL.deciding().is_empty());
+    assert_eq!(
+        DEEPGRAM.parameters(),
+        ["encoding", "sample_rate", "channels", "multichannel", "language", "model"]
+    );
+    assert_eq!(ASSEMBLYAI.parameters(), ["encoding", "sample_rate", "speech_model"]);
+    assert!(SPEECHMATICS.parameters().is_empty());
 }
 
 proptest! {

@@ -18,11 +18,12 @@ pub(super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
     let mut parts = input.value.fields().into_iter().flatten();
     let Some(sound) = parts.next().filter(|part| is(part.key, b"audio")) else { return ClientPeek::Whole };
     let data = sound.value.fields().into_iter().flatten().find(|field| is(field.key, b"data"));
-    match data.and_then(|data| Some((data.value.text()?, data.cut))) {
-        Some((data, cut)) => {
+    // Behind sound that ends here there may be more.
+    match data.filter(|data| data.cut).and_then(|data| data.value.text()) {
+        Some(data) => {
             // All the rest of the event but for what closes it.
-            let unseen = if cut { event_bytes.saturating_sub(head.len() as u64 + CLOSING_BYTES) } else { 0 };
-            ClientPeek::Sound { bytes: data.raw.len() as u64 + unseen }
+            let unseen = event_bytes.saturating_sub(head.len() as u64 + CLOSING_BYTES);
+            ClientPeek::Sound { bytes: (data.raw.len() as u64).saturating_add(unseen) }
         }
         None => ClientPeek::Whole,
     }
@@ -79,10 +80,13 @@ fn resumed(setup: Field<'_>) -> Option<Handle> {
 fn read_input<'a>(input: Field<'a>, unseen_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
     for field in input.value.fields().into_iter().flatten() {
         let unseen = if field.cut { unseen_bytes } else { 0 };
-        let blobs = field.value.elements().into_iter().flatten().map(|(blob, _)| blob);
+        let blobs = field.value.elements().into_iter().flatten();
+        let is_sound = is(field.key, b"audio");
         match field.value {
-            Value::Object(_) => read_blob(field.value, unseen, found),
-            Value::Array(_) => blobs.for_each(|blob| read_blob(blob, 0, found)),
+            Value::Object(_) => read_blob(field.value, is_sound, unseen, found),
+            Value::Array(_) => blobs.for_each(|(blob, cut)| {
+                read_blob(blob, false, if cut { unseen } else { 0 }, found);
+            }),
             Value::Text(text) if is(field.key, b"text") => {
                 let text_bytes = (text.raw.len() as u64).saturating_add(unseen);
                 found(ClientEvent::AddItem {
@@ -96,8 +100,8 @@ fn read_input<'a>(input: Field<'a>, unseen_bytes: u64, found: &mut dyn FnMut(Cli
 }
 
 /// Sound and pictures as they come; marks of activity hold no data.
-fn read_blob<'a>(blob: Value<'a>, unseen_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
-    match content_of_blob(blob, unseen_bytes) {
+fn read_blob<'a>(blob: Value<'a>, is_sound: bool, unseen_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
+    match content_of_blob(blob, is_sound, unseen_bytes) {
         Content { sound_bytes: 0, images: 0, .. } => {}
         Content { sound_bytes: 0, images, .. } => {
             found(ClientEvent::AddItem { item: None, content: Content { images, ..Content::default() } });
@@ -129,24 +133,30 @@ fn content_of_turn(turn: Value<'_>) -> Content {
     let fields = parts.filter_map(|(part, _)| part.fields()).flatten();
     fields.fold(Content::default(), |sum, field| {
         let content = match field.value {
-            Value::Object(_) if is(field.key, b"inlinedata") => content_of_blob(field.value, 0),
+            Value::Object(_) if is(field.key, b"inlinedata") => content_of_blob(field.value, false, 0),
             _ => Content { text_bytes: raw_bytes(field), ..Content::default() },
         };
         sum.plus(content)
     })
 }
 
-fn content_of_blob(blob: Value<'_>, unseen_bytes: u64) -> Content {
-    let (mut is_sound, mut bytes) = (true, 0);
+/// What a blob holds, of which so much is not seen: sound, if that is said of it or of what it stands under, or nothing is.
+fn content_of_blob(blob: Value<'_>, mut is_sound: bool, unseen_bytes: u64) -> Content {
+    let (mut is_other, mut bytes) = (false, 0);
     for field in blob.fields().into_iter().flatten() {
+        let unseen = if field.cut { unseen_bytes } else { 0 };
         let Value::Text(text) = field.value else { continue };
         if is(field.key, b"mimetype") {
-            is_sound = text.bytes().starts_with(b"audio/");
+            let says_sound = text.bytes().starts_with(b"audio/");
+            (is_sound, is_other) = (is_sound || says_sound, is_other || !says_sound);
         } else if is(field.key, b"data") {
-            bytes = (text.raw.len() as u64).saturating_add(if field.cut { unseen_bytes } else { 0 });
+            bytes += (text.raw.len() as u64).saturating_add(unseen);
+        } else {
+            // Its data may stand behind that.
+            bytes += unseen;
         }
     }
-    match (is_sound, bytes) {
+    match (is_sound || !is_other, bytes) {
         (_, 0) => Content::default(),
         (true, sound_bytes) => Content { sound_bytes, ..Content::default() },
         (false, _) => Content { images: 1, ..Content::default() },
@@ -241,7 +251,6 @@ mod tests {
                 ),
                 4_000,
             ),
-            (r#"{"realtimeInput":{"audio":{"data":"AAAA","mimeType":"audio/pcm"}}}"#.to_owned(), 4),
         ] {
             let head = &event.as_bytes()[..event.len().min(256)];
             let ClientPeek::Sound { bytes: found } = peek(head, event.len() as u64) else {
@@ -251,6 +260,8 @@ mod tests {
         }
         for event in [
             r#"{"setup":{"model":"m"}}"#,
+            // There may be more sound behind it.
+            r#"{"realtimeInput":{"audio":{"data":"AAAA","mimeType":"audio/pcm"}}}"#,
             r#"{"realtimeInput":{"activityStart":{}}}"#,
             r#"{"realtimeInput":{"video":{"data":"AAAA","mimeType":"image/jpeg"}}}"#,
             r#"{"clientContent":{"turns":[]}}"#,
@@ -282,6 +293,10 @@ mod tests {
             (
                 r#"{"realtimeInput":{"mediaChunks":[{"mimeType":"audio/pcm","data":"AAAA"},{"mimeType":"image/png","data":"AA"}]}}"#,
                 vec![ClientEvent::Sound { bytes: 4 }, item(content(0, 0, 1))],
+            ),
+            (
+                r#"{"realtimeInput":{"audio":{"data":"AAAA","mimeType":"image/png"},"audio":{"data":"AAAA","data":"AA"}}}"#,
+                vec![ClientEvent::Sound { bytes: 4 }, ClientEvent::Sound { bytes: 6 }],
             ),
             (r#"{"realtimeInput":{"audioStreamEnd":true}}"#, vec![]),
             (r#"{"toolResponse":{"functionResponses":[]}}"#, vec![item(content(24, 0, 0)), respond()]),

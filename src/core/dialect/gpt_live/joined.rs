@@ -4,6 +4,7 @@
 use super::super::{ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest};
 use super::GptLive;
 use crate::close_reason::CloseReason;
+use crate::doubt::Keys;
 use crate::http::query;
 use std::borrow::Cow;
 
@@ -47,6 +48,10 @@ impl Dialect for GptLiveJoined {
             found(ProviderEvent::Joinable { call });
             found(ProviderEvent::Ahead { grows: true });
         }
+    }
+
+    fn deciding(&self) -> Keys {
+        GptLive.deciding()
     }
 
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {

@@ -32,8 +32,8 @@ pub(super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
 
 /// Any order of keys, white space and escapes.
 fn peek_with_care(head: &[u8], event_bytes: u64) -> ClientPeek {
-    let mut is_sound = false;
-    let mut sound_bytes = None;
+    let (mut is_sound, mut is_cut) = (false, false);
+    let mut sound_bytes = 0;
     let mut fields = Fields::of(head);
     for field in fields.by_ref() {
         if field.key.is("type") && !field.cut {
@@ -46,15 +46,15 @@ fn peek_with_care(head: &[u8], event_bytes: u64) -> ClientPeek {
             let Some(sound) = field.value.text() else { continue };
             // All the rest of the event but for the closing `"}`.
             let unseen = if field.cut { event_bytes.saturating_sub(head.len() as u64 + 2) } else { 0 };
-            sound_bytes = Some(grown(sound.raw.len(), unseen));
+            (sound_bytes, is_cut) = (grown(sound.raw.len(), unseen).saturating_add(sound_bytes), field.cut);
         }
     }
-    match (is_sound, sound_bytes) {
-        (true, bytes) => ClientPeek::Sound { bytes: bytes.unwrap_or(0) },
-        // Sound that comes before the type that says so: nothing else is as long.
-        (false, Some(bytes)) if fields.end() == Some(End::Cut) => ClientPeek::Sound { bytes },
-        (false, _) if fields.end() == Some(End::Cut) => ClientPeek::Whole,
-        (false, _) => ClientPeek::Nothing,
+    match fields.end() {
+        // Also where it comes before the type that says so: nothing else is as long.
+        _ if is_cut => ClientPeek::Sound { bytes: sound_bytes },
+        Some(End::Cut) => ClientPeek::Whole,
+        _ if is_sound => ClientPeek::Sound { bytes: sound_bytes },
+        _ => ClientPeek::Nothing,
     }
 }
 
@@ -71,7 +71,10 @@ pub(super) fn read(event: &[u8], event_bytes: u64) -> ClientEvent<'_> {
             b"audio_end_ms" => found.sound_ms = field.value.count().unwrap_or(0),
             b"response" => found.response = object(field),
             b"session" => found.session = object(field),
-            b"audio" => found.sound_bytes = field.value.text().map_or(0, |sound| sound.raw.len() as u64),
+            b"audio" => {
+                let bytes = field.value.text().map_or(0, |sound| sound.raw.len() as u64);
+                found.sound_bytes = found.sound_bytes.saturating_add(bytes);
+            }
             _ => {}
         }
     }
@@ -213,6 +216,26 @@ mod tests {
             format!(r#"{{"audio":"{sound}"}}"#),
         ] {
             assert_eq!(peeked(&event), ClientPeek::Sound { bytes: 6_400 }, "{}", &event[..80]);
+        }
+        // Wherever else it stands, all of the event tells.
+        let pad = "x".repeat(300);
+        for (event, bytes) in [
+            (format!(r#"{{"type":"input_audio_buffer.append","pad":"{pad}","audio":"{sound}"}}"#), 6_400),
+            (
+                format!(
+                    r#"{{"type":"input_audio_buffer.append","audio":"AAAA","pad":"{pad}","audio":"{sound}"}}"#
+                ),
+                6_404,
+            ),
+            (format!(r#"{{"audio":"AAAA","pad":"{pad}","type":"input_audio_buffer.append"}}"#), 4),
+        ] {
+            assert_eq!(peeked(&event), ClientPeek::Whole, "{}", &event[..80]);
+            assert_eq!(
+                read(event.as_bytes(), event.len() as u64),
+                ClientEvent::Sound { bytes },
+                "{}",
+                &event[..80]
+            );
         }
         for (event, hint) in [
             (r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#, ClientPeek::Sound { bytes: 4 }),

@@ -1,22 +1,22 @@
 //! What an application asks for in Responses over WebSocket: which model, and what that is to read.
 
 use super::super::fields::{Type, text, type_of};
-use super::super::{ClientEvent, ClientPeek, Content, Settings};
+use super::super::{ClientEvent, Content, Settings};
 use crate::json::{Field, Fields, Value};
 
 const CREATE: &[u8] = b"response.create";
 
-pub(super) fn peek(head: &[u8], _event_bytes: u64) -> ClientPeek {
-    match type_of(head) {
-        Type::Named(name) if *name == *CREATE => ClientPeek::Whole,
-        Type::Unseen => ClientPeek::Whole,
-        Type::Named(_) | Type::None => ClientPeek::Nothing,
+/// Whether an event asks for a response. One that is too long to be seen whole may say so behind its text.
+fn asks(event: &[u8]) -> bool {
+    match type_of(event) {
+        Type::Named(name) => *name == *CREATE,
+        Type::Unseen => true,
+        Type::None => false,
     }
 }
 
 pub(super) fn read<'a>(event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
-    // What is too long to be seen whole may say what it is behind its text.
-    if !matches!(peek(event, event_bytes), ClientPeek::Whole) {
+    if !asks(event) {
         return;
     }
     let unseen_bytes = event_bytes.saturating_sub(event.len() as u64);
@@ -119,7 +119,7 @@ mod tests {
             );
         }
         let steer = br#"{"type":"response.steer","previous_response_id":"r","input":"Shorter."}"#;
-        assert_eq!(peek(steer, steer.len() as u64), ClientPeek::Nothing);
+        assert!(!asks(steer));
         read(steer, steer.len() as u64, &mut |event| panic!("{event:?}"));
     }
 }
