@@ -89,9 +89,29 @@ const WANTED_MAX: usize = 64;
 /// Objects and arrays within each other that lead to something wanted; none leads deeper.
 const DEPTH_MAX: usize = 16;
 
+/// By how many keys lead to it and by a part of its hash: which of the wanted have a key there.
+type Shelves = [[u64; SHELVES]; KEYS_MAX];
+
+const SHELVES: usize = 16;
+
+fn shelf(hash: u64) -> usize {
+    (hash % SHELVES as u64) as usize
+}
+
+fn shelved(wanted: &[Wanted]) -> Box<Shelves> {
+    let mut shelves = Box::new([[0; SHELVES]; KEYS_MAX]);
+    for (index, wanted) in wanted.iter().enumerate() {
+        for (level, hash) in wanted.hashes[..wanted.keys].iter().enumerate() {
+            shelves[level][shelf(*hash)] |= 1 << index;
+        }
+    }
+    shelves
+}
+
 #[derive(Debug)]
 pub(crate) struct Skim {
     wanted: &'static [Wanted],
+    shelves: Box<Shelves>,
     /// The flat object, without its brace at the end.
     kept: Vec<u8>,
     text_bytes: u64,
@@ -166,6 +186,7 @@ impl Skim {
         debug_assert!(wanted.len() <= WANTED_MAX);
         let mut skim = Skim {
             wanted,
+            shelves: shelved(wanted),
             kept: Vec::new(),
             text_bytes: 0,
             audio_bytes: 0,
@@ -287,8 +308,10 @@ impl Skim {
         }
         let key = crate::json::unescaped(&self.key);
         let hash = key.iter().fold(FNV_BASIS, |hash, byte| hashed(hash, *byte));
+        let Some(shelves) = self.shelves.get(level.keys) else { return 0 };
         let under = |index: &usize| self.wanted[*index].is_key(level.keys, &key, hash);
-        indices(level.alive).filter(under).fold(0, |alive, index| alive | 1 << index)
+        let candidates = indices(level.alive & shelves[shelf(hash)]);
+        candidates.filter(under).fold(0, |alive, index| alive | 1 << index)
     }
 
     /// The first byte of a value.
