@@ -1,6 +1,6 @@
 //! Whether a value is of the form that its setting has, and how it is written if it is not.
 //!
-//! Start at [`check`]. The defaults are the schema here as well; which words a setting may be is asked of the type that reads
+//! Start at [`Setting::check`]. The defaults are the schema here as well; which words a setting may be is asked of the type that reads
 //! it.
 
 use super::settings::Config;
