@@ -266,8 +266,9 @@ impl Scan {
             },
             _ => return Err(Doubt::NotOneObject),
         };
-        if is_key && self.key.len() <= KEY_BYTES_MAX {
-            self.key.extend_from_slice(&bytes[..length]);
+        if is_key {
+            let room = (KEY_BYTES_MAX + 1).saturating_sub(self.key.len());
+            self.key.extend_from_slice(&bytes[..length.min(room)]);
         }
         self.at = At::Text { is_key, escape };
         Ok(length)

@@ -9,8 +9,10 @@ use super::sound::rate_of;
 use super::sse::{EventStream, Stretch};
 use super::{Asked, Call, Endpoint, ProviderEvent};
 use crate::close_reason::CloseReason;
+use crate::dialect::fields::object;
+use crate::dialect::stated::is_misstated;
 use crate::dialect::{AudioRate, OutputDelta, OutputKind};
-use crate::json::Fields;
+use crate::json::{Field, Fields};
 use crate::terms::Terms;
 use crate::usage::Usage;
 use std::borrow::Cow;
@@ -34,6 +36,8 @@ pub struct Answer {
     is_over: bool,
     /// How much text was said of what goes on elsewhere.
     said_elsewhere: u64,
+    /// Its status says that nothing was done.
+    is_refusal: bool,
 }
 
 /// How far an answer was read.
@@ -152,6 +156,12 @@ impl Progress {
         }
     }
 
+    /// What is used is stated anew, in this field. What nobody can have used makes nothing of what was stated before.
+    pub(super) fn state(&mut self, stated: Field<'_>, read: impl FnOnce(Fields<'_>) -> Option<Usage>) {
+        let Some(fields) = object(stated) else { return };
+        self.usage = if is_misstated(fields.clone()) { None } else { read(fields).or(self.usage) };
+    }
+
     /// The response is over, unless it was before.
     pub(super) fn end(&mut self, state: State) {
         if self.state == State::UnderWay {
@@ -202,6 +212,7 @@ impl Answer {
             events: 0,
             is_over: false,
             said_elsewhere: 0,
+            is_refusal: is_refused,
         }
     }
 
@@ -301,8 +312,10 @@ impl Answer {
         if is_refused && self.progress.usage.is_some() {
             self.progress.state = State::Over;
         }
+        // A stream that does not say that all is over has ended alone, where what it streams runs without it.
+        let goes_on = self.progress.asked.in_background && matches!(self.framing, Framing::Events(_));
         // What was cut off of a value was generated all the same.
-        let is_all = is_whole || matches!(self.framing, Framing::Value);
+        let is_all = !goes_on && is_whole || matches!(self.framing, Framing::Value);
         self.progress.end(if is_all { State::Over } else { State::Cut });
         self.is_over = true;
         self.tell(found);
@@ -366,7 +379,8 @@ impl Answer {
 
     /// Whether it ran in the background and has come to nothing.
     pub fn has_failed_elsewhere(&self) -> bool {
-        self.progress.asked.in_background && self.progress.state == State::Failed
+        let has_failed = self.progress.asked.in_background && self.progress.state == State::Failed;
+        has_failed && !self.is_refusal
     }
 
     /// The response has begun, or its model is known now.

@@ -7,6 +7,7 @@ use super::skim::{Wanted, text, value};
 use super::{Api, Call, Endpoint, ModelIn};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, find, object};
+use crate::dialect::stated::is_misstated;
 use crate::dialect::{AudioRate, Content, Rates};
 use crate::json::{Field, Fields, Value};
 use crate::usage::Usage;
@@ -127,6 +128,10 @@ const SEARCHES: usize = 7;
 type Figures = [Option<u64>; 8];
 
 fn read_usage(usage: Fields<'_>, progress: &mut Progress) {
+    if is_misstated(usage.clone()) {
+        progress.usage = None;
+        return;
+    }
     let mut figures = progress.figures;
     for field in usage.clone() {
         take(field, &mut figures);

@@ -21,8 +21,8 @@ pub struct Behind {
     names: usize,
 }
 
-/// A longer key is none of those.
-const KEY_BYTES_MAX: usize = 96;
+/// A longer key is none of those, also where each letter of it is an escape.
+const KEY_BYTES_MAX: usize = 160;
 
 impl Behind {
     /// Behind these bytes of an object neither its model may come nor, unless `states_usage`, what makes its answer state its
@@ -100,6 +100,14 @@ impl Behind {
     }
 }
 
+const _: () = {
+    let mut index = 0;
+    while index < ONCE.len() {
+        assert!(ONCE[index].0.len() * "\\u0000".len() < KEY_BYTES_MAX);
+        index += 1;
+    }
+};
+
 /// So many of [`ONCE`] say what is asked of whom; the others, whether the answer states its usage.
 const FIRST_NAMES: usize = 4;
 
@@ -118,6 +126,11 @@ mod tests {
             (r#"{"model":"a","x":{},"stream":true}"#, true, false),
             (r#"{"model":"a","x":{},"stream":true}"#, false, true),
             (r#"{"model":"a","x":0,"store":true}"#, false, true),
+            (
+                r#"{"model":"a","x":0,"\u0070\u0072\u0065\u0076\u0069\u006f\u0075\u0073\u005f\u0072\u0065\u0073\u0070\u006f\u006e\u0073\u0065\u005f\u0069\u0064":1}"#,
+                true,
+                true,
+            ),
         ] {
             let bytes = body.as_bytes();
             for held in 13..20 {

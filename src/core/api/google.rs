@@ -10,6 +10,7 @@ use super::{Api, Call, Endpoint, ModelIn, Reach, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
 use crate::dialect::google_usage::{Details, GoogleUsage};
+use crate::dialect::stated::is_misstated;
 use crate::dialect::{AudioRate, Content, Rates};
 use crate::http::RequestHead;
 use crate::http::query::Parameter;
@@ -163,6 +164,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             b"responseId" => progress.name(fields::text(field)),
             b"modelVersion" => progress.set_model(fields::text(field)),
             b"usageMetadata" if !field.cut => {
+                progress.usage = progress.usage.filter(|_| !object(field).is_some_and(is_misstated));
                 stated = object(field).and_then(|usage| read_usage(usage, progress));
             }
             b"candidates.groundingMetadata.webSearchQueries" if !field.cut => {
@@ -183,6 +185,9 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
 const SEARCHES: usize = 0;
 
 fn read_usage(usage: Fields<'_>, progress: &mut Progress) -> Option<Usage> {
+    if is_misstated(usage.clone()) {
+        return None;
+    }
     let mut stated = GoogleUsage::default();
     for field in usage {
         let count = field.value.count();

@@ -14,6 +14,8 @@ pub struct Asked {
     pub lacks_usage: bool,
     /// The answer is to be asked for again later.
     pub in_background: bool,
+    /// It is asked for again.
+    pub is_again: bool,
     /// Whether the provider is to keep the answer, if that is said.
     pub is_kept: Option<bool>,
     /// By which id the provider keeps what it goes on from.
@@ -87,6 +89,13 @@ impl Once {
         let problem = (!is_first || key != name.as_bytes()).then_some(problem);
         problem.or(is_cut.then_some(TOO_LATE))
     }
+}
+
+/// Whether a reader could take another value than the last for that of a field: it is there twice, or in another spelling.
+pub(super) fn is_unclear(fields: Fields<'_>, name: &str) -> bool {
+    let mut alike = fields.map(|field| field.key.bytes()).filter(|key| is_alike(key, name));
+    let is_spelled = alike.next().is_none_or(|key| *key == *name.as_bytes());
+    !is_spelled || alike.next().is_some()
 }
 
 /// Whether a reader that does not tell capitals takes the one for the other. Two letters beyond ASCII are an `s` and a `k` to
@@ -224,6 +233,13 @@ pub(super) fn written(content: Content) -> u64 {
 const STREAM_OPTIONS: &str = "stream_options";
 const INCLUDE_USAGE: &str = "include_usage";
 
+/// What is wrong with how `stream_options` asks for usage.
+pub(super) fn options_problem(body: &[u8]) -> Option<&'static str> {
+    let options = find(Fields::of(body), STREAM_OPTIONS).and_then(object)?;
+    is_unclear(options, INCLUDE_USAGE)
+        .then_some("it gives `include_usage` twice or in another spelling: give it once, in lower case")
+}
+
 /// Whether `stream_options` asks for usage.
 pub(super) fn asks_usage(body: &[u8]) -> bool {
     let options = find(Fields::of(body), STREAM_OPTIONS).and_then(object);
@@ -309,6 +325,19 @@ mod tests {
         }
         assert_eq!(with_usage(b"[]"), None);
         assert_eq!(with_usage(b""), None);
+    }
+
+    #[test]
+    fn what_is_there_twice_or_spelled_otherwise_is_unclear() {
+        for (body, is_wrong) in [
+            (r#"{"model":"m","x":{"n":2,"N":3},"n":1}"#, false),
+            (r#"{"model":"m"}"#, false),
+            (r#"{"n":1,"n":2}"#, true),
+            (r#"{"n":1,"\u004e":2}"#, true),
+            (r#"{"N":2}"#, true),
+        ] {
+            assert_eq!(is_unclear(Fields::of(body.as_bytes()), "n"), is_wrong, "{body}");
+        }
     }
 
     #[test]

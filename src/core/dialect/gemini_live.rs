@@ -8,6 +8,7 @@ mod client;
 
 use super::fields::{object, raw};
 use super::google_usage::{Details, GoogleUsage, tier};
+use super::stated::is_misstated;
 use super::{
     AudioRate, ClientEvent, ClientPeek, Dialect, Handle, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest,
@@ -213,17 +214,15 @@ fn output<'a>(kind: OutputKind, bytes: usize) -> ProviderEvent<'a> {
     ProviderEvent::OutputDelta(OutputDelta { response: None, kind, bytes: bytes as u64 })
 }
 
-/// Without any of these nobody can tell what was used.
-const COUNTS: [&[u8]; 3] = [b"promptTokenCount", b"responseTokenCount", b"candidatesTokenCount"];
-
-/// Reads `usageMetadata`; `None` if there is no number in it.
+/// Reads `usageMetadata`; `None` if there is no number in it, or one that nobody can have used.
 fn usage(fields: Fields<'_>) -> Option<Usage> {
+    if is_misstated(fields.clone()) {
+        return None;
+    }
     let mut stated = GoogleUsage::default();
     for field in fields {
         let count = field.value.count();
-        let key = field.key.bytes();
-        stated.is_misstated |= COUNTS.contains(&&*key) && field.value.misstates();
-        match &*key {
+        match &*field.key.bytes() {
             b"promptTokenCount" => stated.prompt_count = count,
             b"responseTokenCount" | b"candidatesTokenCount" => {
                 stated.response_count = count.or(stated.response_count);

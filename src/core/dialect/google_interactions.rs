@@ -6,6 +6,7 @@
 
 use super::fields::{Type, last_word, raw, text, type_under, value_at};
 use super::google_usage::{Details, GoogleUsage};
+use super::stated::is_misstated;
 use super::{
     AudioRate, ClientEvent, ClientPeek, Content, Dialect, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest, Settings,
@@ -170,17 +171,15 @@ fn delta<'a>(event: Fields<'a>, unseen_bytes: u64) -> Option<OutputDelta<'a>> {
     Some(OutputDelta { response: Some(INTERACTION), kind, bytes })
 }
 
-/// Without any of these nobody can tell what was used.
-const COUNTS: [&[u8]; 2] = [b"total_input_tokens", b"total_output_tokens"];
-
 pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
+    if is_misstated(fields.clone()) {
+        return None;
+    }
     let mut stated = GoogleUsage::default();
     let mut searches = 0;
     for field in fields {
         let count = field.value.count();
-        let key = field.key.bytes();
-        stated.is_misstated |= COUNTS.contains(&&*key) && field.value.misstates();
-        match &*key {
+        match &*field.key.bytes() {
             b"total_input_tokens" => stated.prompt_count = count,
             b"total_output_tokens" => stated.response_count = count,
             b"total_tokens" => stated.total_count = count,

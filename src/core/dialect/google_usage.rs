@@ -22,8 +22,6 @@ pub(crate) struct GoogleUsage {
     pub(crate) response: Details,
     pub(crate) cached: Details,
     pub(crate) tools: Details,
-    /// A count is one that nobody can have used.
-    pub(crate) is_misstated: bool,
 }
 
 impl GoogleUsage {
@@ -39,12 +37,11 @@ impl GoogleUsage {
         self
     }
 
-    /// `None` if there is no number in it, or one that nobody can have used.
+    /// `None` if there is no number in it.
     pub(crate) fn usage(mut self) -> Option<Usage> {
         let counts = [self.prompt_count, self.response_count, self.total_count, self.cached_count];
         let beside = [self.thought_count, self.tool_count];
-        let has_number = counts.iter().chain(&beside).any(Option::is_some);
-        (has_number && !self.is_misstated).then_some(())?;
+        counts.iter().chain(&beside).any(Option::is_some).then_some(())?;
         self.prompt.settle(self.prompt_count);
         self.response.settle(self.response_count);
         self.cached.settle(self.cached_count);

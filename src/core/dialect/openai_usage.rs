@@ -1,20 +1,19 @@
 //! The `usage` object of OpenAI and its work-alikes, in the words of the realtime, responses or chat API, wherever it stands.
 
 use super::fields::{find, object};
-use super::stated::{Parts, Stated};
+use super::stated::{Parts, Stated, is_misstated};
 use crate::json::Fields;
 use crate::usage::Usage;
 
 /// Reads a `usage` object; `None` if there is no number in it, or one that nobody can have used.
 pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
+    if is_misstated(fields.clone()) {
+        return None;
+    }
     let mut stated = Stated::default();
     for field in fields {
         let count = field.value.count();
-        let key = field.key.bytes();
-        if COUNTS.contains(&&*key) && field.value.misstates() {
-            return None;
-        }
-        match &*key {
+        match &*field.key.bytes() {
             b"total_tokens" => stated.total = count,
             b"input_tokens" | b"prompt_tokens" => stated.input = count,
             b"output_tokens" | b"completion_tokens" => stated.output = count,
@@ -31,10 +30,6 @@ pub(crate) fn usage(fields: Fields<'_>) -> Option<Usage> {
     }
     stated.has_number().then(|| stated.with_all_reasoning().usage())
 }
-
-/// Without any of these nobody can tell what was used.
-const COUNTS: [&[u8]; 6] =
-    [b"input_tokens", b"prompt_tokens", b"output_tokens", b"completion_tokens", b"seconds", b"characters"];
 
 /// A fraction of a millisecond counts whole, but not the last digit of a float (1.1 s is 1100 ms).
 pub(crate) fn milliseconds(seconds: f64) -> u64 {

@@ -1,7 +1,28 @@
 //! What a provider's usage object states, and what follows from it: totals that exceed their parts, and cached tokens that no
 //! part names.
 
+use crate::json::Fields;
 use crate::usage::Usage;
+
+/// Without any of these nobody can tell what was used.
+const COUNTS: [&[u8]; 11] = [
+    b"input_tokens",
+    b"prompt_tokens",
+    b"output_tokens",
+    b"completion_tokens",
+    b"seconds",
+    b"characters",
+    b"promptTokenCount",
+    b"responseTokenCount",
+    b"candidatesTokenCount",
+    b"total_input_tokens",
+    b"total_output_tokens",
+];
+
+/// Whether a usage object states a count that nobody can have used.
+pub(crate) fn is_misstated(mut usage: Fields<'_>) -> bool {
+    usage.any(|field| COUNTS.contains(&&*field.key.bytes()) && field.value.misstates())
+}
 
 /// The numbers of a `usage` object as they stand there.
 #[derive(Debug, Default, PartialEq)]

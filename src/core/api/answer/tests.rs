@@ -117,6 +117,87 @@ fn only_what_can_run_in_the_background_is_elsewhere_for_it() {
 }
 
 #[test]
+fn a_provider_that_runs_nothing_in_the_background_states_at_once_what_was_used() {
+    let at = ("openai", "POST", "/v1/responses");
+    let asked = r#"{"model":"gpt-4.1-mini","background":true,"input":"12345678"}"#;
+    let answer =
+        r#"{"id":"r","background":false,"status":"completed","usage":{"input_tokens":9,"output_tokens":3}}"#;
+    let whole = Exchange { at, asked, kind: JSON, ..CHAT };
+    assert_eq!(figures(&whole.at_every_split(answer)), [(9, 3, false)]);
+    let stream = format!("data: {{\"type\":\"response.completed\",\"response\":{answer}}}\n\n");
+    assert_eq!(figures(&Exchange { kind: SSE, ..whole }.at_every_split(&stream)), [(9, 3, false)]);
+    let again = Exchange { at: ("openai", "GET", "/v1/responses/r"), asked: "", ..whole };
+    assert_eq!(figures(&again.at_every_split(answer)), []);
+}
+
+#[test]
+fn what_runs_in_the_background_has_failed_where_it_is_said_of_it_alone() {
+    let created =
+        r#"data: {"type":"response.created","response":{"id":"r","background":true,"status":"queued"}}"#;
+    let stream = |last: &str| format!("{created}\n\ndata: {last}\n\n");
+    for (status, body, has_failed) in [
+        (200, r#"{"id":"r","background":true,"status":"cancelled","usage":null}"#.to_owned(), true),
+        (200, stream(r#"{"type":"response.failed","response":{"id":"r","status":"failed"}}"#), true),
+        (200, stream(r#"{"type":"error","message":"the stream is over"}"#), false),
+        (200, r#"{"id":"r","background":true,"status":"in_progress"}"#.to_owned(), false),
+        (429, r#"{"id":"r","error":{"message":"later"}}"#.to_owned(), false),
+    ] {
+        let (_, endpoint) = endpoint("openai", "GET", "/v1/responses/r");
+        let asked = endpoint.asked(b"");
+        let mut answer = Answer::new(&endpoint, asked, status, |_| None);
+        let mut rest = body.as_bytes();
+        while !rest.is_empty() {
+            rest = &rest[answer.read(rest, &mut |_| {}).bytes..];
+        }
+        answer.end(true, &mut |_| {});
+        assert_eq!((answer.id(), answer.has_failed_elsewhere()), (Some("r"), has_failed), "{body}");
+    }
+    // Nor is it over with a stream that says nothing of that.
+    let again = Exchange { at: ("openai", "GET", "/v1/responses/r"), asked: "", ..CHAT };
+    let body = stream(r#"{"type":"response.output_text.delta","delta":"12345678"}"#);
+    assert_eq!(again.at_every_split(&body), []);
+}
+
+#[test]
+fn what_nobody_can_have_used_is_not_stated_and_makes_nothing_of_what_was_stated_before() {
+    let chat = |usage: &str| format!("data: {{\"choices\":[],\"usage\":{{{usage}}}}}\n\n");
+    let said = "data: {\"choices\":[{\"delta\":{\"content\":\"123456789\"}}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1}}\n\n";
+    let chat = |usage: &str| format!("{said}{}", chat(usage));
+    let google = |usage: &str| {
+        let said = r#"{"candidates":[{"content":{"parts":[{"text":"123456789"}]}}],"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":1}}"#;
+        format!("[{said},{{\"usageMetadata\":{{{usage}}}}}]")
+    };
+    let anthropic = |usage: &str| {
+        let events = [
+            r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":2,"output_tokens":1}}}"#,
+            r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"123456789"}}"#,
+            &format!(r#"{{"type":"message_delta","usage":{{{usage}}}}}"#),
+            r#"{"type":"message_stop"}"#,
+        ];
+        events.map(|event| format!("data: {event}\n\n")).concat()
+    };
+    let gemini = Exchange {
+        at: ("gemini", "POST", "/v1beta/models/m:streamGenerateContent"),
+        asked: r#"{"contents":[{"parts":[{"text":"12345678"}]}]}"#,
+        kind: JSON,
+        ..CHAT
+    };
+    let claude = Exchange { at: ("anthropic", "POST", "/v1/messages"), ..CHAT };
+    for absurd in ["-3", "1e13", "\"many\"", "{}", "true"] {
+        for (exchange, body) in [
+            (CHAT, chat(&format!(r#""prompt_tokens":2,"completion_tokens":{absurd}"#))),
+            (gemini, google(&format!(r#""promptTokenCount":{absurd},"candidatesTokenCount":2"#))),
+            (claude, anthropic(&format!(r#""output_tokens":{absurd}"#))),
+        ] {
+            assert_eq!(figures(&exchange.booked([body.as_bytes()].into_iter())), [(2, 3, true)], "{body}");
+        }
+    }
+    // What is null is not stated.
+    let null = chat(r#""prompt_tokens":null,"completion_tokens":null"#);
+    assert_eq!(figures(&CHAT.booked([null.as_bytes()].into_iter())), [(2, 1, false)]);
+}
+
+#[test]
 fn a_stream_that_states_nothing_is_estimated() {
     let body =
         "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"123456789\"}}]}\n\ndata: [DONE]\n\n";

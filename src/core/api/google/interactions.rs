@@ -6,7 +6,7 @@ use super::super::skim::{Wanted, audio, presence, text, value};
 use super::super::{Call, ModelIn, Reach};
 use crate::close_reason::CloseReason;
 use crate::dialect::Content;
-use crate::dialect::fields::{self, last_word, object};
+use crate::dialect::fields::{self, last_word};
 use crate::dialect::google_interactions::usage;
 use crate::json::Fields;
 use serde_json::json;
@@ -69,7 +69,7 @@ fn ask(body: &[u8]) -> Asked {
 
 /// Nothing is told of it until it is over, for it may be asked for once more.
 fn ask_again(_: &[u8]) -> Asked {
-    Asked { in_background: true, ..Asked::default() }
+    Asked { in_background: true, is_again: true, ..Asked::default() }
 }
 
 fn read(event: &Event<'_>, progress: &mut Progress) {
@@ -81,7 +81,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             b"model" | b"interaction.model" => progress.set_model(fields::text(field).map(last_word)),
             b"status" | b"interaction.status" => status = fields::text(field),
             b"usage" | b"interaction.usage" | b"metadata.total_usage" if !field.cut => {
-                progress.usage = object(field).and_then(usage).or(progress.usage);
+                progress.state(field, usage);
             }
             b"error" => has_error = true,
             _ => {}
@@ -89,8 +89,12 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
     }
     // What a whole body is called says nothing, unless it is an error.
     let kind = kind.filter(|kind| !event.is_whole_answer || kind == "error");
+    // A stream that breaks off is not the interaction, where that runs without it.
+    let breaks_off =
+        kind.as_deref() == Some("error") && progress.asked.in_background && !event.is_whole_answer;
     let is_under_way = status.as_deref() == Some("in_progress");
     match kind.as_deref() {
+        _ if breaks_off => {}
         None if event.is_whole_answer && is_under_way => progress.end(State::Elsewhere),
         None if event.is_whole_answer && !has_error => progress.end(State::Over),
         Some("interaction.completed" | "interaction.cancelled" | "interaction.canceled") => {

@@ -2,11 +2,11 @@
 //! provider states nothing, the text, the length of what was uploaded and that of what came back are all there is to go by.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, written};
+use super::super::request::{Asked, is_unclear, written};
 use super::super::skim::{audio, text, value};
 use super::super::{Call, ModelIn};
 use super::RATES;
-use crate::dialect::fields::{self, find, object};
+use crate::dialect::fields::{self, find};
 use crate::dialect::openai_usage::{milliseconds, usage};
 use crate::dialect::{Content, http_body};
 use crate::json::Fields;
@@ -44,21 +44,20 @@ fn ask_speech(body: &[u8]) -> Asked {
     let characters = of("input").map_or(0, |input| input.decode().chars().count() as u64);
     let instructions = of("instructions").map_or(0, |text| text.raw.len() as u64);
     let text_bytes = of("input").map_or(0, |text| text.raw.len() as u64) + instructions;
-    Asked { characters, content: Content { text_bytes, ..Content::default() }, ..Asked::of(body) }
+    let (asked, content) = (Asked::of(body), Content { text_bytes, ..Content::default() });
+    let problem = is_unclear(Fields::of(body), "input")
+        .then_some("it gives `input` twice or in another spelling: give it once, in lower case");
+    Asked { characters, content, problem: asked.problem.or(problem), ..asked }
 }
 
 fn read_speech(event: &Event<'_>, progress: &mut Progress) {
     for field in event.fields.clone() {
         match &*field.key.bytes() {
-            b"usage" if !field.cut => {
-                // All that it says is sound.
-                let stated = object(field).and_then(usage).map(|usage| Usage {
-                    text_out: 0,
-                    audio_out: usage.text_out + usage.audio_out,
-                    ..usage
-                });
-                progress.usage = stated.or(progress.usage);
-            }
+            // All that it says is sound.
+            b"usage" if !field.cut => progress.state(field, |fields| {
+                let said = |usage: Usage| usage.text_out + usage.audio_out;
+                usage(fields).map(|usage| Usage { text_out: 0, audio_out: said(usage), ..usage })
+            }),
             b"type" if fields::text(field).as_deref() == Some("speech.audio.done") => {
                 progress.end(State::Over)
             }
@@ -81,7 +80,7 @@ fn read_transcription(event: &Event<'_>, progress: &mut Progress) {
     let mut sound_ms = progress.asked.sound_ms;
     for field in event.fields.clone() {
         match &*field.key.bytes() {
-            b"usage" if !field.cut => progress.usage = object(field).and_then(usage).or(progress.usage),
+            b"usage" if !field.cut => progress.state(field, usage),
             b"duration" => sound_ms = field.value.number().map_or(sound_ms, milliseconds),
             b"type" if fields::text(field).as_deref() == Some("transcript.text.done") => {
                 progress.end(State::Over);

@@ -2,10 +2,10 @@
 //! without any.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, asks_usage, content};
+use super::super::request::{Asked, asks_usage, content, options_problem};
 use super::super::skim::{Wanted, audio, presence, text, value};
 use super::super::{Call, ModelIn};
-use crate::dialect::fields::{self, object};
+use crate::dialect::fields;
 use crate::dialect::openai_usage::usage;
 use crate::dialect::{Content, http_body};
 use crate::json::Fields;
@@ -51,6 +51,7 @@ const WANTED: &[Wanted] = &[
 fn ask(body: &[u8]) -> Asked {
     let mut asked = Asked::of(body);
     asked.lacks_usage = asked.streams && !asks_usage(body);
+    asked.problem = asked.problem.or_else(|| options_problem(body));
     let reads = |field: &crate::json::Field<'_>| {
         ["messages", "prompt", "tools", "functions", "response_format"].iter().any(|name| field.key.is(name))
     };
@@ -68,7 +69,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             b"id" => progress.name(fields::text(field)),
             b"model" => progress.set_model(fields::text(field)),
             b"service_tier" => progress.set_term("service_tier", fields::text(field)),
-            b"usage" if !field.cut => progress.usage = object(field).and_then(usage).or(progress.usage),
+            b"usage" if !field.cut => progress.state(field, usage),
             b"choices" => has_choices = true,
             b"error" => has_error = true,
             _ => {}
@@ -78,5 +79,25 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
         progress.end(State::Failed);
     } else if progress.usage.is_some() && !has_choices {
         progress.end(State::Over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_usage_is_asked_for_is_said_once_and_as_it_is_spelled() {
+        for (options, is_wrong) in [
+            (r#"{"include_usage":true,"other":1}"#, false),
+            ("{}", false),
+            ("null", false),
+            (r#"{"include_usage":true,"include_usage":false}"#, true),
+            (r#"{"include_usage":true,"Include_Usage":false}"#, true),
+            (r#"{"INCLUDE_USAGE":true}"#, true),
+        ] {
+            let body = format!(r#"{{"model":"m","stream":true,"stream_options":{options}}}"#);
+            assert_eq!(ask(body.as_bytes()).problem.is_some(), is_wrong, "{options}");
+        }
     }
 }

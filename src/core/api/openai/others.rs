@@ -1,7 +1,7 @@
 //! Embeddings, decisions and pictures: one body each, pictures perhaps in pieces.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, content, written};
+use super::super::request::{Asked, content, is_unclear, written};
 use super::super::skim::value;
 use super::super::{Call, ModelIn};
 use crate::dialect::fields::{self, find, object};
@@ -70,7 +70,15 @@ fn ask(body: &[u8]) -> Asked {
 fn ask_images(body: &[u8]) -> Asked {
     let count = find(Fields::of(body), "n").and_then(|field| field.value.count());
     let prompt = find(Fields::of(body), "prompt").map(|field| content(field.value));
-    Asked { images: count.unwrap_or(1), content: prompt.unwrap_or_default(), ..Asked::of(body) }
+    let asked = Asked::of(body);
+    let problem = is_unclear(Fields::of(body), "n")
+        .then_some("it gives `n` twice or in another spelling: give it once");
+    Asked {
+        images: count.unwrap_or(1),
+        content: prompt.unwrap_or_default(),
+        problem: asked.problem.or(problem),
+        ..asked
+    }
 }
 
 fn read(event: &Event<'_>, progress: &mut Progress) {
@@ -79,7 +87,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             b"id" => progress.name(fields::text(field)),
             b"model" => progress.set_model(fields::text(field)),
             b"service_tier" => progress.set_term("service_tier", fields::text(field)),
-            b"usage" if !field.cut => progress.usage = object(field).and_then(usage).or(progress.usage),
+            b"usage" if !field.cut => progress.state(field, usage),
             _ => {}
         }
     }
@@ -95,7 +103,7 @@ fn read_images(event: &Event<'_>, progress: &mut Progress) {
     for field in event.fields.clone() {
         match &*field.key.bytes() {
             b"type" => is_over = fields::text(field).is_some_and(|kind| kind.ends_with(".completed")),
-            b"usage" if !field.cut => progress.usage = image_usage(field).or(progress.usage),
+            b"usage" if !field.cut => progress.state(field, image_usage),
             b"svg_usage" if !field.cut => {
                 let model = object(field).and_then(|usage| find(usage, "model")).and_then(fields::text);
                 let stated = object(field).and_then(usage);
@@ -119,9 +127,9 @@ fn read_images(event: &Event<'_>, progress: &mut Progress) {
 const IMAGE_TOKENS: u64 = 1_056;
 
 /// What comes out is pictures, but for the text that details name.
-fn image_usage(field: Field<'_>) -> Option<Usage> {
-    let stated = object(field).and_then(usage)?;
-    let details = object(field).and_then(|fields| find(fields, "output_tokens_details")).and_then(object);
+fn image_usage(fields: Fields<'_>) -> Option<Usage> {
+    let stated = usage(fields.clone())?;
+    let details = find(fields, "output_tokens_details").and_then(object);
     if details.is_some_and(|mut details| details.next().is_some()) {
         return Some(stated);
     }

@@ -69,7 +69,7 @@ fn ask(body: &[u8]) -> Asked {
 
 /// Nothing is told of it until it is over, for it may be asked for once more.
 fn ask_again(_: &[u8]) -> Asked {
-    Asked { in_background: true, ..Asked::default() }
+    Asked { in_background: true, is_again: true, ..Asked::default() }
 }
 
 fn read(event: &Event<'_>, progress: &mut Progress) {
@@ -83,7 +83,7 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
             b"status" | b"response.status" => status = fields::text(field),
             // It was answered where it was asked for, and is only looked at.
             b"background" | b"response.background" => {
-                was_answered = progress.asked.in_background && matches!(field.value, Value::Plain(b"false"));
+                was_answered = progress.asked.is_again && matches!(field.value, Value::Plain(b"false"));
             }
             b"service_tier" | b"response.service_tier" => {
                 progress.set_term("service_tier", fields::text(field));
@@ -99,8 +99,12 @@ fn read(event: &Event<'_>, progress: &mut Progress) {
     }
     // What a whole body is called says nothing, unless it is an error.
     let kind = kind.filter(|kind| !event.is_whole_answer || kind == "error");
+    // A stream that breaks off is not the response, where that runs without it.
+    let breaks_off =
+        kind.as_deref() == Some("error") && progress.asked.in_background && !event.is_whole_answer;
     // Only the body itself and the last event of a stream state what counts.
     let ending = match (kind.as_deref(), status.as_deref()) {
+        _ if breaks_off => None,
         (None, Some("queued" | "in_progress")) => Some(State::Elsewhere),
         (None, Some("failed" | "cancelled")) | (Some("response.failed" | "error"), _) => Some(State::Failed),
         (None, _) if event.is_whole_answer => Some(State::Over),
