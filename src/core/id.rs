@@ -187,15 +187,21 @@ impl fmt::Debug for KeyHash {
 }
 
 /// What a session is for: what its cost is booked under. Everything but the user is optional.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     pub user: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<OrgId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<Feature>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
     /// The tokenist key by which the caller came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyHash>,
 }
 

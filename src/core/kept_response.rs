@@ -5,7 +5,7 @@
 //! provider states, and before that once by estimate at most.
 
 use crate::catalog::Kept;
-use crate::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
+use crate::id::{Identity, Model, OrgId, SessionId};
 use crate::message::Delta;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
@@ -34,19 +34,8 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptResponse {
     pub stage: Stage,
-    pub user: UserId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub org: Option<OrgId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub feature: Option<Feature>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conversation: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<KeyHash>,
+    #[serde(flatten)]
+    pub identity: Arc<Identity>,
     pub session: u64,
     pub provider: Arc<str>,
     pub model: Model,
@@ -106,16 +95,9 @@ impl From<&Arc<str>> for ResponseId {
 impl KeptResponse {
     /// One for which this is to be booked if nothing is heard of it for so long.
     pub fn under_way(delta: &Delta, wait_ms: u64, writer: &Arc<str>) -> KeptResponse {
-        let Identity { user, org, feature, conversation, email, name, key } = (*delta.identity).clone();
         KeptResponse {
             stage: Stage::UnderWay,
-            user,
-            org,
-            feature,
-            conversation,
-            email,
-            name,
-            key,
+            identity: Arc::clone(&delta.identity),
             session: delta.session.0,
             provider: Arc::clone(&delta.provider),
             model: delta.model.clone(),
@@ -137,11 +119,10 @@ impl KeptResponse {
 
     /// What is to be booked of it by estimate.
     pub fn estimate(&self, now: Timestamp) -> Delta {
-        let KeptResponse { user, org, feature, conversation, email, name, key, .. } = self.clone();
         Delta {
             at: now,
             session: SessionId(self.session),
-            identity: Arc::new(Identity { user, org, feature, conversation, email, name, key }),
+            identity: Arc::clone(&self.identity),
             provider: Arc::clone(&self.provider),
             model: self.model.clone(),
             usage: self.usage,
@@ -164,7 +145,7 @@ impl Kept for KeptResponse {
     const KIND: &'static str = "response";
 
     fn org<'a>(&'a self, _: &'a str) -> Option<&'a str> {
-        self.org.as_ref().map(OrgId::as_str)
+        self.identity.org.as_ref().map(OrgId::as_str)
     }
 }
 
@@ -189,6 +170,8 @@ mod tests {
         };
         let kept = KeptResponse::under_way(&delta, 80, &"one".into());
         let entry = Entry::of("openai/resp_1", Some(&kept));
+        let text = r#"{"stage":"under_way","user":"alice","org":"acme","session":18446744073709551615,"#;
+        assert!(entry.value.as_ref().is_some_and(|value| value.starts_with(text)), "{entry:?}");
         let read: KeptResponse = entry.read().unwrap();
         assert_eq!(read, kept);
         assert_eq!(read.estimate(Timestamp(5)), delta);

@@ -118,8 +118,10 @@ impl Aggregator {
     ) {
         let found = match self.kept_response(id) {
             Some(response) => {
-                let found =
-                    FoundResponse { is_anothers: response.user != *user, counted: response.counted() };
+                let found = FoundResponse {
+                    is_anothers: response.identity.user != *user,
+                    counted: response.counted(),
+                };
                 if let Some(heard) = response.heard_of(now).filter(|_| !found.is_anothers) {
                     self.keep_response(id, &heard, now);
                 }
