@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "src/core/dialect";
-const REGISTRY: &str = "src/core/dialect/mod.rs";
+const REGISTRY: &str = "src/core/dialect/families.rs";
 const LINES_MAX: usize = 400;
 
 /// Who may name a dialect besides: what configures them, what they speak over HTTP, and the headers that go up, whoever reads them.
