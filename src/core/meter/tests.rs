@@ -2,7 +2,7 @@ mod reading;
 
 use super::open::Open;
 use super::*;
-use crate::dialect::{HEAD_BYTES_MAX, OpenaiRealtime};
+use crate::dialect::{HEAD_BYTES_MAX, OpenaiRealtime, Rest};
 use crate::money::NanoUsd;
 use crate::time::{HOUR_MS, Instant, Timestamp};
 use proptest::prelude::*;
