@@ -7,6 +7,7 @@ use crate::cluster::{PeerTotals, Scope, Writer};
 use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
+use crate::message::{Closed, Opened};
 use crate::money::NanoUsd;
 use crate::record::Applied;
 use crate::record::Ceiling;
