@@ -9,8 +9,10 @@
 mod cluster;
 mod journal;
 mod limits;
+mod own_calls;
 mod responses;
 mod resumption;
+mod settings;
 mod slots;
 mod speaking;
 mod turn;
@@ -24,7 +26,7 @@ use self::resumption::Resumptions;
 use self::slots::{Asked, Slots};
 pub(crate) use self::turn::{Obeyed, Turn};
 use self::uses::Uses;
-use self::views::{holding_block, session_view};
+use self::views::session_view;
 use crate::accounts::{Accounts, Outbox};
 use crate::clock::Clock;
 use crate::command::{Command, Need};
@@ -32,8 +34,6 @@ use crate::domain_event::{DomainEvent, DomainEvents};
 use crate::error::CommandError;
 use crate::prices::Prices;
 use crate::progress::{Progress, Replication};
-use crate::setting::SettingUpdate;
-use crate::view::{Call, Judged, UserView};
 use crate::writer::Writer;
 use crossbeam::channel::{Receiver, Select};
 use std::borrow::Cow;
@@ -44,19 +44,12 @@ use std::time::{Duration, Instant};
 use tokenist_core::authority::Membership;
 use tokenist_core::batch::Batch;
 use tokenist_core::catalog::{Entry, Kept};
-use tokenist_core::close_reason::CloseReason;
-use tokenist_core::id::{Holder, Identity, Model, SessionId, UserId};
-use tokenist_core::key::{Key, KeyId};
+use tokenist_core::id::{Holder, Identity, SessionId};
 use tokenist_core::ledger::{Full, Ledger, Slot, Warning};
-use tokenist_core::limit::{Block, Limit, RuleAction};
-use tokenist_core::message::Rejected;
 use tokenist_core::price::Listing;
-use tokenist_core::profile::Said;
 use tokenist_core::record::Record;
-use tokenist_core::refusal::RefusalReason;
 use tokenist_core::time::Timestamp;
-use tokenist_core::verdict::{Remaining, Verdict, judge, judge_model};
-use tokenist_handoff::{Account, Admitted, Answer, Charge, Heartbeat, Order, Report, Sender};
+use tokenist_handoff::{Account, Admitted, Answer, Heartbeat, Order, Report, Sender};
 use tracing::{info, warn};
 
 /// Reports that are applied before commands are looked at again: under a millisecond's worth.
@@ -250,63 +243,6 @@ impl Aggregator {
         }
     }
 
-    pub fn set_limit(
-        &mut self,
-        user: UserId,
-        limit: Limit,
-        now: Timestamp,
-    ) -> Result<UserView, CommandError> {
-        let (slot, _) = self.assign_slot(&Holder::User(user), now)?;
-        self.ledger.set_limit(slot, Some(limit), now);
-        self.announce(slot);
-        self.publish();
-        Ok(self.user_view(slot, None))
-    }
-
-    pub fn block(&mut self, user: UserId, block: Block, now: Timestamp) -> Result<(), CommandError> {
-        let holder = Holder::User(user);
-        let (slot, _) = self.assign_slot(&holder, now)?;
-        self.ledger.set_block(slot, Some(block), now);
-        self.announce(slot);
-        self.publish();
-        self.tell_block(&holder, now);
-        Ok(())
-    }
-
-    /// Whether the user was blocked.
-    pub fn unblock(&mut self, user: UserId, now: Timestamp) -> bool {
-        let holder = Holder::User(user);
-        let Some(slot) = self.ledger.find(&holder) else { return false };
-        let was_blocked = self.ledger.record(slot).block().is_some_and(|block| block.holds_at(now));
-        self.ledger.set_block(slot, None, now);
-        self.announce(slot);
-        self.publish();
-        if was_blocked {
-            self.tell_block(&holder, now);
-        }
-        was_blocked
-    }
-
-    /// That the user has become blocked, or free.
-    fn tell_block(&self, holder: &Holder, now: Timestamp) {
-        self.domain_events.publish(|| {
-            let record = self.ledger.record(self.ledger.find(holder)?);
-            let Holder::User(user) = holder.clone() else { return None };
-            Some(match holding_block(record, now).cloned() {
-                Some(block) => DomainEvent::Blocked { user, block },
-                None => DomainEvent::Unblocked { user, at: now },
-            })
-        });
-    }
-
-    /// Does to users what rules say, or no longer.
-    pub fn apply_rule_actions(&mut self, users: Vec<(UserId, Option<RuleAction>)>, now: Timestamp) {
-        for (user, rule_action) in users {
-            self.ledger.apply_rule_action(&Holder::User(user), rule_action, now);
-        }
-        self.publish();
-    }
-
     /// Whether there is such a session. Which shard has it is not known here, so all are told.
     pub fn close_session(&mut self, session: SessionId) -> bool {
         let is_live = self.ledger.session(session).is_some();
@@ -316,188 +252,12 @@ impl Aggregator {
         is_live
     }
 
-    /// Makes a user known, with what is said of it.
-    pub fn introduce(&mut self, identity: &Identity, now: Timestamp) -> Result<UserView, CommandError> {
-        let (slot, _) = self.assign_slot(&Holder::User(identity.user.clone()), now)?;
-        self.ledger.introduce(slot, identity, Said::ByOperator, now);
-        self.announce(slot);
-        self.publish();
-        Ok(self.user_view(slot, None))
-    }
-
-    /// Counts a call that did not pass through a session, as a shard would: the accounts are charged first. One that was
-    /// counted before is only judged.
-    pub fn record(&mut self, call: Call, now: Timestamp) -> Result<Judged, CommandError> {
-        let Call { mut delta, mut log, ids } = call;
-        let identity = Arc::new(self.speaks_as(&delta.identity)?);
-        delta.identity = Arc::clone(&identity);
-        if let Some(log) = &mut log {
-            log.identity = Arc::clone(&identity);
-        }
-        let call = Call { delta, log, ids };
-        let charge = Charge {
-            cost: call.delta.cost,
-            tokens: i64::try_from(call.delta.usage.total_tokens()).unwrap_or(i64::MAX),
-        };
-        let opened: Result<Vec<_>, Full> =
-            identity.holders().map(|holder| self.assign_slot(&holder, now)).collect();
-        let opened = opened?; // Nothing is charged where there is no room for all.
-        let model = call.delta.model.clone();
-        if !self.ledger.mark(&call.ids, now) {
-            return Ok(self.judge(&identity, &model, now));
-        }
-        let upto = self.journal.append(&call);
-        let Call { delta, log, ids: _ } = call;
-        self.ledger.introduce(opened[0].0, &identity, self.said_of_call(&identity), now);
-        for (_, account) in &opened {
-            account.charge(charge);
-        }
-        self.ledger.apply(delta, now);
-        if let Some(log) = log {
-            self.ledger.log(log);
-        }
-        self.journal.apply(upto);
-        self.publish();
-        Ok(self.judge(&identity, &model, now))
-    }
-
-    /// Whether a call of this identity to a model would be let through, and how its user stands. No holder becomes known
-    /// by it.
-    pub fn judge(&mut self, identity: &Identity, model: &Model, now: Timestamp) -> Judged {
-        // The first block is the one that is told: the user's own, then its org's, its feature's, its key's.
-        let verdicts = identity.holders().map(|holder| self.verdict(holder, now));
-        let mut verdicts: Vec<Verdict> = verdicts.collect();
-        let first = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Block(_))).unwrap_or(0);
-        let verdict = match verdicts.swap_remove(first) {
-            verdict @ Verdict::Block(_) => verdict,
-            verdict => self.verdict_on(model, identity, now).map_or(verdict, Verdict::Block),
-        };
-        let record = self.known_or_stranger(Holder::User(identity.user.clone()), now);
-        Judged {
-            verdict,
-            remaining: Remaining::of(&record.account_state().limit, record.used()),
-            delay_ms: record.account_state().delay_ms,
-            org: identity.org.clone(),
-            user: self.view(&record, None),
-        }
-    }
-
-    /// As [`Aggregator::judge`], for an application that may or may not speak for the user.
-    fn judge_call(&mut self, said: &Identity, model: &Model, now: Timestamp) -> Result<Judged, CommandError> {
-        let identity = self.speaks_as(said)?;
-        let judged = self.judge(&identity, model, now);
-        self.note_refusal(&identity, &judged, now);
-        Ok(judged)
-    }
-
-    /// An application that asks and is told no has been refused as well.
-    fn note_refusal(&mut self, identity: &Identity, judged: &Judged, now: Timestamp) {
-        let Verdict::Block(ending) = &judged.verdict else { return };
-        self.ledger.refuse(Rejected {
-            at: now,
-            user: Some(identity.user.clone()),
-            org: identity.org.clone(),
-            key: identity.key,
-            address: "".into(),
-            reason: RefusalReason::of(ending),
-            count: 1,
-        });
-    }
-
-    fn verdict(&mut self, holder: Holder, now: Timestamp) -> Verdict {
-        if let Some(slot) = self.ledger.find(&holder) {
-            self.ledger.advance(slot, now);
-        }
-        let record = self.known_or_stranger(holder, now);
-        judge(record.account_state(), record.used(), now)
-    }
-
-    /// Why a model is not for these holders, if so.
-    fn verdict_on(&self, model: &Model, identity: &Identity, now: Timestamp) -> Option<CloseReason> {
-        let models = |holder| self.known_or_stranger(holder, now).account_state().limit.models.clone();
-        let lists: Vec<_> = identity.holders().map(models).collect();
-        judge_model(model.as_str(), &lists)
-    }
-
     fn known_or_stranger(&self, holder: Holder, now: Timestamp) -> Cow<'_, Record> {
         match (self.ledger.find(&holder), self.visitor(&holder)) {
             (Some(slot), _) => Cow::Borrowed(self.ledger.record(slot)),
             (None, Some(record)) => Cow::Borrowed(record),
             (None, None) => Cow::Owned(self.ledger.stranger(holder, now)),
         }
-    }
-
-    /// Makes a key known, or changes it; its live sessions end if it does.
-    pub fn set_key(&mut self, key: Key, now: Timestamp) -> Result<(), CommandError> {
-        let hash = key.hash;
-        self.ledger.set_key(key, now).map_err(|Full| CommandError::KeysFull)?;
-        self.announce_key(&hash);
-        self.publish();
-        Ok(())
-    }
-
-    /// Puts an entry into the catalog, or changes or removes it.
-    pub fn set_entry(&mut self, entry: Entry, now: Timestamp) -> Result<(), CommandError> {
-        let id = entry.id.clone();
-        self.end_revoked(&entry);
-        self.ledger.set_entry(entry, now).map_err(|Full| CommandError::CatalogFull)?;
-        self.announce_entry(&id);
-        if *id.kind == *Listing::KIND {
-            self.reprice();
-        }
-        Ok(())
-    }
-
-    /// The key opens nothing from `at` on, nor later than it would have. `None` if there is no such key, or it has
-    /// been revoked before.
-    pub fn end_key(&mut self, id: &KeyId, at: Timestamp, now: Timestamp) -> Option<Key> {
-        let mut key = self.ledger.key_of(id).filter(|key| key.revoked_at.is_none())?.clone();
-        if at <= now {
-            key.revoked_at = Some(now);
-        } else {
-            key.expires_at = Some(key.expires_at.map_or(at, |expiry| expiry.min(at)));
-        }
-        // It is known, so there is room.
-        self.set_key(key.clone(), now).ok()?;
-        Some(key)
-    }
-
-    /// Takes over what other instances have set, where it is later than what is known here. How much of it was.
-    pub fn adopt(&mut self, updates: Vec<SettingUpdate>, now: Timestamp) -> usize {
-        let mut adopted = 0;
-        let is_price = |update: &SettingUpdate| matches!(update, SettingUpdate::Entry(entry) if *entry.value.id.kind == *Listing::KIND);
-        let are_prices_among = updates.iter().any(is_price);
-        for update in updates {
-            let is_new = match update {
-                SettingUpdate::Holder(state) => {
-                    let holder = state.holder.clone();
-                    let before = self.block_of(&holder, now);
-                    let is_new = self.ledger.adopt(state, now);
-                    if before != self.block_of(&holder, now) {
-                        self.tell_block(&holder, now);
-                    }
-                    is_new
-                }
-                SettingUpdate::Key(key) => self.ledger.adopt_key(key, now),
-                SettingUpdate::Entry(entry) => {
-                    self.end_revoked(&entry.value);
-                    let id = entry.value.id.clone();
-                    let is_new = self.ledger.adopt_entry(entry);
-                    self.follow_response(&id);
-                    is_new
-                }
-            };
-            adopted += usize::from(is_new);
-        }
-        if are_prices_among {
-            self.reprice();
-        }
-        self.publish();
-        adopted
-    }
-
-    fn block_of(&self, holder: &Holder, now: Timestamp) -> Option<Block> {
-        holding_block(self.ledger.record(self.ledger.find(holder)?), now).cloned()
     }
 
     /// Carries out a command and answers it, once what the store has of its holders is known.
