@@ -1,13 +1,10 @@
 //! A store that fails when it is told to, and that can be looked into while a writer owns it.
 
-#![allow(dead_code, reason = "no test uses all of it")]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokenist_control::store::{
-    AuditFilter, Filter, Memory, Reader, Recall, RefusalFilter, Store, StoreError, UsageQuery, UsageRow,
-    memory,
+    AuditFilter, Filter, Reader, Recall, RefusalFilter, Store, StoreError, UsageQuery, UsageRow,
 };
 use tokenist_core::audit::Audit;
 use tokenist_core::batch::{Batch, Event, Log, Restored, SessionRecord};
@@ -47,13 +44,6 @@ impl Faulty {
 
     pub(crate) fn set_fault(&self, fault: Fault) {
         self.inner().1 = fault;
-    }
-
-    /// Drops the store, then opens it anew, as the next process does.
-    pub(crate) fn reopen(&self, open: impl FnOnce() -> Box<dyn Store>) {
-        let mut inner = self.inner();
-        inner.0 = Box::new(Memory::new(memory::Config::default()));
-        *inner = (open(), Fault::None);
     }
 
     /// Questions that are not answered now.

@@ -1,160 +1,31 @@
 //! What the control plane promises shards and operators, over its real threads and queues.
 
+mod bench;
 mod faulty;
+mod speaking;
 
-use faulty::{Fault, Faulty};
+use bench::{Bench, config, cost_limit, delta, eventually, identity, key, wait};
+use faulty::Fault;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_control::clock::system_time as now;
 use tokenist_control::error::CommandError;
-use tokenist_control::handle::Handle;
-use tokenist_control::prices::Prices;
-use tokenist_control::store::{Memory, UsageQuery, memory};
-use tokenist_control::view::{Call, KeyQuery, UserFilter, UserQuery};
-use tokenist_control::{Config, Control, Store, start};
-use tokenist_core::authority::Mute;
+use tokenist_control::store::UsageQuery;
+use tokenist_control::view::{Call, UserFilter, UserQuery};
+use tokenist_control::{Config, Store};
 use tokenist_core::batch::Restored;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::kept_response::{Counted, ResponseId};
-use tokenist_core::key::{Key, KeyId, Scopes};
-use tokenist_core::ledger;
-use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::key::KeyId;
+use tokenist_core::limit::{Block, Limit};
 use tokenist_core::message::{Closed, Delta, Opened};
 use tokenist_core::money::NanoUsd;
-use tokenist_core::price::PriceTable;
 use tokenist_core::rule::{Lookback, Restriction, Rule, Subject, SubjectKind, Trigger, Unit};
-use tokenist_core::time::Timestamp;
 use tokenist_core::totals::Totals;
-use tokenist_core::usage::Usage;
 use tokenist_core::verdict::Verdict;
-use tokenist_handoff::{
-    Admission, Admitted, Answer, Charge, FoundResponse, KeyRefusal, Mailbox, Order, Report, ResponseReport,
-    mailbox,
-};
-
-/// A control plane with the shards' ends of its queues.
-struct Bench {
-    control: Control,
-    mailboxes: Vec<Mailbox<Order>>,
-    store: Faulty,
-}
-
-impl Bench {
-    fn start(config: Config, mailbox_size: usize) -> Bench {
-        let (senders, mailboxes) = (0..2).map(|_| mailbox(mailbox_size).unwrap()).unzip();
-        let store = Faulty::new(Box::new(Memory::new(memory::Config::default())));
-        let prices = Arc::new(Prices::new(PriceTable::builtin()));
-        let control = start(config, Box::new(store.clone()), senders, prices).unwrap();
-        Bench { control, mailboxes, store }
-    }
-
-    fn handle(&self) -> &Handle {
-        &self.control.handle
-    }
-
-    fn report(&self, report: Report) {
-        self.control.reports.send(report).unwrap();
-    }
-
-    fn ask(&self, shard: usize, admission: Admission) {
-        self.report(Report::Admit { shard, ticket: 7, admission });
-    }
-
-    /// The next order that a shard gets, but for those that have it let go of what it remembers: nothing.
-    fn order(&self, shard: usize) -> Order {
-        eventually(|| self.mailboxes[shard].drain().find(|order| !matches!(order, Order::Release)))
-    }
-
-    /// A session of this user begins.
-    fn open(&self, name: &str) {
-        let (session, identity, provider) = (SessionId(1), identity(name), "openai".into());
-        self.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
-    }
-
-    fn admit(&self, shard: usize, name: &str) -> Admitted {
-        self.ask(shard, Admission::Identity(identity(name)));
-        match self.order(shard) {
-            Order::Admission { ticket: 7, answer: Answer::Admitted(admitted) } => admitted,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// What a shard does for a metered response.
-    fn charge(&self, admitted: &Admitted, nano: i64) {
-        for account in [Some(&admitted.user), admitted.org.as_ref()].into_iter().flatten() {
-            account.charge(Charge { cost: NanoUsd(nano), tokens: 1 });
-        }
-        self.report(Report::Charged(delta(admitted.user_id.as_str(), nano), None));
-    }
-
-    fn ask_by_key(&self, key: KeyHash, user: Option<&str>) -> Answer {
-        let user = user.map(UserId::from);
-        self.ask(0, Admission::Key { key, user, org: None, feature: None, email: None, name: None });
-        match self.order(0) {
-            Order::Admission { answer, .. } => answer,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refusal(&self, key: KeyHash) -> KeyRefusal {
-        match self.ask_by_key(key, Some("alice")) {
-            Answer::KeyRefused(refusal) => refusal,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn cost(&self, name: &str) -> NanoUsd {
-        let view = wait(self.handle().user(name.into(), Some(WindowKind::Total))).unwrap();
-        view.map_or(NanoUsd::ZERO, |view| view.totals.cost)
-    }
-}
-
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
-        thread::yield_now();
-    }
-}
-
-fn identity(name: &str) -> Arc<Identity> {
-    let email = Some(format!("{name}@Example.com").as_str().into());
-    Arc::new(Identity { org: Some("acme".into()), email, ..Identity::of(name.into()) })
-}
-
-fn delta(name: &str, nano: i64) -> Delta {
-    Delta {
-        at: now(),
-        session: SessionId(1),
-        identity: identity(name),
-        provider: "openai".into(),
-        model: "gpt-realtime".into(),
-        usage: Usage { text_in: 1, requests: 1, ..Usage::default() },
-        cost: NanoUsd(nano),
-        estimated: false,
-        latency_ms: None,
-    }
-}
-
-fn cost_limit(nano: i64) -> Limit {
-    Limit { max_cost: Some(NanoUsd(nano)), window: WindowKind::Total, ..Limit::default() }
-}
-
-fn config(limit: Limit) -> Config {
-    Config {
-        ledger: ledger::Config { default_limit: limit, ..ledger::Config::default() },
-        ..Config::default()
-    }
-}
+use tokenist_handoff::{Admission, Answer, Charge, FoundResponse, KeyRefusal, Order, Report, ResponseReport};
 
 #[test]
 fn an_admission_comes_with_accounts_that_know_the_limit() {
@@ -439,165 +310,6 @@ fn sessions_of_a_stranger_share_an_account_that_is_his_once_one_has_begun() {
     assert!(!third.is_tentative && Arc::ptr_eq(&first.user, &third.user));
     let view = wait(bench.handle().user("alice".into(), None)).unwrap().unwrap();
     assert_eq!((view.org.as_ref().unwrap().as_str(), view.member_of), ("acme", None), "it is claimed");
-}
-
-#[test]
-fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody() {
-    let bench = Bench::start(config(Limit::default()), 16);
-    let handle = bench.handle();
-    let speaks_for =
-        |user: &str| matches!(bench.ask_by_key(KeyHash([1; 32]), Some(user)), Answer::Admitted(_));
-    let put_into = |org: &str| {
-        wait(handle.introduce(Identity { org: Some(org.into()), ..Identity::of("alice".into()) })).unwrap()
-    };
-    let bound = Key { account: None, ..key(1) };
-    wait(handle.set_key(bound)).unwrap();
-    bench.open("alice"); // Her headers claim the org that the key is of.
-    assert!(!speaks_for("alice"), "and prove nothing");
-    for (org, expected) in [("acme", true), ("globex", false), ("acme", true)] {
-        assert_eq!(put_into(org).org.unwrap().as_str(), org);
-        assert_eq!(speaks_for("alice"), expected, "she is of {org}");
-        let headers = Identity { org: Some("initech".into()), ..Identity::of("alice".into()) };
-        let (session, provider) = (SessionId(2), "openai".into());
-        let identity = Arc::new(headers);
-        bench.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
-        assert_eq!(speaks_for("alice"), expected, "whatever her headers say");
-    }
-}
-
-fn key(number: u8) -> Key {
-    Key {
-        id: KeyId::from(format!("key_{number}").as_str()),
-        hash: KeyHash([number; 32]),
-        name: "ci".into(),
-        hint: "ug_000000000".into(),
-        user: None,
-        org: Some("acme".into()),
-        scopes: Scopes { proxy: true, ..Scopes::default() },
-        account: None,
-        maker: None,
-        created_at: now(),
-        expires_at: None,
-        revoked_at: None,
-    }
-}
-
-#[test]
-fn a_key_speaks_for_whom_it_is_bound_to_until_it_ends() {
-    let bench = Bench::start(config(Limit::default()), 16);
-    let handle = bench.handle();
-    let bound = Key { user: Some("alice".into()), ..key(2) };
-    let admin = Key { scopes: Scopes { admin: true, ..Scopes::default() }, ..key(3) };
-    for key in [key(1), bound, admin] {
-        wait(handle.set_key(key)).unwrap();
-    }
-    let admitted = |answer: Answer| match answer {
-        Answer::Admitted(admitted) => admitted,
-        other => panic!("{other:?}"),
-    };
-    assert!(matches!(
-        bench.ask_by_key(KeyHash([1; 32]), None),
-        Answer::KeyRefused(KeyRefusal::Mute(Mute::UserMissing))
-    ));
-    let bob = admitted(bench.ask_by_key(KeyHash([1; 32]), Some("bob")));
-    assert_eq!((bob.user_id.as_str(), bob.org_id), ("bob", Some("acme".into())));
-    let alice = admitted(bench.ask_by_key(KeyHash([2; 32]), Some("bob")));
-    assert_eq!(alice.user_id.as_str(), "alice");
-    assert_eq!(bench.refusal(KeyHash([3; 32])), KeyRefusal::OutOfScope);
-
-    let stranger = Identity { org: Some("other".into()), ..Identity::of("carol".into()) };
-    wait(handle.introduce(stranger)).unwrap();
-    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(4) })).unwrap();
-    let by_org = |user| bench.ask_by_key(KeyHash([1; 32]), Some(user));
-    assert!(matches!(by_org("carol"), Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign))));
-    // To an account she is somebody else.
-    let by_account = |user| admitted(bench.ask_by_key(KeyHash([4; 32]), Some(user)));
-    assert_eq!(by_account("carol").user_id.as_str(), "ug:acme:carol");
-    assert_eq!(by_account("carol").org_id, Some("acme".into()));
-    wait(handle.end_key(KeyId::from("key_4"), now())).unwrap().unwrap();
-    assert!(matches!(bench.order(0), Order::Sweep));
-
-    let ended = wait(handle.end_key(KeyId::from("key_1"), now())).unwrap().unwrap();
-    assert!(ended.revoked_at.is_some());
-    assert!(bob.key.unwrap().reached(), "before its answer goes out");
-    assert!(matches!(bench.order(0), Order::Sweep));
-    assert_eq!(bench.refusal(KeyHash([1; 32])), KeyRefusal::Ended);
-    let soon = now().plus_ms(50);
-    wait(handle.end_key(KeyId::from("key_2"), soon)).unwrap().unwrap();
-    let account = alice.key.unwrap();
-    assert!(!account.reached());
-    eventually(|| account.reached().then_some(()));
-    for gone in ["key_1", "key_9"] {
-        assert_eq!(wait(handle.end_key(KeyId::from(gone), soon)).unwrap(), None);
-    }
-    let listed = |user: Option<&str>, holds_at: Option<Timestamp>, offset: usize| {
-        let user = user.map(UserId::from);
-        let page =
-            wait(handle.keys(KeyQuery { user, holds_at, offset, limit: 2, ..KeyQuery::default() })).unwrap();
-        (page.keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(" "), page.total)
-    };
-    assert_eq!(listed(None, None, 0), ("key_1 key_2".into(), 4));
-    assert_eq!(listed(None, None, 2), ("key_3 key_4".into(), 4));
-    assert_eq!(listed(None, Some(now().plus_ms(60)), 0), ("key_3".into(), 1));
-    assert_eq!(listed(Some("alice"), None, 0), ("key_2".into(), 1));
-}
-
-#[test]
-fn who_asks_what_a_user_has_used_changes_nothing() {
-    let bench = Bench::start(config(cost_limit(100)), 16);
-    let handle = bench.handle();
-    wait(handle.set_key(key(1))).unwrap();
-    wait(handle.set_key(Key { org: Some("globex".into()), ..key(2) })).unwrap();
-    wait(handle.set_key(Key { account: Some("login_1".into()), ..key(3) })).unwrap();
-    let usage = |number: u8, user: &str| {
-        let (key, user) = (KeyHash([number; 32]), Some(UserId::from(user)));
-        bench.ask(0, Admission::Question { key, user, org: None });
-        match bench.order(0) {
-            Order::Admission { answer: Answer::Usage(usage), .. } => Some(usage),
-            Order::Admission { answer: Answer::KeyRefused(KeyRefusal::Mute(Mute::Foreign)), .. } => None,
-            other => panic!("{other:?}"),
-        }
-    };
-    for number in [1, 2, 1] {
-        let usage = usage(number, "new").expect("nobody has heard of him");
-        assert_eq!((usage.used.cost, usage.state.limit), (NanoUsd::ZERO, cost_limit(100)));
-    }
-    assert_eq!(wait(handle.user("new".into(), None)).unwrap(), None);
-    // Of a member of the other org's it is told nothing, and she stays where she is.
-    let put_into = Identity { org: Some("acme".into()), ..Identity::of("alice".into()) };
-    wait(handle.introduce(put_into)).unwrap();
-    bench.charge(&bench.admit(0, "alice"), 7);
-    eventually(|| (usage(1, "alice")?.used.cost == NanoUsd(7)).then_some(()));
-    assert!(usage(2, "alice").is_none());
-    assert_eq!(wait(handle.org_of("alice".into())).unwrap(), Some(Some("acme".into())));
-    let usage = usage(3, "bob").unwrap();
-    assert_eq!((usage.user_id.as_str(), &*usage.shown_id), ("ug:acme:bob", "bob"));
-}
-
-#[test]
-fn of_two_keys_that_name_a_new_user_at_one_moment_the_first_has_him() {
-    let bench = Bench::start(config(Limit::default()), 16);
-    let handle = bench.handle();
-    wait(handle.set_key(key(1))).unwrap();
-    wait(handle.set_key(Key { org: Some("globex".into()), ..key(2) })).unwrap();
-    let speaks_for = |number: u8, user: &str| {
-        matches!(bench.ask_by_key(KeyHash([number; 32]), Some(user)), Answer::Admitted(_))
-    };
-    let admitted = bench.ask_by_key(KeyHash([1; 32]), Some("alice"));
-    assert!(matches!(admitted, Answer::Admitted(_)));
-    assert!(!speaks_for(2, "alice") && speaks_for(1, "alice"));
-    // Where the provider refuses the first, she is as new as before.
-    drop(admitted);
-    eventually(|| speaks_for(2, "alice").then_some(()));
-    let called = |number: u8, user: &str| {
-        let key = Some(KeyHash([number; 32]));
-        let identity = Arc::new(Identity { key, ..Identity::of(user.into()) });
-        let delta = Delta { identity, ..delta(user, 1) };
-        wait(handle.record(Call { delta, log: None, ids: Vec::new() })).map(|judged| judged.org)
-    };
-    assert_eq!(called(2, "bob"), Ok(Some("globex".into())));
-    assert_eq!(called(1, "bob"), Err(CommandError::Mute(Mute::Foreign)));
-    assert_eq!(called(2, "bob"), Ok(Some("globex".into())));
 }
 
 #[test]
