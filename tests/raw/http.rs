@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use super::{Wire, request};
+use super::{Upstream, Wire, request, start};
+use std::net::SocketAddr;
+use tokenist_kit::Tokenist;
 
 /// Who asks in these tests.
 pub(crate) const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: alice"];
@@ -10,6 +12,24 @@ pub(crate) const WHO: [&str; 2] = ["Authorization: Bearer sk-test", "x-user-id: 
 /// The head of a request of hers.
 pub(crate) fn ask(line: &str, headers: &[&str]) -> String {
     request(line, &[&WHO[..], headers].concat())
+}
+
+/// A provider, and before it a proxy that passes what it cannot meter.
+pub(crate) fn open(settings: &[(&str, &str)]) -> (Upstream, Tokenist) {
+    let provider = Upstream::start();
+    let proxy = start(&provider.origin(), &[&[("http.unmetered", "pass")][..], settings].concat());
+    (provider, proxy)
+}
+
+impl Upstream {
+    /// An application's and a provider's end of a request whose head has come.
+    pub(crate) fn asked(&self, proxy: SocketAddr, request: impl AsRef<[u8]>) -> (Wire, Wire) {
+        let mut app = Wire::connect(proxy);
+        app.send(request);
+        let mut server = self.accept();
+        server.head();
+        (app, server)
+    }
 }
 
 /// A request of hers with a body in JSON.
