@@ -8,7 +8,7 @@ use super::fields::{Type, last_word, raw, text, type_under, value_at};
 use super::google_usage::{Details, GoogleUsage};
 use super::stated::is_misstated;
 use super::{
-    AudioRate, ClientEvent, ClientPeek, Content, Dialect, ModelSource, OutputDelta, OutputKind, Peek,
+    ClientEvent, ClientPeek, Content, Dialect, GeminiLive, ModelSource, OutputDelta, OutputKind, Peek,
     ProviderEvent, Rates, Rest, Settings,
 };
 use crate::close_reason::CloseReason;
@@ -38,15 +38,7 @@ impl Dialect for GoogleInteractions {
     }
 
     fn rates(&self) -> Rates {
-        Rates {
-            input: AudioRate { bytes_per_second: 32_000 },
-            output: AudioRate::PCM16_24KHZ,
-            heard_ms_per_token: 40,
-            said_ms_per_token: 40,
-            image_tokens: 258,
-            sound_is_read_as_it_comes: true,
-            sound_is_billed: false,
-        }
+        GeminiLive.rates()
     }
 
     fn model_is_in(&self) -> ModelSource {
