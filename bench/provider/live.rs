@@ -7,6 +7,7 @@ use super::audit::{Booking, Fact};
 use super::formula::audio_ms;
 use super::numbered::Numbered;
 use super::refusal::Credential;
+use super::responses::{self, Responses};
 use super::session::response::{self as course, Response, WORDS};
 use super::session::{Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
@@ -23,7 +24,6 @@ const DELEGATE: &str = "gpt-6-luna";
 
 #[derive(Debug)]
 pub(super) struct Live {
-    index: u64,
     models: RefCell<Models>,
     heard_bytes: Cell<u64>,
     /// Of them, those that came before the last answer.
@@ -48,8 +48,7 @@ impl Dialect for Live {
     type Reply = Reply;
 
     const OPCODE: u8 = TEXT;
-    const FORMS: &'static [UsageForm] =
-        &[UsageForm::Once, UsageForm::Twice, UsageForm::Null, UsageForm::Absent, UsageForm::Empty];
+    const FORMS: &'static [UsageForm] = Responses::FORMS;
     const TORN: &'static [u8] = br#"{"type":"session.output_transcript.delta","delta":"cut of"#;
     const LOAD: stamp::Form = stamp::OPENAI;
 
@@ -58,16 +57,14 @@ impl Dialect for Live {
     }
 
     fn open(shard: &Shard, _: &Request, _: Credential, _: &Sim) -> Opening<Live> {
-        let index = shard.next_index(None);
         let dialect = Live {
-            index,
             models: RefCell::default(),
             heard_bytes: Cell::default(),
             answered_bytes: Cell::default(),
             told_ms: Cell::default(),
             events: Cell::default(),
         };
-        Opening { index, dialect }
+        Opening { index: shard.next_index(None), dialect }
     }
 
     /// The client begins.
@@ -86,15 +83,12 @@ impl Dialect for Live {
             ("response.create", true) => session.delegate(event),
             ("session.update", true) => session.tell_session("session.updated"),
             ("session.close", true) => session.say_goodbye(),
-            (kind, true) => {
-                let message = format!("Invalid value: '{kind}'. Supported values are documented.");
-                session.tell_error("invalid_value", &message);
-            }
+            (kind, true) => session.refuse_kind(kind),
         }
     }
 
     fn hear_no_json(session: &Session<Live>, error: &serde_json::Error) {
-        session.tell_error("invalid_json", &format!("The event is not JSON: {error}"));
+        session.refuse_no_json(error);
     }
 
     fn begin(session: &Session<Live>, response: &Response<Live>) {
@@ -122,7 +116,7 @@ impl Dialect for Live {
         let told = match response.sim.usage {
             UsageForm::Null | UsageForm::Absent => Value::Null,
             UsageForm::Empty => json!({}),
-            _ => super::responses::usage(&usage),
+            _ => responses::usage(&usage),
         };
         let over = session.delegated(response, "response.completed", "completed", &told);
         course::over(session, response);
@@ -138,7 +132,7 @@ impl Dialect for Live {
 
     /// A delegated Response reads and writes text alone.
     fn tellable(_: &Session<Live>, usage: Usage) -> Usage {
-        super::responses::of_text(usage)
+        responses::of_text(usage)
     }
 
     fn booking(session: &Session<Live>, response: &Response<Live>) -> Option<Booking> {
@@ -172,12 +166,9 @@ impl Session<Live> {
 
     fn tell_session(&self, kind: &str) {
         let model = &self.dialect.models.borrow().session;
-        let mut told =
+        let told =
             json!({"id": self.id(), "model": model, "status": "active", "expires_at": 4_000_000_000_u64});
-        if let Some(told) = told.as_object_mut().filter(|_| self.sim.nameless) {
-            told.remove("model");
-        }
-        self.emit(&self.sim, kind, json!({"session": told}));
+        self.tell(kind, told);
     }
 
     /// Hears, and answers by itself once it has heard enough, if it is one that does.
@@ -198,12 +189,8 @@ impl Session<Live> {
             Ok(sim) => sim,
             Err(error) => return self.tell_error("sim", &error),
         };
-        let index = self.dialect.index;
         self.respond(sim, |sim, asked| {
-            let id = match sim.same_ids {
-                true => "resp_1".to_owned(),
-                false => format!("resp_{index:08x}{:06x}", asked.turn.turn),
-            };
+            let id = sim.response_id(asked.turn);
             Response::new(sim, asked, true, "audio/pcm".to_owned(), Reply { id })
         });
     }

@@ -16,6 +16,24 @@ impl<D: Numbered> Session<D> {
         self.emit(&self.sim, "error", json!({"error": error}));
     }
 
+    /// An event of a kind that there is none of.
+    pub(super) fn refuse_kind(&self, kind: &str) {
+        let message = format!("Invalid value: '{kind}'. Supported values are documented.");
+        self.tell_error("invalid_value", &message);
+    }
+
+    pub(super) fn refuse_no_json(&self, error: &serde_json::Error) {
+        self.tell_error("invalid_json", &format!("The event is not JSON: {error}"));
+    }
+
+    /// The session as it stands, but for its model where no event names that.
+    pub(super) fn tell(&self, kind: &str, mut session: Value) {
+        if let Some(session) = session.as_object_mut().filter(|_| self.sim.nameless) {
+            session.remove("model");
+        }
+        self.emit(&self.sim, kind, json!({"session": session}));
+    }
+
     pub(super) fn emit(&self, sim: &Sim, kind: &str, body: Value) {
         self.send(sim, &self.event(kind, body));
     }

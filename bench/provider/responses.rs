@@ -17,7 +17,6 @@ use tokenist_core::usage::Usage;
 
 #[derive(Debug)]
 pub(super) struct Responses {
-    index: u64,
     /// What begins when the one that was steered is over.
     successors: RefCell<Vec<(String, Wanted, Sim)>>,
 }
@@ -52,8 +51,7 @@ impl Dialect for Responses {
     }
 
     fn open(shard: &Shard, _: &Request, _: Credential, _: &Sim) -> Opening<Responses> {
-        let index = shard.next_index(None);
-        Opening { index, dialect: Responses { index, successors: RefCell::default() } }
+        Opening { index: shard.next_index(None), dialect: Responses { successors: RefCell::default() } }
     }
 
     /// The client begins.
@@ -214,12 +212,8 @@ impl Session<Responses> {
     }
 
     fn answer(self: &Rc<Session<Responses>>, request: Wanted, sim: Sim) {
-        let index = self.dialect.index;
         self.respond(sim, |sim, asked| {
-            let id = match sim.same_ids {
-                true => "resp_1".to_owned(),
-                false => format!("resp_{index:08x}{:06x}", asked.turn.turn),
-            };
+            let id = sim.response_id(asked.turn);
             let reply = Reply { id, asked: request, steered: std::cell::Cell::new(false) };
             Response::new(sim, asked, false, "text".to_owned(), reply)
         });

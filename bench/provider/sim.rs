@@ -4,6 +4,7 @@
 //! that saves escaping. Later words win; a response starts from its session's words. `tokload provider --help`
 //! prints [`HELP`].
 
+use super::formula::Turn;
 use crate::ws::{BINARY, TEXT};
 use tokenist_core::usage::{KINDS, Usage};
 
@@ -322,6 +323,14 @@ impl Sim {
             counts[index] = count;
         }
         Usage::of(counts).clamped()
+    }
+
+    /// The id of the response that this turn asked for.
+    pub(crate) fn response_id(&self, turn: Turn) -> String {
+        match self.same_ids {
+            true => "resp_1".to_owned(),
+            false => format!("resp_{:08x}{:06x}", turn.session, turn.turn),
+        }
     }
 
     pub(crate) fn faults_at(&self, point: Point) -> impl Iterator<Item = &Fault> {

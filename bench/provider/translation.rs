@@ -55,15 +55,12 @@ impl Dialect for Translation {
                 session.hear_sound(event["audio"].as_str().unwrap_or_default());
             }
             "session.close" => session.say_goodbye(),
-            kind => {
-                let message = format!("Invalid value: '{kind}'. Supported values are documented.");
-                session.tell_error("invalid_value", &message);
-            }
+            kind => session.refuse_kind(kind),
         }
     }
 
     fn hear_no_json(session: &Session<Translation>, error: &serde_json::Error) {
-        session.tell_error("invalid_json", &format!("The event is not JSON: {error}"));
+        session.refuse_no_json(error);
     }
 
     fn begin(_: &Session<Translation>, _: &Response<Translation>) {}
@@ -93,12 +90,9 @@ impl Dialect for Translation {
 
 impl Session<Translation> {
     fn tell_session(&self, kind: &str) {
-        let mut told = json!({"id": self.id(), "type": "translation", "model": self.dialect.model,
+        let told = json!({"id": self.id(), "type": "translation", "model": self.dialect.model,
             "audio": {"output": {"language": "de"}}});
-        if let Some(told) = told.as_object_mut().filter(|_| self.sim.nameless) {
-            told.remove("model");
-        }
-        self.emit(&self.sim, kind, json!({"session": told}));
+        self.tell(kind, told);
     }
 
     /// All of it is billed, silence too.

@@ -32,10 +32,7 @@ pub(super) fn new(
     let mut config = session.dialect.state.borrow().config.clone();
     event::merge(&mut config, request);
     let reply = Reply {
-        id: match sim.same_ids {
-            true => "resp_1".to_owned(),
-            false => format!("resp_{:08x}{:06x}", session.dialect.index, asked.turn.turn),
-        },
+        id: sim.response_id(asked.turn),
         in_conversation,
         item_id: session.next_item_id(),
         previous: session.last_item_id(),
