@@ -36,16 +36,27 @@ impl Prices {
 
     /// The built-in list and the file have been read again.
     pub fn set_listed(&self, listed: PriceTable) {
-        self.change(|parts| parts.listed = listed);
+        self.change(|parts| {
+            let is_other = parts.listed.rows() != listed.rows();
+            parts.listed = listed;
+            is_other
+        });
     }
 
     pub(crate) fn set_catalog(&self, catalog: Vec<Listing>) {
-        self.change(|parts| parts.catalog = catalog);
+        self.change(|parts| {
+            let is_other = parts.catalog != catalog;
+            parts.catalog = catalog;
+            is_other
+        });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Parts)) {
+    /// `change` tells whether it has changed something: a table that is another one has every session look its prices up again.
+    fn change(&self, change: impl FnOnce(&mut Parts) -> bool) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut parts);
+        if !change(&mut parts) {
+            return;
+        }
         // Published under the lock, or the older of two changes could be the last to show.
         self.in_force.set(parts.listed.clone().with_listings(parts.catalog.iter().cloned()));
     }
@@ -144,6 +155,10 @@ mod tests {
         assert_eq!(text_in("m"), Some(7.0));
         prices.set_catalog(Vec::new());
         assert_eq!(text_in("m"), Some(2.0));
+        let before = prices.in_force().get();
+        prices.set_listed(listed("2"));
+        prices.set_catalog(Vec::new());
+        assert!(Arc::ptr_eq(&before, &prices.in_force().get()), "nothing has changed");
     }
 
     #[test]

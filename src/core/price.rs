@@ -63,7 +63,7 @@ pub struct PriceTable {
 }
 
 /// A listing, and where it comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub listing: Listing,
     pub source: Source,
