@@ -1,13 +1,14 @@
 //! Starts and stops the built binaries for the tests, and speaks to them: HTTP, raw WebSocket, certificates.
 //!
-//! Start at [`Tokenist::start`] and [`Provider::start`]: both take free ports, and both are killed on drop. So are the
-//! servers behind a store, [`Mongo`] and [`Redis`], which can also go away and come back, and [`MongoProxy`], which
-//! misbehaves on their behalf. [`clients`] runs other people's. Nothing here judges what it sees; what cannot even be tried (no binary, no answer in
+//! Start at [`Tokenist::start`] and [`Provider::start`]: both take free ports, and both are killed on drop, or with the test
+//! process, should that be killed. So are the servers behind a store, [`Mongo`] and [`Redis`], which can also go away and come back,
+//! and [`MongoProxy`], which misbehaves on their behalf. [`clients`] runs other people's. Nothing here judges what it sees; what cannot even be tried (no binary, no answer in
 //! time) panics and says so.
 
 mod certificates;
 pub mod clients;
 mod clock;
+mod guard;
 mod http;
 mod load;
 mod mongo;

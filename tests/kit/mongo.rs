@@ -30,8 +30,7 @@ impl Mongo {
         } else if let Some(ferretdb) = in_cache("ferretdb") {
             Server::start("ferretdb", ferretdb, |port, scratch| {
                 let listen = format!("127.0.0.1:{port}");
-                // It ends by itself some day, should whoever started it be killed.
-                ["--listen", &listen, "--dir", scratch, "--seconds", "1200"].map(String::from).to_vec()
+                ["--listen", &listen, "--dir", scratch].map(String::from).to_vec()
             })
         } else {
             panic!("there is no MongoDB: run `scripts/lib/servers`, put mongod on the PATH, or set {URI}")

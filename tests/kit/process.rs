@@ -1,6 +1,6 @@
 //! A built binary that runs until it is dropped, with what it printed.
 
-use crate::PATIENCE;
+use crate::{PATIENCE, guard};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -53,6 +53,7 @@ impl Process {
     pub(crate) fn spawn_as_is(name: &'static str, mut command: Command) -> (Process, mpsc::Receiver<String>) {
         command.stdin(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        guard::begun(child.id());
         let output = Arc::new(Mutex::new(Vec::new()));
         let (first, line) = mpsc::channel();
         let stdout = child.stdout.take();
@@ -92,6 +93,7 @@ impl Process {
     pub(crate) fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let look = || self.child.try_wait().unwrap_or_else(|error| panic!("{error}"));
         let status = crate::eventually(deadline, look, Option::is_some)?;
+        guard::over(self.id());
         for reader in self.readers.drain(..) {
             reader.join().expect("no reader panics");
         }
@@ -103,6 +105,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
         self.child.kill().and_then(|()| self.child.wait()).ok();
+        guard::over(self.id());
         if std::thread::panicking() {
             eprintln!("---- {} printed:\n{}", self.name, self.output());
         }

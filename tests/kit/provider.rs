@@ -18,8 +18,7 @@ impl Provider {
     /// `tokload provider` with these further arguments, such as `["--seed", "7"]`.
     pub fn start(arguments: &[&str]) -> Provider {
         let mut command = Command::new(binary_of("tokload"));
-        // It ends by itself some day, should whoever started it be killed.
-        command.args(["provider", "--listen", "127.0.0.1:0", "--seconds", "1200"]).args(arguments);
+        command.args(["provider", "--listen", "127.0.0.1:0"]).args(arguments);
         let (process, line) = Process::start("tokload", command);
         let listen = address(&line, "listen").unwrap_or_else(|| panic!("tokload said {line}"));
         Provider { listen, tls_listen: address(&line, "tls_listen"), process }
