@@ -5,8 +5,13 @@ use crate::cast::{key_index, who};
 use crate::disk::Disk;
 use crate::mongo::Mongo;
 use crate::shape::{Keep, Shape};
+use rusqlite::Connection;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokenist_control::store::mongo::{self, Courier};
 use tokenist_control::store::{Filter, Memory, Reader, Sqlite, Store, StoreError, memory, sqlite};
@@ -68,7 +73,7 @@ pub(crate) struct Written {
 
 impl Kept {
     pub(crate) fn new(shape: &Shape) -> Kept {
-        let folder = matches!(shape.keep, Keep::File | Keep::Mongo).then(Folder::new);
+        let folder = matches!(shape.keep, Keep::File | Keep::Mongo).then(Folder::with_blank_ledger);
         Kept {
             keep: shape.keep,
             disk: Disk::default(),
@@ -188,6 +193,32 @@ impl Folder {
         Folder(root.join(format!("tokenist-simulation-{}-{count}", std::process::id())))
     }
 
+    /// With a ledger file of this version that no process has had yet. A scenario is over in less time than the steps take
+    /// that lead from the first version to this one, so they are taken once.
+    fn with_blank_ledger() -> Folder {
+        static BLANK: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let folder = Folder::new();
+            drop(Sqlite::open(folder.config(0, sqlite::LANE_BYTES)).expect("a ledger file can be made"));
+            let path = folder.0.join(sqlite::LEDGER);
+            // Whose file it is, and how often it was opened.
+            let file = Connection::open(&path).expect("it can be opened");
+            file.execute("DELETE FROM meta", []).expect("it can be written");
+            file.close().expect("nothing is left in its log");
+            std::fs::read(path).expect("it can be read")
+        });
+        let folder = Folder::new();
+        std::fs::DirBuilder::new().mode(0o700).create(&folder.0).expect("a folder can be made");
+        let mut options = File::options();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(folder.0.join(sqlite::LEDGER))
+            .expect("it is ours");
+        file.write_all(&BLANK).expect("it can be written");
+        folder
+    }
+
     fn copied(&self) -> Folder {
         let copy = Folder::new();
         std::fs::create_dir_all(&copy.0).expect("a folder can be made");
@@ -198,19 +229,22 @@ impl Folder {
         copy
     }
 
-    fn config(&self, kept: &Kept) -> sqlite::Config {
+    fn config(&self, details_days: u64, lane_bytes: u64) -> sqlite::Config {
         let directory = self.0.clone();
-        let Kept { details_days, lane_bytes, .. } = *kept;
         sqlite::Config { directory, details_days, rollups_days: 0, refusals_days: 0, lane_bytes }
     }
 
     fn open(&self, kept: &Kept) -> Box<dyn Store> {
-        Box::new(Sqlite::open(self.config(kept)).expect("a ledger file can be opened"))
+        Box::new(
+            Sqlite::open(self.config(kept.details_days, kept.lane_bytes))
+                .expect("a ledger file can be opened"),
+        )
     }
 
     fn open_over(&self, kept: &Kept, server: &Mongo) -> mongo::Mongo {
         let config = mongo::Config { batch: STATEMENTS, ..mongo::Config::default() };
-        let opened = mongo::Mongo::over(self.config(kept), config, server.transport());
+        let opened =
+            mongo::Mongo::over(self.config(kept.details_days, kept.lane_bytes), config, server.transport());
         opened.expect("a ledger file can be opened")
     }
 }

@@ -468,7 +468,8 @@ fn open_to_others(path: &Path) -> Option<String> {
     (mode & 0o077 != 0).then(|| format!("{mode:o}"))
 }
 
-const LEDGER: &str = "ledger.sqlite3";
+/// The file in its folder.
+pub const LEDGER: &str = "ledger.sqlite3";
 const LOCK: &str = "lock";
 /// The mode of a file that is its owner's alone.
 const PRIVATE: u32 = 0o600;
