@@ -10,7 +10,9 @@ mod places;
 mod settings;
 mod uri;
 
-pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers, Unmetered};
+pub(crate) use settings::{
+    Config, Driver, Provider, Refuse, Sideband, Store, StoreKind, Tiers, Unmetered, WebRtcMode,
+};
 
 use environment::override_by;
 use form::Setting;

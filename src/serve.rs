@@ -1,7 +1,7 @@
 //! `tokenist serve`: starts the planes, waits for signals, drains.
 
 use crate::advice::{self, Advice};
-use crate::config::{self, Config, Driver, Refuse, StoreKind, Unmetered};
+use crate::config::{self, Config, Driver, Refuse, Sideband, StoreKind, Unmetered, WebRtcMode};
 use crate::descriptors::{self, Share};
 use crate::files::{InForce, Loaded, load, routes};
 use crate::log::{self, Log};
@@ -530,6 +530,14 @@ fn proxy_config(
         unmetered: match config.http.unmetered {
             Unmetered::Pass => tokenist_proxy::Unmetered::Pass,
             Unmetered::Refuse => tokenist_proxy::Unmetered::Refuse,
+        },
+        webrtc: match config.webrtc.mode {
+            WebRtcMode::Off => tokenist_proxy::WebRtc::Off,
+            WebRtcMode::Direct => tokenist_proxy::WebRtc::Direct,
+        },
+        sideband: match config.webrtc.sideband {
+            Sideband::Required => tokenist_proxy::Sideband::Required,
+            Sideband::BestEffort => tokenist_proxy::Sideband::BestEffort,
         },
         body_max_bytes: config.http.body_max_before_model,
         include_usage: config.http.include_usage,

@@ -34,6 +34,10 @@ pub(crate) struct Session {
     #[schema(format = DateTime)]
     opened_at: String,
     age_seconds: u64,
+    /// `websocket`, `http`, `webrtc` or `sip`.
+    transport: &'static str,
+    /// It was to end, and the provider has not ended it yet: it goes on and is charged.
+    hangup_fails: bool,
     /// Of responses that are over.
     usage: Usage,
     /// What responses that were over within the last 60 seconds cost.
@@ -149,6 +153,8 @@ impl Session {
             model: view.model.as_ref().map(|model| model.to_string()),
             opened_at: view.opened_at.to_string(),
             age_seconds: now.since(view.opened_at) / 1000,
+            transport: view.transport.as_str(),
+            hangup_fails: view.hangup_fails,
             usage: (&view.totals).into(),
             cost_per_minute_usd: view.cost_last_minute.usd(),
         }

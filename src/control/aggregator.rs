@@ -6,6 +6,7 @@
 //! Invariant: whatever a report or command changed is published before its answer goes out and before any sweep, so
 //! no session is judged by what no longer holds.
 
+mod calls;
 mod cluster;
 mod journal;
 mod limits;
@@ -19,6 +20,7 @@ mod turn;
 mod uses;
 mod views;
 
+use self::calls::Calls;
 use self::cluster::ClusterSync;
 use self::journal::Journal;
 use self::responses::Responses;
@@ -74,6 +76,7 @@ pub struct Aggregator {
     journal: Journal,
     resumptions: Resumptions,
     responses: Responses,
+    calls: Calls,
     uses: Uses,
     reports_applied: u64,
     details_lost: u64,
@@ -103,6 +106,7 @@ impl Aggregator {
             journal: Journal::default(),
             resumptions: Resumptions::default(),
             responses: Responses::default(),
+            calls: Calls::default(),
             uses: Uses::default(),
             reports_applied: 0,
             details_lost: 0,
@@ -148,9 +152,10 @@ impl Aggregator {
                 self.ledger.apply(delta, now);
                 self.journal.apply(upto);
             }
-            Report::Opened(opened) => {
+            Report::Opened(opened, transport) => {
                 let session = opened.session;
                 self.ledger.open_session(opened, now);
+                self.ledger.note_transport(session, transport);
                 self.domain_events.publish(|| {
                     let session = self.ledger.session(session).filter(|session| session.connections == 1)?;
                     Some(DomainEvent::SessionOpened(session_view(session, now)))
@@ -170,6 +175,8 @@ impl Aggregator {
             Report::Find { shard, ticket, response, user } => {
                 self.answer_find(shard, ticket, &response, &user, now);
             }
+            Report::FindCall { shard, ticket, call } => self.answer_call(shard, ticket, &call),
+            Report::Call(heard) => self.hear_of_call(*heard),
             Report::Response(heard) => self.hear_of_response(*heard, now),
             Report::Show { shard, ticket, token } => self.answer_show(shard, ticket, &token, now),
             Report::Refused(rejected) => self.ledger.refuse(*rejected),

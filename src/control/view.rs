@@ -10,6 +10,7 @@ use tokenist_core::id::{Feature, Holder, Identity, Model, OrgId, SessionId, User
 pub use tokenist_core::journal::Call;
 use tokenist_core::key::{Key, KeyId, Maker};
 use tokenist_core::limit::{Block, Limit, WindowKind};
+use tokenist_core::message::Transport;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 pub use tokenist_core::totals::Totals;
@@ -155,6 +156,9 @@ pub struct SessionView {
     pub provider: Arc<str>,
     pub model: Option<Model>,
     pub opened_at: Timestamp,
+    pub transport: Transport,
+    /// It was to end, and the provider has not ended it yet.
+    pub hangup_fails: bool,
     /// Since it was opened, settled responses only.
     pub totals: Totals,
     /// Of these, in the last 60 seconds.

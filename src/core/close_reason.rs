@@ -26,6 +26,8 @@ pub enum CloseReason {
     BeyondToken {
         what: String,
     },
+    /// A call that is not begun here, or nobody's to join who asks.
+    CallRefused(&'static str),
     /// A page of this origin may not come in.
     OriginRefused {
         origin: Arc<str>,
@@ -98,6 +100,7 @@ impl CloseReason {
             CloseReason::Unauthorized(_) | CloseReason::Token(_) => 4001,
             CloseReason::Blocked { .. }
             | CloseReason::BeyondToken { .. }
+            | CloseReason::CallRefused(_)
             | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
@@ -124,6 +127,7 @@ impl CloseReason {
             CloseReason::Unauthorized(_) | CloseReason::Token(_) => 401,
             CloseReason::Blocked { .. }
             | CloseReason::BeyondToken { .. }
+            | CloseReason::CallRefused(_)
             | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
@@ -150,6 +154,7 @@ impl CloseReason {
             CloseReason::Unauthorized(_) => "unauthorized",
             CloseReason::Token(fault) => fault.code(),
             CloseReason::BeyondToken { .. } => "beyond_token",
+            CloseReason::CallRefused(_) => "call_not_allowed",
             CloseReason::OriginRefused { .. } => "origin_not_allowed",
             CloseReason::Blocked { .. } => "user_blocked",
             CloseReason::LimitReached { measure: Measure::Cost { .. }, .. } => "cost_limit_reached",
@@ -201,6 +206,7 @@ impl CloseReason {
             CloseReason::Unauthorized(_)
             | CloseReason::Token(_)
             | CloseReason::BeyondToken { .. }
+            | CloseReason::CallRefused(_)
             | CloseReason::OriginRefused { .. }
             | CloseReason::Killed
             | CloseReason::ModelNotAllowed { .. }
@@ -230,6 +236,7 @@ impl CloseReason {
             CloseReason::Unauthorized(why) => format!("Not authorized: {why}"),
             CloseReason::Token(fault) => format!("Not authorized: {fault}"),
             CloseReason::BeyondToken { what } => format!("Not what this session's token is for: {what}"),
+            CloseReason::CallRefused(why) => format!("Not this call: {why}"),
             CloseReason::OriginRefused { origin } => {
                 format!("Pages of {origin} may not come in; an operator lists theirs in browser.origins")
             }

@@ -29,6 +29,13 @@ impl ProviderKey {
         (is_printable && !is_own).then(|| ProviderKey(key.into()))
     }
 
+    /// A provider's own token for a page, which begins as tokenist's do. `None` if it could be one of those: they have a dot.
+    pub fn of_page(token: &str) -> Option<ProviderKey> {
+        let rest = token.strip_prefix(TOKEN_PREFIX)?;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'.';
+        (!rest.is_empty() && rest.bytes().all(is_plain)).then(|| ProviderKey(token.into()))
+    }
+
     pub fn reveal(&self) -> &str {
         &self.0
     }

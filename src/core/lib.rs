@@ -44,6 +44,7 @@ pub mod retention;
 pub mod revision;
 pub mod rule;
 pub mod series;
+pub mod signalling;
 pub mod terms;
 pub mod time;
 pub mod totals;

@@ -7,6 +7,30 @@ use crate::time::Timestamp;
 use crate::usage::Usage;
 use std::sync::Arc;
 
+/// What a session's sound and events pass by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    WebSocket,
+    /// It is a request that lasts.
+    Http,
+    /// Its sound passes between the application and the provider, and its events, too; they are also seen here.
+    WebRtc,
+    /// Likewise, of a telephone call.
+    Sip,
+}
+
+impl Transport {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "websocket",
+            Transport::Http => "http",
+            Transport::WebRtc => "webrtc",
+            Transport::Sip => "sip",
+        }
+    }
+}
+
 /// A session that was admitted and answered, or another connection of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {

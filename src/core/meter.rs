@@ -173,6 +173,8 @@ pub struct Meter {
     model_is_named: bool,
     only_transcribes: bool,
     detects_turns: bool,
+    /// Sound passes elsewhere, both ways.
+    sound_is_unseen: bool,
     /// Nobody hears the responses any more: what they read is charged, too.
     abandoned: bool,
     counts: Counts,
@@ -219,6 +221,7 @@ impl Meter {
             model_is_named: false,
             only_transcribes: false,
             detects_turns: false,
+            sound_is_unseen: false,
             abandoned: false,
             counts: Counts::default(),
             tariff: Tariff::new(billing),
@@ -239,6 +242,11 @@ impl Meter {
     /// What another session of this provider need not look up again.
     pub fn looked_up(&self) -> Option<LookedUp> {
         self.tariff.looked_up()
+    }
+
+    /// Sound passes elsewhere, so its length follows from what is told of it.
+    pub fn sees_no_sound(&mut self) {
+        self.sound_is_unseen = true;
     }
 
     /// From now on this meters only what it may claim.

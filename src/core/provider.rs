@@ -10,6 +10,7 @@ use crate::api::{self, Api, Endpoint};
 use crate::close_reason::CloseReason;
 use crate::dialect::{Address, Dialect, Family};
 use crate::models::Models;
+use crate::signalling::Signal;
 use crate::verdict::judge_model;
 use std::fmt;
 use std::sync::Arc;
@@ -95,6 +96,13 @@ impl Route {
         self.candidates.iter().flat_map(|candidate| candidate.dialect.parameters())
     }
 
+    /// Leads to the provider of this index alone, if it may lead there at all.
+    pub fn keep(&mut self, index: usize) -> bool {
+        let is_one = self.candidates.iter().any(|candidate| candidate.index == index);
+        self.candidates.retain(|candidate| !is_one || candidate.index == index);
+        is_one
+    }
+
     /// What the candidate of this index speaks, and the path there.
     pub fn at(&self, index: usize) -> (&'static dyn Dialect, &str) {
         let chosen = self.candidates.iter().find(|candidate| candidate.index == index);
@@ -141,6 +149,19 @@ impl Routes {
         // Where the model is named has to be known before a provider is chosen.
         candidates.retain(|candidate| candidate.dialect.model_is_in() == dialect.model_is_in());
         Ok(Route { candidates, dialect })
+    }
+
+    /// Where the sockets of a request's calls lead: to those providers alone that have such calls.
+    pub fn of_calls(&self, signal: &Signal) -> Option<Route> {
+        let mut route = self.of_path(&signal.socket).ok()?;
+        route.candidates.retain(|candidate| candidate.dialect.calls() == Some(signal.calls));
+        route.dialect = route.candidates.first()?.dialect;
+        Some(route)
+    }
+
+    /// The index of the provider of this name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|served| *served.name == *name)
     }
 
     /// Where a request for no session leads, with or without `/p/NAME` in front of its path. `None`: no API knows it.

@@ -24,8 +24,8 @@ pub use heartbeat::Heartbeat;
 pub use lane::{Lane, LaneState};
 pub use mailbox::{Mailbox, Sender, mailbox};
 pub use message::{
-    Admission, Admitted, Answer, FoundResponse, KeyRefusal, Order, Report, ReportSender, ResponseReport,
-    Shown, ShownToken, UserUsage,
+    Admission, Admitted, Answer, CallOwner, CallReport, FoundResponse, KeyRefusal, Order, Report,
+    ReportSender, ResponseReport, Shown, ShownToken, UserUsage,
 };
 pub use notifier::Notifier;
 pub use published::Published;

@@ -9,7 +9,7 @@ use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::journal::Upto;
 use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::limit::AccountState;
-use tokenist_core::message::{Closed, Delta, Opened, Rejected};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected, Transport};
 use tokenist_core::models::Models;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::Used;
@@ -45,8 +45,15 @@ pub enum Report {
         user: UserId,
     },
     Response(Box<ResponseReport>),
+    /// A request or a socket names a call. Answered by [`Order::Admission`], likewise, with [`Answer::Call`].
+    FindCall {
+        shard: usize,
+        ticket: u64,
+        call: Arc<str>,
+    },
+    Call(Box<CallReport>),
     /// A connection whose session is open already has resumed it.
-    Opened(Opened),
+    Opened(Opened, Transport),
     /// Up to where the journal is written with it; `None`: it is not in the journal.
     Charged(Delta, Option<Upto>),
     /// One connection of a session has ended.
@@ -70,6 +77,26 @@ pub enum ResponseReport {
     Stated { response: ResponseId, delta: Delta, upto: Option<Upto> },
     /// It has come to nothing.
     Failed { response: ResponseId },
+}
+
+/// What is heard of a call that was begun here.
+#[derive(Clone, Debug)]
+pub enum CallReport {
+    /// It was, and is a session, which meters it.
+    Made { call: Arc<str>, owner: CallOwner },
+    /// Whether it goes on although it was to end.
+    Hangup { session: SessionId, fails: bool },
+    /// It is over, or no session meters it.
+    Over { call: Arc<str> },
+}
+
+/// Whose a call is, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallOwner {
+    /// The provider's name.
+    pub provider: Arc<str>,
+    pub user: UserId,
+    pub org: Option<OrgId>,
 }
 
 /// What the aggregator knows of a response.
@@ -160,6 +187,8 @@ pub enum Answer {
     Resumed(Option<Arc<Resumable>>),
     Shown(Shown),
     Response(FoundResponse),
+    /// `None`: it was not begun here, or is over.
+    Call(Option<Arc<CallOwner>>),
     KeyRefused(KeyRefusal),
     /// The ledger holds as many users as it may, and none of them can be forgotten.
     Full,

@@ -13,8 +13,8 @@ use tokenist_core::id::{Identity, UserId};
 use tokenist_core::kept_response::ResponseId;
 use tokenist_core::key::ProviderKey;
 use tokenist_handoff::{
-    Admission, Admitted, Answer, FoundResponse, HandleHash, KeyRefusal, Report, Resumable, Shown, ShownToken,
-    UserUsage,
+    Admission, Admitted, Answer, CallOwner, FoundResponse, HandleHash, KeyRefusal, Report, Resumable, Shown,
+    ShownToken, UserUsage,
 };
 
 /// How long the aggregator may take over an unknown user.
@@ -118,6 +118,21 @@ pub(crate) async fn find_response(
     }
 }
 
+/// Whose a call is that was begun here. `None`: it was begun elsewhere, or is over.
+pub(crate) async fn find_call(shard: &Rc<Shard>, call: &str) -> Result<Option<Arc<CallOwner>>, CloseReason> {
+    let call = Arc::from(call);
+    match put(shard, |ticket| Report::FindCall { shard: shard.index, ticket, call }).await {
+        Some(Answer::Call(owner)) => Ok(owner),
+        _ => Err(CloseReason::Overloaded(BEHIND.into())),
+    }
+}
+
+/// Whether somebody may attach to a call, or steer it, with the operator's key: its user, and who belongs to that one's org.
+pub(crate) fn may_join(asking: &Identity, owner: &CallOwner) -> bool {
+    let is_of_org = asking.key.is_some() && asking.org.is_some() && asking.org == owner.org;
+    asking.user == owner.user || is_of_org
+}
+
 /// Asks the aggregator, who then knows the user, too.
 async fn ask(shard: &Rc<Shard>, admission: Admission) -> Result<Admitted, CloseReason> {
     match answer(shard, admission).await? {
@@ -166,7 +181,8 @@ fn refusal(answer: &Answer) -> CloseReason {
         | Answer::Usage(_)
         | Answer::Resumed(_)
         | Answer::Shown(_)
-        | Answer::Response(_) => {
+        | Answer::Response(_)
+        | Answer::Call(_) => {
             unreachable!("the aggregator answers what it was asked")
         }
     }

@@ -7,7 +7,7 @@ use crate::arrival::Arrival;
 use crate::asked::Asked;
 use crate::authn::{self, Caller, Credential};
 use crate::browser;
-use crate::config::Provider;
+use crate::config::{Provider, Sideband};
 use crate::cors;
 use crate::error::{Phase, SessionError, Side};
 use crate::io::stream::End;
@@ -31,6 +31,7 @@ use tokenist_core::http::RequestHead;
 use tokenist_core::id::Model;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::provider::Route;
+use tokenist_core::signalling::{Doing, Signal};
 
 /// A session that may be dialled.
 pub(crate) struct Admitted {
@@ -79,39 +80,60 @@ pub(crate) async fn admit(
     cors::note(shard, live, &request.head);
     if let Some(destination) = local::destination(shard, &request.head) {
         live.http.set(Http::Running);
-        let verdict = verdict(shard, live, &mut request.head, mended).await;
+        let verdict = verdict(shard, live, &mut request.head, destination.signal(), mended).await;
         return Ok(Outcome::Request(Box::new(Asking { request, destination, verdict })));
     }
     let admitted = admit_session(shard, live, request, mended).await?;
     Ok(admitted.map_or(Outcome::Answered, |admitted| Outcome::Session(Box::new(admitted))))
 }
 
-/// Who is calling, and whether it may: the caller's own key for the provider, if it brings one.
+/// Who is calling, and whether it may: the caller's own key for the provider, if it brings one. `signal` is what it wants to do
+/// with calls, if that is it.
 async fn verdict(
     shard: &Rc<Shard>,
     live: &Live,
     head: &mut RequestHead,
+    signal: Option<&Signal>,
     mended: Result<(), CloseReason>,
 ) -> Result<Option<ProviderKey>, CloseReason> {
     let client = live.client.get().expect("a request comes from somewhere");
     let read = |token: &str| shard.read_token(token);
     let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity, read));
     note_caller(shard, live, head, client);
-    let caller = caller?;
+    let caller = match caller {
+        Err(CloseReason::Token(TokenFault::Foreign)) if signal.is_some() => foreign(shard, head)?,
+        caller => caller?,
+    };
     let token = match &caller.credential {
         Credential::Token(claims) => Some(claims),
         Credential::Key(_) | Credential::Own(_) => None,
     };
     match token {
-        Some(_) if live.is_request() => return Err(CloseReason::Token(TokenFault::SessionsAlone)),
-        _ if live.is_request() => {}
+        // A page begins calls, and steers none.
+        Some(_) if live.is_request() && signal.is_none_or(|signal| signal.doing != Doing::Offer) => {
+            return Err(CloseReason::Token(TokenFault::SessionsAlone));
+        }
+        None if live.is_request() => {}
         _ => cors::refusal(shard, head, token.is_some()).map_or(Ok(()), Err)?,
     }
     if let Some(claims) = token {
-        browser::bind(live, head, claims)?;
+        browser::bind(live, head, claims, signal)?;
     }
     judge(shard, live, caller, client).await
 }
+
+/// The caller that shows a provider's own token for pages, with which it can begin a call that nobody else opens the socket of.
+fn foreign(shard: &Shard, head: &RequestHead) -> Result<Caller, CloseReason> {
+    let rules = &shard.config.identity;
+    match shard.config.sideband {
+        _ if !rules.passthrough => Err(CloseReason::Token(TokenFault::Foreign)),
+        Sideband::Required => Err(CloseReason::CallRefused(FOREIGN)),
+        Sideband::BestEffort => authn::caller_with_foreign_token(head, rules),
+    }
+}
+
+const FOREIGN: &str =
+    "a provider's own token (ek_…) opens no socket that could watch its call: ask tokenist for the token";
 
 /// A request for a session. `None`: it was answered.
 async fn admit_session(
@@ -136,7 +158,7 @@ async fn admit_session(
         refuse::respond(shard, live, reader, writer, answer).await;
         return Ok(None);
     }
-    let route = match local::route(shard, &head) {
+    let mut route = match local::route(shard, &head) {
         Ok(route) => route,
         Err(answer) => {
             refuse::respond(shard, live, reader, writer, answer).await;
@@ -154,8 +176,12 @@ async fn admit_session(
     };
     live.dialect.set(route.dialect);
     let end = End { reader, writer, buffer, filled };
-    let own_key = verdict(shard, live, &mut head, mended).await;
+    let own_key = verdict(shard, live, &mut head, None, mended).await;
     let asked = Asked::by(&head, route.dialect);
+    let own_key = match own_key {
+        Ok(own_key) => join(shard, live, &mut route, &asked, own_key).await,
+        refused => refused,
+    };
     let refused = |reason| (reason, Some(&*websocket_key));
     match own_key {
         Err(reason) => turn_down(shard, live, end, &head, refused(reason)).await,
@@ -179,6 +205,27 @@ async fn admit_session(
             ModelSource::FirstEvent => greet(shard, live, head, websocket_key, route, own_key, end).await,
         },
     }
+}
+
+/// Finds the call that a session is to be attached to. One that was begun here is metered by its own session, and leads to its
+/// provider; with the operator's key nobody else's is joined.
+async fn join(
+    shard: &Rc<Shard>,
+    live: &Live,
+    route: &mut Route,
+    asked: &Asked,
+    own_key: Option<ProviderKey>,
+) -> Result<Option<ProviderKey>, CloseReason> {
+    let Some(call) = &asked.call else { return Ok(own_key) };
+    let Some(owner) = admission::find_call(shard, call).await? else { return Ok(own_key) };
+    if own_key.is_none() && !live.identity.get().is_some_and(|asking| admission::may_join(asking, &owner)) {
+        let reason = CloseReason::CallRefused("no call of this id is known");
+        note(shard, live, &reason);
+        return Err(reason);
+    }
+    let index = shard.config.routes.index(&owner.provider);
+    live.looks_on.set(index.is_some_and(|index| route.keep(index)));
+    Ok(own_key)
 }
 
 /// Tells the client why its session may not be dialled.
@@ -252,7 +299,7 @@ async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), C
 
 /// The provider that serves the model, if that may be used and the provider can be asked: with the caller's key or with one
 /// of the operator's.
-fn choose(
+pub(crate) fn choose(
     shard: &Shard,
     live: &Live,
     route: &Route,

@@ -11,7 +11,7 @@ use tokenist_core::http::{RequestHead, query};
 use tokenist_core::id::{Model, SessionId};
 use tokenist_core::meter::{Claims, Models};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     pub models: Models,
     /// The call that it attaches to, and others may have attached to.
@@ -23,6 +23,18 @@ pub(crate) struct Claimant<E> {
     pub(crate) call: Box<str>,
     pub(crate) session: SessionId,
     pub(crate) shard: Rc<Shard<E>>,
+}
+
+/// Nothing: what is seen is another session's to meter.
+#[derive(Debug)]
+pub(crate) struct Onlooker;
+
+impl Claims for Onlooker {
+    fn claim(&self, _: u64) -> bool {
+        false
+    }
+
+    fn take(&self, _: u64) {}
 }
 
 impl<E> fmt::Debug for Claimant<E> {
@@ -48,14 +60,16 @@ impl Asked {
         };
         let is_transcription = head.query().any(intent);
         let by_name = || authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
-        let model = told(head, dialect).or_else(by_name);
+        let (model, joined) = told(head, dialect);
+        let model = model.or_else(by_name);
         // Who names a model begins a session of its own, whatever else it names.
         let call = head.query().find(|found| found.name() == "call_id").filter(|_| model.is_none());
         Asked {
             call: call
                 .and_then(|found| query::decode(found.value()))
                 .filter(|call| !call.is_empty())
-                .map(Box::from),
+                .map(Box::from)
+                .or(joined),
             models: match is_transcription {
                 true => Models { session: None, transcription: model },
                 false => Models { session: model, transcription: None },
@@ -64,15 +78,17 @@ impl Asked {
     }
 }
 
-/// The model that the dialect finds in the request.
-fn told(head: &RequestHead, dialect: &dyn Dialect) -> Option<Model> {
-    let mut model = None;
-    dialect.start(&head.target, &mut |event| {
-        if let ProviderEvent::Session(settings) = event {
+/// The model that the dialect finds in the request, and what it is attached to.
+fn told(head: &RequestHead, dialect: &dyn Dialect) -> (Option<Model>, Option<Box<str>>) {
+    let (mut model, mut call) = (None, None);
+    dialect.start(&head.target, &mut |event| match event {
+        ProviderEvent::Session(settings) => {
             model = settings.model.and_then(|name| Model::parse(name.as_bytes()).ok());
         }
+        ProviderEvent::Joinable { call: joined } => call = Some(Box::from(&*joined)),
+        _ => {}
     });
-    model
+    (model, call)
 }
 
 /// The model that the first parameter of this name states, if it is fit to be one.

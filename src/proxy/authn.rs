@@ -108,6 +108,24 @@ pub(crate) fn caller(
         }
         Some(key) => Credential::Own(ProviderKey::parse(&key).ok_or_else(|| unauthorized(BAD_KEY))?),
     };
+    speaking(head, rules, credential)
+}
+
+/// The caller whose token for a page is its provider's own, and goes there as its key would.
+pub(crate) fn caller_with_foreign_token(
+    head: &RequestHead,
+    rules: &IdentityRules,
+) -> Result<Caller, CloseReason> {
+    let token = credential(head)?.and_then(|token| ProviderKey::of_page(&token));
+    speaking(head, rules, Credential::Own(token.ok_or_else(|| unauthorized(BAD_KEY))?))
+}
+
+/// For whom a request is that shows this, as it says itself.
+fn speaking(
+    head: &RequestHead,
+    rules: &IdentityRules,
+    credential: Credential,
+) -> Result<Caller, CloseReason> {
     let claim = |header: &str, parameter: Option<&str>, read: Read| {
         claim(head, header, parameter.filter(|_| rules.query), read)
     };

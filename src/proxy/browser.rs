@@ -13,20 +13,28 @@ use tokenist_core::browser_token::{self, Claims, Opens, TokenFault};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect::Dialect;
 use tokenist_core::http::{RequestHead, query};
+use tokenist_core::signalling::Signal;
 
-/// Opens a session with a token, whose request says from here on what the token says.
-pub(crate) fn bind(live: &Live, head: &mut RequestHead, claims: &Claims) -> Result<(), CloseReason> {
-    if !claims.opens.is_for(&head.path()) {
+/// Opens a session with a token, whose request says from here on what the token says. That of a call says so in its body.
+pub(crate) fn bind(
+    live: &Live,
+    head: &mut RequestHead,
+    claims: &Claims,
+    signal: Option<&Signal>,
+) -> Result<(), CloseReason> {
+    let path = signal.map_or_else(|| head.path(), |signal| signal.socket.as_str().into());
+    if !claims.opens.is_for(&path) {
         return Err(CloseReason::Token(TokenFault::OtherSession(claims.opens)));
     }
-    narrow(head, claims)?;
+    narrow(head, claims, signal.is_none_or(Signal::is_bare_offer))?;
     let first = live.token.set(Box::new(Binding::new(claims.clone()))).is_ok();
     assert!(first, "a session is opened with one token");
     Ok(())
 }
 
-/// Has a request name the token's model, and no other, and what was begun elsewhere not at all.
-fn narrow(head: &mut RequestHead, claims: &Claims) -> Result<(), CloseReason> {
+/// Has a request name the token's model, and no other, and what was begun elsewhere not at all. What it does not say is added to its
+/// URL where that `adds` it.
+fn narrow(head: &mut RequestHead, claims: &Claims, adds: bool) -> Result<(), CloseReason> {
     if head.query().any(|parameter| parameter.name() == "call_id") {
         return Err(beyond("it opens a session of its own, and attaches to no other (call_id)".into()));
     }
@@ -41,7 +49,7 @@ fn narrow(head: &mut RequestHead, claims: &Claims) -> Result<(), CloseReason> {
                 "it transcribes with the model of its settings, so its URL names none".into(),
             ));
         }
-        if !head.query().any(|parameter| parameter.name() == "intent") {
+        if adds && !head.query().any(|parameter| parameter.name() == "intent") {
             append(head, "intent", "transcription");
         }
         return Ok(());
@@ -50,7 +58,7 @@ fn narrow(head: &mut RequestHead, claims: &Claims) -> Result<(), CloseReason> {
     if let Some(other) = named.iter().find(|name| ***name != **model) {
         return Err(CloseReason::ModelNotAllowed { model: other.as_str().into(), allowed: model.clone() });
     }
-    if named.is_empty() && matches!(claims.opens, Opens::Realtime | Opens::Translation) {
+    if adds && named.is_empty() && matches!(claims.opens, Opens::Realtime | Opens::Translation) {
         append(head, "model", model);
     }
     Ok(())

@@ -66,6 +66,8 @@ pub struct Config {
     pub refuse: Refuse,
     /// What becomes of requests that nothing is known of.
     pub unmetered: Unmetered,
+    pub webrtc: WebRtc,
+    pub sideband: Sideband,
     /// How much of a request's body is held until its model is known.
     pub body_max_bytes: u64,
     /// Chat streams are asked for usage also where the client has not asked.
@@ -155,6 +157,26 @@ pub enum Unmetered {
     /// It is refused with 404.
     #[default]
     Refuse,
+}
+
+/// What becomes of requests that begin a call or steer one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebRtc {
+    /// They are refused with 403.
+    Off,
+    /// Sound and events go between the application and the provider; a socket that is attached to the call watches it.
+    #[default]
+    Direct,
+}
+
+/// Whether a call goes on that no socket can be attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sideband {
+    /// It is ended.
+    #[default]
+    Required,
+    /// It does, and nothing of it is metered.
+    BestEffort,
 }
 
 /// How a WebSocket client is told that it may not come in.

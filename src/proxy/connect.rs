@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::dialect;
 use tokenist_core::http::blot::Blot;
+use tokenist_core::message::Transport;
 use tokenist_core::metric::Metric;
 use tokenist_core::ws::frame::{self, Opcode};
 
@@ -73,7 +74,7 @@ pub(crate) async fn connect(
         }
     };
     let Admitted { head, asked, provider, end: downstream, .. } = admitted;
-    stages::begin(shard, live, &asked, &provider);
+    stages::begin(shard, live, &asked, &provider, Transport::WebSocket);
     let ends = Ends { downstream, upstream };
     Ok(Some(Box::new(Connected { target: head.target, asked, provider, opening, ends })))
 }

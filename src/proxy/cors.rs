@@ -18,7 +18,7 @@ const ALLOW_HEADERS: HeaderName = HeaderName::literal("Access-Control-Allow-Head
 const MAX_AGE: HeaderName = HeaderName::literal("Access-Control-Max-Age");
 const VARY: HeaderName = HeaderName::literal("Vary");
 /// What a page may read beside what browsers show it anyway.
-const EXPOSED: &str = "Access-Control-Expose-Headers: x-request-id, retry-after, x-should-retry, \
+const EXPOSED: &str = "Access-Control-Expose-Headers: location, x-request-id, retry-after, x-should-retry, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
     x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, x-ratelimit-remaining-dollars\r\n";
 

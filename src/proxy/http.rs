@@ -5,6 +5,7 @@
 //! byte of an answer was seen is never sent twice; a connection goes on only if both sides agree where its message ended.
 
 mod answer;
+mod call;
 mod dial;
 pub(crate) mod keep;
 mod metered;
@@ -30,6 +31,7 @@ use crate::request::Request;
 use crate::shard::Shard;
 use crate::tap::Tap;
 use answer::Answered;
+use call::Making;
 use metered::Metering;
 use plan::Plan;
 use source::Source;
@@ -60,6 +62,8 @@ struct Exchange<'a> {
     codings: Option<HeaderValue>,
     /// In what the rest of its body is read.
     says: RefCell<Says<'a>>,
+    /// The call that the answer begins, until it comes.
+    making: Cell<Option<Making<'a>>>,
     /// How the answer is metered, until it comes.
     metering: Cell<Option<Metering<'a>>>,
     /// The provider may have begun with it.
@@ -89,7 +93,7 @@ pub(crate) async fn exchange(
     asking: Asking,
 ) -> Result<Option<Box<Arrival>>, SessionError> {
     let Asking { request, destination, verdict } = asking;
-    let Request { head, reader, writer, buffer, filled, origin, .. } = request;
+    let Request { mut head, reader, writer, buffer, filled, origin, .. } = request;
     let framing = match Framing::of_request(&head) {
         Ok(framing) => framing,
         Err(error) => {
@@ -102,16 +106,24 @@ pub(crate) async fn exchange(
     if let (Destination::Mint(form), Ok(own_key)) = (&destination, &verdict) {
         return mint::answer(shard, live, &head, client, *form, own_key.clone()).await;
     }
-    let planned = match verdict {
-        Ok(own_key) => plan::plan(shard, live, &head, &mut client, framing, &destination, own_key).await,
-        Err(reason) => Err(Failed::Refused(reason)),
+    let planned = match (verdict, &destination) {
+        (Ok(own_key), Destination::Call(calling)) => {
+            Box::pin(call::plan(shard, live, &mut head, &mut client, calling, own_key)).await
+        }
+        (Ok(own_key), destination) => {
+            let planned = plan::plan(shard, live, &head, &mut client, framing, destination, own_key).await;
+            planned.map(|plan| (plan, None))
+        }
+        (Err(reason), _) => Err(Failed::Refused(reason)),
     };
-    let Plan { own_key, path, held, says, reading } = match planned {
-        Ok(plan) => plan,
+    let (Plan { own_key, path, held, says, reading }, making) = match planned {
+        Ok(planned) => planned,
         Err(failed) => return turn_down(shard, live, &head, client, destination.api(), failed).await,
     };
     let provider = Arc::clone(&shard.config.providers[live.provider.get().unwrap_or_default()]);
     let codings = reading.as_ref().map(|reading| words::codings(&head, reading.must_be_plain()));
+    // What names a call has to be read.
+    let codings = codings.or(making.as_ref().map(|_| HeaderValue::literal("identity")));
     let metering = reading.map(|reading| {
         let made = metered::tap(shard, live, &reading, Arc::clone(&provider));
         Metering { reading, tap: tap.insert(made) }
@@ -125,6 +137,7 @@ pub(crate) async fn exchange(
         own_key,
         codings,
         says: RefCell::new(says),
+        making: Cell::new(making),
         metering: Cell::new(metering),
         is_asked: Cell::new(false),
         is_sent: Cell::new(held.is_whole),

@@ -10,6 +10,8 @@ mod arrival;
 pub mod asked;
 mod authn;
 mod browser;
+mod call;
+mod caught;
 mod client;
 pub mod client_events;
 mod clock;
@@ -48,7 +50,7 @@ mod upgrade;
 mod upstreams;
 mod usage;
 
-pub use config::{Config, Driver, IdentityRules, Provider, Refuse, Unmetered};
+pub use config::{Config, Driver, IdentityRules, Provider, Refuse, Sideband, Unmetered, WebRtc};
 pub use io::tls::{CertificateError, client_config, server_config};
 pub use links::Links;
 pub use rustls::{ClientConfig, ServerConfig};

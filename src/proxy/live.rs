@@ -146,6 +146,12 @@ pub struct Live {
     pub(crate) held_close: RefCell<Option<Box<[u8]>>>,
     /// The session is attached to a call, and others may be.
     pub(crate) shares_call: Cell<bool>,
+    /// The call is metered by its own session, which this one is not.
+    pub(crate) looks_on: Cell<bool>,
+    /// It is a call: it has no side of the application here, and says itself when its line is cut.
+    pub(crate) is_call: Cell<bool>,
+    /// The call was asked to end, and whoever asks goes on until it has.
+    pub(crate) hung_up: Cell<bool>,
     has_place: Cell<bool>,
     ending: OnceCell<Box<CloseReason>>,
     /// How the provider broke the protocol, for it to be told.
@@ -302,6 +308,9 @@ impl Live {
             linger_until: Cell::new(None),
             held_close: RefCell::new(None),
             shares_call: Cell::new(false),
+            looks_on: Cell::new(false),
+            is_call: Cell::new(false),
+            hung_up: Cell::new(false),
             has_place: Cell::new(false),
             ending: OnceCell::new(),
             violation: Cell::new(None),
@@ -410,6 +419,7 @@ impl Live {
     pub fn overdue(&self, now: Instant) -> (bool, bool) {
         let is_over = now >= self.deadline.get();
         match self.linger_until.get() {
+            _ if self.is_call.get() => (false, is_over && self.dialling.get()),
             // The client is still to be told.
             _ if is_over && self.dialling.get() => (false, true),
             Some(until) => (is_over, now >= until),

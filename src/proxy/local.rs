@@ -10,6 +10,7 @@ use tokenist_core::browser_token::Form;
 use tokenist_core::dialect::Address;
 use tokenist_core::http::{RequestHead, query};
 use tokenist_core::provider::{NoRoute, RequestRoute, Route, path};
+use tokenist_core::signalling::Signal;
 
 /// Where a request goes that is for no session.
 #[derive(Clone, Debug)]
@@ -20,13 +21,30 @@ pub(crate) enum Destination {
     Unmetered(usize, String),
     /// To nobody: it asks for a token for a page.
     Mint(Form),
+    /// To a provider that has calls.
+    Call(Box<Calling>),
+}
+
+/// A request about calls, and where their sockets are.
+#[derive(Clone, Debug)]
+pub(crate) struct Calling {
+    pub(crate) signal: Signal,
+    pub(crate) route: Route,
 }
 
 impl Destination {
+    /// What is to be done with calls, if it has to do with some.
+    pub(crate) fn signal(&self) -> Option<&Signal> {
+        match self {
+            Destination::Call(calling) => Some(&calling.signal),
+            Destination::Api(_) | Destination::Unmetered(..) | Destination::Mint(_) => None,
+        }
+    }
+
     pub(crate) fn route(&self) -> Option<&RequestRoute> {
         match self {
             Destination::Api(route) => Some(route),
-            Destination::Unmetered(..) | Destination::Mint(_) => None,
+            Destination::Unmetered(..) | Destination::Mint(_) | Destination::Call(_) => None,
         }
     }
 
@@ -47,11 +65,21 @@ pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destinati
     if let Some(form) = Form::of(&head.method, &path) {
         return Some(Destination::Mint(form));
     }
+    let calling = |path: &str| {
+        let signal = Signal::of(&head.method, path)?;
+        Some(Calling { route: routes.of_calls(&signal)?, signal })
+    };
+    if let Some(calling) = calling(&path) {
+        return Some(Destination::Call(Box::new(calling)));
+    }
     if let Some(route) = routes.of_request(&head.method, &path) {
         return Some(Destination::Api(route));
     }
-    let is_metered =
-        |path: &str| routes.of_request(&head.method, path).is_some() || routes.of_path(path).is_ok();
+    let is_metered = |path: &str| {
+        routes.of_request(&head.method, path).is_some()
+            || routes.of_path(path).is_ok()
+            || calling(path).is_some()
+    };
     let passes =
         shard.config.unmetered == Unmetered::Pass && !readings(&path).iter().any(|path| is_metered(path));
     let (provider, path) = routes.unmetered(&path).ok().filter(|_| passes)?;

@@ -5,6 +5,7 @@
 
 use crate::admit::{self, Outcome};
 use crate::arrival::Arrival;
+use crate::caught;
 use crate::connect::{self, Connected};
 use crate::error::{SessionError, Side};
 use crate::http;
@@ -15,12 +16,8 @@ use crate::relay;
 use crate::shard::Shard;
 use crate::stages;
 use crate::tap::Tap;
-use std::future::poll_fn;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
-use tokenist_core::metric::Metric;
 
 /// Runs one connection to its end, be it a session or one request after the other. A panic ends this connection alone.
 pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
@@ -36,15 +33,7 @@ pub(crate) async fn run(shard: Rc<Shard>, arrival: Box<Arrival>) {
 /// From a connection's first byte, or the first behind a request, to the end of what it asks for. The connection, if it goes on.
 async fn serve(shard: &Rc<Shard>, live: &Rc<Live>, arrival: Box<Arrival>) -> Option<Box<Arrival>> {
     let mut tap = None;
-    let outcome = {
-        let mut life = pin!(life(shard, live, arrival, &mut tap));
-        poll_fn(|context| match panic::catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(outcome)) => Poll::Ready(Some(outcome)),
-            Err(_) => Poll::Ready(None),
-        })
-        .await
-    };
+    let outcome = caught::caught(pin!(life(shard, live, arrival, &mut tap))).await;
     stages::settle(shard, live, tap);
     tell(shard, live, &outcome);
     outcome?.ok()?
@@ -101,9 +90,6 @@ fn tell<T>(shard: &Shard, live: &Live, outcome: &Option<Result<T, SessionError>>
         Some(Err(error)) => {
             tracing::warn!(session = %live.id(), user = user(), client, %error, "session failed")
         }
-        None => {
-            shard.counters.add(Metric::SessionsPanicked, 1);
-            tracing::error!(session = %live.id(), user = user(), "a session panicked; the others go on");
-        }
+        None => caught::tell(shard, live),
     }
 }

@@ -27,7 +27,7 @@ use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::blot::Blot;
 use tokenist_core::id::{Identity, KeyHash, Model, SessionId};
 use tokenist_core::kept_response::ResponseId;
-use tokenist_core::message::{Delta, Opened};
+use tokenist_core::message::{Delta, Opened, Transport};
 use tokenist_core::meter::LookedUp;
 use tokenist_core::metric::Metric;
 use tokenist_core::models::Models;
@@ -412,7 +412,8 @@ impl<E: Environment> Shard<E> {
             Side::Upstream => (&live.down, &live.up, &live.upstream, Toward::Upstream),
             Side::Downstream | Side::Internal => (&live.up, &live.down, &live.downstream, Toward::Downstream),
         };
-        if live.is_ending() || live.gone.get() {
+        let is_there = !live.is_call.get() || side == Side::Upstream && !live.silent.get();
+        if live.is_ending() || live.gone.get() || !is_there {
             return;
         }
         let (now, ping_ms) = (self.now(), self.config.ping_ms);
@@ -486,13 +487,14 @@ impl<E: Environment> Shard<E> {
         if let (Some(identity), Some(provider)) = (live.identity.get(), provider) {
             live.http.set(Http::Listed);
             self.counters.add(Metric::SessionsOpened, 1);
-            self.report(Report::Opened(Opened {
+            let opened = Opened {
                 session: live.id(),
                 identity: Arc::clone(identity),
                 provider,
                 model: live.model.borrow().clone(),
                 at: Timestamp(wall.0.saturating_sub(instant.since(live.opened_at.get()))),
-            }));
+            };
+            self.report(Report::Opened(opened, Transport::Http));
         }
     }
 

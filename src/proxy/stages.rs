@@ -3,7 +3,7 @@
 //! Nothing here waits, and nothing knows of sockets. Invariant: every session that was let in is settled, so that no
 //! usage is lost and no place stays taken.
 
-use crate::asked::{Asked, Claimant};
+use crate::asked::{Asked, Claimant, Onlooker};
 use crate::config::{Provider, Refuse};
 use crate::environment::Environment;
 use crate::holders::Holders;
@@ -14,9 +14,9 @@ use crate::tap::Tap;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokenist_core::close_reason::CloseReason;
-use tokenist_core::dialect::ModelSource;
+use tokenist_core::dialect::{Calls, ModelSource};
 use tokenist_core::id::Identity;
-use tokenist_core::message::{Closed, Opened};
+use tokenist_core::message::{Closed, Opened, Transport};
 use tokenist_core::meter::{Carried, Meter};
 use tokenist_core::metric::Metric;
 use tokenist_core::time::{Instant, Now};
@@ -78,7 +78,13 @@ fn is_cut_off<E: Environment>(shard: &Shard<E>, live: &Live) -> bool {
 }
 
 /// The provider has let it in: no deadline but its caps, and the operator sees it.
-pub fn begin<E: Environment>(shard: &Shard<E>, live: &Live, asked: &Asked, provider: &Provider) {
+pub fn begin<E: Environment>(
+    shard: &Shard<E>,
+    live: &Live,
+    asked: &Asked,
+    provider: &Provider,
+    transport: Transport,
+) {
     let Now { wall, instant } = shard.time();
     live.deadline.set(Instant::MAX);
     live.active_at.set(instant);
@@ -88,13 +94,14 @@ pub fn begin<E: Environment>(shard: &Shard<E>, live: &Live, asked: &Asked, provi
     shard.counters.add(Metric::SessionsOpened, 1);
     shard.counters.add(Metric::SessionsResumed, u64::from(live.id() != live.connection));
     if let Some(identity) = live.identity.get() {
-        shard.report(Report::Opened(Opened {
+        let opened = Opened {
             session: live.id(),
             identity: Arc::clone(identity),
             provider: Arc::clone(&provider.name),
             model: asked.models.of_session().cloned(),
             at: wall,
-        }));
+        };
+        shard.report(Report::Opened(opened, transport));
     }
 }
 
@@ -109,7 +116,13 @@ pub fn tap<E: Environment>(
         Meter::new(live.dialect.get(), provider.billing.clone(), asked.models, shard.config.estimate);
     if let Some(call) = asked.call {
         live.shares_call.set(true);
-        meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) }));
+        if live.dialect.get().calls() == Some(Calls::Realtime) {
+            meter.sees_no_sound();
+        }
+        match live.looks_on.get() {
+            true => meter.share(Box::new(Onlooker)),
+            false => meter.share(Box::new(Claimant { call, session: live.id(), shard: Rc::clone(shard) })),
+        }
     }
     if let Some(session) = live.shared() {
         meter.resume(Carried::clone(&session.carried.load()));

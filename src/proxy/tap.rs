@@ -81,7 +81,7 @@ impl<E: Environment> Tap<E> {
     pub(crate) fn start(&mut self, target: &str) {
         self.now = self.shard.time();
         let mut reading = self.meter.start(target, &self.shard.prices.load(), self.now);
-        let call = reading.call.take();
+        let call = reading.call.take().filter(|_| !self.live.looks_on.get());
         // It has only been attached to what goes on without it.
         self.live.shares_call.set(self.live.shares_call.get() || call.is_some());
         if let Some(claimant) = call.map(|call| self.claimant(call)) {
@@ -147,6 +147,12 @@ impl<E: Environment> Tap<E> {
                 Act::Break
             }
         }
+    }
+
+    /// An event that nobody said: what is known of the session all the same.
+    pub(crate) fn learn(&mut self, event: &[u8]) {
+        self.now = self.shard.time();
+        self.read(event);
     }
 
     /// What an answer in HTTP tells.

@@ -59,6 +59,40 @@ pub(crate) fn request(
     wire.end()
 }
 
+/// A request of our own for a socket that is attached to a call, which `headers` say whose it is.
+pub(crate) fn attach(
+    path: &str,
+    provider: &Provider,
+    websocket_key: &str,
+    key: &ProviderKey,
+    headers: &[Header],
+) -> Vec<u8> {
+    let mut wire = HeadWriter::get(&own_target(path));
+    wire.line(&HeaderName::literal("Host"), &provider.host_header());
+    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
+    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
+    provider.auth.write(key, &mut wire);
+    headers.iter().for_each(|header| wire.line(&header.name, &header.value));
+    wire.end()
+}
+
+/// A request of our own that ends a call.
+pub(crate) fn hangup(path: &str, provider: &Provider, key: &ProviderKey, headers: &[Header]) -> Vec<u8> {
+    let mut wire = HeadWriter::request(&HeaderName::literal("POST"), &own_target(path));
+    wire.line(&HeaderName::literal("Host"), &provider.host_header());
+    wire.line(&CONNECTION, &HeaderValue::literal("close"));
+    wire.line(&HeaderName::literal("Content-Length"), &HeaderValue::from(0));
+    provider.auth.write(key, &mut wire);
+    headers.iter().for_each(|header| wire.line(&header.name, &header.value));
+    wire.end()
+}
+
+fn own_target(path: &str) -> Target {
+    Target::parse(path).expect("a provider's path and an id that was checked are a target")
+}
+
 /// The answer that completes the client's upgrade, with the provider's other headers.
 pub(crate) fn switching(
     websocket_key: &str,

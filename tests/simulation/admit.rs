@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::id::{Identity, SessionId};
+use tokenist_core::message::Transport;
 use tokenist_core::meter::Models;
 use tokenist_handoff::{Admission, Admitted, Answer, KeyRefusal, Report};
 use tokenist_proxy::asked::Asked;
@@ -222,7 +223,8 @@ impl World {
         self.coverage.note("provider refuses the session");
         if self.plant == Plant::OpenedAnyway {
             let asked = Asked { models: Models::default(), call: None };
-            stages::begin(&self.shard(at, shard), &session.live, &asked, &self.config.providers[0]);
+            let provider = &self.config.providers[0];
+            stages::begin(&self.shard(at, shard), &session.live, &asked, provider, Transport::WebSocket);
         }
         self.settle(at, shard, session);
     }
@@ -254,7 +256,7 @@ impl World {
             call: call.then(|| format!("call_{}", session.call.borrow().number).into()),
         };
         let provider = Arc::clone(&self.config.providers[0]);
-        stages::begin(&own, &session.live, &asked, &provider);
+        stages::begin(&own, &session.live, &asked, &provider, Transport::WebSocket);
         session.tap = Some(stages::tap(&own, &session.live, asked, provider));
         self.hear_event(at, shard, session, greeting);
     }

@@ -61,7 +61,8 @@ impl World {
         let (now, age) = (self.ledger_now(at), self.age(at));
         for _ in 0..count {
             let Some(report) = self.process(at).queue.borrow_mut().take() else { break };
-            let may_assign = matches!(report, Report::Admit { .. } | Report::Charged(..) | Report::Opened(_));
+            let may_assign =
+                matches!(report, Report::Admit { .. } | Report::Charged(..) | Report::Opened(..));
             self.process_mut(at).aggregator.report(report, now);
             if may_assign {
                 self.forget_merged(at);

@@ -64,7 +64,9 @@ pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
         | Report::Resume { .. }
         | Report::Show { .. }
         | Report::Find { .. }
-        | Report::Opened(_)
+        | Report::FindCall { .. }
+        | Report::Call(_)
+        | Report::Opened(..)
         | Report::Closed(_)
         | Report::Resumable { .. }
         | Report::Refused(_) => None,

@@ -13,7 +13,7 @@ use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::origin::Origins;
 use tokenist_core::provider::{Routes, Served};
-use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse, Unmetered};
+use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse, Sideband, Unmetered, WebRtc};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -157,6 +157,8 @@ impl Shape {
             proxy_protocol: false,
             refuse: Refuse::Auto,
             unmetered: Unmetered::Refuse,
+            webrtc: WebRtc::Direct,
+            sideband: Sideband::Required,
             body_max_bytes: 8 << 20,
             include_usage: true,
             keep_alive_ms: 75_000,

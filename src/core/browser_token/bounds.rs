@@ -53,6 +53,31 @@ impl Bounds {
         Keys::of(&["type"]).check(event).map_err(|doubt| doubt.to_string())
     }
 
+    /// # Errors
+    /// What of the settings that a provider tells, of a session or of a response that begins, goes beyond the bounds. Models it
+    /// may call otherwise.
+    pub fn check_stated(&self, event: &[u8]) -> Result<(), String> {
+        let (mut name, mut session, mut response) = (None, None, None);
+        for field in Fields::of(event) {
+            match &*field.key.bytes() {
+                b"type" => name = field.value.text(),
+                b"session" => session = Some(field.value),
+                b"response" => response = Some(field.value),
+                _ => {}
+            }
+        }
+        let is_told = |told: &str| name.is_some_and(|name| name.is(told));
+        let is_bound = |(_, must): &&(Vec<String>, Must)| matches!(must, Must::NotExceed(_));
+        let bounds = Bounds { rules: self.rules.iter().filter(is_bound).cloned().collect() };
+        if let Some(settings) = session.filter(|_| is_told("session.updated")) {
+            bounds.check_settings(settings, &mut Vec::new())?;
+        }
+        match response.filter(|_| is_told("response.created")) {
+            Some(response) => bounds.check_response(response),
+            None => Ok(()),
+        }
+    }
+
     fn check_settings(&self, value: Value<'_>, path: &mut Vec<String>) -> Result<(), String> {
         let Some(mut fields) = value.fields() else { return Ok(()) };
         for field in fields.by_ref() {
@@ -188,6 +213,23 @@ fn camel(name: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_a_provider_tells_of_a_session_is_within_its_bounds_or_not() {
+        let bounds = Bounds::of(SESSION);
+        for (event, is_within) in [
+            (r#"{"type":"session.updated","session":{"model":"m-2026","max_output_tokens":100}}"#, true),
+            (r#"{"type":"session.updated","session":{"max_output_tokens":101}}"#, false),
+            (r#"{"session":{"max_output_tokens":"inf"},"type":"session.updated"}"#, false),
+            (r#"{"type":"response.created","response":{"max_output_tokens":100}}"#, true),
+            (r#"{"type":"response.created","response":{"max_output_tokens":"inf"}}"#, false),
+            (r#"{"type":"response.created","response":{"id":"r"}}"#, true),
+            (r#"{"type":"response.done","session":{"max_output_tokens":101}}"#, true),
+            (r#"{"type":"session.updated"}"#, true),
+        ] {
+            assert_eq!(bounds.check_stated(event.as_bytes()).is_ok(), is_within, "{event}");
+        }
+    }
 
     const SESSION: &str = r#"{"type":"realtime","model":"m","max_output_tokens":100,"instructions":"Be brief.",
         "audio":{"input":{"transcription":{"model":"t"}},"output":{"voice":"marin"}}}"#;

@@ -115,6 +115,12 @@ pub enum ProviderEvent<'a> {
     Searched {
         searches: u64,
     },
+    /// The sound of a response is played to whoever listens from now on, or no more. It says so where the sound itself passes
+    /// elsewhere.
+    Plays {
+        response: Option<Cow<'a, str>>,
+        is_start: bool,
+    },
     /// Another connection may go on with the session by this.
     Resumable {
         handle: Handle,
@@ -275,8 +281,10 @@ pub struct OutputDelta<'a> {
 pub enum OutputKind {
     /// Base64.
     Audio,
-    /// Anything that is billed as text: also transcripts of spoken output, and arguments of calls.
+    /// Anything that is billed as text: also arguments of calls.
     Text,
+    /// What spoken output says. It is billed as text, beside its sound.
+    Transcript,
 }
 
 /// How much sound a byte of audio is.

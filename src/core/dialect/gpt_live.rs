@@ -12,7 +12,8 @@ use super::openai_realtime::{OpenaiRealtime, session};
 use super::openai_usage::milliseconds;
 use super::responses_over::Over;
 use super::{
-    ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME, Settings,
+    Calls, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, SESSION_TIME,
+    Settings,
 };
 use crate::close_reason::CloseReason;
 use crate::doubt::Keys;
@@ -35,6 +36,10 @@ impl Dialect for GptLive {
         let before = path.trim_end_matches('/').strip_suffix(SESSIONS)?;
         let before = if before.is_empty() { "/v1" } else { before };
         Some(format!("{before}{SESSIONS}"))
+    }
+
+    fn calls(&self) -> Option<Calls> {
+        Some(Calls::Live)
     }
 
     fn rates(&self) -> Rates {

@@ -132,6 +132,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How calls are begun whose sockets have its paths, where there are calls.
+    fn calls(&self) -> Option<Calls> {
+        None
+    }
+
     /// What an estimate assumes of sound and images.
     fn rates(&self) -> Rates;
 
@@ -184,6 +189,15 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 
     /// The event that precedes a close of ours; `None` where clients understand the close alone.
     fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String>;
+}
+
+/// How calls are begun over HTTP, whose sound then passes beside all sockets. See [`crate::signalling`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// An offer in SDP, alone or in a form with the session's settings; the answer's `Location` names the call.
+    Realtime,
+    /// JSON both ways; the answer's body names the session.
+    Live,
 }
 
 /// An answer in JSON that says where a session is to be dialled.

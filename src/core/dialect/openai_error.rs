@@ -59,6 +59,7 @@ fn kind(reason: &CloseReason) -> &'static str {
         CloseReason::Unauthorized(_) | CloseReason::Token(_) => "invalid_api_key",
         CloseReason::Blocked { .. }
         | CloseReason::BeyondToken { .. }
+        | CloseReason::CallRefused(_)
         | CloseReason::OriginRefused { .. }
         | CloseReason::Killed
         | CloseReason::ModelNotAllowed { .. }
@@ -106,6 +107,7 @@ mod tests {
             CloseReason::Blocked { reason: None, expires_at: None },
             CloseReason::LimitReached { measure, window: WindowKind::Daily, resets_at: None },
             CloseReason::ModelNotAllowed { model: "a".into(), allowed: "b, c".into() },
+            CloseReason::CallRefused("calls are off"),
             CloseReason::ModelMissing("there is no setup"),
             CloseReason::SessionTooLong { max_seconds: 1 },
             CloseReason::SessionIdle { idle_seconds: 1 },

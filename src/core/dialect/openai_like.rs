@@ -10,7 +10,8 @@ use super::fields::{find, object, text};
 use super::openai_realtime::{Kind, OpenaiRealtime, kind_of_name, peek, read};
 use super::openai_usage::usage;
 use super::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest, Settings,
+    AudioRate, Calls, ClientEvent, ClientPeek, Dialect, ModelSource, Peek, ProviderEvent, Rates, Rest,
+    Settings,
 };
 use crate::close_reason::CloseReason;
 use crate::doubt::Keys;
@@ -39,6 +40,8 @@ pub struct OpenaiLike {
     bills_time: bool,
     /// The URL names the session, in `key`. What a client says there is taken for a credential and goes nowhere.
     names_session: bool,
+    /// Calls are begun and end as OpenAI's do.
+    has_calls: bool,
     rates: Rates,
 }
 
@@ -62,6 +65,10 @@ impl Dialect for OpenaiLike {
     fn path_of_session(&self, path: &str, session: u64) -> String {
         let name = if self.names_session { format!("?key=tokenist-{session:016x}") } else { String::new() };
         format!("{path}{name}")
+    }
+
+    fn calls(&self) -> Option<Calls> {
+        self.has_calls.then_some(Calls::Realtime)
     }
 
     fn rates(&self) -> Rates {

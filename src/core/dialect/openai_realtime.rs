@@ -10,8 +10,8 @@ use self::settings::{audio_rate, beta_rate};
 use super::fields::{find, is_null, object, text};
 use super::openai_usage::usage;
 use super::{
-    AudioRate, ClientEvent, ClientPeek, Dialect, HEAD_BYTES_MAX, ModelSource, OutputDelta, OutputKind, Peek,
-    ProviderEvent, Rates, Rest, openai_error,
+    AudioRate, Calls, ClientEvent, ClientPeek, Dialect, HEAD_BYTES_MAX, ModelSource, OutputDelta, OutputKind,
+    Peek, ProviderEvent, Rates, Rest, openai_error,
 };
 use crate::close_reason::CloseReason;
 use crate::json::{self, End, Field, Fields};
@@ -36,6 +36,10 @@ impl Dialect for OpenaiRealtime {
         let is_whole = bare.ends_with("/v1/realtime") || bare.ends_with("/openai/realtime");
         (is_whole.then(|| path.to_owned()))
             .or_else(|| (bare == "/realtime").then(|| "/v1/realtime".to_owned()))
+    }
+
+    fn calls(&self) -> Option<Calls> {
+        Some(Calls::Realtime)
     }
 
     fn rates(&self) -> Rates {
@@ -94,6 +98,7 @@ pub(super) enum Kind {
     Added,
     Committed,
     Speech { is_start: bool },
+    Plays { is_start: bool },
     Refused,
 }
 
@@ -112,6 +117,7 @@ impl Kind {
             | Kind::Added
             | Kind::Committed
             | Kind::Speech { .. }
+            | Kind::Plays { .. }
             | Kind::Refused => Some(Peek::Whole),
         }
     }
@@ -251,6 +257,7 @@ pub(super) fn read(event: &[u8], kind_of: impl Fn(&[u8]) -> Kind) -> ProviderEve
         Kind::Speech { is_start } => {
             found.at_ms.map_or(ProviderEvent::Nothing, |at_ms| ProviderEvent::Speech { is_start, at_ms })
         }
+        Kind::Plays { is_start } => ProviderEvent::Plays { response: found.response_id(), is_start },
         Kind::Refused => ProviderEvent::Refused,
     }
 }
@@ -260,9 +267,10 @@ pub(super) fn read(event: &[u8], kind_of: impl Fn(&[u8]) -> Kind) -> ProviderEve
 pub(super) fn kind_of_name(name: &[u8]) -> Kind {
     match name {
         b"response.output_audio.delta" | b"response.audio.delta" => Kind::OutputDelta(OutputKind::Audio),
-        b"response.output_audio_transcript.delta"
-        | b"response.audio_transcript.delta"
-        | b"response.output_text.delta"
+        b"response.output_audio_transcript.delta" | b"response.audio_transcript.delta" => {
+            Kind::OutputDelta(OutputKind::Transcript)
+        }
+        b"response.output_text.delta"
         | b"response.text.delta"
         | b"response.function_call_arguments.delta"
         | b"response.mcp_call_arguments.delta" => Kind::OutputDelta(OutputKind::Text),
@@ -279,6 +287,8 @@ pub(super) fn kind_of_name(name: &[u8]) -> Kind {
         b"input_audio_buffer.committed" => Kind::Committed,
         b"input_audio_buffer.speech_started" => Kind::Speech { is_start: true },
         b"input_audio_buffer.speech_stopped" => Kind::Speech { is_start: false },
+        b"output_audio_buffer.started" => Kind::Plays { is_start: true },
+        b"output_audio_buffer.stopped" | b"output_audio_buffer.cleared" => Kind::Plays { is_start: false },
         b"error" => Kind::Refused,
         _ => Kind::Other,
     }

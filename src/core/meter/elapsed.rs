@@ -12,10 +12,10 @@ use crate::usage::Usage;
 use std::borrow::Cow;
 
 impl Meter {
-    /// Whether time is billed as it passes, or what the application says.
+    /// Whether time is billed as it passes, or what the application says; or is what tells how much is said.
     #[inline]
     pub fn is_timed(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || self.sound_is_unseen
     }
 
     /// Books the time that is billed as it passes, every few seconds, and charges what of it is not stated yet; and what else the
@@ -25,6 +25,9 @@ impl Meter {
         let mut reading = if is_due { self.book_elapsed(prices, now) } else { Reading::default() };
         reading.absorb(self.charge_ahead(prices, now));
         reading.absorb(self.book_written(prices, now));
+        if self.sound_is_unseen {
+            reading.absorb(self.play_on(now));
+        }
         self.reading(reading)
     }
 

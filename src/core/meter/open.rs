@@ -77,6 +77,16 @@ pub(super) struct Open {
     pub(super) apart: bool,
     /// It has said all, and its usage may follow.
     pub(super) is_finished: bool,
+    /// Where its sound passes elsewhere.
+    pub(super) unseen: Option<Box<Unseen>>,
+}
+
+/// What tells how long sound is that passes elsewhere: what it says, and how long it is played.
+#[derive(Debug, Default)]
+pub(super) struct Unseen {
+    transcript_bytes: u64,
+    played_ms: u64,
+    plays_since: Option<Instant>,
 }
 
 impl Open {
@@ -84,9 +94,12 @@ impl Open {
     pub(super) fn grow(&mut self, kind: OutputKind, bytes: u64, estimate: EstimateMode) -> Charge {
         let sum = match kind {
             OutputKind::Audio => &mut self.audio_bytes,
-            OutputKind::Text => &mut self.text_bytes,
+            OutputKind::Text | OutputKind::Transcript => &mut self.text_bytes,
         };
         *sum = sum.saturating_add(bytes).min(OUTPUT_BYTES_MAX);
+        if let Some(unseen) = self.unseen.as_mut().filter(|_| kind == OutputKind::Transcript) {
+            unseen.transcript_bytes = unseen.transcript_bytes.saturating_add(bytes).min(OUTPUT_BYTES_MAX);
+        }
         if estimate != EstimateMode::Enforce {
             return Charge::default();
         }
@@ -101,6 +114,17 @@ impl Open {
         let more = total - self.charged;
         self.charged = total;
         more
+    }
+
+    /// Its sound is played from now on, or no more; `None`: as before.
+    pub(super) fn play(&mut self, is_start: Option<bool>, now: Instant, estimate: EstimateMode) -> Charge {
+        let Some(unseen) = &mut self.unseen else { return Charge::default() };
+        if let Some(since) = unseen.plays_since {
+            unseen.played_ms += now.since(since);
+        }
+        let plays = is_start.unwrap_or(unseen.plays_since.is_some());
+        unseen.plays_since = plays.then_some(now);
+        self.grow(OutputKind::Text, 0, estimate)
     }
 
     /// Charges what it reads, from now on.
@@ -163,8 +187,17 @@ impl Open {
         let bytes_per_second = u64::from(self.output_rate.bytes_per_second.max(1));
         let audio =
             (self.audio_bytes * 3 * 1_000).div_ceil(bytes_per_second * 4 * self.said_ms_per_token.max(1));
+        let audio =
+            audio.max(self.unseen.as_ref().map_or(0, |unseen| unseen.ms() / self.said_ms_per_token.max(1)));
         let text = self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN);
         (text.max(self.said_at_least.0), audio.max(self.said_at_least.1))
+    }
+}
+
+impl Unseen {
+    /// How long the sound is at least: as it is played, and as what is said of it by now usually takes.
+    fn ms(&self) -> u64 {
+        self.played_ms.max(self.transcript_bytes.saturating_mul(1_000) / SPOKEN_BYTES_PER_SECOND)
     }
 }
 
@@ -227,6 +260,9 @@ fn hash_of(id: &impl Hash) -> u64 {
     id.hash(&mut hasher);
     hasher.finish()
 }
+
+/// How much text is spoken in a second.
+const SPOKEN_BYTES_PER_SECOND: u64 = 14;
 
 /// More than a petabyte in one response is a length that somebody made up; it stops adding.
 const OUTPUT_BYTES_MAX: u64 = 1 << 50;

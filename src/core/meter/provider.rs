@@ -156,6 +156,7 @@ impl Meter {
                 }
                 Reading::default()
             }
+            ProviderEvent::Plays { response, is_start } => self.played(response.as_deref(), is_start, now),
             ProviderEvent::Resumable { handle } => Reading { handle: Some(handle), ..Reading::default() },
             ProviderEvent::Joinable { call } => {
                 Reading { call: Some(Box::from(&*call)), ..Reading::default() }

@@ -128,7 +128,26 @@ impl Meter {
             searches: 0,
             apart,
             is_finished: false,
+            unseen: (self.sound_is_unseen && self.estimate != EstimateMode::Off).then(Box::default),
         }
+    }
+
+    /// A response's sound is played from now on, or no more.
+    pub(super) fn played(&mut self, id: Option<&str>, is_start: bool, now: Now) -> Reading {
+        let estimate = self.estimate;
+        let mut open = self.live.iter_mut().flat_map(|live| &mut live.open);
+        let open = open.find(|open| id.is_none() || open.id.as_deref() == id);
+        let charge = open.map(|open| open.play(Some(is_start), now.instant, estimate));
+        Reading { charge: charge.unwrap_or_default(), ..Reading::default() }
+    }
+
+    /// What is played is played on.
+    pub(super) fn play_on(&mut self, now: Now) -> Reading {
+        let (estimate, mut reading) = (self.estimate, Reading::default());
+        for open in self.live.iter_mut().flat_map(|live| &mut live.open) {
+            reading.charge += open.play(None, now.instant, estimate);
+        }
+        reading
     }
 
     pub(super) fn add(&mut self, piece: &OutputDelta<'_>, prices: &PriceTable, now: Now) -> Charge {

@@ -123,6 +123,34 @@ fn done(id: &str, output: Value) -> Value {
 }
 
 #[test]
+fn sound_that_is_not_seen_is_as_long_as_what_it_says_or_as_it_is_played() {
+    let transcript = |bytes: usize| json!({"type": "response.output_audio_transcript.delta", "response_id": "r", "delta": "a".repeat(bytes)});
+    let plays = |name: &str| json!({"type": format!("output_audio_buffer.{name}"), "response_id": "r"});
+    let mut session = Session::of(EstimateMode::Enforce);
+    session.meter.sees_no_sound();
+    session.see(&created("r"));
+    // 28 bytes are 7 tokens of text at $16, and two seconds of speech: 40 of sound at $64.
+    assert_eq!(session.see(&transcript(28)), charge(7 * 16_000 + 40 * 64_000, 47));
+    assert_eq!(session.see(&text("r", 4)), charge(16_000, 1), "what is not spoken is no sound");
+    session.see(&plays("started"));
+    let wait = |session: &mut Session, ms: u64| {
+        session.now = session.now.plus_ms(ms);
+        let reading = session.meter.elapse(&session.prices, session.now);
+        session.take(reading)
+    };
+    assert_eq!(wait(&mut session, 1_900), charge(0, 0), "it is known to last so long");
+    assert_eq!(wait(&mut session, 1_100), charge(20 * 64_000, 20));
+    assert_eq!(session.see(&plays("stopped")), charge(2 * 64_000, 2), "a tenth of a second later");
+    assert_eq!(wait(&mut session, 5_000), charge(0, 0));
+    session.settle();
+    assert_eq!((session.booked[0].usage.text_out, session.booked[0].usage.audio_out), (8, 62));
+    assert_eq!(session.charged, session.total());
+    // Where it is seen it is only text.
+    let mut session = Session::of(EstimateMode::Enforce);
+    assert_eq!(session.see(&transcript(28)), charge(7 * 16_000, 7));
+}
+
+#[test]
 fn an_estimate_is_charged_at_once_and_replaced_by_the_providers_figure() {
     let mut session = Session::of(EstimateMode::Enforce);
     session.see(&created("r"));

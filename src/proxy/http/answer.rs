@@ -51,6 +51,9 @@ impl Exchange<'_> {
             Ok(checked) => checked,
             Err(reason) => return Answered::Nothing(self.failed_by(reason)),
         };
+        if let Some(making) = self.making.take().filter(|_| (200..300).contains(&head.status)) {
+            return self.begin_call(head, framing, source, writer, making).await;
+        }
         source.body = Body::new(framing);
         let blot = self.shard.blot(self.live);
         let is_refusal = !(200..300).contains(&head.status) && !blot.is_empty();
@@ -77,7 +80,7 @@ impl Exchange<'_> {
             Version::Http10 => Length::Unknown,
         };
         let left = self.live.holders.get().map(Holders::remaining).unwrap_or_default();
-        let head_down = words::answer(head, blot, length, self.keeps.get(), left, undone.is_some());
+        let head_down = words::answer(head, blot, length, self.keeps.get(), left, undone.is_some(), None);
         let head_down = cors::tell(self.live, head_down);
         let clean = is_refusal.then(|| BodyBlot::new(blot, Framing::UntilClose));
         let outlet = Outlet::new(head_down, length == Length::Chunked);
@@ -153,7 +156,7 @@ impl Exchange<'_> {
         Ok((framing, coding.unwrap_or_default()))
     }
 
-    fn client_is_gone(&self) -> Answered {
+    pub(super) fn client_is_gone(&self) -> Answered {
         self.live.forsake();
         Answered::Cut
     }

@@ -47,7 +47,7 @@ pub(super) async fn plan<'a>(
     let mut held = upload::hold(shard, live, head, client, framing, &mut says).await?;
     let route = match destination {
         Destination::Api(route) => route,
-        Destination::Mint(_) => unreachable!("no provider is asked for a token"),
+        Destination::Mint(_) | Destination::Call(_) => unreachable!("they have plans of their own"),
         Destination::Unmetered(provider, path) => {
             let path = path.clone();
             may_ask(shard, live, *provider, own_key.is_some()).map_err(Failed::Refused)?;
@@ -118,7 +118,7 @@ async fn kept(
 }
 
 /// From now on it is swept, can be ended, and is seen if it lasts.
-fn begin(shard: &Shard, live: &Live) {
+pub(super) fn begin(shard: &Shard, live: &Live) {
     live.relaying.set(true);
     live.under_way.set(true);
     live.active_at.set(shard.now());
@@ -186,7 +186,7 @@ fn may_ask(shard: &Shard, live: &Live, provider: usize, has_own_key: bool) -> Re
 }
 
 /// Keeps for the operator that a caller was refused.
-fn note(shard: &Shard, live: &Live, reason: &CloseReason) {
+pub(super) fn note(shard: &Shard, live: &Live, reason: &CloseReason) {
     if let (Some(identity), Some(client)) = (live.identity.get(), live.client.get()) {
         shard.refused(Some(identity), identity.key, client, reason);
     }

@@ -46,11 +46,15 @@ pub(super) fn list_is_everybodys() -> String {
     .to_string()
 }
 
+/// The body of an answer with status 400.
+pub(super) fn malformed(message: &str) -> String {
+    json!({"error": {
+        "type": "invalid_request_error", "code": BAD_REQUEST, "param": null, "message": message}})
+    .to_string()
+}
+
 /// The request's body is not what its head says.
 pub(super) fn bad_request(shard: &Shard, message: &str) -> Vec<u8> {
     shard.counters.refuse(BAD_REQUEST);
-    let error = json!({"error": {
-        "type": "invalid_request_error", "code": BAD_REQUEST, "param": null,
-        "message": message}});
-    upgrade::answer(400, &error.to_string(), &[("x-should-retry", "false".to_owned())])
+    upgrade::answer(400, &malformed(message), &[("x-should-retry", "false".to_owned())])
 }

@@ -16,6 +16,7 @@ const LEFT_TOKENS: HeaderName = HeaderName::literal("x-ratelimit-remaining-token
 const LEFT_DOLLARS: HeaderName = HeaderName::literal("x-ratelimit-remaining-dollars");
 const LENGTH: HeaderName = HeaderName::literal("Content-Length");
 const ENCODINGS: HeaderName = HeaderName::literal("Accept-Encoding");
+const LOCATION: HeaderName = HeaderName::literal("Location");
 const CODING: HeaderName = HeaderName::literal("Transfer-Encoding");
 
 /// The request as the provider sees it: its own path, and the query as it came, less what is for tokenist; of the headers
@@ -67,6 +68,8 @@ pub(super) enum Length {
     Chunked,
     /// As the provider states it.
     Stated,
+    /// All of it is there.
+    Of(u64),
     /// By the end of the connection.
     Unknown,
 }
@@ -78,7 +81,7 @@ fn dollars(amount: NanoUsd) -> HeaderValue {
 
 /// The answer's head as the client sees it: whole, but for what concerns the provider's connection, would lead the client
 /// past us, or is the operator's secret; and with what is `left` of the caller's own limits in place of the operator's. If its
-/// coding `is_undone`, without that.
+/// coding `is_undone`, without that. `location` is where it leads here, if it leads anywhere.
 pub(super) fn answer(
     head: &ResponseHead,
     blot: &Blot,
@@ -86,6 +89,7 @@ pub(super) fn answer(
     keeps: bool,
     left: Remaining,
     is_undone: bool,
+    location: Option<&HeaderValue>,
 ) -> Vec<u8> {
     let mut wire = HeadWriter::answer(head.status, &blot.value(&head.reason));
     let connection = if keeps { Connection::KeepAlive } else { Connection::Close };
@@ -107,7 +111,9 @@ pub(super) fn answer(
     for (name, value) in &left {
         value.iter().for_each(|value| wire.line(name, value));
     }
+    location.iter().for_each(|location| wire.line(&LOCATION, location));
     match length {
+        Length::Of(bytes) => wire.line(&LENGTH, &HeaderValue::from(bytes)),
         Length::Chunked => wire.line(&CODING, &HeaderValue::literal("chunked")),
         // It has no body, whose length could be stated.
         Length::Stated if head.status == 204 => {}

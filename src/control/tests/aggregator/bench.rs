@@ -13,7 +13,7 @@ use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::ledger;
 use tokenist_core::limit::{Limit, WindowKind};
-use tokenist_core::message::{Delta, Opened};
+use tokenist_core::message::{Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::price::PriceTable;
 use tokenist_core::usage::Usage;
@@ -55,7 +55,10 @@ impl Bench {
     /// A session of this user begins.
     pub(crate) fn open(&self, name: &str) {
         let (session, identity, provider) = (SessionId(1), identity(name), "openai".into());
-        self.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
+        self.report(Report::Opened(
+            Opened { session, identity, provider, model: None, at: now() },
+            Transport::default(),
+        ));
     }
 
     pub(crate) fn admit(&self, shard: usize, name: &str) -> Admitted {

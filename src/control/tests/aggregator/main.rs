@@ -20,7 +20,7 @@ use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::key::KeyId;
 use tokenist_core::limit::{Block, Limit};
-use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::message::{Closed, Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::rule::{Lookback, Restriction, Rule, Subject, SubjectKind, Trigger, Unit};
 use tokenist_core::totals::Totals;
@@ -203,7 +203,7 @@ fn live_sessions_are_listed_and_can_be_closed() {
     let session = SessionId(1);
     let opened =
         Opened { session, identity: identity("alice"), provider: "openai".into(), model: None, at: now() };
-    bench.report(Report::Opened(opened));
+    bench.report(Report::Opened(opened, Transport::default()));
     bench.charge(&admitted, 5);
     let sessions = eventually(|| {
         let sessions = wait(bench.handle().sessions()).unwrap();

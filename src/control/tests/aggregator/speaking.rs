@@ -9,7 +9,7 @@ use tokenist_core::authority::Mute;
 use tokenist_core::id::{Identity, KeyHash, SessionId, UserId};
 use tokenist_core::key::{Key, KeyId, Scopes};
 use tokenist_core::limit::Limit;
-use tokenist_core::message::{Delta, Opened};
+use tokenist_core::message::{Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_handoff::{Admission, Answer, KeyRefusal, Order, Report};
@@ -33,7 +33,10 @@ fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody(
         let headers = Identity { org: Some("initech".into()), ..Identity::of("alice".into()) };
         let (session, provider) = (SessionId(2), "openai".into());
         let identity = Arc::new(headers);
-        bench.report(Report::Opened(Opened { session, identity, provider, model: None, at: now() }));
+        bench.report(Report::Opened(
+            Opened { session, identity, provider, model: None, at: now() },
+            Transport::default(),
+        ));
         assert_eq!(speaks_for("alice"), expected, "whatever her headers say");
     }
 }

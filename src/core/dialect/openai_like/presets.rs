@@ -4,7 +4,7 @@ use super::super::{AudioRate, Rates};
 use super::OpenaiLike;
 
 /// As OpenAI has it, for a configuration to say what differs.
-pub(in super::super) static PLAIN: OpenaiLike = USUAL;
+pub(in super::super) static PLAIN: OpenaiLike = OpenaiLike { has_calls: true, ..USUAL };
 
 const USUAL: OpenaiLike = OpenaiLike {
     name: "openai_like",
@@ -17,6 +17,7 @@ const USUAL: OpenaiLike = OpenaiLike {
     transcribes_apart: true,
     bills_time: false,
     names_session: false,
+    has_calls: false,
     rates: Rates {
         input: AudioRate::PCM16_24KHZ,
         output: AudioRate::PCM16_24KHZ,
@@ -29,8 +30,12 @@ const USUAL: OpenaiLike = OpenaiLike {
 };
 
 /// Azure OpenAI: GA, and the preview with its former names.
-pub(in super::super) static AZURE: OpenaiLike =
-    OpenaiLike { name: "azure", paths: &["/openai/v1/realtime", "/openai/realtime"], ..USUAL };
+pub(in super::super) static AZURE: OpenaiLike = OpenaiLike {
+    name: "azure",
+    paths: &["/openai/v1/realtime", "/openai/realtime"],
+    has_calls: true,
+    ..USUAL
+};
 
 /// Azure Voice Live. Its models' names say where they run. It bills text and sound; what it writes down (by `azure-speech`) has
 /// no price of its own.

@@ -67,6 +67,11 @@ fn the_head_tells_what_an_event_is() {
             Peek::OutputDelta(piece(None, OutputKind::Text, 0)),
         ),
         (r#"{"type":"response.output_text.delta"}"#, Peek::OutputDelta(piece(None, OutputKind::Text, 0))),
+        (
+            r#"{"type":"response.output_audio_transcript.delta","response_id":"r","delta":"hello"}"#,
+            Peek::OutputDelta(piece(Some("r"), OutputKind::Transcript, 5)),
+        ),
+        (r#"{"type":"output_audio_buffer.started","response_id":"r"}"#, Peek::Whole),
         (r#"{"type":"response.done","response":{}}"#, Peek::Whole),
         (r#"{"type":"response\u002edone","response":{}}"#, Peek::Whole),
         (r#"{"\u0074ype":"response.done","response":{}}"#, Peek::Whole),
@@ -299,6 +304,14 @@ fn what_happens_to_a_conversation_is_read() {
             ProviderEvent::Speech { is_start: false, at_ms: 990 },
         ),
         (r#"{"type":"error","error":{"type":"x"}}"#, ProviderEvent::Refused),
+        (
+            r#"{"type":"output_audio_buffer.started","event_id":"e","response_id":"r"}"#,
+            ProviderEvent::Plays { response: Some("r".into()), is_start: true },
+        ),
+        (
+            r#"{"type":"output_audio_buffer.cleared","response_id":"r"}"#,
+            ProviderEvent::Plays { response: Some("r".into()), is_start: false },
+        ),
         (
             r#"{"type":"conversation.item.input_audio_transcription.failed","item_id":"i","content_index":1}"#,
             ProviderEvent::Unheard { item: text("i"), content_index: 1 },

@@ -26,6 +26,13 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
     },
     featureColumn('lg'),
     {
+      id: 'transport',
+      header: 'By',
+      accessorFn: (row) => row.transport,
+      meta: { from: 'lg' },
+      cell: ({ row }) => <Transport of={row.original} />,
+    },
+    {
       id: 'age',
       header: 'Open for',
       accessorFn: (row) => row.ageSeconds,
@@ -62,6 +69,22 @@ export function ModelAndProvider({ of }: { of: { model: string | null; provider:
         {of.model ?? <span className="text-ink-3">not known yet</span>}
       </span>
       <span className="block truncate text-ink-3 text-xs">{of.provider}</span>
+    </span>
+  )
+}
+
+const TRANSPORTS: Record<string, string> = {
+  websocket: 'WebSocket',
+  http: 'HTTP',
+  webrtc: 'WebRTC',
+  sip: 'SIP',
+}
+
+function Transport({ of }: { of: Session }) {
+  return (
+    <span className="block">
+      <span className="block">{TRANSPORTS[of.transport] ?? of.transport}</span>
+      {of.hangupFails && <span className="block text-bad text-xs">does not end</span>}
     </span>
   )
 }

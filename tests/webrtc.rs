@@ -1,0 +1,599 @@
+//! Calls: how they are begun and by whom, what is metered of them on their socket, and how they end. Over raw sockets, with a
+//! provider that is told what to say.
+
+mod raw;
+
+use raw::http::{Whole, message};
+use raw::*;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokenist_kit::{PATIENCE, Signal, Tokenist, eventually, request as ask_http};
+use tungstenite::handshake::derive_accept_key;
+
+const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\n";
+const ANSWER: &str = "v=0\r\no=- 3 4 IN IP4 127.0.0.1\r\ns=-\r\n";
+const MODEL: &str = "gpt-realtime";
+
+/// A form with an offer and settings.
+fn form(session: &Value) -> (String, String) {
+    let part = |name: &str, kind: &str, value: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{value}\r\n"
+        )
+    };
+    let body =
+        part("sdp", "application/sdp", SDP) + &part("session", "application/json", &session.to_string());
+    ("multipart/form-data; boundary=b".to_owned(), body + "--b--\r\n")
+}
+
+fn usual() -> (String, String) {
+    form(&json!({"type": "realtime", "model": MODEL}))
+}
+
+/// A request of alice's with her own key, unless these headers say otherwise.
+fn offer(target: &str, who: &[&str], (kind, body): &(String, String)) -> String {
+    let (kind, length) = (format!("Content-Type: {kind}"), format!("Content-Length: {}", body.len()));
+    request(&format!("POST {target}"), &[who, &[&kind, &length]].concat()) + body
+}
+
+const WHO: [&str; 2] = ["Authorization: Bearer sk-alice", ALICE];
+
+fn created(location: &str) -> String {
+    format!(
+        "HTTP/1.1 201 Created\r\nContent-Type: text/plain; charset=utf-8\r\nLocation: {location}\r\nX-Request-Id: r1\r\n\
+         Content-Length: {}\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    )
+}
+
+/// A call under way, as the provider has it.
+struct Call {
+    socket: Wire,
+    asked: Whole,
+    /// The head of the request for its socket.
+    attach: String,
+    answer: Whole,
+}
+
+/// Takes the socket that tokenist attaches to a call.
+fn attached(provider: &Upstream) -> (Wire, String) {
+    let mut socket = provider.accept();
+    let head = socket.head();
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("an upgrade");
+    let accept = derive_accept_key(key.as_bytes());
+    socket.send(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ));
+    (socket, head)
+}
+
+fn begin(proxy: &Tokenist, provider: &Upstream, target: &str, who: &[&str], body: &(String, String)) -> Call {
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer(target, who, body));
+    let mut line = provider.accept();
+    let asked = message(&mut line);
+    line.send(created("https://api.openai.com/v1/realtime/calls/rtc_1"));
+    let answer = message(&mut app);
+    let (socket, attach) = attached(provider);
+    Call { socket, asked, attach, answer }
+}
+
+fn call(proxy: &Tokenist, provider: &Upstream) -> Call {
+    begin(proxy, provider, "/v1/realtime/calls", &WHO, &usual())
+}
+
+fn say(socket: &mut Wire, event: &Value) {
+    socket.send(frame(TEXT, event.to_string().as_bytes(), None));
+}
+
+fn done(id: &str, text_in: u64, audio_out: u64) -> Value {
+    let usage = json!({"total_tokens": text_in + audio_out, "input_tokens": text_in, "output_tokens": audio_out,
+        "input_token_details": {"text_tokens": text_in, "audio_tokens": 0},
+        "output_token_details": {"text_tokens": 0, "audio_tokens": audio_out}});
+    json!({"type": "response.done", "response": {"id": id, "status": "completed", "usage": usage}})
+}
+
+/// The next request that ends a call: when it came, and its head.
+fn hangup(provider: &Upstream, answer: &str) -> (Instant, String) {
+    let mut line = provider.accept();
+    let asked = message(&mut line);
+    let at = Instant::now();
+    line.send(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"));
+    (at, asked.head)
+}
+
+/// The provider ends a call by itself: it closes the socket, and knows no such call any more.
+fn end(provider: &Upstream, socket: &mut Wire) {
+    socket.send(close(1000, "", None));
+    let mut line = provider.accept();
+    let head = line.head();
+    assert!(head.starts_with("GET"), "whether it goes on is asked: {head}");
+    line.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+}
+
+fn usage(proxy: &Tokenist, user: &str) -> Value {
+    proxy.get(&format!("/admin/users/{user}/usage"))["usage"].clone()
+}
+
+fn sessions(proxy: &Tokenist) -> Vec<Value> {
+    proxy.get("/admin/sessions")["sessions"].as_array().cloned().unwrap_or_default()
+}
+
+#[track_caller]
+fn expect_none(proxy: &Tokenist) {
+    let left = eventually(PATIENCE, || sessions(proxy), Vec::is_empty);
+    assert!(left.is_empty(), "its place is given back: {left:?}");
+}
+
+fn start_as<'a>(provider: &Upstream, more: &[(&'a str, &'a str)]) -> Tokenist {
+    start(&provider.origin(), &[&[("admission.refuse", "close")], more].concat())
+}
+
+#[test]
+fn a_call_is_answered_at_once_and_metered_on_its_socket_to_the_token() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut call = call(&proxy, &provider);
+    assert!(call.asked.head.starts_with("POST /v1/realtime/calls HTTP/1.1"), "{}", call.asked.head);
+    assert_eq!(call.asked.body, usual().1.as_bytes(), "what nobody has to change passes as it came");
+    assert_eq!(call.asked.header("authorization"), Some("Bearer sk-alice"));
+    assert_eq!(call.asked.header("x-user-id"), None);
+    let told = (call.answer.status, call.answer.header("content-type"), call.answer.header("location"));
+    let here = "http://tokenist/v1/realtime/calls/rtc_1";
+    assert_eq!(told, (201, Some("text/plain; charset=utf-8"), Some(here)));
+    assert_eq!((&*call.answer.body, call.answer.header("x-request-id")), (ANSWER.as_bytes(), Some("r1")));
+    assert!(call.attach.starts_with("GET /v1/realtime?call_id=rtc_1 HTTP/1.1"), "{}", call.attach);
+    assert!(call.attach.contains("Authorization: Bearer sk-alice"), "the caller's own key opens it");
+
+    let listed = eventually(PATIENCE, || sessions(&proxy), |all| all.len() == 1);
+    assert_eq!(
+        (&listed[0]["transport"], &listed[0]["model"]),
+        (&json!("webrtc"), &json!(MODEL)),
+        "{listed:?}"
+    );
+    for (id, text_in, audio_out) in [("resp_1", 100, 40), ("resp_2", 200, 60)] {
+        say(&mut call.socket, &json!({"type": "response.created", "response": {"id": id}}));
+        say(&mut call.socket, &done(id, text_in, audio_out));
+        say(&mut call.socket, &done(id, text_in, audio_out));
+    }
+    call.socket.send(frame(PING, b"there?", None));
+    let pong = call.socket.frame();
+    assert_eq!((pong.first, &*pong.payload, pong.key.is_some()), (PONG, &b"there?"[..], true));
+    end(&provider, &mut call.socket);
+    expect_none(&proxy);
+    assert!(provider.poll().is_none(), "a call that its provider has ended is not ended again");
+    let used = usage(&proxy, "alice");
+    assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(400), &json!(0.0)), "{used}");
+}
+
+#[test]
+fn each_form_of_an_offer_reaches_its_provider_and_names_its_model() {
+    let sdp = ("application/sdp".to_owned(), SDP.to_owned());
+    for (target, body, path) in [
+        ("/v1/realtime/calls?model=gpt-realtime", &sdp, "/v1/realtime/calls?model=gpt-realtime"),
+        ("/realtime/calls", &usual(), "/v1/realtime/calls"),
+        ("/p/openai/v1/realtime/calls", &usual(), "/v1/realtime/calls"),
+        ("/openai/v1/realtime/calls?webrtcfilter=on", &usual(), "/openai/v1/realtime/calls?webrtcfilter=on"),
+        ("/v1/realtime?model=gpt-realtime", &sdp, "/v1/realtime?model=gpt-realtime"),
+    ] {
+        let provider = Upstream::start();
+        let proxy = start_as(&provider, &[]);
+        let mut call = begin(&proxy, &provider, target, &WHO, body);
+        let first = format!("POST {path} HTTP/1.1\r\n");
+        assert!(call.asked.head.starts_with(&first), "{target}: {}", call.asked.head);
+        assert_eq!(call.asked.body, body.1.as_bytes(), "{target}");
+        say(&mut call.socket, &done("resp_1", 1_000_000, 0));
+        let cost = || usage(&proxy, "alice")["costUsd"].clone();
+        assert_eq!(eventually(PATIENCE, cost, |cost| *cost == json!(4.0)), json!(4.0), "{target}");
+    }
+}
+
+#[test]
+fn a_live_session_costs_its_first_seconds_at_once_and_they_count_towards_its_time() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let body = json!({"session": {"model": "gpt-live-1.1"}, "transport": {"type": "webrtc", "sdp": SDP}});
+    let body = ("application/json".to_owned(), body.to_string());
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer("/v1/live/sessions", &WHO, &body));
+    let mut line = provider.accept();
+    message(&mut line);
+    let told =
+        json!({"session": {"id": "live_1"}, "transport": {"type": "webrtc", "sdp": ANSWER}}).to_string();
+    line.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{told}",
+        told.len()
+    ));
+    assert_eq!(message(&mut app).body, told.as_bytes());
+    let (mut socket, head) = attached(&provider);
+    assert!(head.starts_with("GET /v1/live/sessions/live_1/attach HTTP/1.1"), "{head}");
+    let cost = || usage(&proxy, "alice")["costUsd"].as_f64().map(|cost| (cost * 1e6).round());
+    // 15 s at $0.05 a minute.
+    assert_eq!(eventually(PATIENCE, cost, |cost| *cost == Some(12_500.0)), Some(12_500.0));
+    say(
+        &mut socket,
+        &json!({"type": "session.closed", "reason": "close_requested", "usage": {"seconds": 60}}),
+    );
+    end(&provider, &mut socket);
+    expect_none(&proxy);
+    assert_eq!(eventually(PATIENCE, cost, |cost| *cost == Some(50_000.0)), Some(50_000.0));
+}
+
+#[test]
+fn a_limit_in_the_middle_of_a_response_ends_the_call_at_once() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("limits.max_total_tokens", "120")]);
+    let mut call = call(&proxy, &provider);
+    say(&mut call.socket, &json!({"type": "response.created", "response": {"id": "resp_1"}}));
+    // Some 30 bytes are two seconds of speech, so 40 tokens of sound and 8 of text.
+    let words = json!({"type": "response.output_audio_transcript.delta", "response_id": "resp_1",
+        "delta": "thirty bytes of what is spoken"});
+    say(&mut call.socket, &words);
+    say(&mut call.socket, &words);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(provider.poll().is_none(), "it is not reached");
+    let crossed_at = Instant::now();
+    say(&mut call.socket, &words);
+    let (at, head) = hangup(&provider, "200 OK");
+    assert!(head.starts_with("POST /v1/realtime/calls/rtc_1/hangup HTTP/1.1"), "{head}");
+    assert!(head.contains("Authorization: Bearer sk-alice"), "{head}");
+    assert!(at - crossed_at < Duration::from_millis(500), "{:?}", at - crossed_at);
+    let cancel = call.socket.frame();
+    assert!(String::from_utf8_lossy(&cancel.payload).contains("response.cancel"), "it is asked to stop, too");
+    // What it states after all is what is booked.
+    say(&mut call.socket, &done("resp_1", 30, 90));
+    call.socket.send(close(1000, "", None));
+    expect_none(&proxy);
+    let used = usage(&proxy, "alice");
+    assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(120), &json!(0.0)), "{used}");
+    // The next one is refused before anybody is asked.
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer("/v1/realtime/calls", &WHO, &usual()));
+    let refused = message(&mut app);
+    assert_eq!((refused.status, &*refused.code()), (429, "token_limit_reached"));
+    assert!(provider.poll().is_none());
+}
+
+#[test]
+fn sound_that_is_played_is_charged_while_it_plays() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("limits.max_total_tokens", "30")]);
+    let mut call = call(&proxy, &provider);
+    say(&mut call.socket, &json!({"type": "response.created", "response": {"id": "resp_1"}}));
+    say(&mut call.socket, &json!({"type": "output_audio_buffer.started", "response_id": "resp_1"}));
+    let began_at = Instant::now();
+    let (at, _) = hangup(&provider, "200 OK");
+    // 30 tokens are a second and a half of sound; time is charged each second.
+    assert!((Duration::from_millis(1_400)..Duration::from_secs(4)).contains(&(at - began_at)));
+    call.socket.send(close(1000, "", None));
+    expect_none(&proxy);
+}
+
+#[test]
+fn a_block_an_operator_and_a_drain_end_a_call() {
+    type End = fn(&Tokenist);
+    let block: End = |proxy| {
+        assert_eq!(proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"})).status, 200);
+    };
+    let kill: End = |proxy| {
+        let id = sessions(proxy)[0]["sessionId"].as_str().unwrap().to_owned();
+        assert_eq!(proxy.delete(&format!("/admin/sessions/{id}")).status, 200);
+    };
+    let drain: End = |proxy| proxy.signal(Signal::Terminate);
+    for (what, end, code) in [("block", block, 4003), ("kill", kill, 4003), ("drain", drain, 1001)] {
+        let provider = Upstream::start();
+        let mut proxy = start_as(&provider, &[("proxy.drain_seconds", "1")]);
+        let mut call = call(&proxy, &provider);
+        eventually(PATIENCE, || sessions(&proxy), |all| all.len() == 1);
+        end(&proxy);
+        let (_, head) = hangup(&provider, "200 OK");
+        assert!(head.contains("/calls/rtc_1/hangup"), "{what}: {head}");
+        call.socket.send(close(1000, "", None));
+        if what == "drain" {
+            assert!(proxy.wait(PATIENCE).is_some_and(|status| status.success()), "{}", proxy.output());
+            continue;
+        }
+        expect_none(&proxy);
+        let past = || proxy.get("/admin/sessions/past")["sessions"][0]["closeCode"].clone();
+        assert_eq!(eventually(PATIENCE, past, |past| *past == json!(code)), json!(code), "{what}");
+    }
+}
+
+#[test]
+fn a_call_that_nobody_can_watch_is_ended() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer("/v1/realtime/calls", &WHO, &usual()));
+    let mut line = provider.accept();
+    message(&mut line);
+    line.send(created("/v1/realtime/calls/rtc_1"));
+    let began_at = Instant::now();
+    assert_eq!(message(&mut app).header("location"), Some("/v1/realtime/calls/rtc_1"));
+    let mut tries = 0;
+    loop {
+        let mut line = provider.accept();
+        let head = line.head();
+        if head.starts_with("POST") {
+            assert!(head.contains("/calls/rtc_1/hangup"), "{head}");
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            break;
+        }
+        tries += 1;
+        line.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    }
+    assert!((3..20).contains(&tries), "{tries} tries");
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&began_at.elapsed()));
+    expect_none(&proxy);
+}
+
+#[test]
+fn where_the_operator_says_so_a_call_goes_on_unwatched() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("webrtc.sideband", "best_effort")]);
+    let mut app = Wire::connect(proxy.listen);
+    // The provider's own token, which says of the session what nobody here knows.
+    let sdp = ("application/sdp".to_owned(), SDP.to_owned());
+    app.send(offer("/v1/realtime/calls", &["Authorization: Bearer ek_68a1b2c3", ALICE], &sdp));
+    let mut line = provider.accept();
+    assert_eq!(message(&mut line).header("authorization"), Some("Bearer ek_68a1b2c3"));
+    line.send(created("/v1/realtime/calls/rtc_1"));
+    assert_eq!(message(&mut app).status, 201);
+    let until = Instant::now() + Duration::from_millis(3_500);
+    while Instant::now() < until {
+        if let Some(mut line) = provider.poll() {
+            assert!(line.head().starts_with("GET"), "nobody ends it");
+            line.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(sessions(&proxy).len(), 1);
+    proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"}));
+    hangup(&provider, "200 OK");
+    expect_none(&proxy);
+}
+
+#[test]
+fn a_hangup_that_fails_is_tried_again_shown_and_charged_on() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut call = call(&proxy, &provider);
+    eventually(PATIENCE, || sessions(&proxy), |all| all.len() == 1);
+    proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"}));
+    for _ in 0..3 {
+        hangup(&provider, "500 Internal Server Error");
+    }
+    let fails = || sessions(&proxy).first().map(|session| session["hangupFails"].clone());
+    assert_eq!(eventually(PATIENCE, fails, |fails| *fails == Some(json!(true))), Some(json!(true)));
+    say(&mut call.socket, &done("resp_1", 1_000, 0));
+    let total = || usage(&proxy, "alice")["totalTokens"].clone();
+    assert_eq!(eventually(PATIENCE, total, |total| *total == json!(1_000)), json!(1_000));
+    hangup(&provider, "200 OK");
+    call.socket.send(close(1000, "", None));
+    expect_none(&proxy);
+}
+
+#[test]
+fn a_socket_that_is_lost_is_opened_again_and_a_provider_that_is_gone_leaves_nothing_open() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut call = call(&proxy, &provider);
+    say(&mut call.socket, &done("resp_1", 100, 0));
+    call.socket.reset();
+    let (mut socket, _) = attached(&provider);
+    say(&mut socket, &done("resp_1", 100, 0));
+    say(&mut socket, &done("resp_2", 200, 0));
+    say(&mut socket, &json!({"type": "response.created", "response": {"id": "resp_3"}}));
+    let words = json!({"type": "response.output_text.delta", "response_id": "resp_3", "delta": "abcdefgh"});
+    say(&mut socket, &words);
+    let total = || usage(&proxy, "alice")["totalTokens"].clone();
+    assert_eq!(eventually(PATIENCE, total, |total| *total == json!(300)), json!(300));
+    drop((socket, provider));
+    let left = eventually(Duration::from_secs(30), || sessions(&proxy), Vec::is_empty);
+    assert!(left.is_empty(), "{left:?}");
+    let used = usage(&proxy, "alice");
+    assert_eq!(used["requests"], 3, "what was under way is booked by estimate: {used}");
+    assert!(used["estimatedCostUsd"].as_f64().is_some_and(|cost| cost > 0.0), "{used}");
+}
+
+/// Tokenist with the operator's key, and a key of its own for each of these users.
+fn with_keys(provider: &Upstream, users: &[(&str, Option<&str>)]) -> (Tokenist, Vec<String>) {
+    let settings = [
+        ("provider.api_key_env", "OPERATORS_KEY"),
+        ("OPERATORS_KEY", "sk-operator"),
+        ("browser.origins", "https://app.example.com"),
+    ];
+    let proxy = start_as(provider, &settings);
+    let keys = users.iter().map(|(user, org)| {
+        let mut asked = json!({"name": user, "userId": user});
+        org.iter().for_each(|org| asked["orgId"] = json!(org));
+        let made = proxy.post("/auth/api-keys", &asked);
+        assert_eq!(made.status, 201, "{}", made.body);
+        format!("Authorization: Bearer {}", made.json()["apiKey"].as_str().unwrap())
+    });
+    let keys = keys.collect();
+    (proxy, keys)
+}
+
+#[test]
+fn an_apps_server_steers_and_watches_its_own_calls_alone_and_nothing_counts_twice() {
+    let provider = Upstream::start();
+    let users = [("alice", Some("acme")), ("server", Some("acme")), ("mallory", Some("other"))];
+    let (proxy, keys) = with_keys(&provider, &users);
+    let mut call = begin(&proxy, &provider, "/v1/realtime/calls", &[&keys[0]], &usual());
+    assert_eq!(call.asked.header("authorization"), Some("Bearer sk-operator"));
+    let attach = |key: &str| {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(request("GET /v1/realtime?call_id=rtc_1", &[&UPGRADE[..], &[key]].concat()));
+        app
+    };
+    let steer = |key: &str, verb: &str| {
+        let mut app = Wire::connect(proxy.listen);
+        let target = format!("POST /v1/realtime/calls/rtc_1/{verb}");
+        app.send(request(&target, &[key, "Content-Type: application/json", "Content-Length: 2"]) + "{}");
+        app
+    };
+    let mut stranger = attach(&keys[2]);
+    assert_eq!(stranger.answer().status, 101);
+    assert_eq!(stranger.refusal(), ("call_not_allowed".to_owned(), 4003));
+    let refused = message(&mut steer(&keys[2], "hangup"));
+    assert_eq!((refused.status, &*refused.code()), (404, "call_not_found"));
+    assert!(provider.poll().is_none());
+
+    let mut server = attach(&keys[1]);
+    let (mut beside, head) = {
+        let mut socket = provider.accept();
+        let head = socket.head();
+        socket.send(switching(&[]));
+        (socket, head)
+    };
+    assert!(head.starts_with("GET /v1/realtime?call_id=rtc_1 ") && head.contains("sk-operator"), "{head}");
+    assert_eq!(server.answer().status, 101);
+    for socket in [&mut beside, &mut call.socket] {
+        say(socket, &done("resp_1", 100, 50));
+    }
+    server.expect(&frame(TEXT, done("resp_1", 100, 50).to_string().as_bytes(), None), "it hears all");
+    let total = |user: &str| usage(&proxy, user)["totalTokens"].clone();
+    assert_eq!(eventually(PATIENCE, || total("alice"), |total| *total == json!(150)), json!(150));
+
+    let mut app = steer(&keys[1], "hangup");
+    let (_, head) = hangup(&provider, "200 OK");
+    assert!(head.starts_with("POST /v1/realtime/calls/rtc_1/hangup "), "{head}");
+    assert_eq!(message(&mut app).status, 200);
+    beside.send(close(1000, "", None));
+    end(&provider, &mut call.socket);
+    drop(server);
+    expect_none(&proxy);
+    assert_eq!((total("alice"), total("server")), (json!(150), json!(0)), "the call's user pays, once");
+}
+
+#[test]
+fn a_page_begins_with_its_token_the_call_that_it_was_given_for() {
+    let provider = Upstream::start();
+    let (proxy, keys) = with_keys(&provider, &[("alice", None)]);
+    let key = keys[0].strip_prefix("Authorization: ").unwrap();
+    let session = json!({"type": "realtime", "model": MODEL, "max_output_tokens": 100});
+    let headers = [("Authorization", key), ("Content-Type", "application/json")];
+    let made = ask_http(
+        proxy.listen,
+        "POST",
+        "/v1/realtime/client_secrets",
+        &headers,
+        &json!({"session": session}).to_string(),
+    );
+    let token = format!("Authorization: Bearer {}", made.json()["value"].as_str().unwrap());
+    let page = [&*token, "Origin: https://app.example.com"];
+    let sdp = ("application/sdp".to_owned(), SDP.to_owned());
+    let mut call = begin(&proxy, &provider, "/v1/realtime/calls", &page, &sdp);
+    assert_eq!(call.asked.header("authorization"), Some("Bearer sk-operator"));
+    let sent = String::from_utf8_lossy(&call.asked.body).into_owned();
+    assert!(
+        sent.contains(SDP) && sent.contains(MODEL) && sent.contains("\"max_output_tokens\":100"),
+        "{sent}"
+    );
+    assert!(
+        call.answer.head.to_lowercase().contains("access-control-expose-headers: location"),
+        "{}",
+        call.answer.head
+    );
+    // Over its data channel it asks for more than it may.
+    let wide = json!({"type": "session.updated", "session": {"model": MODEL, "max_output_tokens": "inf"}});
+    say(&mut call.socket, &wide);
+    hangup(&provider, "200 OK");
+    call.socket.send(close(1000, "", None));
+    expect_none(&proxy);
+    // It names another model, or steers.
+    for (target, body, status, code) in [
+        ("/v1/realtime/calls?model=gpt-5", &sdp, 403, "model_not_allowed"),
+        ("/v1/realtime/calls/rtc_1/hangup", &sdp, 401, "sessions_alone"),
+        ("/v1/live/sessions", &sdp, 401, "token_for_other_session"),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(offer(target, &page, body));
+        let refused = message(&mut app);
+        assert_eq!(refused.status, status, "{target} {} {code}", refused.code());
+    }
+    assert!(provider.poll().is_none());
+}
+
+#[test]
+fn what_may_not_be_a_call_is_refused_before_anybody_is_asked() {
+    let provider = Upstream::start();
+    let sdp = |body: &str| ("application/sdp".to_owned(), body.to_owned());
+    let named = "/v1/realtime/calls?model=gpt-realtime";
+    let long = format!("{SDP}{}", "a".repeat(40 << 10));
+    let huge = format!("{SDP}{}", "a".repeat(300 << 10));
+    let ek = ["Authorization: Bearer ek_68a1b2c3", ALICE];
+    let nobody = ["Authorization: Bearer sk-alice"];
+    let on = start_as(&provider, &[("limits.models", "gpt-realtime, gpt-live-1")]);
+    let off = start_as(&provider, &[("webrtc.mode", "off")]);
+    let open = start_as(&provider, &[("webrtc.mode", "off"), ("http.unmetered", "pass")]);
+    for (proxy, who, target, body, status, code) in [
+        (&off, &WHO[..], named, sdp(SDP), 403, "call_not_allowed"),
+        (&open, &WHO[..], named, sdp(SDP), 403, "call_not_allowed"),
+        (&open, &WHO[..], "/v1/x/../realtime/calls", sdp(SDP), 404, "unknown_path"),
+        (&on, &ek[..], named, sdp(SDP), 403, "call_not_allowed"),
+        (&on, &nobody[..], named, sdp(SDP), 401, "unauthorized"),
+        (&on, &WHO[..], "/v1/realtime/calls", sdp(SDP), 400, "model_missing"),
+        (&on, &WHO[..], "/v1/realtime/calls?model=gpt-5", sdp(SDP), 403, "model_not_allowed"),
+        (&on, &WHO[..], "/v1/realtime/calls", form(&json!({"model": "gpt-5"})), 403, "model_not_allowed"),
+        (&on, &WHO[..], named, form(&json!({"model": "gpt-5"})), 400, "bad_request"),
+        (&on, &WHO[..], named, sdp("hello"), 400, "bad_request"),
+        (&on, &WHO[..], named, ("text/html".to_owned(), SDP.to_owned()), 400, "bad_request"),
+        (&on, &WHO[..], named, sdp(&long), 413, "message_too_big"),
+        (&on, &WHO[..], named, sdp(&huge), 413, "message_too_big"),
+    ] {
+        let mut app = Wire::connect(proxy.listen);
+        app.send(offer(target, who, &body));
+        let refused = message(&mut app);
+        assert_eq!((refused.status, &*refused.code()), (status, code), "{target} {:?}", refused.head);
+    }
+    assert!(provider.poll().is_none(), "nobody was asked");
+}
+
+#[test]
+fn a_call_has_a_place_among_its_users_sessions_and_gives_it_back() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("limits.sessions_per_user", "1")]);
+    let mut first = call(&proxy, &provider);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer("/v1/realtime/calls", &WHO, &usual()));
+    let refused = message(&mut app);
+    assert_eq!((refused.status, &*refused.code()), (429, "too_many_sessions"));
+    end(&provider, &mut first.socket);
+    expect_none(&proxy);
+    // One that the provider refuses, whose words pass, and one whose answer names no call.
+    for (answer, status) in [
+        ("HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}".to_owned(), 400),
+        (format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n{ANSWER}", ANSWER.len()), 502),
+    ] {
+        app = Wire::connect(proxy.listen);
+        app.send(offer("/v1/realtime/calls", &WHO, &usual()));
+        let mut line = eventually(PATIENCE, || provider.poll(), Option::is_some).expect("it is asked");
+        message(&mut line);
+        line.send(answer);
+        assert_eq!(message(&mut app).status, status);
+    }
+    call(&proxy, &provider);
+}
+
+#[test]
+fn a_telephone_call_is_a_session_from_when_it_is_accepted() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut app = Wire::connect(proxy.listen);
+    let body = ("application/json".to_owned(), json!({"type": "realtime", "model": MODEL}).to_string());
+    app.send(offer("/v1/realtime/calls/rtc_9/accept", &WHO, &body));
+    let mut line = provider.accept();
+    assert_eq!(message(&mut line).body, body.1.as_bytes());
+    line.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(message(&mut app).status, 200);
+    let (mut socket, head) = attached(&provider);
+    assert!(head.starts_with("GET /v1/realtime?call_id=rtc_9 "), "{head}");
+    let listed = eventually(PATIENCE, || sessions(&proxy), |all| all.len() == 1);
+    assert_eq!(listed[0]["transport"], "sip", "{listed:?}");
+    say(&mut socket, &done("resp_1", 100, 0));
+    end(&provider, &mut socket);
+    expect_none(&proxy);
+    assert_eq!(usage(&proxy, "alice")["totalTokens"], 100);
+}
