@@ -247,6 +247,9 @@ impl<'a> Value<'a> {
             Value::Plain(raw) | Value::Text(Text { raw, escaped: false }) => raw,
             Value::Text(_) | Value::Object(_) | Value::Array(_) => return None,
         };
+        if let Some(whole) = whole(raw) {
+            return Some(whole as f64);
+        }
         let text = std::str::from_utf8(raw).ok()?.trim_ascii();
         // Rust would also read `nan` and `infinity`, which are words here.
         text.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(())?;
@@ -262,6 +265,14 @@ impl<'a> Value<'a> {
     pub fn count(self) -> Option<u64> {
         self.number().map(|number| number.ceil() as u64)
     }
+}
+
+/// How counts are written, nearly all of them: in a few digits, none of which a float would lose.
+fn whole(raw: &[u8]) -> Option<u64> {
+    if raw.is_empty() || raw.len() > 12 {
+        return None;
+    }
+    raw.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
 }
 
 impl<'a> Text<'a> {
@@ -332,7 +343,7 @@ pub(crate) fn string_end(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Opt
 /// The index of the first quote or backslash. Most strings are short, so the first steps are taken here, eight bytes
 /// at a time; what is longer is left to SIMD.
 #[inline]
-fn first_special(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn first_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // The lowest set bit is right: false ones can only lie above a true one.
     let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);

@@ -320,12 +320,13 @@ impl Meter {
             EstimateMode::Off => Usage { requests: 1, ..Usage::default() },
             EstimateMode::Enforce | EstimateMode::Observe => Usage { text_out, requests: 1, ..asked },
         };
+        let (cost, known_price) = price.bill(&usage, &Terms::default());
         Metered {
             model: model.unwrap_or_else(|| Model::from(UNKNOWN_MODEL)),
             usage,
-            cost: price.cost(&usage, &Terms::default()),
+            cost,
             estimated: true,
-            known_price: price.covers(&usage, &Terms::default()),
+            known_price,
             latency_ms: None,
         }
     }
@@ -499,7 +500,7 @@ impl Meter {
         terms: &Terms<'_>,
         basis: Basis,
     ) -> Metered {
-        let known_price = price.covers(&usage, terms);
+        let (cost, known_price) = price.bill(&usage, terms);
         match basis {
             Basis::Stated => self.counts.metered += 1,
             Basis::Estimated => self.counts.estimated += 1,
@@ -508,7 +509,7 @@ impl Meter {
         Metered {
             model: model.unwrap_or_else(|| Model::from(UNKNOWN_MODEL)),
             usage,
-            cost: price.cost(&usage, terms),
+            cost,
             estimated: basis == Basis::Estimated,
             known_price,
             latency_ms: None,

@@ -329,9 +329,10 @@ impl Price {
         rates.cost(usage, factor)
     }
 
-    /// Whether [`Price::cost`] comes from the model's own price list alone.
-    pub fn covers(&self, usage: &Usage, terms: &Terms<'_>) -> bool {
-        self.known && self.at(usage, terms).0.cover(usage)
+    /// [`Price::cost`], and whether all of it comes from the model's own price list.
+    pub fn bill(&self, usage: &Usage, terms: &Terms<'_>) -> (NanoUsd, bool) {
+        let (rates, factor) = self.at(usage, terms);
+        (rates.cost(usage, factor), self.known && rates.cover(usage))
     }
 
     /// What a sum of many usages costs if none of them was billed on terms of its own.
@@ -385,11 +386,11 @@ impl Price {
         let (mut rates, mut factor) = (self.rates, Factor::default());
         for level in self.changes.chunk_by(|a, b| a.conditions.count() == b.conditions.count()) {
             let holding = level.iter().filter(|change| change.conditions.hold(terms, usage));
-            let of_level = holding.fold(NOTHING, |level, change| {
+            let of_level = holding.fold(None, |level: Option<Rates>, change| {
                 factor = factor.times(change.factor);
-                level.zip(change.rates, std::cmp::max)
+                Some(level.unwrap_or(NOTHING).zip(change.rates, std::cmp::max))
             });
-            rates = rates.under(of_level);
+            rates = of_level.map_or(rates, |of_level| rates.under(of_level));
         }
         (rates, factor)
     }
