@@ -22,6 +22,7 @@ pub enum AuthScheme {
     Bare,
 }
 
+const AUTHORIZATION: HeaderName = HeaderName::literal("Authorization");
 /// What a configuration writes before the name of a header.
 const HEADER: &str = "header:";
 
@@ -66,22 +67,23 @@ impl AuthScheme {
     pub fn write(self, key: &ProviderKey, wire: &mut HeadWriter) {
         let key = key.reveal();
         let is_oauth = ["ya29.", "eyJ"].iter().any(|start| key.starts_with(start));
-        let (name, value) = match self {
-            AuthScheme::ApiKey if !is_oauth => ("api-key", key.to_owned()),
-            AuthScheme::Google if key.starts_with("auth_tokens/") => {
-                ("Authorization", format!("Token {key}"))
+        let (name, before) = match self {
+            AuthScheme::ApiKey if !is_oauth => (HeaderName::literal("api-key"), ""),
+            AuthScheme::Google if key.starts_with("auth_tokens/") => (AUTHORIZATION, "Token "),
+            AuthScheme::Google if !is_oauth => (HeaderName::literal("x-goog-api-key"), ""),
+            AuthScheme::Basic => (AUTHORIZATION, "Basic "),
+            AuthScheme::Header(name) => {
+                let name = HeaderName::parse(name.trim_start_matches(HEADER));
+                (name.expect("it was read as a name"), "")
             }
-            AuthScheme::Google if !is_oauth => ("x-goog-api-key", key.to_owned()),
-            AuthScheme::Basic => ("Authorization", format!("Basic {key}")),
-            AuthScheme::Header(name) => (name.trim_start_matches(HEADER), key.to_owned()),
-            AuthScheme::Token if !is_oauth => ("Authorization", format!("Token {key}")),
-            AuthScheme::Bare => ("Authorization", key.to_owned()),
+            AuthScheme::Token if !is_oauth => (AUTHORIZATION, "Token "),
+            AuthScheme::Bare => (AUTHORIZATION, ""),
             AuthScheme::Bearer | AuthScheme::ApiKey | AuthScheme::Google | AuthScheme::Token => {
-                ("Authorization", format!("Bearer {key}"))
+                (AUTHORIZATION, "Bearer ")
             }
         };
-        let value = HeaderValue::parse(value).expect("a provider's key is printable");
-        wire.line(&HeaderName::parse(name).expect("it was read as a name"), &value);
+        let value = HeaderValue::parse([before, key].concat()).expect("a provider's key is printable");
+        wire.line(&name, &value);
     }
 }
 

@@ -11,9 +11,11 @@ pub mod query;
 pub mod write;
 
 use httparse::{EMPTY_HEADER, Status};
+use memchr::memmem::Finder;
 use query::Parameter;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 use write::{HeaderName, HeaderValue, Target};
 
 /// The longest head, in bytes, from either side.
@@ -102,10 +104,11 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// Where the head that starts at `bytes[0]` ends: the index after its empty line. `Ok(None)` if it goes on.
 pub fn head_end(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    static EMPTY_LINE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
     if bytes.first() == Some(&TLS_HANDSHAKE) {
         return Err(HeadError::Tls);
     }
-    match memchr::memmem::find(bytes, b"\r\n\r\n") {
+    match EMPTY_LINE.find(bytes) {
         Some(at) if at + 4 <= HEAD_BYTES_MAX => Ok(Some(at + 4)),
         Some(_) => Err(HeadError::TooBig),
         None if bytes.len() >= HEAD_BYTES_MAX => Err(HeadError::TooBig),
@@ -174,7 +177,7 @@ impl RequestHead {
     /// The target's path, with runs of slashes collapsed.
     pub fn path(&self) -> Cow<'_, str> {
         let path = self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path);
-        if memchr::memmem::find(path.as_bytes(), b"//").is_none() {
+        if !path.as_bytes().windows(2).any(|two| two == b"//") {
             return path.into();
         }
         let mut collapsed = String::with_capacity(path.len());
@@ -259,6 +262,12 @@ impl Headers {
     /// Whether `Connection` takes away what tells how the body is to be read.
     pub fn hides_content(&self) -> bool {
         self.tokens("connection").any(is_about_content)
+    }
+
+    /// Whether `Content-Type` begins so, in whatever case.
+    pub fn are_of_type(&self, kind: &str) -> bool {
+        let start = self.get("content-type").and_then(|value| value.get(..kind.len()));
+        start.is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
     }
 
     /// How many lines there are under `name`, which is lower-case.

@@ -167,9 +167,11 @@ pub(crate) fn mended(mut head: RequestHead, rules: &IdentityRules) -> (RequestHe
         let is_identity = rules.query && IDENTITY_PARAMETERS.contains(&name);
         is_identity || is_credential(name) || MODEL_PARAMETERS.contains(&name)
     };
-    match query::joined(&head.target, is_read) {
-        Ok(target) => {
-            head.target = target.into_owned();
+    let joined = query::joined(&head.target, is_read);
+    match joined.map(|target| if let Cow::Owned(target) = target { Some(target) } else { None }) {
+        Ok(None) => (head, Ok(())),
+        Ok(Some(target)) => {
+            head.target = target;
             (head, Ok(()))
         }
         Err(name) => {

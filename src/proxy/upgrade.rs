@@ -247,10 +247,9 @@ pub(crate) fn target(head: &RequestHead, path: &str, rules: &IdentityRules) -> T
 
 /// Whether a header of the client's goes to the provider.
 pub(crate) fn goes_upstream(header: &Header, provider: &Provider) -> bool {
-    let text = header.value.as_text();
-    let beta = header.is("openai-beta") && text.is_some_and(is_beta);
-    let holds_key = pass::holds_own_key(&String::from_utf8_lossy(header.value.as_bytes()));
-    provider.headers.passes(&header.name) && !beta && !holds_key
+    let asks_for_beta = || header.is("openai-beta") && header.value.as_text().is_some_and(is_beta);
+    let holds_key = || pass::holds_own_key(&String::from_utf8_lossy(header.value.as_bytes()));
+    provider.headers.passes(&header.name) && !asks_for_beta() && !holds_key()
 }
 
 /// Old SDKs still ask for the beta, and the provider then closes the session.

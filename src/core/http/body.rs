@@ -141,15 +141,39 @@ pub struct Unframed {
     pub taken: usize,
 }
 
-/// What goes before a chunk of this many bytes, of which there must be some. Behind it goes [`CHUNK_END`].
-pub fn chunk_start(bytes: usize) -> String {
-    debug_assert!(bytes > 0, "an empty chunk is the last one");
-    format!("{bytes:x}\r\n")
+/// What goes before a chunk. Behind it goes [`CHUNK_END`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChunkStart {
+    /// The size in hexadecimal digits, and the end of its line.
+    line: [u8; CHUNK_LINE_BYTES],
+    length: usize,
+}
+
+const CHUNK_LINE_BYTES: usize = usize::BITS as usize / 4 + 2;
+
+impl ChunkStart {
+    /// Of a chunk of this many bytes, of which there must be some.
+    pub fn of(bytes: usize) -> ChunkStart {
+        debug_assert!(bytes > 0, "an empty chunk is the last one");
+        let digits = bytes.ilog2() as usize / 4 + 1;
+        let mut start = ChunkStart { length: digits + 2, ..ChunkStart::default() };
+        for (index, digit) in start.line[..digits].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[bytes >> (4 * (digits - 1 - index)) & 0xf];
+        }
+        start.line[digits..][..2].copy_from_slice(b"\r\n");
+        start
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.line[..self.length]
+    }
 }
 
 pub const CHUNK_END: &[u8] = b"\r\n";
 /// Ends a chunked body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// Both.
+pub const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 
 impl Body {
     pub fn new(framing: Framing) -> Body {
@@ -402,8 +426,17 @@ mod tests {
         let mut one = *b"4\r\nabcd";
         let found = Body::new(Framing::Chunked).unframe(&mut one);
         assert_eq!(found, Ok(Unframed { content: 3..7, taken: 7 }), "one piece stays where it is");
-        let chunk = [chunk_start(26).as_bytes(), &[b'x'; 26], CHUNK_END, LAST_CHUNK].concat();
+        let chunk = [ChunkStart::of(26).as_bytes(), &[b'x'; 26], CHUNK_END, LAST_CHUNK].concat();
         assert_eq!(read(Framing::Chunked, &[&chunk]), Ok((vec![b'x'; 26], chunk.len(), true)));
+    }
+
+    #[test]
+    fn a_chunk_starts_with_its_size_in_hexadecimal_digits() {
+        for bytes in [1, 9, 10, 15, 16, 0xff, 0x100, 0xabcd, 1 << 20, usize::MAX] {
+            assert_eq!(ChunkStart::of(bytes).as_bytes(), format!("{bytes:x}\r\n").as_bytes());
+        }
+        assert_eq!(ChunkStart::default().as_bytes(), b"");
+        assert_eq!(CHUNK_END_AND_LAST, [CHUNK_END, LAST_CHUNK].concat());
     }
 
     #[test]

@@ -135,8 +135,10 @@ fn begins_with(name: &str, prefix: &str) -> bool {
 }
 
 fn tells_of_a_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
+    let holds = |word: &str| {
+        name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    SECRET_WORDS.iter().any(|word| holds(word))
 }
 
 fn is_ours(name: &str) -> bool {

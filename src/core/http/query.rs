@@ -8,8 +8,25 @@ pub struct Parameter<'a>(&'a str);
 
 /// The parameters of a target's query, in order.
 pub fn parameters(target: &str) -> impl Iterator<Item = Parameter<'_>> {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    query.split('&').filter(|pair| !pair.is_empty()).map(Parameter)
+    let mut query = split_at(target, b'?').map_or("", |(_, query)| query);
+    let pairs = std::iter::from_fn(move || {
+        let (pair, rest) = split_at(query, b'&').unwrap_or((query, ""));
+        let is_over = query.is_empty();
+        query = rest;
+        (!is_over).then_some(pair)
+    });
+    pairs.filter(|pair| !pair.is_empty()).map(Parameter)
+}
+
+/// The text on both sides of the first such letter of ASCII. A request's query is looked through many times.
+fn split_at(text: &str, letter: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(letter, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// Whether decoding changes a text.
+fn is_encoded(text: &str) -> bool {
+    memchr::memchr2(b'%', b'+', text.as_bytes()).is_some()
 }
 
 impl<'a> Parameter<'a> {
@@ -19,22 +36,19 @@ impl<'a> Parameter<'a> {
 
     /// Decoded; as it came if it cannot be.
     pub fn name(self) -> Cow<'a, str> {
-        let name = self.0.split('=').next().unwrap_or_default();
-        match name.contains(['%', '+']) {
-            true => decode(name).unwrap_or(name.into()),
-            false => name.into(),
-        }
+        let name = split_at(self.0, b'=').map_or(self.0, |(name, _)| name);
+        decode(name).unwrap_or(name.into())
     }
 
     /// As it came, undecoded; empty if there is none.
     pub fn value(self) -> &'a str {
-        self.0.split_once('=').map_or("", |(_, value)| value)
+        split_at(self.0, b'=').map_or("", |(_, value)| value)
     }
 }
 
 /// Decodes `%41` and `+` of a query value; `None` if it is not UTF-8 or an escape is broken.
 pub fn decode(value: &str) -> Option<Cow<'_, str>> {
-    if !value.contains(['%', '+']) {
+    if !is_encoded(value) {
         return Some(value.into());
     }
     let mut bytes = Vec::with_capacity(value.len());

@@ -36,7 +36,11 @@ impl HeaderName {
     }
 
     pub fn parse(name: &str) -> Result<HeaderName, Unwritable> {
-        if is_token(name.as_bytes()) { Ok(HeaderName(name.to_owned().into())) } else { Err(Unwritable) }
+        match USUAL_NAMES.iter().find(|usual| **usual == name) {
+            Some(usual) => Ok(HeaderName(Cow::Borrowed(usual))),
+            None if is_token(name.as_bytes()) => Ok(HeaderName(name.to_owned().into())),
+            None => Err(Unwritable),
+        }
     }
 
     /// As it was written; compare with [`HeaderName::is`].
@@ -88,9 +92,11 @@ impl fmt::Debug for HeaderValue {
 impl Target {
     pub fn parse(target: &str) -> Result<Target, Unwritable> {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let is_url = memchr::memchr_iter(b':', path.as_bytes()).any(|at| path[at..].starts_with("://"));
+        let ends_line = |byte: u8| byte <= b' ' || byte == b'#' || byte == 0x7f;
         let writable = path.starts_with('/')
-            && !path.as_bytes().windows(3).any(|three| three == b"://")
-            && !target.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f);
+            && !is_url
+            && !target.bytes().fold(false, |ends, byte| ends | ends_line(byte));
         if writable { Ok(Target(target.to_owned())) } else { Err(Unwritable) }
     }
 
@@ -105,6 +111,34 @@ impl fmt::Debug for Target {
         write!(f, "Target({})", self.0.split('?').next().unwrap_or_default())
     }
 }
+
+/// Names that most heads have, as they are mostly written. They are not copied.
+const USUAL_NAMES: [&str; 24] = [
+    "host",
+    "Host",
+    "content-type",
+    "Content-Type",
+    "content-length",
+    "Content-Length",
+    "authorization",
+    "Authorization",
+    "accept",
+    "Accept",
+    "accept-encoding",
+    "Accept-Encoding",
+    "user-agent",
+    "User-Agent",
+    "connection",
+    "Connection",
+    "transfer-encoding",
+    "Transfer-Encoding",
+    "date",
+    "Date",
+    "server",
+    "Server",
+    "x-user-id",
+    "x-request-id",
+];
 
 /// Few heads are longer.
 const HEAD_BYTES_USUAL: usize = 1024;
@@ -155,24 +189,7 @@ impl HeadWriter {
 const fn is_token(bytes: &[u8]) -> bool {
     let mut at = 0;
     while at < bytes.len() {
-        let sign = matches!(
-            bytes[at],
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        );
-        if !sign && !bytes[at].is_ascii_alphanumeric() {
+        if !IN_TOKEN[bytes[at] as usize] {
             return false;
         }
         at += 1;
@@ -180,15 +197,30 @@ const fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
 }
 
-const fn is_value(bytes: &[u8]) -> bool {
+/// Which bytes a token may hold (RFC 9110 §5.6.2).
+const IN_TOKEN: &[bool; 256] = &{
+    let (mut in_token, signs) = ([false; 256], b"!#$%&'*+-.^_`|~");
+    let mut byte = 0;
+    while byte < in_token.len() {
+        in_token[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
     let mut at = 0;
-    while at < bytes.len() {
-        if (bytes[at] < b' ' && bytes[at] != b'\t') || bytes[at] == 0x7f {
-            return false;
-        }
+    while at < signs.len() {
+        in_token[signs[at] as usize] = true;
         at += 1;
     }
-    true
+    in_token
+};
+
+/// All of it is looked at, many bytes at once: few values are none.
+const fn is_value(bytes: &[u8]) -> bool {
+    let (mut at, mut controls) = (0, 0);
+    while at < bytes.len() {
+        controls |= ((bytes[at] < b' ') & (bytes[at] != b'\t') | (bytes[at] == 0x7f)) as u8;
+        at += 1;
+    }
+    controls == 0
 }
 
 #[cfg(test)]
@@ -199,6 +231,7 @@ mod tests {
 
     #[test]
     fn what_would_end_a_line_is_neither_name_nor_value_nor_target() {
+        assert!(USUAL_NAMES.iter().all(|name| is_token(name.as_bytes())));
         for bad in ["", "a b", "a:", "a\r\n", "ä"] {
             assert_eq!(HeaderName::parse(bad), Err(Unwritable), "{bad:?}");
         }
