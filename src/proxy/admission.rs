@@ -157,7 +157,7 @@ async fn answer(shard: &Rc<Shard>, admission: Admission) -> Result<Answer, Close
 /// Puts a question to the aggregator. `None`: it is behind.
 async fn put(shard: &Rc<Shard>, question: impl FnOnce(u64) -> Report) -> Option<Answer> {
     let ask = shard.accounts.ask(question, |report| shard.ask(report));
-    timeout(ADMISSION_WAIT, ask).await.ok().flatten()
+    Box::pin(timeout(ADMISSION_WAIT, ask)).await.ok().flatten()
 }
 
 /// Why an answer is not the one that was asked for.

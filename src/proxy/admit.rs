@@ -67,14 +67,14 @@ pub(crate) enum Outcome {
 pub(crate) async fn admit(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
-    arrival: Arrival,
+    arrival: Box<Arrival>,
 ) -> Result<Outcome, SessionError> {
     let Some((mut request, mended)) = request::read(shard, live, arrival).await? else {
         return Ok(Outcome::Answered);
     };
     live.client.set(Some(client::of_request(&shard.config, request.origin.client, &request.head)));
     if let Some(answer) = cors::preflight(shard, &request.head) {
-        refuse::respond(shard, live, request.reader, request.writer, answer).await;
+        Box::pin(refuse::respond(shard, live, request.reader, request.writer, answer)).await;
         return Ok(Outcome::Answered);
     }
     cors::note(shard, live, &request.head);
@@ -83,7 +83,8 @@ pub(crate) async fn admit(
         let verdict = verdict(shard, live, &mut request.head, destination.signal(), mended).await;
         return Ok(Outcome::Request(Box::new(Asking { request, destination, verdict })));
     }
-    let admitted = admit_session(shard, live, request, mended).await?;
+    // Boxed, for a request is no session.
+    let admitted = Box::pin(admit_session(shard, live, request, mended)).await?;
     Ok(admitted.map_or(Outcome::Answered, |admitted| Outcome::Session(Box::new(admitted))))
 }
 
@@ -99,7 +100,10 @@ async fn verdict(
     let client = live.client.get().expect("a request comes from somewhere");
     let read = |token: &str| shard.read_token(token);
     let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity, read));
-    note_caller(shard, live, head, client);
+    // Nothing follows from how often a request is refused: it is told so in HTTP in any case.
+    if !live.is_request() {
+        note_caller(shard, live, head, client);
+    }
     let caller = match caller {
         Err(CloseReason::Token(TokenFault::Foreign)) if signal.is_some() => foreign(shard, head)?,
         caller => caller?,
@@ -291,7 +295,7 @@ async fn throttle(shard: &Rc<Shard>, live: &Live, delay_ms: u64) -> Result<(), C
     let mut left = Duration::from_millis(delay_ms);
     while !left.is_zero() && !shard.is_draining() {
         let step = left.min(Duration::from_secs(1));
-        sleep(step).await;
+        Box::pin(sleep(step)).await;
         left -= step;
     }
     if shard.is_draining() { Err(CloseReason::Draining) } else { Ok(()) }

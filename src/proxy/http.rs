@@ -85,26 +85,27 @@ struct Client {
     origin: Origin,
 }
 
-/// Serves one request. The connection, if it goes on.
+/// Serves one request. The connection, if it goes on. What is rare is boxed, here and further down, so that a request carries no
+/// more than it needs.
 pub(crate) async fn exchange(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
     tap: &mut Option<Tap>,
-    asking: Asking,
+    asking: Box<Asking>,
 ) -> Result<Option<Box<Arrival>>, SessionError> {
-    let Asking { request, destination, verdict } = asking;
+    let Asking { request, destination, verdict } = *asking;
     let Request { mut head, reader, writer, buffer, filled, origin, .. } = request;
     let framing = match Framing::of_request(&head) {
         Ok(framing) => framing,
         Err(error) => {
-            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            Box::pin(refuse::answer_malformed(shard, live, reader, writer, error)).await;
             return Ok(None);
         }
     };
     let ahead = Some((buffer, filled)).filter(|_| filled > 0);
     let mut client = Client { source: Source::new(reader, ahead, framing), writer, origin };
     if let (Destination::Mint(form), Ok(own_key)) = (&destination, &verdict) {
-        return mint::answer(shard, live, &head, client, *form, own_key.clone()).await;
+        return Box::pin(mint::answer(shard, live, &head, client, *form, own_key.clone())).await;
     }
     let planned = match (verdict, &destination) {
         (Ok(own_key), Destination::Call(calling)) => {
@@ -118,7 +119,9 @@ pub(crate) async fn exchange(
     };
     let (Plan { own_key, path, held, says, reading }, making) = match planned {
         Ok(planned) => planned,
-        Err(failed) => return turn_down(shard, live, &head, client, destination.api(), failed).await,
+        Err(failed) => {
+            return Box::pin(turn_down(shard, live, &head, client, destination.api(), failed)).await;
+        }
     };
     let provider = Arc::clone(&shard.config.providers[live.provider.get().unwrap_or_default()]);
     let codings = reading.as_ref().map(|reading| words::codings(&head, reading.must_be_plain()));
@@ -149,7 +152,7 @@ pub(crate) async fn exchange(
     live.under_way.set(false);
     match exchange.outcome(answered) {
         Ok(keeps) => Ok(close_or_keep(shard, live, client, keeps).await),
-        Err(failed) => turn_down(shard, live, &head, client, destination.api(), failed).await,
+        Err(failed) => Box::pin(turn_down(shard, live, &head, client, destination.api(), failed)).await,
     }
 }
 
@@ -206,7 +209,7 @@ async fn close_or_keep(
     let (reader, ahead) = source.into_parts();
     if !keeps {
         live.deadline.set(shard.time().instant.plus_ms(shard.config.close_ms));
-        refuse::finish(shard, live, reader, writer).await;
+        Box::pin(refuse::finish(shard, live, reader, writer)).await;
         return None;
     }
     let handle = ShutdownHandle::default();
@@ -219,7 +222,7 @@ impl Exchange<'_> {
     async fn ask(&self, client: &mut Client, held: &Held) -> Answered {
         match held.is_whole && held.content.len() <= dial::PIECE_BYTES {
             true => self.ask_with_all(client, held).await,
-            false => self.ask_while_it_goes(client, held).await,
+            false => Box::pin(self.ask_while_it_goes(client, held)).await,
         }
     }
 

@@ -105,7 +105,7 @@ pub struct Live {
     pub(crate) model: RefCell<Option<Model>>,
     /// Which of the operator's keys went upstream, if one did.
     pub(crate) operators_key: Cell<Option<usize>>,
-    /// By whom refusals are counted, once the head is read.
+    /// By whom a session's refusals are counted, once the head is read.
     pub(crate) caller: OnceCell<CallerMark>,
     /// What a page has opened it with.
     pub(crate) token: OnceCell<Box<Binding>>,

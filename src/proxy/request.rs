@@ -45,17 +45,17 @@ struct Line {
 pub(crate) async fn read(
     shard: &Rc<Shard>,
     live: &Rc<Live>,
-    arrival: Arrival,
+    arrival: Box<Arrival>,
 ) -> Result<Option<(Request, Result<(), CloseReason>)>, SessionError> {
-    let line = match arrival {
-        Arrival::New(accepted) => accept(shard, live, accepted).await?,
+    let line = match *arrival {
+        Arrival::New(accepted) => Box::pin(accept(shard, live, accepted)).await?,
         Arrival::Kept(kept) => Some(resume(live, kept)),
     };
     let Some(Line { mut reader, writer, early, origin }) = line else { return Ok(None) };
     if live.surplus {
         shard.counters.add(Metric::SessionsRefused, 1);
         let answer = refuse::in_http_words(shard, &refuse::full());
-        refuse::respond(shard, live, reader, writer, answer).await;
+        Box::pin(refuse::respond(shard, live, reader, writer, answer)).await;
         return Ok(None);
     }
     let ours = |error: std::io::Error| SessionError::new(Side::Internal, Phase::Admit, error);
@@ -76,7 +76,7 @@ pub(crate) async fn read(
                 let peer = origin.client;
                 tracing::warn!(%peer, "a client spoke TLS to proxy.listen, which is for plain HTTP; see proxy.tls_listen");
             }
-            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            Box::pin(refuse::answer_malformed(shard, live, reader, writer, error)).await;
             return Ok(None);
         }
     };
@@ -92,7 +92,7 @@ pub(crate) async fn read(
             Ok(Some((Request { head, reader, writer, buffer, filled, path_key, origin }, mended)))
         }
         Err(error) => {
-            refuse::answer_malformed(shard, live, reader, writer, error).await;
+            Box::pin(refuse::answer_malformed(shard, live, reader, writer, error)).await;
             Ok(None)
         }
     }

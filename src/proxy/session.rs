@@ -51,9 +51,9 @@ async fn life(
     {
         return Ok(None);
     }
-    let admitted = match Box::pin(admit::admit(shard, live, *arrival)).await? {
+    let admitted = match Box::pin(admit::admit(shard, live, arrival)).await? {
         Outcome::Answered => return Ok(None),
-        Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, tap, *asking)).await,
+        Outcome::Request(asking) => return Box::pin(http::exchange(shard, live, tap, asking)).await,
         Outcome::Session(admitted) => admitted,
     };
     let Some(connected) = Box::pin(connect::connect(shard, live, *admitted)).await? else { return Ok(None) };

@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = told(api, &endpoint, kind, &[body]);
     assert_eq!(told(api, &endpoint, kind, &[&body[..split], &body[split..]]), whole);
     let asked = endpoint.asked(body);
-    if let Some(with_usage) = endpoint.with_usage(body) {
+    if let Some(with_usage) = asked.with_usage(body) {
         assert!(!endpoint.asked(&with_usage).lacks_usage || asked.lacks_usage);
     }
     let form = |pieces: &[&[u8]]| {

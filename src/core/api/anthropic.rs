@@ -2,13 +2,13 @@
 //! in a stream each event states all there is so far, and what it leaves out holds.
 
 use super::answer::{Event, Progress, State};
-use super::request::{Asked, content};
-use super::skim::{Wanted, text, value};
+use super::request::Asked;
+use super::wanted::{Wants, text, value};
 use super::{Api, Call, Endpoint, ModelIn};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, find, object};
 use crate::dialect::stated::is_misstated;
-use crate::dialect::{AudioRate, Content, Rates};
+use crate::dialect::{AudioRate, Rates};
 use crate::json::{Field, Fields, Value};
 use crate::usage::Usage;
 use serde_json::json;
@@ -72,7 +72,7 @@ static COUNT_TOKENS: Call =
     Call { name: "count_tokens", model_in: ModelIn::Json, ending, error, ..Call::FREE };
 static MODELS: Call = Call { name: "models", ending, error, ..Call::FREE };
 
-const WANTED: &[Wanted] = &[
+const WANTED: &Wants = &Wants::new(&[
     value("type"),
     value("id"),
     value("model"),
@@ -86,13 +86,10 @@ const WANTED: &[Wanted] = &[
     text("content.text"),
     text("content.thinking"),
     text("content.input"),
-];
+]);
 
 fn ask(body: &[u8]) -> Asked {
-    let reads = |name: &[u8]| matches!(name, b"system" | b"messages" | b"tools");
-    let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
-    let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    Asked { content, ..Asked::of(body) }
+    Asked::reading(body, |name| matches!(name, b"system" | b"messages" | b"tools"))
 }
 
 fn read(event: &Event<'_>, progress: &mut Progress) {

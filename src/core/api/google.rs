@@ -5,7 +5,7 @@ mod interactions;
 
 use super::answer::{Event, Progress, State};
 use super::request::{Asked, content};
-use super::skim::{Wanted, audio, presence, text, value};
+use super::wanted::{Wants, audio, presence, text, value};
 use super::{Api, Call, Endpoint, ModelIn, Reach, is_name};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
@@ -132,7 +132,7 @@ static COUNT_TOKENS: Call =
     Call { name: "count_tokens", model_in: ModelIn::Path, ending, error, ..Call::FREE };
 static MODELS: Call = Call { name: "models", ending, error, ..Call::FREE };
 
-const WANTED: &[Wanted] = &[
+const WANTED: &Wants = &Wants::new(&[
     value("responseId"),
     value("modelVersion"),
     value("usageMetadata"),
@@ -142,7 +142,7 @@ const WANTED: &[Wanted] = &[
     text("candidates.content.parts.functionCall"),
     text("candidates.content.parts.executableCode.code"),
     audio("candidates.content.parts.inlineData.data"),
-];
+]);
 
 fn ask(body: &[u8]) -> Asked {
     let reads = |name: &[u8]| {

@@ -9,7 +9,7 @@
 //! For each request:
 //! 1. [`of_family`], [`Api::endpoint`]; nothing of one that is not `metered` is read.
 //! 2. The model stands in [`Endpoint::model`], in the body, or is told by the answer alone ([`Endpoint::model_in`]).
-//! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Endpoint::with_usage`]; then
+//! 3. `meter = Meter::of_api(…)`, `meter.ask(&asked)`, and where it is to be injected [`Asked::with_usage`]; then
 //!    a [`UsageFilter`] stands behind the reader, and the answer has to come in no coding.
 //! 4. `answer = Answer::new(…)` with the head; each piece of the body to [`Answer::read`], what it tells to `meter.take`.
 //! 5. At the end, however it comes, [`Answer::end`] and `meter.settle`. A stream that is to be ended before that: nothing
@@ -26,6 +26,7 @@ mod request;
 mod skim;
 mod sound;
 mod sse;
+mod wanted;
 
 pub use self::answer::{Answer, Piece};
 pub use self::behind::Behind;
@@ -34,7 +35,7 @@ pub use self::multipart::Multipart;
 pub use self::request::Asked;
 
 use self::answer::{Event, Progress};
-use self::skim::Wanted;
+use self::wanted::Wants;
 use crate::close_reason::CloseReason;
 use crate::dialect::{ApiName, Family, ProviderEvent, Rates};
 use crate::http::RequestHead;
@@ -119,7 +120,7 @@ struct Call {
     tier_header: Option<&'static str>,
     ask: fn(&[u8]) -> Asked,
     /// What of an answer, or of an event of it, is wanted.
-    wanted: &'static [Wanted],
+    wanted: &'static Wants,
     read: fn(&Event<'_>, &mut Progress),
     /// The bytes that end a stream behind so many events.
     ending: fn(&CloseReason, u64) -> String,
@@ -141,7 +142,7 @@ impl Call {
         may_be_bytes: false,
         tier_header: None,
         ask: Asked::of,
-        wanted: &[],
+        wanted: &Wants::new(&[]),
         read: |_, _| {},
         ending: |_, _| String::new(),
         error: |_| String::new(),
@@ -228,12 +229,5 @@ impl Endpoint {
     /// What of a JSON body may not come behind these first bytes of it.
     pub fn behind(&self, held: &[u8]) -> Behind {
         Behind::new(held, !self.call.has_to_be_asked)
-    }
-
-    /// The body, or its beginning, with `stream_options.include_usage` in it; `None` where there is nothing to inject: usage comes anyway, or it
-    /// was asked for.
-    pub fn with_usage(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let asked = self.asked(body);
-        (asked.streams && asked.lacks_usage).then(|| request::with_usage(body)).flatten()
     }
 }

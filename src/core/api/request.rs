@@ -35,6 +35,11 @@ pub struct Asked {
 impl Asked {
     /// The fields that requests of most providers have.
     pub(super) fn of(body: &[u8]) -> Asked {
+        Asked::reading(body, |_| false)
+    }
+
+    /// These, and how much there is to read under the keys that are `read`.
+    pub(super) fn reading(body: &[u8], read: impl Fn(&[u8]) -> bool) -> Asked {
         let mut asked = Asked::default();
         let mut once = Once::default();
         for field in Fields::of(body) {
@@ -47,10 +52,17 @@ impl Asked {
                     asked.goes_on_from = text(field).map(Into::into);
                 }
                 b"store" => asked.is_kept = Some(is_truthy(field)),
+                key if read(key) => asked.content = asked.content.plus(content(field.value)),
                 _ => {}
             }
         }
         asked
+    }
+
+    /// The body that asks for this, or its beginning, with `stream_options.include_usage` in it; `None` where there is nothing to
+    /// inject: usage comes anyway, or it was asked for.
+    pub fn with_usage(&self, body: &[u8]) -> Option<Vec<u8>> {
+        (self.streams && self.lacks_usage).then(|| with_usage(body)).flatten()
     }
 }
 

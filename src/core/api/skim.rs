@@ -4,114 +4,20 @@
 //! elements. What is kept comes out as one flat object, each value under its path. Invariant: what it holds is bounded,
 //! whatever comes; bytes that are no JSON yield nothing or too little, and never a value that stands elsewhere.
 
+use super::wanted::{Wanted, Wants, What};
 use crate::dialect::OutputKind;
-use crate::json::Fields;
-use memchr::memchr2;
-
-/// Something that is wanted of a value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    path: &'static str,
-    what: What,
-    /// Where each key of the path ends, what it hashes to, and how many they are.
-    ends: [u8; KEYS_MAX],
-    hashes: [u64; KEYS_MAX],
-    keys: usize,
-}
-
-/// Keys of a path.
-const KEYS_MAX: usize = 6;
-
-impl Wanted {
-    const fn new(path: &'static str, what: What) -> Wanted {
-        let bytes = path.as_bytes();
-        let (mut ends, mut hashes, mut keys, mut at) = ([0; KEYS_MAX], [FNV_BASIS; KEYS_MAX], 0, 0);
-        while at <= bytes.len() {
-            if at == bytes.len() || bytes[at] == b'.' {
-                ends[keys] = at as u8;
-                keys += 1;
-            } else {
-                hashes[keys] = hashed(hashes[keys], bytes[at]);
-            }
-            at += 1;
-        }
-        Wanted { path, what, ends, hashes, keys }
-    }
-
-    fn is_key(&self, index: usize, key: &[u8], hash: u64) -> bool {
-        if index >= self.keys || self.hashes[index] != hash {
-            return false;
-        }
-        let from = index.checked_sub(1).map_or(0, |before| usize::from(self.ends[before]) + 1);
-        self.path.as_bytes()[from..usize::from(self.ends[index])] == *key
-    }
-}
-
-/// FNV-1a (RFC 9923): few keys of an answer are wanted, and nearly all others are told from these by it.
-const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-
-const fn hashed(hash: u64, byte: u8) -> u64 {
-    (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    /// The value itself.
-    Value,
-    /// Whether there is an object.
-    Presence,
-    /// How long the value is, as so much output.
-    Output(OutputKind),
-}
-
-pub(crate) const fn value(path: &'static str) -> Wanted {
-    Wanted::new(path, What::Value)
-}
-
-pub(crate) const fn presence(path: &'static str) -> Wanted {
-    Wanted::new(path, What::Presence)
-}
-
-pub(crate) const fn text(path: &'static str) -> Wanted {
-    Wanted::new(path, What::Output(OutputKind::Text))
-}
-
-pub(crate) const fn audio(path: &'static str) -> Wanted {
-    Wanted::new(path, What::Output(OutputKind::Audio))
-}
+use crate::json::{Fields, first_special};
 
 /// How much is kept of one value; what comes behind that is not.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// A longer key is none that is wanted.
 const KEY_BYTES_MAX: usize = 64;
-/// More of the wanted paths than this cannot be told apart.
-const WANTED_MAX: usize = 64;
 /// Objects and arrays within each other that lead to something wanted; none leads deeper.
 const DEPTH_MAX: usize = 16;
 
-/// By how many keys lead to it and by a part of its hash: which of the wanted have a key there.
-type Shelves = [[u64; SHELVES]; KEYS_MAX];
-
-const SHELVES: usize = 16;
-
-fn shelf(hash: u64) -> usize {
-    (hash % SHELVES as u64) as usize
-}
-
-fn shelved(wanted: &[Wanted]) -> Box<Shelves> {
-    let mut shelves = Box::new([[0; SHELVES]; KEYS_MAX]);
-    for (index, wanted) in wanted.iter().enumerate() {
-        for (level, hash) in wanted.hashes[..wanted.keys].iter().enumerate() {
-            shelves[level][shelf(*hash)] |= 1 << index;
-        }
-    }
-    shelves
-}
-
 #[derive(Debug)]
 pub(crate) struct Skim {
-    wanted: &'static [Wanted],
-    shelves: Box<Shelves>,
+    wanted: &'static Wants,
     /// The flat object, without its brace at the end.
     kept: Vec<u8>,
     text_bytes: u64,
@@ -182,11 +88,9 @@ enum Inside {
 }
 
 impl Skim {
-    pub(crate) fn new(wanted: &'static [Wanted]) -> Skim {
-        debug_assert!(wanted.len() <= WANTED_MAX);
+    pub(crate) fn new(wanted: &'static Wants) -> Skim {
         let mut skim = Skim {
             wanted,
-            shelves: shelved(wanted),
             kept: Vec::new(),
             text_bytes: 0,
             audio_bytes: 0,
@@ -204,8 +108,7 @@ impl Skim {
         self.kept.clear();
         self.levels.clear();
         (self.text_bytes, self.audio_bytes, self.seen) = (0, 0, 0);
-        let all = u64::MAX >> (WANTED_MAX - self.wanted.len().clamp(1, WANTED_MAX));
-        self.at = At::Value { alive: all, keys: 0 };
+        self.at = At::Value { alive: self.wanted.set(), keys: 0 };
     }
 
     /// The value is whole.
@@ -290,28 +193,29 @@ impl Skim {
 
     fn key(&mut self, bytes: &[u8], escaped: bool) -> usize {
         let (length, end) = text_end(bytes, escaped);
-        let room = (KEY_BYTES_MAX + 1).saturating_sub(self.key.len());
         let text = &bytes[..length - usize::from(end == TextEnd::Quote)];
+        // Nearly every key comes whole.
+        if end == TextEnd::Quote && self.key.is_empty() {
+            self.at = At::Colon { alive: self.alive_under(text) };
+            return length;
+        }
+        let room = (KEY_BYTES_MAX + 1).saturating_sub(self.key.len());
         self.key.extend_from_slice(&text[..text.len().min(room)]);
         self.at = match end {
-            TextEnd::Quote => At::Colon { alive: self.alive_under_key() },
+            TextEnd::Quote => At::Colon { alive: self.alive_under(&self.key) },
             TextEnd::Cut { escaped } => At::Key { escaped },
         };
         length
     }
 
-    /// Which of the wanted are under the key that was read.
-    fn alive_under_key(&self) -> u64 {
-        let Some(level) = self.levels.last() else { return 0 };
-        if self.key.len() > KEY_BYTES_MAX {
-            return 0;
+    /// Which of the wanted are under a key, as it stands between its quotes.
+    fn alive_under(&self, key: &[u8]) -> u64 {
+        match self.levels.last() {
+            Some(level) if key.len() <= KEY_BYTES_MAX => {
+                self.wanted.under(level.alive, level.keys, &crate::json::unescaped(key))
+            }
+            _ => 0,
         }
-        let key = crate::json::unescaped(&self.key);
-        let hash = key.iter().fold(FNV_BASIS, |hash, byte| hashed(hash, *byte));
-        let Some(shelves) = self.shelves.get(level.keys) else { return 0 };
-        let under = |index: &usize| self.wanted[*index].is_key(level.keys, &key, hash);
-        let candidates = indices(level.alive & shelves[shelf(hash)]);
-        candidates.filter(under).fold(0, |alive, index| alive | 1 << index)
     }
 
     /// The first byte of a value.
@@ -345,11 +249,7 @@ impl Skim {
 
     /// What becomes of a value that begins with this byte.
     fn sink(&mut self, byte: u8, alive: u64, keys: usize) -> Sink {
-        for index in indices(alive) {
-            let &Wanted { path, what, keys: wanted_keys, .. } = &self.wanted[index];
-            if wanted_keys != keys {
-                continue;
-            }
+        for (index, &Wanted { path, what, .. }) in self.wanted.at(alive, keys) {
             match what {
                 What::Output(kind) => return Sink::Counted(kind),
                 What::Value => {
@@ -465,15 +365,6 @@ impl Skim {
     }
 }
 
-/// Which bits are set.
-fn indices(mut bits: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let index = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-        bits &= bits - 1;
-        Some(index)
-    })
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TextEnd {
     /// At its closing quote.
@@ -486,7 +377,7 @@ enum TextEnd {
 fn text_end(bytes: &[u8], escaped: bool) -> (usize, TextEnd) {
     let mut at = usize::from(escaped);
     loop {
-        let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
+        let Some(found) = bytes.get(at..).and_then(first_special) else {
             return (bytes.len(), TextEnd::Cut { escaped: at > bytes.len() });
         };
         at += found;

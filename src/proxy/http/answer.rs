@@ -103,7 +103,7 @@ impl Exchange<'_> {
             self.note_progress();
             let portion = match source.next(&self.shard.pool, &self.live.down, || self.must_end()).await {
                 Ok(portion) => portion,
-                Err(lost) => return self.broken_off(lost, passing).await,
+                Err(lost) => return Box::pin(self.broken_off(lost, passing)).await,
             };
             self.shard.note_read();
             self.live.active_at.set(self.shard.now());
@@ -120,7 +120,7 @@ impl Exchange<'_> {
             self.shard.counters.add(Metric::BytesDownstream, look.forward as u64);
             match sent {
                 Err(_) => return self.client_is_gone(),
-                Ok(()) if look.ends => return self.end_here(passing).await,
+                Ok(()) if look.ends => return Box::pin(self.end_here(passing)).await,
                 Ok(()) if is_last => return Answered::Whole,
                 Ok(()) => {}
             }
@@ -202,8 +202,7 @@ impl Exchange<'_> {
 }
 
 fn is_event_stream(head: &ResponseHead) -> bool {
-    let kind = head.headers.get("content-type").unwrap_or_default();
-    kind.to_ascii_lowercase().starts_with(b"text/event-stream")
+    head.headers.are_of_type("text/event-stream")
 }
 
 impl Passing<'_> {

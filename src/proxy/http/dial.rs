@@ -174,7 +174,7 @@ impl Exchange<'_> {
         }
         live.deadline.set(shard.time().instant.plus_ms(shard.config.dial_ms));
         let armed = Armed(&live.upstream);
-        let opened = dial::open(shard, live, &self.provider).await;
+        let opened = Box::pin(dial::open(shard, live, &self.provider)).await;
         let (reader, writer) = opened.map_err(|error| self.failed_by(error.close_reason()))?;
         match self.must_end() {
             true => Err(self.failed(Lost::Called)),

@@ -38,7 +38,7 @@ impl Reading {
 
 /// How an answer is read, and who is shown what it says.
 pub(super) struct Metering<'a> {
-    pub(super) reading: Reading,
+    pub(super) reading: Box<Reading>,
     pub(super) tap: &'a mut Tap,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn tap(shard: &Rc<Shard>, live: &Rc<Live>, reading: &Reading, provide
 
 /// An answer that is read as it passes.
 pub(super) struct Metered<'a> {
-    answer: Answer,
+    answer: Box<Answer>,
     tap: &'a mut Tap,
     /// An event has begun to pass, and has not ended.
     is_within: bool,
@@ -116,10 +116,11 @@ impl<'a> Metered<'a> {
     /// Of the answer under this head, which passes in a coding or in none.
     pub(super) fn new(metering: Metering<'a>, head: &ResponseHead, coding: Option<Coding>) -> Metered<'a> {
         let Metering { reading, tap } = metering;
-        let untold = if reading.endpoint.keeps(&reading.asked) { Untold::All } else { Untold::Nothing };
+        let Reading { endpoint, asked, hides_usage, .. } = *reading;
+        let untold = if endpoint.keeps(&asked) { Untold::All } else { Untold::Nothing };
         let header = |name: &str| head.headers.0.iter().find(|line| line.is(name))?.value.as_text();
-        let answer = Answer::new(&reading.endpoint, reading.asked.clone(), head.status, header);
-        let filtered = reading.hides_usage.then(Filtered::default);
+        let answer = Box::new(Answer::new(&endpoint, asked, head.status, header));
+        let filtered = hides_usage.then(Filtered::default);
         let coded = coding.map(|coding| Coded::As(Box::new(Decoder::new(coding))));
         Metered { answer, tap, is_within: false, is_over: false, filtered, coded, untold }
     }

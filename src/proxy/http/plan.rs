@@ -29,7 +29,7 @@ pub(super) struct Plan<'a> {
     /// In what the rest of the body is read.
     pub(super) says: Says<'a>,
     /// How the answer is read, if it is metered.
-    pub(super) reading: Option<Reading>,
+    pub(super) reading: Option<Box<Reading>>,
 }
 
 /// Holds as much of the body as is needed, and chooses the provider.
@@ -78,13 +78,13 @@ pub(super) async fn plan<'a>(
     let path = endpoint.path.clone();
     let is_new = endpoint.is_metered() && counted != Counted::All;
     let reading = is_new.then(|| {
-        let with_usage = Some(endpoint).filter(|_| shard.config.include_usage);
-        let with_usage = with_usage.and_then(|endpoint| endpoint.with_usage(&held.content));
+        let with_usage = Some(&asked).filter(|_| shard.config.include_usage);
+        let with_usage = with_usage.and_then(|asked| asked.with_usage(&held.content));
         let hides_usage = with_usage.is_some();
         if let Some(content) = with_usage {
             held.replace(content);
         }
-        Reading { api, endpoint: endpoint.clone(), asked, counted, hides_usage }
+        Box::new(Reading { api, endpoint: endpoint.clone(), asked, counted, hides_usage })
     });
     Ok(Plan { own_key, path, held, says, reading })
 }
@@ -136,8 +136,8 @@ fn mistyped(head: &RequestHead, says: &Says<'_>) -> Option<&'static str> {
     if head.headers.count("content-type") > 1 {
         return Some("it gives Content-Type twice: send it once");
     }
-    let kind = head.headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
-    let is_form = kind.starts_with(b"multipart/") || kind.starts_with(b"application/x-www-form-urlencoded");
+    let forms = ["multipart/", "application/x-www-form-urlencoded"];
+    let is_form = forms.iter().any(|form| head.headers.are_of_type(form));
     let is_json = matches!(says, Says::Json { names_model: true, .. });
     (is_form && is_json).then_some("its body is read as JSON: send it with Content-Type: application/json")
 }

@@ -1,8 +1,12 @@
 //! Ends a connection from outside its pumps.
 
-#![expect(unsafe_code, reason = "shutdown(2) and getsockopt(2) beside a pending read of the same connection")]
+#![expect(
+    unsafe_code,
+    reason = "shutdown(2), recv(2) and getsockopt(2) beside a pending read of the same connection"
+)]
 
 use std::cell::Cell;
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// A way to end a connection from outside its pumps. Empty once the descriptor is about to be closed.
@@ -17,20 +21,20 @@ impl ShutdownHandle {
 
     /// Whether the peer has said that it sends no more, or is gone; also behind bytes of it that nobody has read.
     pub(crate) fn is_hung_up(&self) -> bool {
-        self.polls(libc::POLLRDHUP)
+        let Some(fd) = self.0.get() else { return true };
+        let mut asked = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: `asked` is one entry and writable through the call, and `fd` is open, as below.
+        let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
+        count > 0 && asked.revents != 0
     }
 
     /// Whether the peer has said something that nobody has read, or that it sends no more, or is gone.
     pub(crate) fn has_news(&self) -> bool {
-        self.polls(libc::POLLIN | libc::POLLRDHUP)
-    }
-
-    fn polls(&self, events: libc::c_short) -> bool {
         let Some(fd) = self.0.get() else { return true };
-        let mut asked = libc::pollfd { fd, events, revents: 0 };
-        // SAFETY: `asked` is one entry and writable through the call, and `fd` is open, as below.
-        let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
-        count > 0 && asked.revents != 0
+        let (mut byte, flags) = (0u8, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        // SAFETY: `byte` is writable through the call, and `fd` is open, as below.
+        let count = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
+        count >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock
     }
 
     /// `connection` stays open until this is disarmed.

@@ -1,14 +1,12 @@
 //! Interactions over HTTP: one body, or a stream whose last event holds it; each event may state what was used so far.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, content, runs_in_background};
-use super::super::skim::{Wanted, audio, presence, text, value};
+use super::super::request::{Asked, runs_in_background};
+use super::super::wanted::{Wants, audio, presence, text, value};
 use super::super::{Call, ModelIn, Reach};
 use crate::close_reason::CloseReason;
-use crate::dialect::Content;
 use crate::dialect::fields::{self, last_word};
 use crate::dialect::google_interactions::usage;
-use crate::json::Fields;
 use serde_json::json;
 
 pub(super) static CREATE: Call = Call {
@@ -37,7 +35,7 @@ pub(super) static RETRIEVE: Call =
 pub(super) static DELETE: Call =
     Call { name: "interactions", reach: Reach::One, error: super::error, ..Call::FREE };
 
-const WANTED: &[Wanted] = &[
+const WANTED: &Wants = &Wants::new(&[
     value("event_type"),
     value("id"),
     value("model"),
@@ -56,15 +54,13 @@ const WANTED: &[Wanted] = &[
     text("outputs.arguments"),
     text("steps.content.text"),
     text("steps.arguments"),
-];
+]);
 
 fn ask(body: &[u8]) -> Asked {
-    let reads = |name: &[u8]| matches!(name, b"input" | b"system_instruction" | b"tools");
-    let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
-    let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    let asked = Asked::of(body);
+    let is_read = |name: &[u8]| matches!(name, b"input" | b"system_instruction" | b"tools");
+    let asked = Asked::reading(body, is_read);
     let model = asked.model.map(|model| last_word(model.into()).into_owned());
-    Asked { content, model, in_background: runs_in_background(body), ..asked }
+    Asked { model, in_background: runs_in_background(body), ..asked }
 }
 
 /// Nothing is told of it until it is over, for it may be asked for once more.

@@ -3,7 +3,7 @@
 
 use super::super::answer::{Event, Progress, State};
 use super::super::request::{Asked, is_unclear, written};
-use super::super::skim::{audio, text, value};
+use super::super::wanted::{Wants, audio, text, value};
 use super::super::{Call, ModelIn};
 use super::RATES;
 use crate::dialect::fields::{self, find};
@@ -18,7 +18,7 @@ pub(super) static SPEECH: Call = Call {
     is_metered: true,
     may_be_bytes: true,
     ask: ask_speech,
-    wanted: &[value("type"), value("usage"), audio("audio")],
+    wanted: &Wants::new(&[value("type"), value("usage"), audio("audio")]),
     read: read_speech,
     ending: super::ending,
     error: http_body,
@@ -30,7 +30,7 @@ pub(super) static TRANSCRIPTION: Call = Call {
     model_in: ModelIn::Multipart,
     is_metered: true,
     may_be_bytes: true,
-    wanted: &[value("type"), value("usage"), value("duration"), text("text"), text("delta")],
+    wanted: &Wants::new(&[value("type"), value("usage"), value("duration"), text("text"), text("delta")]),
     read: read_transcription,
     ending: super::ending,
     error: http_body,

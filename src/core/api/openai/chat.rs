@@ -2,13 +2,12 @@
 //! without any.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, asks_usage, content, options_problem};
-use super::super::skim::{Wanted, audio, presence, text, value};
+use super::super::request::{Asked, asks_usage, options_problem};
+use super::super::wanted::{Wants, audio, presence, text, value};
 use super::super::{Call, ModelIn};
 use crate::dialect::fields;
+use crate::dialect::http_body;
 use crate::dialect::openai_usage::usage;
-use crate::dialect::{Content, http_body};
-use crate::json::Fields;
 
 pub(super) static CHAT: Call = Call {
     name: "chat_completions",
@@ -24,7 +23,7 @@ pub(super) static CHAT: Call = Call {
     ..Call::FREE
 };
 
-const WANTED: &[Wanted] = &[
+const WANTED: &Wants = &Wants::new(&[
     value("id"),
     value("model"),
     value("service_tier"),
@@ -46,20 +45,15 @@ const WANTED: &[Wanted] = &[
     text("choices.message.function_call.arguments"),
     text("choices.message.audio.transcript"),
     audio("choices.message.audio.data"),
-];
+]);
 
 fn ask(body: &[u8]) -> Asked {
-    let mut asked = Asked::of(body);
-    asked.lacks_usage = asked.streams && !asks_usage(body);
-    asked.problem = asked.problem.or_else(|| options_problem(body));
-    let reads = |field: &crate::json::Field<'_>| {
-        ["messages", "prompt", "tools", "functions", "response_format"].iter().any(|name| field.key.is(name))
-    };
-    asked.content = Fields::of(body)
-        .filter(reads)
-        .map(|field| content(field.value))
-        .fold(Content::default(), Content::plus);
-    asked
+    let is_read =
+        |name: &[u8]| matches!(name, b"messages" | b"prompt" | b"tools" | b"functions" | b"response_format");
+    let asked = Asked::reading(body, is_read);
+    let lacks_usage = asked.streams && !asks_usage(body);
+    let problem = asked.problem.or_else(|| options_problem(body));
+    Asked { lacks_usage, problem, ..asked }
 }
 
 fn read(event: &Event<'_>, progress: &mut Progress) {

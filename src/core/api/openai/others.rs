@@ -2,12 +2,12 @@
 
 use super::super::answer::{Event, Progress, State};
 use super::super::request::{Asked, content, is_unclear, written};
-use super::super::skim::value;
+use super::super::wanted::{Wants, value};
 use super::super::{Call, ModelIn};
 use crate::dialect::fields::{self, find, object};
+use crate::dialect::http_body;
 use crate::dialect::openai_usage::usage;
-use crate::dialect::{Content, http_body};
-use crate::json::{Field, Fields, Value};
+use crate::json::{Fields, Value};
 use crate::usage::Usage;
 
 pub(super) static EMBEDDINGS: Call = Call {
@@ -15,7 +15,7 @@ pub(super) static EMBEDDINGS: Call = Call {
     model_in: ModelIn::Json,
     is_metered: true,
     ask: ask_embeddings,
-    wanted: &[value("id"), value("model"), value("usage")],
+    wanted: &Wants::new(&[value("id"), value("model"), value("usage")]),
     read,
     ending: super::ending,
     error: http_body,
@@ -25,7 +25,7 @@ pub(super) static EMBEDDINGS: Call = Call {
 pub(super) static DECISIONS: Call = Call {
     name: "decisions",
     ask,
-    wanted: &[value("id"), value("model"), value("service_tier"), value("usage")],
+    wanted: &Wants::new(&[value("id"), value("model"), value("service_tier"), value("usage")]),
     read: read_decision,
     ..EMBEDDINGS
 };
@@ -33,7 +33,7 @@ pub(super) static DECISIONS: Call = Call {
 pub(super) static IMAGES: Call = Call {
     name: "images",
     ask: ask_images,
-    wanted: &[value("type"), value("usage"), value("svg_usage")],
+    wanted: &Wants::new(&[value("type"), value("usage"), value("svg_usage")]),
     read: read_images,
     ..EMBEDDINGS
 };
@@ -61,10 +61,7 @@ fn numbers(value: Value<'_>, depth: u32) -> u64 {
 }
 
 fn ask(body: &[u8]) -> Asked {
-    let reads = |field: &Field<'_>| field.key.is("input") || field.key.is("questions");
-    let fields = Fields::of(body).filter(reads);
-    let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    Asked { content, ..Asked::of(body) }
+    Asked::reading(body, |name| matches!(name, b"input" | b"questions"))
 }
 
 fn ask_images(body: &[u8]) -> Asked {

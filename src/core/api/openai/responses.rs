@@ -2,15 +2,15 @@
 //! states its usage once it is over.
 
 use super::super::answer::{Event, Progress, State};
-use super::super::request::{Asked, content, runs_in_background};
-use super::super::skim::{Wanted, text, value};
+use super::super::request::{Asked, runs_in_background};
+use super::super::wanted::{Wants, text, value};
 use super::super::{Call, ModelIn, Reach};
 use crate::close_reason::CloseReason;
 use crate::dialect::fields::{self, object};
+use crate::dialect::http_body;
 use crate::dialect::openai_usage::{tools, usage};
 use crate::dialect::responses_over::{PAINTER, painter, pictures};
-use crate::dialect::{Content, http_body};
-use crate::json::{Fields, Value};
+use crate::json::Value;
 use crate::usage::Usage;
 
 pub(super) static CREATE: Call = Call {
@@ -34,7 +34,7 @@ pub(super) static RETRIEVE: Call =
 /// A conversation made shorter.
 pub(super) static COMPACT: Call = Call { name: "responses_compact", keeps: None, ..CREATE };
 
-const WANTED: &[Wanted] = &[
+const WANTED: &Wants = &Wants::new(&[
     value("type"),
     text("delta"),
     value("id"),
@@ -58,13 +58,11 @@ const WANTED: &[Wanted] = &[
     text("output.summary.text"),
     text("output.arguments"),
     text("output.input"),
-];
+]);
 
 fn ask(body: &[u8]) -> Asked {
-    let reads = |name: &[u8]| matches!(name, b"input" | b"instructions" | b"tools" | b"text");
-    let fields = Fields::of(body).filter(|field| reads(&field.key.bytes()));
-    let content = fields.map(|field| content(field.value)).fold(Content::default(), Content::plus);
-    Asked { content, in_background: runs_in_background(body), ..Asked::of(body) }
+    let is_read = |name: &[u8]| matches!(name, b"input" | b"instructions" | b"tools" | b"text");
+    Asked { in_background: runs_in_background(body), ..Asked::reading(body, is_read) }
 }
 
 /// Nothing is told of it until it is over, for it may be asked for once more.
