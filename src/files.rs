@@ -38,7 +38,8 @@ pub(crate) struct InForce {
 }
 
 pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
-    let providers = config.provider.iter().map(|settings| provider(settings).map(Arc::new));
+    let keeper = |settings| keeper(settings, &config.provider);
+    let providers = config.provider.iter().map(|settings| provider(settings, keeper(settings)).map(Arc::new));
     Ok(Loaded {
         prices: prices(config)?,
         tls: server_tls(config)?,
@@ -81,9 +82,12 @@ impl InForce {
     }
 }
 
-/// The built-in prices, and the operator's file over them.
+/// The built-in prices, and the operator's file over them. A provider under a name of the operator's has the prices of whom its
+/// dialect is of.
 pub(crate) fn prices(config: &Config) -> anyhow::Result<PriceTable> {
-    let prices = PriceTable::builtin();
+    let like = |provider: &Provider| provider.family().map_or("", |family| family.defaults[0]);
+    let likenesses = config.provider.iter().map(|provider| (&*provider.name, like(provider)));
+    let prices = PriceTable::builtin().with_likenesses(likenesses);
     let Some(path) = config::file(&config.metering.prices_file) else { return Ok(prices) };
     let rows = std::fs::read_to_string(&path).with_context(|| format!("{PRICES} {}", path.display()))?;
     prices.with_rows(&rows).with_context(|| format!("{PRICES} {}", path.display()))
@@ -97,7 +101,17 @@ fn server_tls(config: &Config) -> anyhow::Result<Option<Arc<ServerConfig>>> {
     tokenist_proxy::server_config(cert, key).context(CERTIFICATE).map(Some)
 }
 
-fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
+/// The name of the first provider at the same address: what is asked for by the one can be reached by the other.
+fn keeper<'a>(provider: &'a Provider, all: &'a [Provider]) -> &'a str {
+    let address = |provider: &Provider| {
+        let Origin { host, port, .. } = Origin::parse(&provider.base_url)?;
+        Some((host.to_ascii_lowercase(), port))
+    };
+    let same = all.iter().find(|other| address(other) == address(provider));
+    &same.unwrap_or(provider).name
+}
+
+fn provider(provider: &Provider, keeper: &str) -> anyhow::Result<tokenist_proxy::Provider> {
     let origin = Origin::parse(&provider.base_url).context("provider.base_url")?;
     let roots = config::file(&provider.ca_file);
     let tls = match origin.tls {
@@ -111,6 +125,7 @@ fn provider(provider: &Provider) -> anyhow::Result<tokenist_proxy::Provider> {
     Ok(tokenist_proxy::Provider {
         name: provider.name.as_str().into(),
         billing: Billing::new(provider.name.as_str().into(), terms),
+        keeps_under: keeper.into(),
         host: origin.host,
         port: origin.port,
         tls: tls.map(|tls| Arc::new(Published::new(tls))),
@@ -146,3 +161,25 @@ pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
 const PRICES: &str = "metering.prices_file";
 const CERTIFICATE: &str = "proxy.tls_cert and proxy.tls_key";
 const ROOTS: &str = "provider.ca_file";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_at_one_address_is_known_under_one_name() {
+        let of = |(name, base_url): (&str, &str)| Provider {
+            name: name.to_owned(),
+            base_url: base_url.to_owned(),
+            ..Provider::default()
+        };
+        let all = [
+            ("a", "https://api.example"),
+            ("b", "https://other.example"),
+            ("c", "wss://API.example:443/"),
+            ("d", "https://api.example:444"),
+        ]
+        .map(of);
+        assert_eq!(all.each_ref().map(|provider| keeper(provider, &all)), ["a", "b", "a", "d"]);
+    }
+}

@@ -2,8 +2,10 @@
 //! come, where a limit ends it, and which models an application may name.
 
 mod raw;
+mod reckon;
 
 use raw::*;
+use reckon::booked;
 use serde_json::{Value, json};
 use std::path::Path;
 use tokenist_kit::{Load, PATIENCE, Provider, Tokenist, audit, eventually};
@@ -489,6 +491,35 @@ fn an_item_that_is_billed_is_counted_or_goes_nowhere() {
         assert_eq!(told, ("ambiguous_event".to_owned(), 1007), "{event}");
         assert!(!String::from_utf8_lossy(&server.frame().payload).contains("item.create"), "{event}");
     }
+    // However much sound stands before it, and in however many frames.
+    let whole = |event: &str| frame(TEXT, event.as_bytes(), Some(KEY));
+    let parts = |event: &str| {
+        let (first, rest) = event.as_bytes().split_at(event.len() / 3);
+        let (next, rest) = rest.split_at(rest.len() / 2);
+        [(TEXT & !FIN, first), (0, next), (FIN, rest)]
+            .map(|(kind, part)| frame(kind, part, Some(KEY)))
+            .concat()
+    };
+    for sound in [300, 4_000, 100_000].map(|bytes| "AA\\/A".repeat(bytes / 5)) {
+        let twice = format!(r#"{{"type":"input_audio_buffer.append","audio":"{sound}",{create}}}"#);
+        for wire in [whole(&twice), parts(&twice)] {
+            let Played { mut app, .. } =
+                Played::open(spoken, &proxy, &provider, "alice", &mut std::iter::empty());
+            assert_eq!(told_of(&mut app, &wire), ("ambiguous_event".to_owned(), 1007), "{}", sound.len());
+        }
+        let user = format!("bob-{}", sound.len());
+        let Played { mut app, mut server } =
+            Played::open(spoken, &proxy, &provider, &user, &mut std::iter::empty());
+        let hidden = format!(r#"{{"audio":"{sound}",{create}}}"#);
+        let alone = format!(r#"{{"audio":"{sound}","type":"input_audio_buffer.append"}}"#);
+        for wire in [whole(&hidden), whole(&alone), parts(&hidden), parts(&alone)] {
+            app.send(wire.clone());
+            server.expect(&wire, &user);
+        }
+        let items = || booked(&proxy, &user).values().map(|bill| bill.usage.items_in).sum::<u64>();
+        assert_eq!(eventually(PATIENCE, items, |items| *items == 2), 2, "{user}");
+    }
+    assert_eq!(booked(&proxy, "alice").values().map(|bill| bill.usage.items_in).sum::<u64>(), 0);
 }
 
 #[test]

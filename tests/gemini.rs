@@ -257,6 +257,43 @@ fn a_provider_that_refuses_or_fails_is_told_by_the_close() {
 }
 
 #[test]
+fn sound_whose_length_nobody_states_is_as_slow_as_it_says_wherever_it_says_so() {
+    let provider = Upstream::start();
+    let proxy = start_gemini(&provider.origin(), &[]);
+    let setup = br#"{"setup":{"model":"models/gemini-3.5-transcribe-live"}}"#;
+    // Two seconds at 8 kHz.
+    let data = "A".repeat(32_000 * 4 / 3);
+    let forms = [
+        ("first", format!(r#""mimeType":"audio/pcm;rate=8000","data":"{data}""#), 150),
+        ("last", format!(r#""data":"{data}","mime_type":"audio/pcm; rate=8000""#), 150),
+        ("faster", format!(r#""data":"{data}","mimeType":"audio/pcm;rate=48000""#), 75),
+        ("unsaid", format!(r#""data":"{data}","mimeType":"audio/pcm""#), 75),
+    ];
+    for (user, sound, tokens) in forms {
+        let mut app = dial(&proxy, PATH, user);
+        assert_eq!(app.answer().status, 101);
+        app.send(frame(TEXT, setup, Some(KEY)));
+        let mut server = provider.accept();
+        server.head();
+        server.send(switching(&[]));
+        server.expect(&frame(TEXT, setup, Some(KEY)), user);
+        let event = format!(r#"{{"realtimeInput":{{"audio":{{{sound}}}}}}}"#);
+        let (first, rest) = event.as_bytes().split_at(event.len() / 2);
+        let whole = frame(TEXT, event.as_bytes(), Some(KEY));
+        let parts = [frame(TEXT & !FIN, first, Some(KEY)), frame(FIN, rest, Some(KEY))].concat();
+        for wire in [&whole, &parts, &whole] {
+            app.send(wire);
+            server.expect(wire, user);
+        }
+        drop((app, server));
+        let path = format!("/admin/users/{user}/usage");
+        let heard = || proxy.get(&path)["usage"]["inputTokens"].as_u64().unwrap_or(0);
+        let found = eventually(PATIENCE, heard, |found| *found >= tokens);
+        assert!((tokens..tokens + 3).contains(&found), "{user}: {found}");
+    }
+}
+
+#[test]
 fn a_client_that_leaves_before_its_first_event_leaves_nothing() {
     let provider = Upstream::start();
     let proxy = start_gemini(&provider.origin(), &[]);

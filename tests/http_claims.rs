@@ -169,6 +169,81 @@ fn a_response_that_came_to_nothing_costs_nothing_also_later() {
     settled(&proxy, 1, 0);
 }
 
+/// Asks for the stream of a response that runs in the background, reads so many bytes of text of it, and leaves.
+fn stream_and_leave(proxy: &Tokenist, provider: &Upstream, user: &str, id: &str, bytes: usize) {
+    let mut app = Wire::connect(proxy.listen);
+    let who = format!("x-user-id: {user}");
+    app.send(request(
+        &format!("GET /v1/responses/{id}?stream=true"),
+        &["Authorization: Bearer sk-test", &who],
+    ));
+    let mut server = provider.accept();
+    message(&mut server);
+    server.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for event in [
+        json!({"type": "response.created", "response": {"id": id, "model": MODEL, "background": true, "status": "in_progress"}}),
+        json!({"type": "response.output_text.delta", "delta": "x".repeat(bytes)}),
+    ] {
+        server.send(chunk(&format!("data: {event}\n\n")));
+    }
+    app.head();
+    let size = chunk_size(&mut app);
+    app.read(size + 2);
+    chunk_size(&mut app);
+    drop((app, server));
+}
+
+#[test]
+fn what_was_read_of_a_response_in_the_background_is_booked_by_estimate_though_nobody_hears_its_end() {
+    let provider = Upstream::start();
+    let settings = [("limits.max_cost_usd", "-1"), ("http.background_seconds", "2")];
+    let proxy = start(&provider.origin(), &settings);
+    let body = json!({"model": MODEL, "input": "word ".repeat(160), "background": true}).to_string();
+    exchange(&proxy, &provider, "alice", "POST /v1/responses", &body, &response("resp_1", "queued"));
+    stream_and_leave(&proxy, &provider, "alice", "resp_1", 400);
+    // Who has asked for it is charged, whoever reads it.
+    stream_and_leave(&proxy, &provider, "bob", "resp_1", 800);
+    stream_and_leave(&proxy, &provider, "alice", "resp_1", 40);
+    let bill = |user: &str| booked(&proxy, user).get(MODEL).copied().unwrap_or_default();
+    let estimated = Usage { text_in: 200, text_out: 200, requests: 1, ..Usage::default() };
+    let found = eventually(PATIENCE, || bill("alice"), |bill| bill.usage == estimated);
+    assert_eq!((found.usage, found.estimated), (estimated, found.cost));
+    assert_eq!(bill("bob"), Bill::default());
+    // Also what it says behind that.
+    stream_and_leave(&proxy, &provider, "alice", "resp_1", 1_200);
+    let estimated = Usage { text_out: 300, ..estimated };
+    let found = eventually(PATIENCE, || bill("alice"), |bill| bill.usage == estimated);
+    assert_eq!((found.usage, found.cost), (estimated, found.estimated));
+    // A refusal says nothing of what was asked for.
+    exchange(&proxy, &provider, "dave", "POST /v1/responses", &body, &response("resp_3", "queued"));
+    let mut app = Wire::connect(proxy.listen);
+    app.send(request("GET /v1/responses/resp_3", &["Authorization: Bearer sk-test", "x-user-id: dave"]));
+    let mut server = provider.accept();
+    message(&mut server);
+    let refusal = r#"{"id":"resp_3","error":{"message":"later"}}"#;
+    server.send(format!(
+        "HTTP/1.1 429 Later\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{refusal}",
+        refusal.len()
+    ));
+    assert_eq!(message(&mut app).status, 429);
+    let estimated = Usage { text_in: 200, requests: 1, ..Usage::default() };
+    assert_eq!(eventually(PATIENCE, || bill("dave"), |bill| bill.usage == estimated).usage, estimated);
+    // One that is stopped when it has said enough costs what it has said, at once.
+    exchange(&proxy, &provider, "carol", "POST /v1/responses", &body, &response("resp_2", "queued"));
+    stream_and_leave(&proxy, &provider, "carol", "resp_2", 400);
+    exchange(
+        &proxy,
+        &provider,
+        "carol",
+        "POST /v1/responses/resp_2/cancel",
+        "",
+        &response("resp_2", "cancelled"),
+    );
+    let estimated = Usage { text_in: 200, text_out: 100, requests: 1, ..Usage::default() };
+    let found = eventually(PATIENCE, || bill("carol"), |bill| bill.usage == estimated);
+    assert_eq!((found.usage, found.cost), (estimated, found.estimated));
+}
+
 const OPERATORS: &str = "sk-operator-0123456789";
 
 /// A key that speaks for this user.

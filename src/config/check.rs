@@ -19,7 +19,11 @@ use tokenist_core::terms::Terms;
 pub(super) fn check(at: &str, config: &Config) -> Result<(), (ConfigError, usize)> {
     check_all(at, config).map_err(|error| (error, 0))?;
     let mut providers = config.provider.iter().enumerate();
-    providers.try_for_each(|(index, provider)| check_provider(at, provider).map_err(|error| (error, index)))
+    providers.try_for_each(|(index, provider)| {
+        check_name(at, provider, &config.provider[..index])
+            .and_then(|()| check_provider(at, provider))
+            .map_err(|error| (error, index))
+    })
 }
 
 fn check_all(at: &str, config: &Config) -> Result<(), ConfigError> {
@@ -33,7 +37,7 @@ fn check_all(at: &str, config: &Config) -> Result<(), ConfigError> {
     check_store(at, &config.store)?;
     check_origins(at, config)?;
     Origins::parse(&config.browser.origins).map_err(|what| wrong(at, format!("browser.origins: {what}")))?;
-    check_names(at, config)
+    Ok(())
 }
 
 fn check_addresses(at: &str, config: &Config) -> Result<(), ConfigError> {
@@ -178,14 +182,14 @@ fn check_origins(at: &str, config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Each provider has a name of its own.
-fn check_names(at: &str, config: &Config) -> Result<(), ConfigError> {
-    let mut names: Vec<_> = config.provider.iter().map(|provider| &provider.name).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(wrong(at, format!("provider.name = {:?} is given twice; each needs its own", twice[0])));
+/// No provider has the name of one before it; one that is not said is its dialect's.
+fn check_name(at: &str, provider: &Provider, before: &[Provider]) -> Result<(), ConfigError> {
+    match before.iter().any(|other| other.name == provider.name) {
+        true => {
+            Err(wrong(at, format!("provider.name = {:?} is given twice; each needs its own", provider.name)))
+        }
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn check_provider(at: &str, provider: &Provider) -> Result<(), ConfigError> {
@@ -206,6 +210,10 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), ConfigError> {
         return Err(wrong(at, not_among("provider.auth", &provider.auth, known)));
     }
     Models::parse(&provider.models).map_err(|what| wrong(at, format!("provider.models: {what}")))?;
+    if provider.base_url.is_empty() {
+        let form = "http(s)://host[:port] with no path behind";
+        return Err(wrong(at, format!("provider.base_url of {} has to be set: {form}", provider.name)));
+    }
     Origin::parse(&provider.base_url).ok_or_else(|| {
         let shown = tokenist_core::uri::shown(&provider.base_url);
         wrong(

@@ -74,7 +74,15 @@ fn a_key_that_is_not_known_is_refused_with_the_nearest() {
         ),
         (
             "[[provider]]\ndialect = \"azure\"",
-            "tokenist.toml, line 1: provider.base_url = \"\" of azure is not http(s)://host[:port] with no path behind",
+            "tokenist.toml, line 1: provider.base_url of azure has to be set: http(s)://host[:port] with no path behind",
+        ),
+        (
+            "[[provider]]\nname = \"a\"\n[[provider]]\nname = \"b\"\n[[provider]]\nname = \"a\"",
+            "tokenist.toml, line 6: provider.name = \"a\" is given twice; each needs its own",
+        ),
+        (
+            "[[provider]]\ndialect = \"openai\"\n[[provider]]\nmodels = \"gpt-*\"",
+            "tokenist.toml, line 3: provider.name = \"openai\" is given twice; each needs its own",
         ),
         (
             "[[provider]]\nauth = \"xi-api-key\"",

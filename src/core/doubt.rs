@@ -8,11 +8,12 @@
 use crate::json::unescaped;
 use memchr::memchr2;
 use std::fmt;
+use std::sync::Arc;
 
 /// The keys of an event by which it is judged, each with those that lead to it. Arrays on the way count as their elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    places: Vec<Vec<&'static str>>,
+    places: Arc<Vec<Vec<&'static str>>>,
     /// All spellings of a name that differ in case and underscores are read here.
     spelled_freely: bool,
 }
@@ -56,12 +57,12 @@ impl Keys {
     pub fn of(places: &[&'static str]) -> Keys {
         let places: Vec<Vec<_>> = places.iter().map(|place| place.split('.').collect()).collect();
         debug_assert!(places.len() <= PLACES_MAX);
-        Keys { places, spelled_freely: false }
+        Keys { places: Arc::new(places), spelled_freely: false }
     }
 
     /// With one more, whose name is in pieces.
     pub fn and(mut self, place: &[&'static str]) -> Keys {
-        self.places.push(place.to_vec());
+        Arc::make_mut(&mut self.places).push(place.to_vec());
         self
     }
 
@@ -148,6 +149,11 @@ impl Scan {
         let alive = u32::MAX >> (PLACES_MAX - keys.places.len().clamp(1, PLACES_MAX));
         let under = Under { alive, names: 0 };
         Scan { keys, levels: Vec::new(), at: At::Value, under, key: Vec::new(), doubt: None }
+    }
+
+    /// Whether what comes next goes on with a text that is no key.
+    pub fn is_within_text(&self) -> bool {
+        self.doubt.is_none() && self.at == At::Text { is_key: false, escape: Escape::None }
     }
 
     /// Reads on.

@@ -13,7 +13,7 @@ use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A response's id with the name of its provider, as `provider/id`.
+/// A response's id with the name under which its provider keeps it, as `provider/id`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ResponseId(Arc<str>);
@@ -52,11 +52,13 @@ pub struct KeptResponse {
 }
 
 /// What of a response was counted before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counted {
     Nothing,
-    /// So much, by estimate.
-    Estimate(Usage, NanoUsd),
+    /// Nothing: it is under way, at this model, and has used so much at least.
+    UnderWay(Model, Usage),
+    /// So much at this model, by estimate.
+    Estimate(Model, Usage, NanoUsd),
     /// All of it.
     All,
 }
@@ -117,6 +119,27 @@ impl KeptResponse {
         is_news.then(|| KeptResponse { due, ..self.clone() })
     }
 
+    /// It has used at least what is estimated now. Whose it is, its first request has said.
+    pub fn gone_on(&self, estimate: &Delta) -> KeptResponse {
+        let has_said_more = estimate.usage.text_out > self.usage.text_out;
+        let due = estimate.at.plus_ms(self.wait_ms).max(self.due);
+        match has_said_more {
+            true => {
+                let Delta { model, usage, cost, .. } = estimate;
+                KeptResponse { due, model: model.clone(), usage: *usage, cost: *cost, ..self.clone() }
+            }
+            false => KeptResponse { due, ..self.clone() },
+        }
+    }
+
+    /// It has come to nothing. What it had said by then costs what is estimated of it, at once.
+    pub fn failed(&self, now: Timestamp) -> KeptResponse {
+        match self.usage.text_out {
+            0 => KeptResponse { stage: Stage::Stated, ..self.clone() },
+            _ => KeptResponse { due: now, ..self.clone() },
+        }
+    }
+
     /// What is to be booked of it by estimate.
     pub fn estimate(&self, now: Timestamp) -> Delta {
         Delta {
@@ -134,8 +157,8 @@ impl KeptResponse {
 
     pub fn counted(&self) -> Counted {
         match self.stage {
-            Stage::UnderWay => Counted::Nothing,
-            Stage::Estimated => Counted::Estimate(self.usage, self.cost),
+            Stage::UnderWay => Counted::UnderWay(self.model.clone(), self.usage),
+            Stage::Estimated => Counted::Estimate(self.model.clone(), self.usage, self.cost),
             Stage::Stated => Counted::All,
         }
     }
@@ -177,7 +200,18 @@ mod tests {
         assert_eq!(read.estimate(Timestamp(5)), delta);
         assert_eq!(read.heard_of(Timestamp(15)), None);
         assert_eq!(read.heard_of(Timestamp(16)).map(|heard| heard.due), Some(Timestamp(96)));
-        assert_eq!((read.org("x"), read.counted()), (Some("acme"), Counted::Nothing));
+        assert_eq!(read.org("x"), Some("acme"));
+        assert_eq!(read.counted(), Counted::UnderWay("gpt-5-mini".into(), delta.usage));
+        // Who tells of it later is another one.
+        let usage = Usage { text_in: 7, text_out: 3, requests: 1, ..Usage::default() };
+        let identity = Arc::new(Identity::of("bob".into()));
+        let later = Delta { at: Timestamp(50), identity, usage, cost: NanoUsd(12), ..delta.clone() };
+        let grown = read.gone_on(&later);
+        let wanted = KeptResponse { due: Timestamp(130), usage, cost: NanoUsd(12), ..kept.clone() };
+        assert_eq!(grown, wanted);
+        assert_eq!(grown.gone_on(&delta), wanted, "it has said no less since");
+        assert_eq!(grown.failed(Timestamp(60)), KeptResponse { due: Timestamp(60), ..wanted });
+        assert_eq!(kept.failed(Timestamp(60)), KeptResponse { stage: Stage::Stated, ..kept });
     }
 
     #[test]

@@ -304,6 +304,14 @@ impl Meter {
         self.live.get_or_insert_default().booked_before = Some(Box::new((usage, cost)));
     }
 
+    /// What is asked for again has used so much at least.
+    pub fn ask_again(&mut self, usage: Usage) {
+        let asked = self.live.get_or_insert_default().asked.front_mut();
+        if let Some(asked) = asked {
+            asked.input = Some(Usage { text_out: 0, requests: 0, ..usage });
+        }
+    }
+
     /// What a response that goes on elsewhere has used at least: what was asked, and what it has said so far. Nothing is
     /// charged or booked by it.
     pub fn estimate_elsewhere(

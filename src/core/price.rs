@@ -60,6 +60,8 @@ pub struct PriceTable {
     /// When anything in the table changes, in order.
     days: Vec<Timestamp>,
     fallback: Arc<Price>,
+    /// By the name of a provider under which no list has anything: whom it is like.
+    likenesses: HashMap<Box<str>, Box<str>>,
 }
 
 /// A listing, and where it comes from.
@@ -125,7 +127,13 @@ impl PriceTable {
 
     fn with(mut self, listings: impl IntoIterator<Item = Listing>, source: Source) -> PriceTable {
         self.rows.extend(rows_of(listings, source));
-        PriceTable::of(self.rows)
+        PriceTable { likenesses: self.likenesses, ..PriceTable::of(self.rows) }
+    }
+
+    /// This table where each provider that is named first has the prices of the second, as far as rows of its own say nothing.
+    pub fn with_likenesses<'a>(mut self, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> PriceTable {
+        self.likenesses.extend(names.into_iter().map(|(name, like)| (name.into(), like.into())));
+        PriceTable { likenesses: self.likenesses, ..PriceTable::of(self.rows) }
     }
 
     fn of(rows: Vec<Row>) -> PriceTable {
@@ -137,6 +145,7 @@ impl PriceTable {
             patterned: Vec::new(),
             days: rows.iter().filter_map(|row| row.listing.effective_from).collect(),
             fallback: Arc::new(Price { known: false, ..Price::of(FALLBACK, Vec::new()) }),
+            likenesses: HashMap::new(),
             rows,
         };
         table.days.sort_unstable();
@@ -183,8 +192,8 @@ impl PriceTable {
 
     /// What `model` of `provider` costs at a time; the [`FALLBACK`] if no row says.
     ///
-    /// Rows of the provider itself come before those of any other (a deployment at another host has the same models),
-    /// those of the catalog before the file's and these before the built-in ones, then a row's name before an alias, an
+    /// Rows of the provider itself come before those of whom it is like, and these before those of any other (a deployment at
+    /// another host has the same models), those of the catalog before the file's and these before the built-in ones, then a row's name before an alias, an
     /// alias before the name without its date, that before the name without its deployment, that before a pattern, a longer
     /// pattern before a shorter one, and of the same row's editions the latest that is in effect. Rows with conditions change
     /// what the row says that is found so: those of its provider and its model, unless an operator's row has replaced it.
@@ -239,12 +248,17 @@ impl PriceTable {
 
     fn index(&self, provider: &str, model: &str, at: Timestamp) -> Option<usize> {
         let names = Names::of(model);
+        let like = self.likenesses.get(provider).map(|like| &**like);
         let rank = |&index: &usize| {
             let Row { listing, source } = &self.rows[index];
             let from = listing.effective_from.unwrap_or_default();
             let fit = (from <= at).then(|| listing.fit(&names)).flatten()?;
-            let own = listing.provider.is_none() || listing.provider.as_deref() == Some(provider);
-            Some((own, *source, fit, from, Reverse(index)))
+            let of = listing.provider.as_deref();
+            let nearness = match of.is_none() || of == Some(provider) {
+                true => 2,
+                false => u8::from(of == like),
+            };
+            Some((nearness, *source, fit, from, Reverse(index)))
         };
         let best = self.candidates(&names).filter_map(rank).max();
         best.map(|(.., Reverse(index))| index)

@@ -75,7 +75,7 @@ pub enum ResponseReport {
     UnderWay { response: ResponseId, estimate: Delta, wait_ms: u64 },
     /// What its provider states. It is charged. Up to where the journal is written with it, as in [`Report::Charged`].
     Stated { response: ResponseId, delta: Delta, upto: Option<Upto> },
-    /// It has come to nothing.
+    /// It has come to nothing more.
     Failed { response: ResponseId },
 }
 
@@ -100,7 +100,7 @@ pub struct CallOwner {
 }
 
 /// What the aggregator knows of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundResponse {
     /// It was answered to another user.
     pub is_anothers: bool,

@@ -3,6 +3,7 @@
 //! Start at [`ClientObserver`]. Invariants: no byte is changed; sound, which is nearly all that passes here, is neither
 //! kept nor read but for the first bytes of its event.
 
+use crate::behind_sound::BehindSound;
 use crate::environment::{Environment, System};
 use crate::linger::Owed;
 use crate::live::Live;
@@ -98,6 +99,8 @@ struct Requests<'a, E> {
     token: Option<&'a Binding>,
     /// By what an event is judged.
     deciding: Keys,
+    /// By what one is judged that begins as sound.
+    behind_sound: Keys,
     /// Why the event that was seen last may not go on.
     refused: Option<CloseReason>,
     /// The message under way is sound as it is.
@@ -117,13 +120,15 @@ struct Gathering {
     peeked: Option<ClientPeeked>,
     /// Looks at all of it, as long as it may be judged.
     scan: Option<Scan>,
+    /// Looks at what stands behind the sound that it begins with.
+    behind_sound: Option<BehindSound>,
 }
 
 impl<'a, E: Environment> Requests<'a, E> {
     fn new(live: &'a Live, owed: &'a Owed<'a, E>) -> Requests<'a, E> {
         let token = live.token.get().map(|token| &**token).filter(|token| token.bounds.is_some());
-        let deciding = owed.tap(|tap| tap.deciding());
-        Requests { owed, token, deciding, refused: None, is_sound: false, gathering: None }
+        let (deciding, behind_sound) = owed.tap(|tap| (tap.deciding(), tap.deciding_behind_sound()));
+        Requests { owed, token, deciding, behind_sound, refused: None, is_sound: false, gathering: None }
     }
 
     /// A part of a message, as it is on the wire, and whether it may go on. One that may not is never completed.
@@ -169,7 +174,9 @@ impl<'a, E: Environment> Requests<'a, E> {
         open(&mut head[..seen], header, 0);
         let head = &head[..seen];
         if self.owed.tap(|tap| tap.peek_client(head, payload.len() as u64)) != ClientPeeked::Collect {
-            return Act::Pass;
+            let Some(mut behind) = self.behind_sound(head) else { return Act::Pass };
+            behind.read(&payload[seen..], header.mask.unwrap_or_default(), seen);
+            return self.judge_sound(behind);
         }
         let mut event = payload.to_vec();
         open(&mut event, header, 0);
@@ -180,6 +187,20 @@ impl<'a, E: Environment> Requests<'a, E> {
     /// What looks at an event that comes in parts; `None` where none is judged.
     fn scan(&self) -> Option<Scan> {
         (!self.deciding.is_empty()).then(|| Scan::of(self.deciding.clone()))
+    }
+
+    /// What looks at an event that begins as sound, if that is judged.
+    fn behind_sound(&self, head: &[u8]) -> Option<BehindSound> {
+        (!self.behind_sound.is_empty()).then(|| BehindSound::new(&self.behind_sound, head, EVENT_BYTES_MAX))
+    }
+
+    /// An event that began as sound is whole: it is read if it is something else as well.
+    fn judge_sound(&mut self, behind: BehindSound) -> Act {
+        match behind.end() {
+            Ok(event) if self.owed.tap(|tap| tap.hear_behind_sound(&event)) => Act::Pass,
+            Ok(event) => self.read(&event, event.len() as u64, Ok(())),
+            Err(doubt) => self.read(&[], 0, Err(doubt)),
+        }
     }
 
     /// An event of which nothing is in doubt, or may not go on.
@@ -220,16 +241,23 @@ impl<'a, E: Environment> Requests<'a, E> {
                     ClientPeeked::Length if message_bytes.is_some() => ClientPeeked::Pass,
                     peeked => peeked,
                 };
+                gathering.behind_sound = match peeked {
+                    ClientPeeked::Length | ClientPeeked::Pass => self.behind_sound(head),
+                    ClientPeeked::Collect => None,
+                };
+                let rest = &gathering.bytes[head.len()..];
+                gathering.behind_sound.iter_mut().for_each(|behind| behind.read(rest, [0; 4], 0));
                 gathering.peeked = Some(peeked);
             }
             None => {}
         }
-        match last && gathering.peeked == Some(ClientPeeked::Collect) {
-            true => {
+        match gathering.peeked {
+            Some(ClientPeeked::Collect) if last => {
                 let judged = gathering.scan.take().map_or(Ok(()), Scan::end);
                 self.read(&gathering.bytes, gathering.message_bytes, judged)
             }
-            false => Act::Pass,
+            _ if last => gathering.behind_sound.take().map_or(Act::Pass, |behind| self.judge_sound(behind)),
+            _ => Act::Pass,
         }
     }
 }
@@ -259,6 +287,9 @@ impl Gathering {
                 scan.read(&rest);
             }
             None => {}
+        }
+        if let Some(behind) = &mut self.behind_sound {
+            behind.read(payload, header.mask.unwrap_or_default(), self.frame_bytes);
         }
         self.frame_bytes += payload.len();
         self.message_bytes += payload.len() as u64;

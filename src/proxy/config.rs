@@ -98,6 +98,8 @@ pub struct Provider {
     pub name: Arc<str>,
     /// Whose prices hold for it, and on which terms.
     pub billing: Billing,
+    /// Under which name is known what it keeps: of several at one address, which have the same, that of the first.
+    pub keeps_under: Arc<str>,
     /// Printable ASCII without blanks.
     pub host: String,
     pub port: u16,

@@ -9,6 +9,7 @@ mod admit;
 mod arrival;
 pub mod asked;
 mod authn;
+mod behind_sound;
 mod browser;
 mod call;
 mod caught;

@@ -111,6 +111,16 @@ impl<E: Environment> Tap<E> {
         self.meter.deciding()
     }
 
+    /// By what they are judged where they begin as sound.
+    pub(crate) fn deciding_behind_sound(&self) -> Keys {
+        self.meter.deciding_behind_sound()
+    }
+
+    /// An event that begins as sound has come, which may be cut short here. Whether it is sound and nothing else.
+    pub(crate) fn hear_behind_sound(&mut self, event: &[u8]) -> bool {
+        self.meter.hear_behind_sound(event)
+    }
+
     /// So much more comes of the one that was looked at last.
     pub(crate) fn grow_client(&mut self, bytes: u64) {
         self.meter.grow_client(bytes);
@@ -159,7 +169,7 @@ impl<E: Environment> Tap<E> {
     pub(crate) fn told(&mut self, event: ProviderEvent<'_>) -> Act {
         self.now = self.shard.read_at.get();
         let response = event.over().filter(|_| self.keeps_responses);
-        let response = response.map(|id| ResponseId::of(&self.provider.name, id));
+        let response = response.map(|id| ResponseId::of(&self.provider.keeps_under, id));
         let reading = self.meter.take(event, &self.shard.prices.load(), self.now);
         match self.book_of(reading, response) {
             Act::Pass => self.judge_model(),
@@ -175,7 +185,7 @@ impl<E: Environment> Tap<E> {
     /// The provider keeps this answer.
     pub(crate) fn answered(&self, id: &str) {
         let Some(identity) = self.live.identity.get().filter(|_| !self.keeps_responses) else { return };
-        let (response, user) = (ResponseId::of(&self.provider.name, id), identity.user.clone());
+        let (response, user) = (ResponseId::of(&self.provider.keeps_under, id), identity.user.clone());
         self.tell(ResponseReport::Answered { response, user });
     }
 
@@ -186,14 +196,14 @@ impl<E: Environment> Tap<E> {
         let model = model.map(Cow::Borrowed);
         let metered = self.meter.estimate_elsewhere(model, text_bytes, &self.shard.prices.load(), now);
         let estimate = self.delta(identity, metered, now.wall);
-        let response = ResponseId::of(&self.provider.name, id);
+        let response = ResponseId::of(&self.provider.keeps_under, id);
         let wait_ms = self.shard.config.background_ms;
         self.tell(ResponseReport::UnderWay { response, estimate, wait_ms });
     }
 
     /// A response that ran without a request has come to nothing.
     pub(crate) fn failed(&self, id: &str) {
-        self.tell(ResponseReport::Failed { response: ResponseId::of(&self.provider.name, id) });
+        self.tell(ResponseReport::Failed { response: ResponseId::of(&self.provider.keeps_under, id) });
     }
 
     fn tell(&self, report: ResponseReport) {

@@ -274,6 +274,7 @@ mod tests {
         Provider {
             name: "openai".into(),
             billing: "openai".into(),
+            keeps_under: "openai".into(),
             host: "api.openai.com".into(),
             port: 443,
             tls: None,

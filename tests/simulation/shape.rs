@@ -121,6 +121,7 @@ impl Shape {
         let provider = Provider {
             name: "openai".into(),
             billing: Billing::from("openai"),
+            keeps_under: "openai".into(),
             host: "provider.invalid".into(),
             port: 443,
             tls: None,

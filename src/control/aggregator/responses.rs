@@ -19,6 +19,7 @@ use tokenist_core::kept_response::{Counted, KeptResponse, ResponseId, Stage};
 use tokenist_core::message::Delta;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::{DAY_MS, Timestamp};
+use tokenist_core::usage::Usage;
 use tokenist_handoff::{Answer, Charge, FoundResponse, Order, ResponseReport};
 use tracing::warn;
 
@@ -35,14 +36,25 @@ const BOOKED_AT_ONCE: usize = 256;
 pub(super) struct Responses {
     /// The name that this instance counts under.
     writer: Arc<str>,
-    /// Of those in the catalog, when each was made and when its estimate is due, if that is this instance's to book.
-    kept: HashMap<ResponseId, (Timestamp, Option<Timestamp>)>,
+    /// Those in the catalog.
+    kept: HashMap<ResponseId, Place>,
     by_age: BTreeSet<(Timestamp, ResponseId)>,
     by_due: BTreeSet<(Timestamp, ResponseId)>,
     /// Hashes of others, with that of whose each is. The oldest first.
     answered: HashMap<u64, u64>,
     order: VecDeque<u64>,
     hasher: RandomState,
+}
+
+/// Where a response stands in the lists.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// When it was made.
+    at: Timestamp,
+    /// When its estimate is due, if that is this instance's to book.
+    due: Option<Timestamp>,
+    /// Until when another instance may have its estimate to book.
+    others_until: Option<Timestamp>,
 }
 
 impl Responses {
@@ -61,22 +73,28 @@ impl Responses {
 
     /// Follows what the catalog has; `None`: not any more.
     fn note(&mut self, id: &ResponseId, response: Option<&KeptResponse>) {
-        if let Some((at, due)) = self.kept.remove(id) {
+        if let Some(Place { at, due, .. }) = self.kept.remove(id) {
             self.by_age.remove(&(at, id.clone()));
             due.map(|due| self.by_due.remove(&(due, id.clone())));
         }
         let Some(response) = response else { return };
-        let is_own = response.stage == Stage::UnderWay && response.writer == self.writer;
-        let due = is_own.then_some(response.due);
-        self.kept.insert(id.clone(), (response.at, due));
-        self.by_age.insert((response.at, id.clone()));
+        let (at, is_own) = (response.at, response.writer == self.writer);
+        let under_way = Some(response.due).filter(|_| response.stage == Stage::UnderWay);
+        let due = under_way.filter(|_| is_own);
+        let others_until = under_way.filter(|_| !is_own).map(|due| due.plus_ms(response.wait_ms));
+        self.kept.insert(id.clone(), Place { at, due, others_until });
+        self.by_age.insert((at, id.clone()));
         due.map(|due| self.by_due.insert((due, id.clone())));
     }
 
-    /// One that makes room for others, or that is too old.
+    /// One that makes room for others, or that is too old. Of what another instance has to book that one disposes.
     fn outdated(&self, now: Timestamp) -> Option<ResponseId> {
-        let (at, id) = self.by_age.first()?;
-        (self.kept.len() > KEPT_MAX || at.plus_ms(KEPT_MS) < now).then(|| id.clone())
+        let is_full = self.kept.len() > KEPT_MAX;
+        let oldest = self.by_age.iter().take(BOOKED_AT_ONCE);
+        let mut outdated = oldest.take_while(|(at, _)| is_full || at.plus_ms(KEPT_MS) < now);
+        let is_anothers =
+            |id| self.kept.get(id).and_then(|place| place.others_until).is_some_and(|until| until > now);
+        outdated.find(|(_, id)| !is_anothers(id)).map(|(_, id)| id.clone())
     }
 
     fn overdue(&self, now: Timestamp) -> Option<ResponseId> {
@@ -146,11 +164,15 @@ impl Aggregator {
         match report {
             ResponseReport::Answered { response, user } => self.responses.answer(&response, &user),
             ResponseReport::UnderWay { response, estimate, wait_ms } => {
-                let known = self.kept_response(&response);
-                if known.is_none_or(|known| known.stage == Stage::UnderWay) {
-                    let kept = KeptResponse::under_way(&estimate, wait_ms, &self.responses.writer);
-                    self.keep_response(&response, &kept, now);
-                }
+                let kept = match self.kept_response(&response) {
+                    None => KeptResponse::under_way(&estimate, wait_ms, &self.responses.writer),
+                    Some(known) => match known.stage {
+                        Stage::UnderWay => known.gone_on(&estimate),
+                        Stage::Estimated => self.book_more(&known, &estimate, now),
+                        Stage::Stated => return,
+                    },
+                };
+                self.keep_response(&response, &kept, now);
             }
             ResponseReport::Stated { response, delta, upto } => {
                 self.count_stated(&response, delta, upto, now)
@@ -159,7 +181,7 @@ impl Aggregator {
                 if let Some(known) =
                     self.kept_response(&response).filter(|known| known.stage == Stage::UnderWay)
                 {
-                    self.keep_response(&response, &KeptResponse { stage: Stage::Stated, ..known }, now);
+                    self.keep_response(&response, &known.failed(now), now);
                 }
             }
         }
@@ -223,6 +245,22 @@ impl Aggregator {
         self.charge(&Arc::clone(&delta.identity), charge_of(&delta));
         self.ledger.apply(delta, now);
         self.journal.apply(upto);
+    }
+
+    /// Of a response that was booked by estimate, and has said more than was known then: the rest of that.
+    fn book_more(&mut self, known: &KeptResponse, estimate: &Delta, now: Timestamp) -> KeptResponse {
+        let grown = known.gone_on(estimate);
+        let usage = grown.usage.zip(known.usage, u64::saturating_sub).clamped();
+        let cost = NanoUsd((grown.cost.0 - known.cost.0).max(0));
+        if usage != Usage::default() {
+            let call =
+                Call { delta: Delta { usage, cost, ..grown.estimate(now) }, log: None, ids: Vec::new() };
+            let upto = self.journal.append(&call);
+            self.charge(&Arc::clone(&call.delta.identity), charge_of(&call.delta));
+            self.ledger.apply(call.delta, now);
+            self.journal.apply(upto);
+        }
+        grown
     }
 
     /// Charges whoever has an account; one that is opened later begins with what was applied.

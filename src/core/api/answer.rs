@@ -326,7 +326,7 @@ impl Answer {
         let Progress { state, usage, .. } = self.progress;
         let (text_bytes, audio_bytes) = self.skim.output();
         let says = text_bytes + audio_bytes > 0;
-        if self.is_elsewhere() && !self.told.over {
+        if (self.is_elsewhere() || self.has_failed_elsewhere()) && !self.told.over {
             self.said_elsewhere = self.said_elsewhere.saturating_add(text_bytes);
         }
         let is_sign = says || usage.is_some() || self.progress.response.is_some() || self.is_over;
@@ -371,10 +371,10 @@ impl Answer {
         self.progress.model.as_deref()
     }
 
-    /// How many bytes of text it has said, if it is one that runs in the background and is not over, as far as is known.
-    pub fn said_so_far(&self) -> Option<u64> {
+    /// How many bytes of text it has said, if it is one that runs in the background and states nothing, as far as is known.
+    pub fn said_elsewhere(&self) -> Option<u64> {
         let goes_on = self.is_elsewhere() && self.progress.state != State::Before && !self.told.over;
-        goes_on.then_some(self.said_elsewhere)
+        (goes_on || self.has_failed_elsewhere()).then_some(self.said_elsewhere)
     }
 
     /// Whether it ran in the background and has come to nothing.

@@ -58,6 +58,19 @@ impl Dialect for GeminiLive {
         Keys::of(&["setup.model"]).spelled_freely()
     }
 
+    /// A setup comes first or not at all.
+    fn looks_behind_sound(&self) -> bool {
+        false
+    }
+
+    fn is_sound_alone(&self, event: &[u8]) -> bool {
+        client::is_input_alone(event)
+    }
+
+    fn sound_form(&self, event: &[u8]) -> Option<AudioRate> {
+        client::sound_form(event)
+    }
+
     fn peek<'a>(&self, event: &'a [u8], rest: Rest) -> Peek<'a> {
         match rest {
             Rest::Nothing => peek_sound(event).map_or(Peek::Whole, Peek::OutputDelta),

@@ -155,6 +155,21 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         Keys::default()
     }
 
+    /// Whether these keys are also looked for behind what begins as sound.
+    fn looks_behind_sound(&self) -> bool {
+        true
+    }
+
+    /// The form of the sound in an event, where each says its own.
+    fn sound_form(&self, _event: &[u8]) -> Option<AudioRate> {
+        None
+    }
+
+    /// Whether an event is sound and nothing else; its sound may be cut short.
+    fn is_sound_alone(&self, event: &[u8]) -> bool {
+        self.peek_client(event, event.len() as u64) != ClientPeek::Whole
+    }
+
     /// The parameters of the query that `start` reads, of which each may be there once.
     fn parameters(&self) -> Vec<&'static str> {
         Vec::new()

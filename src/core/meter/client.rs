@@ -33,6 +33,29 @@ impl Meter {
         self.speaks.dialect().map(|dialect| dialect.deciding()).unwrap_or_default()
     }
 
+    /// By what events are judged that begin as sound.
+    pub fn deciding_behind_sound(&self) -> Keys {
+        let dialect =
+            self.speaks.dialect().filter(|dialect| dialect.looks_behind_sound() || self.writes_all());
+        dialect.map(|dialect| dialect.deciding()).unwrap_or_default()
+    }
+
+    /// An event that begins as sound has come, which may be cut short here. Whether it is sound and nothing else.
+    pub fn hear_behind_sound(&mut self, event: &[u8]) -> bool {
+        self.note_form(event);
+        self.speaks.dialect().is_none_or(|dialect| dialect.is_sound_alone(event))
+    }
+
+    /// Where nobody states how long sound is, and it says to be slower than it was taken for, it is.
+    fn note_form(&mut self, event: &[u8]) {
+        let dialect = self.speaks.dialect().filter(|_| self.writes_all());
+        if let Some(form) = dialect.and_then(|dialect| dialect.sound_form(event))
+            && form.bytes_per_second < self.input_rate.bytes_per_second
+        {
+            self.set_input_rate(form);
+        }
+    }
+
     /// Whether what the application says in binary is sound, to be told to [`Meter::hear`] by its length alone.
     pub fn hears_binary(&self) -> bool {
         self.speaks.dialect().is_some_and(|dialect| dialect.hears_binary())
@@ -59,6 +82,7 @@ impl Meter {
             }
             self.apply_client(event, prices, now);
         });
+        self.note_form(event);
         chosen
     }
 

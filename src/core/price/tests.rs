@@ -178,6 +178,26 @@ fn the_better_fit_wins() {
 }
 
 #[test]
+fn a_provider_of_a_name_that_nobody_lists_has_the_prices_of_whom_it_is_like() {
+    let list = "provider,model,text_in\nazure,m-1,2\nopenai,m*,1\nmine,m-2,3\n,m-3,4";
+    let table = PriceTable::default().with_rows(list).unwrap();
+    let table = table.with_likenesses([("mine", "openai"), ("other", "nobody")]);
+    let table = table.with_rows("provider,model,text_in\nazure,m-4,5").unwrap();
+    for (provider, model, wanted) in [
+        ("mine", "m-1", 1),
+        ("other", "m-1", 2),
+        ("stranger", "m-1", 2),
+        ("azure", "m-1", 2),
+        ("mine", "m-2", 3),
+        ("mine", "m-3", 4),
+        ("mine", "m-4", 1),
+        ("other", "m-4", 5),
+    ] {
+        assert_eq!(table.price(provider, model, NOW).rates.text_in, usd(wanted), "{provider} {model}");
+    }
+}
+
+#[test]
 fn the_catalog_goes_before_the_file_and_the_file_before_what_is_built_in() {
     let table = PriceTable::builtin().with_rows("model,text_in\ngpt-realtime,1\nother,2").unwrap();
     let set = Listing {

@@ -14,6 +14,7 @@ use tokenist_core::api::{self, Answer, Api, Endpoint, Piece, UsageFilter};
 use tokenist_core::close_reason::CloseReason;
 use tokenist_core::http::ResponseHead;
 use tokenist_core::http::coding::{Coding, Decoded, Decoder};
+use tokenist_core::id::Model;
 use tokenist_core::kept_response::Counted;
 use tokenist_core::meter::{Meter, Models};
 use tokenist_core::ws::walk::Act;
@@ -48,8 +49,13 @@ pub(super) fn tap(shard: &Rc<Shard>, live: &Rc<Live>, reading: &Reading, provide
     let models = Models { session: live.model.borrow().clone(), transcription: None };
     let mut meter = Meter::of_api(*api, provider.billing.clone(), models, shard.config.estimate);
     meter.ask(asked);
-    if let Counted::Estimate(usage, cost) = counted {
-        meter.discount(*usage, *cost);
+    match counted {
+        Counted::Nothing | Counted::All => {}
+        Counted::UnderWay(_, usage) => meter.ask_again(*usage),
+        Counted::Estimate(_, usage, cost) => {
+            meter.ask_again(*usage);
+            meter.discount(*usage, *cost);
+        }
     }
     if endpoint.is_repeatable() {
         let call = format!("{}/{}", provider.name, api.name()).into();
@@ -77,6 +83,10 @@ pub(super) struct Metered<'a> {
     coded: Option<Coded>,
     /// What is still to be told of what the provider keeps.
     untold: Untold,
+    /// What is asked for again, and its model as far as that is known.
+    again: Option<(String, Option<Model>)>,
+    /// So many bytes of text that it has said were told.
+    said: u64,
 }
 
 /// What is to be told of a response that its provider keeps.
@@ -116,13 +126,18 @@ impl<'a> Metered<'a> {
     /// Of the answer under this head, which passes in a coding or in none.
     pub(super) fn new(metering: Metering<'a>, head: &ResponseHead, coding: Option<Coding>) -> Metered<'a> {
         let Metering { reading, tap } = metering;
+        let again = again(&reading);
         let Reading { endpoint, asked, hides_usage, .. } = *reading;
-        let untold = if endpoint.keeps(&asked) { Untold::All } else { Untold::Nothing };
+        let untold = match endpoint.keeps(&asked) {
+            true => Untold::All,
+            false if again.is_some() => Untold::End,
+            false => Untold::Nothing,
+        };
         let header = |name: &str| head.headers.0.iter().find(|line| line.is(name))?.value.as_text();
         let answer = Box::new(Answer::new(&endpoint, asked, head.status, header));
         let filtered = hides_usage.then(Filtered::default);
         let coded = coding.map(|coding| Coded::As(Box::new(Decoder::new(coding))));
-        Metered { answer, tap, is_within: false, is_over: false, filtered, coded, untold }
+        Metered { answer, tap, is_within: false, is_over: false, filtered, coded, untold, again, said: 0 }
     }
 
     /// Reads content that came; with the last of it, whatever is known at the end alone.
@@ -223,6 +238,9 @@ impl<'a> Metered<'a> {
         self.answer.end(is_whole, &mut |event| {
             tap.told(event);
         });
+        if self.untold == Untold::All {
+            self.tell_id();
+        }
         self.tell_end();
     }
 
@@ -230,20 +248,32 @@ impl<'a> Metered<'a> {
     fn tell_id(&mut self) {
         let Some(id) = self.answer.id() else { return };
         self.untold = Untold::End;
-        match self.answer.said_so_far() {
-            Some(said) => self.tap.goes_on(id, self.answer.model(), said),
+        match self.answer.said_elsewhere() {
+            Some(0) if self.answer.has_failed_elsewhere() => {}
+            Some(said) => self.tell_under_way(said),
             None => self.tap.answered(id),
         }
     }
 
     fn tell_end(&mut self) {
-        let (Some(id), untold) = (self.answer.id(), self.untold) else { return };
-        match self.answer.said_so_far() {
-            Some(said) if said > 0 && untold == Untold::End => {
-                self.tap.goes_on(id, self.answer.model(), said);
-            }
-            _ if self.answer.has_failed_elsewhere() => self.tap.failed(id),
-            _ => {}
+        let Some(said) = self.answer.said_elsewhere() else { return };
+        if said > self.said && self.untold == Untold::End {
+            self.tell_under_way(said);
+        }
+        if let Some(id) = self.answer.id().filter(|_| self.answer.has_failed_elsewhere()) {
+            self.tap.failed(id);
+        }
+    }
+
+    /// It goes on without this request, and has said so many bytes of text.
+    fn tell_under_way(&mut self, said: u64) {
+        self.said = said;
+        let again = self.again.as_ref();
+        let known = again.and_then(|(_, model)| model.as_ref()).map(Model::as_str);
+        let model = self.answer.model().or(known);
+        let id = again.map(|(id, _)| id.as_str()).or(self.answer.id());
+        if let Some(id) = id {
+            self.tap.goes_on(id, model, said);
         }
     }
 
@@ -252,6 +282,16 @@ impl<'a> Metered<'a> {
         let ending = self.answer.ending(reason).filter(|_| self.coded.is_none())?;
         // What has begun is ended, if not completed.
         Some(if self.is_within { format!("\n\n{ending}") } else { ending })
+    }
+}
+
+/// The id of what is asked for again, and its model, if that may be under way.
+fn again(reading: &Reading) -> Option<(String, Option<Model>)> {
+    let id = reading.endpoint.kept_id.clone().filter(|_| reading.asked.is_again)?;
+    match &reading.counted {
+        Counted::Nothing => Some((id, None)),
+        Counted::UnderWay(model, _) | Counted::Estimate(model, ..) => Some((id, Some(model.clone()))),
+        Counted::All => None,
     }
 }
 

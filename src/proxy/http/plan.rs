@@ -108,8 +108,9 @@ async fn kept(
     };
     let (id, status, absent) = found;
     let Some(identity) = live.identity.get() else { return Ok(Counted::Nothing) };
-    let provider = &shard.config.providers[live.provider.get().unwrap_or_default()].name;
-    let found = admission::find_response(shard, ResponseId::of(provider, id), identity.user.clone()).await;
+    let provider = &shard.config.providers[live.provider.get().unwrap_or_default()];
+    let response = ResponseId::of(&provider.keeps_under, id);
+    let found = admission::find_response(shard, response, identity.user.clone()).await;
     match found.map_err(Failed::Refused)? {
         FoundResponse { is_anothers: true, .. } if !has_own_key => Err(Failed::Told(status, absent)),
         FoundResponse { counted, .. } if endpoint.reach() == Reach::One => Ok(counted),
@@ -139,7 +140,22 @@ fn mistyped(head: &RequestHead, says: &Says<'_>) -> Option<&'static str> {
     let forms = ["multipart/", "application/x-www-form-urlencoded"];
     let is_form = forms.iter().any(|form| head.headers.are_of_type(form));
     let is_json = matches!(says, Says::Json { names_model: true, .. });
-    (is_form && is_json).then_some("its body is read as JSON: send it with Content-Type: application/json")
+    match () {
+        () if !is_json => None,
+        () if is_form => Some("its body is read as JSON: send it with Content-Type: application/json"),
+        () if is_transcribed(&kind) => Some("its body is read as UTF-8: send it so, without another charset"),
+        () => None,
+    }
+}
+
+/// Whether a type, in lower case, says that letters stand for others than in UTF-8.
+fn is_transcribed(kind: &[u8]) -> bool {
+    let parameters = kind.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
+    let charsets = parameters.filter_map(|parameter| parameter.strip_prefix(b"charset"));
+    let mut named =
+        charsets.map(|rest| rest.trim_ascii_start().strip_prefix(b"=").unwrap_or(rest).trim_ascii());
+    let is_usual = |name: &[u8]| [&b"utf-8"[..], b"\"utf-8\"", b"utf8", b"us-ascii"].contains(&name);
+    named.any(|name| !is_usual(name))
 }
 
 /// The model that a request names, in its path or in its body.

@@ -367,8 +367,10 @@ fn what_is_stated_of_a_response_counts_once_and_a_second_charge_is_given_back() 
     let estimate = Delta { estimated: true, ..delta("alice", 5) };
     heard(ResponseReport::UnderWay { response: response.clone(), estimate, wait_ms: 3_600_000 });
     let of = |is_anothers, counted| FoundResponse { is_anothers, counted };
-    assert_eq!(found(&bench, &response, "alice"), of(false, Counted::Nothing));
-    assert_eq!(found(&bench, &response, "bob"), of(true, Counted::Nothing));
+    let Delta { model, usage, .. } = delta("alice", 5);
+    let under_way = Counted::UnderWay(model, usage);
+    assert_eq!(found(&bench, &response, "alice"), of(false, under_way.clone()));
+    assert_eq!(found(&bench, &response, "bob"), of(true, under_way));
     for _ in 0..2 {
         alice.user.charge(Charge { cost: NanoUsd(60), tokens: 1 });
         heard(ResponseReport::Stated { response: response.clone(), delta: delta("alice", 60), upto: None });
@@ -391,13 +393,22 @@ fn a_response_that_is_not_heard_of_is_booked_by_estimate_once() {
     let response = ResponseId::of("openai", "resp_1");
     let heard = |heard| bench.report(Report::Response(Box::new(heard)));
     let estimate = Delta { estimated: true, at: now(), ..delta("alice", 5) };
-    let usage = estimate.usage;
+    let (model, usage) = (estimate.model.clone(), estimate.usage);
+    let of = |usage, cost| Counted::Estimate(model.clone(), usage, NanoUsd(cost));
     heard(ResponseReport::UnderWay { response: response.clone(), estimate: estimate.clone(), wait_ms: 0 });
     let counted = || found(&bench, &response, "alice").counted;
-    eventually(|| (counted() == Counted::Estimate(usage, NanoUsd(5))).then_some(()));
+    eventually(|| (counted() == of(usage, 5)).then_some(()));
     // It may be told of again, by whoever has left its stream.
-    heard(ResponseReport::UnderWay { response: response.clone(), estimate, wait_ms: 0 });
+    let again = |estimate| ResponseReport::UnderWay { response: response.clone(), estimate, wait_ms: 0 };
+    heard(again(estimate.clone()));
     heard(ResponseReport::Failed { response: response.clone() });
-    assert_eq!(counted(), Counted::Estimate(usage, NanoUsd(5)));
+    assert_eq!(counted(), of(usage, 5));
     assert_eq!((bench.cost("alice"), alice.user.cost.charged()), (NanoUsd(5), 5));
+    // What it has said since is booked as well, once.
+    let usage = Usage { text_out: 7, ..usage };
+    for _ in 0..2 {
+        heard(again(Delta { usage, cost: NanoUsd(12), ..estimate.clone() }));
+    }
+    assert_eq!(counted(), of(usage, 12));
+    assert_eq!((bench.cost("alice"), alice.user.cost.charged()), (NanoUsd(12), 12));
 }

@@ -1,14 +1,17 @@
 //! What an application says to Gemini Live: its setup, which alone names the model, and what the next turn will read.
 //!
 //! Keys come in camel case and in snake case, also mixed. Sound is never read: its length is enough, and it is nearly all
-//! that passes in this direction. It counts as if it were of [`SOUND_HZ`], for its rate may stand behind it.
+//! that passes in this direction. It counts as if it were of [`SOUND_HZ`], unless it says to be slower where nothing else tells
+//! how long it is.
 
 use super::super::fields::{last_word, raw};
-use super::super::{ClientEvent, ClientPeek, Content, Handle, Settings};
+use super::super::{AudioRate, ClientEvent, ClientPeek, Content, Handle, Settings};
 use crate::json::{Field, Fields, Text, Value};
 
 /// Samples of two bytes.
 pub(super) const SOUND_HZ: u32 = 16_000;
+/// Nobody could write down any that is slower.
+const SLOWEST_HZ: u32 = 1_000;
 
 pub(super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
     let Some(input) = Fields::of(head).next() else { return ClientPeek::Whole };
@@ -27,6 +30,32 @@ pub(super) fn peek(head: &[u8], event_bytes: u64) -> ClientPeek {
         }
         None => ClientPeek::Whole,
     }
+}
+
+/// Whether an event says nothing but what the user says or shows.
+pub(super) fn is_input_alone(event: &[u8]) -> bool {
+    Fields::of(event).all(|field| is(field.key, b"realtimeinput"))
+}
+
+/// The form of the slowest sound in an event, where that is said.
+pub(super) fn sound_form(event: &[u8]) -> Option<AudioRate> {
+    let inputs = Fields::of(event).filter(|field| is(field.key, b"realtimeinput"));
+    let fields = inputs.filter_map(|input| input.value.fields()).flatten();
+    let blobs = fields.flat_map(|field| {
+        let listed = field.value.elements().into_iter().flatten().map(|(blob, _)| blob);
+        std::iter::once(field.value).chain(listed)
+    });
+    let kinds = blobs.filter_map(Value::fields).flatten().filter(|field| is(field.key, b"mimetype"));
+    let rates = kinds.filter_map(|kind| sample_rate(&kind.value.text()?.decode()));
+    rates.min().map(|rate| AudioRate { bytes_per_second: rate.saturating_mul(2) })
+}
+
+/// That of `audio/pcm;rate=8000`.
+fn sample_rate(kind: &str) -> Option<u32> {
+    let kind = kind.to_ascii_lowercase();
+    let (_, parameters) = kind.split_once(';').filter(|(kind, _)| kind.trim().starts_with("audio/"))?;
+    let rate = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("rate"))?;
+    rate.trim_start().strip_prefix('=')?.trim().parse().ok().filter(|rate| *rate >= SLOWEST_HZ)
 }
 
 pub(super) fn read<'a>(event: &'a [u8], event_bytes: u64, found: &mut dyn FnMut(ClientEvent<'a>)) {
@@ -187,6 +216,28 @@ mod tests {
         let mut all = Vec::new();
         read(event.as_bytes(), event.len() as u64, &mut |event| all.push(event));
         all
+    }
+
+    #[test]
+    fn the_slowest_form_that_sound_is_said_to_have_is_told() {
+        for (event, wanted) in [
+            (r#"{"realtimeInput":{"audio":{"data":"AA","mimeType":"audio/pcm;rate=8000"}}}"#, Some(16_000)),
+            (
+                r#"{"realtime_input":{"media_chunks":[{"mime_type":"Audio/PCM; Rate = 11025"}]}}"#,
+                Some(22_050),
+            ),
+            (
+                r#"{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate=16000"},"audio":{"mimeType":"audio/pcm;rate=8000"}}}"#,
+                Some(16_000),
+            ),
+            (r#"{"realtimeInput":{"audio":{"mimeType":"audio/pcm"}}}"#, None),
+            (r#"{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate=1"}}}"#, None),
+            (r#"{"realtimeInput":{"video":{"mimeType":"image/png;rate=8000"}}}"#, None),
+            (r#"{"clientContent":{"audio":{"mimeType":"audio/pcm;rate=8000"}}}"#, None),
+        ] {
+            let found = sound_form(event.as_bytes()).map(|form| form.bytes_per_second);
+            assert_eq!(found, wanted, "{event}");
+        }
     }
 
     #[test]
