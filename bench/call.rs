@@ -125,7 +125,7 @@ fn host_towards(target: SocketAddr) -> io::Result<IpAddr> {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Message(Vec<u8>),
-    Sound(RtpPacket),
+    Sound(Box<RtpPacket>),
 }
 
 impl Call {
@@ -136,7 +136,7 @@ impl Call {
                 Event::ChannelData(data) if data.id == self.channel => {
                     return Some(Heard::Message(data.data));
                 }
-                Event::RtpPacket(packet) => return Some(Heard::Sound(packet)),
+                Event::RtpPacket(packet) => return Some(Heard::Sound(Box::new(packet))),
                 Event::ChannelClose(id) if id == self.channel => return None,
                 Event::Closed => return None,
                 _ => {}

@@ -27,7 +27,7 @@ pub(crate) struct Peer {
     rtc: RefCell<Rtc>,
     socket: UdpSocket,
     /// The same socket, to be waited for.
-    ready: monoio::net::UdpSocket,
+    ready: monoio::net::udp::UdpSocket,
     address: SocketAddr,
     /// When str0m wants to be told the time.
     due: Cell<Instant>,
@@ -50,7 +50,7 @@ impl Peer {
         let socket = UdpSocket::bind((host, 0))?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let ready = monoio::net::UdpSocket::from_std(socket.try_clone()?)?;
+        let ready = monoio::net::udp::UdpSocket::from_std(socket.try_clone()?)?;
         let now = Instant::now();
         let mut rtc = config.build(now);
         let candidate =

@@ -3,7 +3,7 @@
 use crate::link::{Bytes, Outbox};
 use crate::peer::Track;
 use crate::provider::session::{Callable, Session};
-use crate::provider::sim::{Load, Point, Sound};
+use crate::provider::sim::{Load, Sound};
 use crate::provider::wire::Wire;
 use crate::sound::{self, PACKET};
 use crate::ws::{BINARY, CLOSE, End, FIN, Inbound, Message, PING, PONG, TEXT};
