@@ -76,7 +76,7 @@ const WALLS: [Wall; 9] = [
     Wall {
         package: "tokenist-simulation",
         ours: &["tokenist-core", "tokenist-handoff", "tokenist-proxy", "tokenist-control"],
-        outside: Outside::Only(&[]),
+        outside: Outside::Only(&["rusqlite"]),
     },
     Wall { package: "tokenist-kit", ours: &[], outside: Outside::Never(&["monoio", "tokio"]) },
 ];

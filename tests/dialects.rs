@@ -503,7 +503,7 @@ fn an_item_that_is_billed_is_counted_or_goes_nowhere() {
     for sound in [300, 4_000, 100_000].map(|bytes| "AA\\/A".repeat(bytes / 5)) {
         let twice = format!(r#"{{"type":"input_audio_buffer.append","audio":"{sound}",{create}}}"#);
         for wire in [whole(&twice), parts(&twice)] {
-            let Played { mut app, .. } =
+            let Played { mut app, server: _server } =
                 Played::open(spoken, &proxy, &provider, "alice", &mut std::iter::empty());
             assert_eq!(told_of(&mut app, &wire), ("ambiguous_event".to_owned(), 1007), "{}", sound.len());
         }

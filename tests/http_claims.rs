@@ -180,17 +180,19 @@ fn stream_and_leave(proxy: &Tokenist, provider: &Upstream, user: &str, id: &str,
     let mut server = provider.accept();
     message(&mut server);
     server.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
-    for event in [
+    let events = [
         json!({"type": "response.created", "response": {"id": id, "model": MODEL, "background": true, "status": "in_progress"}}),
         json!({"type": "response.output_text.delta", "delta": "x".repeat(bytes)}),
-    ] {
-        server.send(chunk(&format!("data: {event}\n\n")));
-    }
+    ]
+    .map(|event| format!("data: {event}\n\n"));
+    events.iter().for_each(|event| server.send(chunk(event)));
     app.head();
-    let size = chunk_size(&mut app);
-    app.read(size + 2);
-    chunk_size(&mut app);
-    drop((app, server));
+    let (mut heard, said) = (0, events.iter().map(String::len).sum());
+    while heard < said {
+        let size = chunk_size(&mut app);
+        app.read(size + 2);
+        heard += size;
+    }
 }
 
 #[test]

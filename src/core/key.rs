@@ -139,6 +139,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_providers_own_token_for_a_page_is_none_of_tokenists() {
+        for (token, is_providers) in [
+            ("ek_68a1b2", true),
+            ("ek_a.b", false),
+            ("ek_", false),
+            ("ek_a b", false),
+            ("ug_1", false),
+            ("sk-1", false),
+        ] {
+            assert_eq!(ProviderKey::of_page(token).is_some(), is_providers, "{token}");
+        }
+    }
+
+    #[test]
     fn a_key_of_before_makers_were_kept_is_read_and_an_accounts_is_its_accounts() {
         let old = r#"{"id":"key_1","hash":"HASH","name":"ci","hint":"ug_0","user":null,"org":null,
             "scopes":{"proxy":true,"sdk":false,"admin":false},"account":ACCOUNT,"created_at":1,"expires_at":null,

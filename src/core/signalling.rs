@@ -7,7 +7,7 @@
 
 pub mod offer;
 
-use crate::dialect::{Calls, Dialect, GptLiveJoined};
+use crate::dialect::{Calls, Dialect};
 use crate::http::query;
 use crate::json::Fields;
 use std::fmt;
@@ -148,11 +148,8 @@ impl fmt::Debug for Place {
 }
 
 /// What is spoken on the socket that is attached to a call.
-pub fn spoken(calls: Calls, dialect: &'static dyn Dialect) -> &'static dyn Dialect {
-    match calls {
-        Calls::Realtime => dialect,
-        Calls::Live => &GptLiveJoined,
-    }
+pub fn spoken(dialect: &'static dyn Dialect) -> &'static dyn Dialect {
+    dialect.attached().unwrap_or(dialect)
 }
 
 #[cfg(test)]

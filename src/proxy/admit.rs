@@ -100,8 +100,8 @@ async fn verdict(
     let client = live.client.get().expect("a request comes from somewhere");
     let read = |token: &str| shard.read_token(token);
     let caller = mended.and_then(|()| authn::caller(head, &shard.config.identity, read));
-    // Nothing follows from how often a request is refused: it is told so in HTTP in any case.
-    if !live.is_request() {
+    // Nothing follows from how often a request is refused: it is told so in HTTP in any case. A call is a session.
+    if !live.is_request() || signal.is_some() {
         note_caller(shard, live, head, client);
     }
     let caller = match caller {

@@ -148,7 +148,13 @@ impl World {
                 }
                 Arrival::KeyRefused(refusal)
             }
-            Some(Answer::Usage(_) | Answer::Resumed(_) | Answer::Shown(_) | Answer::Response(_)) => {
+            Some(
+                Answer::Usage(_)
+                | Answer::Resumed(_)
+                | Answer::Shown(_)
+                | Answer::Response(_)
+                | Answer::Call(_),
+            ) => {
                 panic!("{} asked for nothing else", identity.user)
             }
             Some(Answer::Full) => {

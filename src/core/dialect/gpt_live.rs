@@ -42,6 +42,10 @@ impl Dialect for GptLive {
         Some(Calls::Live)
     }
 
+    fn attached(&self) -> Option<&'static dyn Dialect> {
+        Some(&GptLiveJoined)
+    }
+
     fn rates(&self) -> Rates {
         OpenaiRealtime.rates()
     }

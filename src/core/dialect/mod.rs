@@ -137,6 +137,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What is spoken on a socket that is attached to one of them, where that is another dialect.
+    fn attached(&self) -> Option<&'static dyn Dialect> {
+        None
+    }
+
     /// What an estimate assumes of sound and images.
     fn rates(&self) -> Rates;
 
@@ -227,7 +232,7 @@ pub struct Address {
 impl Rates {
     /// How many times the tokens of heard sound what the model said of the same length has, also where it reads it again.
     pub(crate) fn said_per_heard(self) -> u64 {
-        (self.heard_ms_per_token / self.said_ms_per_token.max(1)).max(1)
+        (self.heard_ms_per_token / u64::from(self.said_ms_per_token.max(1))).max(1)
     }
 }
 
@@ -268,7 +273,7 @@ pub struct Rates {
     /// Milliseconds of sound that one token stands for where the model hears it.
     pub heard_ms_per_token: u64,
     /// The same where the model says it.
-    pub said_ms_per_token: u64,
+    pub said_ms_per_token: u32,
     /// What the least image costs.
     pub image_tokens: u64,
     /// All sound that goes in is read by the next response, silence included. Else an item has to be made of it.

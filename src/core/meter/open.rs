@@ -59,7 +59,7 @@ pub(super) struct Open {
     /// `None` if its end was its first sign.
     pub(super) began_at: Option<Instant>,
     pub(super) output_rate: AudioRate,
-    pub(super) said_ms_per_token: u64,
+    pub(super) said_ms_per_token: u32,
     /// Sums of bytes, not of tokens, so that a thousand small pieces do not round up a thousand times.
     pub(super) audio_bytes: u64,
     pub(super) text_bytes: u64,
@@ -185,10 +185,9 @@ impl Open {
     pub(super) fn tokens(&self) -> (u64, u64) {
         // Four characters of base64 are three bytes of sound.
         let bytes_per_second = u64::from(self.output_rate.bytes_per_second.max(1));
-        let audio =
-            (self.audio_bytes * 3 * 1_000).div_ceil(bytes_per_second * 4 * self.said_ms_per_token.max(1));
-        let audio =
-            audio.max(self.unseen.as_ref().map_or(0, |unseen| unseen.ms() / self.said_ms_per_token.max(1)));
+        let ms_per_token = u64::from(self.said_ms_per_token.max(1));
+        let audio = (self.audio_bytes * 3 * 1_000).div_ceil(bytes_per_second * 4 * ms_per_token);
+        let audio = audio.max(self.unseen.as_ref().map_or(0, |unseen| unseen.ms() / ms_per_token));
         let text = self.text_bytes.div_ceil(TEXT_BYTES_PER_TOKEN);
         (text.max(self.said_at_least.0), audio.max(self.said_at_least.1))
     }

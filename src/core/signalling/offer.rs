@@ -5,7 +5,7 @@
 use super::Doing;
 use crate::api::Multipart;
 use crate::browser_token;
-use crate::dialect::{Calls, Dialect, OpenaiRealtime, ProviderEvent, Settings};
+use crate::dialect::{self, Calls, ProviderEvent, Settings};
 use crate::doubt::Keys;
 use crate::id::Model;
 use crate::json::{Fields, Value};
@@ -145,7 +145,7 @@ impl Offer {
         Keys::of(&keys).check(session).map_err(|doubt| Wrong::Malformed(doubt.to_string()))?;
         let event = told(session);
         let mut models = Ok(Models::default());
-        OpenaiRealtime.read(&event, &mut |event| {
+        dialect::usual().read(&event, &mut |event| {
             let ProviderEvent::Session(settings) = event else { return };
             let Settings { model, transcription_model, only_transcribes, .. } = *settings;
             let model = if only_transcribes == Some(true) { None } else { model };

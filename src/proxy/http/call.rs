@@ -266,7 +266,7 @@ impl Exchange<'_> {
             key,
             headers: whose.filter(|header| self.provider.headers.passes(&header.name)).cloned().collect(),
             calls,
-            dialect: spoken(calls, dialect),
+            dialect: spoken(dialect),
             asked: Asked { call: Some(id.into()), ..asked },
             told,
             transport: match calling.signal.doing {

@@ -140,10 +140,14 @@ fn mistyped(head: &RequestHead, says: &Says<'_>) -> Option<&'static str> {
     let forms = ["multipart/", "application/x-www-form-urlencoded"];
     let is_form = forms.iter().any(|form| head.headers.are_of_type(form));
     let is_json = matches!(says, Says::Json { names_model: true, .. });
+    let is_transcribed = || {
+        let kind = head.headers.get("content-type");
+        kind.is_some_and(|kind| is_transcribed(&kind.to_ascii_lowercase()))
+    };
     match () {
         () if !is_json => None,
         () if is_form => Some("its body is read as JSON: send it with Content-Type: application/json"),
-        () if is_transcribed(&kind) => Some("its body is read as UTF-8: send it so, without another charset"),
+        () if is_transcribed() => Some("its body is read as UTF-8: send it so, without another charset"),
         () => None,
     }
 }

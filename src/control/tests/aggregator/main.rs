@@ -24,6 +24,7 @@ use tokenist_core::message::{Closed, Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::rule::{Lookback, Restriction, Rule, Subject, SubjectKind, Trigger, Unit};
 use tokenist_core::totals::Totals;
+use tokenist_core::usage::Usage;
 use tokenist_core::verdict::Verdict;
 use tokenist_handoff::{Admission, Answer, Charge, FoundResponse, KeyRefusal, Order, Report, ResponseReport};
 

@@ -69,7 +69,7 @@ fn read_speech(event: &Event<'_>, progress: &mut Progress) {
         progress.measured = Some(Usage {
             characters_in: progress.asked.characters,
             text_in: written(progress.asked.content),
-            audio_out: sound_ms.div_ceil(RATES.said_ms_per_token),
+            audio_out: sound_ms.div_ceil(u64::from(RATES.said_ms_per_token)),
             requests: 1,
             ..Usage::default()
         });
