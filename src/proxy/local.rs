@@ -67,6 +67,11 @@ pub(crate) fn destination(shard: &Shard, head: &RequestHead) -> Option<Destinati
     }
     let calling = |path: &str| {
         let signal = Signal::of(&head.method, path)?;
+        // Whoever offers nothing where sockets are wants one of those.
+        let offers = || ["application/sdp", "multipart/"].iter().any(|kind| head.headers.are_of_type(kind));
+        if signal.is_bare_offer() && !offers() {
+            return None;
+        }
         Some(Calling { route: routes.of_calls(&signal)?, signal })
     };
     if let Some(calling) = calling(&path) {

@@ -1,6 +1,6 @@
 //! Signalling: requests that begin a call, and those that steer one. What a call is from its answer on stands in `call`.
 //!
-//! Start at [`plan`], then [`Exchange::begin_call`]. Invariant: an answer that begins a call goes down only once the call is a
+//! Start at [`plan()`], then [`Exchange::begin_call`]. Invariant: an answer that begins a call goes down only once the call is a
 //! session here, which meters it and can end it.
 
 use super::answer::Answered;
