@@ -11,7 +11,7 @@ mod traffic;
 
 use crate::admin::Server;
 use crate::dialect::Dialect;
-use crate::target::{Handshake, Reach, Target};
+use crate::target::{Handshake, Reach, Target, Transport};
 use people::PEOPLE;
 use std::error::Error;
 use std::thread;
@@ -69,6 +69,6 @@ fn target(person: &people::Person, url: &str) -> Result<Target, String> {
     let headers = [("x-org-id", person.org), ("x-feature", person.feature), ("x-user-name", person.name)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let (dialect, model, key) = (Dialect::Openai, person.model.to_owned(), "sk-demo".to_owned());
-    let handshake = Handshake { dialect, model, key, headers };
+    let handshake = Handshake { dialect, model, key, headers, transport: Transport::Socket };
     Target::parse(url, Reach::Loopback, None, handshake)
 }

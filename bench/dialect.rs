@@ -1,7 +1,7 @@
 //! Which protocol a run speaks, and what that changes ahead of the first word.
 
 use crate::stamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Dialect {
@@ -52,6 +52,8 @@ pub(crate) enum Over {
     WebSocket,
     /// A connection with one request after the other.
     Http,
+    /// A call: a data channel and a line of sound.
+    WebRtc,
 }
 
 impl Dialect {
@@ -100,6 +102,27 @@ impl Dialect {
             Dialect::Cartesia => "ink-2",
             Dialect::Speechmatics => "enhanced",
             Dialect::Mistral => "voxtral-mini-transcribe-realtime-2602",
+        }
+    }
+
+    /// The path that calls are asked for at unless one is given.
+    ///
+    /// # Errors
+    /// It has no calls.
+    pub(crate) fn path_of_calls(self) -> Result<&'static str, String> {
+        match self {
+            Dialect::Openai => Ok("/v1/realtime/calls"),
+            Dialect::Azure => Ok("/openai/v1/realtime/calls"),
+            Dialect::GptLive => Ok(self.path()),
+            _ => Err(format!("{self:?} has no calls over WebRTC; openai, azure and gpt-live have")),
+        }
+    }
+
+    /// The session that a call is asked for with.
+    pub(crate) fn session_of_call(self, model: &str) -> Value {
+        match self {
+            Dialect::GptLive => json!({"model": model}),
+            _ => json!({"type": "realtime", "model": model}),
         }
     }
 

@@ -120,15 +120,24 @@ async fn open_all(run: &Rc<Run>, sessions: Vec<usize>) {
                 loop {
                     let next = waiting.borrow_mut().pop();
                     let Some(index) = next else { return };
-                    if let Some(open) = run.open(index, Instant::now()).await {
-                        spawn(&run, index, Some(open));
-                    }
+                    open_one(&run, index).await;
                 }
             })
         })
         .collect();
     for opener in openers {
         opener.await;
+    }
+}
+
+async fn open_one(run: &Rc<Run>, index: usize) {
+    if run.target.over != Over::WebRtc {
+        if let Some(open) = run.open(index, Instant::now()).await {
+            spawn(run, index, Some(open));
+        }
+    } else if let Some(call) = run.call(index, Instant::now()).await {
+        let of_call = run.clone();
+        run.spawn(async move { talk::call::run(&of_call, index, call).await });
     }
 }
 
@@ -139,6 +148,11 @@ fn spawn(run: &Rc<Run>, index: usize, open: Option<Open>) {
         let run = task_run;
         match (run.scenario.kind, open) {
             (Kind::Churn, _) => churn(&run, index).await,
+            (Kind::Turns, _) if run.target.over == Over::WebRtc => {
+                if let Some(call) = run.call(index, Instant::now()).await {
+                    talk::call::run(&run, index, call).await;
+                }
+            }
             (Kind::Turns, _) => {
                 if let Some(open) = run.open(index, Instant::now()).await {
                     talk::turns(&run, index, open).await;
@@ -159,20 +173,28 @@ async fn churn(run: &Run, index: usize) {
             None => run.goes_on().then(Instant::now),
         };
         let Some(due) = due else { return };
-        let Some(Open { mut inbound, outbox, .. }) = run.open(index, due).await else {
+        let is_opened = match run.target.over {
+            Over::WebRtc => run.call(index, due).await.map(|call| call.peer.close()).is_some(),
+            Over::WebSocket | Over::Http => open_and_close(run, index, due).await,
+        };
+        if !is_opened {
             // A target that refuses at once must not turn this into a spin.
             monoio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        say_goodbye(&outbox);
-        let farewell = async {
-            while matches!(inbound.message().await, Ok(Some(message)) if message.opcode != CLOSE) {}
-        };
-        if monoio::time::timeout(OPEN_WAIT, farewell).await.is_err() {
-            run.tally.borrow_mut().error("close: timed out");
         }
-        outbox.hang_up(HangUp::Fin);
     }
+}
+
+/// Whether there was a session to be closed.
+async fn open_and_close(run: &Run, index: usize, due: Instant) -> bool {
+    let Some(Open { mut inbound, outbox, .. }) = run.open(index, due).await else { return false };
+    say_goodbye(&outbox);
+    let farewell =
+        async { while matches!(inbound.message().await, Ok(Some(message)) if message.opcode != CLOSE) {} };
+    if monoio::time::timeout(OPEN_WAIT, farewell).await.is_err() {
+        run.tally.borrow_mut().error("close: timed out");
+    }
+    outbox.hang_up(HangUp::Fin);
+    true
 }
 
 async fn end(run: &Run) {
@@ -196,7 +218,7 @@ mod tests {
     use crate::dialect::Dialect;
     use crate::provider::sim::Sim;
     use crate::provider::{self, Bound};
-    use crate::target::{Handshake, Reach};
+    use crate::target::{Handshake, Reach, Transport};
     use crate::tls;
     use serde_json::Value;
     use std::io::{Read, Write};
@@ -242,8 +264,17 @@ mod tests {
         }
 
         fn load_of(&self, dialect: Dialect, url: &str, scenario: &str) -> Tally {
+            self.load_over(Transport::Socket, dialect, url, scenario)
+        }
+
+        /// As calls.
+        fn call(&self, dialect: Dialect, url: &str, scenario: &str) -> Tally {
+            self.load_over(Transport::Webrtc, dialect, url, scenario)
+        }
+
+        fn load_over(&self, transport: Transport, dialect: Dialect, url: &str, scenario: &str) -> Tally {
             let model = dialect.model().to_owned();
-            let handshake = Handshake { dialect, model, key: "k".into(), headers: Vec::new() };
+            let handshake = Handshake { dialect, model, key: "k".into(), headers: Vec::new(), transport };
             let ca = tls::client(Path::new(&self.ca)).unwrap();
             let target = Target::parse(url, Reach::Loopback, Some(&ca), handshake).unwrap();
             run(&Scenario::parse(scenario).unwrap(), &target, 2, &|_| {}).unwrap().0
@@ -510,10 +541,78 @@ mod tests {
             (Dialect::Openai, provider.plain(), "ask"),
             (Dialect::Chat, provider.plain().replace("ws", "http"), "ping"),
         ] {
-            let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers: Vec::new() };
+            let handshake = Handshake {
+                dialect,
+                model: "m".into(),
+                key: "k".into(),
+                headers: Vec::new(),
+                transport: Transport::Socket,
+            };
             let target = Target::parse(&url, Reach::Loopback, None, handshake).unwrap();
             assert!(run(&Scenario::parse(scenario).unwrap(), &target, 1, &|_| {}).is_err(), "{scenario}");
         }
+    }
+
+    #[test]
+    fn of_calls_the_audit_equals_what_the_users_were_told() {
+        for (dialect, sim) in [
+            (Dialect::Openai, ""),
+            (Dialect::Openai, "chunks=9,chunk_bytes=960,sound=none"),
+            (Dialect::Azure, "codec=pcma"),
+            (Dialect::GptLive, ""),
+        ] {
+            let provider = Provider::start(sim);
+            for url in [provider.plain(), provider.tls()] {
+                let tally = provider.call(dialect, &url, "turns,sessions=4,users=2,turns=3,seconds=20");
+                let case = format!("{dialect:?} {sim} {url}: {:?}", tally.errors);
+                assert_eq!((tally.turns, tally.error_count()), (12, 0), "{case}");
+                let audit = provider.audit();
+                for (user, models) in &tally.users {
+                    for (model, told) in models {
+                        assert_eq!(*told, usage(&audit["by_key"][user][model]), "{case} {user} {model}");
+                    }
+                }
+                assert_eq!(tally.usage(), usage(&audit["totals"]), "{case}");
+                assert_eq!((&audit["session_count"], &audit["totals"]["responses"]), (&4.into(), &12.into()));
+                let media = &tally.media;
+                assert!(media.sent >= 60, "{case} {media:?}");
+                assert_eq!(media.tones > 0, !sim.contains("none"), "{case} {media:?}");
+                provider.request("POST /audit/reset");
+            }
+        }
+    }
+
+    #[test]
+    fn of_calls_sound_is_echoed_and_tells_how_long_it_took() {
+        let provider = Provider::start("");
+        let tally = provider.call(Dialect::Openai, &provider.plain(), "ping,sessions=4,rate=100,seconds=1");
+        assert_eq!(tally.error_count(), 0, "{:?}", tally.errors);
+        assert!(tally.messages_received > 50, "{}", tally.messages_received);
+        assert_eq!(tally.latency.count(), tally.messages_received);
+        for scenario in ["ping,sessions=4,rate=100,seconds=1", "speech,sessions=4,seconds=1"] {
+            let tally = provider.call(Dialect::Openai, &provider.plain(), scenario);
+            let media = &tally.media;
+            assert_eq!(tally.error_count(), 0, "{scenario} {:?}", tally.errors);
+            assert!((160..=220).contains(&media.sent), "{scenario} {media:?}");
+            assert_eq!((media.received, media.lost_up, media.lost_down), (media.sent, 0, 0), "{scenario}");
+            assert_eq!(
+                (media.up.count(), media.down.count(), media.jitter.count()),
+                (media.sent, media.sent, 4)
+            );
+        }
+    }
+
+    #[test]
+    fn calls_are_opened_and_closed_like_sessions() {
+        let provider = Provider::start("");
+        let tally = provider.call(Dialect::Openai, &provider.plain(), "churn,sessions=4,seconds=1");
+        assert_eq!(tally.error_count(), 0, "{:?}", tally.errors);
+        assert!(tally.sessions_opened >= 4, "{}", tally.sessions_opened);
+        let tally = provider.call(Dialect::Openai, &provider.plain(), "idle,sessions=8,seconds=0.5");
+        assert_eq!((tally.sessions_opened, tally.error_count()), (8, 0), "{:?}", tally.errors);
+        let provider = Provider::start("refuse=429:3");
+        let tally = provider.call(Dialect::Openai, &provider.plain(), "idle,sessions=3,seconds=0.1");
+        assert_eq!(tally.errors.get("open: HTTP 429"), Some(&3));
     }
 
     #[test]

@@ -153,8 +153,13 @@ fn owned(headers: &[httparse::Header<'_>]) -> Vec<(String, String)> {
 
 /// A whole response with a JSON body, after which the connection closes.
 pub(crate) fn json_response(status: u16, headers: &[(&str, String)], body: &str) -> Vec<u8> {
+    response(status, "application/json", headers, body)
+}
+
+/// A whole response, after which the connection closes.
+pub(crate) fn response(status: u16, kind: &str, headers: &[(&str, String)], body: &str) -> Vec<u8> {
     let mut head = format!(
-        "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n",
+        "HTTP/1.1 {status} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n",
         reason(status),
         body.len()
     );
@@ -180,6 +185,7 @@ pub(crate) fn upgrade_response(key: &str, headers: &[(&str, String)]) -> Vec<u8>
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -312,7 +312,8 @@ pub(crate) enum HangUp {
     Reset,
 }
 
-type Receipt = Box<dyn FnOnce(Delivery)>;
+/// Told what became of a parcel.
+pub(crate) type Receipt = Box<dyn FnOnce(Delivery)>;
 
 enum Parcel {
     Bytes { bytes: Bytes, split_bytes: usize, receipt: Option<Receipt> },
@@ -385,6 +386,10 @@ impl Outbox {
 
     pub(crate) fn is_open(&self) -> bool {
         self.state.get() == State::Open
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.get()
     }
 
     /// Waits until less than `bytes` are queued; false if the outbox takes nothing any more.
@@ -476,7 +481,11 @@ impl Signal {
         poll_fn(|context| match check() {
             Some(value) => Poll::Ready(value),
             None => {
-                self.0.borrow_mut().push(context.waker().clone());
+                let mut waiting = self.0.borrow_mut();
+                // Who waits in turns for this and for something else is asked more often than it is rung.
+                if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    waiting.push(context.waker().clone());
+                }
                 Poll::Pending
             }
         })

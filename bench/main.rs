@@ -1,14 +1,15 @@
 //! `tokload`: a load generator and a simulated provider.
 //!
 //! `provider/` is the other end. A run goes `scenario` (what is said) → `driver` (who says it) over a `run` (the measured
-//! window, and what is shared) → `talk` (one session that is `opening`, in the words of a `dialect`) or `ask` (one connection of
-//! HTTP), with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it over proxies and reads their `process`.
-//! `link`, `ws`, `http` and `tls` carry bytes for both ends; what is asked over HTTP monoio-http writes and reads.
+//! window, and what is shared) → `talk` (one session that is `opening`, or a `call`, in the words of a `dialect`) or `ask` (one
+//! connection of HTTP), with `schedule` and `beat` for when, → `tally` → `summary`; `pair` repeats it over proxies and reads their `process`.
+//! `link`, `ws`, `http`, `tls` and, on calls, `peer` and `sound` carry bytes for both ends; what is asked over HTTP monoio-http writes and reads.
 
 mod admin;
 mod ask;
 mod audit;
 mod beat;
+mod call;
 mod clock;
 mod demo;
 mod dialect;
@@ -17,12 +18,14 @@ mod http;
 mod link;
 mod opening;
 mod pair;
+mod peer;
 mod process;
 mod provider;
 mod run;
 mod runtime;
 mod scenario;
 mod schedule;
+mod sound;
 mod stamp;
 mod summary;
 mod table;
@@ -43,7 +46,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use target::{Handshake, Reach, Target};
+use target::{Handshake, Reach, Target, Transport};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -100,6 +103,9 @@ struct LoadArguments {
     /// Whose words are said.
     #[arg(long, value_enum, default_value_t = Dialect::Openai)]
     dialect: Dialect,
+    /// Over what it is said.
+    #[arg(long, value_enum, default_value_t = Transport::Socket)]
+    transport: Transport,
     /// gpt-realtime-2.1 unless given, or what the dialect is known for.
     #[arg(long)]
     model: Option<String>,
@@ -358,7 +364,7 @@ impl LoadArguments {
         let reach = if self.allow_remote { Reach::Anywhere } else { Reach::Loopback };
         let model = self.model.clone().unwrap_or_else(|| self.dialect.model().to_owned());
         let (dialect, key, headers) = (self.dialect, self.key.clone(), self.headers.clone());
-        let handshake = Handshake { dialect, model, key, headers };
+        let handshake = Handshake { dialect, model, key, headers, transport: self.transport };
         Ok(Target::parse(url, reach, ca.as_ref(), handshake)?)
     }
 

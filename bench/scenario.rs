@@ -17,7 +17,9 @@ Scenarios, as KIND,FIELD=VALUE,…; all take sessions= seconds= users=, and thos
  stream    the same, answered as a stream of events; also the latency of each event from when it was said
  idle      open sessions; over HTTP kept connections, each of which has had one answer
  churn     sessions opened and closed; over HTTP each with one request
-Over HTTP are chat, messages and generate, and responses at http:// or https://. users= share out the connections.";
+Over HTTP are chat, messages and generate, and responses at http:// or https://. users= share out the connections.
+Over WebRTC go ping, speech, turns, idle and churn, of openai, azure and gpt-live; all but idle and churn send 50 packets of sound a
+second each way, of which they tell what was lost on which way, how long it took and how it jittered.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,7 +101,8 @@ impl Kind {
     /// Whether it can be said in this way.
     pub(crate) fn goes_over(self, over: Over) -> bool {
         match self {
-            Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Turns => over == Over::WebSocket,
+            Kind::Ping | Kind::Speech | Kind::Turns => over != Over::Http,
+            Kind::Saturate => over == Over::WebSocket,
             Kind::Ask | Kind::Stream => over == Over::Http,
             Kind::Idle | Kind::Churn => true,
         }
@@ -182,6 +185,18 @@ impl Scenario {
                 Some(format!("audit={user}&load=words:{chunks}:{event_bytes}:{period_ms}"))
             }
             Kind::Idle | Kind::Churn => None,
+        }
+    }
+}
+
+impl Scenario {
+    /// Likewise of a call: what is not a conversation has its sound echoed.
+    pub(crate) fn query_on_call(&self, user: &str) -> Option<String> {
+        match self.kind {
+            Kind::Ping => Some("load=echo&sim=sound=echo".to_owned()),
+            Kind::Speech => Some("sim=sound=echo".to_owned()),
+            Kind::Turns => Some(format!("audit={user}")),
+            Kind::Saturate | Kind::Idle | Kind::Churn | Kind::Ask | Kind::Stream => None,
         }
     }
 }

@@ -105,6 +105,15 @@ impl Stamp {
         read(event.get(digits..digits + STAMP_DIGITS)?)
     }
 
+    /// Of nanoseconds that [`Stamp::ns`] gave.
+    pub(crate) fn of_ns(ns: u64) -> Stamp {
+        Stamp(ns)
+    }
+
+    pub(crate) fn ns(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn now() -> Stamp {
         Stamp(monotonic_ns())
     }

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::scenario::Scenario;
-use crate::tally::{Latency, Tally};
+use crate::tally::{Latency, Media, Tally};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -54,12 +54,23 @@ pub(crate) fn figures(scenario: &Scenario, tally: &Tally, window: Duration) -> V
         "first_us": latency(&tally.first),
         "event_us": latency(&tally.event),
         "connect_us": latency(&tally.connect),
+        "media": media(&tally.media),
         "error_count": tally.error_count(),
         "errors": tally.errors,
         "close_codes": tally.close_codes,
         "usage": tally.usage(),
         "users": tally.users,
     })
+}
+
+/// Of packets of sound; null where there were none.
+fn media(media: &Media) -> Value {
+    if media.sent + media.received == 0 {
+        return Value::Null;
+    }
+    json!({"packets_sent": media.sent, "packets_received": media.received, "lost_up": media.lost_up,
+        "lost_down": media.lost_down, "tones": media.tones, "up_us": latency(&media.up),
+        "down_us": latency(&media.down), "jitter_us": latency(&media.jitter)})
 }
 
 fn latency(latency: &Latency) -> Value {
@@ -87,13 +98,26 @@ pub(crate) fn text(figures: &Value, scenario: &Scenario) -> String {
         figures["error_count"],
         figures["late_sends"],
     );
-    for (name, key) in [
-        ("latency", "latency_us"),
-        ("first byte", "first_us"),
-        ("event", "event_us"),
-        ("connect", "connect_us"),
+    let media = &figures["media"];
+    if !media.is_null() {
+        text.push_str(&format!(
+            "  sound  {} packets sent · {} received · lost {} up, {} down · {} of the tone\n",
+            media["packets_sent"],
+            media["packets_received"],
+            media["lost_up"],
+            media["lost_down"],
+            media["tones"],
+        ));
+    }
+    for (name, of) in [
+        ("latency", &figures["latency_us"]),
+        ("first byte", &figures["first_us"]),
+        ("event", &figures["event_us"]),
+        ("connect", &figures["connect_us"]),
+        ("sound up", &media["up_us"]),
+        ("sound down", &media["down_us"]),
+        ("jitter", &media["jitter_us"]),
     ] {
-        let of = &figures[key];
         if !of.is_null() {
             let parts =
                 ["p50", "p90", "p99", "p99_9", "max"].map(|quantile| format!("{quantile} {}", of[quantile]));

@@ -1,6 +1,7 @@
 //! What a session of the load generator says and hears once it is open, by kind of scenario. Turns are said in a
 //! dialect's words, each of which has a file here.
 
+pub(crate) mod call;
 mod gemini;
 mod interactions;
 mod live;

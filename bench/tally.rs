@@ -29,12 +29,44 @@ pub(crate) struct Tally {
     pub(crate) event: Latency,
     /// From when a session was due to its `session.created`; over HTTP to when it was connected.
     pub(crate) connect: Latency,
+    /// On calls: packets of sound.
+    pub(crate) media: Media,
     /// What went wrong, by word.
     pub(crate) errors: BTreeMap<String, u64>,
     /// With which codes the other side closed.
     pub(crate) close_codes: BTreeMap<u16, u64>,
     /// Usage that sessions were told, by user and model.
     pub(crate) users: BTreeMap<String, BTreeMap<String, Usage>>,
+}
+
+/// Packets of sound on calls, which say when they were sent and are echoed with the moment of that.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Media {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// Sent, and never come to who echoes; sent from there, and never come back.
+    pub(crate) lost_up: u64,
+    pub(crate) lost_down: u64,
+    /// Received, and the provider's tone was heard in them.
+    pub(crate) tones: u64,
+    /// How long they took on each way.
+    pub(crate) up: Latency,
+    pub(crate) down: Latency,
+    /// Of each call, of the way down (RFC 3550, 6.4.1).
+    pub(crate) jitter: Latency,
+}
+
+impl AddAssign for Media {
+    fn add_assign(&mut self, other: Media) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.lost_up += other.lost_up;
+        self.lost_down += other.lost_down;
+        self.tones += other.tones;
+        self.up.0 += other.up.0;
+        self.down.0 += other.down.0;
+        self.jitter.0 += other.jitter.0;
+    }
 }
 
 /// A histogram of nanoseconds to three digits.
@@ -104,6 +136,7 @@ impl AddAssign for Tally {
         self.first.0 += other.first.0;
         self.event.0 += other.event.0;
         self.connect.0 += other.connect.0;
+        self.media += other.media;
         for (word, count) in other.errors {
             *self.errors.entry(word).or_default() += count;
         }

@@ -4,6 +4,7 @@ use crate::dialect::{Dialect, Over};
 use ::http::Request;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use serde_json::json;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -25,6 +26,17 @@ pub(crate) struct Handshake {
     pub(crate) model: String,
     pub(crate) key: String,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) transport: Transport,
+}
+
+/// How sessions are spoken, where a protocol leaves a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Transport {
+    /// Over a WebSocket, or by the URL's scheme over HTTP.
+    #[default]
+    Socket,
+    /// As calls: a data channel and a line of sound.
+    Webrtc,
 }
 
 /// May load leave this machine?
@@ -53,7 +65,10 @@ impl Target {
             "wss" | "https" => (true, 443),
             _ => return Err(format!("{scheme}:// is not understood; use ws:// or wss://")),
         };
-        let over = handshake.dialect.over(scheme)?;
+        let (over, usual_path) = match handshake.transport {
+            Transport::Socket => (handshake.dialect.over(scheme)?, handshake.dialect.path()),
+            Transport::Webrtc => (Over::WebRtc, handshake.dialect.path_of_calls()?),
+        };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -76,7 +91,7 @@ impl Target {
             over,
             tls,
             authority: authority.to_owned(),
-            path: if path.is_empty() || path == "/" { handshake.dialect.path() } else { path }.to_owned(),
+            path: if path.is_empty() || path == "/" { usual_path } else { path }.to_owned(),
             query: query.to_owned(),
             handshake,
         })
@@ -94,7 +109,7 @@ impl Target {
         is_streamed: bool,
         words: Option<&str>,
     ) -> Result<Request<()>, ::http::Error> {
-        let Handshake { dialect, model, key, headers } = &self.handshake;
+        let Handshake { dialect, model, key, headers, .. } = &self.handshake;
         let (method, of_method) = dialect.method(model, is_streamed);
         let queries = [of_method, words.unwrap_or_default(), &self.query];
         let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
@@ -111,9 +126,45 @@ impl Target {
         request.body(())
     }
 
+    /// The request that asks for a call, with its body: of GPT-Live in JSON, else a form.
+    pub(crate) fn call(&self, user: &str, words: Option<&str>, offer: &str) -> Vec<u8> {
+        const EDGE: &str = "tokload-edge";
+        let Handshake { dialect, model, key, headers, .. } = &self.handshake;
+        let session = dialect.session_of_call(model);
+        let (kind, body) = match dialect {
+            Dialect::GptLive => {
+                let body = json!({"session": session, "transport": {"type": "webrtc", "sdp": offer}});
+                ("application/json".to_owned(), body.to_string())
+            }
+            _ => {
+                let part = |name: &str, kind: &str, content: &str| {
+                    let head = format!("content-disposition: form-data; name=\"{name}\"");
+                    format!("--{EDGE}\r\n{head}\r\ncontent-type: {kind}\r\n\r\n{content}\r\n")
+                };
+                let sdp = part("sdp", "application/sdp", offer);
+                let session = part("session", "application/json", &session.to_string());
+                (format!("multipart/form-data; boundary={EDGE}"), format!("{sdp}{session}--{EDGE}--\r\n"))
+            }
+        };
+        let queries = [words.unwrap_or_default(), &self.query];
+        let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
+        let mut head = format!(
+            "POST {}?{query} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
+             accept: application/sdp\r\n{}\r\nx-user-id: {user}\r\n",
+            self.path,
+            self.authority,
+            body.len(),
+            dialect.credential(key)
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        format!("{head}\r\n{body}").into_bytes()
+    }
+
     /// The request that opens a session.
     pub(crate) fn upgrade(&self, user: &str, words: Option<&str>) -> Vec<u8> {
-        let Handshake { dialect, model, key, headers } = &self.handshake;
+        let Handshake { dialect, model, key, headers, .. } = &self.handshake;
         let of_model = dialect.query(model);
         let queries = [of_model.as_str(), words.unwrap_or_default(), &self.query];
         let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
@@ -157,7 +208,8 @@ mod tests {
 
     fn parse(url: &str, reach: Reach) -> Result<Target, String> {
         let (dialect, headers) = (Dialect::Openai, vec![("x-a".into(), "b".into())]);
-        let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers };
+        let handshake =
+            Handshake { dialect, model: "m".into(), key: "k".into(), headers, transport: Transport::Socket };
         Target::parse(url, reach, None, handshake)
     }
 
@@ -177,7 +229,13 @@ mod tests {
     #[test]
     fn over_http_a_url_becomes_requests() {
         let of = |dialect: Dialect, url: &str, is_streamed| {
-            let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers: Vec::new() };
+            let handshake = Handshake {
+                dialect,
+                model: "m".into(),
+                key: "k".into(),
+                headers: Vec::new(),
+                transport: Transport::Socket,
+            };
             let target = Target::parse(url, Reach::Loopback, None, handshake)?;
             let request = target.request("user-1", is_streamed, Some("audit=a")).unwrap();
             Ok::<_, String>((target.over, request.uri().to_string(), request.headers().clone()))

@@ -85,6 +85,11 @@ pub(crate) fn audio_ms(format: &str, bytes: u64) -> u64 {
     bytes / bytes_per_ms(format)
 }
 
+/// How many bytes of raw audio in a format play so long.
+pub(crate) fn audio_bytes(format: &str, ms: u64) -> u64 {
+    ms * bytes_per_ms(format)
+}
+
 /// How long `bytes` of 16-bit samples play, in microseconds.
 pub(crate) fn pcm16_us(bytes: u64, rate: u64) -> u64 {
     bytes * 500_000 / rate

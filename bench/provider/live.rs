@@ -4,20 +4,25 @@
 
 use super::Shard;
 use super::audit::{Booking, Fact};
-use super::formula::audio_ms;
+use super::formula::{audio_bytes, audio_ms};
 use super::numbered::Numbered;
 use super::refusal::Credential;
 use super::responses::{self, Responses};
 use super::session::response::{self as course, Response, WORDS};
-use super::session::{Dialect, Opening, Session};
+use super::session::{Callable, Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
 use crate::http::Request;
 use crate::stamp;
 use crate::ws::TEXT;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokenist_core::usage::Usage;
+
+/// A call is billed so long when it begins, and from then on what it is longer.
+const CALL_MS: u64 = 15_000;
 
 /// What answers where the client names no other.
 const DELEGATE: &str = "gpt-6-luna";
@@ -30,6 +35,8 @@ pub(super) struct Live {
     answered_bytes: Cell<u64>,
     /// Of its seconds, in milliseconds.
     told_ms: Cell<u64>,
+    /// Of a call, how much of sound it has said.
+    said_ms: Cell<u64>,
     events: Cell<u64>,
 }
 
@@ -62,6 +69,7 @@ impl Dialect for Live {
             heard_bytes: Cell::default(),
             answered_bytes: Cell::default(),
             told_ms: Cell::default(),
+            said_ms: Cell::default(),
             events: Cell::default(),
         };
         Opening { index: shard.next_index(None), dialect }
@@ -78,7 +86,8 @@ impl Dialect for Live {
                 session.close(4000, "invalid_request_error.invalid_request");
             }
             ("session.input_audio.append", true) => {
-                session.append(event["audio"].as_str().unwrap_or_default());
+                let audio = event["audio"].as_str().unwrap_or_default();
+                session.hear_audio((audio.len() / 4 * 3) as u64);
             }
             ("response.create", true) => session.delegate(event),
             ("session.update", true) => session.tell_session("session.updated"),
@@ -106,10 +115,22 @@ impl Dialect for Live {
     fn chunk(session: &Session<Live>, response: &Response<Live>) {
         let delta = |delta: &str| json!({"delta": delta});
         session.emit(&response.sim, "session.output_transcript.delta", delta(WORDS));
-        session.emit(&response.sim, "session.output_audio.delta", delta(&response.chunk));
+        match session.wire() {
+            None => session.emit(&response.sim, "session.output_audio.delta", delta(&response.chunk)),
+            Some(wire) => {
+                let ms = audio_ms(&response.format, response.sim.chunk_bytes as u64);
+                wire.play(&response.reply.id, ms);
+                let start_ms = session.dialect.said_ms.get();
+                session.dialect.said_ms.set(start_ms + ms);
+                let body = json!({"delta": response.chunk, "start_ms": start_ms, "end_ms": start_ms + ms});
+                wire.say_beside(Live::OPCODE, &session.event("session.output_audio.delta", body));
+            }
+        }
     }
 
-    fn after_chunks(_: &Session<Live>, _: &Response<Live>) {}
+    fn after_chunks(session: &Session<Live>, response: &Response<Live>) {
+        session.wire().into_iter().for_each(|wire| wire.played(&response.reply.id));
+    }
 
     fn finish(session: &Session<Live>, response: &Response<Live>) {
         let usage = response.usage(session);
@@ -130,6 +151,21 @@ impl Dialect for Live {
         session.tell_seconds("session.usage.updated", json!({"context_window": {"usage_ratio": 0.01}}));
     }
 
+    /// A call that was told of no seconds is billed for those that it began with.
+    fn gone(session: &Session<Live>) {
+        let is_untold = session.is_open() && session.dialect.told_ms.get() == 0;
+        if session.wire().is_some() && is_untold {
+            let usage = Usage { duration_ms: CALL_MS, requests: 1, ..Usage::default() };
+            let model = session.dialect.models.borrow().session.clone();
+            session.shard.audit().count(
+                &session.id(),
+                &session.key,
+                &model,
+                Fact::ResponseWithoutUsage(usage),
+            );
+        }
+    }
+
     /// A delegated Response reads and writes text alone.
     fn tellable(_: &Session<Live>, usage: Usage) -> Usage {
         responses::of_text(usage)
@@ -148,6 +184,29 @@ impl Dialect for Live {
 
     fn giant(session: &Session<Live>, _: Option<&Response<Live>>, bytes: usize) -> Vec<u8> {
         session.event("session.output_audio.delta", json!({"delta": "A".repeat(bytes / 4 * 4)}))
+    }
+}
+
+impl Callable for Live {
+    fn call_id(session: &Session<Live>) -> String {
+        session.id()
+    }
+
+    fn set_up(session: &Rc<Session<Live>>, config: &Value) {
+        session.start(config);
+    }
+
+    /// What comes is told to who is attached, as it is heard.
+    fn hear_sound(session: &Rc<Session<Live>>, ms: u64) {
+        let bytes = audio_bytes("audio/pcm", ms);
+        if let Some(wire) = session.wire().filter(|wire| wire.is_attended()) {
+            let audio = STANDARD.encode(vec![0_u8; bytes as usize]);
+            wire.say_beside(
+                Live::OPCODE,
+                &session.event("session.input_audio.append", json!({"audio": audio})),
+            );
+        }
+        session.hear_audio(bytes);
     }
 }
 
@@ -172,9 +231,9 @@ impl Session<Live> {
     }
 
     /// Hears, and answers by itself once it has heard enough, if it is one that does.
-    fn append(self: &Rc<Session<Live>>, audio: &str) {
+    fn hear_audio(self: &Rc<Session<Live>>, more_bytes: u64) {
         let Live { heard_bytes, answered_bytes, .. } = &self.dialect;
-        let bytes = heard_bytes.get() + (audio.len() / 4 * 3) as u64;
+        let bytes = heard_bytes.get() + more_bytes;
         heard_bytes.set(bytes);
         let unanswered_ms = audio_ms("audio/pcm", bytes - answered_bytes.get());
         if self.sim.vad_ms.is_some_and(|vad_ms| unanswered_ms >= vad_ms) {
@@ -205,7 +264,8 @@ impl Session<Live> {
 
     /// How long it is so far; what that has grown by is counted.
     fn tell_seconds(&self, kind: &str, mut body: Value) {
-        let ms = audio_ms("audio/pcm", self.dialect.heard_bytes.get());
+        let at_least_ms = if self.wire().is_some() { CALL_MS } else { 0 };
+        let ms = audio_ms("audio/pcm", self.dialect.heard_bytes.get()).max(at_least_ms);
         let before_ms = self.dialect.told_ms.replace(ms);
         body["usage"] = json!({"seconds": ms as f64 / 1_000.0});
         let requests = u64::from(before_ms == 0 && ms > 0);

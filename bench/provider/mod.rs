@@ -7,6 +7,7 @@
 //! asked for without an upgrade is an `exchange`. `sim` names all that can be asked for.
 
 mod audit;
+mod call;
 mod conversation;
 mod exchange;
 mod formula;
@@ -14,26 +15,31 @@ mod frame;
 mod gemini;
 mod handshake;
 mod interactions;
+mod line;
 mod live;
 mod numbered;
 mod openai;
+mod parts;
 mod refusal;
 mod responses;
 mod session;
 pub(crate) mod sim;
 mod timed;
 mod translation;
+mod wire;
 
 use crate::beat::Beat;
 use crate::http::{self, Request};
 use crate::link::{self, Bytes, Outbox};
 use crate::ws::Inbound;
 use audit::Audit;
+use call::Running;
 use conversation::Conversation;
 use exchange::Api;
 pub(crate) use formula::splitmix64;
 use gemini::Gemini;
 use interactions::Interactions;
+use line::Line;
 use live::Live;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use openai::OpenAi;
@@ -42,10 +48,10 @@ use responses::Responses;
 use rustls::ServerConfig;
 use session::{Dialect, Session};
 use sim::Sim;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -86,6 +92,9 @@ pub(crate) struct Shard {
     shared: Arc<Shared>,
     beat: Rc<Beat>,
     phase: Cell<u64>,
+    /// Where other shards pass on what is asked of this one's calls.
+    own: SocketAddr,
+    calls: RefCell<BTreeMap<String, Running>>,
 }
 
 /// What the shards share.
@@ -95,6 +104,8 @@ struct Shared {
     session_count: AtomicU64,
     /// The numbers of sessions that are attached to calls, by the call's id.
     calls: Mutex<BTreeMap<String, u64>>,
+    /// The shards that calls over WebRTC are on, by the call's id; of one that is over it is none.
+    placed: Mutex<BTreeMap<String, Option<SocketAddr>>>,
     /// What can be resumed, by its handle.
     resumable: Mutex<BTreeMap<String, Conversation>>,
     handle_count: AtomicU64,
@@ -184,8 +195,13 @@ fn bind(options: Options, shared: Arc<Shared>) -> io::Result<(Rc<Shard>, Listene
     if let Some((address, tls)) = &options.tls {
         listeners.push((TcpListener::bind_with_config(*address, &listener)?, Some(tls.clone())));
     }
+    // On this machine alone, and known to the other shards alone.
+    let own = TcpListener::bind_with_config((Ipv4Addr::LOCALHOST, 0), &listener)?;
+    let address = own.local_addr()?;
+    listeners.push((own, None));
     let beat = Beat::start()?;
-    let shard = Shard { options, shared, beat, phase: Cell::new(0) };
+    let calls = RefCell::default();
+    let shard = Shard { options, shared, beat, phase: Cell::new(0), own: address, calls };
     Ok((Rc::new(shard), listeners))
 }
 
@@ -225,10 +241,16 @@ async fn connection(shard: Rc<Shard>, stream: TcpStream, tls: Option<Arc<ServerC
 async fn converse(shard: &Rc<Shard>, inbound: &mut Inbound, outbox: &Rc<Outbox>) -> io::Result<()> {
     while let Some(request) = http::read_request(inbound).await? {
         if http::is_upgrade(&request) {
+            if call::attach(shard, &request, inbound, outbox).await? {
+                return Ok(());
+            }
             shard.audit().handshake(&request);
             return route(shard, &request, inbound, outbox).await;
         }
         let body = http::read_request_body(inbound, &request).await?;
+        if call::serve(shard, (&request, &body), inbound, outbox).await? {
+            return Ok(());
+        }
         let Some(api) = Api::of(&request) else {
             if let Some(told) = exchange::answer_free(shard, &request, &body) {
                 outbox.put(Bytes::Owned(told));
@@ -293,8 +315,8 @@ async fn speak<D: Dialect>(
     }
     outbox.put_with(Bytes::Owned(handshake::accept_upgrade(request, &sim)), sim.split_bytes, None);
     let key = request.parameter("audit").unwrap_or_else(|| "-".to_owned());
-    let session = Session::new(shard.clone(), outbox.clone(), opening, sim, key);
-    session::run(session, inbound).await.map(|_| ())
+    let session = Session::new(shard.clone(), Line::Socket(outbox.clone()), opening, sim, key);
+    session::run(session, inbound, outbox).await.map(|_| ())
 }
 
 /// Plain HTTP: health and audit.

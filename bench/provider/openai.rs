@@ -8,11 +8,12 @@ mod response;
 
 use super::Shard;
 use super::audit::{Booking, Fact};
-use super::formula::{Turn, audio_ms};
+use super::formula::{Turn, audio_bytes, audio_ms};
 use super::refusal::Credential;
 use super::session::response::Response;
-use super::session::{Dialect, Opening, Session};
+use super::session::{Callable, Dialect, Opening, Session};
 use super::sim::{Sim, UsageForm};
+use super::wire::Wire;
 use crate::clock;
 use crate::http::Request;
 use crate::stamp;
@@ -159,6 +160,29 @@ impl Dialect for OpenAi {
     }
 }
 
+impl Callable for OpenAi {
+    fn call_id(session: &Session<OpenAi>) -> String {
+        session.id().replacen("sess", "rtc", 1)
+    }
+
+    fn set_up(session: &Rc<Session<OpenAi>>, config: &Value) {
+        let of_sim = session.sim.model.as_ref().map(|model| json!({"model": model}));
+        for change in [Some(config.clone()), of_sim].into_iter().flatten().filter(Value::is_object) {
+            event::merge(&mut session.dialect.state.borrow_mut().config, &change);
+        }
+        OpenAi::greet(session);
+    }
+
+    fn hear_sound(session: &Rc<Session<OpenAi>>, ms: u64) {
+        let format = session.dialect.names.format_in(&session.dialect.state.borrow().config);
+        session.hear_audio(audio_bytes(&format, ms));
+    }
+
+    fn played(session: &Session<OpenAi>, response_id: &str) {
+        session.say("output_audio_buffer.stopped", json!({"response_id": response_id}));
+    }
+}
+
 impl Session<OpenAi> {
     fn tell_config(&self, kind: &'static str) {
         let mut config = self.dialect.state.borrow().config.clone();
@@ -195,7 +219,11 @@ impl Session<OpenAi> {
                 self.dialect.state.borrow_mut().buffered_bytes = 0;
                 self.say("input_audio_buffer.cleared", json!({}));
             }
-            "output_audio_buffer.clear" => {}
+            "output_audio_buffer.clear" => {
+                for response_id in self.wire().map(Wire::hush).unwrap_or_default() {
+                    self.say("output_audio_buffer.cleared", json!({"response_id": response_id}));
+                }
+            }
             "response.create" => self.create_response(&event["response"], event_id),
             "response.cancel" => self.cancel(event["response_id"].as_str(), event_id),
             kind => {
@@ -249,9 +277,14 @@ impl Session<OpenAi> {
 
     fn append(self: &Rc<Session<OpenAi>>, audio: &str) {
         let padding = audio.bytes().rev().take_while(|&byte| byte == b'=').count();
+        self.hear_audio((audio.len() / 4 * 3).saturating_sub(padding) as u64);
+    }
+
+    /// So much more is in the input buffer.
+    fn hear_audio(self: &Rc<Session<OpenAi>>, bytes: u64) {
         let heard_ms = {
             let mut state = self.dialect.state.borrow_mut();
-            state.buffered_bytes += (audio.len() / 4 * 3).saturating_sub(padding) as u64;
+            state.buffered_bytes += bytes;
             audio_ms(&self.dialect.names.format_in(&state.config), state.buffered_bytes)
         };
         if self.sim.vad_ms.is_some_and(|vad_ms| heard_ms >= vad_ms) {

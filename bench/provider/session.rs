@@ -10,12 +10,14 @@ use super::Shard;
 use super::audit::{Booking, Fact};
 use super::conversation::{Asked, Conversation};
 use super::frame;
+use super::line::Line;
 use super::refusal::{self, Credential, Refusal};
 use super::sim::{Fault, Load, Point, Sim, UsageForm};
+use super::wire::Wire;
 use crate::http::Request;
-use crate::link::{Bytes, Delivery, HangUp, Outbox};
+use crate::link::{Delivery, HangUp, Outbox};
 use crate::stamp;
-use crate::ws::{self, BINARY, CLOSE, End, FIN, Header, Inbound, Message, PING, PONG, TEXT};
+use crate::ws::{BINARY, CLOSE, FIN, Header, Inbound, Message, PING, PONG, TEXT};
 use response::Response;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -105,6 +107,18 @@ pub(super) trait Dialect: Debug + Sized + 'static {
     }
 }
 
+/// A protocol that is also spoken on calls, where sound goes beside the messages.
+pub(super) trait Callable: Dialect {
+    /// The id that a call is known by.
+    fn call_id(session: &Session<Self>) -> String;
+    /// The session begins as the call was asked for.
+    fn set_up(session: &Rc<Session<Self>>, config: &Value);
+    /// So many milliseconds of sound came.
+    fn hear_sound(session: &Rc<Session<Self>>, ms: u64);
+    /// What a response said has been heard to its end.
+    fn played(_session: &Session<Self>, _response_id: &str) {}
+}
+
 /// What the handshake settled.
 #[derive(Debug)]
 pub(super) struct Opening<D> {
@@ -126,7 +140,7 @@ pub(super) fn understood<D: Dialect>(sim: &Sim) -> Result<(), String> {
 #[derive(Debug)]
 pub(super) struct Session<D: Dialect> {
     pub(super) shard: Rc<Shard>,
-    pub(super) outbox: Rc<Outbox>,
+    pub(super) line: Line,
     pub(super) dialect: D,
     pub(super) sim: Sim,
     /// What the audit counts this session under, unless a response says otherwise.
@@ -139,20 +153,29 @@ pub(super) struct Session<D: Dialect> {
 }
 
 /// Runs a session to its end and returns the code that the peer closed it with.
-pub(super) async fn run<D: Dialect>(session: Rc<Session<D>>, inbound: &mut Inbound) -> io::Result<u16> {
+pub(super) async fn run<D: Dialect>(
+    session: Rc<Session<D>>,
+    inbound: &mut Inbound,
+    outbox: &Rc<Outbox>,
+) -> io::Result<u16> {
     D::greet(&session);
-    let close_code = session.serve(inbound).await;
+    let close_code = session.serve(inbound, outbox).await;
+    end(&session, *close_code.as_ref().unwrap_or(&1006));
+    close_code
+}
+
+/// The client is gone; `close_code` is what it closed with.
+pub(super) fn end<D: Dialect>(session: &Session<D>, close_code: u16) {
     session.closing.set(true);
     session.active.borrow().iter().for_each(|response| response.cancel());
-    D::gone(&session);
-    session.shard.audit().closed(&session.id(), *close_code.as_ref().unwrap_or(&1006));
-    close_code
+    D::gone(session);
+    session.shard.audit().closed(&session.id(), close_code);
 }
 
 impl<D: Dialect> Session<D> {
     pub(super) fn new(
         shard: Rc<Shard>,
-        outbox: Rc<Outbox>,
+        line: Line,
         opening: Opening<D>,
         sim: Sim,
         key: String,
@@ -161,7 +184,7 @@ impl<D: Dialect> Session<D> {
             conversation: RefCell::new(Conversation::of(opening.index)),
             dialect: opening.dialect,
             shard,
-            outbox,
+            line,
             sim,
             key,
             active: RefCell::default(),
@@ -191,27 +214,40 @@ impl<D: Dialect> Session<D> {
         self.open.get()
     }
 
+    /// What it speaks through if it is that of a call.
+    pub(super) fn wire(&self) -> Option<&Wire> {
+        match &self.line {
+            Line::Socket(_) => None,
+            Line::Call(wire) => Some(wire),
+        }
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.get()
     }
 
-    async fn serve(self: &Rc<Session<D>>, inbound: &mut Inbound) -> io::Result<u16> {
+    async fn serve(self: &Rc<Session<D>>, inbound: &mut Inbound, outbox: &Rc<Outbox>) -> io::Result<u16> {
         while !self.open.get() {
             let Some(message) = inbound.message().await? else { return Ok(1006) };
             if let Some(close_code) = self.take(&message) {
                 return Ok(close_code);
             }
         }
-        if self.sim.faults_at(Point::Greeting).count() > 0 {
-            let greeting = self.clone();
-            monoio::spawn(async move { greeting.fail(&greeting.sim, Point::Greeting, None).await });
-        }
+        self.fail_once_greeted();
         if self.sim.ping_ms > 0 {
             monoio::spawn(self.clone().ping());
         }
         match self.sim.load {
-            Some(load) => load::run::<D>(&self.shard, load, inbound, &self.outbox).await,
+            Some(load) => load::run::<D>(&self.shard, load, inbound, outbox).await,
             None => self.listen(inbound).await,
+        }
+    }
+
+    /// The greeting has been said: what is to go wrong now does.
+    pub(super) fn fail_once_greeted(self: &Rc<Session<D>>) {
+        if self.sim.faults_at(Point::Greeting).count() > 0 {
+            let greeting = self.clone();
+            monoio::spawn(async move { greeting.fail(&greeting.sim, Point::Greeting, None).await });
         }
     }
 
@@ -226,7 +262,7 @@ impl<D: Dialect> Session<D> {
     }
 
     /// Takes a message; gives the code if it is a close.
-    fn take(self: &Rc<Session<D>>, message: &Message<'_>) -> Option<u16> {
+    pub(super) fn take(self: &Rc<Session<D>>, message: &Message<'_>) -> Option<u16> {
         match message.opcode {
             TEXT | BINARY if self.closing.get() || D::hear_raw(self, message) => {}
             TEXT | BINARY => match serde_json::from_slice(message.payload) {
@@ -236,9 +272,7 @@ impl<D: Dialect> Session<D> {
             PING => self.control(PONG, message.payload),
             CLOSE => {
                 if !self.closing.replace(true) {
-                    let mut frame = Vec::new();
-                    End::Server.frame(FIN | CLOSE, message.payload, &mut frame);
-                    self.outbox.put(Bytes::Owned(frame));
+                    self.line.control(CLOSE, message.payload);
                 }
                 return Some(message.close_reason().0);
             }
@@ -264,8 +298,7 @@ impl<D: Dialect> Session<D> {
     /// Sends a message in the shape that `sim` asks for.
     pub(super) fn send(&self, sim: &Sim, payload: &[u8]) {
         if !self.closing.get() {
-            let frames = frame::up(sim, D::OPCODE, payload);
-            self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, None);
+            self.line.say(sim, D::OPCODE, payload, None);
         }
     }
 
@@ -274,7 +307,6 @@ impl<D: Dialect> Session<D> {
         if self.closing.get() {
             return self.count(&booking, booking.lost);
         }
-        let frames = frame::up(sim, D::OPCODE, payload);
         let (shard, id) = (self.shard.clone(), self.id());
         let receipt = Box::new(move |delivery| {
             let fact = match delivery {
@@ -283,7 +315,7 @@ impl<D: Dialect> Session<D> {
             };
             shard.audit().count_booking(&id, &booking, fact);
         });
-        self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, Some(receipt));
+        self.line.say(sim, D::OPCODE, payload, Some(receipt));
     }
 
     pub(super) fn count(&self, booking: &Booking, fact: Fact) {
@@ -291,27 +323,25 @@ impl<D: Dialect> Session<D> {
     }
 
     fn control(&self, opcode: u8, payload: &[u8]) {
-        if self.closing.get() {
-            return;
+        if !self.closing.get() {
+            self.line.control(opcode, payload);
         }
-        let mut frame = Vec::new();
-        End::Server.frame(FIN | opcode, payload, &mut frame);
-        self.outbox.put(Bytes::Owned(frame));
     }
 
     pub(super) fn close(&self, code: u16, reason: &str) {
-        self.control(CLOSE, &ws::close_payload(code, reason));
-        self.closing.set(true);
-        let outbox = self.outbox.clone();
+        if !self.closing.replace(true) {
+            self.line.close(code, reason);
+        }
+        let line = self.line.clone();
         monoio::spawn(async move {
             monoio::time::sleep(CLOSE_WAIT).await;
-            outbox.hang_up(HangUp::Fin);
+            line.hang_up(HangUp::Fin);
         });
     }
 
     async fn ping(self: Rc<Session<D>>) {
         let period = Duration::from_millis(self.sim.ping_ms);
-        while self.outbox.is_open() && !self.closing.get() {
+        while self.line.is_open() && !self.closing.get() {
             monoio::time::sleep(period).await;
             self.control(PING, b"tokload");
         }
@@ -332,14 +362,14 @@ impl<D: Dialect> Session<D> {
 
     async fn commit(&self, sim: &Sim, fault: &Fault, response: Option<&Response<D>>) -> ControlFlow<()> {
         match fault {
-            Fault::Die => self.outbox.hang_up(HangUp::Fin),
-            Fault::Reset => self.outbox.hang_up(HangUp::Reset),
+            Fault::Die => self.line.hang_up(HangUp::Fin),
+            Fault::Reset => self.line.hang_up(HangUp::Reset),
             Fault::Close(code, reason) => self.close(*code, reason),
             Fault::GoAway(left_ms) => self.go_away(sim, *left_ms).await,
             Fault::GiantHeader(bytes) => {
                 let mut header = Vec::new();
                 Header::write(FIN | sim.opcode.unwrap_or(D::OPCODE), None, *bytes, &mut header);
-                self.outbox.put(Bytes::Owned(header));
+                self.line.raw(header);
                 self.closing.set(true);
                 self.idle_until_cancelled(response).await;
             }
@@ -356,12 +386,11 @@ impl<D: Dialect> Session<D> {
                 return ControlFlow::Continue(());
             }
             Fault::InvalidJson => {
-                let frames = frame::up(sim, D::OPCODE, D::TORN);
-                self.outbox.put_with(Bytes::Owned(frames), sim.split_bytes, None);
+                self.line.say(sim, D::OPCODE, D::TORN, None);
                 return ControlFlow::Continue(());
             }
             Fault::Odd(odd) => {
-                self.outbox.put(Bytes::Owned(frame::odd(*odd)));
+                self.line.raw(frame::odd(*odd));
                 return ControlFlow::Continue(());
             }
         }
@@ -379,13 +408,13 @@ impl<D: Dialect> Session<D> {
 
     async fn run_away(&self, response: Option<&Response<D>>) {
         let Some(response) = response else { return };
-        while !response.cancelled() && self.outbox.room(QUEUED_BYTES).await && !self.closing.get() {
+        while !response.cancelled() && self.line.room(QUEUED_BYTES).await && !self.closing.get() {
             response::chunk(self, response).await;
         }
     }
 
     async fn idle_until_cancelled(&self, response: Option<&Response<D>>) {
-        while self.outbox.is_open() && response.is_none_or(|response| !response.cancelled()) {
+        while self.line.is_open() && response.is_none_or(|response| !response.cancelled()) {
             monoio::time::sleep(Duration::from_millis(10)).await;
         }
     }

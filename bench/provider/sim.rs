@@ -6,6 +6,7 @@
 
 use super::formula::Turn;
 use crate::ws::{BINARY, TEXT};
+use str0m::format::Codec;
 use tokenist_core::usage::{KINDS, Usage};
 
 /// What one send of a blast carries unless something else is asked for.
@@ -33,6 +34,7 @@ WORDS) in what is written to Gemini:
  handshake delay_ms=N  silent  refuse=STATUS[:RETRY_AFTER_SECONDS]  protocol=NAME  extension=TEXT
  session   vad=MS (commit and answer after MS of audio)  ping_ms=N  model=NAME (whatever the client says)
            deaf (what would end a response is not heard)
+ calls     sound=tone|echo|none (what is heard of responses, or what comes, or nothing)  codec=pcmu|pcma|opus
            OpenAI: nameless (no event names the model)  same_ids (every response is resp_1)  type_last (the event's type
            stands at its end)  Gemini: compact (no blanks and lines)
  load      load=echo | load=blast:BYTES[:SEND_BYTES] | load=speech:BYTES:MS
@@ -83,6 +85,10 @@ pub(crate) struct Sim {
     /// Messages that the service lays out in lines come in one.
     pub(crate) compact: bool,
     pub(crate) load: Option<Load>,
+    /// What is heard on a call.
+    pub(crate) sound: Sound,
+    /// In what, if not in the first of Opus, PCMU and PCMA that the client knows.
+    pub(crate) codec: Option<Codec>,
     /// The coding of answers over HTTP, to whoever accepts it.
     pub(crate) compress: Option<Coding>,
     /// And to all others.
@@ -104,6 +110,16 @@ impl Coding {
             Coding::Brotli => "br",
         }
     }
+}
+
+/// What is heard on a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sound {
+    /// A tone as long as a response speaks, then silence.
+    Tone,
+    /// What comes, packet by packet.
+    Echo,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +265,8 @@ impl Default for Sim {
             type_last: false,
             compact: false,
             load: None,
+            sound: Sound::Tone,
+            codec: None,
             compress: None,
             compress_unasked: false,
         }
@@ -308,6 +326,11 @@ impl Sim {
                     manner.map_or(Some(false), |manner| (manner == "unasked").then_some(true))?;
             }
             "load" => self.load = Some(Load::parse(value)?),
+            "sound" => self.sound = Sound::parse(value)?,
+            "codec" => {
+                let known = [("pcmu", Codec::PCMU), ("pcma", Codec::PCMA), ("opus", Codec::Opus)];
+                self.codec = Some(known.into_iter().find(|(name, _)| *name == value)?.1);
+            }
             _ => match Kind::parse(key) {
                 Some(kind) => self.fixed.push((kind, value.parse().ok()?)),
                 None => self.faults.push(fault(key, value)?),
@@ -335,6 +358,24 @@ impl Sim {
 
     pub(crate) fn faults_at(&self, point: Point) -> impl Iterator<Item = &Fault> {
         self.faults.iter().filter(move |(at, _)| *at == point).map(|(_, fault)| fault)
+    }
+}
+
+impl Fault {
+    /// Whether it is one of the frames that messages come in, and so of a socket alone.
+    pub(crate) fn is_of_frames(&self) -> bool {
+        matches!(self, Fault::Odd(_) | Fault::GiantHeader(_))
+    }
+}
+
+impl Sound {
+    fn parse(text: &str) -> Option<Sound> {
+        Some(match text {
+            "tone" => Sound::Tone,
+            "echo" => Sound::Echo,
+            "none" => Sound::Nothing,
+            _ => return None,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a request asks for: in JSON, or in a form with a file.
 
 use crate::http::Request;
+use crate::provider::parts;
 use serde_json::{Map, Value};
 
 #[derive(Debug)]
@@ -15,9 +16,8 @@ impl Asked {
     /// # Errors
     /// What is wrong with the body.
     pub(super) fn of(request: &Request, body: &[u8]) -> Result<Asked, String> {
-        let kind = request.header("content-type").unwrap_or_default();
-        match kind.split_once("boundary=") {
-            Some((_, boundary)) => Asked::of_form(boundary.split(';').next().unwrap_or_default(), body),
+        match parts::boundary(request) {
+            Some(boundary) => Asked::of_form(boundary, body),
             None => {
                 let fields = serde_json::from_slice(body);
                 let fields = fields.map_err(|error| format!("The body is not JSON: {error}"))?;
@@ -27,21 +27,15 @@ impl Asked {
     }
 
     fn of_form(boundary: &str, body: &[u8]) -> Result<Asked, String> {
-        let delimiter = format!("--{}", boundary.trim_matches('"'));
-        let starts: Vec<usize> = memchr::memmem::find_iter(body, &delimiter).collect();
         let (mut fields, mut sound_ms) = (Map::new(), 0);
-        for edges in starts.windows(2) {
-            let part = &body[edges[0] + delimiter.len()..edges[1]];
-            let (head, content) = split_part(part).ok_or("A part of the form has no head.")?;
-            let head = String::from_utf8_lossy(head);
-            if head.contains("filename=") {
-                sound_ms = wave_ms(content).unwrap_or(0);
+        for part in parts::of(boundary, body)? {
+            if part.is_file {
+                sound_ms = wave_ms(part.content).unwrap_or(0);
                 continue;
             }
-            let (_, name) = head.split_once("name=\"").ok_or("A part of the form has no name.")?;
-            let text = String::from_utf8_lossy(content);
+            let text = String::from_utf8_lossy(part.content);
             let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(&*text));
-            fields.insert(name.split('"').next().unwrap_or_default().to_owned(), value);
+            fields.insert(part.name, value);
         }
         Ok(Asked { fields: fields.into(), sound_ms })
     }
@@ -49,13 +43,6 @@ impl Asked {
     pub(super) fn text(&self, name: &str) -> &str {
         self.fields[name].as_str().unwrap_or_default()
     }
-}
-
-/// The head and the content of what stands between two boundaries.
-fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end_of_head = memchr::memmem::find(part, b"\r\n\r\n")?;
-    let content = part[end_of_head + 4..].strip_suffix(b"\r\n")?;
-    Some((&part[..end_of_head], content))
 }
 
 fn wave_ms(file: &[u8]) -> Option<u64> {

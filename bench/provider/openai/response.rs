@@ -4,6 +4,7 @@ use super::OpenAi;
 use super::event::{self, Names, with};
 use crate::provider::audit::{Booking, Fact};
 use crate::provider::conversation::Asked;
+use crate::provider::formula::audio_ms;
 use crate::provider::session::Session;
 use crate::provider::session::response::{self as course, Response, WORDS};
 use crate::provider::sim::{Sim, UsageForm};
@@ -131,7 +132,16 @@ pub(super) fn chunk(session: &Session<OpenAi>, response: &Response<OpenAi>) {
     let delta = |text: &str| with(response.place(), "delta", text.into());
     if response.audio {
         session.emit(&response.sim, "response.output_audio_transcript.delta", delta(WORDS));
-        session.emit(&response.sim, "response.output_audio.delta", delta(&response.chunk));
+        match session.wire() {
+            None => session.emit(&response.sim, "response.output_audio.delta", delta(&response.chunk)),
+            Some(wire) => {
+                let ms = audio_ms(&response.format, response.sim.chunk_bytes as u64);
+                if wire.play(&response.reply.id, ms) {
+                    let body = json!({"response_id": response.reply.id});
+                    session.emit(&response.sim, "output_audio_buffer.started", body);
+                }
+            }
+        }
     } else {
         session.emit(&response.sim, "response.output_text.delta", delta(WORDS));
     }
@@ -140,6 +150,7 @@ pub(super) fn chunk(session: &Session<OpenAi>, response: &Response<OpenAi>) {
 pub(super) fn after_chunks(session: &Session<OpenAi>, response: &Response<OpenAi>) {
     let emit = |kind, body| session.emit(&response.sim, kind, body);
     if response.audio {
+        session.wire().into_iter().for_each(|wire| wire.played(&response.reply.id));
         emit("response.output_audio.done", response.place());
         emit(
             "response.output_audio_transcript.done",

@@ -107,7 +107,7 @@ async fn say<D: Dialect>(session: &Session<D>, response: &Response<D>) -> Contro
         if index == middle {
             session.fail(sim, Point::Middle, Some(response)).await?;
         }
-        if response.cancelled() || !session.outbox.room(QUEUED_BYTES).await {
+        if response.cancelled() || !session.line.room(QUEUED_BYTES).await {
             break;
         }
         chunk(session, response).await;
@@ -117,7 +117,7 @@ async fn say<D: Dialect>(session: &Session<D>, response: &Response<D>) -> Contro
     }
     D::after_chunks(session, response);
     session.fail(sim, Point::End, Some(response)).await?;
-    if !session.outbox.is_open() {
+    if !session.line.is_open() {
         return ControlFlow::Break(());
     }
     D::finish(session, response);
