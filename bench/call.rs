@@ -174,7 +174,7 @@ impl Call {
             return run.tally.borrow_mut().error("sound: no codec agreed on");
         };
         let schedule = Schedule::every(PACKET, run.scenario.sessions, index);
-        for act in 0.. {
+        for act in run.next_act(schedule).. {
             if run.due(schedule, act).await.is_none() || !self.peer.is_alive() {
                 return;
             }

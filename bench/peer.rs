@@ -19,6 +19,8 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 const DATAGRAM_BYTES_MAX: usize = 2_000;
 /// How many are read before what they brought is looked at.
 const BATCH: usize = 64;
+/// What may wait in a data channel, and so the longest message.
+pub(crate) const BUFFERED_BYTES: usize = 1 << 20;
 /// After so long without a word the other end is gone (RFC 7675).
 const CONSENT: Duration = Duration::from_secs(30);
 
@@ -42,7 +44,8 @@ impl Peer {
     /// What both ends of the bench speak: Opus and G.711, packet by packet.
     pub(crate) fn config() -> RtcConfig {
         let codecs = Rtc::builder().clear_codecs().enable_opus(true, false);
-        codecs.enable_pcmu(true, false).enable_pcma(true, false).set_rtp_mode(true)
+        let codecs = codecs.enable_pcmu(true, false).enable_pcma(true, false);
+        codecs.set_rtp_mode(true).set_sctp_max_buffered_amount(BUFFERED_BYTES)
     }
 
     /// An end at a free port of `host`, which is its one candidate.
@@ -215,12 +218,17 @@ impl Track {
         let samples_per_ms = if self.codec == Codec::Opus { 48 } else { 8 };
         self.time = time.wrapping_add((ms * samples_per_ms) as u32);
         let now = Instant::now();
-        peer.with(|rtc| {
+        let sent = peer.with(|rtc| {
             if let Some(stream) = rtc.direct_api().stream_tx_by_mid(self.mid, None) {
                 let packet = RtpWrite::new(self.payload_type, sequence.into(), time, now, payload);
                 stream.write_rtp(packet.marker(sequence == 0));
             }
+            // str0m gives out a packet once time has gone on behind it.
+            rtc.handle_input(Input::Timeout(now))
         });
+        if sent.is_err() {
+            peer.abandon();
+        }
     }
 
     /// How many packets it has sent.

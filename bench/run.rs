@@ -101,6 +101,14 @@ impl Run {
         self.changed.until(|| (!self.goes_on()).then_some(())).await;
     }
 
+    /// The first act of what begins now: none that is past is made up for.
+    pub(crate) fn next_act(&self, schedule: Schedule) -> u64 {
+        match self.phase.get() {
+            Phase::Opening => 0,
+            Phase::Measuring | Phase::Over => schedule.next(self.start.get().elapsed()),
+        }
+    }
+
     /// Waits for the next act's due time; `None` once the window is over.
     pub(crate) async fn due(&self, schedule: Schedule, act: u64) -> Option<Instant> {
         self.changed.until(|| (self.phase.get() != Phase::Opening).then_some(())).await;

@@ -24,6 +24,12 @@ impl Schedule {
         Schedule { phase: period * session_index as u32 / session_count.max(1) as u32, period }
     }
 
+    /// The first act that is not due before `elapsed`.
+    pub(crate) fn next(&self, elapsed: Duration) -> u64 {
+        let since = elapsed.saturating_sub(self.phase);
+        since.as_nanos().div_ceil(self.period.as_nanos().max(1)) as u64
+    }
+
     /// When act `index` is due, the first being 0.
     pub(crate) fn due(&self, index: u64) -> Duration {
         self.phase + Duration::from_nanos((self.period.as_nanos() as u64).saturating_mul(index))
@@ -57,6 +63,9 @@ mod tests {
         let schedule = Schedule::every(Duration::from_millis(40), 4, 3);
         assert_eq!(schedule.due(0), Duration::from_millis(30));
         assert_eq!(schedule.due(25), Duration::from_millis(1_030));
+        for (elapsed_ms, next) in [(0, 0), (30, 0), (31, 1), (70, 1), (1_029, 25), (1_030, 25)] {
+            assert_eq!(schedule.next(Duration::from_millis(elapsed_ms)), next, "{elapsed_ms}");
+        }
     }
 
     #[test]

@@ -51,8 +51,14 @@ impl<D: Callable> Course<D> {
     /// Takes what comes; true if it is the client's goodbye.
     fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Connected => self.connected(),
-            Event::MediaAdded(added) if added.kind == MediaKind::Audio => self.mid = Some(added.mid),
+            Event::Connected => {
+                self.is_connected = true;
+                self.sound();
+            }
+            Event::MediaAdded(added) if added.kind == MediaKind::Audio => {
+                self.mid = Some(added.mid);
+                self.sound();
+            }
             Event::ChannelOpen(id, _) => {
                 self.wire.opened(id);
                 self.session.fail_once_greeted();
@@ -67,9 +73,9 @@ impl<D: Callable> Course<D> {
         false
     }
 
-    fn connected(&mut self) {
-        let is_again = std::mem::replace(&mut self.is_connected, true);
-        if is_again || self.session.sim.sound != Sound::Tone {
+    /// Begins what is to be heard, if that is a tone. str0m tells of a line of sound before or after it is connected.
+    fn sound(&self) {
+        if !self.is_connected || self.wire.has_track() || self.session.sim.sound != Sound::Tone {
             return;
         }
         let named = self.session.sim.codec;
