@@ -61,6 +61,10 @@ pub(super) async fn serve(
     inbound: &mut Inbound,
     outbox: &Rc<Outbox>,
 ) -> io::Result<bool> {
+    if let Some(allowed) = form::preflight(request) {
+        outbox.put(Bytes::Owned(allowed));
+        return Ok(true);
+    }
     let Some(asked) = Asked::of(request, false) else { return Ok(false) };
     let told = match asked {
         Asked::Begin(api) => {
@@ -75,7 +79,7 @@ pub(super) async fn serve(
                     while inbound.fill().await? {}
                     return Ok(true);
                 }
-                Err(refusal) => handshake::refuse::<OpenAi>(&refusal),
+                Err(refusal) => refused(&refusal),
             }
         }
         Asked::Control(_, id, what) => match shard.place(id) {
@@ -169,9 +173,14 @@ fn control(shard: &Shard, request: &Request, id: &str, what: &str) -> Vec<u8> {
         Ok(())
     });
     match result {
-        Ok(()) => http::json_response(200, &[], ""),
-        Err(refusal) => handshake::refuse::<OpenAi>(&refusal),
+        Ok(()) => http::json_response(200, &form::to_pages(), ""),
+        Err(refusal) => refused(&refusal),
     }
+}
+
+/// A refusal that a page of anybody's may read.
+fn refused(refusal: &Refusal) -> Vec<u8> {
+    handshake::refuse_with::<OpenAi>(refusal, form::to_pages())
 }
 
 /// Begins a call, and tells its answer; `None` if nothing shall be told.
@@ -197,7 +206,7 @@ async fn begin<D: Callable>(
     let failed = |error: io::Error| Refusal::new(500, "no_socket", &error.to_string());
     let peer = Peer::bind(Peer::config().set_ice_lite(true), host(shard)).map_err(failed)?;
     let answer = answer::to(&peer, &form.offer).map_err(invalid)?;
-    let wire = Wire::over(peer);
+    let wire = Wire::over(peer, answer::message_bytes_max(&form.offer));
     let key = request.parameter("audit").unwrap_or_else(|| "-".to_owned());
     let session = Session::new(shard.clone(), Line::Call(wire.clone()), opening, sim, key);
     let id = D::call_id(&session);

@@ -22,8 +22,15 @@ pub(super) fn settle<D: Dialect>(shard: &Shard, request: &Request) -> Result<(Op
 
 /// The whole response, with a body in a dialect's words.
 pub(super) fn refuse<D: Dialect>(refusal: &Refusal) -> Vec<u8> {
-    let retry_after = refusal.retry_after_seconds.map(|seconds| ("retry-after", seconds.to_string()));
-    let headers: Vec<_> = retry_after.into_iter().collect();
+    refuse_with::<D>(refusal, Vec::new())
+}
+
+/// Likewise, with more headers.
+pub(super) fn refuse_with<D: Dialect>(
+    refusal: &Refusal,
+    mut headers: Vec<(&'static str, String)>,
+) -> Vec<u8> {
+    headers.extend(refusal.retry_after_seconds.map(|seconds| ("retry-after", seconds.to_string())));
     http::json_response(refusal.status, &headers, &D::refusal(refusal).to_string())
 }
 

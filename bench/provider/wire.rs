@@ -4,10 +4,11 @@
 //! it; an attached socket hears nothing of what was before it.
 
 use crate::link::{Bytes, Delivery, HangUp, Outbox, Receipt, Signal};
-use crate::peer::{Peer, Track};
+use crate::peer::{self, Peer, Track};
 use crate::sound::{self, PACKET_MS, Passage};
 use crate::stamp::Stamp;
 use crate::ws::{BINARY, CLOSE, End, FIN, close_payload};
+use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -19,12 +20,16 @@ const SIDEBAND_BYTES_MAX: usize = 16 << 20;
 const SIDEBANDS_MAX: usize = 16;
 /// The data channel takes more when it has less than this to send.
 const LOW_BYTES: usize = 64 << 10;
+/// Longer messages no data channel here has room for.
+const MESSAGE_BYTES_MAX: usize = peer::BUFFERED_BYTES;
 /// How long what was said last may take to be heard before the call is ended.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) peer: Peer,
+    /// Longer messages the other end does not take.
+    message_bytes_max: usize,
     channel: Cell<Option<ChannelId>>,
     /// What waits for the data channel.
     letters: RefCell<VecDeque<Letter>>,
@@ -75,9 +80,10 @@ struct Playing {
 }
 
 impl Wire {
-    pub(super) fn over(peer: Peer) -> Rc<Wire> {
+    pub(super) fn over(peer: Peer, message_bytes_max: usize) -> Rc<Wire> {
         Rc::new(Wire {
             peer,
+            message_bytes_max: message_bytes_max.min(MESSAGE_BYTES_MAX),
             channel: Cell::new(None),
             letters: RefCell::default(),
             queued_bytes: Cell::new(0),
@@ -123,8 +129,21 @@ impl Wire {
         self.write(opcode == BINARY, payload, receipt);
     }
 
-    /// Says a message on the data channel alone.
+    /// Says a message on the data channel alone; of one that is too long for it, that it is.
     pub(super) fn write(&self, is_binary: bool, payload: &[u8], receipt: Option<Receipt>) {
+        if payload.len() <= self.message_bytes_max {
+            return self.queue(is_binary, payload, receipt);
+        }
+        receipt.into_iter().for_each(|receipt| receipt(Delivery::Lost));
+        let (bytes, bytes_max) = (payload.len(), self.message_bytes_max);
+        let message = format!("An event of {bytes} bytes was left out: the data channel takes {bytes_max}.");
+        let error = json!({"type": "server_error", "code": "message_too_long", "message": message,
+            "param": null, "event_id": null});
+        let event = json!({"type": "error", "event_id": "event_too_long", "error": error}).to_string();
+        self.queue(false, event.as_bytes(), None);
+    }
+
+    fn queue(&self, is_binary: bool, payload: &[u8], receipt: Option<Receipt>) {
         self.queued_bytes.set(self.queued_bytes.get() + payload.len());
         self.letters.borrow_mut().push_back(Letter { is_binary, payload: payload.to_vec(), receipt });
         self.flush();
@@ -140,7 +159,7 @@ impl Wire {
                 Some(Ok(true)) => Delivery::Whole,
                 // There is no room for it yet.
                 Some(Ok(false)) => return self.letters.borrow_mut().push_front(letter),
-                // The channel is closed, or the other end takes no message so long.
+                // The channel is closed.
                 Some(Err(_)) | None => Delivery::Lost,
             };
             self.queued_bytes.set(self.queued_bytes.get() - letter.payload.len());

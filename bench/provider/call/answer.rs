@@ -9,6 +9,8 @@ use str0m::change::SdpOffer;
 
 /// More lines than any client has.
 const LINES_MAX: usize = 64;
+/// Who does not say how long a message may be takes so much (RFC 8841, 6.1).
+const MESSAGE_BYTES_UNSAID: usize = 64 << 10;
 
 /// # Errors
 /// What is wrong with the offer.
@@ -30,6 +32,20 @@ pub(super) fn to(peer: &Peer, offer: &str) -> Result<String, String> {
         }
     }
     Ok(answers.text())
+}
+
+/// How long a message may be that who makes this offer takes.
+pub(super) fn message_bytes_max(offer: &str) -> usize {
+    let offer = Description::of(offer);
+    let taken = offer.taken();
+    let of_data = |(line, is_taken): &(&Line, bool)| *is_taken && line.word(0) == "application";
+    let data = offer.lines.iter().zip(taken).find(of_data);
+    let said = data.and_then(|(line, _)| line.attribute("max-message-size:")?.trim().parse().ok());
+    match said {
+        None => MESSAGE_BYTES_UNSAID,
+        Some(0) => usize::MAX,
+        Some(bytes) => bytes,
+    }
 }
 
 /// A session description in parts, each of whole lines of text without their ends.
@@ -99,7 +115,12 @@ impl Line {
     }
 
     fn mid(&self) -> Option<&str> {
-        self.0.iter().find_map(|line| line.strip_prefix("a=mid:"))
+        self.attribute("mid:")
+    }
+
+    /// What stands behind `name` in the first `a=` that begins with it.
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.0.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name))
     }
 
     /// What says no to it: the same kind, protocol and formats at port 0.
@@ -182,11 +203,29 @@ mod tests {
     fn sound_is_taken_in_each_codec_that_is_offered_and_known() {
         for (formats, expected) in [("111 0 8", "111 0 8"), ("0", "0"), ("9 8 13", "8")] {
             let media = format!("audio 9 UDP/TLS/RTP/SAVPF {formats}");
-            let attributes = if formats.contains("111") { SOUND } else { "a=mid:MID\r\na=rtcp-mux\r\n" };
+            let attributes =
+                if formats.contains("111") { SOUND } else { "a=mid:MID\r\na=sendrecv\r\na=rtcp-mux\r\n" };
             let answer = answered(&offer(&[(&media, attributes)], "0")).unwrap();
             let line = answer.lines().find(|line| line.starts_with("m=audio")).unwrap();
             assert_eq!(line, format!("m=audio 9 UDP/TLS/RTP/SAVPF {expected}"), "{answer}");
         }
+    }
+
+    #[test]
+    fn the_offer_says_how_long_a_message_may_be() {
+        let sound = ("audio 9 UDP/TLS/RTP/SAVPF 111", SOUND);
+        let refused =
+            ("application 0 UDP/DTLS/SCTP webrtc-datachannel", "a=mid:MID\r\na=max-message-size:9\r\n");
+        for (attributes, expected) in [
+            (DATA, 262_144),
+            ("a=mid:MID\r\na=max-message-size:65536\r\n", 65_536),
+            ("a=mid:MID\r\na=max-message-size:0\r\n", usize::MAX),
+            ("a=mid:MID\r\n", 65_536),
+        ] {
+            let data = ("application 9 UDP/DTLS/SCTP webrtc-datachannel", attributes);
+            assert_eq!(message_bytes_max(&offer(&[refused, sound, data], "1 2")), expected, "{attributes}");
+        }
+        assert_eq!(message_bytes_max(&offer(&[sound], "0")), 65_536);
     }
 
     #[test]

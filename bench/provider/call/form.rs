@@ -1,6 +1,6 @@
 //! How a call is asked for in HTTP: which session, with which offer.
 
-use crate::http::Request;
+use crate::http::{self, Request};
 use crate::provider::parts;
 use serde_json::{Value, json};
 
@@ -110,25 +110,45 @@ impl Form {
     }
 }
 
+/// Lets a page ask for calls of whatever origin it is, with what headers it wants to; `None` if a request asks nothing of the kind.
+pub(super) fn preflight(request: &Request) -> Option<Vec<u8>> {
+    let method = request.header("access-control-request-method").filter(|_| request.method == "OPTIONS")?;
+    // What a page would ask for: the oldest form of a call is known by the type of its body.
+    let kind = ("content-type".to_owned(), "application/sdp".to_owned());
+    let meant = Request { method: method.to_owned(), headers: vec![kind], ..request.clone() };
+    Asked::of(&meant, false)?;
+    let mut headers = to_pages();
+    headers.push(("access-control-allow-methods", "POST".to_owned()));
+    let wanted = request.header("access-control-request-headers").unwrap_or_default();
+    headers.push(("access-control-allow-headers", wanted.to_owned()));
+    headers.push(("access-control-max-age", "600".to_owned()));
+    Some(http::response(200, "text/plain; charset=utf-8", &headers, ""))
+}
+
+/// What lets a page of whatever origin read an answer.
+pub(super) fn to_pages() -> Vec<(&'static str, String)> {
+    vec![
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-expose-headers", "Location, X-Request-Id".to_owned()),
+    ]
+}
+
 /// What tells the answer: its type, the headers beside it, and the body.
 pub(super) fn told(
     api: Api,
     id: &str,
     answer: String,
 ) -> (&'static str, Vec<(&'static str, String)>, String) {
+    let mut headers = to_pages();
+    headers.push(("x-request-id", format!("req_{id}")));
     match api {
         Api::Realtime => {
-            let headers = vec![
-                ("location", format!("/v1/realtime/calls/{id}")),
-                ("x-request-id", format!("req_{id}")),
-                ("access-control-allow-origin", "*".to_owned()),
-                ("access-control-expose-headers", "Location, X-Request-Id".to_owned()),
-            ];
+            headers.push(("location", format!("/v1/realtime/calls/{id}")));
             ("text/plain; charset=utf-8", headers, answer)
         }
         Api::Live => {
             let body = json!({"session": {"id": id}, "transport": {"type": "webrtc", "sdp": answer}});
-            ("application/json", Vec::new(), body.to_string())
+            ("application/json", headers, body.to_string())
         }
     }
 }
@@ -172,6 +192,34 @@ mod tests {
         ] {
             assert_eq!(Asked::of(&request("GET", path, query, ""), true), expected, "{path}?{query}");
         }
+    }
+
+    #[test]
+    fn a_page_may_ask_for_calls_with_the_headers_that_it_wants_to() {
+        let asked = |path: &str, method: &str| {
+            let headers = [
+                ("access-control-request-method", method),
+                ("access-control-request-headers", "authorization,x-openai-agents-sdk"),
+            ];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            preflight(&Request { method: "OPTIONS".into(), path: path.into(), query: String::new(), headers })
+        };
+        for path in
+            ["/v1/realtime/calls", "/v1/realtime", "/v1/live/sessions", "/v1/realtime/calls/rtc_1/hangup"]
+        {
+            let allowed = String::from_utf8(asked(path, "POST").expect(path)).unwrap();
+            assert!(allowed.starts_with("HTTP/1.1 200 OK\r\n"), "{allowed}");
+            for header in [
+                "access-control-allow-origin: *",
+                "access-control-allow-methods: POST",
+                "access-control-allow-headers: authorization,x-openai-agents-sdk",
+            ] {
+                assert!(allowed.contains(&format!("\r\n{header}\r\n")), "{header} in {allowed}");
+            }
+        }
+        assert_eq!(asked("/v1/realtime/calls", "DELETE"), None);
+        assert_eq!(asked("/v1/chat/completions", "POST"), None);
+        assert_eq!(preflight(&request("POST", "/v1/realtime/calls", "", "application/sdp")), None);
     }
 
     #[test]

@@ -61,13 +61,18 @@ struct Client {
 
 impl Client {
     async fn call(bound: Bound, target: &str) -> Client {
+        Client::call_with(bound, target, |offer| offer).await
+    }
+
+    /// As [`Client::call`], with an offer that says something else.
+    async fn call_with(bound: Bound, target: &str, changed: impl FnOnce(String) -> String) -> Client {
         let peer = Peer::bind(Peer::config(), Ipv4Addr::LOCALHOST.into()).unwrap();
         let (offer, pending, mid, channel) = peer.with(|rtc| {
             let mut change = rtc.sdp_api();
             let mid = change.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None);
             let channel = change.add_channel("oai-events".to_owned());
             let (offer, pending) = change.apply().unwrap();
-            (offer.to_sdp_string(), pending, mid, channel)
+            (changed(offer.to_sdp_string()), pending, mid, channel)
         });
         let body = match target.contains("/live/") {
             true => {
@@ -86,6 +91,9 @@ impl Client {
             }
             Err(_) => {
                 assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+                assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+                let exposed = response.header("access-control-expose-headers").unwrap();
+                assert!(exposed.contains("Location"), "{exposed}");
                 let location = response.header("location").unwrap();
                 (location.strip_prefix("/v1/realtime/calls/").unwrap().to_owned(), text)
             }
@@ -108,11 +116,14 @@ impl Client {
         assert!(is_sent.unwrap());
     }
 
-    /// The next message, with the sound heard that comes before it; `None` if the call has ended.
+    /// The next message, with the sound heard that comes before it; `None` if the call has ended. Sound alone is no message.
     async fn hear(&mut self) -> Option<Value> {
+        monoio::time::timeout(WAIT, self.hear_on()).await.expect("a message comes")
+    }
+
+    async fn hear_on(&mut self) -> Option<Value> {
         loop {
-            let event = monoio::time::timeout(WAIT, self.peer.event()).await.expect("something comes")?;
-            match event {
+            match self.peer.event().await? {
                 Event::ChannelData(data) => return Some(serde_json::from_slice(&data.data).unwrap()),
                 Event::RtpPacket(packet) => {
                     let codec = Track::codec_of(&self.peer, packet.header.payload_type).unwrap();
@@ -342,6 +353,34 @@ fn what_is_no_part_of_the_call_is_passed_over() {
 }
 
 #[test]
+fn a_long_event_comes_whole_where_it_is_taken_and_is_told_of_where_it_is_not() {
+    let bound = start("", 1);
+    runtime::block_on(async {
+        let long = json!({"type": "session.update", "session": {"instructions": "x".repeat(200_000)}});
+        let mut client = Client::call(bound, "/v1/realtime/calls?model=m").await;
+        client.hear_until("session.created").await;
+        client.say(&long);
+        let heard = client.hear_until("session.updated").await;
+        let told = heard.last().unwrap()["session"]["instructions"].as_str().unwrap();
+        assert_eq!(told.len(), 200_000);
+
+        let short = |offer: String| offer.replace("a=max-message-size:262144", "a=max-message-size:65536");
+        let mut client = Client::call_with(bound, "/v1/realtime/calls?model=m", short).await;
+        client.hear_until("session.created").await;
+        let beside = format!("/v1/realtime?call_id={}", client.id);
+        let mut sideband = Sideband::attach(bound, &beside).await.unwrap();
+        client.say(&long);
+        let error = client.hear_until("error").await.pop().unwrap();
+        assert_eq!(error["error"]["code"], "message_too_long");
+        let beside = sideband.hear_until("session.updated").await.pop().unwrap();
+        assert_eq!(beside["session"]["instructions"].as_str().unwrap().len(), 200_000);
+        client.say(&json!({"type": "response.create"}));
+        let heard = client.hear_until("response.done").await;
+        assert!(!kinds(&heard).contains(&"session.updated"));
+    });
+}
+
+#[test]
 fn what_is_asked_wrongly_is_refused() {
     let bound = start("", 1);
     runtime::block_on(async {
@@ -356,6 +395,7 @@ fn what_is_asked_wrongly_is_refused() {
             let told: Value = serde_json::from_slice(&response.body).unwrap();
             assert_eq!(response.status, status, "{target}: {told}");
             assert!(told["error"]["message"].is_string(), "{target}: {told}");
+            assert_eq!(response.header("access-control-allow-origin"), Some("*"), "{target}");
         }
         let audit = audit(bound).await;
         assert_eq!((&audit["session_count"], &audit["handshake_count"]), (&0.into(), &5.into()));
