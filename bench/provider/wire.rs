@@ -269,8 +269,19 @@ impl Wire {
         self.sound.borrow().track.is_some()
     }
 
+    /// Whether there is nothing to be played.
+    pub(super) fn is_hushed(&self) -> bool {
+        self.sound.borrow().playing.is_empty()
+    }
+
+    /// Waits until there is something to be played, or the call is over.
+    pub(super) async fn speaks(&self) {
+        self.changed.until(|| (!self.is_hushed() || !self.is_open()).then_some(())).await;
+    }
+
     /// A response says so many milliseconds more; true if it is the first of them.
     pub(super) fn play(&self, id: &str, ms: u64) -> bool {
+        self.changed.ring();
         let playing = &mut self.sound.borrow_mut().playing;
         match playing.iter_mut().find(|playing| playing.id == id) {
             Some(playing) => {
@@ -295,19 +306,17 @@ impl Wire {
         self.sound.borrow_mut().playing.drain(..).map(|playing| playing.id).collect()
     }
 
-    /// Sends the next packet of sound; the responses that have been heard to their end with it.
-    pub(super) fn sound(&self) -> Vec<String> {
+    /// Plays the next packet of sound, and sends it if it is to be heard; the responses that have been played to their end with it.
+    pub(super) fn sound(&self, is_heard: bool) -> Vec<String> {
         let Sound { track, playing, .. } = &mut *self.sound.borrow_mut();
-        let Some(track) = track else { return Vec::new() };
-        let codec = track.codec;
-        let payload = match playing.iter_mut().find(|playing| playing.left_ms > 0) {
-            Some(now) => {
-                now.left_ms = now.left_ms.saturating_sub(PACKET_MS);
-                sound::tone(codec)
-            }
-            None => sound::silence(codec),
-        };
-        track.send(&self.peer, &payload, PACKET_MS);
+        let now = playing.iter_mut().find(|playing| playing.left_ms > 0);
+        if let Some(track) = track.as_mut().filter(|_| is_heard) {
+            let payload = if now.is_some() { sound::tone(track.codec) } else { sound::silence(track.codec) };
+            track.send(&self.peer, &payload, PACKET_MS);
+        }
+        if let Some(now) = now {
+            now.left_ms = now.left_ms.saturating_sub(PACKET_MS);
+        }
         let mut over = Vec::new();
         while playing.front().is_some_and(|playing| playing.is_whole && playing.left_ms == 0) {
             over.extend(playing.pop_front().map(|playing| playing.id));

@@ -52,7 +52,9 @@ impl<D: Callable> Course<D> {
     fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Connected => {
-                self.is_connected = true;
+                if !std::mem::replace(&mut self.is_connected, true) {
+                    monoio::spawn(play(self.session.clone(), self.wire.clone()));
+                }
                 self.sound();
             }
             Event::MediaAdded(added) if added.kind == MediaKind::Audio => {
@@ -73,7 +75,7 @@ impl<D: Callable> Course<D> {
         false
     }
 
-    /// Begins what is to be heard, if that is a tone. str0m tells of a line of sound before or after it is connected.
+    /// Responses are heard from now on, if they are to be. str0m tells of a line of sound before or after it is connected.
     fn sound(&self) {
         if !self.is_connected || self.wire.has_track() || self.session.sim.sound != Sound::Tone {
             return;
@@ -83,7 +85,6 @@ impl<D: Callable> Course<D> {
             CODECS.into_iter().filter(|codec| named.is_none_or(|named| named == *codec)).collect();
         if let Some(track) = self.mid.and_then(|mid| Track::agreed(&self.wire.peer, mid, &codecs)) {
             self.wire.sounds_by(track);
-            monoio::spawn(play(self.session.clone(), self.wire.clone()));
         }
     }
 
@@ -112,13 +113,17 @@ impl<D: Callable> Course<D> {
     }
 }
 
-/// Says what is to be heard, packet after packet, until the call is over.
+/// Plays what responses say, packet after packet, until the call is over: as a tone, or where that is not to be heard unheard.
 async fn play<D: Callable>(session: Rc<Session<D>>, wire: Rc<Wire>) {
-    let beat = session.shard.beat.clone();
+    let (beat, is_heard) = (session.shard.beat.clone(), session.sim.sound == Sound::Tone);
     let mut due = beat.on_beat(Instant::now());
     while wire.is_open() && wire.peer.is_alive() {
+        if !is_heard && wire.is_hushed() {
+            wire.speaks().await;
+            due = beat.on_beat(Instant::now());
+        }
         beat.until(due).await;
-        for id in wire.sound() {
+        for id in wire.sound(is_heard) {
             D::played(&session, &id);
         }
         due += PACKET;

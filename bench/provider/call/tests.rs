@@ -11,7 +11,7 @@ use crate::ws::{End, FIN, Inbound, TEXT};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use str0m::Event;
 use str0m::change::SdpAnswer;
 use str0m::channel::ChannelId;
@@ -246,6 +246,25 @@ fn a_turn_is_said_and_heard_as_sound_and_told_as_events() {
             assert_eq!(counted["total_tokens"], usage["total_tokens"]);
             assert_eq!((&counted["responses"], &audit["session_count"]), (&1.into(), &1.into()));
             assert!(usage["input_token_details"]["audio_tokens"].as_u64() >= Some(2));
+        });
+    }
+}
+
+#[test]
+fn a_response_is_played_as_long_where_it_is_not_heard() {
+    for (sim, echoes) in [("sound=none", 0), ("sound=echo", 5)] {
+        let bound = start(sim, 1);
+        runtime::block_on(async {
+            let mut client = Client::call(bound, "/v1/realtime/calls?model=m").await;
+            client.hear_until("session.created").await;
+            client.sound(5).await;
+            client.say(&json!({"type": "response.create"}));
+            client.hear_until("output_audio_buffer.started").await;
+            let started = Instant::now();
+            client.hear_until("output_audio_buffer.stopped").await;
+            let ms = started.elapsed().as_millis();
+            assert!((300..1_000).contains(&ms), "{sim}: {ms}");
+            assert_eq!((client.packets, client.tones), (echoes, echoes), "{sim}");
         });
     }
 }
