@@ -42,14 +42,15 @@ pub(crate) struct Call {
     sent_measured: Cell<u64>,
 }
 
-/// What came on a call while it was measured.
+/// What came on a call while it was measured. How long it took is with that of all others, for a histogram is large.
 #[derive(Debug, Default)]
 struct Ear {
-    media: Media,
+    received: u64,
     /// The first and the last place in the sequence of packets that came.
     places: Option<(u64, u64)>,
     /// Of the first echo and the last: which packet it was, and how many had come to who echoed it.
     echoes: Option<[(u64, u64); 2]>,
+    echo_count: u64,
     transit: Option<Duration>,
     jitter: Duration,
 }
@@ -197,31 +198,34 @@ impl Call {
     }
 
     /// Takes a packet of sound.
-    pub(crate) fn hear(&self, packet: &RtpPacket) {
+    pub(crate) fn hear(&self, packet: &RtpPacket, media: &mut Media) {
         let codec = Track::codec_of(&self.peer, packet.header.payload_type);
-        self.ear.borrow_mut().hear(*packet.seq_no, codec, &packet.payload, Stamp::now());
+        self.ear.borrow_mut().hear((*packet.seq_no, codec, &packet.payload), Stamp::now(), media);
     }
 
-    /// What was heard, of all that was sent.
-    pub(crate) fn media(&self) -> Media {
-        self.ear.borrow_mut().media(self.sent_measured.get())
+    /// Counts what was sent and what of it was heard; the call is over.
+    pub(crate) fn count(&self, media: &mut Media) {
+        media.sent += self.sent_measured.get();
+        self.ear.borrow().count(media);
     }
 }
 
 impl Ear {
-    fn hear(&mut self, place: u64, codec: Option<Codec>, payload: &[u8], now: Stamp) {
-        self.media.received += 1;
+    /// Takes a packet: its place in the sequence, its codec if that is known, and what is in it.
+    fn hear(&mut self, (place, codec, payload): (u64, Option<Codec>, &[u8]), now: Stamp, media: &mut Media) {
+        self.received += 1;
         let (first, last) = self.places.unwrap_or((place, place));
         self.places = Some((first.min(place), last.max(place)));
         if codec.is_some_and(|codec| sound::tone_share(codec, payload) > 0.9) {
-            self.media.tones += 1;
+            media.tones += 1;
         }
         let Some(Passage { number, sent, echoed: Some((count, at)) }) = Passage::of(payload) else { return };
-        let [first, _] = self.echoes.unwrap_or([(number, count); 2]);
-        self.echoes = Some([first, (number, count)]);
-        self.media.up.record(at.since(sent));
+        let [first, last] = self.echoes.unwrap_or([(number, count); 2]);
+        self.echoes = Some([first.min((number, count)), last.max((number, count))]);
+        self.echo_count += 1;
+        media.up.record(at.since(sent));
         let transit = now.since(at);
-        self.media.down.record(transit);
+        media.down.record(transit);
         // RFC 3550, 6.4.1: a sixteenth of each difference.
         if let Some(before) = self.transit.replace(transit) {
             let difference = transit.abs_diff(before);
@@ -229,17 +233,22 @@ impl Ear {
         }
     }
 
-    fn media(&mut self, sent: u64) -> Media {
-        let mut media = std::mem::take(&mut self.media);
-        media.sent = sent;
-        if let Some((first, last)) = self.places {
-            media.lost_down = (last - first + 1).saturating_sub(media.received);
+    fn count(&self, media: &mut Media) {
+        media.received += self.received;
+        let between = |first: u64, last: u64| last.saturating_sub(first) + 1;
+        match (self.echoes, self.places) {
+            // Whoever stands between may number packets anew.
+            (Some([(first, first_count), (last, last_count)]), _) => {
+                let echoed = between(first_count, last_count);
+                media.lost_up += between(first, last).saturating_sub(echoed);
+                media.lost_down += echoed.saturating_sub(self.echo_count);
+                media.jitter.record(self.jitter);
+            }
+            (None, Some((first, last))) => {
+                media.lost_down += between(first, last).saturating_sub(self.received);
+            }
+            (None, None) => {}
         }
-        if let Some([(first, first_count), (last, last_count)]) = self.echoes {
-            media.lost_up = last.saturating_sub(first).saturating_sub(last_count.saturating_sub(first_count));
-            media.jitter.record(self.jitter);
-        }
-        media
     }
 }
 
@@ -250,23 +259,29 @@ mod tests {
     #[test]
     fn an_ear_tells_what_was_lost_on_which_way_and_how_long_the_rest_took() {
         let (start, ms) = (Stamp::now().ns(), 1_000_000);
-        let mut ear = Ear::default();
+        let (mut ear, mut media) = (Ear::default(), Media::default());
         // Of ten that were sent, two do not arrive there, and of the eight that are echoed one does not come back.
         let echoed: Vec<u64> = (0..10).filter(|number| ![3, 7].contains(number)).collect();
         for (place, &number) in echoed.iter().enumerate().filter(|(place, _)| *place != 5) {
             let sent = start + number * 20 * ms;
             let echoed = Some((place as u64 + 1, Stamp::of_ns(sent + 2 * ms)));
             let packet = Passage { number, sent: Stamp::of_ns(sent), echoed }.packet();
-            ear.hear(place as u64, Some(Codec::PCMU), &packet, Stamp::of_ns(sent + 5 * ms));
+            let heard = (place as u64, Some(Codec::PCMU), &*packet);
+            ear.hear(heard, Stamp::of_ns(sent + 5 * ms), &mut media);
         }
-        ear.hear(8, Some(Codec::PCMU), &sound::tone(Codec::PCMU), Stamp::now());
-        let media = ear.media(10);
-        assert_eq!(
-            (media.sent, media.received, media.lost_up, media.lost_down, media.tones),
-            (10, 8, 2, 1, 1)
-        );
+        ear.hear((7, Some(Codec::PCMU), &sound::tone(Codec::PCMU)), Stamp::now(), &mut media);
+        ear.count(&mut media);
+        assert_eq!((media.received, media.lost_up, media.lost_down, media.tones), (8, 2, 1, 1));
         assert!((1_990.0..2_010.0).contains(&media.up.us(0.5)), "{}", media.up.us(0.5));
         assert!((2_990.0..3_010.0).contains(&media.down.us(0.5)), "{}", media.down.us(0.5));
         assert!(media.jitter.us_max() < 1.0, "{}", media.jitter.us_max());
+
+        // Of a tone only the places in the sequence tell.
+        let (mut ear, mut media) = (Ear::default(), Media::default());
+        for place in [4, 5, 8, 7] {
+            ear.hear((place, Some(Codec::PCMU), &sound::tone(Codec::PCMU)), Stamp::now(), &mut media);
+        }
+        ear.count(&mut media);
+        assert_eq!((media.received, media.lost_up, media.lost_down, media.tones), (4, 0, 1, 4));
     }
 }

@@ -134,3 +134,29 @@ impl Run {
         format!("user-{}", index % self.scenario.users)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Dialect;
+    use crate::runtime;
+    use crate::scenario::Kind;
+    use crate::target::{Handshake, Reach, Transport};
+
+    #[test]
+    fn what_begins_in_mid_window_makes_up_for_nothing_that_is_past() {
+        let (dialect, transport, headers) = (Dialect::Openai, Transport::Webrtc, Vec::new());
+        let handshake = Handshake { dialect, model: "m".into(), key: "k".into(), headers, transport };
+        let target = Target::parse("http://127.0.0.1:1", Reach::Loopback, None, handshake).unwrap();
+        runtime::block_on(async {
+            let run = Run::start(Scenario::of(Kind::Turns), target).unwrap();
+            let schedule = Schedule::every(Duration::from_millis(10), 1, 0);
+            assert_eq!(run.next_act(schedule), 0);
+            run.begin(&|_| {});
+            let first = run.next_act(schedule);
+            monoio::time::sleep(Duration::from_millis(100)).await;
+            let later = run.next_act(schedule);
+            assert!(first <= later - 10, "{first}, {later}");
+        });
+    }
+}

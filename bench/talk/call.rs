@@ -37,7 +37,7 @@ pub(crate) async fn run(run: &Rc<Run>, index: usize, call: Rc<Call>) {
     if let Err(error) = heard {
         tally.error(&error.to_string());
     }
-    tally.media += call.media();
+    call.count(&mut tally.media);
 }
 
 /// Hears what comes until a moment after the run is over.
@@ -67,7 +67,9 @@ fn ended_early() -> io::Error {
 /// Counts what comes while it is measured. Of sound it is also what comes a moment later.
 fn take(run: &Run, call: &Call, heard: &Heard) {
     match heard {
-        Heard::Sound(packet) if run.measuring() || !run.goes_on() => call.hear(packet),
+        Heard::Sound(packet) if run.measuring() || !run.goes_on() => {
+            call.hear(packet, &mut run.tally.borrow_mut().media);
+        }
         Heard::Message(message) if run.measuring() => {
             let mut tally = run.tally.borrow_mut();
             tally.messages_received += 1;
@@ -174,7 +176,7 @@ async fn hear_while(
 
 async fn hear_next(run: &Run, speaker: &mut dyn Speaker, call: &Call) -> io::Result<()> {
     match call.next().await.ok_or_else(ended_early)? {
-        Heard::Sound(packet) => call.hear(&packet),
+        Heard::Sound(packet) => call.hear(&packet, &mut run.tally.borrow_mut().media),
         Heard::Message(message) => {
             let mut tally = run.tally.borrow_mut();
             tally.messages_received += 1;
