@@ -203,10 +203,11 @@ impl Call {
         self.ear.borrow_mut().hear((*packet.seq_no, codec, &packet.payload), Stamp::now(), media);
     }
 
-    /// Counts what was sent and what of it was heard; the call is over.
-    pub(crate) fn count(&self, media: &mut Media) {
-        media.sent += self.sent_measured.get();
-        self.ear.borrow().count(media);
+    /// Counts what was sent and what of it was heard, where it is echoed; the call is over.
+    pub(crate) fn count(&self, is_echoed: bool, media: &mut Media) {
+        let sent = self.sent_measured.get();
+        media.sent += sent;
+        self.ear.borrow().count(if is_echoed { sent } else { 0 }, media);
     }
 }
 
@@ -233,8 +234,10 @@ impl Ear {
         }
     }
 
-    fn count(&self, media: &mut Media) {
+    /// Of so many echoes were awaited.
+    fn count(&self, awaited: u64, media: &mut Media) {
         media.received += self.received;
+        media.lost += awaited.saturating_sub(self.echo_count);
         let between = |first: u64, last: u64| last.saturating_sub(first) + 1;
         match (self.echoes, self.places) {
             // Whoever stands between may number packets anew.
@@ -270,8 +273,10 @@ mod tests {
             ear.hear(heard, Stamp::of_ns(sent + 5 * ms), &mut media);
         }
         ear.hear((7, Some(Codec::PCMU), &sound::tone(Codec::PCMU)), Stamp::now(), &mut media);
-        ear.count(&mut media);
-        assert_eq!((media.received, media.lost_up, media.lost_down, media.tones), (8, 2, 1, 1));
+        // Of the last two nothing more is heard, so nobody knows which way they were lost.
+        ear.count(12, &mut media);
+        assert_eq!((media.received, media.lost, media.tones), (8, 5, 1));
+        assert_eq!((media.lost_up, media.lost_down), (2, 1));
         assert!((1_990.0..2_010.0).contains(&media.up.us(0.5)), "{}", media.up.us(0.5));
         assert!((2_990.0..3_010.0).contains(&media.down.us(0.5)), "{}", media.down.us(0.5));
         assert!(media.jitter.us_max() < 1.0, "{}", media.jitter.us_max());
@@ -281,7 +286,12 @@ mod tests {
         for place in [4, 5, 8, 7] {
             ear.hear((place, Some(Codec::PCMU), &sound::tone(Codec::PCMU)), Stamp::now(), &mut media);
         }
-        ear.count(&mut media);
+        ear.count(0, &mut media);
         assert_eq!((media.received, media.lost_up, media.lost_down, media.tones), (4, 0, 1, 4));
+
+        // Whoever hears nothing at all has lost it all.
+        let (ear, mut media) = (Ear::default(), Media::default());
+        ear.count(50, &mut media);
+        assert_eq!((media.lost, media.lost_up, media.lost_down), (50, 0, 0));
     }
 }

@@ -190,6 +190,11 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Whether the sound of a call comes back.
+    pub(crate) fn is_echoed(&self) -> bool {
+        [Kind::Ping, Kind::Speech].contains(&self.kind)
+    }
+
     /// Likewise of a call: what is not a conversation has its sound echoed.
     pub(crate) fn query_on_call(&self, user: &str) -> Option<String> {
         match self.kind {

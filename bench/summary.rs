@@ -68,7 +68,7 @@ fn media(media: &Media) -> Value {
     if media.sent + media.received == 0 {
         return Value::Null;
     }
-    json!({"packets_sent": media.sent, "packets_received": media.received, "lost_up": media.lost_up,
+    json!({"packets_sent": media.sent, "packets_received": media.received, "lost": media.lost, "lost_up": media.lost_up,
         "lost_down": media.lost_down, "tones": media.tones, "up_us": latency(&media.up),
         "down_us": latency(&media.down), "jitter_us": latency(&media.jitter)})
 }
@@ -101,9 +101,10 @@ pub(crate) fn text(figures: &Value, scenario: &Scenario) -> String {
     let media = &figures["media"];
     if !media.is_null() {
         text.push_str(&format!(
-            "  sound  {} packets sent · {} received · lost {} up, {} down · {} of the tone\n",
+            "  sound  {} packets sent · {} received · lost {}: {} up, {} down · {} of the tone\n",
             media["packets_sent"],
             media["packets_received"],
+            media["lost"],
             media["lost_up"],
             media["lost_down"],
             media["tones"],

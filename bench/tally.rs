@@ -44,7 +44,9 @@ pub(crate) struct Tally {
 pub(crate) struct Media {
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Sent, and never come to who echoes; sent from there, and never come back.
+    /// Sent, and never come back where they are echoed.
+    pub(crate) lost: u64,
+    /// Of them, as far as what came behind them tells: sent, and never come to who echoes; sent from there, and never come back.
     pub(crate) lost_up: u64,
     pub(crate) lost_down: u64,
     /// Received, and the provider's tone was heard in them.
@@ -60,6 +62,7 @@ impl AddAssign for Media {
     fn add_assign(&mut self, other: Media) {
         self.sent += other.sent;
         self.received += other.received;
+        self.lost += other.lost;
         self.lost_up += other.lost_up;
         self.lost_down += other.lost_down;
         self.tones += other.tones;

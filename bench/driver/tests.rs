@@ -375,10 +375,12 @@ fn of_calls_sound_is_echoed_and_tells_how_long_it_took() {
         let media = &tally.media;
         assert_eq!(tally.error_count(), 0, "{scenario} {:?}", tally.errors);
         assert!((160..=220).contains(&media.sent), "{scenario} {media:?}");
-        assert_eq!((media.received, media.lost_up, media.lost_down), (media.sent, 0, 0), "{scenario}");
+        assert_eq!((media.received, media.lost), (media.sent, 0), "{scenario} {media:?}");
+        assert_eq!((media.lost_up, media.lost_down), (0, 0), "{scenario} {media:?}");
         assert_eq!((media.up.count(), media.down.count(), media.jitter.count()), (media.sent, media.sent, 4));
         let figures = summary::figures(&Scenario::parse(scenario).unwrap(), &tally, SECOND);
         assert_eq!(figures["media"]["packets_received"], media.sent, "{figures}");
+        assert_eq!(figures["media"]["lost"], 0, "{figures}");
         for times in ["up_us", "down_us"] {
             let us = |of: &str| figures["media"][times][of].as_f64().unwrap();
             assert!(us("p50") > 1.0 && us("p50") <= us("p99"), "{times} in {figures}");
@@ -386,6 +388,14 @@ fn of_calls_sound_is_echoed_and_tells_how_long_it_took() {
         }
         assert_eq!(figures["latency_us"]["p99"].is_f64(), scenario.starts_with("ping"), "{figures}");
     }
+}
+
+#[test]
+fn of_calls_sound_that_nobody_echoes_is_lost() {
+    let provider = Provider::start("die@greeting");
+    let tally = provider.call(Dialect::Openai, &provider.plain(), "ping,sessions=2,rate=100,seconds=0.5");
+    assert!(tally.media.sent > 20, "{:?}", tally.media);
+    assert_eq!((tally.media.lost, tally.media.received), (tally.media.sent, 0), "{:?}", tally.media);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) async fn run(run: &Rc<Run>, index: usize, call: Rc<Call>) {
     if let Err(error) = heard {
         tally.error(&error.to_string());
     }
-    call.count(&mut tally.media);
+    call.count(run.scenario.is_echoed(), &mut tally.media);
 }
 
 /// Hears what comes until a moment after the run is over.
