@@ -3,7 +3,6 @@
 //! Start at [`load`]. The defaults in [`settings`] are the schema: a key that they do not name is refused with the
 //! nearest one that they do, and an environment variable is read as the type its default has.
 
-mod calls;
 mod check;
 mod environment;
 mod form;
@@ -11,8 +10,9 @@ mod places;
 mod settings;
 mod uri;
 
-pub(crate) use calls::{Sideband, WebRtcMode};
-pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers, Unmetered};
+pub(crate) use settings::{
+    Config, Driver, Provider, Refuse, Sideband, Store, StoreKind, Tiers, Unmetered, WebRtcMode,
+};
 
 use environment::override_by;
 use form::Setting;
