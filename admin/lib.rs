@@ -128,7 +128,7 @@ pub fn start(config: Config, handle: Handle, telemetry: Telemetry) -> io::Result
     };
     let supervisor = handle.supervisor().clone();
     let app = App::new(config, handle, telemetry);
-    let thread = supervisor.spawn("admin", move || {
+    let thread = supervisor.spawn_behind("admin", move || {
         let begun = listener.try_clone().and_then(|listener| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let within = runtime.enter();

@@ -92,21 +92,52 @@ fn a_takeover_shares_the_port_until_the_first_is_drained() {
     second.session("bob").unwrap().turn("").unwrap();
 }
 
-/// Of each shard's thread, the CPUs that it may run on, as the kernel lists them.
-fn allowed(tokenist: &Tokenist) -> Vec<String> {
+/// Each thread's name and what the kernel says of it, in order.
+fn threads(tokenist: &Tokenist, file: &str) -> Vec<(String, String)> {
     let tasks = format!("/proc/{}/task", tokenist.process_id());
-    let mut allowed: Vec<_> = fs::read_dir(tasks)
+    let mut threads: Vec<_> = fs::read_dir(tasks)
         .unwrap()
         .filter_map(|task| {
             let task = task.unwrap().path();
             let name = fs::read_to_string(task.join("comm")).ok()?;
-            let status = fs::read_to_string(task.join("status")).ok()?;
-            let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-            name.starts_with("shard-").then(|| (name, list.trim().to_owned()))
+            Some((name.trim().to_owned(), fs::read_to_string(task.join(file)).ok()?))
         })
         .collect();
-    allowed.sort();
-    allowed.into_iter().map(|(_, list)| list).collect()
+    threads.sort();
+    threads
+}
+
+/// Of each shard's thread, the CPUs that it may run on, as the kernel lists them.
+fn allowed(tokenist: &Tokenist) -> Vec<String> {
+    let shards = threads(tokenist, "status").into_iter().filter(|(name, _)| name.starts_with("shard-"));
+    let list = |status: &str| {
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.expect("a list of CPUs").trim().to_owned()
+    };
+    shards.map(|(_, status)| list(&status)).collect()
+}
+
+#[test]
+fn threads_that_answer_operators_run_behind_those_that_serve_and_count() {
+    let provider = Provider::start(&[]);
+    let tokenist = Tokenist::start(&provider.origin(), &[("store.kind", "sqlite")]);
+    // The nineteenth field is the niceness; what stands before the third is a name in parentheses.
+    let niceness = |stat: &str| -> i32 {
+        let fields = stat.rsplit_once(") ").expect("a name").1;
+        fields.split(' ').nth(16).expect("a niceness").parse().expect("a number")
+    };
+    let whole = fs::read_to_string("/proc/self/stat").unwrap();
+    let own = niceness(&whole);
+    let threads = threads(&tokenist, "stat");
+    for (named, behind) in
+        [("shard-", 0), ("aggregator", 0), ("writer", 0), ("admin", 5), ("reader-0", 5), ("reader-1", 5)]
+    {
+        let of_name: Vec<_> = threads.iter().filter(|(name, _)| name.starts_with(named)).collect();
+        assert!(!of_name.is_empty(), "{named} is a thread");
+        for (name, stat) in of_name {
+            assert_eq!(niceness(stat), (own + behind).min(19), "{name}");
+        }
+    }
 }
 
 #[test]

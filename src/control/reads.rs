@@ -38,7 +38,7 @@ pub(crate) fn start(
     for (name, mut reader) in readers {
         let waiting = waiting.clone();
         // A question that panics gives no answer; the next one is another.
-        supervisor.spawn(name, move || {
+        supervisor.spawn_behind(name, move || {
             for (patience, job) in &waiting {
                 if !patience.is_over() {
                     reader.hurry(&patience);

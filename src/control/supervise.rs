@@ -20,6 +20,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Work that has gone on for so long is well again.
 const WELL: Duration = Duration::from_secs(60);
 
+/// How far a thread that answers operators stands back: where processors are short it gets a third of what another one gets.
+const BEHIND: i32 = 5;
+
 /// Knows the threads that it keeps. Cheap to clone; every clone knows the same.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor(Arc<Mutex<Vec<Arc<Duty>>>>);
@@ -54,6 +57,21 @@ impl Supervisor {
     ) -> io::Result<JoinHandle<T>> {
         let duty = self.duty(name);
         thread::Builder::new().name(name.into()).spawn(move || duty.keep(&mut work))
+    }
+
+    /// As [`Supervisor::spawn`] for a thread, and all that it begins, that the system is to let run only behind those that serve
+    /// and count.
+    pub fn spawn_behind<T: Send + 'static>(
+        &self,
+        name: &str,
+        mut work: impl FnMut() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let duty = self.duty(name);
+        thread::Builder::new().name(name.into()).spawn(move || {
+            // A system that does not allow this has all of them run alike.
+            rustix::process::nice(BEHIND).ok();
+            duty.keep(&mut work)
+        })
     }
 
     /// As [`Supervisor::spawn`] for work within an async runtime, which `begin` begins.
