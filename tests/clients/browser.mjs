@@ -14,8 +14,13 @@ const site = createServer((_, response) => {
   response.setHeader('content-type', 'text/html').end('<!doctype html><link rel="icon" href="data:,">')
 })
 await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve))
-// Its microphone beeps.
-const browser = await openBrowser('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream')
+// Its microphone beeps, what is heard is played without a click, and calls go over loopback, which may be all that there is.
+const browser = await openBrowser(
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+  '--allow-loopback-in-peer-connection',
+)
 try {
   const tab = await browser.newPage({ ignoreHTTPSErrors: true })
   tab.on('console', (message) => (message.type() === 'log' ? console.log : console.error)(message.text()))

@@ -23,6 +23,12 @@ const listen = {
 }
 const respond = (response) => ({ type: 'response.create', response })
 
+// On a call what is spoken goes beside these: a spoken turn that is transcribed, and a written one.
+export const CALL_TURNS = [
+  [listen, commit, respond()],
+  [say('Zażółć gęślą jaźń, 你好'), respond()],
+]
+
 // A spoken turn that is transcribed, a written one, one with a tool's output, a long spoken one.
 export const TURNS = [
   [listen, ...Array.from({ length: 5 }, () => append(4800)), commit, respond()],
@@ -31,11 +37,17 @@ export const TURNS = [
   [append(480_000), commit, respond()],
 ]
 
-// Sums the usage that is heard, and says the next turn when one is over.
+// Sums the usage that is heard, and says the next turn when one is over: when an event of the kind `last` comes.
 export class Conversation {
   over = false
-  #turns = [...TURNS]
+  #turns
+  #last
   #result = { input_tokens: 0, output_tokens: 0, responses: 0, error: null, close_code: null, close_reason: null }
+
+  constructor(turns = TURNS, last = 'response.done') {
+    this.#turns = [...turns]
+    this.#last = last
+  }
 
   // Takes a server event; returns the client events to answer with.
   hear(event) {
@@ -46,9 +58,10 @@ export class Conversation {
       // Some providers state it beside the response, where `event.response.usage` is empty.
       this.#add(event.usage ?? event.response.usage)
       result.responses += 1
-      this.over = this.#turns.length === 0
     }
-    const maySpeak = event.type === 'session.created' || event.type === 'response.done'
+    const isLast = event.type === this.#last
+    if (isLast) this.over = this.#turns.length === 0
+    const maySpeak = event.type === 'session.created' || isLast
     return (maySpeak && this.#turns.shift()) || []
   }
 
@@ -60,7 +73,12 @@ export class Conversation {
   // The connection is closed: prints what was heard, and the code and reason unless the close was ours.
   closed(code, reason = null) {
     if (!this.over) Object.assign(this.#result, { close_code: code, close_reason: reason })
-    console.log(JSON.stringify(this.#result))
+    this.tell()
+  }
+
+  // Prints what was heard, and this beside it.
+  tell(more) {
+    console.log(JSON.stringify({ ...this.#result, ...more }))
   }
 
   #add(usage) {
