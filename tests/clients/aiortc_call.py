@@ -20,7 +20,7 @@ RATE = 48_000
 SAMPLES = RATE // 50
 HEIGHTS_HZ = {"tone_ms": 400, "own_ms": 1_000}
 LOUD = 100  # Of the highest amplitude 32,767, as a root of a mean square.
-SPEECH_SECONDS = 0.6
+SPEECH_SECONDS = 0.8
 # What was said last is still being heard.
 REST_SECONDS = 0.3
 

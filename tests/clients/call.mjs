@@ -4,7 +4,7 @@
 import { CALL_TURNS, Conversation, MODEL } from './conversation.mjs'
 import { Ear } from './tone.mjs'
 
-const SPEECH_MS = 600
+const SPEECH_MS = 800
 // What was said last is still being heard.
 const REST_MS = 300
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
