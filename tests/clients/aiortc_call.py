@@ -21,6 +21,8 @@ SAMPLES = RATE // 50
 HEIGHTS_HZ = {"tone_ms": 400, "own_ms": 1_000}
 LOUD = 100  # Of the highest amplitude 32,767, as a root of a mean square.
 SPEECH_SECONDS = 0.8
+# Longer than any call here takes.
+PATIENCE_SECONDS = 45
 # What was said last is still being heard.
 REST_SECONDS = 0.3
 
@@ -146,7 +148,8 @@ class Call(Heard):
 async def main(origin, key, form):
     call = Call(form)
     await call.begin(origin, key)
-    await call.over.wait()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(call.over.wait(), PATIENCE_SECONDS)
     call.channel.remove_all_listeners("close")
     await call.peer.close()
     call.tell()

@@ -5,6 +5,8 @@ import { CALL_TURNS, Conversation, MODEL } from './conversation.mjs'
 import { Ear } from './tone.mjs'
 
 const SPEECH_MS = 800
+// Longer than any call here takes.
+const PATIENCE_MS = 45_000
 // What was said last is still being heard.
 const REST_MS = 300
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -47,9 +49,9 @@ export class Call {
     this.#resolve()
   }
 
-  // Waits until all turns are over or the call is, has `leave` end it here, and prints what was heard.
+  // Waits until all turns are over or the call is, but not for ever, has `leave` end it here, and prints what was heard.
   async finish(leave) {
-    await this.#over
+    await Promise.race([this.#over, pause(PATIENCE_MS)])
     const is_ended = this.#isEnded
     this.#isEnded = true
     await leave()
