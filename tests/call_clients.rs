@@ -1,5 +1,5 @@
 //! Calls of real WebRTC stacks, unaltered, through whole voice turns and into an end that nobody at them asked for: Chromium in a
-//! page's own words and in @openai/agents-realtime's, aiortc, and werift. Sound is heard both ways, and what they were told, what
+//! page's own words and in @openai/agents-realtime's, aiortc, and werift. Sound goes both ways, and what they were told, what
 //! the proxy booked and what the provider delivered are the same. The programs are in `clients/`; `scripts/lib/dashboard` and
 //! `scripts/lib/clients` install what they import.
 
@@ -121,7 +121,7 @@ fn tokens(booked: &BTreeMap<String, Bill>) -> Value {
     json!([count(Usage::input_tokens), count(Usage::output_tokens)])
 }
 
-/// How long a tone was heard: the provider's, or the client's own as it came back.
+/// How long a tone was heard.
 fn heard_ms(heard: &Value, which: &str) -> f64 {
     heard[which].as_f64().unwrap_or_else(|| panic!("{heard}"))
 }
@@ -197,17 +197,6 @@ fn a_gpt_live_session_is_counted_by_its_seconds_and_by_what_it_delegates() {
         let (booked, heard) = speak(mode, program);
         let duration_ms = booked["gpt-live-1.1"].usage.duration_ms;
         assert_eq!(json!(duration_ms as f64 / 1_000.0), heard["seconds"], "{mode:?}: {heard}");
-    });
-}
-
-#[test]
-fn what_a_client_says_arrives_whole_for_it_comes_back_as_it_was() {
-    each(&[PAGE, AIORTC, WERIFT], |mode, program| {
-        let heard = run(&stage(mode, "sound=echo", &[]), program);
-        assert_eq!((&heard["responses"], heard_ms(&heard, "tone_ms")), (&json!(RESPONSES), 0.0), "{heard}");
-        // It speaks for 800 ms before each of two responses of 400 ms, and for a moment behind them.
-        let own_ms = heard_ms(&heard, "own_ms");
-        assert!((1_600.0..6_000.0).contains(&own_ms), "{mode:?}: {own_ms} ms came back: {heard}");
     });
 }
 
