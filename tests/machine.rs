@@ -129,9 +129,16 @@ fn threads_that_answer_operators_run_behind_those_that_serve_and_count() {
     let whole = fs::read_to_string("/proc/self/stat").unwrap();
     let own = niceness(&whole);
     let threads = threads(&tokenist, "stat");
-    for (named, behind) in
-        [("shard-", 0), ("aggregator", 0), ("writer", 0), ("admin", 5), ("reader-0", 5), ("reader-1", 5)]
-    {
+    for (named, behind) in [
+        ("shard-", 0),
+        ("aggregator", 0),
+        ("writer", 0),
+        ("rules", 0),
+        ("reader-rules", 0),
+        ("admin", 5),
+        ("reader-0", 5),
+        ("reader-1", 5),
+    ] {
         let of_name: Vec<_> = threads.iter().filter(|(name, _)| name.starts_with(named)).collect();
         assert!(!of_name.is_empty(), "{named} is a thread");
         for (name, stat) in of_name {

@@ -146,8 +146,8 @@ pub fn start(
     rebook(&mut *store, &mut aggregator, now).map_err(io::Error::other)?;
     let lanes = aggregator.take_lanes(store.lanes(lane_count).map_err(io::Error::other)?);
     let supervisor = Supervisor::default();
-    let reads = start_readers(&supervisor, &*store, &READERS, config.command_queue)?;
-    let rule_reads = start_readers(&supervisor, &*store, &[RULE_READER], config.command_queue)?;
+    let reads = start_readers(&supervisor, &*store, &READERS, config.command_queue, true)?;
+    let rule_reads = start_readers(&supervisor, &*store, &[RULE_READER], config.command_queue, false)?;
     let (reports, reports_waiting) = channel::bounded(config.report_queue);
     let (commands, commands_waiting) = channel::bounded(config.command_queue);
     let domain_events = DomainEvents::new();
@@ -199,9 +199,10 @@ fn start_readers(
     store: &dyn Store,
     names: &[&'static str],
     waiting_max: usize,
+    are_operators: bool,
 ) -> io::Result<Reads> {
     let readers: Result<Vec<_>, StoreError> = names.iter().map(|name| Ok((*name, store.reader()?))).collect();
-    reads::start(supervisor, readers.map_err(io::Error::other)?, waiting_max)
+    reads::start(supervisor, readers.map_err(io::Error::other)?, waiting_max, are_operators)
 }
 
 impl Thread {

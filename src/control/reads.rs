@@ -29,23 +29,29 @@ impl fmt::Debug for Reads {
 }
 
 /// Starts one thread for each reader, which they end when the last asker is gone. `waiting_max` questions may wait.
+/// Those of operators run behind all that serves and counts; what restrains users does not.
 pub(crate) fn start(
     supervisor: &Supervisor,
     readers: Vec<(&str, Box<dyn Reader>)>,
     waiting_max: usize,
+    are_operators: bool,
 ) -> io::Result<Reads> {
     let (jobs, waiting) = channel::bounded::<(Patience, Job)>(waiting_max);
     for (name, mut reader) in readers {
         let waiting = waiting.clone();
         // A question that panics gives no answer; the next one is another.
-        supervisor.spawn_behind(name, move || {
+        let work = move || {
             for (patience, job) in &waiting {
                 if !patience.is_over() {
                     reader.hurry(&patience);
                     job(&mut *reader);
                 }
             }
-        })?;
+        };
+        match are_operators {
+            true => supervisor.spawn_behind(name, work)?,
+            false => supervisor.spawn(name, work)?,
+        };
     }
     Ok(Reads(jobs))
 }
