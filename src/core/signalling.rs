@@ -1,10 +1,12 @@
-//! Calls: sessions whose sound goes by WebRTC or SIP, past every socket. They are begun and steered by requests, and watched over
-//! a socket that is attached to them.
+//! Calls: sessions whose sound goes by WebRTC or SIP. They are begun and steered by requests, and watched over a socket that is
+//! attached to them, or relayed.
 //!
 //! Start at [`Signal::of`] with a request's method and path, then [`offer::read`] with its body. Where the call is named in an
-//! answer says [`named_in`], and where its socket and its end are, a [`Place`]. Invariant: nothing of SDP is read here but that it is
-//! some, and whatever names a call can stand in a path.
+//! answer says [`named_in`], and where its socket and its end are, a [`Place`]. What a [`description`] says is read where the call is
+//! relayed, and to whom a [`datagram`] of it is. Invariant: whatever names a call can stand in a path.
 
+pub mod datagram;
+pub mod description;
 pub mod offer;
 
 use crate::dialect::{Calls, Dialect};

@@ -8,7 +8,7 @@ use crate::browser_token;
 use crate::dialect::{self, Calls, ProviderEvent, Settings};
 use crate::doubt::Keys;
 use crate::id::Model;
-use crate::json::{Fields, Value};
+use crate::json::{Fields, Text, Value};
 use crate::meter::Models;
 use std::borrow::Cow;
 use std::fmt;
@@ -174,25 +174,46 @@ impl Offer {
             Value::Object(raw) if field.key.is("session") => Some(raw.to_vec()),
             _ => None,
         });
-        let bound = match &self.form {
-            Form::Json(body) => {
-                Bound { content_type: "application/json".into(), body: laid(body)?.into_bytes() }
-            }
-            Form::Settings => {
-                let body = session.clone().unwrap_or_default();
-                Bound { content_type: "application/json".into(), body }
-            }
-            Form::Sdp | Form::Parts => self.form_of(session.as_deref().unwrap_or(b"{}"), boundary),
+        self.form = match &self.form {
+            Form::Json(body) => Form::Json(laid(body)?.into_bytes()),
+            Form::Settings => Form::Settings,
+            Form::Sdp | Form::Parts => Form::Parts,
         };
-        self.session = session;
-        Ok(bound)
+        self.session = Some(session.unwrap_or_else(|| b"{}".to_vec()));
+        Ok(self.body(boundary))
     }
 
-    fn form_of(&self, session: &[u8], boundary: &str) -> Bound {
-        let mut body = Vec::new();
-        for (name, kind, value) in
-            [("sdp", "application/sdp", &*self.sdp), ("session", "application/json", session)]
+    /// The same with another description in place of its own.
+    pub fn carry(&mut self, sdp: &str, boundary: &str) -> Bound {
+        if let Form::Json(body) = &mut self.form
+            && let Some(other) = with_sdp(body, sdp)
         {
+            *body = other;
+        }
+        self.sdp = sdp.as_bytes().to_vec();
+        self.body(boundary)
+    }
+
+    /// What is offered, in SDP.
+    pub fn sdp(&self) -> &[u8] {
+        &self.sdp
+    }
+
+    /// As it goes on.
+    fn body(&self, boundary: &str) -> Bound {
+        let (kind, body) = match &self.form {
+            Form::Json(body) => ("application/json", body.clone()),
+            Form::Settings => ("application/json", self.session.clone().unwrap_or_default()),
+            Form::Sdp => ("application/sdp", self.sdp.clone()),
+            Form::Parts => return self.form_of(boundary),
+        };
+        Bound { content_type: kind.into(), body }
+    }
+
+    fn form_of(&self, boundary: &str) -> Bound {
+        let mut body = Vec::new();
+        let session = self.session.as_ref().map(|session| ("session", "application/json", &**session));
+        for (name, kind, value) in [("sdp", "application/sdp", &*self.sdp)].into_iter().chain(session) {
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
             );
@@ -203,6 +224,37 @@ impl Offer {
         body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Bound { content_type: format!("multipart/form-data; boundary={boundary}"), body }
     }
+}
+
+/// The description in an answer that begins a call.
+pub fn answered(calls: Calls, body: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match calls {
+        Calls::Realtime => Some(Cow::Borrowed(body)),
+        Calls::Live => Some(Cow::Owned(sdp_in(body)?.decode().into_owned().into_bytes())),
+    }
+}
+
+/// An answer with another description in place of its own.
+pub fn answer_with(calls: Calls, body: &[u8], sdp: &str) -> Option<Vec<u8>> {
+    match calls {
+        Calls::Realtime => Some(sdp.as_bytes().to_vec()),
+        Calls::Live => with_sdp(body, sdp),
+    }
+}
+
+/// The text `transport.sdp` of an object.
+fn sdp_in(body: &[u8]) -> Option<Text<'_>> {
+    let transport = Fields::of(body).filter(|field| field.key.is("transport")).last()?.value.fields()?;
+    transport.filter(|field| field.key.is("sdp")).last()?.value.text()
+}
+
+/// An object with another text in place of its `transport.sdp`.
+fn with_sdp(body: &[u8], sdp: &str) -> Option<Vec<u8>> {
+    let own = sdp_in(body)?.raw;
+    let at = own.as_ptr() as usize - body.as_ptr() as usize;
+    let quoted = serde_json::to_string(sdp).ok()?;
+    let text = &quoted.as_bytes()[1..quoted.len() - 1];
+    Some([&body[..at], text, &body[at + own.len()..]].concat())
 }
 
 /// A model's name, if one is said.
@@ -305,6 +357,30 @@ mod tests {
         let long = format!("{SDP}{}", "a".repeat(SDP_BYTES_MAX as usize));
         let said = models(Calls::Realtime, "application/sdp", &long).unwrap_err();
         assert_eq!(said, format!("it is longer than {SDP_BYTES_MAX} bytes"));
+    }
+
+    #[test]
+    fn another_description_goes_on_in_the_form_that_the_first_came_in() {
+        let other = "v=0\r\no=\"other\" 1\r\n";
+        let live = format!(
+            r#"{{"transport":{{"type":"webrtc","sdp":{SDP:?},"x":[1]}},"session":{{"model":"gpt-live-1"}}}}"#
+        );
+        for (calls, kind, body) in [
+            (Calls::Realtime, "application/sdp", SDP.to_owned()),
+            (Calls::Realtime, FORM, form(&[("sdp", SDP)])),
+            (Calls::Realtime, FORM, form(&[("session", r#"{"model":"m"}"#), ("sdp", SDP)])),
+            (Calls::Live, "application/json", live.clone()),
+        ] {
+            let mut offer = read(&Doing::Offer, calls, Some(kind), body.as_bytes()).unwrap();
+            let carried = offer.carry(other, "x");
+            let again = read(&Doing::Offer, calls, Some(&carried.content_type), &carried.body).unwrap();
+            assert_eq!((again.sdp(), &again.session), (other.as_bytes(), &offer.session), "{kind}");
+        }
+        let answer = answer_with(Calls::Live, live.as_bytes(), other).unwrap();
+        assert_eq!(answered(Calls::Live, &answer).unwrap(), other.as_bytes());
+        assert!(String::from_utf8_lossy(&answer).ends_with(r#","x":[1]},"session":{"model":"gpt-live-1"}}"#));
+        assert_eq!(answered(Calls::Live, b"{}"), None);
+        assert_eq!(answer_with(Calls::Realtime, b"v=0", other).unwrap(), other.as_bytes());
     }
 
     #[test]
