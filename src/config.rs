@@ -3,6 +3,7 @@
 //! Start at [`load`]. The defaults in [`settings`] are the schema: a key that they do not name is refused with the
 //! nearest one that they do, and an environment variable is read as the type its default has.
 
+mod calls;
 mod check;
 mod environment;
 mod form;
@@ -10,9 +11,8 @@ mod places;
 mod settings;
 mod uri;
 
-pub(crate) use settings::{
-    Config, Driver, Provider, Refuse, Sideband, Store, StoreKind, Tiers, Unmetered, WebRtcMode,
-};
+pub(crate) use calls::{Sideband, WebRtcMode};
+pub(crate) use settings::{Config, Driver, Provider, Refuse, Store, StoreKind, Tiers, Unmetered};
 
 use environment::override_by;
 use form::Setting;

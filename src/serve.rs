@@ -37,7 +37,7 @@ use tokenist_core::retention;
 use tokenist_core::rule::Rule;
 use tokenist_handoff::{Addresses, Calls, Counters, Order, Published, Refusals, mailbox};
 use tokenist_proxy::reporter::HELD_MAX;
-use tokenist_proxy::{IdentityRules, Links, ServerConfig, Signer};
+use tokenist_proxy::{IdentityRules, Links, MediaListen, ServerConfig, Signer};
 use tracing_subscriber::EnvFilter;
 
 /// Orders that may wait for a shard; an admission is one.
@@ -534,6 +534,12 @@ fn proxy_config(
         webrtc: match config.webrtc.mode {
             WebRtcMode::Off => tokenist_proxy::WebRtc::Off,
             WebRtcMode::Direct => tokenist_proxy::WebRtc::Direct,
+            WebRtcMode::Relay => tokenist_proxy::WebRtc::Relay,
+        },
+        media: MediaListen {
+            public_ips: config.webrtc.addresses([&proxy.listen, &proxy.tls_listen]).unwrap_or_default(),
+            udp_port: config.webrtc.udp_port,
+            tcp_port: Some(config.webrtc.tcp_port).filter(|port| *port != 0),
         },
         sideband: match config.webrtc.sideband {
             Sideband::Required => tokenist_proxy::Sideband::Required,

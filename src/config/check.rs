@@ -2,6 +2,7 @@
 //!
 //! Start at [`check`]. What it says begins with the key, by which its place is found, and tells how to mend it.
 
+use super::calls::WebRtcMode;
 use super::settings::{Config, Provider, Store, StoreKind};
 use super::{ConfigError, Origin, variables, wrong};
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ fn check_all(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     Models::parse(&config.limits.models).map_err(|what| wrong(at, format!("limits.models: {what}")))?;
     check_store(at, &config.store)?;
+    check_calls(at, config)?;
     check_origins(at, config)?;
     Origins::parse(&config.browser.origins).map_err(|what| wrong(at, format!("browser.origins: {what}")))?;
     Ok(())
@@ -60,6 +62,24 @@ fn check_addresses(at: &str, config: &Config) -> Result<(), ConfigError> {
     }
     if !proxy.tls_listen.is_empty() && (proxy.tls_cert.is_empty() || proxy.tls_key.is_empty()) {
         return Err(wrong(at, "proxy.tls_listen needs proxy.tls_cert and proxy.tls_key, two PEM files"));
+    }
+    Ok(())
+}
+
+fn check_calls(at: &str, config: &Config) -> Result<(), ConfigError> {
+    let webrtc = &config.webrtc;
+    let is_used = webrtc.mode == WebRtcMode::Relay;
+    let addresses = webrtc.addresses([&config.proxy.listen, &config.proxy.tls_listen]);
+    if is_used || !webrtc.public_ips.is_empty() {
+        addresses.map_err(|what| wrong(at, format!("webrtc.public_ips: {what}")))?;
+    }
+    let relays = [
+        ("public_ips", !webrtc.public_ips.is_empty()),
+        ("udp_port", webrtc.udp_port != 0),
+        ("tcp_port", webrtc.tcp_port != 0),
+    ];
+    if let Some((key, _)) = relays.iter().find(|(_, is_set)| *is_set && !is_used) {
+        return Err(wrong(at, format!("webrtc.{key} is used with webrtc.mode = \"relay\" only")));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Every setting with its default.
 
+use super::calls::WebRtc;
 use super::uri::SecretUri;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -126,32 +127,6 @@ pub(crate) struct Http {
 pub(crate) struct Browser {
     /// Origins whose pages may come to the data port, separated by commas; `*` for any, empty for none.
     pub(crate) origins: String,
-}
-
-/// Calls, by WebRTC or SIP.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct WebRtc {
-    /// Where a call's sound and events pass: `direct`, between the application and the provider, or nowhere, `off`.
-    pub(crate) mode: WebRtcMode,
-    /// Whether a call is ended that cannot be watched, or goes on uncounted.
-    pub(crate) sideband: Sideband,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum WebRtcMode {
-    Off,
-    #[default]
-    Direct,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Sideband {
-    #[default]
-    Required,
-    BestEffort,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

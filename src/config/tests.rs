@@ -85,12 +85,41 @@ fn a_key_that_is_not_known_is_refused_with_the_nearest() {
             "tokenist.toml, line 3: provider.name = \"openai\" is given twice; each needs its own",
         ),
         (
+            "[proxy]\nlisten = \"0.0.0.0:8080\"\n[webrtc]\nmode = \"relay\"",
+            "tokenist.toml, line 3: webrtc.public_ips: webrtc.mode = \"relay\" needs the addresses under which browsers reach \
+             this machine",
+        ),
+        (
+            "[webrtc]\nmode = \"relay\"\npublic_ips = \"203.0.113.7, here\"",
+            "tokenist.toml, line 3: webrtc.public_ips: \"here\" is no address of a machine, such as 203.0.113.7 or 2001:db8::1",
+        ),
+        (
+            "[webrtc]\nudp_port = 3478",
+            "tokenist.toml, line 2: webrtc.udp_port is used with webrtc.mode = \"relay\" only",
+        ),
+        (
             "[[provider]]\nauth = \"xi-api-key\"",
             "tokenist.toml, line 2: provider.auth = \"xi-api-key\" is none of \"bearer\", \"api-key\", \"x-goog-api-key\", \
              \"basic\", \"token\", \"bare\", \"header:NAME\"",
         ),
     ] {
         assert_eq!(check(text, &[]).unwrap_err(), message);
+    }
+}
+
+#[test]
+fn relayed_calls_are_sent_where_browsers_reach_this_machine() {
+    for (text, wanted) in [
+        ("", vec!["127.0.0.1"]),
+        ("[proxy]\nlisten = \"[::1]:8080\"", vec!["::1"]),
+        (
+            "[webrtc]\npublic_ips = \"203.0.113.7, 2001:db8::1\"\nmode = \"relay\"",
+            vec!["203.0.113.7", "2001:db8::1"],
+        ),
+    ] {
+        let config = check(text, &[("TOKENIST_WEBRTC_MODE", "relay")]).unwrap();
+        let addresses = config.webrtc.addresses([&config.proxy.listen, &config.proxy.tls_listen]).unwrap();
+        assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted, "{text}");
     }
 }
 

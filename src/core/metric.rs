@@ -16,6 +16,8 @@ pub enum Metric {
     BytesUpstream,
     MessagesDownstream,
     MessagesUpstream,
+    PacketsDownstream,
+    PacketsUpstream,
     EventsMetered,
     EventsDuplicate,
     EventsEstimated,
@@ -85,6 +87,16 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
     (Metric::BytesUpstream, "tokenist_upstream_bytes_total", "Bytes sent to providers."),
     (Metric::MessagesDownstream, "tokenist_downstream_messages_total", "Messages relayed to applications."),
     (Metric::MessagesUpstream, "tokenist_upstream_messages_total", "Messages relayed to providers."),
+    (
+        Metric::PacketsDownstream,
+        "tokenist_downstream_packets_total",
+        "Packets of sound relayed to the applications of calls.",
+    ),
+    (
+        Metric::PacketsUpstream,
+        "tokenist_upstream_packets_total",
+        "Packets of sound relayed to the providers of calls.",
+    ),
     (Metric::EventsMetered, "tokenist_events_metered_total", "Events whose usage was counted."),
     (
         Metric::EventsDuplicate,

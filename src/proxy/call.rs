@@ -1,13 +1,16 @@
-//! A call's life behind its signalling: attach → hear → hang up → settle.
+//! A call's life behind its signalling: attach → hear → hang up → settle, or relay → hang up → settle.
 //!
-//! Start at [`Reserved::take`], before the provider is asked for the call, then [`Reserved::begin`]. A call is a session without
-//! an application's side: its sound and its events pass between the application and the provider, and what is metered and judged
-//! is what the provider says on a socket that is attached to it. So nothing is withheld; a session that is to end is ended by a
-//! request. Invariants: a call that was begun is watched, or is asked to end, unless the operator has said otherwise; one that
-//! goes on although it was to end goes on being metered, and is shown so.
+//! Start at [`Reserved::take`], before the provider is asked for the call, then [`Reserved::begin`]. A call that is watched is a
+//! session without an application's side: its sound and its events pass between the application and the provider, and what is metered
+//! and judged is what the provider says on a socket that is attached to it. So nothing is withheld; a session that is to end is ended
+//! by a request. One that is relayed has both sides here (`media`). Invariants: a call that was begun is watched, or is asked to end,
+//! unless the operator has said otherwise; one that goes on although it was to end goes on being metered, and is shown so.
 
 mod hangup;
+mod media;
 mod socket;
+
+pub(crate) use media::offering::{NotOffered, Offering};
 
 use crate::asked::Asked;
 use crate::caught;
@@ -22,6 +25,7 @@ use crate::stages;
 use crate::tap::Tap;
 use crate::tokens::Binding;
 use crate::upgrade;
+use media::Relayed;
 use monoio::time::{Duration, sleep};
 use std::pin::pin;
 use std::rc::Rc;
@@ -64,6 +68,16 @@ pub(crate) struct Call {
     pub(crate) transport: Transport,
 }
 
+/// Which way a call's sound and events go.
+pub(crate) enum Way {
+    /// Past us, and a socket watches.
+    Past,
+    /// By us.
+    Here(Relayed),
+    /// No way that the provider has told, so it is to end.
+    Nowhere(String),
+}
+
 /// A session with its place, whose call has not begun. It gives the place back if none does.
 pub(crate) struct Reserved {
     shard: Rc<Shard>,
@@ -99,7 +113,7 @@ impl Reserved {
     }
 
     /// The provider has begun the call. From now on it is a session of its own on this shard, whatever becomes of the request.
-    pub(crate) fn begin(mut self, call: Call) -> Begun {
+    pub(crate) fn begin(mut self, call: Call, way: Way) -> Begun {
         self.has_begun = true;
         let (shard, live) = (Rc::clone(&self.shard), Rc::clone(&self.live));
         live.dialect.set(call.dialect);
@@ -115,8 +129,12 @@ impl Reserved {
         call.report_made(&shard, &live);
         shard.connections.set(shard.connections.get() + 1);
         let begun = Begun { shard: Rc::clone(&shard), live: Rc::clone(&live) };
-        monoio::spawn(run(shard, live, call, tap));
+        monoio::spawn(run(shard, live, call, way, tap));
         begun
+    }
+
+    pub(crate) fn live(&self) -> &Rc<Live> {
+        &self.live
     }
 }
 
@@ -143,8 +161,18 @@ impl Begun {
 }
 
 /// Runs a call to its end. A panic ends this call alone.
-async fn run(shard: Rc<Shard>, live: Rc<Live>, call: Call, mut tap: Tap) {
-    let lived = caught::caught(pin!(life(&shard, &live, &call, &mut tap))).await;
+async fn run(shard: Rc<Shard>, live: Rc<Live>, call: Call, way: Way, mut tap: Tap) {
+    let lived = match way {
+        Way::Past => caught::caught(pin!(life(&shard, &live, &call, &mut tap))).await,
+        Way::Here(relayed) => {
+            let course = Box::pin(media::course::relay(&shard, &live, &call, relayed, &mut tap));
+            caught::caught(pin!(course)).await
+        }
+        Way::Nowhere(why) => {
+            shard.end(&live, CloseReason::UpstreamFailed(why.into()));
+            caught::caught(pin!(hangup::insist(&shard, &live, &call))).await
+        }
+    };
     if lived.is_none() {
         caught::tell(&shard, &live);
         // Nobody watches it any more.

@@ -3,7 +3,7 @@
 use crate::tokens::Signer;
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokenist_core::auth_scheme::AuthScheme;
 use tokenist_core::client::TrustedProxies;
@@ -67,6 +67,8 @@ pub struct Config {
     /// What becomes of requests that nothing is known of.
     pub unmetered: Unmetered,
     pub webrtc: WebRtc,
+    /// Of use where calls are relayed.
+    pub media: MediaListen,
     pub sideband: Sideband,
     /// How much of a request's body is held until its model is known.
     pub body_max_bytes: u64,
@@ -169,6 +171,19 @@ pub enum WebRtc {
     /// Sound and events go between the application and the provider; a socket that is attached to the call watches it.
     #[default]
     Direct,
+    /// They go by us.
+    Relay,
+}
+
+/// Where the applications of relayed calls are told to send.
+#[derive(Clone, Debug, Default)]
+pub struct MediaListen {
+    /// Under which addresses this machine is reached; there is one at least.
+    pub public_ips: Vec<IpAddr>,
+    /// The first shard's port of UDP, behind which are those of the others; 0: any.
+    pub udp_port: u16,
+    /// Likewise of TCP, where it is listened to.
+    pub tcp_port: Option<u16>,
 }
 
 /// Whether a call goes on that no socket can be attached to.

@@ -34,6 +34,7 @@ pub mod live;
 mod local;
 mod opening;
 mod pings;
+mod port;
 mod race;
 mod refuse;
 mod relay;
@@ -51,7 +52,7 @@ mod upgrade;
 mod upstreams;
 mod usage;
 
-pub use config::{Config, Driver, IdentityRules, Provider, Refuse, Sideband, Unmetered, WebRtc};
+pub use config::{Config, Driver, IdentityRules, MediaListen, Provider, Refuse, Sideband, Unmetered, WebRtc};
 pub use io::tls::{CertificateError, client_config, server_config};
 pub use links::Links;
 pub use rustls::{ClientConfig, ServerConfig};
@@ -102,12 +103,19 @@ pub fn start(
         sockets.first().and_then(Option::as_ref).map(std::net::TcpListener::local_addr).transpose()
     };
     let (listen, tls_listen) = (address(&plain)?, address(&tls)?);
+    let media = match config.webrtc {
+        WebRtc::Relay => {
+            let MediaListen { public_ips, udp_port, tcp_port } = &config.media;
+            port::bind::bind(public_ips, *udp_port, *tcp_port, count)?
+        }
+        WebRtc::Off | WebRtc::Direct => Vec::new(),
+    };
     let cpus = if config.pin { one_each(count, affinity()) } else { Vec::new() };
     let config = Arc::new(config);
     let mut shards = Vec::with_capacity(count);
-    let mut lanes = lanes.into_iter();
+    let (mut lanes, mut media) = (lanes.into_iter(), media.into_iter());
     for (index, ((mailbox, plain), tls)) in mailboxes.into_iter().zip(plain).zip(tls).enumerate() {
-        let (lane, reports) = (lanes.next(), reports.clone());
+        let (lane, reports, media) = (lanes.next(), reports.clone(), media.next());
         let (config, links, cpu) = (Arc::clone(&config), links.clone(), cpus.get(index).copied());
         let serve = move || {
             if let Some(cpu) = cpu
@@ -116,7 +124,10 @@ pub fn start(
                 tracing::warn!(shard = index, cpu, %error, "a shard could not be pinned");
             }
             let system = System::new(lane, reports);
-            block_on(driver, shard_loop::run(index, config, links, mailbox, system, Sockets { plain, tls }))
+            block_on(
+                driver,
+                shard_loop::run(index, config, links, mailbox, system, Sockets { plain, tls, media }),
+            )
         };
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }

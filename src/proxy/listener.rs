@@ -7,6 +7,7 @@ use crate::arrival::{Accepted, Arrival};
 use crate::io::stream::{is_cancelled, is_out_of_files};
 use crate::io::tcp;
 use crate::io::tls::{Scheme, TLS_ALERT};
+use crate::port;
 use crate::refuse::in_http_words;
 use crate::session;
 use crate::shard::Shard;
@@ -33,6 +34,8 @@ const UNSERVED_MAX: usize = 64;
 pub(crate) struct Sockets {
     pub(crate) plain: Option<net::TcpListener>,
     pub(crate) tls: Option<net::TcpListener>,
+    /// Where calls are relayed.
+    pub(crate) media: Option<port::bind::Sockets>,
 }
 
 /// Whether an address may be one that another process listens on.

@@ -12,11 +12,12 @@ use crate::keys::KeyRing;
 use crate::links::Links;
 use crate::live::{Http, Live, Taking};
 use crate::pings::{Beats, Toward};
+use crate::port::Port;
 use crate::race::Winners;
 use crate::reporter::{Held, Kept};
 use crate::tally::Tally;
 use crate::upstreams::Upstreams;
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -57,6 +58,8 @@ pub struct Shard<E = System> {
     pub accounts: Accounts,
     pub(crate) winners: Winners,
     pub(crate) upstreams: Upstreams,
+    /// Of relayed calls, where there may be such.
+    pub(crate) port: OnceCell<Rc<Port>>,
     /// Accepted and not ended, whether a session became of it or not.
     pub(crate) connections: Cell<usize>,
     sessions: RefCell<HashMap<SessionId, Rc<Live>>>,
@@ -98,6 +101,7 @@ impl<E: Environment> Shard<E> {
             accounts: Accounts::new(config.account_cache_max, config.tick_ms),
             winners: Winners::default(),
             upstreams: Upstreams::new(config.providers.len()),
+            port: OnceCell::new(),
             connections: Cell::new(0),
             sessions: RefCell::default(),
             sessions_opened: Cell::new(0),

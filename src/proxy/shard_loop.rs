@@ -6,6 +6,8 @@ use crate::config::Config;
 use crate::environment::System;
 use crate::links::Links;
 use crate::listener;
+use crate::port::Port;
+use crate::port::bind::Sockets;
 use crate::shard::Shard;
 use monoio::net::UnixStream;
 use monoio::time::{Duration, sleep};
@@ -21,9 +23,12 @@ pub(crate) async fn run(
     links: Links,
     orders: Mailbox<Order>,
     system: System,
-    sockets: listener::Sockets,
+    mut sockets: listener::Sockets,
 ) {
     let shard = Rc::new(Shard::new(index, config, links, system));
+    if let Some(sockets) = sockets.media.take() {
+        open_port(&shard, sockets);
+    }
     let listeners = listener::listen(&shard, sockets);
     let notifier = Arc::clone(orders.notifier());
     let obeying = monoio::spawn(obey(Rc::clone(&shard), orders));
@@ -48,6 +53,18 @@ pub(crate) async fn run(
     notifier.notify();
     obeying.await;
     sleep(Duration::from_millis(1)).await;
+}
+
+/// Takes what comes for relayed calls, for as long as the shard lives.
+fn open_port(shard: &Rc<Shard>, sockets: Sockets) {
+    match Port::new(sockets, &shard.config.media.public_ips).map(Rc::new) {
+        Ok(port) => {
+            let is_first = shard.port.set(Rc::clone(&port)).is_ok();
+            assert!(is_first, "a shard has one port for calls");
+            monoio::spawn(port.run());
+        }
+        Err(error) => tracing::error!(%error, "a shard cannot relay calls"),
+    }
 }
 
 /// Carries out orders as they come.

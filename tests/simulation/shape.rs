@@ -13,7 +13,9 @@ use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::origin::Origins;
 use tokenist_core::provider::{Routes, Served};
-use tokenist_proxy::{Config, Driver, IdentityRules, Provider, Refuse, Sideband, Unmetered, WebRtc};
+use tokenist_proxy::{
+    Config, Driver, IdentityRules, MediaListen, Provider, Refuse, Sideband, Unmetered, WebRtc,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -159,6 +161,7 @@ impl Shape {
             refuse: Refuse::Auto,
             unmetered: Unmetered::Refuse,
             webrtc: WebRtc::Direct,
+            media: MediaListen::default(),
             sideband: Sideband::Required,
             body_max_bytes: 8 << 20,
             include_usage: true,

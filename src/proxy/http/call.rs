@@ -13,8 +13,9 @@ use crate::admission;
 use crate::admit;
 use crate::asked::Asked;
 use crate::browser;
-use crate::call::{Call, Reserved};
+use crate::call::{Call, NotOffered, Offering, Reserved, Way};
 use crate::client::says_tls;
+use crate::clock;
 use crate::config::{Sideband, WebRtc};
 use crate::cors;
 use crate::holders::Holders;
@@ -35,7 +36,7 @@ use tokenist_core::key::ProviderKey;
 use tokenist_core::message::Transport;
 use tokenist_core::meter::Models;
 use tokenist_core::provider::Route;
-use tokenist_core::signalling::offer::{BODY_BYTES_MAX, Offer, Wrong, read};
+use tokenist_core::signalling::offer::{BODY_BYTES_MAX, Bound, Offer, Wrong, answer_with, answered, read};
 use tokenist_core::signalling::{Doing, Place, at_host, named_in, spoken};
 
 /// The longest answer to an offer.
@@ -44,6 +45,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 const WHOSE: [&str; 2] = ["openai-organization", "openai-project"];
 
 const OFF: &str = "calls (WebRTC, SIP) are off here; an operator turns them on with webrtc.mode";
+const UNCONNECTED: &str = "too many calls here have not connected yet";
 const UNNAMED: &str = "a call's session has to, in the field `model`, or its URL";
 
 /// A call that the answer to a request begins.
@@ -54,6 +56,8 @@ pub(super) struct Making<'a> {
     told: Option<Vec<u8>>,
     /// How the client has come here.
     scheme: &'static str,
+    /// What is offered by us, where the call is relayed.
+    offering: Option<Offering>,
 }
 
 /// Reads what is asked for, and chooses the provider. `None`: it begins no call.
@@ -93,10 +97,18 @@ pub(super) async fn plan<'a>(
             if let Some(body) = bind(live, head, calling, &mut offer)? {
                 content = body;
             }
+            let offering = match shard.config.webrtc {
+                WebRtc::Relay if calling.signal.doing == Doing::Offer => {
+                    let (offering, body) = offer_in_turn(shard, live, head, &mut offer)?;
+                    content = body;
+                    Some(offering)
+                }
+                _ => None,
+            };
             let asked = Asked { models: models(shard, head, calling, &offer)?, call: None };
             let reserved = reserve(shard, live, &route, &asked, own_key.is_some()).await;
             let reserved = reserved.map_err(Failed::Refused)?;
-            Some(Making { calling, reserved, asked, told: offer.told(), scheme })
+            Some(Making { calling, reserved, asked, told: offer.told(), scheme, offering })
         }
     };
     let path = calling.signal.path(route.at(live.provider.get().unwrap_or_default()).1);
@@ -181,12 +193,38 @@ fn bind(
         let why = "a page's token says what its session is, so it offers its call to …/realtime/calls";
         return Err(Failed::Refused(CloseReason::CallRefused(why)));
     }
-    let boundary = format!("tokenist-{:016x}-{:08x}", live.id().0, u32::from_le_bytes(live.mask_key()));
-    let bound = offer.bind(&settings, &boundary).map_err(wrong)?;
+    let bound = offer.bind(&settings, &boundary(live)).map_err(wrong)?;
+    Ok(Some(put(head, bound)))
+}
+
+/// What ends the parts of a form of ours.
+fn boundary(live: &Live) -> String {
+    format!("tokenist-{:016x}-{:08x}", live.id().0, u32::from_le_bytes(live.mask_key()))
+}
+
+/// The body of a request that is written by us.
+fn put(head: &mut RequestHead, bound: Bound) -> Vec<u8> {
     head.headers.0.retain(|line| !line.is("content-type"));
     let value = HeaderValue::parse(bound.content_type).expect("it is of our own making");
     head.headers.0.push(Header { name: HeaderName::literal("Content-Type"), value });
-    Ok(Some(bound.body))
+    bound.body
+}
+
+/// Has us offer to the provider what the client offers to us, in the same form: the body in place of its own.
+fn offer_in_turn(
+    shard: &Shard,
+    live: &Live,
+    head: &mut RequestHead,
+    offer: &mut Offer,
+) -> Result<(Offering, Vec<u8>), Failed> {
+    let port = shard.port.get().ok_or(Failed::Refused(CloseReason::CallRefused(OFF)))?;
+    let (offering, sdp) =
+        Offering::new(port, offer.sdp(), clock::precise).map_err(|not_offered| match not_offered {
+            NotOffered::Wrong(what) => wrong(Wrong::Malformed(format!("its offer cannot be served: {what}"))),
+            NotOffered::Full => Failed::Refused(CloseReason::Overloaded(UNCONNECTED.into())),
+        })?;
+    let bound = offer.carry(&sdp, &boundary(live));
+    Ok((offering, put(head, bound)))
 }
 
 /// The models that the session is to use: as its settings name them, or else its URL.
@@ -208,6 +246,27 @@ fn models(shard: &Shard, head: &RequestHead, calling: &Calling, offer: &Offer) -
     }
 }
 
+/// Which way a call goes that was answered so, and how the client is answered.
+fn way(
+    shard: &Shard,
+    calls: Calls,
+    offering: Option<Offering>,
+    live: &Rc<Live>,
+    body: Vec<u8>,
+) -> (Way, Vec<u8>) {
+    let Some(offering) = offering else { return (Way::Past, body) };
+    let answered = answered(calls, &body).ok_or("there is no `transport.sdp` in it".to_owned());
+    let relayed = answered.and_then(|sdp| offering.answered(&sdp, shard, live));
+    let told = relayed.and_then(|(relayed, sdp)| {
+        let body = answer_with(calls, &body, &sdp).ok_or("there is no `transport.sdp` in it".to_owned())?;
+        Ok((relayed, body))
+    });
+    match told {
+        Ok((relayed, body)) => (Way::Here(relayed), body),
+        Err(why) => (Way::Nowhere(format!("its answer to the offer cannot be used: {why}")), Vec::new()),
+    }
+}
+
 impl Exchange<'_> {
     /// Passes on the answer that begins a call, once the call is a session.
     pub(super) async fn begin_call(
@@ -223,7 +282,7 @@ impl Exchange<'_> {
             Ok(body) => body,
             Err(lost) => return Answered::Nothing(self.failed(lost)),
         };
-        let Making { calling, reserved, asked, told, scheme } = making;
+        let Making { calling, reserved, asked, told, scheme, offering } = making;
         let location = head.headers.get("location").and_then(|line| std::str::from_utf8(line).ok());
         let id = match &calling.signal.doing {
             Doing::Accept(id) => Some(id.clone()),
@@ -233,7 +292,15 @@ impl Exchange<'_> {
             let why = "its answer names no call, so what that costs could not be known";
             return Answered::Nothing(self.failed_by(CloseReason::UpstreamFailed(why.into())));
         };
-        let begun = reserved.begin(self.call(calling, &id, asked, told));
+        let (way, body) = way(self.shard, calling.signal.calls, offering, reserved.live(), body);
+        let lost = match &way {
+            Way::Nowhere(why) => Some(why.clone()),
+            Way::Past | Way::Here(_) => None,
+        };
+        let begun = reserved.begin(self.call(calling, &id, asked, told), way);
+        if let Some(why) = lost {
+            return Answered::Nothing(self.failed_by(CloseReason::UpstreamFailed(why.into())));
+        }
         let host = String::from_utf8_lossy(self.head.headers.get("host").unwrap_or_default());
         let location = location.map(|location| at_host(location, scheme, &host));
         let location = location.and_then(|location| HeaderValue::parse(location).ok());
