@@ -1,0 +1,594 @@
+//! Relayed calls: sound and messages pass by tokenist, which counts, cuts and ends them, between an application and a provider that
+//! are both here.
+
+mod ends_of_calls;
+mod raw;
+
+use ends_of_calls::{Heard, Peer, USUAL, Wish};
+use raw::http::{Whole, message};
+use raw::*;
+use serde_json::{Value, json};
+use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use str0m::format::Codec;
+use tokenist_kit::{PATIENCE, Tokenist, eventually, request as ask_http};
+
+const MODEL: &str = "gpt-realtime";
+const WHO: [&str; 2] = ["Authorization: Bearer sk-alice", ALICE];
+const ALL: [Codec; 3] = [Codec::Opus, Codec::PCMU, Codec::PCMA];
+
+/// A call under way, with both of its ends.
+struct Call {
+    app: Peer,
+    provider: Peer,
+    asked: Whole,
+    answer: Whole,
+}
+
+fn start_as(provider: &Upstream, more: &[(&str, &str)]) -> Tokenist {
+    let relays = [("webrtc.mode", "relay"), ("admission.refuse", "close"), ("metering.linger_seconds", "3")];
+    start(&provider.origin(), &[&relays, more].concat())
+}
+
+fn offer(target: &str, who: &[&str], kind: &str, body: &str) -> String {
+    let (kind, length) = (format!("Content-Type: {kind}"), format!("Content-Length: {}", body.len()));
+    request(&format!("POST {target}"), &[who, &[&kind, &length]].concat()) + body
+}
+
+/// An answer that begins a call, each with an id of its own.
+fn created(kind: &str, body: &str) -> String {
+    static CALLS: AtomicUsize = AtomicUsize::new(1);
+    let id = CALLS.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "HTTP/1.1 201 Created\r\nContent-Type: {kind}\r\nLocation: /v1/realtime/calls/rtc_{id}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Begins a call, whose ends are not connected yet.
+fn begin(proxy: &Tokenist, provider: &Upstream, wish: Wish<'_>, who: &[&str]) -> Call {
+    begin_with(proxy, provider, wish, who, |offer| Peer::answering(offer, &ALL))
+}
+
+fn begin_with(
+    proxy: &Tokenist,
+    provider: &Upstream,
+    wish: Wish<'_>,
+    who: &[&str],
+    answer: impl FnOnce(&str) -> (Peer, String),
+) -> Call {
+    let (app, sdp) = Peer::offering(wish);
+    let mut client = Wire::connect(proxy.listen);
+    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), who, "application/sdp", &sdp));
+    let mut line = provider.accept();
+    let asked = message(&mut line);
+    let offered = String::from_utf8(asked.body.clone()).unwrap();
+    assert!(
+        !offered.contains(&app.address.port().to_string()),
+        "the provider is offered no way past us: {offered}"
+    );
+    let (peer, answered) = answer(&offered);
+    line.send(created("application/sdp", &answered));
+    let answer = message(&mut client);
+    assert_eq!(answer.status, 201, "{}", answer.head);
+    let told = String::from_utf8(answer.body.clone()).unwrap();
+    assert!(!told.contains(&format!(" {} ", peer.address.port())), "nor is the application told one: {told}");
+    app.accept(&told);
+    Call { app, provider: peer, asked, answer }
+}
+
+/// Begins a call and waits until its events pass.
+fn call_as(proxy: &Tokenist, provider: &Upstream, wish: Wish<'_>, who: &[&str]) -> Call {
+    let call = begin(proxy, provider, wish, who);
+    if let Some(label) = wish.label {
+        assert_eq!(call.provider.opened(), label);
+        assert_eq!(call.app.opened(), label);
+    }
+    call
+}
+
+fn call(proxy: &Tokenist, provider: &Upstream) -> Call {
+    call_as(proxy, provider, USUAL, &WHO)
+}
+
+fn done(id: &str, text_in: u64, audio_out: u64) -> String {
+    let usage = json!({"total_tokens": text_in + audio_out, "input_tokens": text_in, "output_tokens": audio_out,
+        "input_token_details": {"text_tokens": text_in, "audio_tokens": 0},
+        "output_token_details": {"text_tokens": 0, "audio_tokens": audio_out}});
+    json!({"type": "response.done", "response": {"id": id, "status": "completed", "usage": usage}})
+        .to_string()
+}
+
+fn began(id: &str) -> String {
+    json!({"type": "response.created", "response": {"id": id}}).to_string()
+}
+
+fn words(id: &str) -> String {
+    json!({"type": "response.output_audio_transcript.delta", "response_id": id,
+        "delta": "thirty bytes of what is spoken"})
+    .to_string()
+}
+
+/// The next request that ends a call.
+#[track_caller]
+fn hangup(provider: &Upstream, patience: Duration) {
+    let mut line = eventually(patience, || provider.poll(), Option::is_some).expect("it is asked to end");
+    let asked = message(&mut line);
+    let target = asked.head.lines().next().unwrap_or_default();
+    assert!(target.starts_with("POST /v1/realtime/calls/rtc_") && target.contains("/hangup "), "{target}");
+    line.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+fn usage(proxy: &Tokenist, user: &str) -> Value {
+    proxy.get(&format!("/admin/users/{user}/usage"))["usage"].clone()
+}
+
+#[track_caller]
+fn expect_tokens(proxy: &Tokenist, tokens: u64) {
+    let total = || usage(proxy, "alice")["totalTokens"].clone();
+    assert_eq!(eventually(PATIENCE, total, |total| *total == json!(tokens)), json!(tokens));
+}
+
+fn sessions(proxy: &Tokenist) -> Vec<Value> {
+    proxy.get("/admin/sessions")["sessions"].as_array().cloned().unwrap_or_default()
+}
+
+#[track_caller]
+fn expect_none(proxy: &Tokenist) {
+    let left = eventually(PATIENCE, || sessions(proxy), Vec::is_empty);
+    assert!(left.is_empty(), "its place is given back: {left:?}");
+}
+
+/// All that comes until the end of the call.
+fn to_the_end(peer: &Peer) -> Vec<Heard> {
+    let mut all = Vec::new();
+    while let Some(heard) = peer.poll(PATIENCE) {
+        let is_end = heard == Heard::Closed;
+        all.push(heard);
+        if is_end {
+            return all;
+        }
+    }
+    panic!("the call has no end: {all:?}");
+}
+
+fn messages(heard: &[Heard]) -> Vec<&str> {
+    heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Message(text, _) => Some(&**text),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The numbers of the packets of sound that come within this time.
+fn sounds(peer: &Peer, count: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        match peer.poll(Duration::from_millis(1_000)) {
+            Some(Heard::Sound(_, payload, _)) => {
+                assert_eq!(&payload[..5], b"sound");
+                numbers.push(u64::from_be_bytes(payload[5..13].try_into().unwrap()));
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    numbers
+}
+
+#[test]
+fn sound_and_messages_pass_both_ways_as_they_are_and_usage_is_counted_to_the_token() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call(&proxy, &provider);
+    assert!(
+        call.asked.head.starts_with("POST /v1/realtime/calls?model=gpt-realtime HTTP/1.1"),
+        "{}",
+        call.asked.head
+    );
+    assert_eq!(call.asked.header("content-type"), Some("application/sdp"));
+    assert_eq!(call.answer.header("content-type"), Some("application/sdp"));
+    let location = call.answer.header("location").unwrap_or_default();
+    assert!(location.starts_with("/v1/realtime/calls/rtc_"), "{location}");
+
+    call.app.say(r#"{"type":"session.update","session":{"type":"realtime"}}"#);
+    assert_eq!(call.provider.message(), r#"{"type":"session.update","session":{"type":"realtime"}}"#);
+    for codec in ALL {
+        call.app.play(50, codec);
+        let first = 50 * ALL.iter().position(|other| *other == codec).unwrap() as u64;
+        assert_eq!(sounds(&call.provider, 50), (first..first + 50).collect::<Vec<_>>(), "{codec:?} up");
+        call.provider.play(50, codec);
+        assert_eq!(sounds(&call.app, 50), (first..first + 50).collect::<Vec<_>>(), "{codec:?} down");
+    }
+    for way in ["up", "down"] {
+        assert_eq!(proxy.metric(&format!("tokenist_{way}stream_packets_total")), Some(150.0), "{way}");
+    }
+    for event in [began("resp_1"), done("resp_1", 100, 40), done("resp_1", 100, 40), done("resp_2", 200, 60)]
+    {
+        call.provider.say(&event);
+        assert_eq!(call.app.message(), event);
+    }
+    call.provider.say_bytes(true, vec![0, 1, 255]);
+    assert_eq!(call.app.next(), Heard::Binary(vec![0, 1, 255]));
+    let long = format!(r#"{{"type":"session.updated","x":"{}"}}"#, "y".repeat(200_000));
+    call.provider.say(&long);
+    assert_eq!(call.app.message(), long);
+    expect_tokens(&proxy, 400);
+    let listed = sessions(&proxy);
+    assert_eq!(
+        (&listed[0]["transport"], &listed[0]["model"]),
+        (&json!("webrtc"), &json!(MODEL)),
+        "{listed:?}"
+    );
+
+    call.app.close();
+    hangup(&provider, PATIENCE);
+    assert_eq!(to_the_end(&call.provider).last(), Some(&Heard::Closed));
+    expect_none(&proxy);
+    let used = usage(&proxy, "alice");
+    assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(400), &json!(0.0)), "{used}");
+}
+
+#[test]
+fn at_a_limit_the_crossing_event_is_the_last_and_the_reason_comes_before_the_end() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("limits.max_total_tokens", "120")]);
+    let call = call(&proxy, &provider);
+    call.provider.say(&began("resp_1"));
+    let crossing = done("resp_1", 100, 40);
+    let beside = json!({"type": "rate_limits.updated"}).to_string();
+    for event in [&crossing, &done("resp_2", 1, 1), &beside] {
+        call.provider.say(event);
+    }
+    let crossed_at = Instant::now();
+    // It speaks on, whatever it is told.
+    for _ in 0..50 {
+        call.provider.play(1, Codec::Opus);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let heard = to_the_end(&call.app);
+    let texts = messages(&heard);
+    assert_eq!((texts[0], texts[1]), (&*began("resp_1"), &*crossing), "{texts:?}");
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    let error: Value = serde_json::from_str(texts[2]).unwrap();
+    assert_eq!(
+        (&error["type"], &error["error"]["code"]),
+        (&json!("error"), &json!("token_limit_reached")),
+        "{error}"
+    );
+    let late = heard.iter().filter(|heard| match heard {
+        Heard::Sound(_, _, at) => *at > crossed_at + Duration::from_millis(100),
+        _ => false,
+    });
+    assert_eq!(late.count(), 0, "sound stops at once");
+    hangup(&provider, PATIENCE);
+    expect_none(&proxy);
+    // What it states of other responses is counted all the same.
+    expect_tokens(&proxy, 142);
+    let past = proxy.get("/admin/sessions/past");
+    assert_eq!(past["sessions"][0]["closeCode"], 4004, "{past}");
+}
+
+#[test]
+fn a_response_that_is_cut_is_asked_to_stop_and_booked_as_its_provider_states_it() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[("limits.max_total_tokens", "120")]);
+    let call = call(&proxy, &provider);
+    call.provider.say(&began("resp_1"));
+    // Some 30 bytes are two seconds of speech, so 40 tokens of sound and 8 of text.
+    (0..3).for_each(|_| call.provider.say(&words("resp_1")));
+    let asked = call.provider.message();
+    assert!(asked.contains("response.cancel"), "{asked}");
+    let heard = to_the_end(&call.app);
+    let texts = messages(&heard);
+    assert_eq!(texts.len(), 5, "{texts:?}");
+    assert!(texts[4].contains("token_limit_reached"), "{texts:?}");
+    call.provider.say(&done("resp_1", 30, 90));
+    hangup(&provider, PATIENCE);
+    expect_none(&proxy);
+    let used = usage(&proxy, "alice");
+    assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(120), &json!(0.0)), "{used}");
+}
+
+#[test]
+fn a_user_who_is_blocked_is_told_and_cut_off() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let calls = [call(&proxy, &provider), call(&proxy, &provider)];
+    let blocked_at = Instant::now();
+    proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"}));
+    for call in &calls {
+        let (text, at) = call.app.find("a reason", |heard| match heard {
+            Heard::Message(text, at) => Some((text.clone(), *at)),
+            _ => None,
+        });
+        assert!(text.contains("user_blocked"), "{text}");
+        assert!(at - blocked_at < Duration::from_millis(500), "{:?}", at - blocked_at);
+        to_the_end(&call.app);
+    }
+    (0..2).for_each(|_| hangup(&provider, PATIENCE));
+    expect_none(&proxy);
+}
+
+#[test]
+fn a_message_that_its_reader_does_not_take_is_answered_by_an_event_and_counted() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let narrow = Wish { message_bytes_max: 65_536, ..USUAL };
+    let call = call_as(&proxy, &provider, narrow, &WHO);
+    let usage = r#""usage":{"total_tokens":7,"input_tokens":7,"output_tokens":0,"input_token_details":{"text_tokens":7}}"#;
+    let long = format!(
+        r#"{{"type":"response.done","response":{{"id":"resp_1","status":"completed",{usage},"x":"{}"}}}}"#,
+        "y".repeat(100_000)
+    );
+    call.provider.say(&long);
+    let told: Value = serde_json::from_str(&call.app.message()).unwrap();
+    assert_eq!(told["error"]["code"], "message_too_big", "{told}");
+    expect_tokens(&proxy, 7);
+    call.provider.say(&began("resp_2"));
+    assert_eq!(call.app.message(), began("resp_2"), "the call goes on");
+}
+
+#[test]
+fn the_codecs_and_lines_of_an_answer_are_what_both_ends_have() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let narrow = Wish { codecs: &[Codec::PCMA, Codec::Opus], ..USUAL };
+    let call = call_as(&proxy, &provider, narrow, &WHO);
+    let offered = String::from_utf8_lossy(&call.asked.body).into_owned();
+    assert!(offered.contains("PCMA/8000") && !offered.contains("PCMU/8000"), "{offered}");
+    call.app.play(3, Codec::PCMA);
+    assert_eq!(sounds(&call.provider, 3), [0, 1, 2]);
+    drop(call);
+    // Without sound.
+    let silent = call_as(&proxy, &provider, Wish { has_sound: false, ..USUAL }, &WHO);
+    assert!(!String::from_utf8_lossy(&silent.asked.body).contains("m=audio"));
+    silent.app.say("{}");
+    assert_eq!(silent.provider.message(), "{}");
+}
+
+#[test]
+fn events_are_heard_also_where_the_application_opens_no_channel() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call_as(&proxy, &provider, Wish { label: None, ..USUAL }, &WHO);
+    assert_eq!(call.provider.opened(), "oai-events");
+    call.provider.say(&done("resp_1", 100, 50));
+    expect_tokens(&proxy, 150);
+    call.app.play(3, Codec::Opus);
+    assert_eq!(sounds(&call.provider, 3), [0, 1, 2]);
+}
+
+#[test]
+fn where_no_udp_passes_a_call_goes_over_tcp() {
+    let provider = Upstream::start();
+    let port = free_port();
+    let proxy = start_as(&provider, &[("webrtc.tcp_port", &port.to_string())]);
+    let call = call_as(&proxy, &provider, Wish { over_tcp: true, ..USUAL }, &WHO);
+    let told = String::from_utf8_lossy(&call.answer.body).into_owned();
+    assert!(told.contains(&format!(" {port} typ host tcptype passive")), "{told}");
+    call.app.play(50, Codec::Opus);
+    assert_eq!(sounds(&call.provider, 50), (0..50).collect::<Vec<_>>());
+    let long = format!(r#"{{"type":"session.updated","x":"{}"}}"#, "y".repeat(200_000));
+    call.provider.say(&long);
+    assert_eq!(call.app.message(), long);
+    call.app.close();
+    hangup(&provider, PATIENCE);
+    expect_none(&proxy);
+}
+
+#[test]
+fn a_provider_that_no_udp_gets_to_is_reached_over_tcp() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = begin_with(&proxy, &provider, USUAL, &WHO, |offer| Peer::answering_over_tcp(offer, &ALL));
+    call.app.opened();
+    call.provider.opened();
+    call.provider.play(50, Codec::Opus);
+    assert_eq!(sounds(&call.app, 50), (0..50).collect::<Vec<_>>());
+    call.provider.say(&done("resp_1", 100, 50));
+    expect_tokens(&proxy, 150);
+    call.provider.close();
+    to_the_end(&call.app);
+    expect_none(&proxy);
+}
+
+/// A port that nobody has.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_page_keeps_to_its_token_over_the_data_channel() {
+    let provider = Upstream::start();
+    let settings = [("provider.api_key_env", "OPERATORS_KEY"), ("OPERATORS_KEY", "sk-operator")];
+    let proxy = start_as(&provider, &settings);
+    let made = proxy.post("/auth/api-keys", &json!({"name": "alice", "userId": "alice"}));
+    let key = format!("Bearer {}", made.json()["apiKey"].as_str().unwrap());
+    let session = json!({"type": "realtime", "model": MODEL, "max_output_tokens": 100});
+    let headers = [("Authorization", &*key), ("Content-Type", "application/json")];
+    let body = json!({"session": session}).to_string();
+    let made = ask_http(proxy.listen, "POST", "/v1/realtime/client_secrets", &headers, &body);
+    let token = format!("Authorization: Bearer {}", made.json()["value"].as_str().unwrap());
+
+    let (app, sdp) = Peer::offering(USUAL);
+    let mut client = Wire::connect(proxy.listen);
+    client.send(offer("/v1/realtime/calls", &[&token], "application/sdp", &sdp));
+    let mut line = provider.accept();
+    let asked = message(&mut line);
+    let form = String::from_utf8(asked.body.clone()).unwrap();
+    assert!(form.contains("\"max_output_tokens\":100"), "{form}");
+    let offered = form.split("\r\n\r\n").nth(1).and_then(|part| part.split("\r\n--tokenist").next()).unwrap();
+    let (peer, answered) = Peer::answering(&format!("{offered}\r\n"), &ALL);
+    line.send(created("application/sdp", &answered));
+    app.accept(&String::from_utf8(message(&mut client).body).unwrap());
+    app.opened();
+    app.say(r#"{"type":"response.create","response":{"max_output_tokens":4000}}"#);
+    let told = app.message();
+    assert!(told.contains("token"), "{told}");
+    to_the_end(&app);
+    hangup(&provider, PATIENCE);
+    let heard = to_the_end(&peer);
+    assert!(messages(&heard).iter().all(|text| !text.contains("4000")), "{heard:?}");
+}
+
+#[test]
+fn a_side_that_dies_without_a_word_is_noticed_and_what_was_under_way_is_booked() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let [of_app, of_provider] = [call(&proxy, &provider), call(&proxy, &provider)];
+    for call in [&of_app, &of_provider] {
+        call.provider.say(&began("resp_1"));
+        call.provider.say(&words("resp_1"));
+        assert_eq!(call.app.message(), began("resp_1"));
+        assert_eq!(call.app.message(), words("resp_1"));
+    }
+    let died_at = Instant::now();
+    of_app.app.die();
+    of_provider.provider.die();
+    let told = of_provider.app.find("a reason", |heard| match heard {
+        Heard::Message(text, _) => Some(text.clone()),
+        _ => None,
+    });
+    assert!(told.contains("error"), "{told}");
+    (0..2).for_each(|_| hangup(&provider, Duration::from_secs(30)));
+    let left = eventually(Duration::from_secs(10), || sessions(&proxy), Vec::is_empty);
+    assert!(left.is_empty(), "{left:?}");
+    assert!(died_at.elapsed() < Duration::from_secs(30), "{:?}", died_at.elapsed());
+    let used = usage(&proxy, "alice");
+    assert_eq!(used["requests"], 2, "{used}");
+    assert!(used["estimatedCostUsd"].as_f64().is_some_and(|cost| cost > 0.0), "{used}");
+}
+
+#[test]
+fn a_provider_that_ends_a_call_is_not_asked_to_end_it() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call(&proxy, &provider);
+    call.provider.say(&done("resp_1", 10, 10));
+    call.app.message();
+    call.provider.close();
+    to_the_end(&call.app);
+    expect_none(&proxy);
+    assert!(provider.poll().is_none(), "it has ended it itself");
+    expect_tokens(&proxy, 20);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_before_anybody_is_asked() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let (_app, sdp) = Peer::offering(USUAL);
+    let of_many = |line: &str, count: usize| sdp.clone() + &line.repeat(count);
+    for (body, status, wanted) in [
+        (of_many("m=video 9 UDP/TLS/RTP/SAVPF 96\r\n", 100), 400, "102 lines of media, more than 32"),
+        (of_many("a=candidate:1 1 udp 1 1.1 1 typ host\r\n", 600), 400, "candidates, more than 256"),
+        (of_many("a=x\r\n", 60_000), 413, "message_too_big"),
+        (sdp.replace("a=fingerprint", "a=x"), 400, "it has no a=fingerprint"),
+        (sdp.replace("a=ice-pwd", "a=x"), 400, "it has no a=ice-pwd"),
+        (sdp.replacen("\r\nm=", "\r\na=ice-lite\r\nm=", 1), 400, "ICE-lite"),
+        ("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\n".to_owned(), 400, "neither a line of sound"),
+    ] {
+        let mut client = Wire::connect(proxy.listen);
+        client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, "application/sdp", &body));
+        let refused = message(&mut client);
+        let text = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(refused.status == status && text.contains(wanted), "{wanted}: {} {text}", refused.status);
+    }
+    assert!(provider.poll().is_none(), "nobody was asked");
+    expect_none(&proxy);
+}
+
+#[test]
+fn an_answer_that_cannot_be_used_ends_the_call_at_its_provider() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let (_app, sdp) = Peer::offering(USUAL);
+    let mut client = Wire::connect(proxy.listen);
+    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, "application/sdp", &sdp));
+    let mut line = provider.accept();
+    message(&mut line);
+    line.send(created("application/sdp", "v=0\r\ns=-\r\n"));
+    assert_eq!(message(&mut client).status, 502);
+    hangup(&provider, PATIENCE);
+    expect_none(&proxy);
+}
+
+#[test]
+fn garbage_and_wrong_credentials_at_the_port_disturb_no_call() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call(&proxy, &provider);
+    let told = String::from_utf8(call.answer.body.clone()).unwrap();
+    let candidate: Vec<&str> =
+        told.lines().find_map(|line| line.strip_prefix("a=candidate:")).unwrap().split(' ').collect();
+    let port = format!("{}:{}", candidate[4], candidate[5]);
+    let ufrag = told.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
+    let noise = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let name = format!("{ufrag}:none");
+    let mut check = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    check.extend([0, 6, 0, name.len() as u8]);
+    check.extend(name.as_bytes());
+    check.resize(check.len().next_multiple_of(4), 0);
+    check.extend([0, 8, 0, 20]);
+    check.extend([0xee; 20]);
+    check[3] = (check.len() - 20) as u8;
+    let big = vec![0x16; 60_000];
+    for round in 0..3_000_u32 {
+        let first = [0, 22, 0x80, 0x90, 0xff][round as usize % 5];
+        let garbage: Vec<u8> =
+            std::iter::once(first).chain((0..round % 1_400).map(|at| (at * 7) as u8)).collect();
+        for bytes in [&garbage, &check] {
+            noise.send_to(bytes, &port).unwrap();
+        }
+        if round % 20 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if round % 100 == 0 {
+            noise.send_to(&big, &port).unwrap();
+            call.app.play(1, Codec::Opus);
+        }
+    }
+    assert_eq!(sounds(&call.provider, 30).len(), 30);
+    call.provider.say(&began("resp_1"));
+    assert_eq!(call.app.message(), began("resp_1"));
+    let mut answer = [0; 100];
+    noise.set_nonblocking(true).unwrap();
+    assert!(noise.recv(&mut answer).is_err(), "who shows no right password is not answered");
+}
+
+#[test]
+fn calls_that_never_connect_are_bounded_in_number_memory_and_time() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let (_app, sdp) = Peer::offering(USUAL);
+    let target = format!("/v1/realtime/calls?model={MODEL}");
+    let mut before = 0;
+    for count in 0..512 {
+        if count == 12 {
+            before = memory(&proxy, "VmRSS");
+        }
+        let mut client = Wire::connect(proxy.listen);
+        client.send(offer(&target, &WHO, "application/sdp", &sdp));
+        let mut line = provider.accept();
+        let offered = String::from_utf8(message(&mut line).body).unwrap();
+        line.send(created("application/sdp", &Peer::answer_of_nobody(&offered)));
+        assert_eq!(message(&mut client).status, 201);
+    }
+    let each = (memory(&proxy, "VmRSS") - before) / 500;
+    assert!(each <= 160 << 10, "{each} bytes a call");
+    let mut client = Wire::connect(proxy.listen);
+    client.send(offer(&target, &WHO, "application/sdp", &sdp));
+    let refused = message(&mut client);
+    assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
+    // Beside them sessions go on.
+    let (mut app, mut socket) = provider.session(proxy.listen);
+    socket.send(frame(TEXT, b"{}", None));
+    app.expect(&frame(TEXT, b"{}", None), "a session is undisturbed");
+    (0..512).for_each(|_| hangup(&provider, Duration::from_secs(30)));
+    let left = eventually(PATIENCE, || sessions(&proxy), |left| left.len() == 1);
+    assert_eq!(left.len(), 1, "all but the session are over");
+}
