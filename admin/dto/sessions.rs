@@ -64,6 +64,8 @@ pub(crate) struct PastSession {
     #[schema(required)]
     model: Option<String>,
     provider: String,
+    /// As of a live session.
+    transport: &'static str,
     #[schema(format = DateTime)]
     opened_at: String,
     #[schema(format = DateTime)]
@@ -134,6 +136,7 @@ impl From<SessionRecord> for PastSession {
             feature: opened.identity.feature.as_ref().map(|feature| feature.to_string()),
             model: opened.model.map(|model| model.to_string()),
             provider: opened.provider.to_string(),
+            transport: opened.transport.as_str(),
             opened_at: opened.at.to_string(),
             closed_at: closed.at.to_string(),
             close_code: closed.close_code,

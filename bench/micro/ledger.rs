@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokenist_core::id::{Feature, Identity, Model, SessionId, UserId};
 use tokenist_core::ledger::{Config, Ledger};
 use tokenist_core::limit::{Limit, WindowKind};
-use tokenist_core::message::{Delta, Opened};
+use tokenist_core::message::{Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::time::Timestamp;
 use tokenist_core::usage::Usage;
@@ -64,6 +64,7 @@ fn apply(criterion: &mut Criterion) {
                     identity: Arc::clone(&delta.identity),
                     provider: Arc::clone(&delta.provider),
                     model: Some(delta.model.clone()),
+                    transport: Transport::default(),
                     at: NOON,
                 },
                 NOON,

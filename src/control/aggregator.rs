@@ -152,10 +152,9 @@ impl Aggregator {
                 self.ledger.apply(delta, now);
                 self.journal.apply(upto);
             }
-            Report::Opened(opened, transport) => {
+            Report::Opened(opened) => {
                 let session = opened.session;
                 self.ledger.open_session(opened, now);
-                self.ledger.note_transport(session, transport);
                 self.domain_events.publish(|| {
                     let session = self.ledger.session(session).filter(|session| session.connections == 1)?;
                     Some(DomainEvent::SessionOpened(session_view(session, now)))

@@ -21,6 +21,14 @@ pub enum Transport {
 }
 
 impl Transport {
+    pub const ALL: [Transport; 4] =
+        [Transport::WebSocket, Transport::Http, Transport::WebRtc, Transport::Sip];
+
+    /// The transport of this name.
+    pub fn parse(name: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|transport| transport.as_str() == name)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::WebSocket => "websocket",
@@ -39,6 +47,7 @@ pub struct Opened {
     pub provider: Arc<str>,
     /// As the URL named it; the provider's own word follows in deltas.
     pub model: Option<Model>,
+    pub transport: Transport,
     pub at: Timestamp,
 }
 

@@ -9,7 +9,7 @@ use tokenist_core::id::{Feature, Identity, KeyHash, OrgId, SessionId, UserId};
 use tokenist_core::journal::Upto;
 use tokenist_core::kept_response::{Counted, ResponseId};
 use tokenist_core::limit::AccountState;
-use tokenist_core::message::{Closed, Delta, Opened, Rejected, Transport};
+use tokenist_core::message::{Closed, Delta, Opened, Rejected};
 use tokenist_core::models::Models;
 use tokenist_core::time::Timestamp;
 use tokenist_core::verdict::Used;
@@ -53,7 +53,7 @@ pub enum Report {
     },
     Call(Box<CallReport>),
     /// A connection whose session is open already has resumed it.
-    Opened(Opened, Transport),
+    Opened(Opened),
     /// Up to where the journal is written with it; `None`: it is not in the journal.
     Charged(Delta, Option<Upto>),
     /// One connection of a session has ended.

@@ -496,9 +496,10 @@ impl<E: Environment> Shard<E> {
                 identity: Arc::clone(identity),
                 provider,
                 model: live.model.borrow().clone(),
+                transport: Transport::Http,
                 at: Timestamp(wall.0.saturating_sub(instant.since(live.opened_at.get()))),
             };
-            self.report(Report::Opened(opened, Transport::Http));
+            self.report(Report::Opened(opened));
         }
     }
 

@@ -99,9 +99,10 @@ pub fn begin<E: Environment>(
             identity: Arc::clone(identity),
             provider: Arc::clone(&provider.name),
             model: asked.models.of_session().cloned(),
+            transport,
             at: wall,
         };
-        shard.report(Report::Opened(opened, transport));
+        shard.report(Report::Opened(opened));
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn delta_of(report: &Report) -> Option<&Delta> {
         | Report::Find { .. }
         | Report::FindCall { .. }
         | Report::Call(_)
-        | Report::Opened(..)
+        | Report::Opened(_)
         | Report::Closed(_)
         | Report::Resumable { .. }
         | Report::Refused(_) => None,

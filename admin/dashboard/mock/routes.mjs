@@ -355,12 +355,13 @@ function liveRow(session) {
     provider,
     openedAt: iso(session.openedAt),
     ageSeconds: Math.floor(age),
-    transport: session.id.charCodeAt(session.id.length - 1) % 3 ? 'websocket' : 'webrtc',
+    transport: transportOf(session),
     hangupFails: false,
     usage: usageOf(session),
     costPerMinuteUsd: session.cost / Math.max(age / 60, 0.1),
   }
 }
+const transportOf = ({ id }) => (id.charCodeAt(id.length - 1) % 3 ? 'websocket' : 'webrtc')
 function pastRow(session) {
   const { user, org, feature, model, provider } = session.combo
   return {
@@ -370,6 +371,7 @@ function pastRow(session) {
     feature,
     model,
     provider,
+    transport: transportOf(session),
     openedAt: iso(session.openedAt),
     closedAt: iso(session.closedAt),
     closeCode: session.code,

@@ -189,9 +189,10 @@ impl Plane {
             identity: Arc::clone(&identity),
             provider: Arc::clone(&provider),
             model: None,
+            transport: Transport::default(),
             at,
         };
-        self.report(Report::Opened(opened, Transport::default()));
+        self.report(Report::Opened(opened));
         for n in 0..responses {
             let usage = Usage {
                 text_in: 1000,

@@ -151,9 +151,10 @@ mod tests {
                 identity,
                 provider: "openai".into(),
                 model: None,
+                transport: Transport::default(),
                 at: NOW,
             };
-            aggregator.report(Report::Opened(opened, Transport::default()), NOW);
+            aggregator.report(Report::Opened(opened), NOW);
             assert_eq!(aggregator.ledger().session_count() as u64, round, "it was applied in between");
         }
     }

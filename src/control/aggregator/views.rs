@@ -310,7 +310,7 @@ pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView
         provider: Arc::clone(&session.opened.provider),
         model: session.opened.model.clone(),
         opened_at: session.opened.at,
-        transport: session.transport,
+        transport: session.opened.transport,
         hangup_fails: session.hangup_fails,
         totals: session.totals,
         cost_last_minute: session.last_minute.sum(now),

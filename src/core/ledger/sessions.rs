@@ -4,7 +4,7 @@ use super::Ledger;
 use crate::batch::SessionRecord;
 use crate::id::{Holder, SessionId};
 use crate::last_minute::LastMinute;
-use crate::message::{Closed, Opened, Transport};
+use crate::message::{Closed, Opened};
 use crate::time::Timestamp;
 use crate::totals::Totals;
 
@@ -18,7 +18,6 @@ pub struct LiveSession {
     pub last_minute: LastMinute,
     /// Opened and not closed.
     pub connections: u32,
-    pub transport: Transport,
     /// It was to end, and the provider has not ended it yet.
     pub hangup_fails: bool,
     /// It was over then, before it was resumed.
@@ -28,15 +27,7 @@ pub struct LiveSession {
 impl LiveSession {
     fn new(opened: Opened) -> LiveSession {
         let (totals, last_minute) = (Totals::default(), LastMinute::default());
-        LiveSession {
-            opened,
-            totals,
-            last_minute,
-            connections: 0,
-            transport: Transport::default(),
-            hangup_fails: false,
-            ended_at: None,
-        }
+        LiveSession { opened, totals, last_minute, connections: 0, hangup_fails: false, ended_at: None }
     }
 
     /// What is kept of it. No session ends before it began, and each end of it is later than the one before, whatever has been
@@ -69,13 +60,6 @@ impl Ledger {
             let ended = &mut self.ended_sessions;
             let begun = || ended.remove(&id).unwrap_or_else(|| Box::new(LiveSession::new(opened)));
             self.sessions.entry(id).or_insert_with(begun).connections += 1;
-        }
-    }
-
-    /// What a live session passes by.
-    pub fn note_transport(&mut self, session: SessionId, transport: Transport) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.transport = transport;
         }
     }
 

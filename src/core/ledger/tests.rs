@@ -7,7 +7,7 @@ use crate::cluster::{PeerTotals, Scope, Writer};
 use crate::id::{Identity, KeyHash};
 use crate::key::{Key, KeyId};
 use crate::limit::{Block, WindowKind};
-use crate::message::{Closed, Opened};
+use crate::message::{Closed, Opened, Transport};
 use crate::money::NanoUsd;
 use crate::record::Applied;
 use crate::record::Ceiling;
@@ -81,6 +81,7 @@ fn a_delta_counts_for_all_its_holders_and_its_session() {
             identity: Arc::clone(&first.identity),
             provider: "openai".into(),
             model: None,
+            transport: Transport::default(),
             at: NOON,
         },
         NOON,
@@ -103,7 +104,14 @@ fn a_delta_counts_for_all_its_holders_and_its_session() {
 
 fn opened(at: Timestamp) -> Opened {
     let (session, provider) = (SessionId(1), "google".into());
-    Opened { session, identity: Arc::new(Identity::of("alice".into())), provider, model: None, at }
+    Opened {
+        session,
+        identity: Arc::new(Identity::of("alice".into())),
+        provider,
+        model: None,
+        transport: Transport::default(),
+        at,
+    }
 }
 
 #[test]
@@ -407,7 +415,17 @@ fn whoever_is_used_is_told_to_the_cluster_once() {
     assert_eq!(names(&mut ledger), holders);
     assert_eq!(names(&mut ledger), []);
     let provider = "openai".into();
-    ledger.open_session(Opened { session: SessionId(7), identity, provider, model: None, at: NOON }, NOON);
+    ledger.open_session(
+        Opened {
+            session: SessionId(7),
+            identity,
+            provider,
+            model: None,
+            transport: Transport::default(),
+            at: NOON,
+        },
+        NOON,
+    );
     assert_eq!(names(&mut ledger), holders);
 
     let slot = ledger.find(&user("alice")).unwrap();

@@ -15,7 +15,7 @@ use tokenist_core::batch::{Event, HolderState, Log, Mark, Revision, Rollup, Seri
 use tokenist_core::catalog::Entry;
 use tokenist_core::id::{Feature, Identity, KeyHash, Model, OrgId, SessionId, UserId};
 use tokenist_core::key::KeyId;
-use tokenist_core::message::{Closed, Delta, Opened};
+use tokenist_core::message::{Closed, Delta, Opened, Transport};
 use tokenist_core::money::NanoUsd;
 use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
 use tokenist_core::time::Timestamp;
@@ -168,6 +168,7 @@ impl Writer {
             "provider": &*opened.provider,
             "model": opened.model.as_ref().map(|model| model.to_string()),
             "close_code": i32::from(closed.close_code),
+            "transport": opened.transport.as_str(),
         };
         document.extend(identity_document(&opened.identity));
         document.extend(counts(totals));
@@ -327,6 +328,7 @@ pub(super) fn session_of(document: &Document) -> SessionRecord {
             identity: identity_of(document),
             provider: text(document, "provider").unwrap_or_default().into(),
             model: text(document, "model").map(Model::from),
+            transport: text(document, "transport").and_then(Transport::parse).unwrap_or_default(),
             at: time_of(document, "opened_at"),
         },
         closed: Closed {

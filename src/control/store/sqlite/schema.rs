@@ -9,8 +9,10 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 9] =
-    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9];
+const STEPS: [&str; 10] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
+    VERSION_10,
+];
 
 /// What the tables counted in the first version, where `COUNTS_HERE` stands for these columns and `SUMS_HERE` for their
 /// sums over several rows. A kind that came later is a column that a step adds.
@@ -205,6 +207,11 @@ const VERSION_9: &str = add_counts!(
     to "rollups" "member_day" "member_month" "user_month" "user_total" "org_day" "key_day" "events" "sessions" "logs"
        "slice_hour" "slice_day"
 );
+
+const VERSION_10: &str = "
+-- What a session's events passed by. Before, nearly all were WebSockets.
+ALTER TABLE sessions ADD COLUMN transport TEXT NOT NULL DEFAULT 'websocket';
+";
 
 /// Why a file cannot be used as it is.
 #[derive(Debug)]

@@ -55,10 +55,14 @@ impl Bench {
     /// A session of this user begins.
     pub(crate) fn open(&self, name: &str) {
         let (session, identity, provider) = (SessionId(1), identity(name), "openai".into());
-        self.report(Report::Opened(
-            Opened { session, identity, provider, model: None, at: now() },
-            Transport::default(),
-        ));
+        self.report(Report::Opened(Opened {
+            session,
+            identity,
+            provider,
+            model: None,
+            transport: Transport::default(),
+            at: now(),
+        }));
     }
 
     pub(crate) fn admit(&self, shard: usize, name: &str) -> Admitted {

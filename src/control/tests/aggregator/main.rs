@@ -202,9 +202,15 @@ fn live_sessions_are_listed_and_can_be_closed() {
     let bench = Bench::start(config(Limit::default()), 16);
     let admitted = bench.admit(0, "alice");
     let session = SessionId(1);
-    let opened =
-        Opened { session, identity: identity("alice"), provider: "openai".into(), model: None, at: now() };
-    bench.report(Report::Opened(opened, Transport::default()));
+    let opened = Opened {
+        session,
+        identity: identity("alice"),
+        provider: "openai".into(),
+        model: None,
+        transport: Transport::default(),
+        at: now(),
+    };
+    bench.report(Report::Opened(opened));
     bench.charge(&admitted, 5);
     let sessions = eventually(|| {
         let sessions = wait(bench.handle().sessions()).unwrap();

@@ -33,10 +33,14 @@ fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody(
         let headers = Identity { org: Some("initech".into()), ..Identity::of("alice".into()) };
         let (session, provider) = (SessionId(2), "openai".into());
         let identity = Arc::new(headers);
-        bench.report(Report::Opened(
-            Opened { session, identity, provider, model: None, at: now() },
-            Transport::default(),
-        ));
+        bench.report(Report::Opened(Opened {
+            session,
+            identity,
+            provider,
+            model: None,
+            transport: Transport::default(),
+            at: now(),
+        }));
         assert_eq!(speaks_for("alice"), expected, "whatever her headers say");
     }
 }

@@ -20,7 +20,14 @@ fn no_session_ends_before_it_began() {
     {
         let identity = Arc::new(Identity::of("alice".into()));
         let (session_id, provider) = (SessionId(session), "openai".into());
-        let opened = Opened { session: session_id, identity, provider, model: None, at: NOON };
+        let opened = Opened {
+            session: session_id,
+            identity,
+            provider,
+            model: None,
+            transport: Transport::default(),
+            at: NOON,
+        };
         ledger.open_session(opened, NOON);
         ledger.close_session(Closed { session: SessionId(session), at: closed_at, close_code: 1000 }, false);
         assert_eq!(ledger.take_batch().unwrap().sessions[0].closed.at, kept);

@@ -112,7 +112,14 @@ fn a_stranger_takes_nobodys_slot_and_leaves_nothing() {
 
     // The provider lets one in: it is known from now on, and so is what is said of it.
     let identity = Arc::new(Identity { name: Some("X".into()), ..Identity::of("x".into()) });
-    let opened = Opened { session: SessionId(1), identity, provider: "openai".into(), model: None, at: NOON };
+    let opened = Opened {
+        session: SessionId(1),
+        identity,
+        provider: "openai".into(),
+        model: None,
+        transport: Transport::default(),
+        at: NOON,
+    };
     ledger.open_session(opened, NOON);
     assert_eq!(ledger.find(&user("x")), Some(first));
     assert_eq!(save(&mut ledger).holders.len(), 1);
@@ -251,6 +258,7 @@ fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
             identity: Arc::new(identity),
             provider: "openai".into(),
             model: None,
+            transport: Transport::default(),
             at: NOON,
         };
         ledger.open_session(opened, NOON);

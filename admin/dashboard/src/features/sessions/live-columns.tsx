@@ -1,3 +1,4 @@
+import type { ReactNode } from 'react'
 import type { Session } from '@/api/types'
 import { Button } from '@/ui/button'
 import { useNow } from '@/ui/clock'
@@ -30,7 +31,11 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       header: 'By',
       accessorFn: (row) => row.transport,
       meta: { from: 'lg' },
-      cell: ({ row }) => <Transport of={row.original} />,
+      cell: ({ row }) => (
+        <Transport name={row.original.transport}>
+          {row.original.hangupFails && <span className="block text-bad text-xs">does not end</span>}
+        </Transport>
+      ),
     },
     {
       id: 'age',
@@ -80,11 +85,11 @@ const TRANSPORTS: Record<string, string> = {
   sip: 'SIP',
 }
 
-function Transport({ of }: { of: Session }) {
+export function Transport({ name, children }: { name: string; children?: ReactNode }) {
   return (
     <span className="block">
-      <span className="block">{TRANSPORTS[of.transport] ?? of.transport}</span>
-      {of.hangupFails && <span className="block text-bad text-xs">does not end</span>}
+      <span className="block">{TRANSPORTS[name] ?? name}</span>
+      {children}
     </span>
   )
 }

@@ -12,7 +12,7 @@ import { type Columns, Table } from '@/ui/table'
 import { costColumn, featureColumn, tokensColumn } from '../shared/columns'
 import { UserLink } from '../shared/links'
 import { closeWords } from './close-words'
-import { ModelAndProvider } from './live-columns'
+import { ModelAndProvider, Transport } from './live-columns'
 
 const SHOWN = 50
 
@@ -63,6 +63,13 @@ function columns(withUser: boolean): Columns<PastSession> {
       cell: ({ row }) => <ModelAndProvider of={row.original} />,
     },
     featureColumn('lg'),
+    {
+      id: 'transport',
+      header: 'By',
+      accessorFn: (row) => row.transport,
+      meta: { from: 'lg' },
+      cell: ({ getValue }) => <Transport name={getValue()} />,
+    },
     {
       id: 'closed',
       header: 'Ended',
