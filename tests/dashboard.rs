@@ -94,6 +94,14 @@ fn the_journeys_end_well_over_the_ledger_file_and_every_page_is_accessible() {
 }
 
 #[test]
+fn a_call_from_the_page_for_trying_one_shows_its_cost_and_ends_at_the_limit() {
+    for mode in ["direct", "relay"] {
+        let settings = [("store.kind", "memory"), ("browser.origins", "*"), ("webrtc.mode", mode)];
+        Stage::new(&settings).run("try.mjs", &[]);
+    }
+}
+
+#[test]
 fn the_journeys_end_well_in_memory() {
     Stage::new(&[("store.kind", "memory")]).play(&[]);
 }

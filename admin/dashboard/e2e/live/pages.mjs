@@ -30,6 +30,7 @@ const PAGES = {
   '/audit': [user, org, reason],
   '/logins': [person],
   '/settings': [],
+  '/try': ['Proxy'],
   '/nowhere': [],
 }
 const DIALOGS = {

@@ -9,6 +9,7 @@ import {
   Gauge,
   KeyRound,
   LayoutDashboard,
+  Phone,
   Puzzle,
   ScrollText,
   Settings,
@@ -50,6 +51,7 @@ const GROUPS = [
       { href: '/logins', label: 'Logins', icon: UserRoundCog, own: true },
       { href: '/settings', label: 'Settings', icon: Settings },
       { href: '/reference', label: 'API', icon: BookOpen },
+      { href: '/try', label: 'Try a call', icon: Phone, whole: true },
     ],
   },
 ]
@@ -65,13 +67,15 @@ export function Nav({ onGo }: { onGo?: () => void }) {
           <ul className="grid gap-px">
             {group.items
               .filter((item) => own || !('own' in item))
-              .map(({ href, label, icon: Icon }) => {
+              .map(({ href, label, icon: Icon, ...rest }) => {
                 const current = href === '/' ? path === '/' : path.startsWith(href)
+                // A page with a policy of its own has to be loaded for itself.
+                const To = 'whole' in rest ? 'a' : Link
                 return (
                   <li key={href}>
-                    <Link
+                    <To
                       href={href}
-                      prefetch={false}
+                      {...(To === Link && { prefetch: false })}
                       onClick={onGo}
                       aria-current={current ? 'page' : undefined}
                       className={cx(
@@ -86,7 +90,7 @@ export function Nav({ onGo }: { onGo?: () => void }) {
                         className={cx('size-4', current ? 'text-accent-ink' : 'text-ink-3')}
                       />
                       {label}
-                    </Link>
+                    </To>
                   </li>
                 )
               })}
