@@ -35,7 +35,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) reference: &'a str,
 }
 
-/// The figures that are compared, by name: cost per message and so on. Absent where a scenario has none.
+/// The figures that are compared, by name: cost per message and so on; `up` and `down` are one way of a packet of sound. Absent where a scenario has none.
 type Figures = BTreeMap<&'static str, f64>;
 
 /// Runs every scenario and returns `[{scenario, contenders: {name: {rounds, median}}, ratios}]`.
@@ -97,6 +97,15 @@ fn measure(
                 figures.insert("cpu_us_per_connect", cpu_ns / 1_000.0 / opened.max(1.0));
             }
         }
+        _ if tally.media.sent > 0 => {
+            let packets = (tally.media.sent + tally.media.received) as f64;
+            figures.insert("packets_per_second", packets / window.as_secs_f64());
+            figures.insert("packets_lost", tally.media.lost as f64);
+            if measured {
+                figures.insert("cpu_us_per_packet", cpu_ns / 1_000.0 / packets);
+                figures.insert("cpu_share", cpu_ns / window.as_nanos() as f64);
+            }
+        }
         Kind::Ping | Kind::Speech | Kind::Saturate | Kind::Turns => {
             figures.insert("messages_per_second", messages / window.as_secs_f64());
             if measured {
@@ -120,6 +129,8 @@ fn measure(
         (&tally.latency, ["latency_us_p50", "latency_us_p99"]),
         (&tally.first, ["first_us_p50", "first_us_p99"]),
         (&tally.event, ["event_us_p50", "event_us_p99"]),
+        (&tally.media.up, ["up_us_p50", "up_us_p99"]),
+        (&tally.media.down, ["down_us_p50", "down_us_p99"]),
     ] {
         if latency.count() > 0 {
             figures.insert(p50, latency.us(0.5));
@@ -145,6 +156,10 @@ fn compare(plan: &Plan<'_>, scenario: &Scenario, rounds: &[Vec<(Figures, Value)>
                 ("added_first_us_p99", "first_us_p99"),
                 ("added_event_us_p50", "event_us_p50"),
                 ("added_event_us_p99", "event_us_p99"),
+                ("added_up_us_p50", "up_us_p50"),
+                ("added_up_us_p99", "up_us_p99"),
+                ("added_down_us_p50", "down_us_p50"),
+                ("added_down_us_p99", "down_us_p99"),
             ] {
                 if let (Some(through), Some(without)) = (figures.get(from).copied(), direct.get(from)) {
                     figures.insert(added, through - without);
