@@ -26,10 +26,18 @@ impl Load {
 
     /// In the words of this dialect.
     pub fn start_of(dialect: &str, listen: SocketAddr, scenario: &str) -> Load {
+        Load::run(&["--dialect", dialect], &format!("ws://{listen}"), scenario)
+    }
+
+    /// Calls (WebRTC) in place of sockets.
+    pub fn calls(listen: SocketAddr, scenario: &str) -> Load {
+        Load::run(&["--transport", "webrtc"], &format!("http://{listen}"), scenario)
+    }
+
+    fn run(more: &[&str], url: &str, scenario: &str) -> Load {
         let scratch = Scratch::new();
         let mut command = Command::new(binary_of("tokload"));
-        let url = format!("ws://{listen}");
-        command.args(["run", "--dialect", dialect, "--url", &url, "--scenario", scenario, "--json"]);
+        command.arg("run").args(more).args(["--url", url, "--scenario", scenario, "--json"]);
         command.arg(scratch.path().join("result.json"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("tokload cannot be started: {error}"));
