@@ -45,7 +45,12 @@ const TURN_AUDIO_MS: u64 = TURN_AUDIO_BYTES as u64 / 48;
 pub(crate) async fn listen(run: &Rc<Run>, index: usize, open: Open) {
     let Open { mut inbound, outbox, .. } = open;
     match run.scenario.kind {
-        Kind::Ping => drop(monoio::spawn(ping(run.clone(), index, outbox.clone()))),
+        Kind::Ping => {
+            let (run, outbox) = (run.clone(), outbox.clone());
+            monoio::spawn(async move {
+                ping(&run, index, async |event| send(&run, &outbox, event).await).await;
+            });
+        }
         Kind::Speech => drop(monoio::spawn(speak(run.clone(), index, outbox.clone()))),
         Kind::Saturate | Kind::Idle | Kind::Churn | Kind::Turns | Kind::Ask | Kind::Stream => {}
     }
@@ -132,14 +137,15 @@ async fn hear(run: &Run, inbound: &mut Inbound, outbox: &Outbox) -> io::Result<(
     Ok(())
 }
 
-async fn ping(run: Rc<Run>, index: usize, outbox: Rc<Outbox>) {
+/// Events that the provider echoes, each when it is due, for as long as they can be sent.
+async fn ping(run: &Run, index: usize, send: impl AsyncFn(&[u8]) -> bool) {
     let Some(schedule) = Schedule::shared(run.scenario.rate, run.scenario.sessions, index) else { return };
     let form = run.target.handshake.dialect.load();
     let mut event = form.event(run.scenario.event_bytes);
     for act in 0.. {
         let Some(due) = run.due(schedule, act).await else { return };
         form.write(Stamp::of(due), &mut event);
-        if !send(&run, &outbox, &event).await {
+        if !send(&event).await {
             return;
         }
     }

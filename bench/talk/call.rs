@@ -3,7 +3,7 @@
 
 use super::live::Live;
 use super::openai::OpenAi;
-use super::{Speaker, TURN_WAIT};
+use super::{Speaker, TURN_WAIT, ping};
 use crate::call::{Call, Heard};
 use crate::dialect::Dialect;
 use crate::run::Run;
@@ -26,7 +26,8 @@ pub(crate) async fn run(run: &Rc<Run>, index: usize, call: Rc<Call>) {
         monoio::spawn(call.clone().speak(run.clone(), index));
     }
     if kind == Kind::Ping {
-        monoio::spawn(ping(run.clone(), index, call.clone()));
+        let (run, call) = (run.clone(), call.clone());
+        monoio::spawn(async move { ping(&run, index, async |event| send(&run, &call, event).await).await });
     }
     let heard = match kind {
         Kind::Turns => turns(run, index, &call).await,
@@ -79,19 +80,6 @@ fn take(run: &Run, call: &Call, heard: &Heard) {
             }
         }
         _ => {}
-    }
-}
-
-async fn ping(run: Rc<Run>, index: usize, call: Rc<Call>) {
-    let Some(schedule) = Schedule::shared(run.scenario.rate, run.scenario.sessions, index) else { return };
-    let form = run.target.handshake.dialect.load();
-    let mut event = form.event(run.scenario.event_bytes);
-    for act in 0.. {
-        let Some(due) = run.due(schedule, act).await else { return };
-        form.write(Stamp::of(due), &mut event);
-        if !send(&run, &call, &event).await {
-            return;
-        }
     }
 }
 

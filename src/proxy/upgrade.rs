@@ -31,13 +31,7 @@ pub(crate) fn request(
     key: &ProviderKey,
     rules: &IdentityRules,
 ) -> Vec<u8> {
-    let mut wire = HeadWriter::get(&target(head, path, rules));
-    wire.line(&HeaderName::literal("Host"), &provider.host_header());
-    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
-    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
-    wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
-    wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
-    provider.auth.write(key, &mut wire);
+    let mut wire = begin(&target(head, path, rules), provider, websocket_key, key);
     let nominated = head.headers.nominated();
     let is_nominated = |header: &Header| nominated.iter().any(|name| header.is(name));
     let passed = head.headers.0.iter().filter(|header| goes_upstream(header, provider));
@@ -59,6 +53,18 @@ pub(crate) fn request(
     wire.end()
 }
 
+/// What each request for an upgrade begins with.
+fn begin(target: &Target, provider: &Provider, websocket_key: &str, key: &ProviderKey) -> HeadWriter {
+    let mut wire = HeadWriter::get(target);
+    wire.line(&HeaderName::literal("Host"), &provider.host_header());
+    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
+    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
+    wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
+    provider.auth.write(key, &mut wire);
+    wire
+}
+
 /// A request of our own for a socket that is attached to a call, which `headers` say whose it is.
 pub(crate) fn attach(
     path: &str,
@@ -67,13 +73,7 @@ pub(crate) fn attach(
     key: &ProviderKey,
     headers: &[Header],
 ) -> Vec<u8> {
-    let mut wire = HeadWriter::get(&own_target(path));
-    wire.line(&HeaderName::literal("Host"), &provider.host_header());
-    wire.line(&CONNECTION, &HeaderValue::literal("Upgrade"));
-    wire.line(&UPGRADE, &HeaderValue::literal("websocket"));
-    wire.line(&HeaderName::literal("Sec-WebSocket-Version"), &HeaderValue::literal("13"));
-    wire.line(&HeaderName::literal("Sec-WebSocket-Key"), &checked(websocket_key));
-    provider.auth.write(key, &mut wire);
+    let mut wire = begin(&own_target(path), provider, websocket_key, key);
     headers.iter().for_each(|header| wire.line(&header.name, &header.value));
     wire.end()
 }
