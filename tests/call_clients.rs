@@ -33,7 +33,7 @@ struct Mode {
     tells: bool,
 }
 
-const MODES: [Mode; 1] = [Mode { name: "direct", tells: false }];
+const MODES: [Mode; 2] = [Mode { name: "direct", tells: false }, Mode { name: "relay", tells: true }];
 
 #[derive(Clone, Copy, Debug)]
 struct Program {

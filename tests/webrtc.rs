@@ -73,8 +73,8 @@ fn begin(proxy: &Tokenist, provider: &Upstream, target: &str, who: &[&str], body
     let mut line = provider.accept();
     let asked = message(&mut line);
     line.send(created("https://api.openai.com/v1/realtime/calls/rtc_1"));
-    let answer = message(&mut app);
     let (socket, attach) = attached(provider);
+    let answer = message(&mut app);
     Call { socket, asked, attach, answer }
 }
 
@@ -130,7 +130,7 @@ fn start_as<'a>(provider: &Upstream, more: &[(&'a str, &'a str)]) -> Tokenist {
 }
 
 #[test]
-fn a_call_is_answered_at_once_and_metered_on_its_socket_to_the_token() {
+fn a_call_is_metered_on_its_socket_to_the_token() {
     let provider = Upstream::start();
     let proxy = start_as(&provider, &[]);
     let mut call = call(&proxy, &provider);
@@ -164,6 +164,24 @@ fn a_call_is_answered_at_once_and_metered_on_its_socket_to_the_token() {
     assert!(provider.poll().is_none(), "a call that its provider has ended is not ended again");
     let used = usage(&proxy, "alice");
     assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(400), &json!(0.0)), "{used}");
+}
+
+/// What an application says before anybody hears the provider is not said again.
+#[test]
+fn an_answer_waits_for_the_calls_socket_but_not_for_long() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let mut app = Wire::connect(proxy.listen);
+    app.send(offer("/v1/realtime/calls", &WHO, &usual()));
+    let mut line = provider.accept();
+    message(&mut line);
+    let created_at = Instant::now();
+    line.send(created("https://api.openai.com/v1/realtime/calls/rtc_1"));
+    // The provider lets the socket wait.
+    let mut socket = provider.accept();
+    socket.head();
+    assert_eq!(message(&mut app).status, 201);
+    assert!(created_at.elapsed() >= Duration::from_millis(300), "{:?}", created_at.elapsed());
 }
 
 #[test]

@@ -45,6 +45,9 @@ const ATTACH_MS: u64 = 3_000;
 /// The first wait before another try; each is twice as long as the one before, up to the next.
 const RETRY_MS: u64 = 25;
 const RETRY_MS_MAX: u64 = 400;
+/// How long an answer is held back for that socket, and how often it is looked whether it is there.
+const HOLD_MS: u64 = 300;
+const LOOK_MS: u64 = 5;
 /// How often a call that goes on unwatched is tried again.
 const LATER: Duration = Duration::from_secs(15);
 /// Providers end a call after an hour. One that nobody watches is taken to be over then.
@@ -153,6 +156,17 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
+    /// Waits until the provider's events are heard, for as long as the answer may be held back: what is set or used before that
+    /// nobody repeats.
+    pub(crate) async fn heard(&self) {
+        for _ in 0..HOLD_MS / LOOK_MS {
+            if !self.live.silent.get() || self.live.is_ending() {
+                return;
+            }
+            sleep(Duration::from_millis(LOOK_MS)).await;
+        }
+    }
+
     /// The application could not be told of it, so nobody will ever speak.
     pub(crate) fn forsake(self) {
         let why = "the application was gone before it knew of its call";

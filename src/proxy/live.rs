@@ -444,6 +444,11 @@ impl Live {
     }
 
     /// The event that precedes a close of ours, in the words of the session's dialect; `None` where it has none.
+    /// What goes before a close of ours.
+    pub(crate) fn words_before_close(&self, reason: &CloseReason) -> Option<String> {
+        self.error_event(reason).filter(|_| reason.has_event())
+    }
+
     pub(crate) fn error_event(&self, reason: &CloseReason) -> Option<String> {
         self.dialect.get().error_event(reason, &format!("event_tokenist_{:016x}", self.id().0))
     }

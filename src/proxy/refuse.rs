@@ -91,7 +91,7 @@ async fn say_close(
         let subprotocol = upgrade::first_subprotocol(&head.headers);
         words = upgrade::switching(key, subprotocol.as_deref(), &Headers::default(), &Blot::of(None));
     }
-    if let Some(event) = live.error_event(reason) {
+    if let Some(event) = live.words_before_close(reason) {
         words.extend(frame::write(Opcode::Text, event.as_bytes(), None));
     }
     if !words.is_empty() {

@@ -414,7 +414,7 @@ impl FrameSink<'_> {
     async fn send_close(&mut self) {
         let Some(ending) = self.live.ending().filter(|_| !self.finished) else { return };
         let is_heard_out = self.owed.begin();
-        let event = self.live.error_event(&ending);
+        let event = self.live.words_before_close(&ending);
         let (between_messages, between_frames) =
             (self.walker.between_messages(), self.walker.between_frames());
         match self.sender {

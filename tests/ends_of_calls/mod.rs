@@ -204,7 +204,8 @@ impl Peer {
     /// The first that fits, of all that comes.
     #[track_caller]
     pub(crate) fn find<T>(&self, what: &str, fits: impl Fn(&Heard) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
+        // A silence is one after 20 s.
+        let until = Instant::now() + 2 * PATIENCE;
         while let Some(heard) = self.poll(until.saturating_duration_since(Instant::now())) {
             if let Some(found) = fits(&heard) {
                 return found;

@@ -220,7 +220,7 @@ impl Dialect for Duration {
     }
 
     fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
-        self.told.error.filter(|_| reason.has_event()).map(|form| filled(form, reason))
+        self.told.error.map(|form| filled(form, reason))
     }
 }
 

@@ -87,7 +87,7 @@ impl Dialect for GoogleInteractions {
 
     fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
         let error = json!({"code": reason.code(), "message": reason.message()});
-        reason.has_event().then(|| json!({"event_type": "error", "error": error}).to_string())
+        Some(json!({"event_type": "error", "error": error}).to_string())
     }
 }
 

@@ -207,7 +207,7 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// it was; `None` where there is none.
     fn cancel(&self, response: Option<&str>) -> Option<String>;
 
-    /// The event that precedes a close of ours; `None` where clients understand the close alone.
+    /// The event that tells the reason for an end of ours, before it; `None` where clients understand a close alone.
     fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String>;
 }
 

@@ -80,7 +80,7 @@ impl Dialect for OpenaiRealtime {
     }
 
     fn error_event(&self, reason: &CloseReason, event_id: &str) -> Option<String> {
-        reason.has_event().then(|| openai_error::event(reason, event_id))
+        Some(openai_error::event(reason, event_id))
     }
 }
 

@@ -73,7 +73,7 @@ impl Dialect for ResponsesWs {
     }
 
     fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
-        reason.has_event().then(|| openai_error::answer(reason))
+        Some(openai_error::answer(reason))
     }
 }
 

@@ -173,7 +173,7 @@ impl Dialect for SpokenText {
     }
 
     fn error_event(&self, reason: &CloseReason, _event_id: &str) -> Option<String> {
-        self.error.filter(|_| reason.has_event()).map(|form| filled(form, reason))
+        self.error.map(|form| filled(form, reason))
     }
 }
 

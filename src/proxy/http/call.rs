@@ -301,6 +301,7 @@ impl Exchange<'_> {
         if let Some(why) = lost {
             return Answered::Nothing(self.failed_by(CloseReason::UpstreamFailed(why.into())));
         }
+        begun.heard().await;
         let host = String::from_utf8_lossy(self.head.headers.get("host").unwrap_or_default());
         let location = location.map(|location| at_host(location, scheme, &host));
         let location = location.and_then(|location| HeaderValue::parse(location).ok());

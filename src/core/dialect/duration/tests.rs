@@ -312,7 +312,6 @@ fn an_end_of_ours_is_said_in_each_providers_own_form() {
     let mistral = said(&MISTRAL).unwrap();
     assert_eq!(mistral["error"], serde_json::json!({"message": message, "code": 4003}));
     assert_eq!(said(&ELEVENLABS_AGENT), None);
-    assert_eq!(DEEPGRAM.error_event(&CloseReason::Protocol("x"), "event_1"), None);
 }
 
 #[test]
