@@ -210,7 +210,9 @@ fn a_limit_in_mid_response_ends_the_call_at_its_provider_and_its_client_sees_tha
         assert_eq!(told, json!([error, 0, true]), "{mode:?}: {stopped}");
         let tone_ms = heard_ms(&stopped, "tone_ms");
         assert!((200.0..12_000.0).contains(&tone_ms), "{mode:?}: {stopped}");
-        assert_eq!(hangups(&stage), 1, "{mode:?}: {stopped}");
+        // Who is in the way hears the response out before.
+        let asked = eventually(PATIENCE, || hangups(&stage), |asked| *asked == 1);
+        assert_eq!(asked, 1, "{mode:?}: {stopped}");
         let spent = settled(&stage.proxy, USER);
         match mode.tells {
             // Who is in the way has heard the response out.

@@ -9,7 +9,7 @@ let browser
 let key
 
 before(async () => {
-  ;({ key } = await ask('POST', '/auth/api-keys', { name: 'try', userId: USER }))
+  ;({ apiKey: key } = await ask('POST', '/auth/api-keys', { name: 'try', userId: USER }))
   // Its microphone beeps, and calls go over loopback, which may be all that there is.
   browser = await openBrowser(
     '--use-fake-device-for-media-stream',
@@ -44,7 +44,7 @@ const dollars = (page, label) =>
 
 test('a call costs more with each answer, until its user’s limit', async () => {
   const { page, assertQuiet } = await open()
-  await ask('PUT', `/admin/limits/user/${USER}`, { maxCostUsd: 0.05 })
+  await ask('PUT', `/admin/limits/user/${USER}`, { maxCostUsd: 0.02 })
   await call(page, stage.proxy)
   await page.getByText('Connected').waitFor()
   const words = page.getByLabel('Say it in writing')
