@@ -11,8 +11,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"mime"
+	"mime/multipart"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -27,14 +30,13 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8090", "where calls are asked for")
 	provider := flag.String("provider", "", "origin of the provider")
 	flag.Parse()
-	relay := relay{application: newAPI(true), provider: newAPI(false), origin: *provider}
+	relay := relay{api: newAPI(), origin: *provider}
 	log.Fatal(http.ListenAndServe(*listen, http.HandlerFunc(relay.serve)))
 }
 
-// newAPI has pion's usual codecs and interceptors, and loopback alone. Towards applications it is an ICE-lite agent.
-func newAPI(isLite bool) *webrtc.API {
+// newAPI has pion's usual codecs and interceptors, and loopback alone.
+func newAPI() *webrtc.API {
 	settings := webrtc.SettingEngine{}
-	settings.SetLite(isLite)
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -43,19 +45,52 @@ func newAPI(isLite bool) *webrtc.API {
 }
 
 type relay struct {
-	application, provider *webrtc.API
-	origin                string
+	api    *webrtc.API
+	origin string
 }
 
 func (relay *relay) serve(writer http.ResponseWriter, request *http.Request) {
-	offer, err := io.ReadAll(io.LimitReader(request.Body, 256<<10))
+	asked, err := read(request)
 	if err == nil {
-		err = relay.begin(writer, request, string(offer))
+		err = relay.begin(writer, request, asked)
 	}
 	if err != nil {
 		log.Print(err)
 		http.Error(writer, err.Error(), http.StatusBadGateway)
 	}
+}
+
+// form is what an application asks with: its offer, and the session's settings if it names any.
+type form struct {
+	offer, session string
+}
+
+func read(request *http.Request) (form, error) {
+	body := io.LimitReader(request.Body, 256<<10)
+	kind, parameters, err := mime.ParseMediaType(request.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" {
+		offer, err := io.ReadAll(body)
+		return form{offer: string(offer)}, err
+	}
+	parts, err := multipart.NewReader(body, parameters["boundary"]).ReadForm(256 << 10)
+	if err != nil {
+		return form{}, err
+	}
+	values := url.Values(parts.Value)
+	return form{offer: values.Get("sdp"), session: values.Get("session")}, nil
+}
+
+// body is the same with another offer, and its type.
+func (form form) body(offer string) (*bytes.Buffer, string) {
+	if form.session == "" {
+		return bytes.NewBufferString(offer), "application/sdp"
+	}
+	var body bytes.Buffer
+	writer := multipart.NewWriter(&body)
+	_ = writer.WriteField("sdp", offer)
+	_ = writer.WriteField("session", form.session)
+	_ = writer.Close()
+	return &body, writer.FormDataContentType()
 }
 
 // leg is one end of a call.
@@ -155,18 +190,18 @@ func pass(from, to *leg) {
 	})
 }
 
-func (relay *relay) begin(writer http.ResponseWriter, request *http.Request, offer string) error {
-	application, err := newLeg(relay.application)
+func (relay *relay) begin(writer http.ResponseWriter, request *http.Request, asked form) error {
+	application, err := newLeg(relay.api)
 	if err != nil {
 		return err
 	}
-	provider, err := newLeg(relay.provider)
+	provider, err := newLeg(relay.api)
 	if err != nil {
 		return err
 	}
 	pass(application, provider)
 	pass(provider, application)
-	answer, header, err := relay.call(provider, application, request)
+	answer, header, err := relay.call(provider, application, request, asked)
 	if err != nil {
 		return err
 	}
@@ -175,7 +210,7 @@ func (relay *relay) begin(writer http.ResponseWriter, request *http.Request, off
 		channel.OnMessage(provider.say)
 		channel.OnClose(func() { _ = provider.peer.Close() })
 	})
-	told, err := application.answer(offer)
+	told, err := application.answer(asked.offer)
 	if err != nil {
 		return err
 	}
@@ -190,7 +225,7 @@ func (relay *relay) begin(writer http.ResponseWriter, request *http.Request, off
 }
 
 // call makes an offer to the provider in the place of the application's.
-func (relay *relay) call(provider, application *leg, request *http.Request) (webrtc.SessionDescription, http.Header, error) {
+func (relay *relay) call(provider, application *leg, request *http.Request, form form) (webrtc.SessionDescription, http.Header, error) {
 	none := webrtc.SessionDescription{}
 	channel, err := provider.peer.CreateDataChannel("oai-events", nil)
 	if err != nil {
@@ -210,22 +245,24 @@ func (relay *relay) call(provider, application *leg, request *http.Request) (web
 	if err != nil {
 		return none, nil, err
 	}
-	asked, err := http.NewRequestWithContext(request.Context(), http.MethodPost, relay.origin+request.URL.RequestURI(), bytes.NewBufferString(sdp))
+	body, kind := form.body(sdp)
+	asked, err := http.NewRequestWithContext(request.Context(), http.MethodPost, relay.origin+request.URL.RequestURI(), body)
 	if err != nil {
 		return none, nil, err
 	}
 	asked.Header = request.Header.Clone()
+	asked.Header.Set("Content-Type", kind)
 	client := http.Client{Timeout: 10 * time.Second}
 	response, err := client.Do(asked)
 	if err != nil {
 		return none, nil, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	answer, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusCreated {
-		err = fmt.Errorf("the provider answers %d: %s", response.StatusCode, body)
+		err = fmt.Errorf("the provider answers %d: %s", response.StatusCode, answer)
 	}
-	return webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}, response.Header, err
+	return webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}, response.Header, err
 }
 
 // answer accepts an offer, and gives the answer with all candidates.
