@@ -17,6 +17,7 @@ use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelConfig;
 use str0m::media::{self, MediaKind};
 use str0m::net::{Protocol, TcpType};
+use str0m::rtp::Extension;
 use str0m::{Candidate, Rtc, RtcConfig};
 use tokenist_core::signalling::description::{Codec, Description, Direction};
 
@@ -148,6 +149,10 @@ fn candidate(place: Place) -> Result<Candidate, String> {
 fn config(codecs: &[Codec]) -> RtcConfig {
     let config = Rtc::builder()
         .clear_codecs()
+        // Sound is sent as it comes: nobody here would heed what is told of each packet's arrival.
+        .clear_extension_map()
+        .set_extension(1, Extension::AudioLevel)
+        .set_extension(4, Extension::RtpMid)
         .set_rtp_mode(true)
         .set_sctp_max_message_size(MESSAGE_BYTES_MAX as u32)
         .set_sctp_max_buffered_amount(BUFFERED_BYTES_MAX);
