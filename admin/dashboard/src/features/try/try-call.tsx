@@ -90,38 +90,36 @@ export function TryCall() {
 
   const isIdle = talk.stage === 'none'
   return (
-    <div className="mx-auto grid w-full max-w-3xl gap-5 px-4 py-8">
+    <main className="mx-auto grid w-full max-w-3xl gap-5 px-4 py-8">
       {/* What this page may reach no other page may: each is loaded for itself. */}
       <a href="/" className="inline-block w-fit rounded">
         <Logo />
       </a>
-      <main className="grid gap-5">
-        <header>
-          <h1 className="font-semibold text-xl tracking-tight">Try a call</h1>
-          <p className="text-ink-2">
-            Speak with a model over WebRTC through tokenist, and see what it costs while you do. The call ends
-            where the user’s limit does.
-          </p>
-        </header>
-        <Form wish={wish} isFixed={!isIdle} change={setWish} start={start}>
-          {!isIdle && (
-            <Button look="danger" onClick={() => call.current?.hangUp()} disabled={talk.stage !== 'live'}>
-              Hang up
-            </Button>
-          )}
-        </Form>
-        {talk.why && <Note tone="bad">{talk.why}</Note>}
-        {spent && <Spent {...spent} />}
-        {(talk.stage === 'live' || talk.lines.length > 0) && (
-          <Card title="What is said" note={talk.stage === 'live' ? 'Connected' : 'Over'}>
-            <Lines lines={talk.lines} />
-            {talk.stage === 'live' && <Typed say={(text) => call.current?.say(text)} />}
-          </Card>
+      <header>
+        <h1 className="font-semibold text-xl tracking-tight">Try a call</h1>
+        <p className="text-ink-2">
+          Speak with a model over WebRTC through tokenist, and see what it costs while you do. The call ends
+          where the user’s limit does.
+        </p>
+      </header>
+      <Form wish={wish} isFixed={!isIdle} change={setWish} start={start}>
+        {!isIdle && (
+          <Button look="danger" onClick={() => call.current?.hangUp()} disabled={talk.stage !== 'live'}>
+            Hang up
+          </Button>
         )}
-        {/* biome-ignore lint/a11y/useMediaCaption: what is said stands above */}
-        <audio ref={speaker} autoPlay />
-      </main>
-    </div>
+      </Form>
+      {talk.why && <Note tone="bad">{talk.why}</Note>}
+      {spent && <Spent {...spent} />}
+      {(talk.stage === 'live' || talk.lines.length > 0) && (
+        <Card title="What is said" note={talk.stage === 'live' ? 'Connected' : 'Over'}>
+          <Lines lines={talk.lines} />
+          {talk.stage === 'live' && <Typed say={(text) => call.current?.say(text)} />}
+        </Card>
+      )}
+      {/* biome-ignore lint/a11y/useMediaCaption: what is said stands above */}
+      <audio ref={speaker} autoPlay />
+    </main>
   )
 }
 
