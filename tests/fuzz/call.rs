@@ -14,7 +14,9 @@ fn kinds(text: &str) -> Vec<&str> {
 
 fuzz_target!(|bytes: &[u8]| {
     if let Datagram::Check { ufrag } = Datagram::of(bytes) {
-        assert!(bytes.windows(ufrag.len().max(1)).any(|window| window == ufrag.as_bytes()) || ufrag.is_empty());
+        assert!(
+            bytes.windows(ufrag.len().max(1)).any(|window| window == ufrag.as_bytes()) || ufrag.is_empty()
+        );
     }
     let Ok(offer) = Description::read(bytes) else { return };
     assert!(offer.candidates().count() <= CANDIDATES_MAX);
