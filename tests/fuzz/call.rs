@@ -9,7 +9,7 @@ use tokenist_core::signalling::description::{CANDIDATES_MAX, Description, LINES_
 /// The kinds of its lines of media.
 fn kinds(text: &str) -> Vec<&str> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("m="));
-    lines.map(|line| line.split(' ').next().unwrap_or_default()).collect()
+    lines.map(|line| line.trim_end().split(' ').next().unwrap_or_default()).collect()
 }
 
 fuzz_target!(|bytes: &[u8]| {

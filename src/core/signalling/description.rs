@@ -67,6 +67,10 @@ impl Description {
         let (mut session, mut lines) = (Vec::new(), Vec::<Line>::new());
         let mut candidates = 0;
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            // To some a line ends there.
+            if line.contains(char::is_control) {
+                return Err(wrong("a line of it holds a control character"));
+            }
             if line.len() > TEXT_BYTES_MAX {
                 return Err(wrong(&format!("a line of it has more than {TEXT_BYTES_MAX} bytes")));
             }

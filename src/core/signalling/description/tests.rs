@@ -31,6 +31,14 @@ fn media(text: &str) -> Vec<&str> {
 }
 
 #[test]
+fn a_line_that_another_reader_would_take_for_two_is_refused() {
+    let text = description(&[AUDIO], "0");
+    assert!(read(&text).is_ok());
+    let told = read(&text.replace("s=-", "s=-\rm=video 9")).unwrap_err();
+    assert!(told.contains("control character"), "{told}");
+}
+
+#[test]
 fn of_an_offer_one_line_of_sound_and_one_of_data_are_taken() {
     for (lines, mids, wanted) in [
         (vec![AUDIO, CHANNEL], "0 1", vec!["m=audio 9", "m=application 9"]),
