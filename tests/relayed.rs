@@ -314,6 +314,19 @@ fn a_user_who_is_blocked_is_told_and_cut_off() {
 }
 
 #[test]
+fn a_goodbye_that_is_lost_is_said_again() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call(&proxy, &provider);
+    call.app.lose_a_goodbye();
+    proxy.post("/admin/users/alice/block", &json!({"reason": "abuse"}));
+    let heard = to_the_end(&call.app);
+    assert!(messages(&heard).iter().any(|text| text.contains("user_blocked")), "{heard:?}");
+    hangup(&provider, PATIENCE);
+    expect_none(&proxy);
+}
+
+#[test]
 fn a_message_that_its_reader_does_not_take_is_answered_by_an_event_and_counted() {
     let provider = Upstream::start();
     let proxy = start_as(&provider, &[]);

@@ -56,7 +56,12 @@ struct End {
     due: Instant,
     /// It neither sends nor takes anything.
     is_dead: bool,
+    /// The next goodbye does not get to it.
+    loses_goodbye: bool,
 }
+
+/// What a DTLS record begins with that holds an alert, as a goodbye is (RFC 6347 §4.1).
+const ALERT: u8 = 21;
 
 fn config(codecs: &[Codec], message_bytes_max: u32) -> RtcConfig {
     let config =
@@ -191,6 +196,11 @@ impl Peer {
         self.ask(|end| end.is_dead = true);
     }
 
+    /// The other end's goodbye is lost on its way, once.
+    pub(crate) fn lose_a_goodbye(&self) {
+        self.ask(|end| end.loses_goodbye = true);
+    }
+
     /// What comes next, within this time.
     pub(crate) fn poll(&self, patience: Duration) -> Option<Heard> {
         self.heard.recv_timeout(patience).ok()
@@ -266,6 +276,7 @@ impl End {
             packets: 0,
             due: now,
             is_dead: false,
+            loses_goodbye: false,
         };
         (end, hears)
     }
@@ -304,6 +315,10 @@ impl End {
     }
 
     fn take(&mut self, protocol: Protocol, bytes: &[u8], source: SocketAddr) {
+        if self.loses_goodbye && bytes.first() == Some(&ALERT) {
+            self.loses_goodbye = false;
+            return;
+        }
         let Ok(received) = Receive::new(protocol, source, self.address, bytes) else { return };
         let input = Input::Receive(Instant::now(), received);
         if self.rtc.accepts(&input) {

@@ -304,11 +304,13 @@ impl Course<'_> {
             self.cancel();
         }
         self.say_last_words().await;
-        self.media.leg(Peer::Application).close((self.media.now)());
+        let goodbye = self.media.leg(Peer::Application).close((self.media.now)());
+        goodbye.map(|goodbye| monoio::spawn(goodbye.repeat()));
         if is_heard_out {
             self.hear_out().await;
         }
         let has_ended = self.gone.get().is_some_and(|gone| gone.peer == Peer::Provider && gone.said_goodbye);
+        // It is asked to end the call besides.
         self.media.leg(Peer::Provider).close((self.media.now)());
         self.media.is_over.set(true);
         self.media.own().line.get().into_iter().for_each(|(line, _)| line.shut_down());

@@ -6,6 +6,7 @@
 use crate::port::line::Line;
 use crate::port::{Place, Port};
 use monoio::net::udp::UdpSocket as Ready;
+use monoio::time::sleep;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
@@ -32,8 +33,11 @@ const WAITING_MAX: [usize; 2] = [4 * MESSAGE_BYTES_MAX, 4_096];
 const PACKETS_MAX: u32 = 1_600;
 /// Sources of sound that are taken from one side.
 const SOURCES_MAX: usize = 8;
+/// When a goodbye is said again, after the one before.
+const AGAIN_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
 
 /// The way that datagrams go.
+#[derive(Clone)]
 pub(super) enum Way {
     /// By the shard's port, which they have in common with those of other calls.
     Port(Rc<Port>),
@@ -116,6 +120,8 @@ pub(super) struct Leg {
     pub(super) is_connected: bool,
     /// It is over, by a goodbye of either side or because it has failed.
     is_closed: bool,
+    /// While one is said here: what leaves.
+    goodbye: Option<Goodbye>,
     sounds: VecDeque<RtpPacket>,
     news: VecDeque<News>,
     waiting: VecDeque<Message>,
@@ -126,6 +132,30 @@ pub(super) struct Leg {
     sources: Vec<u32>,
     /// Packets since.
     packets: (u32, Instant),
+}
+
+/// The datagrams that have told a peer of its end.
+pub(super) struct Goodbye {
+    way: Way,
+    datagrams: Vec<(Vec<u8>, Place)>,
+}
+
+impl Goodbye {
+    /// What goes over TCP arrives, and reports on sound tell nobody of an end.
+    fn note(&mut self, bytes: &[u8], to: Place) {
+        if Datagram::of(bytes) == Datagram::Dtls && matches!(to, Place::Udp(_)) {
+            self.datagrams.push((bytes.to_vec(), to));
+        }
+    }
+
+    /// Says it again, for nobody answers a goodbye that is lost: its peer would wait for half a minute. Of what comes twice the
+    /// second is dropped (RFC 6347 §4.1.2.6), and a stack that reads one record of what has come (aiortc) is moved on.
+    pub(super) async fn repeat(self) {
+        for after_ms in AGAIN_MS {
+            sleep(Duration::from_millis(after_ms)).await;
+            self.datagrams.iter().for_each(|(bytes, to)| self.way.send(bytes, *to));
+        }
+    }
 }
 
 struct Message {
@@ -147,6 +177,7 @@ impl Leg {
             heard: now,
             is_connected: false,
             is_closed: false,
+            goodbye: None,
             sounds: VecDeque::new(),
             news: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -246,6 +277,9 @@ impl Leg {
                         _ => Place::Udp(datagram.destination),
                     };
                     self.way.send(&datagram.contents, to);
+                    if let Some(goodbye) = &mut self.goodbye {
+                        goodbye.note(&datagram.contents, to);
+                    }
                 }
                 Ok(Output::Event(event)) => self.note(event, now),
                 Err(error) => {
@@ -410,13 +444,17 @@ impl Leg {
         self.rtc.direct_api().local_ice_credentials().ufrag
     }
 
-    /// Ends it with a goodbye.
-    pub(super) fn close(&mut self, now: Instant) {
+    /// Ends it with a goodbye, which it gives to be said again.
+    pub(super) fn close(&mut self, now: Instant) -> Option<Goodbye> {
+        if !self.is_closed {
+            self.goodbye = Some(Goodbye { way: self.way.clone(), datagrams: Vec::new() });
+        }
         if self.rtc.close().is_err() {
             self.rtc.disconnect();
         }
         self.advance(now);
         self.is_closed = true;
+        self.goodbye.take()
     }
 
     /// The socket of its own, where it has one.
