@@ -219,6 +219,9 @@ impl Wire {
             let wire = self.clone();
             monoio::spawn(async move {
                 drop(monoio::time::timeout(GOODBYE, wire.heard()).await);
+                if let Some(id) = wire.channel.get() {
+                    wire.peer.with(|rtc| rtc.direct_api().close_data_channel(id));
+                }
                 wire.peer.close();
             });
         }

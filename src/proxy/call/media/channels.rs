@@ -75,6 +75,13 @@ impl Channels {
         }
     }
 
+    /// Closes all that this peer has.
+    pub(super) fn close(&self, media: &Media, peer: Peer, now: Instant) {
+        for id in self.0.iter().filter_map(|pair| pair.ids[peer as usize]) {
+            media.leg(peer).close_channel(id, now);
+        }
+    }
+
     /// Where a message of this channel goes on.
     pub(super) fn beyond(&self, peer: Peer, id: ChannelId) -> Option<ChannelId> {
         let pair = self.0.iter().find(|pair| pair.ids[peer as usize] == Some(id))?;
