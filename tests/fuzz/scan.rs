@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tokenist_core::dialect::{FAMILIES, HEAD_BYTES_MAX, Rest};
-use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Reading, Peeked};
+use tokenist_core::meter::{Charge, EstimateMode, Meter, Models, Peeked, Reading};
 use tokenist_core::price::PriceTable;
 use tokenist_core::time::{Instant, Now, Timestamp};
 
