@@ -67,7 +67,8 @@ impl<D: Callable> Course<D> {
             }
             Event::ChannelData(data) if self.wire.is_channel(data.id) => self.hear(data.binary, &data.data),
             Event::RtpPacket(packet) => self.hear_sound(packet.header.payload_type, &packet.payload),
-            Event::ChannelClose(id) => return self.wire.is_channel(id),
+            // One that is closed here is nobody's goodbye.
+            Event::ChannelClose(id) => return self.wire.is_open() && self.wire.is_channel(id),
             Event::Closed => return true,
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.wire.peer.abandon(),
             _ => {}
