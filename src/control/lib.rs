@@ -134,6 +134,7 @@ pub fn start(
     let mut clock = Clock::system();
     let now = clock.read().now;
     config.ledger.in_cluster = config.cluster.is_some();
+    config.ledger.tag = run::new_tag();
     let run = store.run().unwrap_or_else(run::Run::unlasting);
     let recaller = store.recaller().map_err(io::Error::other)?;
     config.ledger.reads_back = recaller.is_some();

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use tokenist_core::revision::Tag;
 
 /// What a process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Run {
 /// Names a run.
 pub(crate) fn new_id() -> String {
     format!("{:016x}", getrandom::u64().expect("the system has randomness"))
+}
+
+/// Tells what a run sets from what others do.
+pub(crate) fn new_tag() -> Tag {
+    Tag::of(getrandom::u64().expect("the system has randomness"))
 }
 
 /// Where a locked file is. No other file of this or any other machine that runs is there.

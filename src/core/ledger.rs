@@ -36,6 +36,7 @@ use crate::limit::{Limit, RuleAction, WindowKind};
 use crate::message::{Delta, Rejected};
 use crate::record::{Consequence, Record};
 use crate::refusal::{RefusalBook, Refused};
+use crate::revision::Tag;
 use crate::series::Series;
 use crate::time::{STEP_BACK_MS, Timestamp};
 use crate::totals::Totals;
@@ -71,6 +72,8 @@ pub struct Config {
     pub default_limit: Limit,
     /// Other instances count for the same holders: those that are used are told by [`Ledger::take_touched`].
     pub in_cluster: bool,
+    /// Of this process: what it sets and what another instance does are told apart by it.
+    pub tag: Tag,
 }
 
 impl Default for Config {
@@ -88,6 +91,7 @@ impl Default for Config {
             sessions_max: 100_000,
             default_limit: Limit::default(),
             in_cluster: false,
+            tag: Tag::default(),
         }
     }
 }

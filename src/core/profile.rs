@@ -69,25 +69,18 @@ impl Profile {
 }
 
 impl Said {
-    /// The revision of what is said at `now` of a user whose profile has `known` and, where it is an operator's, of
-    /// the setting that has `latest`.
+    /// The revision of what is said at `now` of a user whose profile has `known`; an operator's next setting has `next`.
     ///
     /// A claim is the milliseconds of its time. A key's first word lies far above and falls as time goes by, so the
     /// earlier of two holds. An operator's lies above both. What is said on top of what is known is the next after it,
     /// so it is gone if something else was said meanwhile by a right that counts for more.
-    pub fn revision(
-        self,
-        known: Revision,
-        latest: Revision,
-        org: Option<&OrgId>,
-        now: Timestamp,
-    ) -> Revision {
+    pub fn revision(self, known: Revision, next: Revision, org: Option<&OrgId>, now: Timestamp) -> Revision {
         let floor = match self {
             Said::Claimed => now.0,
             Said::ByKey | Said::ByKeyOfOrg => {
                 KEYS_FROM.saturating_sub(now.0 << KEY_STEP_BITS) + org.map_or(0, tie)
             }
-            Said::ByOperator => Revision::after(latest.max(known), now).0,
+            Said::ByOperator => next.0,
         };
         Revision(floor.max(known.0 + 1))
     }
@@ -119,6 +112,7 @@ fn tie(org: &OrgId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::revision::Tag;
     use proptest::prelude::*;
 
     const NOON: Timestamp = Timestamp(1_795_478_400_000);
@@ -183,7 +177,8 @@ mod tests {
 
     /// A revision of what `said` says of somebody of whom nothing is known.
     fn first(said: Said, org: &str, at: u64) -> Revision {
-        said.revision(Revision::default(), Revision::default(), Some(&org.into()), Timestamp(at))
+        let next = Revision::after(Revision::default(), Timestamp(at), Tag::default());
+        said.revision(Revision::default(), next, Some(&org.into()), Timestamp(at))
     }
 
     proptest! {

@@ -299,7 +299,7 @@ impl Ledger {
     }
 
     pub(super) fn next_revision(&mut self, now: Timestamp) -> Revision {
-        self.revision = Revision::after(self.revision, now);
+        self.revision = Revision::after(self.revision, now, self.config.tag);
         self.revision
     }
 }

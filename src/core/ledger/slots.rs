@@ -214,7 +214,8 @@ impl Ledger {
         let is_news = entry.record.profile.learn(identity, said);
         if is_news || known == Revision::default() {
             entry.profile_unsaved = true;
-            let revision = said.revision(known, self.revision, identity.org.as_ref(), now);
+            let next = Revision::after(self.revision, now, self.config.tag);
+            let revision = said.revision(known, next, identity.org.as_ref(), now);
             entry.revisions.profile = revision;
             self.revision = self.revision.max(revision);
             self.save_later(user);

@@ -286,7 +286,7 @@ fn what_another_instance_set_later_holds_and_what_it_set_earlier_does_not() {
     ledger.set_limit(slot, Some(Limit::default()), NOON);
     ledger.take_batch();
     ledger.take_sweep();
-    let now = Revision::after(Revision::default(), NOON).0;
+    let now = Revision::after(Revision::default(), NOON, Tag::default()).0;
     let block = Block { reason: None, blocked_at: NOON, expires_at: None };
     let news = HolderState {
         limit: stamped(now - 1, None),
