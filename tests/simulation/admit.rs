@@ -203,6 +203,7 @@ impl World {
             rest: Vec::new(),
             began: self.elapsed,
             was_ended: false,
+            was_over: false,
             charged: Amount::default(),
             booked: Amount::default(),
             foreseen: Amount::default(),

@@ -85,12 +85,12 @@ impl Books {
         self.merged.retain(|(of, _, _), _| *of != who);
     }
 
-    /// Where nothing can be read back, nobody knows any more that a limit or a block was lifted, and when.
-    pub(crate) fn forget_lifted(&mut self, who: Who) {
+    /// Where nothing can be read back, nobody knows any more that a limit or a block was lifted or is over, and when.
+    pub(crate) fn forget_lifted(&mut self, who: Who, now: Timestamp) {
         if self.limits[who].value.is_none() {
             self.limits[who] = Stamped::default();
         }
-        if who < USER_COUNT && self.blocks[who].value.is_none() {
+        if who < USER_COUNT && !self.blocks[who].value.as_ref().is_some_and(|block| block.holds_at(now)) {
             self.blocks[who] = Stamped::default();
         }
     }

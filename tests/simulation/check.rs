@@ -106,7 +106,7 @@ impl World {
             assert_eq!(
                 record.own_limit(),
                 books.limits[who].value.as_ref(),
-                "limit of {:?}",
+                "limit of {:?} on {at}",
                 cast::holder(who)
             );
             if who < USER_COUNT {
@@ -114,7 +114,7 @@ impl World {
                     |now: Timestamp| books.blocks[who].value.as_ref().filter(|b| b.holds_at(now)).cloned();
                 let block = record.block().filter(|block| block.holds_at(self.wall)).cloned();
                 if !self.shape.clock_jumps {
-                    assert_eq!(block, holds(self.wall), "block of {:?}", cast::holder(who));
+                    assert_eq!(block, holds(self.wall), "block of {:?} on {at}", cast::holder(who));
                 }
             }
         }
@@ -195,8 +195,14 @@ impl World {
             | CloseReason::SessionIdle { idle_seconds: least } => {
                 assert!(lasted.as_secs() >= least, "it has lasted {lasted:?}");
             }
+            CloseReason::LimitReached { .. } if session.was_over => {}
             _ => self.check_ending(at, session.party, ending),
         }
+    }
+
+    /// Whether one of them has used up a limit, by our own books.
+    pub(crate) fn has_reached(&self, at: usize, party: Party) -> bool {
+        party.all().any(|who| self.most_used(at, who).reaches(&self.limit(at, who)))
     }
 
     /// Somebody is refused or ended: our own books have to say why.
@@ -213,8 +219,7 @@ impl World {
                 assert!(is_blocked, "{:?} is not blocked", cast::holder(user));
             }
             CloseReason::LimitReached { .. } => {
-                let reached = party.all().any(|who| self.most_used(at, who).reaches(&self.limit(at, who)));
-                assert!(reached, "of {party:?} nobody has used up a limit: {ending:?}");
+                assert!(self.has_reached(at, party), "of {party:?} nobody has used up a limit: {ending:?}");
             }
             CloseReason::Unauthorized(_) => {
                 let key = party.all().find(|&who| who >= FIRST_KEY).expect("a key was shown") - FIRST_KEY;

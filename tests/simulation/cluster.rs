@@ -5,6 +5,7 @@ use crate::amount::Amount;
 use crate::cast::{self, key_index, who};
 use crate::plant::Plant;
 use crate::process::Process;
+use crate::scenario::tell;
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,7 @@ impl World {
             return;
         }
         self.coverage.note("settings of others are adopted");
+        tell(|| format!("{updates:?}"));
         for update in &updates {
             let books = &mut self.instances[at].books;
             match update {

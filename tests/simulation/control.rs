@@ -6,6 +6,7 @@ use crate::books::Booked;
 use crate::cast::{self, FIRST_KEY, HOLDER_COUNT, KEY_COUNT, Party, USER_COUNT};
 use crate::plant::{LATE_MS, Plant};
 use crate::process::{Answers, Asked, Session, Wish};
+use crate::scenario::tell;
 use crate::shape::MILLI;
 use crate::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,7 +83,7 @@ impl World {
             if process.aggregator.ledger().find(cast::holder(who)).is_none() {
                 instance.books.forget_merged(who);
                 if !instance.kept.lasts() {
-                    instance.books.forget_lifted(who);
+                    instance.books.forget_lifted(who, self.wall);
                 }
             }
         }
@@ -387,6 +388,7 @@ impl World {
 
     pub(crate) fn grant(&mut self, at: usize, wish: Wish) {
         self.coverage.note("command carried out");
+        tell(|| format!("{wish:?}"));
         let instance = &mut self.instances[at];
         let (books, process) = (&mut instance.books, instance.process.as_ref().expect("it runs"));
         let ledger = process.aggregator.ledger();

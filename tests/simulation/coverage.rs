@@ -1,5 +1,6 @@
 //! What has happened in the worlds that were played, and how often.
 
+use crate::scenario::tell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,6 +10,7 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     pub(crate) fn note(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
+        tell(|| what.into());
     }
 
     pub fn add(&mut self, other: &Coverage) {

@@ -47,7 +47,7 @@ impl World {
         let now = clock.follow(self.wall).now;
         let can_tell = store.recaller().expect("it can be opened").is_some();
         let reads_back = can_tell || self.plant == Plant::ForgottenBudget;
-        let config = shape.ledger(reads_back);
+        let config = shape.ledger(at, reads_back);
         let seats_max = if self.plant == Plant::SeatsAll { usize::MAX } else { config.holders_max };
         let restored = store.restore(now, seats_max).expect("it can be read");
         let courier = opened.courier();

@@ -93,6 +93,9 @@ pub(crate) struct Session {
     pub(crate) began: Duration,
     /// Why it ends was looked at.
     pub(crate) was_ended: bool,
+    /// One of its holders had used up a limit as the event began that it hears just now. By its end an estimate may have
+    /// been replaced with less.
+    pub(crate) was_over: bool,
     /// What was charged, of which so much is booked.
     pub(crate) charged: Amount,
     pub(crate) booked: Amount,

@@ -64,8 +64,13 @@ impl Call {
     /// The id of the response that something is said of.
     pub(crate) fn name(&mut self, index: usize, now: Duration) -> String {
         let response = &self.responses[index];
-        self.is_slow |= now >= response.begun + CLAIM_HOLDS;
+        self.is_slow |= response.is_old(now);
         response.id.clone()
+    }
+
+    /// Something is heard now that may have been said long ago, of any of them.
+    pub(crate) fn be_late(&mut self, now: Duration) {
+        self.is_slow |= self.responses.iter().any(|response| response.is_old(now));
     }
 
     /// States what one of them has used.
@@ -73,6 +78,13 @@ impl Call {
         let (event, tokens) = done(&self.responses[index].id, usage);
         self.responses[index].stated = Some(tokens);
         event
+    }
+}
+
+impl Response {
+    /// Nobody's claim to it need hold any more.
+    fn is_old(&self, now: Duration) -> bool {
+        now >= self.begun + CLAIM_HOLDS
     }
 }
 

@@ -43,7 +43,7 @@ impl World {
     pub(crate) fn speak(&mut self, at: usize, shard: usize) {
         let Some(mut session) = self.take_session(at, shard, |session| session.tap.is_some()) else { return };
         if !session.rest.is_empty() {
-            let rest = std::mem::take(&mut session.rest);
+            let rest = self.take_rest(&mut session);
             return self.hear(at, shard, session, rest);
         }
         let event = self.next_event(&session);
@@ -134,10 +134,18 @@ impl World {
     fn hear_too(&mut self, at: usize, shard: usize, event: &Event, which: impl Fn(&Session) -> bool) {
         if let Some(mut session) = self.take_session(at, shard, which) {
             self.coverage.note("event is heard by two sessions of a call");
-            let mut pieces = std::mem::take(&mut session.rest);
+            let mut pieces = self.take_rest(&mut session);
             pieces.extend(self.pieces(event.payload()));
             self.hear(at, shard, session, pieces);
         }
+    }
+
+    /// What is still to come of a message comes at last, of whichever response it is.
+    fn take_rest(&self, session: &mut Session) -> Vec<Piece> {
+        if !session.rest.is_empty() {
+            session.call.borrow_mut().be_late(self.elapsed);
+        }
+        std::mem::take(&mut session.rest)
     }
 
     /// How a message comes: whole, in two frames, or, if it is long, in parts.
@@ -172,6 +180,7 @@ impl World {
         }
         let (was_relayed, mut act) = (session.is_relayed(), Act::Pass);
         for (index, Piece { header, payload, part }) in pieces.iter().enumerate() {
+            session.was_over = self.has_reached(at, session.party);
             let seen = self.with_tap(at, shard, &mut session, |own, _, owed| {
                 own.note_read();
                 Hearing(owed).visit(header, payload, *part)
@@ -179,6 +188,7 @@ impl World {
             act = if index == 0 { seen } else { act };
             // Before the next one replaces what was estimated.
             self.note_ending(at, shard, &mut session);
+            session.was_over = false;
         }
         if begins && was_relayed {
             match act {

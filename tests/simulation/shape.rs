@@ -13,6 +13,7 @@ use tokenist_core::models::Models;
 use tokenist_core::money::NanoUsd;
 use tokenist_core::origin::Origins;
 use tokenist_core::provider::{Routes, Served};
+use tokenist_core::revision::Tag;
 use tokenist_proxy::{
     Config, Driver, IdentityRules, MediaListen, Provider, Refuse, Sideband, Unmetered, WebRtc,
 };
@@ -193,8 +194,10 @@ impl Shape {
         self.instances > 1
     }
 
-    pub(crate) fn ledger(&self, reads_back: bool) -> ledger::Config {
+    /// Of this instance's ledger.
+    pub(crate) fn ledger(&self, at: usize, reads_back: bool) -> ledger::Config {
         ledger::Config {
+            tag: Tag::of(at as u64),
             holders_max: if self.is_small { 5 } else { 100 },
             strangers_max: 50,
             reads_back,

@@ -48,7 +48,8 @@ fn play_seeds(out: &mut impl Write, first: u64, span: Duration) -> io::Result<bo
             Ok(played) => coverage.add(&played.coverage),
             Err(failure) => {
                 writeln!(out, "seed {} failed: {failure}", scenario.seed)?;
-                writeln!(out, "shrunk, as a row for tests/simulation/seeds:\n{}", scenario.shrunk())?;
+                let shrunk = scenario.shrunk();
+                writeln!(out, "shrunk, as a row for tests/simulation/seeds:\n{shrunk}\n{}", shrunk.story())?;
                 return Ok(false);
             }
         }

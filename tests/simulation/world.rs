@@ -13,6 +13,7 @@ use crate::keep::Kept;
 use crate::mongo::Mongo;
 use crate::plant::{LATE_MS, Plant};
 use crate::process::Process;
+use crate::scenario::begin_line;
 use crate::shape::Shape;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -116,6 +117,7 @@ impl World {
     pub(crate) fn step(&mut self, place: u64) {
         self.chance = Random::at(self.seed, place);
         let at = self.chance.index(self.shape.instances);
+        begin_line(|| format!("{place}, instance {at} at {} ms", self.wall.since(START)));
         if self.instances[at].process.is_none() {
             self.happen_without(at);
         } else {
