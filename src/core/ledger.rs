@@ -486,8 +486,6 @@ impl Ledger {
         let consequence = match counted {
             Counted::Here => entry.record.post(at, totals, now),
             Counted::Before => {
-                // Of what is still to come a row tells no more than its beginning.
-                let at = if at <= now { at } else { Grain::Hour.start(at).max(now) };
                 entry.record.restore(restored_at(at, now), totals);
                 entry.record.advance(now)
             }
@@ -518,9 +516,11 @@ fn renamed(state: &HolderState) -> Option<HolderState> {
     Some(HolderState { limit: state.limit.clone(), block: state.block.clone(), ..HolderState::of(holder) })
 }
 
-/// When that counts which an earlier process counted at `at`.
+/// When that counts which an earlier process counted at `at`, or in the row that begins then. What is of an hour still to
+/// come, because the clock was set back, counts from its beginning, in whichever rows it is: so it is all of one day.
 fn restored_at(at: Timestamp, now: Timestamp) -> Timestamp {
-    if at.since(now) <= STEP_BACK_MS { at } else { now }
+    let from = if at <= now { at } else { Grain::Hour.start(at).max(now) };
+    if from.since(now) <= STEP_BACK_MS { from } else { now }
 }
 
 fn next_bucket(now: Timestamp) -> Timestamp {
