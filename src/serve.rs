@@ -95,7 +95,17 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
             TcpListener::bind(address).with_context(|| format!("{key}: nothing can listen on {address}"))?;
         }
     }
+    if config.webrtc.mode == WebRtcMode::Relay {
+        tokenist_proxy::check_media(&media(config), shard_count(config)?)?;
+    }
     Ok(())
+}
+
+fn shard_count(config: &Config) -> anyhow::Result<usize> {
+    match config.proxy.shard_count {
+        0 => Ok(thread::available_parallelism().context("counting CPUs")?.get()),
+        count => Ok(count),
+    }
 }
 
 fn prepare(config: &Config) -> anyhow::Result<Prepared> {
@@ -116,10 +126,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> anyhow::Result<()> {
             Advice::Tell(text) => tracing::info!("{text}"),
         }
     }
-    let shard_count = match config.proxy.shard_count {
-        0 => thread::available_parallelism().context("counting CPUs")?.get(),
-        count => count,
-    };
+    let shard_count = shard_count(config)?;
     let share = descriptors::share(shard_count, config.proxy.session_max, ADMIN_CONNECTIONS_MAX)?;
     let mut config = config.clone();
     config.proxy.session_max = share.session_max;
@@ -360,6 +367,15 @@ fn admin_config(
     })
 }
 
+fn media(config: &Config) -> MediaListen {
+    let Config { webrtc, proxy, .. } = config;
+    MediaListen {
+        public_ips: webrtc.addresses([&proxy.listen, &proxy.tls_listen]).unwrap_or_default(),
+        udp_port: webrtc.udp_port,
+        tcp_port: Some(webrtc.tcp_port).filter(|port| *port != 0),
+    }
+}
+
 fn trusted_proxies(config: &Config) -> TrustedProxies {
     TrustedProxies::parse(&config.proxy.trusted_proxies).expect("it was checked when it was read")
 }
@@ -536,11 +552,7 @@ fn proxy_config(
             WebRtcMode::Direct => tokenist_proxy::WebRtc::Direct,
             WebRtcMode::Relay => tokenist_proxy::WebRtc::Relay,
         },
-        media: MediaListen {
-            public_ips: config.webrtc.addresses([&proxy.listen, &proxy.tls_listen]).unwrap_or_default(),
-            udp_port: config.webrtc.udp_port,
-            tcp_port: Some(config.webrtc.tcp_port).filter(|port| *port != 0),
-        },
+        media: media(config),
         sideband: match config.webrtc.sideband {
             Sideband::Required => tokenist_proxy::Sideband::Required,
             Sideband::BestEffort => tokenist_proxy::Sideband::BestEffort,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokenist_kit::{
@@ -249,6 +249,9 @@ fn check_refuses_what_somebody_else_has() {
     is_refused_by_both(&[("store.path", &folder)], &tokenist.process_id().to_string());
     let taken = tokenist.admin.to_string();
     is_refused_by_both(&[("admin.listen", &taken)], &taken);
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    is_refused_by_both(&[("webrtc.mode", "relay"), ("webrtc.udp_port", &port)], "webrtc.udp_port");
     tokenist.session("alice").expect("it goes on").turn("").unwrap();
 }
 

@@ -5,6 +5,7 @@ mod ends_of_calls;
 mod raw;
 
 use ends_of_calls::{Heard, Peer, USUAL, Wish};
+use raw::calls::{MODEL, WHO, expect_none, offer, sessions, usage};
 use raw::http::{Whole, message};
 use raw::*;
 use serde_json::{Value, json};
@@ -14,8 +15,6 @@ use std::time::{Duration, Instant};
 use str0m::format::Codec;
 use tokenist_kit::{PATIENCE, Tokenist, eventually, request as ask_http};
 
-const MODEL: &str = "gpt-realtime";
-const WHO: [&str; 2] = ["Authorization: Bearer sk-alice", ALICE];
 const ALL: [Codec; 3] = [Codec::Opus, Codec::PCMU, Codec::PCMA];
 
 /// A call under way, with both of its ends.
@@ -31,9 +30,9 @@ fn start_as(provider: &Upstream, more: &[(&str, &str)]) -> Tokenist {
     start(&provider.origin(), &[&relays, more].concat())
 }
 
-fn offer(target: &str, who: &[&str], kind: &str, body: &str) -> String {
-    let (kind, length) = (format!("Content-Type: {kind}"), format!("Content-Length: {}", body.len()));
-    request(&format!("POST {target}"), &[who, &[&kind, &length]].concat()) + body
+/// An offer without settings.
+fn bare(sdp: &str) -> (String, String) {
+    ("application/sdp".to_owned(), sdp.to_owned())
 }
 
 /// An answer that begins a call, each with an id of its own.
@@ -60,7 +59,7 @@ fn begin_with(
 ) -> Call {
     let (app, sdp) = Peer::offering(wish);
     let mut client = Wire::connect(proxy.listen);
-    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), who, "application/sdp", &sdp));
+    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), who, &bare(&sdp)));
     let mut line = provider.accept();
     let asked = message(&mut line);
     let offered = String::from_utf8(asked.body.clone()).unwrap();
@@ -93,11 +92,7 @@ fn call(proxy: &Tokenist, provider: &Upstream) -> Call {
 }
 
 fn done(id: &str, text_in: u64, audio_out: u64) -> String {
-    let usage = json!({"total_tokens": text_in + audio_out, "input_tokens": text_in, "output_tokens": audio_out,
-        "input_token_details": {"text_tokens": text_in, "audio_tokens": 0},
-        "output_token_details": {"text_tokens": 0, "audio_tokens": audio_out}});
-    json!({"type": "response.done", "response": {"id": id, "status": "completed", "usage": usage}})
-        .to_string()
+    calls::done(id, text_in, audio_out).to_string()
 }
 
 fn began(id: &str) -> String {
@@ -120,24 +115,10 @@ fn hangup(provider: &Upstream, patience: Duration) {
     line.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
-fn usage(proxy: &Tokenist, user: &str) -> Value {
-    proxy.get(&format!("/admin/users/{user}/usage"))["usage"].clone()
-}
-
 #[track_caller]
 fn expect_tokens(proxy: &Tokenist, tokens: u64) {
     let total = || usage(proxy, "alice")["totalTokens"].clone();
     assert_eq!(eventually(PATIENCE, total, |total| *total == json!(tokens)), json!(tokens));
-}
-
-fn sessions(proxy: &Tokenist) -> Vec<Value> {
-    proxy.get("/admin/sessions")["sessions"].as_array().cloned().unwrap_or_default()
-}
-
-#[track_caller]
-fn expect_none(proxy: &Tokenist) {
-    let left = eventually(PATIENCE, || sessions(proxy), Vec::is_empty);
-    assert!(left.is_empty(), "its place is given back: {left:?}");
 }
 
 /// All that comes until the end of the call.
@@ -376,6 +357,21 @@ fn events_are_heard_also_where_the_application_opens_no_channel() {
 }
 
 #[test]
+fn a_channel_that_was_closed_leaves_its_place_to_another() {
+    let provider = Upstream::start();
+    let proxy = start_as(&provider, &[]);
+    let call = call(&proxy, &provider);
+    for number in 0..20 {
+        let label = format!("channel {number}");
+        call.app.open(&label);
+        assert_eq!((call.app.opened(), call.provider.opened()), (label.clone(), label));
+        call.app.say("{}");
+        assert_eq!(call.provider.message(), "{}", "of {number}");
+        call.app.close_channel();
+    }
+}
+
+#[test]
 fn where_no_udp_passes_a_call_goes_over_tcp() {
     let provider = Upstream::start();
     let port = free_port();
@@ -429,7 +425,7 @@ fn a_page_keeps_to_its_token_over_the_data_channel() {
 
     let (app, sdp) = Peer::offering(USUAL);
     let mut client = Wire::connect(proxy.listen);
-    client.send(offer("/v1/realtime/calls", &[&token], "application/sdp", &sdp));
+    client.send(offer("/v1/realtime/calls", &[&token], &bare(&sdp)));
     let mut line = provider.accept();
     let asked = message(&mut line);
     let form = String::from_utf8(asked.body.clone()).unwrap();
@@ -506,7 +502,7 @@ fn what_cannot_be_served_is_refused_before_anybody_is_asked() {
         ("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\n".to_owned(), 400, "neither a line of sound"),
     ] {
         let mut client = Wire::connect(proxy.listen);
-        client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, "application/sdp", &body));
+        client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, &bare(&body)));
         let refused = message(&mut client);
         let text = String::from_utf8_lossy(&refused.body).into_owned();
         assert!(refused.status == status && text.contains(wanted), "{wanted}: {} {text}", refused.status);
@@ -521,7 +517,7 @@ fn an_answer_that_cannot_be_used_ends_the_call_at_its_provider() {
     let proxy = start_as(&provider, &[]);
     let (_app, sdp) = Peer::offering(USUAL);
     let mut client = Wire::connect(proxy.listen);
-    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, "application/sdp", &sdp));
+    client.send(offer(&format!("/v1/realtime/calls?model={MODEL}"), &WHO, &bare(&sdp)));
     let mut line = provider.accept();
     message(&mut line);
     line.send(created("application/sdp", "v=0\r\ns=-\r\n"));
@@ -585,7 +581,7 @@ fn calls_that_never_connect_are_bounded_in_number_memory_and_time() {
             before = memory(&proxy, "VmRSS");
         }
         let mut client = Wire::connect(proxy.listen);
-        client.send(offer(&target, &WHO, "application/sdp", &sdp));
+        client.send(offer(&target, &WHO, &bare(&sdp)));
         let mut line = provider.accept();
         let offered = String::from_utf8(message(&mut line).body).unwrap();
         line.send(created("application/sdp", &Peer::answer_of_nobody(&offered)));
@@ -594,7 +590,7 @@ fn calls_that_never_connect_are_bounded_in_number_memory_and_time() {
     let each = (memory(&proxy, "VmRSS") - before) / 500;
     assert!(each <= 160 << 10, "{each} bytes a call");
     let mut client = Wire::connect(proxy.listen);
-    client.send(offer(&target, &WHO, "application/sdp", &sdp));
+    client.send(offer(&target, &WHO, &bare(&sdp)));
     let refused = message(&mut client);
     assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
     // Beside them sessions go on.

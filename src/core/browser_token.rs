@@ -224,7 +224,7 @@ impl fmt::Display for TokenFault {
             TokenFault::Revoked => "this token was revoked",
             TokenFault::KeyEnded => "the tokenist key that made this token was revoked or has expired",
             TokenFault::SessionsAlone => {
-                "this token opens sessions over WebSocket, and tells what is left, alone"
+                "this token opens sessions and begins calls, and tells what is left, and no more"
             }
             TokenFault::OtherSession(opens) => {
                 return write!(f, "this token is for other sessions: {}", opens.words());

@@ -137,7 +137,7 @@ fn foreign(shard: &Shard, head: &RequestHead) -> Result<Caller, CloseReason> {
 }
 
 const FOREIGN: &str =
-    "a provider's own token (ek_…) opens no socket that could watch its call: ask tokenist for the token";
+    "a provider's own token (ek_…) neither watches its call nor ends it: ask tokenist for the token";
 
 /// A request for a session. `None`: it was answered.
 async fn admit_session(

@@ -62,8 +62,7 @@ impl Asked {
         let by_name = || authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
         let (model, joined) = told(head, dialect);
         let model = model.or_else(by_name);
-        // Who names a model begins a session of its own, whatever else it names.
-        let call = head.query().find(|found| found.name() == "call_id").filter(|_| model.is_none());
+        let call = head.query().find(|found| found.name() == "call_id");
         Asked {
             call: call
                 .and_then(|found| query::decode(found.value()))
@@ -127,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_attached_to_a_call_that_it_names_alone() {
+    fn a_session_is_attached_to_the_call_that_it_names() {
         for (target, call) in [
             ("/v1/realtime?call_id=rtc%5F1", Some("rtc_1")),
             ("/v1/realtime?call_id=", None),
-            ("/v1/realtime?call_id=rtc_1&model=m", None),
+            ("/v1/realtime?call_id=rtc_1&model=", Some("rtc_1")),
             ("/v1/realtime?model=m", None),
         ] {
             let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();

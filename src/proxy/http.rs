@@ -58,6 +58,8 @@ struct Exchange<'a> {
     path: &'a str,
     /// The caller's own; else one of the operator's goes upstream.
     own_key: Option<ProviderKey>,
+    /// How long the provider may take to go on with its answer.
+    patience_ms: u64,
     /// In which codings its answer is wanted, if that is metered.
     codings: Option<HeaderValue>,
     /// In what the rest of its body is read.
@@ -138,6 +140,11 @@ pub(crate) async fn exchange(
         provider,
         path: &path,
         own_key,
+        patience_ms: match destination {
+            // Somebody is on the line.
+            Destination::Call(_) => shard.config.dial_ms,
+            _ => shard.config.answer_ms,
+        },
         codings,
         says: RefCell::new(says),
         making: Cell::new(making),

@@ -104,10 +104,7 @@ pub fn start(
     };
     let (listen, tls_listen) = (address(&plain)?, address(&tls)?);
     let media = match config.webrtc {
-        WebRtc::Relay => {
-            let MediaListen { public_ips, udp_port, tcp_port } = &config.media;
-            port::bind::bind(public_ips, *udp_port, *tcp_port, count)?
-        }
+        WebRtc::Relay => port::bind::bind(&config.media, count)?,
         WebRtc::Off | WebRtc::Direct => Vec::new(),
     };
     let cpus = if config.pin { one_each(count, affinity()) } else { Vec::new() };
@@ -132,6 +129,14 @@ pub fn start(
         shards.push(thread::Builder::new().name(format!("shard-{index}")).spawn(serve)?);
     }
     Ok(Proxy { listen, tls_listen, driver: driver.name(), cpus, shards })
+}
+
+/// Whether calls that go by here would have their ports now, in so many shards.
+///
+/// # Errors
+/// One of them is taken: which, and why.
+pub fn check_media(listen: &MediaListen, shard_count: usize) -> std::io::Result<()> {
+    port::bind::bind(listen, shard_count).map(drop)
 }
 
 /// Whether the driver that is asked for is to be had here.

@@ -122,8 +122,8 @@ pub(crate) fn route(shard: &Shard, head: &RequestHead) -> Result<Route, Vec<u8>>
         Err(NoRoute::UnknownPath) => {
             let message = format!(
                 "Unknown path {path:?}: tokenist relays WebSocket upgrades of the realtime paths of its providers, such as \
-                 GET …/v1/realtime, and requests that it can meter, such as POST …/v1/chat/completions, and tells a key's use at \
-                 GET …/v1/usage/me; any other passes with `http.unmetered = \"pass\"`"
+                 GET …/v1/realtime, calls, POST …/v1/realtime/calls, and requests that it can meter, such as \
+                 POST …/v1/chat/completions, and tells a key's use at GET …/v1/usage/me; any other passes with `http.unmetered = \"pass\"`"
             );
             Err(invalid(404, "unknown_path", message))
         }

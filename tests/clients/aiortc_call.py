@@ -29,6 +29,8 @@ REST_SECONDS = 0.3
 LISTEN = {"type": "realtime", "audio": {"input": {"turn_detection": None, "transcription": TRANSCRIPTION}}}
 SAY = {"type": "conversation.item.create", "item": text("user", "Zażółć gęślą jaźń, 你好")}
 RESPOND = {"type": "response.create"}
+# An empty message comes first. A provider that gets it says that it is no event; who stands between need not pass it on.
+NOTHING_IS_SAID = "invalid_json"
 REALTIME = [
     [{"type": "session.update", "session": LISTEN}, {"type": "input_audio_buffer.commit"}, RESPOND],
     [SAY, RESPOND],
@@ -95,7 +97,7 @@ class Call(Heard):
 
     async def hear(self, event):
         kind = event["type"]
-        if kind == "error":
+        if kind == "error" and event["error"]["code"] != NOTHING_IS_SAID:
             self.result["error"] = event["error"]["code"]
         elif kind == "conversation.item.input_audio_transcription.completed":
             self.add(event["usage"])
@@ -118,6 +120,8 @@ class Call(Heard):
         if not self.turns:
             self.over.set()
         elif not self.over.is_set():
+            if self.form != "live":
+                self.channel.send("")
             for event in self.turns.pop(0):
                 self.channel.send(json.dumps(event))
 

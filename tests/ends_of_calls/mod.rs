@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::channel::ChannelId;
+use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive, TcpType, Transmit};
@@ -184,6 +184,20 @@ impl Peer {
     /// Sends so many packets of sound at once, each of which says its number.
     pub(crate) fn play(&self, count: u64, codec: Codec) {
         self.ask(move |end| (0..count).for_each(|_| end.play(codec)));
+    }
+
+    /// Opens another channel, which is its own from then on.
+    pub(crate) fn open(&self, label: &str) {
+        let config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+        self.ask(move |end| end.channel = Some(end.rtc.direct_api().create_data_channel(config)));
+    }
+
+    /// Closes its channel.
+    pub(crate) fn close_channel(&self) {
+        self.ask(|end| {
+            let id = end.channel.take().expect("it has one");
+            end.rtc.direct_api().close_data_channel(id);
+        });
     }
 
     /// Ends the call with a goodbye.

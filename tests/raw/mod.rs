@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod calls;
 pub(crate) mod http;
 
 use std::io::{ErrorKind, Read, Write};

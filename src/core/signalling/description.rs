@@ -131,6 +131,13 @@ impl Description {
                 return Err(wrong(&format!("it has no {}", name.trim_end_matches(':'))));
             }
         }
+        if self.attribute(SETUP).is_some_and(|setup| !["actpass", "active", "passive"].contains(&setup)) {
+            return Err(wrong("its a=setup is none of actpass, active and passive"));
+        }
+        let mids: Vec<&str> = self.lines.iter().filter_map(Line::mid).collect();
+        if (1..mids.len()).any(|at| mids[..at].contains(&mids[at])) {
+            return Err(wrong("two of its lines of media have the same a=mid"));
+        }
         let line = self.taken().next().map(|at| &self.lines[at]);
         match line.is_some_and(|line| line.mid().is_none()) && self.lines.len() > 1 {
             true => Err(wrong("its lines of media have no a=mid")),
@@ -251,6 +258,7 @@ impl Description {
 }
 
 const CANDIDATE: &str = "a=candidate:";
+const SETUP: &str = "a=setup:";
 const BUNDLE: &str = "a=group:BUNDLE ";
 
 fn is_of_candidates(line: &str) -> bool {

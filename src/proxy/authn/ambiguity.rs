@@ -10,7 +10,8 @@ use tokenist_core::http::{HeadError, RequestHead, Version};
 /// Where a URL names the model of those who call it otherwise than [`MODEL_PARAMETERS`].
 const OTHER_MODEL_PARAMETERS: [&str; 2] = ["model_id", "speech_model"];
 /// Query parameters that say what a session is attached to, and what it is for.
-const PURPOSE_PARAMETERS: [&str; 2] = ["call_id", "intent"];
+const PURPOSE_PARAMETERS: [&str; 2] = [CALL_PARAMETER, "intent"];
+const CALL_PARAMETER: &str = "call_id";
 
 /// Refuses a request of which two readers could take different credentials or hosts: one that has two of a name, or shows a
 /// tokenist key in one place and something else in another. Of a provider's keys in several places the first counts, in
@@ -35,6 +36,7 @@ pub(crate) fn refuse_ambiguous(head: &RequestHead) -> Result<(), HeadError> {
     let read = MODEL_PARAMETERS.into_iter().chain(OTHER_MODEL_PARAMETERS).chain(PURPOSE_PARAMETERS);
     refuse_unclear(&names, read)?;
     refuse_two_models(head)?;
+    refuse_call_with_model(head)?;
     if subprotocols(head).count() > 1 {
         return Err(HeadError::Twice("the subprotocol of an API key"));
     }
@@ -69,14 +71,31 @@ fn spellings<'a>(said: &'a [Cow<'_, str>], known: &str) -> impl Iterator<Item = 
 
 /// Refuses a request that names two models, one as this provider reads it and one as another does.
 fn refuse_two_models(head: &RequestHead) -> Result<(), HeadError> {
-    let names = || MODEL_PARAMETERS.iter().chain(&OTHER_MODEL_PARAMETERS);
-    let is_model =
-        |parameter: &Parameter<'_>| names().any(|name| parameter.name().eq_ignore_ascii_case(name));
-    let models = head.query().filter(is_model).map(|parameter| decoded(parameter.value()));
-    let mut named = models.filter(|model| !model.is_empty());
+    let mut named = models_named(head);
     let first = named.next();
     match named.any(|other| first.as_ref() != Some(&other)) {
         true => Err(HeadError::Malformed("its query names two models; name one")),
         false => Ok(()),
     }
+}
+
+/// Refuses a request that names a call, as whoever attaches to it does, and a model, as whoever begins a session does: whether it
+/// may, and who counts what it hears, differ.
+fn refuse_call_with_model(head: &RequestHead) -> Result<(), HeadError> {
+    let is_call = |found: &Parameter<'_>| found.name() == CALL_PARAMETER && !found.value().is_empty();
+    match head.query().any(|found| is_call(&found)) && models_named(head).next().is_some() {
+        true => Err(HeadError::Malformed(
+            "its query names a call and a model; a call has its own, so name the call alone",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The models that the query names, in whatever a provider reads.
+fn models_named(head: &RequestHead) -> impl Iterator<Item = Cow<'_, str>> {
+    let names = || MODEL_PARAMETERS.iter().chain(&OTHER_MODEL_PARAMETERS);
+    let is_model =
+        move |parameter: &Parameter<'_>| names().any(|name| parameter.name().eq_ignore_ascii_case(name));
+    let models = head.query().filter(is_model).map(|parameter| decoded(parameter.value()));
+    models.filter(|model| !model.is_empty())
 }

@@ -85,6 +85,7 @@ fn two_credentials_of_a_name_are_refused_and_two_of_which_one_is_ours() {
     };
     let two = "The request's header is malformed: it shows a tokenist key and another one; send one of them";
     let two_models = "The request's header is malformed: its query names two models; name one";
+    let call_and_model = "The request's header is malformed: its query names a call and a model; a call has its own, so name the call alone";
     let twice = |name: &str| format!("The request gives {name} twice: send it once");
     let bearer = "Authorization: Bearer sk-1";
     for (target, headers, why) in [
@@ -104,6 +105,9 @@ fn two_credentials_of_a_name_are_refused_and_two_of_which_one_is_ours() {
         ("/?MODEL=a", vec![], "The request gives model in another spelling: write it so".into()),
         ("/?model=a&deployment=b", vec![], two_models.into()),
         ("/?model_id=a&x=y&model=%62", vec![], two_models.into()),
+        ("/?model=m&call_id=c", vec![], call_and_model.into()),
+        ("/?call%5Fid=c&deployment=m", vec![], call_and_model.into()),
+        ("/?model=m?call_id=c", vec![], call_and_model.into()),
         (
             "/",
             vec!["Sec-WebSocket-Protocol: openai-insecure-api-key.a, realtime, openai-insecure-api-key.b"],
@@ -123,6 +127,8 @@ fn two_credentials_of_a_name_are_refused_and_two_of_which_one_is_ours() {
     for (target, headers) in [
         ("/", vec![]),
         ("/?model=a&deployment=%61&model_id=", vec![]),
+        ("/?call_id=c&model=", vec![]),
+        ("/?call_id=&model=m", vec![]),
         ("/?key=sk-2&authorization=Bearer%20sk-3", vec![bearer, "api-key: sk-4", "x-api-key:"]),
         ("/?key=ug_1", vec!["Authorization: Bearer ug_1", "api-key: ug_1"]),
         ("/", vec![bearer, "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1"]),

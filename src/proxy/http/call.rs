@@ -220,7 +220,9 @@ fn offer_in_turn(
     let port = shard.port.get().ok_or(Failed::Refused(CloseReason::CallRefused(OFF)))?;
     let (offering, sdp) =
         Offering::new(port, offer.sdp(), clock::precise).map_err(|not_offered| match not_offered {
-            NotOffered::Wrong(what) => wrong(Wrong::Malformed(format!("its offer cannot be served: {what}"))),
+            NotOffered::Wrong(what) => {
+                wrong(Wrong::Malformed(format!("the offer in it cannot be served: {what}")))
+            }
             NotOffered::Full => Failed::Refused(CloseReason::Overloaded(UNCONNECTED.into())),
         })?;
     let bound = offer.carry(&sdp, &boundary(live));

@@ -195,7 +195,7 @@ impl Exchange<'_> {
         if self.live.is_ending() {
             return;
         }
-        self.live.deadline.set(self.shard.now().plus_ms(self.shard.config.answer_ms));
+        self.live.deadline.set(self.shard.now().plus_ms(self.patience_ms));
     }
 
     /// Whether it cannot have seen the request: it had closed the connection before, which shows at once.

@@ -1,5 +1,6 @@
 //! The sockets of calls' ports, bound before anything is served.
 
+use crate::config::MediaListen;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -19,12 +20,8 @@ pub(crate) struct Sockets {
 ///
 /// # Errors
 /// One of them is taken.
-pub(crate) fn bind(
-    public_ips: &[IpAddr],
-    udp_port: u16,
-    tcp_port: Option<u16>,
-    count: usize,
-) -> io::Result<Vec<Sockets>> {
+pub(crate) fn bind(listen: &MediaListen, count: usize) -> io::Result<Vec<Sockets>> {
+    let &MediaListen { ref public_ips, udp_port, tcp_port } = listen;
     let host = host(public_ips);
     let at = |port: u16, index: usize| {
         let offset = u16::try_from(index).unwrap_or(u16::MAX);

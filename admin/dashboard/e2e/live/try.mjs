@@ -29,9 +29,9 @@ async function open() {
   return opened
 }
 
-async function call(page, address) {
+async function call(page, address, by = key) {
   await page.getByLabel('Proxy').fill(address)
-  await page.getByLabel('Key').fill(key)
+  await page.getByLabel('Key').fill(by)
   await page.getByRole('button', { name: 'Call' }).click()
 }
 
@@ -65,6 +65,20 @@ test('a call costs more with each answer, until its user’s limit', async () =>
   assertQuiet()
 })
 
+test('whoever hangs up sees what was written, and nobody is blamed', async () => {
+  const { page, assertQuiet } = await open()
+  const { apiKey } = await ask('POST', '/auth/api-keys', { name: 'try', userId: 'polite' })
+  await call(page, stage.proxy, apiKey)
+  await page.getByText('Connected').waitFor()
+  await page.getByLabel('Say it in writing').fill('Good day')
+  await page.getByLabel('Say it in writing').press('Enter')
+  await page.getByRole('listitem').filter({ hasText: 'You' }).filter({ hasText: 'Good day' }).waitFor()
+  await page.getByRole('button', { name: 'Hang up' }).click()
+  await page.getByText('Over', { exact: true }).waitFor()
+  assert.equal(await page.getByRole('alert').count(), 0)
+  assertQuiet()
+})
+
 test('whoever has nothing left is told so in place of a call', async () => {
   const { page } = await open()
   await call(page, stage.proxy)
@@ -78,4 +92,5 @@ test('where nobody answers, the page says what has to be right', async () => {
   const { page } = await open()
   await call(page, 'http://127.0.0.1:9')
   await page.getByRole('alert').filter({ hasText: 'browser.origins' }).waitFor()
+  assert.equal(await page.getByText('nobody is told').count(), 0)
 })

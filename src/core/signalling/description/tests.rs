@@ -110,6 +110,14 @@ fn what_goes_beyond_a_bound_or_cannot_be_served_is_told() {
         (usual.replace("a=ice-pwd", "a=x"), "it has no a=ice-pwd"),
         (usual.replace("ufrag:abcd", "ufrag:abc"), "it has no a=ice-ufrag"),
         (description(&[VIDEO, AUDIO], "").replace("a=mid", "a=x"), "its lines of media have no a=mid"),
+        (
+            description(&[AUDIO, AUDIO], "").replace("a=mid:1", "a=mid:0"),
+            "two of its lines of media have the same a=mid",
+        ),
+        (
+            format!("{usual}a=setup:holdconn\r\n").replace("a=setup:actpass", "a=x"),
+            "its a=setup is none of actpass, active and passive",
+        ),
     ] {
         let said = read(&offer).unwrap_err();
         assert!(said.starts_with(wanted), "{said}: {offer}");

@@ -67,11 +67,12 @@ impl Channels {
         let pair = &mut self.0[at];
         pair.ids[peer as usize] = None;
         // The provider's events are to be heard to the end.
-        if peer == Peer::Provider
-            && let Some(other) = pair.ids[Peer::Application as usize]
-        {
-            self.0.remove(at);
-            media.leg(Peer::Application).close_channel(other, now);
+        if peer == Peer::Application && pair.label == EVENTS {
+            return;
+        }
+        let Pair { ids, .. } = self.0.remove(at);
+        if let Some(other) = ids[peer.other() as usize] {
+            media.leg(peer.other()).close_channel(other, now);
         }
     }
 

@@ -185,6 +185,10 @@ impl Course<'_> {
 
     /// Passes on a message of this side, if the other takes one so long.
     fn pass_on(&self, from: Peer, data: ChannelData) {
+        // Where nothing is said there is nothing to pass on.
+        if data.data.is_empty() {
+            return;
+        }
         let Some(channel) = self.channels.borrow().beyond(from, data.id) else { return };
         let (to, bytes) = (from.other(), data.data.len() as u64);
         let max_bytes = self.media.leg(to).message_bytes_max;
@@ -275,7 +279,8 @@ impl Course<'_> {
     fn listen(&self, now: Instant) {
         let since = self.connected_at.get().map(|since| now.duration_since(since));
         let Some(since) = since.filter(|_| !self.is_heard.get() && !self.media.is_sealed()) else { return };
-        if since >= LISTEN {
+        // Where the application cannot ask for them it is not waited for.
+        if since >= LISTEN || !self.media.leg(Peer::Application).has_data {
             self.channels.borrow_mut().listen(self.media, now);
         }
         if since >= UNHEARD && self.shard.config.sideband == Sideband::Required {

@@ -110,7 +110,7 @@ pub(super) struct Leg {
     /// The line of sound, if there is one.
     audio: Option<Mid>,
     /// There is a line of data.
-    has_data: bool,
+    pub(super) has_data: bool,
     /// The longest message that its peer takes.
     pub(super) message_bytes_max: u64,
     /// When str0m wants to be told the time.

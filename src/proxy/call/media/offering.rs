@@ -61,8 +61,14 @@ impl Offering {
             return Err(NotOffered::Wrong("it comes from an ICE-lite agent, as which it is answered".into()));
         }
         // It is read again when the provider has answered.
-        SdpOffer::from_sdp_string(&offer.only(false))
-            .map_err(|error| NotOffered::Wrong(format!("it cannot be read: {error}")))?;
+        SdpOffer::from_sdp_string(&offer.only(false)).map_err(|error| {
+            // Where it is wrong is told as a place in our memory.
+            tracing::debug!(%error, "an offer cannot be read");
+            NotOffered::Wrong(
+                "a line of it cannot be read: an attribute is malformed, or one that it refers to is missing"
+                    .into(),
+            )
+        })?;
         let half_open = port.half_open().ok_or(NotOffered::Full)?;
         let mut rtc = config(&offer.codecs()).build(now());
         let mut changes = rtc.sdp_api();

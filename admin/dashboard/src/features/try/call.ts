@@ -13,7 +13,8 @@ export interface Wish {
 export type News =
   | { kind: 'connected' }
   | { kind: 'heard'; who: 'you' | 'model'; id: string; text: string }
-  | { kind: 'over'; why: string | null }
+  /** `isHungUp`: by whoever called. */
+  | { kind: 'over'; why: string | null; isHungUp: boolean }
 
 export interface Call {
   say: (text: string) => void
@@ -52,10 +53,10 @@ export async function begin(
     for (const track of microphone?.getTracks() ?? []) track.stop()
     peer.close()
   }
-  const end = () => {
+  const end = (isHungUp: boolean) => {
     if (isOver) return
     leave()
-    tell({ kind: 'over', why: last })
+    tell({ kind: 'over', why: last, isHungUp })
   }
   const [track] = microphone?.getTracks() ?? []
   peer.addTransceiver(track ?? 'audio', { direction: track ? 'sendrecv' : 'recvonly' })
@@ -64,7 +65,7 @@ export async function begin(
   }
   const events = peer.createDataChannel('oai-events')
   events.onopen = () => tell({ kind: 'connected' })
-  events.onclose = end
+  events.onclose = () => end(false)
   events.onmessage = ({ data }) => {
     const event: ProviderEvent = JSON.parse(data)
     if (event.type === 'error') last = event.error?.message ?? last
@@ -74,7 +75,7 @@ export async function begin(
   peer.onconnectionstatechange = () => {
     if (peer.connectionState === 'failed') {
       last ??= 'The connection was lost: sound and events have not got through.'
-      end()
+      end(false)
     }
   }
   try {
@@ -88,7 +89,7 @@ export async function begin(
   const say = (text: string) => {
     for (const event of said(text)) events.send(JSON.stringify(event))
   }
-  return { say, hangUp: end }
+  return { say, hangUp: () => end(true) }
 }
 
 /** Asks for the call: the answer's SDP. */

@@ -19,5 +19,5 @@ export function whyOver(spending: Spending | null): string {
   if (spending?.blocked) return 'The user is blocked.'
   const { cost_usd, tokens } = spending?.remaining ?? { cost_usd: null, tokens: null }
   if (cost_usd === 0 || tokens === 0) return 'The limit is reached.'
-  return 'The call was ended by the provider or by an operator.'
+  return 'Nobody has said why the call has ended. The provider may have ended it, an operator, or a limit by what a response seemed to cost.'
 }

@@ -24,7 +24,11 @@ interface Talk {
   /** Why the last call is over, or did not begin. */
   why: string | null
 }
-type Step = News | { kind: 'asked' } | { kind: 'failed'; why: string }
+type Step =
+  | Exclude<News, { kind: 'over' }>
+  | { kind: 'over'; why: string | null }
+  | { kind: 'asked' }
+  | { kind: 'failed'; why: string }
 
 const SILENCE: Talk = { stage: 'none', lines: [], why: null }
 
@@ -69,14 +73,20 @@ export function TryCall() {
     try {
       call.current = await begin(wish, speaker.current as HTMLAudioElement, hear)
     } catch (error) {
+      // That nothing was told says no more than that.
+      setSpent((spent) => (spent?.before ? spent : undefined))
       step({ kind: 'failed', why: (error as Error).message })
     }
+  }
+  function say(text: string) {
+    call.current?.say(text)
+    step({ kind: 'heard', who: 'you', id: `typed ${Date.now()}`, text })
   }
   async function hear(news: News) {
     if (news.kind !== 'over') return step(news)
     const now = await ask()
     setSpent((spent) => spent && { ...spent, now })
-    step({ kind: 'over', why: news.why ?? whyOver(now) })
+    step({ kind: 'over', why: news.why ?? (news.isHungUp ? null : whyOver(now)) })
   }
   useEffect(() => {
     if (talk.stage !== 'live') return
@@ -114,7 +124,7 @@ export function TryCall() {
       {(talk.stage === 'live' || talk.lines.length > 0) && (
         <Card title="What is said" note={talk.stage === 'live' ? 'Connected' : 'Over'}>
           <Lines lines={talk.lines} />
-          {talk.stage === 'live' && <Typed say={(text) => call.current?.say(text)} />}
+          {talk.stage === 'live' && <Typed say={say} />}
         </Card>
       )}
       {/* biome-ignore lint/a11y/useMediaCaption: what is said stands above */}
@@ -152,7 +162,10 @@ function Form({ wish, isFixed, change, start, children }: FormProps) {
           start()
         }}
       >
-        <Field label="Proxy" hint={`${location.origin} has to be among browser.origins.`}>
+        <Field
+          label="Proxy"
+          hint={`Its proxy.listen or proxy.tls_listen; ${location.origin} has to be among its browser.origins.`}
+        >
           {(ids) => <Input {...ids} {...input('address')} type="url" required />}
         </Field>
         <Field label="Model">{(ids) => <Input {...ids} {...input('model')} required />}</Field>
