@@ -5,7 +5,7 @@ use crate::amount::Amount;
 use crate::cast::{self, key_index, who};
 use crate::plant::Plant;
 use crate::process::Process;
-use crate::scenario::tell;
+use crate::story::tell;
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What has happened in the worlds that were played, and how often.
 
-use crate::scenario::tell;
+use crate::story::tell;
 use std::collections::BTreeMap;
 use std::fmt;
 

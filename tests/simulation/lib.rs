@@ -35,6 +35,7 @@ mod relay;
 mod scenario;
 mod script;
 mod shape;
+mod story;
 mod world;
 
 pub use coverage::Coverage;

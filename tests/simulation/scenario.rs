@@ -5,6 +5,7 @@
 
 use crate::coverage::Coverage;
 use crate::plant::Plant;
+use crate::story;
 use crate::world::World;
 use std::cell::RefCell;
 use std::fmt;
@@ -66,9 +67,7 @@ impl Scenario {
 
     /// What happens in it, a line a step, as far as it comes.
     pub fn story(&self) -> String {
-        STORY.with(|story| story.replace(Some(Vec::new())));
-        let (Ok(_) | Err(_)) = self.play();
-        STORY.with(|story| story.take()).unwrap_or_default().join("\n")
+        story::of(|| drop(self.play()))
     }
 
     /// The same failure, or another, with as few steps as can be found in some hundred plays.
@@ -114,27 +113,6 @@ thread_local! {
     /// What was said by the last panic, while it is for us to say.
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
     static IS_QUIET: RefCell<bool> = const { RefCell::new(false) };
-    /// Its lines, while it is asked for.
-    static STORY: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
-}
-
-/// A line of the story begins.
-pub(crate) fn begin_line(line: impl FnOnce() -> String) {
-    STORY.with(|story| {
-        if let Some(lines) = story.borrow_mut().as_mut() {
-            lines.push(line());
-        }
-    });
-}
-
-/// So much more happens in it.
-pub(crate) fn tell(what: impl FnOnce() -> String) {
-    STORY.with(|story| {
-        if let Some(line) = story.borrow_mut().as_mut().and_then(|lines| lines.last_mut()) {
-            line.push_str("; ");
-            line.push_str(&what());
-        }
-    });
 }
 
 /// A panic in `act` is a failure, and nothing is printed of it.
