@@ -75,7 +75,8 @@ test('whoever hangs up sees what was written, and nobody is blamed', async () =>
   await page.getByRole('listitem').filter({ hasText: 'You' }).filter({ hasText: 'Good day' }).waitFor()
   await page.getByRole('button', { name: 'Hang up' }).click()
   await page.getByText('Over', { exact: true }).waitFor()
-  assert.equal(await page.getByRole('alert').count(), 0)
+  // The framework has an alert of its own, in which nothing stands.
+  assert.equal(await page.getByRole('alert').filter({ hasText: /\w/ }).count(), 0)
   assertQuiet()
 })
 

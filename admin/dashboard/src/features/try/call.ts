@@ -68,7 +68,8 @@ export async function begin(
   events.onclose = () => end(false)
   events.onmessage = ({ data }) => {
     const event: ProviderEvent = JSON.parse(data)
-    if (event.type === 'error') last = event.error?.message ?? last
+    // What is wrong with an event of ours ends nothing, and more is heard after it.
+    last = event.type === 'error' ? (event.error?.message ?? null) : null
     const heard = heardIn(event)
     if (heard) tell(heard)
   }
