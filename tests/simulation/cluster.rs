@@ -202,8 +202,9 @@ impl World {
             }
         }
         self.round_trips();
-        // Old buckets that were left late are read now and then: first those are left, then they are read.
-        for _ in 0..2 {
+        // Old buckets that were left late are read now and then: first those are left, then they are read, a minute later if the
+        // question that was to leave them was lost.
+        for _ in 0..3 {
             self.use_all();
             self.round_trips();
         }
