@@ -5,7 +5,7 @@ use crate::environment::Environment;
 use crate::shard::Shard;
 use std::fmt;
 use std::rc::Rc;
-use tokenist_core::dialect::{Dialect, ProviderEvent};
+use tokenist_core::dialect::{Calls, Dialect, ProviderEvent};
 use tokenist_core::http::query::Parameter;
 use tokenist_core::http::{RequestHead, query};
 use tokenist_core::id::{Model, SessionId};
@@ -62,7 +62,9 @@ impl Asked {
         let by_name = || authn::MODEL_PARAMETERS.iter().find_map(|name| parameter(head, name));
         let (model, joined) = told(head, dialect);
         let model = model.or_else(by_name);
-        let call = head.query().find(|found| found.name() == "call_id");
+        // Elsewhere it is a word of the query like any other: what such a session is attached to stands in its path.
+        let attaches = dialect.calls() == Some(Calls::Realtime);
+        let call = head.query().find(|found| attaches && found.name() == "call_id");
         Asked {
             call: call
                 .and_then(|found| query::decode(found.value()))
@@ -99,8 +101,10 @@ fn parameter(head: &RequestHead, wanted: &str) -> Option<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenist_core::dialect::OpenaiRealtime;
+    use tokenist_core::dialect::{OpenaiRealtime, family};
     use tokenist_core::http::request_head;
+    use tokenist_core::models::Models as AllowedModels;
+    use tokenist_core::provider::{Routes, Served};
 
     #[test]
     fn the_url_says_which_model_is_asked_for() {
@@ -135,6 +139,24 @@ mod tests {
         ] {
             let head = request_head(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
             assert_eq!(Asked::by(&head, &OpenaiRealtime).call.as_deref(), call, "{target}");
+        }
+    }
+
+    #[test]
+    fn where_calls_stand_in_the_path_the_query_names_none() {
+        let routes = Routes::new(vec![Served {
+            name: "openai".into(),
+            family: family("openai").unwrap(),
+            models: AllowedModels::parse("").unwrap(),
+        }]);
+        for (path, call) in [
+            ("/v1/live/sessions/sess_1/attach", Some("sess_1")),
+            ("/v1/realtime/translations", None),
+            ("/v1/responses", None),
+        ] {
+            let head = request_head(format!("GET {path}?call_id=rtc_1 HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            let route = routes.of_path(path).unwrap();
+            assert_eq!(Asked::by(&head, route.dialect).call.as_deref(), call, "{path}");
         }
     }
 }
