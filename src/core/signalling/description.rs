@@ -246,7 +246,7 @@ impl Description {
         let audio = self.audio.filter(|_| has_no_sound);
         let taken: Vec<usize> = self.taken().filter(|at| Some(*at) != audio).collect();
         let mut answers = answers.into_iter();
-        let mut text = session;
+        let mut text: Vec<String> = session.into_iter().filter_map(|line| self.grouped(line)).collect();
         for (at, line) in self.lines.iter().enumerate() {
             match taken.contains(&at) {
                 true => text.extend(answers.next()?.0),
@@ -254,6 +254,14 @@ impl Description {
             }
         }
         Some(joined(text.into_iter()))
+    }
+
+    /// A line of an answer's session: nothing is bundled that was not offered so (RFC 9143 §7.3.1).
+    fn grouped(&self, line: String) -> Option<String> {
+        let Some(mids) = line.strip_prefix(BUNDLE) else { return Some(line) };
+        let offered = self.bundle();
+        let mids: Vec<&str> = mids.split(' ').filter(|mid| offered.contains(mid)).collect();
+        (!mids.is_empty()).then(|| format!("{BUNDLE}{}", mids.join(" ")))
     }
 }
 

@@ -147,6 +147,27 @@ fn an_answer_has_as_many_lines_as_were_offered_in_their_order() {
     assert_eq!(offer.answer(&description(&[AUDIO], "1"), false), None);
 }
 
+#[test]
+fn an_answer_bundles_only_what_was_offered_in_a_bundle() {
+    for (offered, answered, wanted) in [
+        (None, "0", None),
+        (Some("1"), "0", None),
+        (Some("0 1"), "0", Some("0")),
+        (Some("1 0"), "0 1", Some("0 1")),
+    ] {
+        let offer = description(&[AUDIO, CHANNEL], offered.unwrap_or_default());
+        let offer = match offered {
+            Some(_) => offer,
+            None => offer.replace("a=group:BUNDLE \r\n", ""),
+        };
+        let offer = read(&offer).unwrap();
+        let lines = if offer.has_data() && offer.has_audio() { vec![AUDIO, CHANNEL] } else { vec![AUDIO] };
+        let answer = offer.answer(&description(&lines, answered), false).unwrap();
+        let group = answer.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE "));
+        assert_eq!(group, wanted, "{offered:?}: {answer}");
+    }
+}
+
 proptest! {
     /// Whatever is offered in whatever order, the answer has the offer's kinds in the offer's order, and takes at most one line of
     /// each kind that is served.
