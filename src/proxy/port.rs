@@ -6,9 +6,12 @@
 //! and leaves nothing behind.
 
 pub(crate) mod bind;
+mod half_open;
 pub(crate) mod line;
 
 use bind::Sockets;
+pub(crate) use half_open::HalfOpen;
+use half_open::Waiting;
 use line::Line;
 use monoio::net::TcpListener as ReadyListener;
 use monoio::net::udp::UdpSocket as Ready;
@@ -20,6 +23,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use str0m::config::DtlsCert;
+use tokenist_core::id::UserId;
 use tokenist_core::signalling::datagram::Datagram;
 
 /// No datagram of a call is longer: both ends keep to an MTU below it.
@@ -28,8 +33,6 @@ pub(crate) const DATAGRAM_BYTES_MAX: usize = 2_048;
 pub(crate) const BATCH: usize = 64;
 /// Places that one call is heard from at a time.
 const PLACES_MAX: usize = 8;
-/// Calls whose application has not connected yet.
-const HALF_OPEN_MAX: usize = 512;
 /// Connections over TCP of which no call is known yet, and how long they may be so.
 const STRANGERS_MAX: usize = 256;
 const STRANGE: Duration = Duration::from_secs(5);
@@ -81,7 +84,9 @@ pub(crate) struct Port {
     calls: RefCell<HashMap<String, Entry>>,
     places: RefCell<HashMap<Place, Rc<dyn Inlet>>>,
     lines: RefCell<HashMap<SocketAddr, Rc<Line>>>,
-    half_open: Rc<Cell<usize>>,
+    half_open: Waiting,
+    /// By which both legs of its calls are known: making one a leg would take time and room.
+    certificate: DtlsCert,
     strangers: Cell<usize>,
 }
 
@@ -115,7 +120,8 @@ impl Port {
             calls: RefCell::default(),
             places: RefCell::default(),
             lines: RefCell::default(),
-            half_open: Rc::default(),
+            half_open: Waiting::default(),
+            certificate: certificate()?,
             strangers: Cell::new(0),
         })
     }
@@ -268,13 +274,13 @@ impl Port {
         of_family.or(first).unwrap_or(source.address())
     }
 
-    /// Room for a call whose application has not connected yet, if there is some.
-    pub(crate) fn half_open(&self) -> Option<HalfOpen> {
-        let open = self.half_open.get();
-        (open < HALF_OPEN_MAX).then(|| {
-            self.half_open.set(open + 1);
-            HalfOpen(Rc::clone(&self.half_open))
-        })
+    pub(crate) fn certificate(&self) -> DtlsCert {
+        self.certificate.clone()
+    }
+
+    /// Room for a call of this user's whose application has not connected yet, if there is some.
+    pub(crate) fn half_open(&self, user: &UserId) -> Option<HalfOpen> {
+        self.half_open.take(user)
     }
 
     /// Has a call's datagrams go to `inlet`, until the registration is dropped.
@@ -283,6 +289,11 @@ impl Port {
         self.calls.borrow_mut().insert(ufrag.to_owned(), entry);
         Registration { port: Rc::clone(self), ufrag: ufrag.to_owned() }
     }
+}
+
+fn certificate() -> io::Result<DtlsCert> {
+    let made = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
+    made.ok_or_else(|| io::Error::other("a certificate for calls could not be made"))
 }
 
 /// An address of IPv4 as such.
@@ -304,15 +315,6 @@ impl Drop for Registration {
         {
             self.port.unlearn(*place, inlet);
         }
-    }
-}
-
-/// The place of a call whose application has not connected yet.
-pub(crate) struct HalfOpen(Rc<Cell<usize>>);
-
-impl Drop for HalfOpen {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -218,12 +218,15 @@ fn offer_in_turn(
     offer: &mut Offer,
 ) -> Result<(Offering, Vec<u8>), Failed> {
     let port = shard.port.get().ok_or(Failed::Refused(CloseReason::CallRefused(OFF)))?;
+    let identity = live.identity.get().expect("a request that is admitted names a user");
     let (offering, sdp) =
-        Offering::new(port, offer.sdp(), clock::precise).map_err(|not_offered| match not_offered {
-            NotOffered::Wrong(what) => {
-                wrong(Wrong::Malformed(format!("the offer in it cannot be served: {what}")))
+        Offering::new(port, &identity.user, offer.sdp(), clock::precise).map_err(|not_offered| {
+            match not_offered {
+                NotOffered::Wrong(what) => {
+                    wrong(Wrong::Malformed(format!("the offer in it cannot be served: {what}")))
+                }
+                NotOffered::Full => Failed::Refused(CloseReason::Overloaded(UNCONNECTED.into())),
             }
-            NotOffered::Full => Failed::Refused(CloseReason::Overloaded(UNCONNECTED.into())),
         })?;
     let bound = offer.carry(&sdp, &boundary(live));
     Ok((offering, put(head, bound)))

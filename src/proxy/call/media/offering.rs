@@ -19,6 +19,7 @@ use str0m::media::{self, MediaKind};
 use str0m::net::{Protocol, TcpType};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Rtc, RtcConfig};
+use tokenist_core::id::UserId;
 use tokenist_core::signalling::description::{Codec, Description, Direction};
 
 /// Candidates of a provider that are tried.
@@ -42,17 +43,18 @@ pub(crate) struct Offering {
 pub(crate) enum NotOffered {
     /// What is wrong with the application's offer.
     Wrong(String),
-    /// There are too many calls whose application has not connected yet.
+    /// There are too many calls whose application has not connected yet, in all or of this user's.
     Full,
 }
 
 impl Offering {
-    /// Reads what the application offers: what is offered to the provider instead.
+    /// Reads what this user's application offers: what is offered to the provider instead.
     ///
     /// # Errors
     /// It cannot be served, or not now.
     pub(crate) fn new(
         port: &Rc<Port>,
+        user: &UserId,
         sdp: &[u8],
         now: fn() -> Instant,
     ) -> Result<(Offering, String), NotOffered> {
@@ -69,8 +71,8 @@ impl Offering {
                     .into(),
             )
         })?;
-        let half_open = port.half_open().ok_or(NotOffered::Full)?;
-        let mut rtc = config(&offer.codecs()).build(now());
+        let half_open = port.half_open(user).ok_or(NotOffered::Full)?;
+        let mut rtc = config(port, &offer.codecs()).build(now());
         let mut changes = rtc.sdp_api();
         if offer.has_audio() {
             changes.add_media(MediaKind::Audio, direction(offer.direction()), None, None, None);
@@ -99,7 +101,7 @@ impl Offering {
         if has_no_sound && !offer.has_data() {
             return Err("it takes no sound, and nothing else is offered".to_owned());
         }
-        let mut rtc = config(&answer.codecs()).set_ice_lite(true).build(now());
+        let mut rtc = config(&port, &answer.codecs()).set_ice_lite(true).build(now());
         for place in port.addresses() {
             rtc.add_local_candidate(candidate(*place)?);
         }
@@ -152,8 +154,9 @@ fn candidate(place: Place) -> Result<Candidate, String> {
 }
 
 /// With these codecs, in this order.
-fn config(codecs: &[Codec]) -> RtcConfig {
+fn config(port: &Port, codecs: &[Codec]) -> RtcConfig {
     let config = Rtc::builder()
+        .set_dtls_cert(port.certificate())
         .clear_codecs()
         // Sound is sent as it comes: nobody here would heed what is told of each packet's arrival.
         .clear_extension_map()
