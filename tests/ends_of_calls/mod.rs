@@ -2,6 +2,10 @@
 //!
 //! Start at [`Peer::offering`] and [`Peer::answering`]. What comes is heard in order by [`Peer::next`]; every wait has a deadline.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub(crate) mod relay;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -58,10 +62,14 @@ struct End {
     is_dead: bool,
     /// The next goodbye does not get to it.
     loses_goodbye: bool,
+    /// So many datagrams of its handshake it takes, and is dead then.
+    takes_of_handshake: Option<u32>,
 }
 
 /// What a DTLS record begins with that holds an alert, as a goodbye is (RFC 6347 §4.1).
 const ALERT: u8 = 21;
+/// And all of them, also where they are encrypted (RFC 9147 §4.1).
+const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
 
 fn config(codecs: &[Codec], message_bytes_max: u32) -> RtcConfig {
     let config =
@@ -210,6 +218,11 @@ impl Peer {
         self.ask(|end| end.is_dead = true);
     }
 
+    /// Answers the first datagram of its handshake, and then is not heard any more.
+    pub(crate) fn stop_in_handshake(&self) {
+        self.ask(|end| end.takes_of_handshake = Some(1));
+    }
+
     /// The other end's goodbye is lost on its way, once.
     pub(crate) fn lose_a_goodbye(&self) {
         self.ask(|end| end.loses_goodbye = true);
@@ -291,6 +304,7 @@ impl End {
             due: now,
             is_dead: false,
             loses_goodbye: false,
+            takes_of_handshake: None,
         };
         (end, hears)
     }
@@ -332,6 +346,16 @@ impl End {
         if self.loses_goodbye && bytes.first() == Some(&ALERT) {
             self.loses_goodbye = false;
             return;
+        }
+        if let Some(left) =
+            self.takes_of_handshake.filter(|_| bytes.first().is_some_and(|first| DTLS.contains(first)))
+        {
+            self.takes_of_handshake = left.checked_sub(1);
+            if left == 0 {
+                self.is_dead = true;
+                self.heard.send(Heard::Closed).ok();
+                return;
+            }
         }
         let Ok(received) = Receive::new(protocol, source, self.address, bytes) else { return };
         let input = Input::Receive(Instant::now(), received);
