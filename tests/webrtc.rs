@@ -28,8 +28,8 @@ fn a_call_is_metered_on_its_socket_to_the_token() {
 
     let listed = eventually(PATIENCE, || sessions(&proxy), |all| all.len() == 1);
     assert_eq!(
-        (&listed[0]["transport"], &listed[0]["model"]),
-        (&json!("webrtc"), &json!(MODEL)),
+        (&listed[0]["transport"], &listed[0]["model"], &listed[0]["callId"]),
+        (&json!("webrtc"), &json!(MODEL), &json!("rtc_1")),
         "{listed:?}"
     );
     for (id, text_in, audio_out) in [("resp_1", 100, 40), ("resp_2", 200, 60)] {
@@ -43,6 +43,10 @@ fn a_call_is_metered_on_its_socket_to_the_token() {
     end(&provider, &mut call.socket);
     expect_none(&proxy);
     assert!(provider.poll().is_none(), "a call that its provider has ended is not ended again");
+    let past = || proxy.get("/admin/sessions/past")["sessions"][0]["callId"].clone();
+    assert_eq!(eventually(PATIENCE, past, |call| *call == json!("rtc_1")), json!("rtc_1"));
+    let calls = ["opened", "closed"].map(|what| proxy.metric(&format!("tokenist_calls_{what}_total")));
+    assert_eq!(calls, [Some(1.0), Some(1.0)]);
     let used = usage(&proxy, "alice");
     assert_eq!((&used["totalTokens"], &used["estimatedCostUsd"]), (&json!(400), &json!(0.0)), "{used}");
 }
@@ -257,6 +261,7 @@ fn a_call_that_nobody_can_watch_is_ended() {
     assert!((3..20).contains(&tries), "{tries} tries");
     assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&began_at.elapsed()));
     expect_none(&proxy);
+    assert_eq!(proxy.metric("tokenist_calls_unwatched_total"), Some(1.0));
 }
 
 #[test]
@@ -303,6 +308,7 @@ fn a_hangup_that_fails_is_tried_again_shown_and_charged_on() {
     hangup(&provider, "200 OK");
     call.socket.send(close(1000, "", None));
     expect_none(&proxy);
+    assert_eq!(proxy.metric("tokenist_hangups_failed_total"), Some(3.0));
 }
 
 #[test]

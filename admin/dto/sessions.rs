@@ -36,6 +36,9 @@ pub(crate) struct Session {
     age_seconds: u64,
     /// `websocket`, `http`, `webrtc` or `sip`.
     transport: &'static str,
+    /// By what its provider knows the call that it is, or is attached to, such as `rtc_…`.
+    #[schema(required)]
+    call_id: Option<String>,
     /// It was to end, and the provider has not ended it yet: it goes on and is charged.
     hangup_fails: bool,
     /// Of responses that are over.
@@ -64,8 +67,10 @@ pub(crate) struct PastSession {
     #[schema(required)]
     model: Option<String>,
     provider: String,
-    /// As of a live session.
+    /// As of a live session; likewise the next one.
     transport: &'static str,
+    #[schema(required)]
+    call_id: Option<String>,
     #[schema(format = DateTime)]
     opened_at: String,
     #[schema(format = DateTime)]
@@ -137,6 +142,7 @@ impl From<SessionRecord> for PastSession {
             model: opened.model.map(|model| model.to_string()),
             provider: opened.provider.to_string(),
             transport: opened.transport.as_str(),
+            call_id: opened.call.map(|call| call.to_string()),
             opened_at: opened.at.to_string(),
             closed_at: closed.at.to_string(),
             close_code: closed.close_code,
@@ -157,6 +163,7 @@ impl Session {
             opened_at: view.opened_at.to_string(),
             age_seconds: now.since(view.opened_at) / 1000,
             transport: view.transport.as_str(),
+            call_id: view.call.as_ref().map(|call| call.to_string()),
             hangup_fails: view.hangup_fails,
             usage: (&view.totals).into(),
             cost_per_minute_usd: view.cost_last_minute.usd(),

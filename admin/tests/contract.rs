@@ -222,7 +222,7 @@ fn usage_is_told_to_the_nano_dollar() {
         live,
         json!({"sessions": [{"sessionId": session.id, "userId": "alice", "orgId": "acme", "feature": "voice",
             "provider": "openai", "model": "gpt-4o-mini", "openedAt": session.at,
-            "transport": "websocket", "hangupFails": false,
+            "transport": "websocket", "callId": null, "hangupFails": false,
             "ageSeconds": live["sessions"][0]["ageSeconds"], "usage": usage, "costPerMinuteUsd": 0.0009}], "total": 1})
     );
 }

@@ -148,7 +148,7 @@ fn sessions_that_are_over_are_told_with_their_end() {
     assert_eq!(
         alice,
         json!({"id": alice["id"], "userId": "alice", "orgId": "acme", "feature": "voice", "model": "gpt-4o-mini",
-            "provider": "openai", "transport": "websocket", "openedAt": alice["openedAt"], "closedAt": alice["closedAt"], "closeCode": 4003,
+            "provider": "openai", "transport": "websocket", "callId": null, "openedAt": alice["openedAt"], "closedAt": alice["closedAt"], "closeCode": 4003,
             "usage": {"inputTokens": 2000, "outputTokens": 1000, "totalTokens": 3000, "costUsd": 0.0009,
                 "estimatedCostUsd": 0.00045, "requests": 2, "lastUpdated": alice["usage"]["lastUpdated"]}})
     );

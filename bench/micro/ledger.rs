@@ -65,6 +65,7 @@ fn apply(criterion: &mut Criterion) {
                     provider: Arc::clone(&delta.provider),
                     model: Some(delta.model.clone()),
                     transport: Transport::default(),
+                    call: None,
                     at: NOON,
                 },
                 NOON,

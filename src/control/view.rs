@@ -157,6 +157,8 @@ pub struct SessionView {
     pub model: Option<Model>,
     pub opened_at: Timestamp,
     pub transport: Transport,
+    /// By what its provider knows the call that it is, or is attached to.
+    pub call: Option<Arc<str>>,
     /// It was to end, and the provider has not ended it yet.
     pub hangup_fails: bool,
     /// Since it was opened, settled responses only.

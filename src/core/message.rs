@@ -48,6 +48,8 @@ pub struct Opened {
     /// As the URL named it; the provider's own word follows in deltas.
     pub model: Option<Model>,
     pub transport: Transport,
+    /// By what its provider knows the call that it is, or is attached to.
+    pub call: Option<Arc<str>>,
     pub at: Timestamp,
 }
 

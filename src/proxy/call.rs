@@ -35,6 +35,7 @@ use tokenist_core::dialect::{Calls, Dialect};
 use tokenist_core::http::Header;
 use tokenist_core::key::ProviderKey;
 use tokenist_core::message::Transport;
+use tokenist_core::metric::Metric;
 use tokenist_core::signalling::Place;
 use tokenist_core::time::Instant;
 use tokenist_handoff::{CallOwner, CallReport, Report};
@@ -131,6 +132,7 @@ impl Reserved {
         }
         call.report_made(&shard, &live);
         shard.connections.set(shard.connections.get() + 1);
+        shard.counters.add(Metric::CallsOpened, 1);
         let begun = Begun { shard: Rc::clone(&shard), live: Rc::clone(&live) };
         monoio::spawn(run(shard, live, call, way, tap));
         begun
@@ -197,6 +199,7 @@ async fn run(shard: Rc<Shard>, live: Rc<Live>, call: Call, way: Way, mut tap: Ta
     }
     call.report(&shard, CallReport::Over { call: call.id() });
     stages::settle(&shard, &live, Some(tap));
+    shard.counters.add(Metric::CallsClosed, 1);
     shard.connections.set(shard.connections.get() - 1);
 }
 
@@ -300,6 +303,7 @@ impl Tries {
 /// Whether the operator wants a call to go on that cannot be watched. One that may not is to end.
 fn goes_on_unwatched(shard: &Shard, live: &Live, call: &Call, tries: Tries, why: &str) -> bool {
     let user = live.identity.get().map(|identity| identity.user.to_string());
+    shard.counters.add(Metric::CallsUnwatched, u64::from(tries != Tries::Later));
     match shard.config.sideband {
         Sideband::Required => {
             tracing::warn!(session = %live.id(), call = call.place.call, user, why, "a call cannot be watched, and is ended");

@@ -497,6 +497,7 @@ impl<E: Environment> Shard<E> {
                 provider,
                 model: live.model.borrow().clone(),
                 transport: Transport::Http,
+                call: None,
                 at: Timestamp(wall.0.saturating_sub(instant.since(live.opened_at.get()))),
             };
             self.report(Report::Opened(opened));

@@ -19,6 +19,7 @@ use tokenist_core::id::Identity;
 use tokenist_core::message::{Closed, Opened, Transport};
 use tokenist_core::meter::{Carried, Meter};
 use tokenist_core::metric::Metric;
+use tokenist_core::signalling;
 use tokenist_core::time::{Instant, Now};
 use tokenist_handoff::Report;
 
@@ -100,6 +101,7 @@ pub fn begin<E: Environment>(
             provider: Arc::clone(&provider.name),
             model: asked.models.of_session().cloned(),
             transport,
+            call: asked.call.as_deref().filter(|call| signalling::is_id(call)).map(Arc::from),
             at: wall,
         };
         shard.report(Report::Opened(opened));

@@ -356,12 +356,14 @@ function liveRow(session) {
     openedAt: iso(session.openedAt),
     ageSeconds: Math.floor(age),
     transport: transportOf(session),
+    callId: callOf(session),
     hangupFails: false,
     usage: usageOf(session),
     costPerMinuteUsd: session.cost / Math.max(age / 60, 0.1),
   }
 }
 const transportOf = ({ id }) => (id.charCodeAt(id.length - 1) % 3 ? 'websocket' : 'webrtc')
+const callOf = (session) => (transportOf(session) === 'webrtc' ? `rtc_u1_${session.id.slice(-12)}` : null)
 function pastRow(session) {
   const { user, org, feature, model, provider } = session.combo
   return {
@@ -372,6 +374,7 @@ function pastRow(session) {
     model,
     provider,
     transport: transportOf(session),
+    callId: callOf(session),
     openedAt: iso(session.openedAt),
     closedAt: iso(session.closedAt),
     closeCode: session.code,

@@ -190,6 +190,7 @@ impl Plane {
             provider: Arc::clone(&provider),
             model: None,
             transport: Transport::default(),
+            call: None,
             at,
         };
         self.report(Report::Opened(opened));

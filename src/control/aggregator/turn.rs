@@ -152,6 +152,7 @@ mod tests {
                 provider: "openai".into(),
                 model: None,
                 transport: Transport::default(),
+                call: None,
                 at: NOW,
             };
             aggregator.report(Report::Opened(opened), NOW);

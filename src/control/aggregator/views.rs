@@ -311,6 +311,7 @@ pub(super) fn session_view(session: &LiveSession, now: Timestamp) -> SessionView
         model: session.opened.model.clone(),
         opened_at: session.opened.at,
         transport: session.opened.transport,
+        call: session.opened.call.clone(),
         hangup_fails: session.hangup_fails,
         totals: session.totals,
         cost_last_minute: session.last_minute.sum(now),

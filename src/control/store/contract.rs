@@ -86,7 +86,7 @@ fn of_a_session_that_was_resumed_there_is_one_record_with_the_later_end(mut stor
     let sessions = store.reader().unwrap().sessions(&Filter::default()).unwrap();
     let SessionRecord { opened, closed, totals } = &sessions[0];
     assert_eq!((opened.at, closed.at, closed.close_code), (hour(1), hour(4), 1006));
-    assert_eq!(opened.transport, Transport::WebRtc);
+    assert_eq!((opened.transport, opened.call.as_deref()), (Transport::WebRtc, Some("rtc_1")));
     assert_eq!((totals.cost, opened.model.as_ref()), (NanoUsd(5), Some(&"other".into())));
     let order: Vec<SessionId> = sessions.iter().map(|session| session.closed.session).collect();
     assert_eq!(order, [SessionId(7), SessionId(8)], "it is where it ended last");
@@ -553,7 +553,15 @@ fn delta(name: &str, nano: i64, at: Timestamp) -> Delta {
 
 fn opened(number: u64, name: &str, at: Timestamp) -> Opened {
     let (session, identity) = (SessionId(number), Arc::clone(&delta(name, 0, at).identity));
-    Opened { session, identity, provider: "openai".into(), model: None, transport: Transport::WebRtc, at }
+    Opened {
+        session,
+        identity,
+        provider: "openai".into(),
+        model: None,
+        transport: Transport::WebRtc,
+        call: Some("rtc_1".into()),
+        at,
+    }
 }
 
 /// One that may be resumed.

@@ -82,6 +82,7 @@ fn a_delta_counts_for_all_its_holders_and_its_session() {
             provider: "openai".into(),
             model: None,
             transport: Transport::default(),
+            call: None,
             at: NOON,
         },
         NOON,
@@ -110,6 +111,7 @@ fn opened(at: Timestamp) -> Opened {
         provider,
         model: None,
         transport: Transport::default(),
+        call: None,
         at,
     }
 }
@@ -422,6 +424,7 @@ fn whoever_is_used_is_told_to_the_cluster_once() {
             provider,
             model: None,
             transport: Transport::default(),
+            call: None,
             at: NOON,
         },
         NOON,

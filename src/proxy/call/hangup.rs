@@ -8,6 +8,7 @@ use crate::upgrade;
 use monoio::time::{Duration, sleep};
 use std::pin::pin;
 use std::rc::Rc;
+use tokenist_core::metric::Metric;
 use tokenist_handoff::CallReport;
 
 /// How long the provider may take to answer that it has ended a call.
@@ -37,6 +38,7 @@ pub(super) async fn until_over(shard: &Rc<Shard>, live: &Live, call: &Call, mut 
             Ok(()) => "it was asked to end, and goes on".to_owned(),
             Err(why) => why,
         };
+        shard.counters.add(Metric::HangupsFailed, 1);
         if !std::mem::replace(&mut fails, true) {
             tracing::error!(session = %live.id(), call = call.place.call, why, "a call does not end, and is charged on");
             call.report(shard, CallReport::Hangup { session: live.id(), fails });
@@ -45,6 +47,7 @@ pub(super) async fn until_over(shard: &Rc<Shard>, live: &Live, call: &Call, mut 
         let is_given_up = live.silent.get() && now.since(began_at) >= UNHEARD_MS
             || shard.drain_by.get().is_some_and(|by| now >= by.plus_ms(DRAINED_MS));
         if is_given_up {
+            shard.counters.add(Metric::CallsGivenUp, 1);
             tracing::error!(session = %live.id(), call = call.place.call, why, "a call may go on, and nothing is heard of it");
             break;
         }

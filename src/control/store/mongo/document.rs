@@ -169,6 +169,7 @@ impl Writer {
             "model": opened.model.as_ref().map(|model| model.to_string()),
             "close_code": i32::from(closed.close_code),
             "transport": opened.transport.as_str(),
+            "call": opened.call.as_deref(),
         };
         document.extend(identity_document(&opened.identity));
         document.extend(counts(totals));
@@ -329,6 +330,7 @@ pub(super) fn session_of(document: &Document) -> SessionRecord {
             provider: text(document, "provider").unwrap_or_default().into(),
             model: text(document, "model").map(Model::from),
             transport: text(document, "transport").and_then(Transport::parse).unwrap_or_default(),
+            call: text(document, "call").map(Arc::from),
             at: time_of(document, "opened_at"),
         },
         closed: Closed {

@@ -291,11 +291,13 @@ impl Writer<'_> {
                 opened.model.as_ref().map_or(Value::Null, |model| Value::Text(model.to_string())),
                 Value::Integer(closed.close_code.into()),
                 Value::Text(opened.transport.as_str().to_owned()),
+                opened.call.as_ref().map_or(Value::Null, |call| Value::Text(call.to_string())),
             ],
             identity_values(&opened.identity).into(),
             values(totals),
         ];
-        let columns = "generation, session, opened_at, closed_at, provider, model, close_code, transport";
+        let columns =
+            "generation, session, opened_at, closed_at, provider, model, close_code, transport, call";
         // Of a session that was resumed the later end holds; what else may differ follows from its responses.
         let later = format!(
             "ON CONFLICT (generation, session) DO UPDATE SET {}, {} WHERE excluded.closed_at > closed_at",

@@ -15,7 +15,8 @@ use tokenist_core::refusal::{Refusal, RefusalReason, Refused};
 
 /// The columns of an event before its identity and its counts; likewise the next two.
 pub(super) const EVENT: &str = "serial, at, session, provider, model, estimated, latency_ms";
-pub(super) const SESSION: &str = "session, opened_at, closed_at, provider, model, close_code, transport";
+pub(super) const SESSION: &str =
+    "session, opened_at, closed_at, provider, model, close_code, transport, call";
 pub(super) const LOG: &str = "id, at, model, request, response, status, latency_ms, has_usage";
 
 pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
@@ -41,14 +42,15 @@ pub(super) fn session_of(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
     Ok(SessionRecord {
         opened: Opened {
             session,
-            identity: read_identity(row, 7)?,
+            identity: read_identity(row, 8)?,
             provider: row.get(3)?,
             model: read_model(row, 4)?,
             transport: Transport::parse(row.get_ref(6)?.as_str()?).unwrap_or_default(),
+            call: row.get(7)?,
             at: read_time(row, 1)?,
         },
         closed: Closed { session, at: read_time(row, 2)?, close_code: row.get(5)? },
-        totals: read(row, 14)?,
+        totals: read(row, 15)?,
     })
 }
 

@@ -9,9 +9,9 @@ use tracing::info;
 const APPLICATION_ID: i32 = 0x746b_7374;
 
 /// Each step takes a file one version further, in one transaction.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10,
+    VERSION_10, VERSION_11,
 ];
 
 /// What the tables counted in the first version, where `COUNTS_HERE` stands for these columns and `SUMS_HERE` for their
@@ -211,6 +211,11 @@ const VERSION_9: &str = add_counts!(
 const VERSION_10: &str = "
 -- What a session's events passed by. Before, nearly all were WebSockets.
 ALTER TABLE sessions ADD COLUMN transport TEXT NOT NULL DEFAULT 'websocket';
+";
+
+const VERSION_11: &str = "
+-- By what its provider knows the call that a session was, or was attached to.
+ALTER TABLE sessions ADD COLUMN call TEXT;
 ";
 
 /// Why a file cannot be used as it is.

@@ -61,6 +61,7 @@ impl Bench {
             provider,
             model: None,
             transport: Transport::default(),
+            call: None,
             at: now(),
         }));
     }

@@ -208,6 +208,7 @@ fn live_sessions_are_listed_and_can_be_closed() {
         provider: "openai".into(),
         model: None,
         transport: Transport::default(),
+        call: None,
         at: now(),
     };
     bench.report(Report::Opened(opened));

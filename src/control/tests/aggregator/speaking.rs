@@ -39,6 +39,7 @@ fn whom_an_operator_moves_is_of_the_other_org_at_once_and_a_header_moves_nobody(
             provider,
             model: None,
             transport: Transport::default(),
+            call: None,
             at: now(),
         }));
         assert_eq!(speaks_for("alice"), expected, "whatever her headers say");

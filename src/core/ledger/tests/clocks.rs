@@ -26,6 +26,7 @@ fn no_session_ends_before_it_began() {
             provider,
             model: None,
             transport: Transport::default(),
+            call: None,
             at: NOON,
         };
         ledger.open_session(opened, NOON);

@@ -118,6 +118,7 @@ fn a_stranger_takes_nobodys_slot_and_leaves_nothing() {
         provider: "openai".into(),
         model: None,
         transport: Transport::default(),
+        call: None,
         at: NOON,
     };
     ledger.open_session(opened, NOON);
@@ -259,6 +260,7 @@ fn a_session_says_who_its_user_belongs_to_as_far_as_its_key_may() {
             provider: "openai".into(),
             model: None,
             transport: Transport::default(),
+            call: None,
             at: NOON,
         };
         ledger.open_session(opened, NOON);

@@ -237,6 +237,8 @@ impl Course<'_> {
             } else if silent >= CONSENT {
                 self.note_gone(peer, false, "it is not heard any more");
             } else if !is_connected && now.duration_since(self.media.began_at) >= CONNECT {
+                let is_first = self.gone.get().is_none();
+                self.shard.counters.add(Metric::CallsUnconnected, u64::from(is_first));
                 self.note_gone(peer, false, "it has not connected in time");
             } else if is_stuck && !self.live.is_ending() {
                 self.end_stuck(peer);

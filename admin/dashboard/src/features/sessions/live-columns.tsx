@@ -32,7 +32,7 @@ export function liveColumns(kill: ((row: Session) => void) | null, withUser: boo
       accessorFn: (row) => row.transport,
       meta: { from: 'lg' },
       cell: ({ row }) => (
-        <Transport name={row.original.transport}>
+        <Transport of={row.original}>
           {row.original.hangupFails && <span className="block text-bad text-xs">does not end</span>}
         </Transport>
       ),
@@ -85,10 +85,16 @@ const TRANSPORTS: Record<string, string> = {
   sip: 'SIP',
 }
 
-export function Transport({ name, children }: { name: string; children?: ReactNode }) {
+/** By what a session's events pass, and of a call how its provider knows it. */
+export function Transport({ of, children }: { of: { transport: string; callId: string | null }; children?: ReactNode }) {
   return (
-    <span className="block">
-      <span className="block">{TRANSPORTS[name] ?? name}</span>
+    <span className="block max-w-32">
+      <span className="block">{TRANSPORTS[of.transport] ?? of.transport}</span>
+      {of.callId && (
+        <span className="block truncate text-ink-3 text-xs" title={of.callId}>
+          {of.callId}
+        </span>
+      )}
       {children}
     </span>
   )

@@ -68,7 +68,7 @@ function columns(withUser: boolean): Columns<PastSession> {
       header: 'By',
       accessorFn: (row) => row.transport,
       meta: { from: 'lg' },
-      cell: ({ getValue }) => <Transport name={getValue()} />,
+      cell: ({ row }) => <Transport of={row.original} />,
     },
     {
       id: 'closed',
