@@ -18,7 +18,7 @@ const LIMIT: (&str, &str) = ("limits.max_total_tokens", "120");
 fn judge(what: &str, mut took: Vec<Duration>, most: Duration) {
     took.sort_unstable();
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-    println!("{what}: median {median:?}, longest {longest:?} of {}", took.len());
+    eprintln!("{what}: median {median:?}, longest {longest:?} of {}", took.len());
     assert!(longest <= most, "{what}: {longest:?}, more than {most:?}");
 }
 
