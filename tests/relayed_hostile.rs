@@ -183,10 +183,9 @@ fn calls_that_never_connect_are_bounded_in_number_memory_and_time() {
     }
     let each = (memory(&proxy, "VmRSS") - before) / 244;
     assert!(each <= 160 << 10, "{each} bytes a call");
-    for _ in 0..1_000 {
-        let refused = message(&mut ask(&WHO));
-        assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
-    }
+    // At once: in 15 s the first of them is over.
+    let refused = message(&mut ask(&WHO));
+    assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
     // Whoever floods keeps nobody out, neither calls nor sessions.
     (0..128).for_each(|_| begin(&["Authorization: Bearer sk-bob", "x-user-id: bob"]));
     let (mut app, mut socket) = provider.session(proxy.listen);
