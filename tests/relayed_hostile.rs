@@ -4,7 +4,7 @@ mod ends_of_calls;
 mod raw;
 
 use ends_of_calls::relay::*;
-use ends_of_calls::{Heard, Peer, USUAL};
+use ends_of_calls::{Heard, Peer, USUAL, Wish};
 use raw::calls::{MODEL, WHO, expect_none, offer, sessions, usage};
 use raw::http::message;
 use raw::*;
@@ -157,8 +157,8 @@ fn calls_that_never_connect_are_bounded_in_number_memory_and_time() {
     let provider = Upstream::start();
     let proxy = start_as(&provider, &[]);
     // One of them stops within its handshake, which is no different.
-    let stopped = begin(&proxy, &provider, USUAL, &WHO);
-    stopped.app.stop_in_handshake();
+    let stops = Wish { stops_in_handshake: true, ..USUAL };
+    let stopped = begin(&proxy, &provider, stops, &WHO);
     stopped.app.find("the middle of a handshake", |heard| (*heard == Heard::Closed).then_some(()));
     let (_app, sdp) = Peer::offering(USUAL);
     let target = format!("/v1/realtime/calls?model={MODEL}");

@@ -92,6 +92,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) message_bytes_max: u32,
     /// It has no way but TCP.
     pub(crate) over_tcp: bool,
+    /// It answers the first datagram of its handshake, and then is not heard any more.
+    pub(crate) stops_in_handshake: bool,
 }
 
 pub(crate) const USUAL: Wish<'static> = Wish {
@@ -100,6 +102,7 @@ pub(crate) const USUAL: Wish<'static> = Wish {
     has_sound: true,
     message_bytes_max: 262_144,
     over_tcp: false,
+    stops_in_handshake: false,
 };
 
 impl Peer {
@@ -113,6 +116,7 @@ impl Peer {
         end.channel = wish.label.map(|label| changes.add_channel(label.to_owned()));
         let (offer, pending) = changes.apply().expect("something is offered");
         end.pending = Some(pending);
+        end.takes_of_handshake = wish.stops_in_handshake.then_some(1);
         (Peer::run(end, heard), offer.to_sdp_string())
     }
 
@@ -216,11 +220,6 @@ impl Peer {
     /// Ends it without a word.
     pub(crate) fn die(&self) {
         self.ask(|end| end.is_dead = true);
-    }
-
-    /// Answers the first datagram of its handshake, and then is not heard any more.
-    pub(crate) fn stop_in_handshake(&self) {
-        self.ask(|end| end.takes_of_handshake = Some(1));
     }
 
     /// The other end's goodbye is lost on its way, once.
