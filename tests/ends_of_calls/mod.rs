@@ -62,8 +62,8 @@ struct End {
     is_dead: bool,
     /// The next goodbye does not get to it.
     loses_goodbye: bool,
-    /// So many datagrams of its handshake it takes, and is dead then.
-    takes_of_handshake: Option<u32>,
+    /// It has begun a handshake, and is dead when that is answered.
+    stops_in_handshake: bool,
 }
 
 /// What a DTLS record begins with that holds an alert, as a goodbye is (RFC 6347 §4.1).
@@ -92,7 +92,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) message_bytes_max: u32,
     /// It has no way but TCP.
     pub(crate) over_tcp: bool,
-    /// It answers the first datagram of its handshake, and then is not heard any more.
+    /// It begins a handshake, and is not heard any more when that is answered.
     pub(crate) stops_in_handshake: bool,
 }
 
@@ -116,7 +116,7 @@ impl Peer {
         end.channel = wish.label.map(|label| changes.add_channel(label.to_owned()));
         let (offer, pending) = changes.apply().expect("something is offered");
         end.pending = Some(pending);
-        end.takes_of_handshake = wish.stops_in_handshake.then_some(1);
+        end.stops_in_handshake = wish.stops_in_handshake;
         (Peer::run(end, heard), offer.to_sdp_string())
     }
 
@@ -303,7 +303,7 @@ impl End {
             due: now,
             is_dead: false,
             loses_goodbye: false,
-            takes_of_handshake: None,
+            stops_in_handshake: false,
         };
         (end, hears)
     }
@@ -346,15 +346,10 @@ impl End {
             self.loses_goodbye = false;
             return;
         }
-        if let Some(left) =
-            self.takes_of_handshake.filter(|_| bytes.first().is_some_and(|first| DTLS.contains(first)))
-        {
-            self.takes_of_handshake = left.checked_sub(1);
-            if left == 0 {
-                self.is_dead = true;
-                self.heard.send(Heard::Closed).ok();
-                return;
-            }
+        if self.stops_in_handshake && bytes.first().is_some_and(|first| DTLS.contains(first)) {
+            self.is_dead = true;
+            self.heard.send(Heard::Closed).ok();
+            return;
         }
         let Ok(received) = Receive::new(protocol, source, self.address, bytes) else { return };
         let input = Input::Receive(Instant::now(), received);
