@@ -215,6 +215,8 @@ impl Course<'_> {
 
     fn note_gone(&self, peer: Peer, said_goodbye: bool, why: &'static str) {
         if self.gone.get().is_none() {
+            let is_connected = self.media.leg(peer).is_connected;
+            self.shard.counters.add(Metric::CallsUnconnected, u64::from(!is_connected));
             self.gone.set(Some(Gone { peer, said_goodbye, why }));
         }
         if peer == Peer::Provider {
@@ -237,8 +239,6 @@ impl Course<'_> {
             } else if silent >= CONSENT {
                 self.note_gone(peer, false, "it is not heard any more");
             } else if !is_connected && now.duration_since(self.media.began_at) >= CONNECT {
-                let is_first = self.gone.get().is_none();
-                self.shard.counters.add(Metric::CallsUnconnected, u64::from(is_first));
                 self.note_gone(peer, false, "it has not connected in time");
             } else if is_stuck && !self.live.is_ending() {
                 self.end_stuck(peer);
