@@ -86,7 +86,13 @@ const TRANSPORTS: Record<string, string> = {
 }
 
 /** By what a session's events pass, and of a call how its provider knows it. */
-export function Transport({ of, children }: { of: { transport: string; callId: string | null }; children?: ReactNode }) {
+export function Transport({
+  of,
+  children,
+}: {
+  of: { transport: string; callId: string | null }
+  children?: ReactNode
+}) {
   return (
     <span className="block max-w-32">
       <span className="block">{TRANSPORTS[of.transport] ?? of.transport}</span>
