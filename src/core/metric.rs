@@ -108,7 +108,7 @@ pub const METRICS: [(Metric, &str, &str); METRIC_COUNT] = [
     (
         Metric::CallsUnconnected,
         "tokenist_calls_unconnected_total",
-        "Relayed calls of which a side has not connected in time (ICE or DTLS).",
+        "Relayed calls of which a side was gone before it had connected (ICE or DTLS).",
     ),
     (
         Metric::CallsUnwatched,
