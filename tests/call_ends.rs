@@ -27,19 +27,21 @@ fn judge(what: &str, mut took: Vec<Duration>, most: Duration) {
 fn a_direct_call_is_hung_up() {
     let provider = Upstream::start();
     let proxy = start(&provider.origin(), &[LIMIT]);
-    let words = json!({"type": "response.output_audio_transcript.delta", "response_id": "resp_1",
-        "delta": "thirty bytes of what is spoken"});
     let round = |round: usize| {
+        // What has two sockets on one call is counted once, and here all calls have one name.
+        let id = format!("resp_{round}");
+        let words = json!({"type": "response.output_audio_transcript.delta", "response_id": id,
+            "delta": "thirty bytes of what is spoken"});
         let user = format!("x-user-id: user-{round}");
         let who = ["Authorization: Bearer sk-alice", &user];
         let mut call = calls::begin(&proxy, &provider, "/v1/realtime/calls", &who, &calls::usual());
-        calls::say(&mut call.socket, &json!({"type": "response.created", "response": {"id": "resp_1"}}));
+        calls::say(&mut call.socket, &json!({"type": "response.created", "response": {"id": id}}));
         (0..2).for_each(|_| calls::say(&mut call.socket, &words));
         std::thread::sleep(Duration::from_millis(20));
         let crossed_at = Instant::now();
         calls::say(&mut call.socket, &words);
         let (at, _) = calls::hangup(&provider, "200 OK");
-        calls::say(&mut call.socket, &calls::done("resp_1", 30, 90));
+        calls::say(&mut call.socket, &calls::done(&id, 30, 90));
         call.socket.send(close(1000, "", None));
         calls::expect_none(&proxy);
         at - crossed_at
