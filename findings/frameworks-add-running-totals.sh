@@ -4,8 +4,7 @@
 # each chunk (Perplexity; vLLM with `continuous_usage_stats`): the question is counted once for each chunk, and a chunk may be
 # a word. Anthropic's `message_delta` holds running totals, and there may be several: LangChain adds those as well, joins the
 # reasons why it ended into one word that nobody has sent, and does not count the question at all where only `message_start` states it.
-# pydantic-ai has a setting for it, `openai_continuous_usage_stats`, and reads Anthropic's rightly.
-# Whoever limits or bills users by these figures is wrong by the number of words.
+# pydantic-ai reads Anthropic's rightly. Whoever limits or bills users by these figures counts the longer an answer is the more too much.
 #
 # Seen on 2026-12-01. Each answer has used 10 tokens in and 3 out. Each line: the package, the provider's form, how often the total is
 # stated, tokens in and out as told, and why it ended.

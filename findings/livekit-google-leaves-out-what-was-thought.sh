@@ -3,9 +3,10 @@
 # tools that it read are in no field of `RealtimeModelMetrics`, and so not in LiveKit's usage collector. Google bills the first as text
 # out and the second as text in, beside `responseTokenCount` and `promptTokenCount`. `total_tokens` does not help: it is Google's
 # figure, which leaves the thoughts out as well. Whoever bills or limits by these metrics counts a model that thinks, or that uses
-# tools, too low in each turn, by more the more it thinks. pipecat 1.14.0 adds both.
+# tools, too low in each turn, by more the more it thinks.
 #
-# Seen on 2026-12-01. In and out as the metrics of a turn tell them, and as the server has stated them.
+# Seen on 2026-12-01. In and out as the metrics of a turn tell them, and as the server has stated them; and whether its figures of thoughts
+# and of tools' results, alone or added up, are anywhere in the metrics.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,6 +16,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=provider -addext sub
     -keyout "$work/key.pem" -out "$work/certificate.pem" 2>/dev/null
 cat >"$work/expected" <<'END'
 in 500 of 560, out 40 of 160, total 540 of 720
+anywhere: False
 END
 cat >"$work/try.py" <<'END'
 import asyncio
@@ -51,6 +53,12 @@ async def live(request):
     return socket
 
 
+def numbers(told):
+    if isinstance(told, dict):
+        return [number for value in told.values() for number in numbers(value)]
+    return [told] if isinstance(told, int) else []
+
+
 async def main(certificate, key):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
@@ -71,7 +79,9 @@ async def main(certificate, key):
     spent_in = stated["promptTokenCount"] + stated["toolUsePromptTokenCount"]
     spent_out = stated["responseTokenCount"] + stated["thoughtsTokenCount"]
     print(f"in {metrics.input_tokens} of {spent_in}, out {metrics.output_tokens} of {spent_out}, "
-          f"total {metrics.total_tokens} of {spent_in + spent_out}", flush=True)
+          f"total {metrics.total_tokens} of {spent_in + spent_out}")
+    apart = {stated["toolUsePromptTokenCount"], stated["thoughtsTokenCount"], spent_in, spent_out}
+    print("anywhere:", bool(apart & set(numbers(metrics.model_dump()))), flush=True)
     os._exit(0)
 
 
