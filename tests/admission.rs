@@ -154,8 +154,7 @@ fn clients_behind_a_trusted_proxy_are_told_apart() {
     assert_eq!(stranger(&proxy, "", &["X-Forwarded-For: 203.0.113.8"]), 101);
     assert_eq!(stranger(&proxy, "", &["Forwarded: for=203.0.113.7;proto=https"]), 401);
     assert_eq!(stranger(&proxy, "", &["Forwarded: for=\"[2001:db8::7]:4711\""]), 101);
-    let told = |output: &String| output.contains("client=2001:db8::7");
-    assert!(told(&eventually(PATIENCE, || proxy.output(), told)), "the log names the client");
+    proxy.logged("client=2001:db8::7");
     let proxy = start(&provider.origin(), &[]);
     let invented = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "203.0.113.5"];
     assert_eq!(storm(&proxy, invented), [101, 101, 101, 401, 401], "nobody vouches for these");
@@ -195,8 +194,7 @@ fn a_balancer_announces_its_client_or_is_closed() {
         assert_eq!(app.rest(), b"", "{start:?}");
     }
     assert!(provider.poll().is_none());
-    let log = proxy.output();
-    assert!(log.matches("see proxy.proxy_protocol").count() >= 3, "{log}");
+    proxy.logged_times(3, "see proxy.proxy_protocol");
 }
 
 #[test]
@@ -406,6 +404,6 @@ fn no_key_and_no_body_is_ever_logged() {
     }
     ask(&proxy, upgrade(&[&format!("X-A: {secret}\0")]));
     ask(&proxy, upgrade(&[&format!("Authorization: Basic {secret}"), ALICE]));
-    let log = proxy.output();
+    let log = proxy.leave();
     assert!(log.contains("session failed") && !log.contains("SECRET"), "{log}");
 }

@@ -283,8 +283,8 @@ fn a_copy_of_a_ledger_does_not_count_beside_it_and_a_restart_need_not_wait() {
     tokenist.kill();
     let again = Tokenist::start(&provider.origin(), &borrowed(&here));
     assert_eq!(again.get("/health")["redisFailing"], false);
-    assert!(!again.output().contains("waiting for the run"), "{}", again.output());
-    again.leave();
+    let output = again.leave();
+    assert!(!output.contains("waiting for the run"), "{output}");
     let (_, said) = Tokenist::refused(&provider.origin(), &borrowed(&there));
     assert!(said.contains("a copy or a backup"), "{said}");
 }
@@ -465,8 +465,7 @@ fn what_is_wrong_with_redis_is_told_without_its_password() {
     assert!(health["redisFailure"].as_str().unwrap().contains("Redis"), "{health}");
     assert_eq!(tokenist.metric("tokenist_redis_failing"), Some(1.0));
     session(&tokenist, "alice").turn(SHAPE).expect("it serves all the same");
-    let output = tokenist.output();
-    assert!(output.contains("(set)@"), "{output}");
+    let output = tokenist.logged("(set)@");
     assert!(!output.contains("very-secret") && !health.to_string().contains("very-secret"));
 
     let (_, said) = Tokenist::refused(&provider.origin(), &[("store.redis_uri", "rediss://:very-secret@h")]);

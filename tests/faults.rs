@@ -87,8 +87,7 @@ fn outlives(fault: &str, word: &str) {
     assert!(failing["problems"].to_string().contains("The store takes nothing"), "{failing}");
     assert!(failing["storeFailure"].as_str().is_some_and(|text| text.contains(word)), "{failing}");
     assert_eq!(tokenist.metric("tokenist_store_failing"), Some(1.0));
-    let logged = || tokenist.output().contains("the store failed");
-    assert!(eventually(PATIENCE, logged, |logged| *logged), "it is in the log");
+    tokenist.logged("the store failed");
     session.turn("").unwrap();
     disk.fail("none");
     let works = eventually(PATIENCE, health, |health| health["storeFailing"] == false);

@@ -198,8 +198,8 @@ fn keys_outlive_a_kill_and_are_nowhere_in_clear() {
     Client::open(again.listen, &by_key(key_of(&alice))).unwrap().turn("").unwrap();
     let (message, _) = refusal(&again, &by_key(key_of(&gone)).header("x-user-id", "a"));
     assert!(message.contains("revoked"), "{message}");
-    output.push_str(&again.output());
     output.push_str(&again.metrics());
+    output.push_str(&again.leave());
     for key in [key_of(&alice), key_of(&gone)] {
         let secret = &key[12..];
         assert!(!output.contains(secret), "a key is in the log");

@@ -295,7 +295,7 @@ fn what_a_response_probably_reads_warns_and_ends_nobody() {
         client.turn("chunks=20").expect("a whole turn");
     }
     assert_eq!(tokenist.metric("tokenist_limits_foreseen_total"), Some(1.0));
-    assert!(tokenist.output().contains("will reach a limit"), "the operator is warned");
+    tokenist.logged("will reach a limit");
     client.leave();
     let total = settled(&tokenist, USER);
     assert!(total.cost < NanoUsd(600_000_000) && total.estimated == NanoUsd::ZERO, "{total:?}");

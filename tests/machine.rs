@@ -187,7 +187,7 @@ fn sessions_follow_the_open_files_that_are_granted_and_operators_keep_theirs() {
     assert_eq!(setting(&tokenist, "open_files_max"), 256);
     let session_max = setting(&tokenist, "session_max").as_u64().unwrap();
     assert!((20..110).contains(&session_max), "{session_max}");
-    assert!(tokenist.output().contains("proxy.session_max follows"), "{}", tokenist.output());
+    tokenist.logged("proxy.session_max follows");
     let mut sessions: Vec<_> = (0..session_max).map(|_| tokenist.session("alice").unwrap()).collect();
     for _ in 0..50 {
         let refused = tokenist.session("alice").unwrap_err();
@@ -285,8 +285,9 @@ fn open_files_that_run_out_are_told_to_everybody_and_cut_nobody() {
     assert!(told["acceptFailure"].as_str().unwrap().contains("limit of open files"), "{told}");
     assert_eq!(told["status"], "degraded");
     session.turn("").unwrap();
-    let complaints = || tokenist.output().matches("no more files can be opened").count();
-    assert_eq!(complaints(), 1, "once, not for every connection");
+    let complaint = "no more files can be opened";
+    let complaints = tokenist.logged(complaint).matches(complaint).count();
+    assert_eq!(complaints, 1, "once, not for every connection");
     limit(soft);
     drop(crowd);
     let health = eventually(PATIENCE, || operator.health(), |health| health["acceptFailure"].is_null());

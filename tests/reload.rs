@@ -40,7 +40,7 @@ fn new_certificates_are_shown_to_new_clients_and_old_sessions_go_on() {
 
     fs::write(&second.certificate, "no certificate").unwrap();
     tokenist.signal(Signal::Hangup);
-    assert!(eventually(PATIENCE, || tokenist.output(), |output| output.contains(REFUSED)).contains(REFUSED));
+    tokenist.logged(REFUSED);
     assert!(leaf(address, new_trust).is_some(), "the last good one stays");
     old.leave();
     new.leave();
@@ -74,7 +74,7 @@ fn new_prices_hold_for_what_comes_after_them() {
     set_price(3);
     tokenist.signal(Signal::Hangup);
     let reread = "certificates and prices were read again";
-    assert!(eventually(PATIENCE, || tokenist.output(), |output| output.contains(reread)).contains(reread));
+    tokenist.logged(reread);
     assert_eq!(cost("after"), Some(3.0));
 
     // What is set over the API goes before the file, also once that is read again.
@@ -82,8 +82,7 @@ fn new_prices_hold_for_what_comes_after_them() {
     assert_eq!(tokenist.ask("PUT", "/admin/prices", &by_api).status, 200);
     assert_eq!(cost("by-api"), Some(7.0));
     tokenist.signal(Signal::Hangup);
-    let twice = |output: &String| output.matches(reread).count() == 2;
-    assert!(twice(&eventually(PATIENCE, || tokenist.output(), twice)));
+    tokenist.logged_times(2, reread);
     assert_eq!(cost("after-both"), Some(7.0));
 }
 

@@ -136,7 +136,7 @@ fn a_full_ledger_says_so_and_gets_over_it() {
     let health = tokenist.get("/health");
     assert_eq!((&health["ledgerFull"], &health["status"]), (&json!(true), &json!("degraded")), "{health}");
     assert_eq!(tokenist.metric("tokenist_ledger_full"), Some(1.0));
-    assert!(tokenist.output().contains("the ledger is full"), "{}", tokenist.output());
+    tokenist.logged("the ledger is full");
 
     sessions.into_iter().for_each(Client::leave);
     let room = || tokenist.get("/health")["ledgerFull"] == false;

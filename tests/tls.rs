@@ -159,8 +159,7 @@ fn whoever_speaks_tls_to_the_plain_port_is_told_at_once_and_so_is_the_operator()
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("proxy.tls_listen"), "{answer}");
-    let log =
-        eventually(PATIENCE, || proxy.output(), |log| log.contains("a client spoke TLS to proxy.listen"));
+    let log = proxy.logged("a client spoke TLS to proxy.listen");
     assert!(log.contains("see proxy.tls_listen"), "{log}");
 }
 
@@ -189,7 +188,7 @@ fn a_hangup_brings_new_certificates_and_leaves_sessions_alone() {
     // What cannot be read leaves the old in force.
     std::fs::write(&fresh.key, "no key").unwrap();
     stage.proxy.signal(Signal::Hangup);
-    eventually(PATIENCE, || stage.proxy.output(), |output| output.contains("nothing was read again"));
+    stage.proxy.logged("nothing was read again");
     assert!(leaf(stage.listen, fresh.trust()).is_some());
 }
 

@@ -169,6 +169,22 @@ impl Tokenist {
         self.process.output()
     }
 
+    /// What it has printed by the time that it says this. The log is written by a thread of its own: what has
+    /// happened may not be told yet.
+    #[track_caller]
+    pub fn logged(&self, said: &str) -> String {
+        self.logged_times(1, said)
+    }
+
+    /// As [`Tokenist::logged`], once it has said this so many times.
+    #[track_caller]
+    pub fn logged_times(&self, least: usize, said: &str) -> String {
+        let told = |output: &String| output.matches(said).count() >= least;
+        let output = crate::eventually(crate::PATIENCE, || self.output(), told);
+        assert!(told(&output), "it does not say {said:?} {least} times:\n{output}");
+        output
+    }
+
     /// The folder of its ledger, for as long as this is held.
     pub fn ledger(&self) -> std::path::PathBuf {
         self.ledger.path().join("ledger")
@@ -180,11 +196,12 @@ impl Tokenist {
         assert!(self.wait(crate::PATIENCE).is_some(), "a killed process ends");
     }
 
-    /// Ends in its own time, with everything saved.
-    pub fn leave(mut self) {
+    /// Ends in its own time, with everything saved. Gives everything it has printed.
+    pub fn leave(mut self) -> String {
         self.signal(Signal::Terminate);
         let status = self.wait(crate::PATIENCE);
         assert!(status.is_some_and(|status| status.success()), "it drains and saves:\n{}", self.output());
+        self.output()
     }
 
     pub fn process_id(&self) -> u32 {
