@@ -74,7 +74,7 @@ impl Cluster {
                 view["usage"]["totalTokens"].as_u64().map(|tokens| tokens / TURN)
             };
             let all = Some(self.booked(user));
-            assert_eq!(eventually(PATIENCE, look, |told| *told == all), all, "{user}");
+            assert_eq!(eventually(3 * PATIENCE, look, |told| *told == all), all, "{user}");
         }
     }
 

@@ -212,6 +212,8 @@ fn a_slow_reader_stops_the_writer_and_loses_nothing() {
     let provider = Upstream::start();
     let proxy = start(&provider.origin(), &[]);
     let (mut app, mut server) = provider.session(proxy.listen);
+    // What a start takes is none of a slow reader's, and it goes on for a moment.
+    settled_memory(&proxy);
     saturate(&proxy, &mut server, &mut app, None);
     saturate(&proxy, &mut app, &mut server, Some(KEY));
 }
