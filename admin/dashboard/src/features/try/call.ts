@@ -21,13 +21,13 @@ export interface Call {
   hangUp: () => void
 }
 
-interface ProviderEvent {
+export interface ProviderEvent {
   type: string
   item_id?: string
   response_id?: string
   delta?: string
   transcript?: string
-  error?: { message?: string }
+  error?: { message?: string; code?: string | null; event_id?: string | null }
 }
 
 /** Whether this page may be given a microphone. */
@@ -68,8 +68,7 @@ export async function begin(
   events.onclose = () => end(false)
   events.onmessage = ({ data }) => {
     const event: ProviderEvent = JSON.parse(data)
-    // What is wrong with an event of ours ends nothing, and more is heard after it.
-    last = event.type === 'error' ? (event.error?.message ?? null) : null
+    last = endIn(event)
     const heard = heardIn(event)
     if (heard) tell(heard)
   }
@@ -119,12 +118,24 @@ function messageIn(body: string): string | null {
   }
 }
 
-function said(text: string) {
+let saidCount = 0
+
+/** Named, so that an error which answers one of them can be told from others. */
+export function said(text: string) {
   const content = [{ type: 'input_text', text }]
   return [
     { type: 'conversation.item.create', item: { type: 'message', role: 'user', content } },
     { type: 'response.create' },
-  ]
+  ].map((event) => ({ ...event, event_id: `try_${++saidCount}` }))
+}
+
+/** Told of an event that came too late or too early, be it tokenist's, which asks for a stop before it hangs up. */
+const ENDS_NOTHING = ['conversation_already_has_active_response', 'response_cancel_not_active']
+
+/** Why the call is over if nothing is heard after this. What is wrong with an event ends nothing. */
+export function endIn({ type, error }: ProviderEvent): string | null {
+  if (type !== 'error' || error?.event_id || ENDS_NOTHING.includes(error?.code ?? '')) return null
+  return error?.message ?? null
 }
 
 function heardIn(event: ProviderEvent): News | null {
